@@ -1,0 +1,119 @@
+# Two commands: `make golden` runs the main job, `make test` runs all tests.
+
+SHELL      := /bin/bash
+BUILD      := .build
+STACK      ?= golden
+# The cloud's name; two clouds of different names do not touch each other.
+export GOLDSMITH_CLOUD ?= local
+# The instance architectures that the plugin can bake: the agent for each is inside it.
+ARCHES     ?= $(shell go env GOARCH)
+GOLDSMITH  := $(BUILD)/goldsmith
+STEP       := scripts/step
+GOFLAGS_BUILD := -trimpath -ldflags '-s -w'
+
+# Packer finds the plugin here and nowhere else, so a user's own plugins are neither used nor touched.
+export PACKER_PLUGIN_PATH := $(CURDIR)/$(BUILD)/plugins
+export PACKER_CONFIG_DIR  := $(CURDIR)/$(BUILD)/packer
+export CHECKPOINT_DISABLE := 1
+export CGO_ENABLED        := 0
+export TIMINGS            := $(CURDIR)/$(BUILD)/timings
+
+.PHONY: golden test unit acceptance bench build deps cloud packer plugin agent webapp goldsmith env check generate clean distclean
+.DEFAULT_GOAL := build
+
+## golden: from nothing to HTTPS: build, start the local cloud, bake both images, launch one instance of each
+golden:
+	@scripts/golden "$(STACK)"
+
+## test: everything: unit tests, plugin tests with the real Packer, acceptance on the local cloud
+test: check unit acceptance
+
+## unit: tests that need no root and no network
+unit: agent
+	go test ./...
+
+## check: formatting, vet, and that what is generated is what is committed
+check:
+	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
+	  if [ -n "$$unformatted" ]; then echo "not formatted: $$unformatted"; exit 1; fi
+	go vet ./...
+	go vet -tags acceptance ./...
+	scripts/docs --check
+
+## acceptance: both images baked on a local cloud of their own, and looked at from the outside
+acceptance:
+	@scripts/deps --test
+	@$(MAKE) --no-print-directory -j2 build packer $(BUILD)/packer-plugin-amazon
+	go test -tags acceptance -count=1 -timeout 75m -p 1 ./acceptance/... ./localcloud/... ./provisioners/...
+
+## bench: bake, launch and start times, and requests per second
+bench:
+	@scripts/deps --test
+	@$(MAKE) --no-print-directory -j2 build packer
+	go test -tags acceptance -count=1 -timeout 60m -run '^$$' -bench . ./acceptance/...
+
+## build: the plugin, the agent, the web app and the command
+build: plugin webapp goldsmith
+
+deps:
+	@scripts/deps
+
+agent: $(ARCHES:%=internal/agentbin/bin/goldsmith-agent-linux-%.gz)
+
+# The compressed agent is written only when it changed, so that the plugin is not linked again for nothing.
+internal/agentbin/bin/goldsmith-agent-linux-%.gz: FORCE
+	@mkdir -p $(BUILD)
+	@GOOS=linux GOARCH=$* go build $(GOFLAGS_BUILD) -o $(BUILD)/goldsmith-agent-linux-$*.new ./cmd/goldsmith-agent
+	@if cmp -s $(BUILD)/goldsmith-agent-linux-$*.new $(BUILD)/goldsmith-agent-linux-$* && [ -e $@ ]; then \
+	  rm $(BUILD)/goldsmith-agent-linux-$*.new; \
+	else \
+	  gzip -9nc $(BUILD)/goldsmith-agent-linux-$*.new >$@.new && mv $@.new $@ && \
+	  mv $(BUILD)/goldsmith-agent-linux-$*.new $(BUILD)/goldsmith-agent-linux-$*; \
+	fi
+
+plugin: agent
+	@go build $(GOFLAGS_BUILD) -o $(BUILD)/packer-plugin-goldsmith .
+
+webapp: $(ARCHES:%=$(BUILD)/webapp-linux-%)
+$(BUILD)/webapp-linux-%: FORCE
+	@GOOS=linux GOARCH=$* go build $(GOFLAGS_BUILD) -o $@ ./webapp
+
+goldsmith:
+	@go build $(GOFLAGS_BUILD) -o $(GOLDSMITH) ./cmd/goldsmith
+
+packer:
+	@scripts/packer >/dev/null
+
+# A stock client of the local cloud, for the tests only.
+$(BUILD)/packer-plugin-amazon: tools/packer-plugin-amazon/go.sum
+	@mkdir -p .tools $(BUILD)
+	@[ -x .tools/packer-plugin-amazon ] && [ ! $< -nt .tools/packer-plugin-amazon ] || { \
+	  echo "building packer-plugin-amazon once, for some minutes"; \
+	  cd tools/packer-plugin-amazon && go build $(GOFLAGS_BUILD) -o ../../.tools/packer-plugin-amazon github.com/hashicorp/packer-plugin-amazon; }
+	@cp .tools/packer-plugin-amazon $@
+
+## cloud: the local cloud, started if it is not
+cloud: goldsmith
+	@$(GOLDSMITH) cloud up
+
+## env: what a shell needs to run packer and the AWS CLI against the local cloud: eval "$$(make -s env)"
+env:
+	@echo "export PACKER_PLUGIN_PATH='$(PACKER_PLUGIN_PATH)' PACKER_CONFIG_DIR='$(PACKER_CONFIG_DIR)' CHECKPOINT_DISABLE=1"
+	@echo "export PATH='$(CURDIR)/$(BUILD):$(CURDIR)/.tools':\"\$$PATH\""
+	@$(GOLDSMITH) cloud env
+
+## generate: HCL2 specifications and reference documentation, from the fields' comments
+generate:
+	scripts/docs
+
+## clean: stop the local cloud: no machine, namespace, mount, loop device or listener stays; images and instances do
+clean:
+	@if [ -x $(GOLDSMITH) ]; then $(GOLDSMITH) cloud down; fi
+	@rm -rf $(BUILD)/timings $(BUILD)/packer
+
+## distclean: also remove what the local cloud keeps, and everything that was built
+distclean:
+	@if [ -x $(GOLDSMITH) ]; then $(GOLDSMITH) cloud down --destroy; fi
+	@rm -rf $(BUILD) .tools internal/agentbin/bin/*.gz
+
+FORCE:

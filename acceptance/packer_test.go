@@ -1,0 +1,136 @@
+//go:build acceptance
+
+package acceptance
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// packer is the Packer that `make golden` used.
+func packer(t testing.TB) string {
+	t.Helper()
+	out, err := exec.Command(filepath.Join(repository, "scripts", "packer")).Output()
+	if err != nil {
+		t.Fatalf("scripts/packer: %v", err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// bake is a build file of one source and its provisioners.
+type bake struct {
+	source       string            // attributes of the source, over the defaults
+	provisioners string            // provisioner blocks
+	files        map[string]string // written beside it
+	environment  []string          // over this process's
+	validate     bool              // packer validate instead of build
+	// interrupt sends SIGINT once a line of output matches.
+	interrupt *regexp.Regexp
+	// at runs once, when a line of output matches.
+	at   *regexp.Regexp
+	then func()
+}
+
+const header = `
+packer {
+  required_plugins {
+    goldsmith = { source = "github.com/goldsmith-ami/goldsmith", version = ">= 0.1.0" }
+  }
+}
+`
+
+// sourceDefaults is a bake that works; a fault test replaces what it is about.
+var sourceDefaults = map[string]string{
+	"region":                      `"us-east-1"`,
+	"instance_type":               `"t3.micro"`,
+	"ssh_username":                `"admin"`,
+	"ssh_timeout":                 `"60s"`,
+	"associate_public_ip_address": `true`,
+	"subnet_filter":               `{ filters = { "tag:goldsmith:stack" = "` + stackName + `", "tag:goldsmith:subnet" = "public" } }`,
+	"source_ami_filter":           `{ filters = { name = "debian-13-amd64-*" }, owners = ["136693071363"], most_recent = true }`,
+}
+
+var attribute = regexp.MustCompile(`(?m)^(\w+)\s*(=|\{)`)
+
+func (b bake) text(name string) string {
+	var source strings.Builder
+	given := map[string]bool{}
+	for _, match := range attribute.FindAllStringSubmatch(b.source, -1) {
+		given[match[1]] = true
+	}
+	for key, replaced := range map[string]string{"subnet_id": "subnet_filter", "source_ami": "source_ami_filter"} {
+		given[replaced] = given[replaced] || given[key]
+	}
+	for key, value := range sourceDefaults {
+		switch {
+		case given[key]:
+		case strings.HasPrefix(value, "{"):
+			fmt.Fprintf(&source, "%s %s\n", key, strings.NewReplacer("{ filters", "{\nfilters", ", owners", "\nowners", ", most", "\nmost", " }", "\n}").Replace(value))
+		default:
+			fmt.Fprintf(&source, "%s = %s\n", key, value)
+		}
+	}
+	return header + fmt.Sprintf("source \"goldsmith-ami\" \"t\" {\nami_name = %q\n%s%s\n}\nbuild {\nsources = [\"source.goldsmith-ami.t\"]\n%s\n}\n",
+		name, source.String(), b.source, b.provisioners)
+}
+
+// run runs Packer and returns its output and whether it succeeded.
+func (b bake) run(t testing.TB) (string, error) {
+	t.Helper()
+	dir := t.TempDir()
+	name := fmt.Sprintf("t-%d", time.Now().UnixNano())
+	for file, content := range b.files {
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "t.pkr.hcl"), []byte(b.text(name)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	verb := "build"
+	if b.validate {
+		verb = "validate"
+	}
+	cmd := exec.Command(packer(t), verb, ".")
+	cmd.Dir = dir
+	cmd.Env = append(append(os.Environ(), "PACKER_NO_COLOR=1"), b.environment...)
+	watcher := &lineWatcher{on: func(line string) {
+		if b.interrupt != nil && b.interrupt.MatchString(line) {
+			b.interrupt = nil
+			cmd.Process.Signal(os.Interrupt)
+		}
+		if b.at != nil && b.at.MatchString(line) {
+			b.at = nil
+			go b.then()
+		}
+	}}
+	cmd.Stdout, cmd.Stderr = watcher, watcher
+	err := cmd.Run()
+	return watcher.all.String(), err
+}
+
+// lineWatcher keeps all output and shows each whole line to on.
+type lineWatcher struct {
+	all, line bytes.Buffer
+	on        func(string)
+}
+
+func (w *lineWatcher) Write(p []byte) (int, error) {
+	w.all.Write(p)
+	for _, c := range p {
+		if c != '\n' {
+			w.line.WriteByte(c)
+			continue
+		}
+		w.on(w.line.String())
+		w.line.Reset()
+	}
+	return len(p), nil
+}

@@ -1,0 +1,379 @@
+//go:build acceptance
+
+package acceptance
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+)
+
+// tier finds the stack's one running instance of a tier.
+func tier(t testing.TB, name string) types.Instance {
+	t.Helper()
+	out, err := api.DescribeInstances(context.Background(), &ec2.DescribeInstancesInput{Filters: []types.Filter{
+		{Name: aws.String("tag:goldsmith:stack"), Values: []string{stackName}},
+		{Name: aws.String("tag:goldsmith:tier"), Values: []string{name}},
+		{Name: aws.String("instance-state-name"), Values: []string{"running"}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []types.Instance
+	for _, reservation := range out.Reservations {
+		found = append(found, reservation.Instances...)
+	}
+	if len(found) != 1 {
+		t.Fatalf("%d running instances of tier %s, want 1", len(found), name)
+	}
+	return found[0]
+}
+
+// browser is an HTTP client that follows no redirect and trusts the certificate that the instance itself shows.
+func browser(t testing.TB, address string) *http.Client {
+	t.Helper()
+	// Read without verification, to be pinned: the instance makes its certificate itself at first boot.
+	conn, err := tls.Dial("tcp", net.JoinHostPort(address, "443"), &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate := conn.ConnectionState().PeerCertificates[0]
+	conn.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(certificate)
+	return &http.Client{
+		Timeout:       15 * time.Second,
+		Transport:     &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+type userPage struct {
+	Users []struct {
+		ID              int
+		Username, Email string
+		CreatedAt       time.Time `json:"created_at"`
+	}
+	Total int
+}
+
+func (p userPage) names() []string {
+	var names []string
+	for _, u := range p.Users {
+		names = append(names, u.Username)
+	}
+	return names
+}
+
+func users(t testing.TB, client *http.Client, address string) userPage {
+	t.Helper()
+	request, err := http.NewRequest(http.MethodGet, "https://"+address+"/users", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Accept", "application/json")
+	response, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		t.Fatalf("GET /users: %s", response.Status)
+	}
+	var page userPage
+	decode(t, response.Body, &page)
+	return page
+}
+
+func TestPage(t *testing.T) {
+	address := aws.ToString(tier(t, "web").PublicIpAddress)
+	client := browser(t, address)
+
+	t.Run("http is sent to https", func(t *testing.T) {
+		response, err := client.Get("http://" + address + "/users?limit=1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if got, want := response.Header.Get("Location"), "https://"+address+"/users?limit=1"; response.StatusCode != http.StatusMovedPermanently || got != want {
+			t.Errorf("got %s to %q, want 301 to %q", response.Status, got, want)
+		}
+	})
+	t.Run("the page", func(t *testing.T) {
+		response, err := client.Get("https://" + address + "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		body, _ := io.ReadAll(response.Body)
+		if response.StatusCode != http.StatusOK || response.ProtoMajor != 2 {
+			t.Errorf("got %s over %s, want 200 over HTTP/2", response.Status, response.Proto)
+		}
+		for _, name := range []string{"admin@example.com", "test@example.com"} {
+			if !strings.Contains(string(body), name) {
+				t.Errorf("the page does not show %s", name)
+			}
+		}
+	})
+	t.Run("health", func(t *testing.T) {
+		response, err := client.Get("https://" + address + "/health")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			body, _ := io.ReadAll(response.Body)
+			t.Errorf("got %s: %s", response.Status, body)
+		}
+	})
+	t.Run("seeded users", func(t *testing.T) {
+		page := users(t, client, address)
+		if names := page.names(); len(names) < 2 || names[0] != "admin" || names[1] != "test" {
+			t.Errorf("got %v, want admin and test first", names)
+		}
+	})
+	for version, want := range map[uint16]bool{tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true} {
+		t.Run(tls.VersionName(version), func(t *testing.T) {
+			conf := client.Transport.(*http.Transport).TLSClientConfig.Clone()
+			conf.MinVersion, conf.MaxVersion = version, version
+			conn, err := tls.Dial("tcp", address+":443", conf)
+			if err == nil {
+				conn.Close()
+			}
+			if (err == nil) != want {
+				t.Errorf("handshake: %v, wanted it to succeed: %v", err, want)
+			}
+		})
+	}
+}
+
+func TestAddedUserOutlivesTheWebInstance(t *testing.T) {
+	before := tier(t, "web")
+	address := aws.ToString(before.PublicIpAddress)
+	client := browser(t, address)
+	name := fmt.Sprintf("u%d", time.Now().UnixNano()%1e9)
+
+	response, err := client.Post("https://"+address+"/users", "application/json",
+		strings.NewReader(fmt.Sprintf(`{"username":%q,"email":"%s@example.com"}`, name, name)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if response.StatusCode != http.StatusCreated {
+		t.Fatalf("POST /users: %s", response.Status)
+	}
+
+	must(t, goldsmith(), "deploy", "--stack", stackName, "--replace", "web")
+
+	after := tier(t, "web")
+	if *after.InstanceId == *before.InstanceId {
+		t.Fatalf("instance %s is still there, it should have been replaced", *before.InstanceId)
+	}
+	address = aws.ToString(after.PublicIpAddress)
+	if names := users(t, browser(t, address), address).names(); !slices.Contains(names, name) {
+		t.Errorf("user %s is gone, there are %v", name, names)
+	}
+}
+
+func TestRefusedPosts(t *testing.T) {
+	address := aws.ToString(tier(t, "web").PublicIpAddress)
+	client := browser(t, address)
+	for _, c := range []struct {
+		name, contentType, body string
+		want                    int
+	}{
+		{"no JSON", "application/json", `{`, http.StatusBadRequest},
+		{"no name", "application/json", `{"email":"a@example.com"}`, http.StatusBadRequest},
+		{"no address", "application/json", `{"username":"a","email":"nope"}`, http.StatusBadRequest},
+		{"long name", "application/json", `{"username":"` + strings.Repeat("a", 51) + `","email":"a@example.com"}`, http.StatusBadRequest},
+		{"too large", "application/json", `{"username":"` + strings.Repeat("a", 1<<21) + `"}`, http.StatusRequestEntityTooLarge},
+		{"another type", "text/plain", `hello`, http.StatusUnsupportedMediaType},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			response, err := client.Post("https://"+address+"/users", c.contentType, strings.NewReader(c.body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			response.Body.Close()
+			if response.StatusCode != c.want {
+				t.Errorf("got %s, want %d", response.Status, c.want)
+			}
+		})
+	}
+}
+
+func TestDatabaseIsPrivate(t *testing.T) {
+	db, web := tier(t, "db"), tier(t, "web")
+	if public := aws.ToString(db.PublicIpAddress); public != "" {
+		t.Errorf("the database has the public address %s", public)
+	}
+	private := aws.ToString(db.PrivateIpAddress)
+	if !strings.HasPrefix(private, "10.0.2.") {
+		t.Errorf("the database is at %s, not in the private subnet", private)
+	}
+	for _, port := range []string{"22", "3306"} {
+		if conn, err := net.DialTimeout("tcp", net.JoinHostPort(private, port), time.Second); err == nil {
+			conn.Close()
+			t.Errorf("the host reaches %s:%s", private, port)
+		}
+		if conn, err := net.DialTimeout("tcp", net.JoinHostPort(aws.ToString(web.PublicIpAddress), "3306"), 2*time.Second); err == nil {
+			// A relay may take the connection before it is refused behind it: what counts is that nothing answers.
+			conn.SetReadDeadline(time.Now().Add(3 * time.Second))
+			if n, _ := conn.Read(make([]byte, 1)); n > 0 {
+				t.Error("something answers on 3306 of the web instance's address")
+			}
+			conn.Close()
+		}
+	}
+	probe := func(from, port string) error {
+		_, err := onInstance(t, from, fmt.Sprintf("timeout 3 bash -c '</dev/tcp/%s/%s'", private, port))
+		return err
+	}
+	if err := probe("web", "3306"); err != nil {
+		t.Errorf("the web instance does not reach the database: %v", err)
+	}
+	if name := mustOnInstance(t, "db", "hostname -I"); !strings.Contains(name, private) {
+		t.Errorf("ssh to the database through the web instance ended on %q", name)
+	}
+	other := launchStranger(t)
+	for _, port := range []string{"22", "3306"} {
+		if err := probe(other, port); err == nil {
+			t.Errorf("an instance of the public subnet that is not in web-sg reaches port %s of the database", port)
+		}
+	}
+}
+
+// launchStranger runs an instance beside web, in the same subnet, with a group that only lets the operator in.
+func launchStranger(t *testing.T) string {
+	t.Helper()
+	ctx := context.Background()
+	web := tier(t, "web")
+	group, err := api.CreateSecurityGroup(ctx, &ec2.CreateSecurityGroupInput{GroupName: aws.String("stranger"), Description: aws.String("not web-sg"), VpcId: web.VpcId})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := api.DeleteSecurityGroup(ctx, &ec2.DeleteSecurityGroupInput{GroupId: group.GroupId}); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := api.AuthorizeSecurityGroupIngress(ctx, &ec2.AuthorizeSecurityGroupIngressInput{GroupId: group.GroupId, IpProtocol: aws.String("tcp"), FromPort: aws.Int32(22), ToPort: aws.Int32(22), CidrIp: aws.String("198.51.100.1/32")}); err != nil {
+		t.Fatal(err)
+	}
+	out, err := api.RunInstances(ctx, &ec2.RunInstancesInput{
+		ImageId: baseImage(t, "debian-13-amd64-*"), InstanceType: types.InstanceTypeT3Micro, MinCount: aws.Int32(1), MaxCount: aws.Int32(1),
+		SubnetId: web.SubnetId, SecurityGroupIds: []string{*group.GroupId}, KeyName: web.KeyName,
+		TagSpecifications: []types.TagSpecification{{ResourceType: types.ResourceTypeInstance, Tags: []types.Tag{{Key: aws.String("Name"), Value: aws.String("stranger")}}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := *out.Instances[0].InstanceId
+	terminateAtEnd(t, id)
+	waitForSSH(t, "stranger")
+	return "stranger"
+}
+
+func waitForSSH(t testing.TB, name string) {
+	t.Helper()
+	var err error
+	for range 60 {
+		if _, err = onInstance(t, name, "true"); err == nil {
+			return
+		}
+		time.Sleep(500 * time.Millisecond)
+	}
+	t.Fatal(err)
+}
+
+func baseImage(t testing.TB, name string) *string {
+	t.Helper()
+	out, err := api.DescribeImages(context.Background(), &ec2.DescribeImagesInput{Filters: []types.Filter{{Name: aws.String("name"), Values: []string{name}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(out.Images) != 1 {
+		t.Fatalf("%d images named %s, want 1", len(out.Images), name)
+	}
+	return out.Images[0].ImageId
+}
+
+// TestNetwork asks the API for what `goldsmith network up` promises.
+func TestNetwork(t *testing.T) {
+	ctx := context.Background()
+	web, db := tier(t, "web"), tier(t, "db")
+	groups, err := api.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{Filters: []types.Filter{{Name: aws.String("vpc-id"), Values: []string{*web.VpcId}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules := map[string][]string{}
+	for _, group := range groups.SecurityGroups {
+		for _, p := range group.IpPermissions {
+			for _, r := range p.IpRanges {
+				rules[*group.GroupName] = append(rules[*group.GroupName], fmt.Sprintf("%s %d %s", *p.IpProtocol, aws.ToInt32(p.FromPort), *r.CidrIp))
+			}
+			for _, r := range p.UserIdGroupPairs {
+				rules[*group.GroupName] = append(rules[*group.GroupName], fmt.Sprintf("%s %d %s", *p.IpProtocol, aws.ToInt32(p.FromPort), *r.GroupId))
+			}
+		}
+	}
+	webGroup := *web.SecurityGroups[0].GroupId
+	for name, want := range map[string][]string{
+		"web-sg": {"tcp 22 198.51.100.1/32", "tcp 443 0.0.0.0/0", "tcp 80 0.0.0.0/0"},
+		"db-sg":  {"icmp -1 " + webGroup, "tcp 22 " + webGroup, "tcp 3306 " + webGroup},
+	} {
+		slices.Sort(rules[name])
+		if !slices.Equal(rules[name], want) {
+			t.Errorf("%s allows %q, want %q", name, rules[name], want)
+		}
+	}
+	if *web.SubnetId == *db.SubnetId {
+		t.Error("both instances are in one subnet")
+	}
+	if out := must(t, goldsmith(), "network", "up", "--stack", stackName); !strings.Contains(out, "unchanged") {
+		t.Errorf("a second `network up` does not say that it changed nothing:\n%s", out)
+	}
+	// The private subnet gets out through the NAT gateway, and nothing gets in.
+	mustOnInstance(t, "db", "sudo apt-get -q update")
+}
+
+func TestStatus(t *testing.T) {
+	var status json.RawMessage
+	decode(t, strings.NewReader(must(t, goldsmith(), "cloud", "status", "--json")), &status)
+	for _, want := range []string{*tier(t, "web").InstanceId, *tier(t, "db").InstanceId} {
+		if !strings.Contains(string(status), want) {
+			t.Errorf("cloud status does not name %s:\n%s", want, status)
+		}
+	}
+	if logs := must(t, goldsmith(), "cloud", "logs", "db"); !strings.Contains(logs, "GOLDSMITH-READY") {
+		t.Errorf("the console of db has no ready report:\n%s", logs)
+	}
+}
+
+func TestUnverifiedNameIsRefused(t *testing.T) {
+	address := aws.ToString(tier(t, "web").PublicIpAddress)
+	client := browser(t, address)
+	conf := client.Transport.(*http.Transport).TLSClientConfig.Clone()
+	conf.ServerName = "another.example.com"
+	if conn, err := tls.Dial("tcp", address+":443", conf); err == nil {
+		conn.Close()
+		t.Error("the certificate is good for any name")
+	}
+	if _, err := client.Get((&url.URL{Scheme: "https", Host: address, Path: "/livez"}).String()); err != nil {
+		t.Error(err)
+	}
+}

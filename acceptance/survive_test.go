@@ -1,0 +1,134 @@
+//go:build acceptance
+
+package acceptance
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+)
+
+// TestCloudSurvives takes the local cloud down, and then kills it, and each time finds everything again that was made.
+func TestCloudSurvives(t *testing.T) {
+	volume := attachedVolume(t, "survivor")
+	for _, c := range []struct {
+		name string
+		end  func(*testing.T)
+	}{
+		{"down and up", func(t *testing.T) {
+			must(t, goldsmith(), "cloud", "down")
+			if left := kernelState(); len(left) > 0 {
+				t.Errorf("left on the host after cloud down:\n%s", strings.Join(left, "\n"))
+			}
+		}},
+		{"kill -9 and up", killDaemon},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			before := account(t)
+			c.end(t)
+			must(t, goldsmith(), "cloud", "up")
+			if after := account(t); !slices.Equal(before, after) {
+				t.Errorf("before:\n%s\nafter:\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
+			}
+			must(t, goldsmith(), "deploy", "--stack", stackName)
+			address := aws.ToString(tier(t, "web").PublicIpAddress)
+			if names := users(t, browser(t, address), address).names(); !slices.Contains(names, "admin") {
+				t.Errorf("the application has lost its users: %v", names)
+			}
+		})
+	}
+	if got := mustOnInstance(t, "db", "sudo mkdir -p /mnt/v && sudo mount /dev/sdf /mnt/v && cat /mnt/v/note; sudo umount /mnt/v"); got != "kept" {
+		t.Errorf("volume %s holds %q, want %q", volume, got, "kept")
+	}
+}
+
+// attachedVolume makes a volume with a file system and a note on it, attached to the db instance as /dev/sdf.
+func attachedVolume(t *testing.T, name string) string {
+	t.Helper()
+	ctx := context.Background()
+	db := tier(t, "db")
+	volume, err := api.CreateVolume(ctx, &ec2.CreateVolumeInput{AvailabilityZone: db.Placement.AvailabilityZone, Size: aws.Int32(1),
+		TagSpecifications: []types.TagSpecification{{ResourceType: types.ResourceTypeVolume, Tags: []types.Tag{{Key: aws.String("Name"), Value: &name}}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := api.DetachVolume(ctx, &ec2.DetachVolumeInput{VolumeId: volume.VolumeId}); err != nil {
+			t.Error(err)
+		}
+		if err := ec2.NewVolumeAvailableWaiter(api).Wait(ctx, &ec2.DescribeVolumesInput{VolumeIds: []string{*volume.VolumeId}}, time.Minute); err != nil {
+			t.Error(err)
+		}
+		if _, err := api.DeleteVolume(ctx, &ec2.DeleteVolumeInput{VolumeId: volume.VolumeId}); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := api.AttachVolume(ctx, &ec2.AttachVolumeInput{InstanceId: db.InstanceId, VolumeId: volume.VolumeId, Device: aws.String("/dev/sdf")}); err != nil {
+		t.Fatal(err)
+	}
+	mustOnInstance(t, "db", "until test -b /dev/sdf; do sleep 0.1; done; sudo mkfs.ext4 -q /dev/sdf && sudo mkdir -p /mnt/v && sudo mount /dev/sdf /mnt/v && echo kept | sudo tee /mnt/v/note && sudo umount /mnt/v")
+	return *volume.VolumeId
+}
+
+// account is what the API knows, without what stopping changes: states and public addresses.
+func account(t *testing.T) []string {
+	t.Helper()
+	ctx := context.Background()
+	var all []string
+	for _, list := range []func(context.Context) ([]string, error){instances, keyPairs, securityGroups, volumes, imagesAndSnapshots, addresses} {
+		found, err := list(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range found {
+			all = append(all, strings.Join(strings.Fields(line)[:2], " "))
+		}
+	}
+	conf, err := config.LoadDefaultConfig(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parameter, err := ssm.NewFromConfig(conf).GetParameter(ctx, &ssm.GetParameterInput{Name: aws.String("/goldsmith/" + stackName + "/db/app_password"), WithDecryption: aws.Bool(true)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(all, "password "+aws.ToString(parameter.Parameter.Value), "type "+string(parameter.Parameter.Type))
+}
+
+// killDaemon ends the local cloud as a crash would: its machines stay without it, until the next start clears them away.
+func killDaemon(t *testing.T) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("/run/goldsmith", cloudName, "daemon.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var daemon struct {
+		PID int `json:"pid"`
+	}
+	if err := json.Unmarshal(text, &daemon); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(daemon.PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		if _, err := os.Stat("/proc/" + strconv.Itoa(daemon.PID)); os.IsNotExist(err) {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatalf("process %d is still there", daemon.PID)
+}

@@ -1,0 +1,74 @@
+# Both images, baked at the same time.
+
+packer {
+  required_plugins {
+    goldsmith = {
+      source  = "github.com/goldsmith-ami/goldsmith"
+      version = ">= 0.1.0"
+    }
+  }
+}
+
+locals {
+  time = formatdate("YYYYMMDD-hhmmss", timestamp())
+}
+
+source "goldsmith-ami" "base" {
+  region        = var.region
+  instance_type = var.instance_type
+  ssh_username  = var.ssh_username
+
+  source_ami_filter {
+    filters     = { name = var.base_ami_name }
+    owners      = [var.base_ami_owner]
+    most_recent = true
+  }
+
+  # The stack's public subnet, which `goldsmith network up` made.
+  subnet_filter {
+    filters = {
+      "tag:goldsmith:stack"  = var.stack
+      "tag:goldsmith:subnet" = "public"
+    }
+  }
+  associate_public_ip_address = true
+}
+
+build {
+  source "goldsmith-ami.base" {
+    name            = "db"
+    ami_name        = "${var.ami_prefix}-db-${local.time}"
+    ami_description = "Hardened MySQL for the private subnet"
+    tags = {
+      "goldsmith:stack" = var.stack
+      "goldsmith:tier"  = "db"
+    }
+  }
+
+  source "goldsmith-ami.base" {
+    name            = "web"
+    ami_name        = "${var.ami_prefix}-web-${local.time}"
+    ami_description = "The web application behind Nginx for the public subnet"
+    tags = {
+      "goldsmith:stack" = var.stack
+      "goldsmith:tier"  = "web"
+    }
+  }
+
+  provisioner "goldsmith-mysql" {
+    only   = ["goldsmith-ami.db"]
+    config = "${path.root}/files/mysql/goldsmith.cnf.tmpl"
+    seed   = "${path.root}/files/mysql/seed.sql"
+  }
+
+  provisioner "goldsmith-webapp" {
+    only   = ["goldsmith-ami.web"]
+    binary = "${path.root}/.build/webapp-linux-amd64"
+    unit   = "${path.root}/files/systemd/goldsmith-webapp.service.tmpl"
+  }
+
+  provisioner "goldsmith-nginx" {
+    only = ["goldsmith-ami.web"]
+    site = "${path.root}/files/nginx/site.conf.tmpl"
+  }
+}

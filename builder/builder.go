@@ -1,0 +1,180 @@
+// Package builder is the builder goldsmith-ami: it launches an instance of a source AMI, has it provisioned, and makes
+// an AMI of it. Everything that it makes on the way is tagged with the build's id from the start, and removed on every
+// way out.
+package builder
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/hashicorp/hcl/v2/hcldec"
+	"github.com/hashicorp/packer-plugin-sdk/multistep"
+	"github.com/hashicorp/packer-plugin-sdk/multistep/commonsteps"
+	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
+	"github.com/hashicorp/packer-plugin-sdk/packerbuilderdata"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
+)
+
+const (
+	builderID = "goldsmith.ami"
+	// buildTag is on everything that a build makes, with the build's id.
+	buildTag = "goldsmith:build"
+	stateKey = "goldsmith"
+)
+
+// generated are what provisioners and post-processors learn of the build, by name.
+var generated = []string{"SourceAMI", "SourceAMIName", "BuildRegion", "BuildID", "InstanceID"}
+
+// Builder is goldsmith-ami.
+type Builder struct{ config Config }
+
+// ConfigSpec describes the configuration to Packer.
+func (b *Builder) ConfigSpec() hcldec.ObjectSpec { return b.config.FlatMapstructure().HCL2Spec() }
+
+// Prepare checks the configuration; nobody is asked anything.
+func (b *Builder) Prepare(raws ...any) ([]string, []string, error) {
+	warnings, err := b.config.decode(raws)
+	return generated, warnings, err
+}
+
+// Run bakes the image.
+func (b *Builder) Run(ctx context.Context, ui packersdk.Ui, hook packersdk.Hook) (packersdk.Artifact, error) {
+	conf, err := awsconfig.Load(ctx, b.config.awsOptions())
+	if err != nil {
+		return nil, awsconfig.Explain(err)
+	}
+	bk := &bake{
+		config: &b.config, ui: ui, hook: hook, ec2: ec2.NewFromConfig(conf), region: conf.Region, id: newID(),
+		caller: func(ctx context.Context) (string, error) {
+			address, err := awsconfig.CallerAddress(ctx, conf)
+			return address.String(), err
+		},
+	}
+	return bk.run(ctx)
+}
+
+func newID() string {
+	var b [8]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}
+
+// bake is one run of the builder. It is what the steps share.
+type bake struct {
+	config *Config
+	ui     packersdk.Ui
+	hook   packersdk.Hook
+	ec2    ec2API
+	region string
+	id     string
+	caller func(context.Context) (string, error)
+
+	source   source
+	place    place
+	keys     keys
+	groups   []string
+	instance string
+	host     string // SSH goes there
+	image    string
+	failure  error
+}
+
+func (b *bake) run(ctx context.Context) (packersdk.Artifact, error) {
+	state := new(multistep.BasicStateBag)
+	state.Put(stateKey, b)
+	state.Put("ui", b.ui)
+	state.Put("hook", b.hook)
+	state.Put("debug", b.config.PackerDebug)
+	data := &packerbuilderdata.GeneratedData{State: state}
+	steps := []multistep.Step{
+		step{"check the request", (*bake).check, nil},
+		step{"make a key pair", (*bake).makeKeyPair, (*bake).removeKeyPair},
+		step{"make a security group", (*bake).makeSecurityGroup, (*bake).removeSecurityGroup},
+		step{"launch an instance", (*bake).launch, (*bake).terminate},
+		step{"wait for the instance", func(b *bake, ctx context.Context) error { b.describe(data); return b.waitForSSH(ctx) }, nil},
+		b.connectStep(),
+		&provisionStep{b},
+		&sealStep{},
+		step{"stop the instance", (*bake).stop, nil},
+		step{"make the image", (*bake).createImage, (*bake).removeImage},
+	}
+	runner := commonsteps.NewRunner(steps, b.config.PackerConfig, b.ui)
+	runner.Run(ctx, state)
+	if err := b.outcome(ctx, state); err != nil {
+		return nil, awsconfig.Explain(err)
+	}
+	return &artifact{region: b.region, image: b.image, source: b.source.id, ec2: b.ec2, state: map[string]any{"generated_data": state.Get("generated_data")}}, nil
+}
+
+// outcome is the first thing that went wrong: ours, or that of one of the SDK's steps.
+func (b *bake) outcome(ctx context.Context, state multistep.StateBag) error {
+	if b.failure != nil {
+		return b.failure
+	}
+	if err, ok := state.GetOk("error"); ok {
+		return err.(error)
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("the build was interrupted: %w", ctx.Err())
+	}
+	if _, halted := state.GetOk(multistep.StateHalted); halted {
+		return errors.New("the build was halted")
+	}
+	if _, cancelled := state.GetOk(multistep.StateCancelled); cancelled {
+		return errors.New("the build was interrupted")
+	}
+	return nil
+}
+
+// step is a stage of the bake, as multistep has it.
+type step struct {
+	name string
+	do   func(*bake, context.Context) error
+	undo func(*bake, context.Context) error
+}
+
+// Run does the stage.
+func (s step) Run(ctx context.Context, state multistep.StateBag) multistep.StepAction {
+	b := state.Get(stateKey).(*bake)
+	if err := s.do(b, ctx); err != nil {
+		return b.fail(state, fmt.Errorf("%s: %w", s.name, err))
+	}
+	return multistep.ActionContinue
+}
+
+// Cleanup undoes the stage, also when the build was interrupted: with a deadline of its own.
+func (s step) Cleanup(state multistep.StateBag) {
+	b := state.Get(stateKey).(*bake)
+	if s.undo == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), cleanupDeadline)
+	defer cancel()
+	if err := s.undo(b, ctx); err != nil {
+		err = fmt.Errorf("clean up after %q: %w\nhint: what is left has the tag %s=%s", s.name, awsconfig.Explain(err), buildTag, b.id)
+		b.ui.Error(err.Error())
+		b.failure = errors.Join(b.failure, err)
+	}
+}
+
+// fail halts the build; the first failure is the one that counts.
+func (b *bake) fail(state multistep.StateBag, err error) multistep.StepAction {
+	if b.failure == nil {
+		b.failure = err
+	}
+	state.Put("error", b.failure)
+	b.ui.Error(awsconfig.Explain(err).Error())
+	return multistep.ActionHalt
+}
+
+// describe tells provisioners what they may want to know.
+func (b *bake) describe(data *packerbuilderdata.GeneratedData) {
+	for name, value := range map[string]string{"SourceAMI": b.source.id, "SourceAMIName": b.source.name, "BuildRegion": b.region, "BuildID": b.id, "InstanceID": b.instance} {
+		data.Put(name, value)
+	}
+}

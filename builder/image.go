@@ -1,0 +1,131 @@
+package builder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+)
+
+// stop stops the instance, so that its disk is at rest when the image is made.
+func (b *bake) stop(ctx context.Context) error {
+	b.ui.Say("Stopping the instance...")
+	if _, err := b.ec2.StopInstances(ctx, &ec2.StopInstancesInput{InstanceIds: []string{b.instance}}); err != nil {
+		return err
+	}
+	return poll(ctx, runDeadline, func(ctx context.Context) (bool, error) {
+		instance, err := b.describeInstance(ctx)
+		if err != nil {
+			return false, err
+		}
+		switch instance.State.Name {
+		case types.InstanceStateNameStopped:
+			return true, nil
+		case types.InstanceStateNameTerminated, types.InstanceStateNameShuttingDown:
+			return false, b.stopped(ctx, instance)
+		}
+		return false, nil
+	})
+}
+
+// createImage makes the AMI and waits until it can be launched.
+func (b *bake) createImage(ctx context.Context) error {
+	b.ui.Say(fmt.Sprintf("Creating the AMI %s...", b.config.AMIName))
+	out, err := b.ec2.CreateImage(ctx, &ec2.CreateImageInput{
+		InstanceId: aws.String(b.instance), Name: aws.String(b.config.AMIName), Description: aws.String(b.config.AMIDescription),
+		TagSpecifications: []types.TagSpecification{
+			specification(types.ResourceTypeImage, b.tags(b.config.AMIName, b.config.Tags)),
+			specification(types.ResourceTypeSnapshot, b.tags(b.config.AMIName, b.config.Tags, b.config.SnapshotTags)),
+		}})
+	if err != nil {
+		return err
+	}
+	b.image = aws.ToString(out.ImageId)
+	b.ui.Message("AMI: " + b.image)
+	return b.waitForImage(ctx)
+}
+
+func (b *bake) waitForImage(ctx context.Context) error {
+	attempts := 0
+	err := poll(ctx, b.imagePatience(), func(ctx context.Context) (bool, error) {
+		if attempts++; b.config.PollingConfig.MaxAttempts > 0 && attempts > b.config.PollingConfig.MaxAttempts {
+			return false, fmt.Errorf("looked %d times (aws_polling.max_attempts)", b.config.PollingConfig.MaxAttempts)
+		}
+		if attempts > 1 && b.config.PollingConfig.DelaySeconds > 0 {
+			select {
+			case <-ctx.Done():
+				return false, ctx.Err()
+			case <-time.After(time.Duration(b.config.PollingConfig.DelaySeconds) * time.Second):
+			}
+		}
+		out, err := b.ec2.DescribeImages(ctx, &ec2.DescribeImagesInput{ImageIds: []string{b.image}})
+		if isGone(err) || err == nil && len(out.Images) == 0 {
+			return false, nil // not known everywhere yet
+		}
+		if err != nil {
+			return false, err
+		}
+		switch image := out.Images[0]; image.State {
+		case types.ImageStateAvailable:
+			return true, nil
+		case types.ImageStatePending, types.ImageStateTransient:
+			return false, nil
+		default:
+			why := ""
+			if image.StateReason != nil {
+				why = ": " + aws.ToString(image.StateReason.Message)
+			}
+			return false, fmt.Errorf("it is %s%s", image.State, why)
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("wait for %s: %w", b.image, err)
+	}
+	return nil
+}
+
+func (b *bake) imagePatience() time.Duration {
+	if p := b.config.PollingConfig; p.DelaySeconds > 0 && p.MaxAttempts > 0 {
+		return time.Duration(p.DelaySeconds*p.MaxAttempts)*time.Second + time.Minute
+	}
+	return imageDeadline
+}
+
+// removeImage takes an AMI back whose build did not succeed.
+func (b *bake) removeImage(ctx context.Context) error {
+	if b.failure == nil && b.image != "" {
+		return nil
+	}
+	found, err := b.ec2.DescribeImages(ctx, &ec2.DescribeImagesInput{Owners: []string{"self"}, Filters: filters(map[string]string{"tag:" + buildTag: b.id})})
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, image := range found.Images {
+		b.ui.Say("Removing the AMI " + aws.ToString(image.ImageId) + "...")
+		errs = append(errs, deregister(ctx, b.ec2, image))
+	}
+	return errors.Join(errs...)
+}
+
+// deregister removes an AMI and the snapshots that it was made of.
+func deregister(ctx context.Context, api ec2API, image types.Image) error {
+	if _, err := api.DeregisterImage(ctx, &ec2.DeregisterImageInput{ImageId: image.ImageId}); err != nil && !isGone(err) {
+		return fmt.Errorf("deregister %s: %w", aws.ToString(image.ImageId), err)
+	}
+	var errs []error
+	for _, device := range image.BlockDeviceMappings {
+		if device.Ebs == nil || aws.ToString(device.Ebs.SnapshotId) == "" {
+			continue
+		}
+		_, err := api.DeleteSnapshot(ctx, &ec2.DeleteSnapshotInput{SnapshotId: device.Ebs.SnapshotId})
+		if err != nil && !isGone(err) {
+			errs = append(errs, fmt.Errorf("delete snapshot %s: %w", aws.ToString(device.Ebs.SnapshotId), err))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,203 @@
+package builder
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+var (
+	amiName      = regexp.MustCompile(`^[A-Za-z0-9()\[\] ./\-'@_]{3,128}$`)
+	instanceType = regexp.MustCompile(`^[a-z0-9-]+\.[a-z0-9-]+$`)
+	deviceName   = regexp.MustCompile(`^(/dev/)?[a-z0-9/]+$`)
+)
+
+// userDataLimit is what EC2 takes, less what the builder adds.
+const userDataLimit = 14 << 10
+
+// faults is everything that is wrong with a configuration and can be told without asking anybody.
+func (c *Config) faults() []error {
+	var errs []error
+	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	errs = append(errs, c.awsOptions().Validate()...)
+	switch {
+	case c.AMIName == "":
+		fault("ami_name: it is missing; name the image to be made")
+	case !amiName.MatchString(c.AMIName):
+		fault("ami_name: %q should be 3 to 128 letters, digits and ()[] ./-'@_", c.AMIName)
+	}
+	switch {
+	case c.InstanceType == "":
+		fault("instance_type: it is missing; name one, such as t3.small")
+	case !instanceType.MatchString(c.InstanceType):
+		fault("instance_type: %q should be a type such as t3.small", c.InstanceType)
+	}
+	if c.Comm.Type != "ssh" {
+		fault("communicator: %q should be ssh: images of this builder run Linux", c.Comm.Type)
+	}
+	if c.Comm.SSHUsername == "" {
+		fault("ssh_username: it is missing; name the source image's user, such as admin for Debian's")
+	}
+	if c.Comm.SSHPassword != "" {
+		fault("ssh_password: instances are entered with a key only")
+	}
+	errs = append(errs, c.sourceFaults()...)
+	errs = append(errs, c.networkFaults()...)
+	errs = append(errs, c.userDataFaults()...)
+	errs = append(errs, c.diskFaults()...)
+	errs = append(errs, c.tagFaults()...)
+	if c.Metadata.HttpTokens != "required" {
+		fault("metadata_options.http_tokens: %q should be required: instances are launched with IMDSv2 only", c.Metadata.HttpTokens)
+	}
+	if c.Metadata.HttpEndpoint != "enabled" && c.Metadata.HttpEndpoint != "disabled" {
+		fault("metadata_options.http_endpoint: %q should be enabled or disabled", c.Metadata.HttpEndpoint)
+	}
+	if n := c.Metadata.HttpPutResponseHopLimit; n < 1 || n > 64 {
+		fault("metadata_options.http_put_response_hop_limit: %d should be within 1 and 64", n)
+	}
+	if c.PollingConfig.DelaySeconds < 0 || c.PollingConfig.MaxAttempts < 0 || c.MaxRetries < 0 {
+		fault("aws_polling, max_retries: negative numbers mean nothing here")
+	}
+	return errs
+}
+
+func (c *Config) sourceFaults() []error {
+	filtered := len(c.SourceAmiFilter.Filters) > 0 || len(c.SourceAmiFilter.Owners) > 0
+	var errs []error
+	switch {
+	case c.SourceAmi == "" && !filtered:
+		errs = append(errs, errors.New("source_ami: either source_ami or source_ami_filter is needed"))
+	case c.SourceAmi != "" && filtered:
+		errs = append(errs, errors.New("source_ami: it cannot go with source_ami_filter; take one out"))
+	case filtered && len(c.SourceAmiFilter.Owners) == 0:
+		errs = append(errs, errors.New("source_ami_filter.owners: at least one is needed: anybody can name an image like another"))
+	case filtered && len(c.SourceAmiFilter.Filters) == 0:
+		errs = append(errs, errors.New("source_ami_filter.filters: at least one is needed, such as name"))
+	}
+	return append(errs, ids("source_ami", "ami-", c.SourceAmi)...)
+}
+
+func (c *Config) networkFaults() []error {
+	var errs []error
+	if c.SubnetId != "" && len(c.SubnetFilter.Filters) > 0 {
+		errs = append(errs, errors.New("subnet_id: it cannot go with subnet_filter; take one out"))
+	}
+	if c.VpcId != "" && len(c.VpcFilter.Filters) > 0 {
+		errs = append(errs, errors.New("vpc_id: it cannot go with vpc_filter; take one out"))
+	}
+	if c.SubnetFilter.MostFree && c.SubnetFilter.Random {
+		errs = append(errs, errors.New("subnet_filter.most_free: it cannot go with random; take one out"))
+	}
+	errs = append(errs, ids("subnet_id", "subnet-", c.SubnetId)...)
+	errs = append(errs, ids("vpc_id", "vpc-", c.VpcId)...)
+	errs = append(errs, ids("security_group_ids", "sg-", c.SecurityGroupIds...)...)
+	if len(c.SecurityGroupIds) > 0 && len(c.TemporarySGSourceCidrs) > 0 {
+		errs = append(errs, errors.New("temporary_security_group_source_cidrs: it is for the temporary group, and security_group_ids takes its place"))
+	}
+	for _, cidr := range c.TemporarySGSourceCidrs {
+		if prefix, err := netip.ParsePrefix(cidr); err != nil || prefix != prefix.Masked() {
+			errs = append(errs, fmt.Errorf("temporary_security_group_source_cidrs: %q should be a range such as 192.0.2.1/32", cidr))
+		}
+	}
+	if c.SSHInterface != "" && c.SSHInterface != "public_ip" && c.SSHInterface != "private_ip" {
+		errs = append(errs, fmt.Errorf("ssh_interface: %q should be public_ip or private_ip", c.SSHInterface))
+	}
+	if c.SSHInterface == "public_ip" && c.AssociatePublicIpAddress.False() {
+		errs = append(errs, errors.New("ssh_interface: public_ip cannot go with associate_public_ip_address = false"))
+	}
+	return errs
+}
+
+// ids checks the form of resource ids.
+func ids(attribute, prefix string, values ...string) []error {
+	pattern := regexp.MustCompile("^" + prefix + "[0-9a-f]{8,17}$")
+	var errs []error
+	for _, value := range values {
+		if value != "" && !pattern.MatchString(value) {
+			errs = append(errs, fmt.Errorf("%s: %q should be an id such as %s0123456789abcdef0", attribute, value, prefix))
+		}
+	}
+	return errs
+}
+
+func (c *Config) userDataFaults() []error {
+	if c.UserData != "" && c.UserDataFile != "" {
+		return []error{errors.New("user_data: it cannot go with user_data_file; take one out")}
+	}
+	text := []byte(c.UserData)
+	if c.UserDataFile != "" {
+		var err error
+		if text, err = os.ReadFile(c.UserDataFile); err != nil {
+			return []error{fmt.Errorf("user_data_file: %w", err)}
+		}
+	}
+	if len(text) > userDataLimit {
+		return []error{fmt.Errorf("user_data: it has %d bytes, at most %d are taken", len(text), userDataLimit)}
+	}
+	return nil
+}
+
+func (c *Config) diskFaults() []error {
+	var errs []error
+	seen := map[string]bool{}
+	for i, d := range c.LaunchMappings {
+		fault := func(attribute, format string, args ...any) {
+			errs = append(errs, fmt.Errorf("launch_block_device_mappings[%d].%s: %s", i, attribute, fmt.Sprintf(format, args...)))
+		}
+		if !deviceName.MatchString(d.DeviceName) {
+			fault("device_name", "%q should be a name such as /dev/xvda", d.DeviceName)
+		}
+		if seen[d.DeviceName] {
+			fault("device_name", "%s is there twice", d.DeviceName)
+		}
+		seen[d.DeviceName] = true
+		if !slices.Contains([]string{"gp3", "gp2", "io1", "io2", "st1", "sc1", "standard"}, d.VolumeType) {
+			fault("volume_type", "%q should be one of gp3, gp2, io1, io2, st1, sc1, standard", d.VolumeType)
+		}
+		if d.VolumeSize < 0 || d.VolumeSize > 65536 {
+			fault("volume_size", "%d should be within 1 and 65536 GiB", d.VolumeSize)
+		}
+		if d.IOPS != 0 && !slices.Contains([]string{"gp3", "io1", "io2"}, d.VolumeType) {
+			fault("iops", "it goes with gp3, io1 and io2, not with %s", d.VolumeType)
+		}
+		if d.IOPS == 0 && strings.HasPrefix(d.VolumeType, "io") {
+			fault("iops", "%s needs it", d.VolumeType)
+		}
+		if d.Throughput != 0 && d.VolumeType != "gp3" {
+			fault("throughput", "it goes with gp3, not with %s", d.VolumeType)
+		}
+		if d.KmsKeyId != "" && !d.Encrypted.True() {
+			fault("kms_key_id", "it goes with encrypted = true")
+		}
+		errs = append(errs, ids(fmt.Sprintf("launch_block_device_mappings[%d].snapshot_id", i), "snap-", d.SnapshotId)...)
+	}
+	if c.AMIKmsKeyId != "" && !c.AMIEncryptBootVolume.True() {
+		errs = append(errs, errors.New("kms_key_id: it goes with encrypt_boot = true"))
+	}
+	return errs
+}
+
+// tagFaults holds tags to EC2's limits: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html
+func (c *Config) tagFaults() []error {
+	var errs []error
+	for attribute, tags := range map[string]map[string]string{"tags": c.Tags, "snapshot_tags": c.SnapshotTags, "run_tags": c.RunTags, "run_volume_tags": c.RunVolumeTags} {
+		if len(tags) > 45 {
+			errs = append(errs, fmt.Errorf("%s: there are %d, at most 45 are taken", attribute, len(tags)))
+		}
+		for key, value := range tags {
+			switch {
+			case key == "" || len(key) > 128 || len(value) > 256:
+				errs = append(errs, fmt.Errorf("%s: %q: a key has 1 to 128 characters, a value at most 256", attribute, key))
+			case strings.HasPrefix(strings.ToLower(key), "aws:"):
+				errs = append(errs, fmt.Errorf("%s: %q: names that begin with aws: are Amazon's", attribute, key))
+			case strings.HasPrefix(key, buildTag):
+				errs = append(errs, fmt.Errorf("%s: %q is the builder's own", attribute, key))
+			}
+		}
+	}
+	return errs
+}

@@ -1,0 +1,31 @@
+// Command goldsmith-agent is what Goldsmith runs on an instance: while an image is baked it finds facts and applies
+// plays, and on an instance of the image it does the first boot and verifies that the instance is ready.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// commands are the agent's subcommands. They are called by Goldsmith and by units, not by people.
+var commands = map[string]func(ctx context.Context, arguments []string) error{
+	"facts": facts,
+	"apply": apply,
+}
+
+func main() {
+	// A closed connection ends the agent as an interrupt would: after the step under way.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
+		fmt.Fprintln(os.Stderr, "goldsmith-agent: this program is run by Goldsmith")
+		os.Exit(2)
+	}
+	if err := commands[os.Args[1]](ctx, os.Args[2:]); err != nil {
+		fmt.Fprintf(os.Stderr, "goldsmith-agent %s: %v\n", os.Args[1], err)
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,68 @@
+// Command goldsmith is the plugin's companion: it runs the local cloud and the stack.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/cli"
+)
+
+// Exit codes, as the help of each command says them.
+const (
+	exitFailed   = 1
+	exitBadInput = 2
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root := command()
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return
+	}
+	var exit interface{ ExitCode() int }
+	if errors.As(err, &exit) && exit.ExitCode() > 0 {
+		// A program that was run for the user, ssh say, has said what is wrong itself.
+		os.Exit(exit.ExitCode())
+	}
+	fmt.Fprintln(os.Stderr, "error:", err)
+	os.Exit(code(err))
+}
+
+// code maps an error to the exit code that is documented for it.
+func code(err error) int {
+	var bad *usageError
+	if errors.As(err, &bad) {
+		return exitBadInput
+	}
+	return exitFailed
+}
+
+// usageError is an error of the command line.
+type usageError struct{ error }
+
+func (e *usageError) Unwrap() error { return e.error }
+
+func command() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "goldsmith",
+		Short: "Golden images for a two-tier application, and the stack that runs them",
+		Long: `Goldsmith bakes golden images with Packer and runs them, on AWS or on a local cloud on this machine.
+
+Exit codes: 0 done; 1 failed; 2 bad input.`,
+		SilenceErrors: true, SilenceUsage: true,
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return &usageError{fmt.Errorf("%w\nhint: %s --help", err, cmd.CommandPath())}
+	})
+	root.AddCommand(cli.Command())
+	return root
+}

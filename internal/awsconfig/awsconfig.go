@@ -1,0 +1,153 @@
+// Package awsconfig makes the AWS SDK's configuration as the SDK itself does, from environment and shared files, with
+// what a user says over it. Where an endpoint is set, no call goes anywhere else.
+package awsconfig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+)
+
+// Options is what a user may say; everything is optional.
+type Options struct {
+	Region    string
+	Profile   string
+	AccessKey string
+	SecretKey string
+	Token     string
+	// Endpoint is the URL of every service's API. It is AWS_ENDPOINT_URL said in a file.
+	Endpoint string
+	// Role is assumed with the credentials found.
+	Role Role
+	// MaxRetries is how often a call is repeated; 0 is the default of 4.
+	MaxRetries int
+}
+
+// Role is a role to assume.
+type Role struct {
+	ARN         string
+	SessionName string
+	ExternalID  string
+	Duration    time.Duration
+}
+
+// Validate reports what contradicts itself.
+func (o Options) Validate() []error {
+	var errs []error
+	if (o.AccessKey == "") != (o.SecretKey == "") {
+		errs = append(errs, errors.New("access_key and secret_key: either both or neither are needed"))
+	}
+	if o.Token != "" && o.AccessKey == "" {
+		errs = append(errs, errors.New("token: it goes with access_key and secret_key, which are missing"))
+	}
+	if o.AccessKey != "" && o.Profile != "" {
+		errs = append(errs, errors.New("profile: it cannot go with access_key"))
+	}
+	if o.Endpoint != "" {
+		if u, err := url.Parse(o.Endpoint); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			errs = append(errs, fmt.Errorf("custom_endpoint_ec2: %q should be a URL such as http://127.66.0.1:4566", o.Endpoint))
+		}
+	}
+	return errs
+}
+
+// dialTimeout is how long an endpoint may take to answer a connection.
+const dialTimeout = 5 * time.Second
+
+// Load makes the configuration. It asks nobody, but for a role's credentials when they are first used.
+func Load(ctx context.Context, o Options) (aws.Config, error) {
+	attempts := o.MaxRetries + 1
+	if o.MaxRetries == 0 {
+		attempts = 5
+	}
+	load := []func(*config.LoadOptions) error{
+		config.WithRetryer(func() aws.Retryer {
+			return retry.NewStandard(func(s *retry.StandardOptions) {
+				s.MaxAttempts, s.MaxBackoff = attempts, 3*time.Second
+			})
+		}),
+	}
+	if o.Region != "" {
+		load = append(load, config.WithRegion(o.Region))
+	}
+	if o.Profile != "" {
+		load = append(load, config.WithSharedConfigProfile(o.Profile))
+	}
+	if o.AccessKey != "" {
+		load = append(load, config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(o.AccessKey, o.SecretKey, o.Token)))
+	}
+	if o.Endpoint != "" {
+		load = append(load, config.WithBaseEndpoint(o.Endpoint))
+	}
+	conf, err := config.LoadDefaultConfig(ctx, load...)
+	if err != nil {
+		return aws.Config{}, fmt.Errorf("read the AWS configuration: %w", err)
+	}
+	if conf.Region == "" {
+		return aws.Config{}, errors.New("region: it is missing\nhint: set region, AWS_REGION, or a region in the profile")
+	}
+	if o.Role.ARN != "" {
+		provider := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(conf), o.Role.ARN, func(a *stscreds.AssumeRoleOptions) {
+			a.RoleSessionName, a.Duration = o.Role.SessionName, o.Role.Duration
+			if o.Role.ExternalID != "" {
+				a.ExternalID = aws.String(o.Role.ExternalID)
+			}
+		})
+		conf.Credentials = aws.NewCredentialsCache(provider)
+	}
+	return conf, nil
+}
+
+// Endpoint is where all calls go, or empty for AWS itself.
+func Endpoint(conf aws.Config) string {
+	if conf.BaseEndpoint != nil {
+		return *conf.BaseEndpoint
+	}
+	return os.Getenv("AWS_ENDPOINT_URL")
+}
+
+// checkIP is AWS's own service that answers with the caller's address.
+const checkIP = "https://checkip.amazonaws.com/"
+
+// CallerAddress is the address that instances see this machine under. Where an endpoint is set, it is asked, and not
+// AWS.
+func CallerAddress(ctx context.Context, conf aws.Config) (netip.Addr, error) {
+	from := checkIP
+	if endpoint := Endpoint(conf); endpoint != "" {
+		from = strings.TrimSuffix(endpoint, "/") + "/latest/checkip"
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*dialTimeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("find out the own address: %w", err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("find out the own address: %w", err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(response.Body, 256))
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("find out the own address from %s: %w", from, err)
+	}
+	address, err := netip.ParseAddr(strings.TrimSpace(string(text)))
+	if err != nil || response.StatusCode != http.StatusOK {
+		return netip.Addr{}, fmt.Errorf("find out the own address: %s answers %s: %q; give the range yourself", from, response.Status, text)
+	}
+	return address, nil
+}

@@ -1,0 +1,54 @@
+package awsconfig
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/aws/smithy-go"
+)
+
+// Explain puts what an AWS call says in the user's terms, with what to do next, where it is about the account and not
+// about the call. Other errors come back as they are.
+func Explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		if hint := hints[api.ErrorCode()]; hint != "" {
+			return fmt.Errorf("%w\nhint: %s", err, hint)
+		}
+		return err
+	}
+	var refused *net.OpError
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("the endpoint does not answer: %w\nhint: is it up? for the local cloud: goldsmith cloud up", err)
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &refused) && refused.Timeout():
+		return fmt.Errorf("the endpoint does not answer in time: %w\nhint: check the endpoint's address and the way to it", err)
+	case strings.Contains(err.Error(), "get credentials") || strings.Contains(err.Error(), "no EC2 IMDS role found"):
+		return fmt.Errorf("%w\nhint: no credentials were found; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; for the local cloud: eval \"$(goldsmith cloud env)\"", err)
+	}
+	return err
+}
+
+// hints are what to do about errors that every service has.
+var hints = map[string]string{
+	"ExpiredToken":                expired,
+	"ExpiredTokenException":       expired,
+	"RequestExpired":              expired,
+	"AuthFailure":                 "the access key is not known; check AWS_ACCESS_KEY_ID, AWS_PROFILE and the region",
+	"InvalidClientTokenId":        "the access key is not known; check AWS_ACCESS_KEY_ID, AWS_PROFILE and the region",
+	"UnrecognizedClientException": "the access key is not known; check AWS_ACCESS_KEY_ID, AWS_PROFILE and the region",
+	"SignatureDoesNotMatch":       "the secret key does not belong to the access key",
+	"UnauthorizedOperation":       "the credentials lack a permission; goldsmith iam-policy prints all that are needed",
+	"AccessDenied":                "the credentials lack a permission; goldsmith iam-policy prints all that are needed",
+	"AccessDeniedException":       "the credentials lack a permission; goldsmith iam-policy prints all that are needed",
+	"OptInRequired":               "the account is not signed up for this service or region",
+}
+
+const expired = "the credentials have expired; get new ones, with aws sso login for example, and run this again"

@@ -1,0 +1,121 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/task"
+)
+
+// Facts finds out about the machine, and which version of each of these packages apt would install.
+func Facts(ctx context.Context, packages []string) (task.Facts, error) {
+	return facts(ctx, packages, execute)
+}
+
+func facts(ctx context.Context, packages []string, run runner) (task.Facts, error) {
+	f := task.Facts{Arch: runtime.GOARCH, UID: os.Geteuid(), CPUs: runtime.NumCPU()}
+	release, err := os.ReadFile("/etc/os-release")
+	if err != nil {
+		return f, fmt.Errorf("find out the operating system: %w", err)
+	}
+	f.OS = parseOSRelease(string(release))
+	kernel, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
+		return f, fmt.Errorf("find out the kernel's version: %w", err)
+	}
+	f.Kernel = strings.TrimSpace(string(kernel))
+	memory, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return f, fmt.Errorf("find out the size of the memory: %w", err)
+	}
+	f.MemoryMB = parseMemory(string(memory))
+	if f.Hostname, err = os.Hostname(); err != nil {
+		return f, fmt.Errorf("find out the host name: %w", err)
+	}
+	if f.Addresses, err = addresses(); err != nil {
+		return f, fmt.Errorf("find out the addresses: %w", err)
+	}
+	if out, err := run(ctx, program{argv: []string{"systemctl", "--version"}}); err == nil {
+		f.Systemd = nthField(out, 1)
+	}
+	f.Database = database(ctx, run)
+	if len(packages) > 0 {
+		if f.Candidates, err = findCandidates(ctx, run, packages); err != nil {
+			return f, fmt.Errorf("find out what apt would install: %w", err)
+		}
+		for _, name := range packages {
+			f.Candidates[name] += "" // also those that apt does not have
+		}
+	}
+	return f, nil
+}
+
+func nthField(text string, n int) string {
+	if fields := strings.Fields(text); len(fields) > n {
+		return fields[n]
+	}
+	return ""
+}
+
+// parseOSRelease reads os-release(5).
+func parseOSRelease(text string) task.OSFacts {
+	values := map[string]string{}
+	for line := range strings.Lines(text) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		values[key] = strings.Trim(value, `"'`)
+	}
+	return task.OSFacts{ID: values["ID"], Version: values["VERSION_ID"], Codename: values["VERSION_CODENAME"], Pretty: values["PRETTY_NAME"]}
+}
+
+// parseMemory reads the total of proc_meminfo(5), in MiB.
+func parseMemory(text string) int {
+	for line := range strings.Lines(text) {
+		if rest, ok := strings.CutPrefix(line, "MemTotal:"); ok {
+			kilobytes, _ := strconv.Atoi(nthField(rest, 0))
+			return kilobytes / 1024
+		}
+	}
+	return 0
+}
+
+func addresses() ([]string, error) {
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, err
+	}
+	var found []string
+	for _, address := range all {
+		if prefix, ok := address.(*net.IPNet); ok && prefix.IP.IsGlobalUnicast() {
+			found = append(found, prefix.IP.String())
+		}
+	}
+	return found, nil
+}
+
+var serverVersion = regexp.MustCompile(`Ver (\d+\.\d+\.\d+)`)
+
+// database is the server that is installed, as its own program says.
+func database(ctx context.Context, run runner) *task.DatabaseFacts {
+	for _, server := range []string{"/usr/sbin/mariadbd", "/usr/sbin/mysqld"} {
+		out, err := run(ctx, program{argv: []string{server, "--no-defaults", "--version"}})
+		if err != nil {
+			continue // not there, most of the time
+		}
+		match := serverVersion.FindStringSubmatch(out)
+		if match == nil {
+			continue
+		}
+		flavor := "mysql"
+		if strings.Contains(out, "MariaDB") {
+			flavor = "mariadb"
+		}
+		return &task.DatabaseFacts{Flavor: flavor, Version: match[1]}
+	}
+	return nil
+}

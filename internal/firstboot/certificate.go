@@ -1,0 +1,152 @@
+package firstboot
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// lifetime of a certificate that an instance makes itself. It is made anew at a boot that finds it in its last month.
+const lifetime = 397 * 24 * time.Hour
+
+// certificateFor is the template of a server's certificate for all addresses and names of an instance.
+func certificateFor(id identity) (*x509.Certificate, error) {
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
+	if err != nil {
+		return nil, err
+	}
+	c := &x509.Certificate{
+		SerialNumber: serial, Subject: pkix.Name{CommonName: id.InstanceID}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(lifetime),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		BasicConstraintsValid: true, DNSNames: id.Names,
+	}
+	for _, address := range []string{id.Public, id.Private} {
+		if parsed := net.ParseIP(address); parsed != nil {
+			c.IPAddresses = append(c.IPAddresses, parsed)
+		}
+	}
+	return c, nil
+}
+
+// issue makes a key and has its certificate signed; without a parent it signs itself.
+func issue(template, parent *x509.Certificate, signer crypto.Signer) (certificate, key []byte, err error) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	if parent == nil {
+		parent, signer = template, private
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, &private.PublicKey, signer)
+	if err != nil {
+		return nil, nil, err
+	}
+	encoded, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		return nil, nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded}), nil
+}
+
+// signed makes the database server's key and a certificate that the stack's authority signs.
+func signed(ca, caKey string, id identity) (certificate, key []byte, err error) {
+	authority, err := tls.X509KeyPair([]byte(ca), []byte(caKey))
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the stack's certificate authority: %w", err)
+	}
+	parent, err := x509.ParseCertificate(authority.Certificate[0])
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the stack's certificate authority: %w", err)
+	}
+	if now := time.Now(); now.After(parent.NotAfter) || now.Before(parent.NotBefore) {
+		return nil, nil, fmt.Errorf("sign the database's certificate: the stack's authority is valid from %s to %s, and here it is %s",
+			parent.NotBefore.Format(time.RFC3339), parent.NotAfter.Format(time.RFC3339), now.Format(time.RFC3339))
+	}
+	template, err := certificateFor(id)
+	if err != nil {
+		return nil, nil, err
+	}
+	template.NotBefore = parent.NotBefore
+	template.NotAfter = parent.NotAfter
+	signer, ok := authority.PrivateKey.(crypto.Signer)
+	if !ok {
+		return nil, nil, errors.New("read the stack's certificate authority: its key cannot sign")
+	}
+	return issue(template, parent, signer)
+}
+
+// ownCertificate is the certificate that the instance made itself, made now if there is none, or none that is good for
+// the addresses that the instance has, or is so for long enough.
+func ownCertificate(dir string, id identity) (certificate, key []byte, err error) {
+	certificatePath, keyPath := filepath.Join(dir, "web.crt"), filepath.Join(dir, "web.key")
+	certificate, err = os.ReadFile(certificatePath)
+	if err == nil {
+		key, err = os.ReadFile(keyPath)
+	}
+	if err == nil && stillGood(certificate, key, id) {
+		return certificate, key, nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, err
+	}
+	template, err := certificateFor(id)
+	if err != nil {
+		return nil, nil, err
+	}
+	if certificate, key, err = issue(template, nil, nil); err != nil {
+		return nil, nil, fmt.Errorf("make the web server's certificate: %w", err)
+	}
+	return certificate, key, errors.Join(os.MkdirAll(dir, 0o700), place(keyPath, key, 0o600, 0, 0), place(certificatePath, certificate, 0o644, 0, 0))
+}
+
+func stillGood(certificate, key []byte, id identity) bool {
+	pair, err := tls.X509KeyPair(certificate, key)
+	if err != nil || pair.Leaf == nil || time.Until(pair.Leaf.NotAfter) < 30*24*time.Hour {
+		return false
+	}
+	for _, address := range []string{id.Public, id.Private} {
+		if address != "" && pair.Leaf.VerifyHostname(address) != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// matching tells what is wrong with a pair that somebody else made.
+func matching(certificate, key []byte) error {
+	pair, err := tls.X509KeyPair(certificate, key)
+	if err != nil {
+		return err
+	}
+	if now := time.Now(); now.After(pair.Leaf.NotAfter) || now.Before(pair.Leaf.NotBefore) {
+		return fmt.Errorf("it is valid from %s to %s", pair.Leaf.NotBefore.Format(time.RFC3339), pair.Leaf.NotAfter.Format(time.RFC3339))
+	}
+	return nil
+}
+
+// Throwaway writes a pair for nobody into memory, path.crt and path.key, so that a web server's configuration can be
+// tested while an image is baked.
+func Throwaway(path string) error {
+	template, err := certificateFor(identity{InstanceID: "throwaway"})
+	if err != nil {
+		return err
+	}
+	certificate, key, err := issue(template, nil, nil)
+	if err != nil {
+		return err
+	}
+	return errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), place(path+".crt", certificate, 0o644, 0, 0), place(path+".key", key, 0o600, 0, 0))
+}

@@ -1,0 +1,145 @@
+// Package firstboot is what an instance of a Goldsmith image does for itself: it reads its settings and secrets with
+// its own role, makes what must be unique, gives the application its database account, and verifies from inside that
+// it is ready. It runs as root, from the units of package instance.
+package firstboot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+)
+
+// patience is how long a metadata service may be silent before the machine is taken for one without any.
+const patience = 10 * time.Second
+
+// identity is what the metadata service says of the instance.
+type identity struct {
+	InstanceID string   `json:"instance_id"`
+	ImageID    string   `json:"image_id"`
+	Region     string   `json:"region"`
+	Private    string   `json:"private"`
+	Public     string   `json:"public,omitempty"`
+	Names      []string `json:"names,omitempty"`
+}
+
+// cloud is where an instance learns what it is to be.
+type cloud struct {
+	metadata *imds.Client
+	region   string
+}
+
+// errNoMetadata says that the machine is on no cloud that has EC2's metadata service.
+var errNoMetadata = errors.New("there is no metadata service")
+
+// connect finds the metadata service; right after the start it may still be silent.
+func connect(ctx context.Context) (*cloud, error) {
+	client := imds.New(imds.Options{HTTPClient: awshttp.NewBuildableClient().WithTimeout(2 * time.Second), EnableFallback: aws.FalseTernary, Retryer: aws.NopRetryer{}})
+	var last error
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		out, err := client.GetRegion(ctx, &imds.GetRegionInput{})
+		if err == nil {
+			return &cloud{metadata: client, region: out.Region}, nil
+		}
+		last = err
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(250 * time.Millisecond):
+		}
+	}
+	return nil, fmt.Errorf("%w: %w", errNoMetadata, last)
+}
+
+// userData is empty where the instance has none.
+func (c *cloud) userData(ctx context.Context) ([]byte, error) {
+	out, err := c.metadata.GetUserData(ctx, &imds.GetUserDataInput{})
+	if isNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read user-data: %w", err)
+	}
+	defer out.Content.Close()
+	return io.ReadAll(out.Content)
+}
+
+func (c *cloud) identity(ctx context.Context) (identity, error) {
+	id := identity{Region: c.region}
+	for path, into := range map[string]*string{"instance-id": &id.InstanceID, "ami-id": &id.ImageID, "local-ipv4": &id.Private, "public-ipv4": &id.Public} {
+		value, err := c.value(ctx, path)
+		if err != nil {
+			return id, err
+		}
+		*into = value
+	}
+	for _, path := range []string{"local-hostname", "public-hostname"} {
+		value, err := c.value(ctx, path)
+		if err != nil {
+			return id, err
+		}
+		if value != "" {
+			id.Names = append(id.Names, value)
+		}
+	}
+	if id.Private == "" {
+		return id, errors.New("read the instance's metadata: it has no private address")
+	}
+	return id, nil
+}
+
+// value is one item of metadata, empty where there is none.
+func (c *cloud) value(ctx context.Context, path string) (string, error) {
+	out, err := c.metadata.GetMetadata(ctx, &imds.GetMetadataInput{Path: path})
+	if isNotFound(err) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read metadata %s: %w", path, err)
+	}
+	defer out.Content.Close()
+	text, err := io.ReadAll(out.Content)
+	return strings.TrimSpace(string(text)), err
+}
+
+func isNotFound(err error) bool {
+	var response *awshttp.ResponseError
+	return errors.As(err, &response) && response.HTTPStatusCode() == http.StatusNotFound
+}
+
+// parameters reads parameters with the instance's role in one call. Those of required that are not there are an error
+// that names them.
+func (c *cloud) parameters(ctx context.Context, required, optional []string) (map[string]string, error) {
+	conf, err := config.LoadDefaultConfig(ctx, config.WithRegion(c.region))
+	if err != nil {
+		return nil, fmt.Errorf("find the instance's role: %w", err)
+	}
+	names := append(append([]string(nil), required...), optional...)
+	out, err := ssm.NewFromConfig(conf).GetParameters(ctx, &ssm.GetParametersInput{Names: names, WithDecryption: aws.Bool(true)})
+	if err != nil {
+		return nil, fmt.Errorf("read parameters %s with the instance's role: %w", strings.Join(names, ", "), err)
+	}
+	values := map[string]string{}
+	for _, parameter := range out.Parameters {
+		values[aws.ToString(parameter.Name)] = aws.ToString(parameter.Value)
+	}
+	var missing []string
+	for _, name := range required {
+		if values[name] == "" {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) > 0 {
+		return nil, fmt.Errorf("read parameters: there is no %s", strings.Join(missing, ", "))
+	}
+	return values, nil
+}

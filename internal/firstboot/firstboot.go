@@ -1,0 +1,230 @@
+package firstboot
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/user"
+	"path/filepath"
+	"regexp"
+	"strconv"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
+)
+
+// situation is what the first boot found out; later units read it.
+type situation struct {
+	Settings instance.Settings `json:"settings"`
+	Identity identity          `json:"identity"`
+}
+
+func situationPath() string { return filepath.Join(instance.RunDir, "instance.json") }
+
+// readSituation is what Run left; fs.ErrNotExist if the machine is no instance of a stack.
+func readSituation() (situation, error) {
+	var s situation
+	text, err := os.ReadFile(situationPath())
+	if err != nil {
+		return s, err
+	}
+	return s, json.Unmarshal(text, &s)
+}
+
+// Run makes the instance ready for its services to start. It does the same at each boot, and what is there already
+// stays. On a machine that is no instance of a stack it does nothing.
+func Run(ctx context.Context) error {
+	image, err := instance.ReadImage(instance.DescriptionDir)
+	if err != nil {
+		return err
+	}
+	c, err := connect(ctx)
+	if errors.Is(err, errNoMetadata) {
+		slog.Info("this is no instance of a stack", "reason", err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	userData, err := c.userData(ctx)
+	if err != nil {
+		return err
+	}
+	settings, err := instance.ParseSettings(userData)
+	if errors.Is(err, instance.ErrNotConfigured) {
+		slog.Info("this is no instance of a stack", "reason", err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	id, err := c.identity(ctx)
+	if err != nil {
+		return err
+	}
+	return prepare(ctx, c, image, situation{Settings: settings, Identity: id})
+}
+
+func prepare(ctx context.Context, c *cloud, image instance.Image, s situation) error {
+	for dir, mode := range map[string]fs.FileMode{instance.RunDir: 0o755, filepath.Join(instance.RunDir, "tls"): 0o755,
+		filepath.Join(instance.RunDir, "credentials"): 0o700, instance.StateDir: 0o700} {
+		if err := errors.Join(os.MkdirAll(dir, mode), os.Chmod(dir, mode)); err != nil {
+			return err
+		}
+	}
+	if s.Settings.Tier == "db" {
+		if image.MySQL == nil {
+			return fmt.Errorf("become the db tier of stack %s: there is no database server in image %s", s.Settings.Stack, s.Identity.ImageID)
+		}
+		if err := prepareDatabase(ctx, c, *image.MySQL, s); err != nil {
+			return err
+		}
+	} else {
+		if image.Webapp == nil || image.Nginx == nil {
+			return fmt.Errorf("become the web tier of stack %s: there is no web application or no web server in image %s", s.Settings.Stack, s.Identity.ImageID)
+		}
+		if err := prepareWeb(ctx, c, *image.Webapp, s); err != nil {
+			return err
+		}
+	}
+	text, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return place(situationPath(), text, 0o644, 0, 0)
+}
+
+// prepareDatabase sets the address that the server listens on, and makes its key and certificate.
+func prepareDatabase(ctx context.Context, c *cloud, image instance.MySQLImage, s situation) error {
+	prefix := s.Settings.Parameters + "/db/"
+	values, err := c.parameters(ctx, []string{prefix + "app_password", prefix + "ca", prefix + "ca_key"}, nil)
+	if err != nil {
+		return err
+	}
+	if image.BindAddress == "instance" {
+		if err := bindTo(image.Config, s.Identity.Private); err != nil {
+			return err
+		}
+	}
+	if err := renewServerID(image); err != nil {
+		return err
+	}
+	uid, gid, err := ids("mysql")
+	if err != nil {
+		return err
+	}
+	certificate, key, err := signed(values[prefix+"ca"], values[prefix+"ca_key"], s.Identity)
+	if err != nil {
+		return err
+	}
+	tls := filepath.Join(instance.RunDir, "tls")
+	settings := fmt.Sprintf("# Made at boot.\n[mysqld]\nssl_ca = %[1]s/ca.crt\nssl_cert = %[1]s/db.crt\nssl_key = %[1]s/db.key\nrequire_secure_transport = ON\n", tls)
+	return errors.Join(
+		place(filepath.Join(tls, "ca.crt"), []byte(values[prefix+"ca"]), 0o644, 0, 0),
+		place(filepath.Join(tls, "db.crt"), certificate, 0o644, 0, 0),
+		place(filepath.Join(tls, "db.key"), key, 0o600, uid, gid),
+		place(filepath.Join(image.DropDir, "zz-goldsmith-instance.cnf"), []byte(settings), 0o644, 0, 0),
+		place(filepath.Join(instance.RunDir, "credentials", "db_password"), []byte(values[prefix+"app_password"]), 0o600, 0, 0))
+}
+
+var bindLine = regexp.MustCompile(`(?m)^bind-address\s*=.*$`)
+
+// bindTo replaces the one bind-address of the configuration that the image was baked with.
+func bindTo(path, address string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("set the address that the database listens on: %w", err)
+	}
+	if len(bindLine.FindAll(text, -1)) != 1 {
+		return fmt.Errorf("set the address that the database listens on: %s should have one bind-address line", path)
+	}
+	wanted := bindLine.ReplaceAll(text, []byte("bind-address = "+address))
+	if string(wanted) == string(text) {
+		return nil
+	}
+	return place(path, wanted, 0o644, 0, 0)
+}
+
+// renewServerID has MySQL make a UUID of its own on an instance that has none yet: the image's would be the same on
+// all. Which machine the data directory belongs to is kept beside it.
+func renewServerID(image instance.MySQLImage) error {
+	if image.Flavor != "mysql" {
+		return nil
+	}
+	machine, err := os.ReadFile("/etc/machine-id")
+	if err != nil {
+		return err
+	}
+	note := filepath.Join(instance.StateDir, "mysql-machine-id")
+	if before, err := os.ReadFile(note); err == nil && string(before) == string(machine) {
+		return nil
+	}
+	if err := os.Remove("/var/lib/mysql/auto.cnf"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return place(note, machine, 0o600, 0, 0)
+}
+
+// prepareWeb tells the application where its database is, and makes or fetches the web server's certificate.
+func prepareWeb(ctx context.Context, c *cloud, image instance.WebappImage, s situation) error {
+	prefix := s.Settings.Parameters
+	certificateName, keyName := prefix+"/web/tls_certificate", prefix+"/web/tls_key"
+	values, err := c.parameters(ctx, []string{prefix + "/db/app_password", prefix + "/db/ca"}, []string{certificateName, keyName})
+	if err != nil {
+		return err
+	}
+	certificate, key := []byte(values[certificateName]), []byte(values[keyName])
+	if (len(certificate) == 0) != (len(key) == 0) {
+		return fmt.Errorf("take the web server's certificate from the parameters: of %s and %s only one is there", certificateName, keyName)
+	}
+	if len(certificate) == 0 {
+		if certificate, key, err = ownCertificate(filepath.Join(instance.StateDir, "tls"), s.Identity); err != nil {
+			return err
+		}
+	} else if err := matching(certificate, key); err != nil {
+		return fmt.Errorf("take the web server's certificate from parameter %s: %w", certificateName, err)
+	}
+	port := s.Settings.DatabasePort
+	if port == 0 {
+		port = 3306
+	}
+	environment := fmt.Sprintf("DB_HOST=%s\nDB_PORT=%d\nDB_NAME=%s\nDB_USER=%s\nDB_TLS=verify\n", s.Settings.DatabaseHost, port, image.Database, image.Username)
+	credentials, tls := filepath.Join(instance.RunDir, "credentials"), filepath.Join(instance.RunDir, "tls")
+	return errors.Join(
+		place(filepath.Join(tls, "web.crt"), certificate, 0o644, 0, 0),
+		place(filepath.Join(tls, "web.key"), key, 0o600, 0, 0),
+		place(filepath.Join(credentials, "db_password"), []byte(values[prefix+"/db/app_password"]), 0o600, 0, 0),
+		place(filepath.Join(credentials, "db_ca"), []byte(values[prefix+"/db/ca"]), 0o600, 0, 0),
+		place(filepath.Join(instance.RunDir, "web.env"), []byte(environment), 0o644, 0, 0))
+}
+
+func ids(name string) (uid, gid int, err error) {
+	found, err := user.Lookup(name)
+	if err != nil {
+		return 0, 0, err
+	}
+	uid, err1 := strconv.Atoi(found.Uid)
+	gid, err2 := strconv.Atoi(found.Gid)
+	return uid, gid, errors.Join(err1, err2)
+}
+
+// place writes a file as a whole or not at all, with this mode and owner from the start.
+func place(path string, content []byte, mode fs.FileMode, uid, gid int) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	defer os.Remove(f.Name())
+	owned := error(nil)
+	if os.Geteuid() == 0 {
+		owned = f.Chown(uid, gid)
+	}
+	_, err = f.Write(content)
+	if err := errors.Join(owned, f.Chmod(mode), err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return os.Rename(f.Name(), path)
+}

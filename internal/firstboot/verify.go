@@ -1,0 +1,312 @@
+package firstboot
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
+)
+
+// The checks are repeated until all pass, or until this long after the first.
+const (
+	verifyInterval = 200 * time.Millisecond
+	verifyDeadline = 120 * time.Second
+)
+
+// check is one thing that has to be so for the instance to be ready.
+type check struct {
+	name string
+	run  func(context.Context) (detail string, err error)
+}
+
+// Verify waits until the instance is what its image and its settings say, and writes a report of it as one line to the
+// console. On a machine that is no instance of a stack it does nothing, unless the first boot failed.
+func Verify(ctx context.Context) error {
+	image, err := instance.ReadImage(instance.DescriptionDir)
+	if err != nil {
+		return err
+	}
+	s, err := readSituation()
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, active := unitActive(ctx, instance.FirstBootUnit); active == nil {
+			return nil
+		}
+	} else if err != nil {
+		return err
+	}
+	report := wait(ctx, s, checksOf(image, s))
+	line, err := json.Marshal(report)
+	if err != nil {
+		return err
+	}
+	if err := tell(instance.ReportPrefix + string(line)); err != nil {
+		return err
+	}
+	if !report.Ready {
+		return errors.New("the instance is not ready: " + failures(report))
+	}
+	return nil
+}
+
+// tell writes a line to the console, from where the API shows it, and to the journal.
+func tell(line string) error {
+	fmt.Println(line)
+	console, err := os.OpenFile("/dev/console", os.O_WRONLY, 0)
+	if err != nil {
+		return fmt.Errorf("write to the console: %w", err)
+	}
+	_, err = fmt.Fprintf(console, "\n%s\n", line)
+	return errors.Join(err, console.Close())
+}
+
+func failures(report instance.Report) string {
+	var failed []string
+	for _, c := range report.Checks {
+		if !c.OK {
+			failed = append(failed, c.Name+" ("+c.Detail+")")
+		}
+	}
+	return strings.Join(failed, ", ")
+}
+
+// wait repeats the checks. A first boot that failed is not waited for: nothing mends it.
+func wait(ctx context.Context, s situation, checks []check) instance.Report {
+	for deadline := time.Now().Add(verifyDeadline); ; {
+		report := once(ctx, s, checks)
+		firstBootFailed := report.Checks[0].Detail == "failed"
+		if report.Ready || firstBootFailed || time.Now().After(deadline) || ctx.Err() != nil {
+			return report
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(verifyInterval):
+		}
+	}
+}
+
+func once(ctx context.Context, s situation, checks []check) instance.Report {
+	report := instance.Report{Ready: true, Tier: s.Settings.Tier, InstanceID: s.Identity.InstanceID, ImageID: s.Identity.ImageID, Time: time.Now().UTC(), Uptime: uptime()}
+	for _, c := range checks {
+		limited, cancel := context.WithTimeout(ctx, 10*time.Second)
+		detail, err := c.run(limited)
+		cancel()
+		if err != nil {
+			report.Ready = false
+			detail = err.Error()
+		}
+		report.Checks = append(report.Checks, instance.Check{Name: c.name, OK: err == nil, Detail: detail})
+	}
+	return report
+}
+
+// uptime is the age of process 1, in seconds: in a container the kernel's own says nothing of the machine.
+func uptime() float64 {
+	info, err := os.Stat("/proc/1")
+	if err != nil {
+		return 0
+	}
+	return time.Since(info.ModTime()).Seconds()
+}
+
+func checksOf(image instance.Image, s situation) []check {
+	unit := func(name string) check {
+		return check{"unit " + name, func(ctx context.Context) (string, error) { return unitActive(ctx, name) }}
+	}
+	checks := []check{unit(instance.FirstBootUnit)}
+	if image.MySQL != nil && s.Settings.Tier != "web" {
+		checks = append(checks, unit(image.MySQL.Unit), unit(instance.DatabaseUnit))
+		checks = append(checks, databaseChecks(*image.MySQL, s)...)
+	}
+	if image.Webapp != nil && s.Settings.Tier != "db" {
+		checks = append(checks, unit(image.Webapp.Unit))
+	}
+	if image.Nginx != nil && s.Settings.Tier != "db" {
+		checks = append(checks, unit(image.Nginx.Unit))
+		checks = append(checks, webChecks(*image.Nginx, s)...)
+	}
+	return checks
+}
+
+// unitActive asks systemd; its answer is the detail.
+func unitActive(ctx context.Context, unit string) (string, error) {
+	out, err := exec.CommandContext(ctx, "systemctl", "is-active", unit).Output()
+	state := strings.TrimSpace(string(out))
+	if err != nil {
+		if state == "" {
+			state = err.Error()
+		}
+		return state, errors.New(state)
+	}
+	return state, nil
+}
+
+func databaseChecks(image instance.MySQLImage, s situation) []check {
+	address := image.BindAddress
+	if address == "instance" {
+		address = s.Identity.Private
+	}
+	question := func(query, want string) func(context.Context) (string, error) {
+		return func(ctx context.Context) (string, error) {
+			got, err := sql(ctx, query)
+			if err == nil && got != want {
+				err = fmt.Errorf("got %q, want %q", got, want)
+			}
+			return got, err
+		}
+	}
+	checks := []check{
+		{"listens", func(context.Context) (string, error) { return listensOnlyOn(image.Port, address) }},
+		{"sql", question("SELECT 1", "1")},
+		{"bind-address", question("SELECT @@bind_address", address)},
+		{"tls", question("SELECT @@ssl_cert", filepath.Join(instance.RunDir, "tls", "db.crt"))},
+		{"account", question(fmt.Sprintf("SELECT COUNT(*) FROM mysql.user WHERE user = %s", quote(image.Username)), "1")},
+	}
+	if image.Seeded {
+		checks = append(checks, check{"seed", question(fmt.Sprintf("SELECT COUNT(*) > 0 FROM information_schema.tables WHERE table_schema = %s", quote(image.Database)), "1")})
+	}
+	return checks
+}
+
+// listensOnlyOn looks for sockets that listen on a port, and wants exactly one, on this address.
+func listensOnlyOn(port int, address string) (string, error) {
+	var found []string
+	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		text, err := os.ReadFile(table)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		found = append(found, listeners(string(text), port)...)
+	}
+	if !slices.Equal(found, []string{address}) {
+		return "", fmt.Errorf("port %d is listened to on [%s], it should be on %s", port, strings.Join(found, ", "), address)
+	}
+	return net.JoinHostPort(address, strconv.Itoa(port)), nil
+}
+
+// listeners reads proc_net_tcp(5): addresses are hexadecimal, each 32 bits of them in the machine's byte order.
+func listeners(table string, port int) []string {
+	var found []string
+	for line := range strings.Lines(table) {
+		fields := strings.Fields(line)
+		if len(fields) < 4 || fields[3] != "0A" {
+			continue
+		}
+		host, number, _ := strings.Cut(fields[1], ":")
+		n, err := strconv.ParseInt(number, 16, 32)
+		raw, bad := hex.DecodeString(host)
+		if err != nil || bad != nil || int(n) != port {
+			continue
+		}
+		for i := 0; i+4 <= len(raw); i += 4 {
+			slices.Reverse(raw[i : i+4])
+		}
+		found = append(found, net.IP(raw).String())
+	}
+	return found
+}
+
+func webChecks(image instance.NginxImage, s situation) []check {
+	name := s.Identity.Public
+	if name == "" {
+		name = s.Identity.Private
+	}
+	return []check{
+		{"certificate", func(context.Context) (string, error) { return certificateCovers(name) }},
+		{"http", func(ctx context.Context) (string, error) {
+			return answers(ctx, image.HTTPPort, "http://"+name+"/", http.StatusMovedPermanently)
+		}},
+		{"livez", func(ctx context.Context) (string, error) {
+			return answers(ctx, image.HTTPSPort, "https://"+name+"/livez", http.StatusOK)
+		}},
+		{"health", func(ctx context.Context) (string, error) {
+			return answers(ctx, image.HTTPSPort, "https://"+name+"/health", http.StatusOK)
+		}},
+	}
+}
+
+func webCertificate() (*x509.Certificate, error) {
+	text, err := os.ReadFile(filepath.Join(instance.RunDir, "tls", "web.crt"))
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, errors.New("web.crt holds no certificate")
+	}
+	return x509.ParseCertificate(block.Bytes)
+}
+
+// certificateCovers wants the certificate to be good for a name now; its digest is the detail, by which whoever reads
+// the report can pin it. A certificate that the user gave may be for a name of the user's, and not for the address.
+func certificateCovers(name string) (string, error) {
+	certificate, err := webCertificate()
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(certificate.Raw)
+	detail := "sha256:" + hex.EncodeToString(sum[:])
+	if now := time.Now(); now.After(certificate.NotAfter) || now.Before(certificate.NotBefore) {
+		return detail, fmt.Errorf("it is valid from %s to %s, and here it is %s", certificate.NotBefore.Format(time.RFC3339), certificate.NotAfter.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+	}
+	if madeHere := certificate.Issuer.String() == certificate.Subject.String(); madeHere {
+		return detail, certificate.VerifyHostname(name)
+	}
+	return detail, nil
+}
+
+// answers asks this machine's own web server, under the name that others use.
+func answers(ctx context.Context, port int, url string, want int) (string, error) {
+	transport := &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		},
+		DisableKeepAlives: true,
+	}
+	if certificate, err := webCertificate(); err == nil {
+		roots := x509.NewCertPool()
+		roots.AddCert(certificate)
+		transport.TLSClientConfig = &tls.Config{RootCAs: roots}
+		if len(certificate.IPAddresses) == 0 && len(certificate.DNSNames) > 0 {
+			transport.TLSClientConfig.ServerName = certificate.DNSNames[0]
+		}
+	}
+	client := &http.Client{Transport: transport, Timeout: 5 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, 300))
+	if err != nil {
+		return "", err
+	}
+	if response.StatusCode != want {
+		return "", fmt.Errorf("it answers %s, not %d: %s", response.Status, want, strings.TrimSpace(string(body)))
+	}
+	return response.Status, nil
+}

@@ -1,0 +1,47 @@
+package instance
+
+import (
+	"embed"
+	"path"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/task"
+)
+
+//go:embed units/*.service
+var units embed.FS
+
+// Units of the first boot.
+const (
+	FirstBootUnit = "goldsmith-firstboot.service"
+	DatabaseUnit  = "goldsmith-database.service"
+	ReadyUnit     = "goldsmith-ready.service"
+)
+
+// FirstBootTasks put the agent and the units of the first boot into an image. Each tier's provisioner has them first;
+// a second time they change nothing.
+func FirstBootTasks(agent task.Blob) ([]task.Task, error) {
+	yes := true
+	tasks := []task.Task{
+		{Name: "directory of the agent", Spec: task.Directory{Path: path.Dir(AgentPath)}},
+		{Name: "agent", Spec: task.File{Path: AgentPath, Content: agent, Mode: "0755"}},
+		{Name: "directory of descriptions", Spec: task.Directory{Path: path.Dir(DescriptionDir)}},
+		{Name: "directory of the image's descriptions", Spec: task.Directory{Path: DescriptionDir}},
+		{Name: "directory of the instance's state", Spec: task.Directory{Path: StateDir, Mode: "0700"}},
+	}
+	for _, unit := range []string{FirstBootUnit, DatabaseUnit, ReadyUnit} {
+		content, err := units.ReadFile("units/" + unit)
+		if err != nil {
+			return nil, err
+		}
+		tasks = append(tasks,
+			task.Task{Name: unit, Spec: task.Unit{Unit: unit, Content: task.Bytes(content)}},
+			task.Task{Name: "enable " + unit, Spec: task.Service{Unit: unit, Enabled: &yes}})
+	}
+	return tasks, nil
+}
+
+// WaitForFirstBoot is the task that has a service start only after a first boot that went well.
+func WaitForFirstBoot(unit string) task.Task {
+	return task.Task{Name: unit + " waits for the first boot", Spec: task.Unit{Unit: unit, DropIn: "10-goldsmith.conf",
+		Content: task.Bytes([]byte("[Unit]\nRequires=" + FirstBootUnit + "\nAfter=" + FirstBootUnit + "\n"))}}
+}

@@ -1,0 +1,34 @@
+package task
+
+// Facts is what the agent finds out about the machine, in one round trip.
+type Facts struct {
+	OS      OSFacts `json:"os"`
+	Arch    string  `json:"arch"` // Go's names: amd64, arm64
+	Kernel  string  `json:"kernel"`
+	UID     int     `json:"uid"` // of the agent, after sudo
+	Systemd string  `json:"systemd,omitempty"`
+	// MemoryMB and CPUs are what the machine has at bake time; an image may run on another size.
+	MemoryMB  int      `json:"memory_mb"`
+	CPUs      int      `json:"cpus"`
+	Hostname  string   `json:"hostname"`
+	Addresses []string `json:"addresses,omitempty"` // global unicast, without prefix length
+	// Database is what is installed, if anything is.
+	Database *DatabaseFacts `json:"database,omitempty"`
+	// Candidates maps each package that was asked for to the version apt would install; "" where there is no
+	// installable candidate.
+	Candidates map[string]string `json:"candidates,omitempty"`
+}
+
+// OSFacts is from os-release.
+type OSFacts struct {
+	ID       string `json:"id"`                 // debian, ubuntu
+	Version  string `json:"version,omitempty"`  // 13, 22.04; empty for sid
+	Codename string `json:"codename,omitempty"` // trixie, jammy
+	Pretty   string `json:"pretty,omitempty"`
+}
+
+// DatabaseFacts names the installed server.
+type DatabaseFacts struct {
+	Flavor  string `json:"flavor"`  // mysql or mariadb
+	Version string `json:"version"` // 8.0.43, 11.8.2
+}

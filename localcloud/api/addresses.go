@@ -1,0 +1,195 @@
+package api
+
+import (
+	"context"
+	"net/netip"
+)
+
+// freePublic is a public address that nobody has: neither an instance, nor as an elastic one. The zero address says
+// that there is none left. The caller holds s.mu.
+func (s *Server) freePublic(o *overlay) netip.Addr {
+	taken := map[netip.Addr]bool{}
+	for _, record := range o.Instances {
+		taken[record.Public] = true
+	}
+	for address := range o.elastic {
+		taken[address] = true
+	}
+	prefix := s.config.Public.Masked()
+	for address := prefix.Addr().Next().Next(); prefix.Contains(address.Next()); address = address.Next() {
+		if !taken[address] {
+			return address
+		}
+	}
+	return netip.Addr{}
+}
+
+// hasElastic tells whether an instance has an elastic address.
+func (o *overlay) hasElastic(id string) bool {
+	for _, holder := range o.elastic {
+		if holder == id {
+			return true
+		}
+	}
+	return false
+}
+
+// publicOf is the address by which an instance is reached from outside: its elastic one, else its automatic one.
+func (s *Server) publicOf(id string, record instanceRecord) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if record.State == "terminated" {
+		return ""
+	}
+	for address, holder := range s.overlay.elastic {
+		if holder == id {
+			return address.String()
+		}
+	}
+	if record.Public.IsValid() {
+		return record.Public.String()
+	}
+	return ""
+}
+
+// allocateAddress gives an elastic address of the local cloud's range.
+func (s *Server) allocateAddress(ctx context.Context, c *call) (*node, error) {
+	c = c.clone()
+	s.mu.Lock()
+	address := s.freePublic(&s.overlay)
+	s.mu.Unlock()
+	if !address.IsValid() {
+		return nil, fault("AddressLimitExceeded", "The maximum number of addresses has been reached.")
+	}
+	c.set("Domain", "vpc")
+	c.set("Address", address.String())
+	return s.forwardNetwork(ctx, c)
+}
+
+// address is an elastic address as the server behind has it, by any of the names that calls use.
+func (s *Server) address(ctx context.Context, c *call) (*node, error) {
+	question := newCall("ec2", "DescribeAddresses")
+	for parameter, list := range map[string]string{"AllocationId": "AllocationId.1", "PublicIp": "PublicIp.1"} {
+		if value := c.get(parameter); value != "" {
+			question.set(list, value)
+		}
+	}
+	if association := c.get("AssociationId"); association != "" {
+		question = newCall("ec2", "DescribeAddresses", "Filter.1.Name", "association-id", "Filter.1.Value.1", association)
+	}
+	described, err := s.ask(ctx, question)
+	if err != nil {
+		return nil, err
+	}
+	if found := described.items("addressesSet"); len(found) == 1 {
+		return found[0], nil
+	}
+	if c.get("AssociationId") != "" {
+		return nil, fault("InvalidAssociationID.NotFound", "The association ID '%s' does not exist", c.get("AssociationId"))
+	}
+	return nil, fault("InvalidAllocationID.NotFound", "The address that the request names does not exist")
+}
+
+// associateAddress moves an elastic address; an instance that had it has it no more, and one that gets it loses its
+// automatic one.
+func (s *Server) associateAddress(ctx context.Context, c *call) (*node, error) {
+	address, err := s.address(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if id := c.get("InstanceId"); id != "" {
+		if err := s.inStates([]string{id}, "given an address", "pending", "running", "stopping", "stopped"); err != nil {
+			return nil, err
+		}
+	}
+	if association := address.get("associationId"); association != "" {
+		if c.get("AllowReassociation") == "false" {
+			return nil, fault("Resource.AlreadyAssociated", "resource %s is already associated with associate-id %s", address.get("allocationId"), association)
+		}
+		if _, err := s.forward(ctx, newCall("ec2", "DisassociateAddress", "AssociationId", association)); err != nil {
+			return nil, err
+		}
+	}
+	answered, err := s.forward(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return answered, s.readdress(ctx, c.get("InstanceId"), address.get("instanceId"))
+}
+
+func (s *Server) disassociateAddress(ctx context.Context, c *call) (*node, error) {
+	address, err := s.address(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	answered, err := s.forward(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return answered, s.readdress(ctx, address.get("instanceId"))
+}
+
+func (s *Server) releaseAddress(ctx context.Context, c *call) (*node, error) {
+	address, err := s.address(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if address.get("associationId") != "" {
+		return nil, fault("InvalidIPAddress.InUse", "Address %s is in use.", address.get("publicIp"))
+	}
+	nats, err := s.ask(ctx, newCall("ec2", "DescribeNatGateways"))
+	if err != nil {
+		return nil, err
+	}
+	for _, nat := range nats.items("natGatewaySet") {
+		for _, id := range nat.all("natGatewayAddressSet", "*", "allocationId") {
+			if id == address.get("allocationId") && nat.get("state") == "available" {
+				return nil, fault("InvalidIPAddress.InUse", "Address %s is in use by %s.", address.get("publicIp"), nat.get("natGatewayId"))
+			}
+		}
+	}
+	return s.forwardNetwork(ctx, c)
+}
+
+// readdress makes the network and the metadata of instances follow a change of elastic addresses. Who has one has no
+// automatic one any more.
+func (s *Server) readdress(ctx context.Context, instances ...string) error {
+	if err := s.applyNetwork(ctx); err != nil {
+		return err
+	}
+	for _, id := range instances {
+		record, ok := s.instance(id)
+		if !ok || record.State == "terminated" {
+			continue
+		}
+		s.mu.Lock()
+		loses := s.overlay.hasElastic(id) && record.Public.IsValid()
+		s.mu.Unlock()
+		if loses {
+			if err := s.update(func(o *overlay) { o.Instances[id].Public = netip.Addr{} }); err != nil {
+				return err
+			}
+		}
+		if err := s.refreshMetadata(ctx, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// freeElastic disassociates what an instance has, before it goes.
+func (s *Server) freeElastic(ctx context.Context, id string) error {
+	described, err := s.ask(ctx, newCall("ec2", "DescribeAddresses"))
+	if err != nil {
+		return err
+	}
+	for _, address := range described.items("addressesSet") {
+		if address.get("instanceId") != id || address.get("associationId") == "" {
+			continue
+		}
+		if _, err := s.forward(ctx, newCall("ec2", "DisassociateAddress", "AssociationId", address.get("associationId"))); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,122 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"regexp"
+	"strings"
+)
+
+// handler answers an EC2 call that is more than a record.
+type handler func(*Server, context.Context, *call) (*node, error)
+
+var handlers = map[string]handler{
+	"RunInstances":                  (*Server).runInstances,
+	"StartInstances":                (*Server).startInstances,
+	"StopInstances":                 (*Server).stopInstances,
+	"RebootInstances":               (*Server).rebootInstances,
+	"TerminateInstances":            (*Server).terminateInstances,
+	"DescribeInstances":             (*Server).describeInstances,
+	"DescribeInstanceStatus":        (*Server).describeInstanceStatus,
+	"GetConsoleOutput":              (*Server).getConsoleOutput,
+	"ModifyInstanceAttribute":       (*Server).modifyInstanceAttribute,
+	"ModifyInstanceMetadataOptions": (*Server).modifyMetadataOptions,
+	"CreateImage":                   (*Server).createImage,
+	"DeregisterImage":               (*Server).deregisterImage,
+	"DescribeImages":                (*Server).describeImages,
+	"CreateSnapshot":                (*Server).createSnapshot,
+	"DeleteSnapshot":                (*Server).deleteSnapshot,
+	"DescribeSnapshots":             (*Server).describeSnapshots,
+	"CreateVolume":                  (*Server).createVolume,
+	"DeleteVolume":                  (*Server).deleteVolume,
+	"AttachVolume":                  (*Server).attachVolume,
+	"DetachVolume":                  (*Server).detachVolume,
+	"ModifyVolume":                  (*Server).modifyVolume,
+	"AllocateAddress":               (*Server).allocateAddress,
+	"AssociateAddress":              (*Server).associateAddress,
+	"DisassociateAddress":           (*Server).disassociateAddress,
+	"ReleaseAddress":                (*Server).releaseAddress,
+	"DescribeNetworkInterfaces":     (*Server).describeNetworkInterfaces,
+	"DeleteSecurityGroup":           (*Server).deleteSecurityGroup,
+	"DeleteSubnet":                  (*Server).deleteSubnet,
+	"DeleteVpc":                     (*Server).deleteVpc,
+	"CreateKeyPair":                 (*Server).createKeyPair,
+	"ImportKeyPair":                 (*Server).importKeyPair,
+	"DeleteKeyPair":                 (*Server).deleteKeyPair,
+	"DescribeKeyPairs":              (*Server).describeKeyPairs,
+	"CreateTags":                    (*Server).changeTags,
+	"DeleteTags":                    (*Server).changeTags,
+}
+
+// networkAction matches the names of calls after which the network is another.
+var networkAction = regexp.MustCompile(`Vpc|Subnet|Route|Gateway|SecurityGroup|Address|NetworkInterface`)
+
+func (s *Server) answer(ctx context.Context, c *call) (*answer, error) {
+	if strings.Contains(c.Header.Get("Authorization"), "Credential=ASIAEXPIRED") {
+		return nil, expired(c.Service)
+	}
+	if c.region != "" && c.region != Region {
+		return nil, fault("InvalidRegion", "the local cloud has the region %s only; the call is for %s", Region, c.region)
+	}
+	if c.Service == "ebs" {
+		a, err := s.passThrough(ctx, c)
+		return numberBlocks(a), err
+	}
+	if c.Service != "ec2" || c.form == nil {
+		return s.passThrough(ctx, c)
+	}
+	if !c.reads() {
+		// A change that has begun is brought to its end, also if the client goes away.
+		ctx = context.WithoutCancel(ctx)
+		s.change.Lock()
+		defer s.change.Unlock()
+	}
+	handle, ok := handlers[c.action()]
+	if !ok || c.get("DryRun") == "true" {
+		return s.passThroughEC2(ctx, c)
+	}
+	root, err := handle(s, ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return &answer{status: http.StatusOK, header: http.Header{"Content-Type": {"text/xml;charset=UTF-8"}}, body: root.bytes()}, nil
+}
+
+// passThroughEC2 is for actions that are a record only, or change no more than the network.
+func (s *Server) passThroughEC2(ctx context.Context, c *call) (*answer, error) {
+	a, err := s.passThrough(ctx, c)
+	if err != nil || !a.ok() || c.reads() || !networkAction.MatchString(c.action()) {
+		return a, err
+	}
+	return a, s.applyNetwork(ctx)
+}
+
+// changeTags tags one resource after the other, so that the journal can forget one without the others.
+func (s *Server) changeTags(ctx context.Context, c *call) (*node, error) {
+	resources := c.list("ResourceId")
+	if len(resources) == 0 {
+		return s.forward(ctx, c)
+	}
+	for _, resource := range resources {
+		if _, err := s.forward(ctx, c.with("ResourceId", resource)); err != nil {
+			return nil, err
+		}
+		if record, ok := s.instance(resource); ok && record.MetadataTags && record.State != "terminated" {
+			if err := s.refreshMetadata(ctx, resource); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return done(c.action()), nil
+}
+
+var quotedBlock = regexp.MustCompile(`"BlockIndex":\s*"(\d+)"`)
+
+// numberBlocks makes numbers of the block indexes of EBS direct, which the server behind gives as strings.
+func numberBlocks(a *answer) *answer {
+	if a == nil || !strings.Contains(a.header.Get("Content-Type"), "json") {
+		return a
+	}
+	a.body = quotedBlock.ReplaceAll(a.body, []byte(`"BlockIndex": $1`))
+	return a
+}

@@ -1,0 +1,64 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+)
+
+// apiError is an error as AWS tells it: a code that programs know and a message for people.
+type apiError struct {
+	code, message string
+}
+
+func (e *apiError) Error() string { return e.code + ": " + e.message }
+
+func fault(code, format string, args ...any) error {
+	return &apiError{code: code, message: fmt.Sprintf(format, args...)}
+}
+
+func noInstance(id string) error {
+	return fault("InvalidInstanceID.NotFound", "The instance ID '%s' does not exist", id)
+}
+
+// jsonServices speak JSON; all others that are known here speak the query protocol.
+var jsonServices = map[string]bool{"ssm": true, "ebs": true, "logs": true, "events": true, "secretsmanager": true, "kms": true, "dynamodb": true}
+
+// expired is how a service says that credentials are.
+func expired(service string) error {
+	code := map[string]string{"ec2": "RequestExpired"}[service]
+	switch {
+	case code != "":
+	case jsonServices[service]:
+		code = "ExpiredTokenException"
+	default:
+		code = "ExpiredToken"
+	}
+	return fault(code, "The security token included in the request is expired")
+}
+
+// writeError answers in the service's own format, so that an SDK shows the message and does not retry. Status 400 is
+// on purpose also for what went wrong here: SDKs take 500 for something that passes and try for minutes.
+func writeError(w http.ResponseWriter, service string, err error) {
+	var known *apiError
+	if !errors.As(err, &known) {
+		known = &apiError{code: "LocalCloudFailure", message: err.Error()}
+	}
+	if jsonServices[service] {
+		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+		w.Header().Set("X-Amzn-Errortype", known.code)
+		w.WriteHeader(http.StatusBadRequest)
+		json.NewEncoder(w).Encode(map[string]string{"__type": known.code, "message": known.message})
+		return
+	}
+	w.Header().Set("Content-Type", "text/xml;charset=UTF-8")
+	w.WriteHeader(http.StatusBadRequest)
+	if service == "ec2" {
+		failure := element("Error", text("Code", known.code), text("Message", known.message))
+		w.Write(element("Response", element("Errors", failure), text("RequestID", requestID())).bytes())
+		return
+	}
+	failure := element("Error", text("Type", "Sender"), text("Code", known.code), text("Message", known.message))
+	w.Write(element("ErrorResponse", failure, text("RequestId", requestID())).bytes())
+}

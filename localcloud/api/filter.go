@@ -1,0 +1,137 @@
+package api
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// filter is one filter of a Describe call: an item passes if one of its values matches one of the filter's.
+type filter struct {
+	paths    []string
+	key      string // of tag:KEY
+	patterns []*regexp.Regexp
+}
+
+// takeFilters removes a call's filters from it. They are applied here, to the answer: the server behind does
+// not know what is only known here, answers some of them with a failure, and ignores them beside ids. known says, by
+// the filter's name, where in an item the values are.
+func takeFilters(c *call, known map[string]string) (rest *call, filters []filter, err error) {
+	rest = c.clone()
+	rest.drop("Filter.")
+	for i := 1; ; i++ {
+		prefix := fmt.Sprintf("Filter.%d.", i)
+		name := c.get(prefix + "Name")
+		if name == "" {
+			return rest, filters, nil
+		}
+		f := filter{}
+		for _, value := range c.list(prefix + "Value") {
+			f.patterns = append(f.patterns, wildcards(value))
+		}
+		if key, ok := strings.CutPrefix(name, "tag:"); ok {
+			f.key = key
+		} else if path, ok := known[name]; ok {
+			f.paths = strings.Fields(path)
+		} else {
+			return nil, nil, fault("InvalidParameterValue", "The filter '%s' is invalid; there are: %s", name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+		}
+		filters = append(filters, f)
+	}
+}
+
+// wildcards is a pattern in which * and ? stand for any text and any character, unless after a backslash.
+func wildcards(pattern string) *regexp.Regexp {
+	var b strings.Builder
+	b.WriteString(`(?s)^`)
+	escaped := false
+	for _, r := range pattern {
+		switch {
+		case escaped:
+			b.WriteString(regexp.QuoteMeta(string(r)))
+			escaped = false
+			continue
+		case r == '\\':
+			escaped = true
+		case r == '*':
+			b.WriteString(`.*`)
+		case r == '?':
+			b.WriteString(`.`)
+		default:
+			b.WriteString(regexp.QuoteMeta(string(r)))
+		}
+	}
+	b.WriteString(`$`)
+	return regexp.MustCompile(b.String())
+}
+
+func (f filter) passes(item *node) bool {
+	var values []string
+	for _, path := range f.paths {
+		values = append(values, item.all(strings.Split(path, "/")...)...)
+	}
+	if f.key != "" {
+		for _, tag := range item.items("tagSet") {
+			if tag.get("key") == f.key {
+				values = append(values, tag.get("value"))
+			}
+		}
+	}
+	return slices.ContainsFunc(values, func(value string) bool {
+		return slices.ContainsFunc(f.patterns, func(p *regexp.Regexp) bool { return p.MatchString(value) })
+	})
+}
+
+func passAll(filters []filter, item *node) bool {
+	return !slices.ContainsFunc(filters, func(f filter) bool { return !f.passes(item) })
+}
+
+// instanceFilters says where in an instance's description the values of a filter are; a * is each element of a list.
+var instanceFilters = map[string]string{
+	"architecture": "architecture", "availability-zone": "placement/availabilityZone", "client-token": "clientToken", "dns-name": "dnsName",
+	"hypervisor": "hypervisor", "iam-instance-profile.arn": "iamInstanceProfile/arn", "iam-instance-profile.id": "iamInstanceProfile/id",
+	"image-id": "imageId", "instance-id": "instanceId", "instance-lifecycle": "instanceLifecycle", "instance-type": "instanceType",
+	"instance-state-name": "instanceState/name", "instance-state-code": "instanceState/code",
+	"instance.group-id": "groupSet/*/groupId", "instance.group-name": "groupSet/*/groupName", "group-id": "groupSet/*/groupId", "group-name": "groupSet/*/groupName",
+	"ip-address": "ipAddress", "key-name": "keyName", "launch-index": "amiLaunchIndex", "launch-time": "launchTime", "monitoring-state": "monitoring/state",
+	"owner-id": "ownerId", "platform": "platform", "private-dns-name": "privateDnsName", "private-ip-address": "privateIpAddress", "reason": "reason",
+	"reservation-id": "reservationId", "root-device-name": "rootDeviceName", "root-device-type": "rootDeviceType", "source-dest-check": "sourceDestCheck",
+	"state-reason-code": "stateReason/code", "subnet-id": "subnetId", "tag-key": "tagSet/*/key", "tag-value": "tagSet/*/value",
+	"tenancy": "placement/tenancy", "virtualization-type": "virtualizationType", "vpc-id": "vpcId",
+	"metadata-options.http-tokens": "metadataOptions/httpTokens", "metadata-options.http-endpoint": "metadataOptions/httpEndpoint",
+	"metadata-options.instance-metadata-tags":            "metadataOptions/instanceMetadataTags",
+	"block-device-mapping.delete-on-termination":         "blockDeviceMapping/*/ebs/deleteOnTermination",
+	"block-device-mapping.device-name":                   "blockDeviceMapping/*/deviceName",
+	"block-device-mapping.status":                        "blockDeviceMapping/*/ebs/status",
+	"block-device-mapping.volume-id":                     "blockDeviceMapping/*/ebs/volumeId",
+	"network-interface.addresses.private-ip-address":     "networkInterfaceSet/*/privateIpAddressesSet/*/privateIpAddress",
+	"network-interface.addresses.association.public-ip":  "networkInterfaceSet/*/association/publicIp",
+	"network-interface.association.public-ip":            "networkInterfaceSet/*/association/publicIp",
+	"network-interface.attachment.attachment-id":         "networkInterfaceSet/*/attachment/attachmentId",
+	"network-interface.attachment.delete-on-termination": "networkInterfaceSet/*/attachment/deleteOnTermination",
+	"network-interface.attachment.device-index":          "networkInterfaceSet/*/attachment/deviceIndex",
+	"network-interface.group-id":                         "networkInterfaceSet/*/groupSet/*/groupId",
+	"network-interface.group-name":                       "networkInterfaceSet/*/groupSet/*/groupName",
+	"network-interface.mac-address":                      "networkInterfaceSet/*/macAddress",
+	"network-interface.network-interface-id":             "networkInterfaceSet/*/networkInterfaceId",
+	"network-interface.owner-id":                         "networkInterfaceSet/*/ownerId",
+	"network-interface.status":                           "networkInterfaceSet/*/status",
+	"network-interface.subnet-id":                        "networkInterfaceSet/*/subnetId",
+	"network-interface.vpc-id":                           "networkInterfaceSet/*/vpcId",
+}
+
+var imageFilters = map[string]string{
+	"architecture": "architecture", "creation-date": "creationDate", "description": "description", "ena-support": "enaSupport", "hypervisor": "hypervisor",
+	"image-id": "imageId", "image-type": "imageType", "is-public": "isPublic", "manifest-location": "imageLocation", "name": "name",
+	"owner-alias": "imageOwnerAlias", "owner-id": "imageOwnerId", "platform": "platform", "root-device-name": "rootDeviceName",
+	"root-device-type": "rootDeviceType", "state": "imageState", "state-reason-code": "stateReason/code", "tag-key": "tagSet/*/key", "tag-value": "tagSet/*/value",
+	"virtualization-type":                        "virtualizationType",
+	"block-device-mapping.delete-on-termination": "blockDeviceMapping/*/ebs/deleteOnTermination",
+	"block-device-mapping.device-name":           "blockDeviceMapping/*/deviceName",
+	"block-device-mapping.encrypted":             "blockDeviceMapping/*/ebs/encrypted",
+	"block-device-mapping.snapshot-id":           "blockDeviceMapping/*/ebs/snapshotId",
+	"block-device-mapping.volume-size":           "blockDeviceMapping/*/ebs/volumeSize",
+	"block-device-mapping.volume-type":           "blockDeviceMapping/*/ebs/volumeType",
+}

@@ -1,0 +1,420 @@
+package api
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
+)
+
+// bringUp makes the machine of a pending instance.
+func (s *Server) bringUp(ctx context.Context, id string, volumes []launchVolume) error {
+	if record, _ := s.instance(id); record.State != "pending" {
+		return nil // ended before it began
+	}
+	err := s.makeMachine(ctx, id, volumes)
+	if err == nil {
+		s.setState(id, "running", "")
+		return nil
+	}
+	s.setState(id, "shutting-down", "Server.InternalError: "+err.Error())
+	return errors.Join(fmt.Errorf("launch instance %s: %w", id, err), s.forget(ctx, id))
+}
+
+func (s *Server) makeMachine(ctx context.Context, id string, volumes []launchVolume) error {
+	item, err := s.rawInstance(ctx, id)
+	if err != nil {
+		return err
+	}
+	if err := s.applyNetwork(ctx); err != nil {
+		return err
+	}
+	if err := s.refreshMetadata(ctx, id); err != nil {
+		return err
+	}
+	machine, err := s.machineOf(item)
+	if err != nil {
+		return err
+	}
+	if err := s.machinery.RunMachine(ctx, machine); err != nil {
+		return err
+	}
+	for _, v := range volumes {
+		volume := volumeAt(item, v.device)
+		if err := s.machinery.CreateVolume(ctx, volume, v.sizeGB, v.snapshot); err != nil {
+			return err
+		}
+		if err := s.machinery.AttachVolume(ctx, volume, id, v.device); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// machineOf is the machine that an instance should have.
+func (s *Server) machineOf(item *node) (host.Machine, error) {
+	id := item.get("instanceId")
+	record, _ := s.instance(id)
+	i, err := interfaceOf(item)
+	if err != nil {
+		return host.Machine{}, err
+	}
+	m := host.Machine{
+		ID: id, Image: item.get("imageId"), RootVolume: record.RootVolume, RootSizeGB: record.RootSizeGB,
+		Hostname: "ip-" + strings.ReplaceAll(i.PrivateIPs[0].String(), ".", "-"), Interface: i, UserData: record.UserData,
+	}
+	if record.PublicKey != "" {
+		m.SSHKeys = []string{record.PublicKey}
+	}
+	return m, nil
+}
+
+// interfaceOf is an instance's one interface.
+func interfaceOf(item *node) (host.Interface, error) {
+	interfaces := item.items("networkInterfaceSet")
+	if len(interfaces) == 0 {
+		return host.Interface{}, fmt.Errorf("instance %s has no network interface", item.get("instanceId"))
+	}
+	eni := interfaces[0]
+	addresses, err := privateAddresses(eni)
+	return host.Interface{ID: eni.get("networkInterfaceId"), VPC: eni.get("vpcId"), Subnet: eni.get("subnetId"),
+		MAC: macOf(eni.get("networkInterfaceId")), PrivateIPs: addresses}, err
+}
+
+// macOf is a locally administered address that follows from the interface's id: the server behind gives many
+// interfaces the same one.
+func macOf(eni string) string {
+	digits := fmt.Sprintf("%010s", strings.TrimPrefix(eni, "eni-"))
+	parts := []string{"02"}
+	for i := 0; i < 10; i += 2 {
+		parts = append(parts, digits[i:i+2])
+	}
+	return strings.Join(parts, ":")
+}
+
+// privateAddresses are those of an interface, the primary one first.
+func privateAddresses(eni *node) ([]netip.Addr, error) {
+	primary, err := netip.ParseAddr(eni.get("privateIpAddress"))
+	if err != nil {
+		return nil, fmt.Errorf("read the address of %s: %w", eni.get("networkInterfaceId"), err)
+	}
+	addresses := []netip.Addr{primary}
+	for _, text := range eni.all("privateIpAddressesSet", "*", "privateIpAddress") {
+		address, err := netip.ParseAddr(text)
+		if err != nil {
+			return nil, fmt.Errorf("read the addresses of %s: %w", eni.get("networkInterfaceId"), err)
+		}
+		if address != primary {
+			addresses = append(addresses, address)
+		}
+	}
+	return addresses, nil
+}
+
+// rawInstance is an instance as the server behind has it.
+func (s *Server) rawInstance(ctx context.Context, id string) (*node, error) {
+	described, err := s.ask(ctx, newCall("ec2", "DescribeInstances", "InstanceId.1", id))
+	if err != nil {
+		return nil, err
+	}
+	for _, reservation := range described.items("reservationSet") {
+		for _, item := range reservation.items("instancesSet") {
+			return item, nil
+		}
+	}
+	return nil, noInstance(id)
+}
+
+// volumeAt is the volume that an instance has at a device.
+func volumeAt(item *node, device string) string {
+	for _, mapping := range item.items("blockDeviceMapping") {
+		if mapping.get("deviceName") == device {
+			return mapping.get("ebs", "volumeId")
+		}
+	}
+	return ""
+}
+
+// inStates checks that all instances exist and are in one of these states, or says EC2's error.
+func (s *Server) inStates(ids []string, verb string, states ...string) error {
+	if len(ids) == 0 {
+		return fault("MissingParameter", "The request must contain the parameter InstanceId")
+	}
+	for _, id := range ids {
+		record, ok := s.instance(id)
+		if !ok {
+			return noInstance(id)
+		}
+		if !slices.Contains(states, record.State) {
+			return fault("IncorrectInstanceState", "The instance '%s' is not in a state from which it can be %s: it is %s", id, verb, record.State)
+		}
+	}
+	return nil
+}
+
+// move takes instances that are in none of the settled states to a passing one, goes on with the work for each after
+// the answer, and answers with what was and what is.
+func (s *Server) move(action string, ids []string, passing string, settled []string, work func(context.Context, string) error) *node {
+	set := element("instancesSet")
+	for _, id := range ids {
+		before, _ := s.instance(id)
+		current := before.State
+		if !slices.Contains(settled, before.State) {
+			current = passing
+			s.setState(id, passing, before.Reason)
+			s.later(id, func(ctx context.Context) error { return work(ctx, id) })
+		}
+		set.children = append(set.children, element("item", text("instanceId", id),
+			element("currentState", text("code", stateCodes[current]), text("name", current)),
+			element("previousState", text("code", stateCodes[before.State]), text("name", before.State))))
+	}
+	return reply(action, set)
+}
+
+// Starts and stops are not in the journal: after a start of the cloud all instances are stopped, and Start tells the
+// server behind.
+
+func (s *Server) startInstances(ctx context.Context, c *call) (*node, error) {
+	ids := c.list("InstanceId")
+	if err := s.inStates(ids, "started", "stopped", "pending", "running"); err != nil {
+		return nil, err
+	}
+	if _, err := s.note(ctx, c); err != nil {
+		return nil, err
+	}
+	return s.move("StartInstances", ids, "pending", []string{"pending", "running"}, s.startMachine), nil
+}
+
+// startMachine brings a stopped instance's machine back, with a new automatic public address.
+func (s *Server) startMachine(ctx context.Context, id string) error {
+	err := s.update(func(o *overlay) {
+		record := o.Instances[id]
+		record.Launched = time.Now()
+		if record.WantPublic && !o.hasElastic(id) {
+			record.Public = s.freePublic(o)
+		}
+	})
+	if err == nil {
+		err = s.applyNetwork(ctx)
+	}
+	if err == nil {
+		err = s.refreshMetadata(ctx, id)
+	}
+	if err == nil {
+		err = s.machinery.StartMachine(ctx, id)
+	}
+	if err == nil {
+		s.setState(id, "running", "")
+		return nil
+	}
+	s.setState(id, "stopped", "Server.InternalError: "+err.Error())
+	_, told := s.note(ctx, newCall("ec2", "StopInstances", "InstanceId.1", id))
+	return errors.Join(fmt.Errorf("start instance %s: %w", id, err), told)
+}
+
+const userInitiated = "Client.UserInitiatedShutdown: User initiated shutdown"
+
+func (s *Server) stopInstances(ctx context.Context, c *call) (*node, error) {
+	ids := c.list("InstanceId")
+	if err := s.inStates(ids, "stopped", "pending", "running", "stopping", "stopped"); err != nil {
+		return nil, err
+	}
+	if _, err := s.note(ctx, c); err != nil {
+		return nil, err
+	}
+	force := c.get("Force") == "true"
+	return s.move("StopInstances", ids, "stopping", []string{"stopping", "stopped"}, func(ctx context.Context, id string) error {
+		if err := s.machinery.StopMachine(ctx, id, force); err != nil {
+			s.setState(id, "running", "Server.InternalError: "+err.Error())
+			return err
+		}
+		s.setState(id, "stopped", userInitiated)
+		return s.applyNetwork(ctx)
+	}), nil
+}
+
+func (s *Server) rebootInstances(_ context.Context, c *call) (*node, error) {
+	ids := c.list("InstanceId")
+	if err := s.inStates(ids, "rebooted", "running"); err != nil {
+		return nil, err
+	}
+	for _, id := range ids {
+		s.later(id, func(ctx context.Context) error {
+			err := s.machinery.RebootMachine(ctx, id)
+			if err != nil {
+				s.setState(id, "stopped", "Server.InternalError: "+err.Error())
+			}
+			return err
+		})
+	}
+	return done("RebootInstances"), nil
+}
+
+func (s *Server) terminateInstances(ctx context.Context, c *call) (*node, error) {
+	ids := c.list("InstanceId")
+	if err := s.inStates(ids, "terminated", "pending", "running", "stopping", "stopped", "shutting-down", "terminated"); err != nil {
+		return nil, err
+	}
+	volumes := map[string][]string{}
+	for _, id := range ids {
+		if record, _ := s.instance(id); record.State == "terminated" || record.State == "shutting-down" {
+			continue
+		}
+		var err error
+		if volumes[id], err = s.terminateRecord(ctx, id, c); err != nil {
+			return nil, err
+		}
+	}
+	return s.move("TerminateInstances", ids, "shutting-down", []string{"shutting-down", "terminated"}, func(ctx context.Context, id string) error {
+		return s.terminateMachine(ctx, id, volumes[id], userInitiated)
+	}), nil
+}
+
+// terminateRecord ends an instance in the server behind: one call for each, so that the journal can forget one without
+// the others. It returns the data volumes that go with the instance.
+func (s *Server) terminateRecord(ctx context.Context, id string, c *call) (volumes []string, err error) {
+	item, err := s.rawInstance(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	record, _ := s.instance(id)
+	for _, mapping := range item.items("blockDeviceMapping") {
+		volume := mapping.get("ebs", "volumeId")
+		if volume != record.RootVolume && mapping.get("ebs", "deleteOnTermination") == "true" {
+			volumes = append(volumes, volume)
+		}
+	}
+	if err := s.freeElastic(ctx, id); err != nil {
+		return nil, err
+	}
+	_, err = s.forward(ctx, c.with("InstanceId", id))
+	return volumes, err
+}
+
+func (s *Server) terminateMachine(ctx context.Context, id string, volumes []string, reason string) error {
+	record, _ := s.instance(id)
+	errs := []error{s.machinery.TerminateMachine(ctx, id, record.KeepRoot)}
+	for _, volume := range volumes {
+		errs = append(errs, s.machinery.DeleteVolume(ctx, volume))
+	}
+	s.setState(id, "terminated", reason)
+	return errors.Join(append(errs, s.applyNetwork(ctx))...)
+}
+
+// forget terminates what could not be made real, or has ended by itself; its record says why.
+func (s *Server) forget(ctx context.Context, id string) error {
+	record, _ := s.instance(id)
+	s.change.Lock()
+	volumes, err := s.terminateRecord(ctx, id, newCall("ec2", "TerminateInstances"))
+	s.change.Unlock()
+	return errors.Join(err, s.terminateMachine(ctx, id, volumes, record.Reason))
+}
+
+// watchExits follows machines that power themselves off.
+func (s *Server) watchExits(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case exit := <-s.machinery.Exits():
+			s.later(exit.ID, func(ctx context.Context) error { return s.ended(ctx, exit) })
+		}
+	}
+}
+
+func (s *Server) ended(ctx context.Context, exit host.Exit) error {
+	record, ok := s.instance(exit.ID)
+	if !ok || record.State != "running" && record.State != "pending" || s.machinery.Machines()[exit.ID] {
+		return nil // it was told to, or runs again
+	}
+	reason := "Client.InstanceInitiatedShutdown: Instance initiated shutdown"
+	if exit.Err != nil {
+		reason = "Server.InternalError: " + exit.Err.Error()
+	}
+	if record.TerminateOnShutdown {
+		s.setState(exit.ID, "shutting-down", reason)
+		return s.forget(ctx, exit.ID)
+	}
+	_, err := s.note(ctx, newCall("ec2", "StopInstances", "InstanceId.1", exit.ID))
+	s.setState(exit.ID, "stopped", reason)
+	return errors.Join(err, s.applyNetwork(ctx))
+}
+
+func (s *Server) getConsoleOutput(_ context.Context, c *call) (*node, error) {
+	id := c.get("InstanceId")
+	if _, ok := s.instance(id); !ok {
+		return nil, noInstance(id)
+	}
+	output, written, err := s.machinery.Console(id)
+	if err != nil {
+		return nil, err
+	}
+	answer := reply("GetConsoleOutput", text("instanceId", id))
+	if len(output) > 0 {
+		answer.children = append(answer.children, text("timestamp", timestamp(written)), text("output", base64.StdEncoding.EncodeToString(output)))
+	}
+	return answer, nil
+}
+
+// timestamp is a time as EC2 writes it.
+func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
+
+// modifyInstanceAttribute follows the attributes that are more than a record.
+func (s *Server) modifyInstanceAttribute(ctx context.Context, c *call) (*node, error) {
+	id := c.get("InstanceId")
+	if err := s.inStates([]string{id}, "modified", "pending", "running", "stopping", "stopped"); err != nil {
+		return nil, err
+	}
+	value := func(name string) string {
+		if direct := c.get(name + ".Value"); direct != "" {
+			return direct
+		}
+		if strings.EqualFold(c.get("Attribute"), name) {
+			return c.get("Value")
+		}
+		return ""
+	}
+	userData, err := base64.StdEncoding.DecodeString(value("UserData"))
+	if err != nil {
+		return nil, fault("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data.")
+	}
+	if record, _ := s.instance(id); len(userData) > 0 && record.State != "stopped" {
+		return nil, fault("IncorrectInstanceState", "The instance '%s' must be stopped before its user data can be modified", id)
+	}
+	item, err := s.rawInstance(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	answered, err := s.forward(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	err = s.update(func(o *overlay) {
+		record := o.Instances[id]
+		if behaviour := value("InstanceInitiatedShutdownBehavior"); behaviour != "" {
+			record.TerminateOnShutdown = behaviour == "terminate"
+		}
+		if len(userData) > 0 {
+			record.UserData = userData
+		}
+		for i := 1; c.get(fmt.Sprintf("BlockDeviceMapping.%d.DeviceName", i)) != ""; i++ {
+			prefix := fmt.Sprintf("BlockDeviceMapping.%d.", i)
+			if volumeAt(item, c.get(prefix+"DeviceName")) == record.RootVolume {
+				record.KeepRoot = c.get(prefix+"Ebs.DeleteOnTermination") == "false"
+			}
+		}
+	})
+	if err == nil && len(userData) > 0 {
+		err = s.machinery.UpdateMachine(id, func(m *host.Machine) { m.UserData = userData })
+	}
+	if err != nil {
+		return nil, err
+	}
+	return answered, errors.Join(s.applyNetwork(ctx), s.refreshMetadata(ctx, id))
+}

@@ -1,0 +1,214 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+)
+
+// journal makes the API server's memory last: each changing call that succeeded is a line, with the seed that the
+// server's random numbers had. The same calls with the same seeds, one at a time, give the same ids.
+type journal struct {
+	path string
+
+	mu      sync.Mutex
+	file    *os.File
+	size    int64 // of what is whole in the file
+	entries []entry
+	ledger  *ledger
+	next    int // seed
+	compact int // number of entries at which the journal is compacted
+}
+
+type entry struct {
+	Seed    int      `json:"seed"`
+	Call    *call    `json:"call"`
+	Named   []string `json:"named,omitempty"`   // what the request is about
+	Created []string `json:"created,omitempty"` // what it made
+}
+
+// callDeadline is how long the API server may take for one call.
+const callDeadline = time.Minute
+
+func openJournal(path string) (*journal, error) {
+	j := &journal{path: path, next: 1}
+	content, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	for number, line := range bytes.Split(content, []byte("\n")) {
+		if len(line) == 0 {
+			continue
+		}
+		var e entry
+		if err := json.Unmarshal(line, &e); err != nil {
+			if !bytes.HasSuffix(content, line) {
+				return nil, fmt.Errorf("read journal %s, line %d: %w", path, number+1, err)
+			}
+			break // a crash cut the last line off: its caller never got an answer
+		}
+		if err := e.Call.parse(); err != nil {
+			return nil, fmt.Errorf("read journal %s, line %d: %w", path, number+1, err)
+		}
+		j.entries = append(j.entries, e)
+		j.next = max(j.next, e.Seed+1)
+	}
+	return j, j.rewrite(compact(j.entries))
+}
+
+// rewrite writes these entries into a new file, which takes the old one's place and is then appended to.
+func (j *journal) rewrite(entries []entry) error {
+	f, err := os.OpenFile(j.path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	var content bytes.Buffer
+	encoder := json.NewEncoder(&content)
+	for _, e := range entries {
+		if err := encoder.Encode(e); err != nil {
+			return errors.Join(err, f.Close())
+		}
+	}
+	_, err = f.Write(content.Bytes())
+	if err := errors.Join(err, f.Sync(), os.Rename(j.path+".new", j.path), syncDir(filepath.Dir(j.path))); err != nil {
+		return errors.Join(fmt.Errorf("write journal: %w", err), f.Close())
+	}
+	if j.file != nil {
+		j.file.Close() // of the file that is replaced
+	}
+	j.file, j.size, j.entries, j.ledger = f, int64(content.Len()), entries, readLedger(entries)
+	j.compact = 2*len(entries) + 200
+	return nil
+}
+
+func syncDir(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+func (j *journal) close() error { return j.file.Close() }
+
+// do makes a changing call and remembers it before anybody learns of its answer. Once begun it is not cut off by a
+// client that goes away: the server behind would know what the journal does not.
+func (j *journal) do(ctx context.Context, s *Server, c *call) (*answer, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callDeadline)
+	defer cancel()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	e := entry{Seed: j.next, Call: c}
+	j.next++
+	a, err := seeded(ctx, s, e)
+	if err != nil || !a.ok() {
+		return a, err
+	}
+	c.Body = c.encoded()
+	e.Named = named(c)
+	made, err := s.described(ctx, c, a.body)
+	if err != nil {
+		return nil, err
+	}
+	e.Created = j.ledger.created(c, made)
+	if err := j.append(e); err != nil {
+		return nil, fmt.Errorf("write journal: %w", err)
+	}
+	if len(j.entries) >= j.compact {
+		return a, j.rewrite(compact(j.entries))
+	}
+	return a, nil
+}
+
+// described is what was answered to a call together with a description of what it made, where the answer does not tell
+// all of that: an image's snapshot, a VPC's own route table and groups.
+func (s *Server) described(ctx context.Context, c *call, answered []byte) ([]byte, error) {
+	root, err := parseXML(answered)
+	if err != nil {
+		return answered, nil // not the query protocol
+	}
+	var questions []*call
+	switch c.action() {
+	case "CreateImage":
+		questions = []*call{newCall("ec2", "DescribeImages", "ImageId.1", root.get("imageId"))}
+	case "CreateVpc":
+		for _, action := range []string{"DescribeRouteTables", "DescribeSecurityGroups", "DescribeNetworkAcls"} {
+			questions = append(questions, newCall("ec2", action, "Filter.1.Name", "vpc-id", "Filter.1.Value.1", root.get("vpc", "vpcId")))
+		}
+	}
+	all := slices.Clone(answered)
+	for _, question := range questions {
+		a, err := s.read(ctx, question)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, a.body...)
+	}
+	return all, nil
+}
+
+// append adds a line. What could not be written as a whole is taken back, or the next line would be lost with it.
+func (j *journal) append(e entry) error {
+	line, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	line = append(line, '\n')
+	_, err = j.file.WriteAt(line, j.size)
+	if err := errors.Join(err, j.file.Sync()); err != nil {
+		return errors.Join(err, j.file.Truncate(j.size))
+	}
+	j.size += int64(len(line))
+	j.entries = append(j.entries, e)
+	j.ledger.add(len(j.entries)-1, e)
+	return nil
+}
+
+// seeded makes a call with the server's random numbers set, and nothing beside it.
+func seeded(ctx context.Context, s *Server, e entry) (*answer, error) {
+	s.gate.Lock()
+	defer s.gate.Unlock()
+	seed := &call{Service: "moto-api", Method: "POST", Path: fmt.Sprintf("/moto-api/seed?a=%d", e.Seed)}
+	if _, err := s.exchange(ctx, seed); err != nil {
+		return nil, err
+	}
+	return s.exchange(ctx, e.Call)
+}
+
+// replay brings a fresh API server to where the journal ends. What the server made by itself at its first call, the
+// default VPC, is the same each time too. A call that it does not accept any more is left out and told: a cloud that
+// does not start for one line would take everything with it.
+func (j *journal) replay(ctx context.Context, s *Server) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if _, err := seeded(ctx, s, entry{Call: newCall("ec2", "DescribeVpcs")}); err != nil {
+		return err
+	}
+	var kept []entry
+	for _, e := range j.entries {
+		a, err := seeded(ctx, s, e)
+		var refused *apiError
+		switch {
+		case err != nil && !errors.As(err, &refused):
+			return fmt.Errorf("replay %s: %w", e.Call, err)
+		case err != nil || !a.ok():
+			s.config.Log.Error("the API server does not accept a call of its past; it is left out", "call", e.Call.String(), "named", e.Named, "error", err)
+			continue
+		}
+		if id := slices.IndexFunc(e.Created, func(name string) bool { return isResourceID(name) && e.lasts(name) }); id >= 0 && !bytes.Contains(a.body, []byte(e.Created[id])) {
+			s.config.Log.Error("the API server gives another id than before", "call", e.Call.String(), "before", e.Created[id])
+		}
+		kept = append(kept, e)
+	}
+	if slices.EqualFunc(kept, j.entries, func(a, b entry) bool { return a.Seed == b.Seed }) {
+		return nil
+	}
+	return j.rewrite(kept)
+}

@@ -1,0 +1,440 @@
+package api
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// launch is a RunInstances request that was found good.
+type launch struct {
+	call      *call // rewritten
+	subnet    netip.Prefix
+	asked     netip.Addr // private address, if one was asked for
+	taken     map[netip.Addr]bool
+	public    bool
+	rootGB    int
+	keepRoot  bool
+	volumes   []launchVolume
+	userData  []byte
+	publicKey string
+}
+
+// launchVolume is a data volume that comes with the instance.
+type launchVolume struct {
+	device, snapshot string
+	sizeGB           int
+}
+
+// launchLimit is how many instances one call may ask for.
+const launchLimit = 50
+
+// runInstances makes one machine for each instance. The request is checked by what EC2 checks and the server behind
+// does not, and rewritten to name one interface with a private address, as only that is freed again there.
+func (s *Server) runInstances(ctx context.Context, c *call) (*node, error) {
+	token := c.get("ClientToken")
+	if token != "" {
+		if made, err := s.launchedBefore(ctx, c); made != nil || err != nil {
+			return made, err
+		}
+	}
+	minimum, maximum, err := counts(c)
+	if err != nil {
+		return nil, err
+	}
+	l, err := s.planLaunch(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	addresses, err := l.freeAddresses(minimum, maximum)
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, address := range addresses {
+		id, err := s.launchOne(ctx, l, address)
+		if err != nil {
+			return nil, errors.Join(err, s.takeBack(ctx, ids))
+		}
+		ids = append(ids, id)
+	}
+	if token != "" {
+		err := s.update(func(o *overlay) { o.Launches[token] = launchRecord{Request: digest(c), Instances: ids} })
+		if err != nil {
+			return nil, errors.Join(err, s.takeBack(ctx, ids))
+		}
+	}
+	for _, id := range ids {
+		s.later(id, func(ctx context.Context) error { return s.bringUp(ctx, id, l.volumes) })
+	}
+	return s.launched(ctx, ids)
+}
+
+func counts(c *call) (minimum, maximum int, err error) {
+	minimum, err1 := strconv.Atoi(c.get("MinCount"))
+	maximum, err2 := strconv.Atoi(c.get("MaxCount"))
+	if err := errors.Join(err1, err2); err != nil || minimum < 1 || maximum < minimum || minimum > launchLimit {
+		return 0, 0, fault("InvalidParameterValue", "MinCount and MaxCount must be numbers of instances from 1 to %d, MinCount not the larger", launchLimit)
+	}
+	return minimum, min(maximum, launchLimit), nil
+}
+
+// launchedBefore answers a repeated request with what the first one made.
+func (s *Server) launchedBefore(ctx context.Context, c *call) (*node, error) {
+	token := c.get("ClientToken")
+	s.mu.Lock()
+	before, ok := s.overlay.Launches[token]
+	s.mu.Unlock()
+	if !ok {
+		return nil, nil
+	}
+	if before.Request != digest(c) {
+		return nil, fault("IdempotentParameterMismatch", "The client token '%s' was used before, with other parameters", token)
+	}
+	return s.launched(ctx, before.Instances)
+}
+
+// digest is of a request's parameters.
+func digest(c *call) string {
+	sum := sha256.Sum256(c.encoded())
+	return hex.EncodeToString(sum[:])
+}
+
+// launched is the answer to a launch.
+func (s *Server) launched(ctx context.Context, ids []string) (*node, error) {
+	described, err := s.describeInstances(ctx, newCall("ec2", "DescribeInstances").with("InstanceId", ids...))
+	if err != nil {
+		return nil, err
+	}
+	var first *node
+	for _, reservation := range described.items("reservationSet") {
+		if first == nil {
+			first = reservation
+			continue
+		}
+		first.at("instancesSet").children = append(first.at("instancesSet").children, reservation.items("instancesSet")...)
+	}
+	if first == nil {
+		return nil, noInstance(ids[0])
+	}
+	return reply("RunInstances", first.children...), nil
+}
+
+// launchOne makes an instance in the records.
+func (s *Server) launchOne(ctx context.Context, l *launch, address netip.Addr) (id string, err error) {
+	c := l.call.clone()
+	c.set("NetworkInterface.1.PrivateIpAddress", address.String())
+	answered, err := s.forward(ctx, c)
+	if err != nil {
+		return "", err
+	}
+	item := answered.items("instancesSet")[0]
+	id = item.get("instanceId")
+	record := &instanceRecord{
+		State: "pending", WantPublic: l.public, RootVolume: volumeAt(item, rootDevice), RootSizeGB: l.rootGB, KeepRoot: l.keepRoot, Launched: time.Now(),
+		TerminateOnShutdown: c.get("InstanceInitiatedShutdownBehavior") == "terminate",
+		TokensRequired:      c.get("MetadataOptions.HttpTokens") == "required",
+		MetadataDisabled:    c.get("MetadataOptions.HttpEndpoint") == "disabled",
+		MetadataTags:        c.get("MetadataOptions.InstanceMetadataTags") == "enabled",
+		UserData:            l.userData, PublicKey: l.publicKey, ClientToken: c.get("ClientToken"),
+	}
+	err = s.update(func(o *overlay) {
+		if o.Instances[id] = record; l.public {
+			record.Public = s.freePublic(o)
+		}
+	})
+	if err == nil && l.public && !record.Public.IsValid() {
+		err = fault("InsufficientAddressCapacity", "the local cloud has no free public address left")
+	}
+	if err != nil {
+		return "", errors.Join(err, s.takeBack(ctx, []string{id}))
+	}
+	return id, nil
+}
+
+// takeBack ends instances that have no machine yet, because the launch as a whole failed.
+func (s *Server) takeBack(ctx context.Context, ids []string) error {
+	var errs []error
+	for _, id := range ids {
+		_, err := s.terminateRecord(ctx, id, newCall("ec2", "TerminateInstances"))
+		s.setState(id, "terminated", "Server.InternalError: the launch failed")
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// planLaunch checks a request and rewrites it.
+func (s *Server) planLaunch(ctx context.Context, original *call) (*launch, error) {
+	c := original.clone()
+	l := &launch{call: c, taken: map[netip.Addr]bool{}}
+	if c.get("NetworkInterface.1.NetworkInterfaceId") != "" || c.get("NetworkInterface.2.DeviceIndex") != "" {
+		return nil, fault("UnsupportedOperation", "instances of the local cloud have one network interface, which is made with them")
+	}
+	if err := s.planDisks(ctx, l); err != nil {
+		return nil, err
+	}
+	subnet, err := s.launchSubnet(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if l.subnet, err = netip.ParsePrefix(subnet.get("cidrBlock")); err != nil {
+		return nil, err
+	}
+	if err := s.planAddresses(ctx, l, subnet); err != nil {
+		return nil, err
+	}
+	if err := s.planGroups(ctx, c, subnet.get("vpcId")); err != nil {
+		return nil, err
+	}
+	if l.userData, err = base64.StdEncoding.DecodeString(c.get("UserData")); err != nil {
+		return nil, fault("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data.")
+	}
+	if len(l.userData) > 16<<10 {
+		return nil, fault("InvalidParameterValue", "User data is limited to 16384 bytes")
+	}
+	if name := c.get("KeyName"); name != "" {
+		if l.publicKey, err = s.keyFor(name); err != nil {
+			return nil, err
+		}
+	}
+	c.set("MinCount", "1")
+	c.set("MaxCount", "1")
+	c.set("NetworkInterface.1.DeviceIndex", "0")
+	c.set("NetworkInterface.1.SubnetId", subnet.get("subnetId"))
+	c.set("NetworkInterface.1.DeleteOnTermination", "true")
+	c.set("NetworkInterface.1.AssociatePublicIpAddress", "false") // public addresses are given here
+	return l, nil
+}
+
+// launchSubnet is the subnet that the request names, or the default VPC's first one.
+func (s *Server) launchSubnet(ctx context.Context, c *call) (*node, error) {
+	id := c.get("NetworkInterface.1.SubnetId")
+	if id == "" {
+		id = c.get("SubnetId")
+	}
+	c.form.Del("SubnetId")
+	question := newCall("ec2", "DescribeSubnets", "SubnetId.1", id)
+	if id == "" {
+		question = newCall("ec2", "DescribeSubnets", "Filter.1.Name", "defaultForAz", "Filter.1.Value.1", "true")
+	}
+	described, err := s.ask(ctx, question)
+	if err != nil {
+		return nil, err
+	}
+	zone := c.get("Placement.AvailabilityZone")
+	for _, subnet := range described.items("subnetSet") {
+		if zone == "" || subnet.get("availabilityZone") == zone {
+			return subnet, nil
+		}
+	}
+	if id != "" {
+		return nil, fault("InvalidParameterValue", "The subnet '%s' is not in the availability zone %s", id, zone)
+	}
+	return nil, fault("MissingInput", "No subnets found for the default VPC. Please specify a subnet.")
+}
+
+// planAddresses moves what the request says of addresses to its one interface.
+func (s *Server) planAddresses(ctx context.Context, l *launch, subnet *node) error {
+	c, id := l.call, subnet.get("subnetId")
+	l.public = subnet.get("mapPublicIpOnLaunch") == "true"
+	if wanted := c.get("NetworkInterface.1.AssociatePublicIpAddress"); wanted != "" {
+		l.public = wanted == "true"
+	}
+	asked := c.get("PrivateIpAddress")
+	for _, inner := range []string{"NetworkInterface.1.PrivateIpAddress", "NetworkInterface.1.PrivateIpAddresses.1.PrivateIpAddress"} {
+		if value := c.get(inner); value != "" {
+			asked = value
+		}
+	}
+	c.drop("PrivateIpAddress", "NetworkInterface.1.PrivateIpAddress")
+	described, err := s.ask(ctx, newCall("ec2", "DescribeNetworkInterfaces", "Filter.1.Name", "subnet-id", "Filter.1.Value.1", id))
+	if err != nil {
+		return err
+	}
+	for _, eni := range described.items("networkInterfaceSet") {
+		addresses, err := privateAddresses(eni)
+		if err != nil {
+			return err
+		}
+		for _, address := range addresses {
+			l.taken[address] = true
+		}
+	}
+	if asked == "" {
+		return nil
+	}
+	if l.asked, err = netip.ParseAddr(asked); err != nil || !l.subnet.Contains(l.asked) || l.reserved(l.asked) {
+		return fault("InvalidParameterValue", "Address %s does not fall within the usable addresses of subnet %s (%s)", asked, id, l.subnet)
+	}
+	if l.taken[l.asked] {
+		return fault("InvalidIPAddress.InUse", "Address %s is in use.", asked)
+	}
+	return nil
+}
+
+// reserved are the first four addresses of a subnet and its last, as on EC2.
+func (l *launch) reserved(address netip.Addr) bool {
+	first := l.subnet.Masked().Addr()
+	for range 4 {
+		if address == first {
+			return true
+		}
+		first = first.Next()
+	}
+	return !l.subnet.Contains(address.Next())
+}
+
+// freeAddresses are private addresses for as many instances as there is room for.
+func (l *launch) freeAddresses(minimum, maximum int) ([]netip.Addr, error) {
+	if l.asked.IsValid() {
+		if maximum > 1 {
+			return nil, fault("InvalidParameterCombination", "Multiple instances cannot have the one private address %s", l.asked)
+		}
+		return []netip.Addr{l.asked}, nil
+	}
+	var free []netip.Addr
+	for address := l.subnet.Masked().Addr(); l.subnet.Contains(address) && len(free) < maximum; address = address.Next() {
+		if !l.reserved(address) && !l.taken[address] {
+			free = append(free, address)
+		}
+	}
+	if len(free) < minimum {
+		return nil, fault("InsufficientFreeAddressesInSubnet", "There are not enough free addresses in %s to satisfy the requested number of instances.", l.subnet)
+	}
+	return free, nil
+}
+
+// planGroups moves the security groups to the interface, and refuses those of another VPC.
+func (s *Server) planGroups(ctx context.Context, c *call, vpc string) error {
+	ids := append(c.list("SecurityGroupId"), c.list("NetworkInterface.1.SecurityGroupId")...)
+	described, err := s.ask(ctx, newCall("ec2", "DescribeSecurityGroups"))
+	if err != nil {
+		return err
+	}
+	vpcOf, byName := map[string]string{}, map[string]string{}
+	for _, group := range described.items("securityGroupInfo") {
+		vpcOf[group.get("groupId")] = group.get("vpcId")
+		if group.get("vpcId") == vpc {
+			byName[group.get("groupName")] = group.get("groupId")
+		}
+	}
+	for _, name := range c.list("SecurityGroup") {
+		if byName[name] == "" {
+			return fault("InvalidGroup.NotFound", "The security group '%s' does not exist in VPC '%s'", name, vpc)
+		}
+		ids = append(ids, byName[name])
+	}
+	if len(ids) == 0 {
+		ids = []string{byName["default"]}
+	}
+	c.drop("SecurityGroup", "NetworkInterface.1.SecurityGroupId")
+	for i, id := range ids {
+		if vpcOf[id] == "" {
+			return fault("InvalidGroup.NotFound", "The security group '%s' does not exist", id)
+		}
+		if vpcOf[id] != vpc {
+			return fault("InvalidParameter", "Security group %s of %s and the subnet, of %s, belong to different networks.", id, vpcOf[id], vpc)
+		}
+		c.set(fmt.Sprintf("NetworkInterface.1.SecurityGroupId.%d", i+1), id)
+	}
+	return nil
+}
+
+// planDisks reads the block device mappings, the root's size and volumes beside it, and writes them out in full.
+func (s *Server) planDisks(ctx context.Context, l *launch) error {
+	c := l.call
+	imageGB, imageRoot, err := s.launchable(ctx, c.get("ImageId"))
+	if err != nil {
+		return err
+	}
+	l.rootGB = imageGB
+	original := c.clone()
+	c.drop("BlockDeviceMapping.")
+	rootType := "gp3"
+	for i := 1; original.get(fmt.Sprintf("BlockDeviceMapping.%d.DeviceName", i)) != ""; i++ {
+		prefix := fmt.Sprintf("BlockDeviceMapping.%d.", i)
+		device, size := original.get(prefix+"DeviceName"), 0
+		if _, none := original.form[prefix+"NoDevice"]; none || original.get(prefix+"VirtualName") != "" {
+			continue
+		}
+		if given := original.get(prefix + "Ebs.VolumeSize"); given != "" {
+			if size, err = volumeSize(given); err != nil {
+				return err
+			}
+		}
+		if device != rootDevice && device != imageRoot {
+			if err := s.planVolume(ctx, l, original, prefix, size); err != nil {
+				return err
+			}
+			continue
+		}
+		if size != 0 && size < imageGB {
+			return fault("InvalidBlockDeviceMapping", "Volume of size %dGB is smaller than snapshot of image '%s', expect size >= %dGB", size, c.get("ImageId"), imageGB)
+		}
+		l.rootGB = max(size, imageGB)
+		l.keepRoot = original.get(prefix+"Ebs.DeleteOnTermination") == "false"
+		if kind := original.get(prefix + "Ebs.VolumeType"); kind != "" {
+			rootType = kind
+		}
+	}
+	mapDevice(c, 1, rootDevice, l.rootGB, rootType, !l.keepRoot)
+	return nil
+}
+
+// planVolume adds a data volume.
+func (s *Server) planVolume(ctx context.Context, l *launch, c *call, prefix string, size int) error {
+	v := launchVolume{device: c.get(prefix + "DeviceName"), snapshot: c.get(prefix + "Ebs.SnapshotId"), sizeGB: size}
+	if size == 0 {
+		var err error
+		if v.sizeGB, err = s.snapshotSize(ctx, v.snapshot); err != nil {
+			return err
+		}
+	}
+	kind := c.get(prefix + "Ebs.VolumeType")
+	if kind == "" {
+		kind = "gp3"
+	}
+	l.volumes = append(l.volumes, v)
+	mapDevice(l.call, len(l.volumes)+1, v.device, v.sizeGB, kind, c.get(prefix+"Ebs.DeleteOnTermination") == "true")
+	return nil
+}
+
+func mapDevice(c *call, index int, device string, sizeGB int, kind string, deleted bool) {
+	prefix := fmt.Sprintf("BlockDeviceMapping.%d.", index)
+	c.set(prefix+"DeviceName", device)
+	c.set(prefix+"Ebs.VolumeSize", strconv.Itoa(sizeGB))
+	c.set(prefix+"Ebs.VolumeType", kind)
+	c.set(prefix+"Ebs.DeleteOnTermination", strconv.FormatBool(deleted))
+}
+
+// launchable is the size and the root device of an image that can be launched.
+func (s *Server) launchable(ctx context.Context, id string) (sizeGB int, root string, err error) {
+	if id == "" {
+		return 0, "", fault("MissingParameter", "The request must contain the parameter ImageId")
+	}
+	described, err := s.describeImages(ctx, newCall("ec2", "DescribeImages", "ImageId.1", id))
+	if err != nil {
+		return 0, "", err
+	}
+	if len(described.items("imagesSet")) == 0 {
+		return 0, "", fault("InvalidAMIID.NotFound", "The image id '[%s]' does not exist", id)
+	}
+	image := described.items("imagesSet")[0]
+	if state := image.get("imageState"); state != "available" || !slices.Contains(s.machinery.Images(), id) {
+		return 0, "", fault("InvalidAMIID.Unavailable", "The image ID '%s' is not available: it is %s, and its disk is not of this cloud or not there yet", id, state)
+	}
+	root, sizeGB = image.get("rootDeviceName"), defaultRootGB
+	for _, device := range image.items("blockDeviceMapping") {
+		if size, err := strconv.Atoi(device.get("ebs", "volumeSize")); err == nil && device.get("deviceName") == root {
+			sizeGB = size
+		}
+	}
+	return sizeGB, root, nil
+}

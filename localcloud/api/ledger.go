@@ -1,0 +1,179 @@
+package api
+
+import (
+	"encoding/json"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// What the journal has to know of calls, to leave out those of things that came and went: which things a call is
+// about, which it makes, and which it ends.
+
+// made says what an action makes: things that it is remembered for, as long as one of them lives, and others that come
+// along with them or that join two things, and are only looked up.
+type made struct {
+	lasting, also []string
+}
+
+func lasting(prefixes ...string) made { return made{lasting: prefixes} }
+
+func joining(prefix string) made { return made{also: []string{prefix}} }
+
+var makes = map[string]made{
+	"RunInstances": {lasting: []string{"i-"}, also: []string{"eni-", "vol-"}},
+	"CreateVpc":    {lasting: []string{"vpc-"}, also: []string{"rtb-", "sg-", "acl-"}},
+	"CreateImage":  lasting("ami-", "snap-"), "RegisterImage": lasting("ami-"), "CopyImage": lasting("ami-"),
+	"CreateSnapshot": lasting("snap-"), "CopySnapshot": lasting("snap-"), "CreateVolume": lasting("vol-"),
+	"CreateSubnet": lasting("subnet-"), "CreateSecurityGroup": lasting("sg-"), "CreateRouteTable": lasting("rtb-"),
+	"CreateInternetGateway": lasting("igw-"), "CreateNatGateway": lasting("nat-"), "AllocateAddress": lasting("eipalloc-"),
+	"CreateNetworkInterface": lasting("eni-"), "CreateNetworkAcl": lasting("acl-"), "CreateLaunchTemplate": lasting("lt-"),
+	"CreateVpcPeeringConnection": lasting("pcx-"), "CreateVpcEndpoint": lasting("vpce-"),
+	"ImportKeyPair": lasting("key:"), "CreateRole": lasting("role:"), "CreateInstanceProfile": lasting("profile:"), "PutParameter": lasting("parameter:"),
+	"AssociateAddress": joining("eipassoc-"), "AssociateRouteTable": joining("rtbassoc-"), "ReplaceRouteTableAssociation": joining("rtbassoc-"),
+	"AuthorizeSecurityGroupIngress": joining("sgr-"), "AuthorizeSecurityGroupEgress": joining("sgr-"),
+	"AssociateIamInstanceProfile": joining("iip-assoc-"), "AttachNetworkInterface": joining("eni-attach-"),
+}
+
+func startsWithAny(name string, prefixes []string) bool {
+	return slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+}
+
+// ends are the actions after which what they name in this way is gone.
+var ends = map[string]string{
+	"TerminateInstances": "i-", "DeregisterImage": "ami-", "DeleteSnapshot": "snap-", "DeleteVolume": "vol-", "DeleteVpc": "vpc-",
+	"DeleteSubnet": "subnet-", "DeleteSecurityGroup": "sg-", "DeleteRouteTable": "rtb-", "DeleteInternetGateway": "igw-", "DeleteNatGateway": "nat-",
+	"ReleaseAddress": "eipalloc-", "DeleteNetworkInterface": "eni-", "DeleteNetworkAcl": "acl-", "DeleteLaunchTemplate": "lt-",
+	"DeleteVpcPeeringConnection": "pcx-", "DeleteVpcEndpoints": "vpce-", "DeleteKeyPair": "key:", "DeleteRole": "role:",
+	"DeleteInstanceProfile": "profile:", "DeleteParameter": "parameter:", "DeleteParameters": "parameter:",
+}
+
+// nameParameters are parameters by which things without an id are named.
+var nameParameters = map[string]string{
+	"KeyName": "key:", "RoleName": "role:", "InstanceProfileName": "profile:", "IamInstanceProfile.Name": "profile:", "IamInstanceProfile.Arn": "profile:",
+}
+
+var resourceID = regexp.MustCompile(`\b[a-z]+(?:-[a-z]+)*-[0-9a-f]{8,17}\b`)
+
+func isResourceID(name string) bool {
+	return resourceID.MatchString(name) && !strings.Contains(name, ":")
+}
+
+// named are the things that a request is about.
+func named(c *call) []string {
+	names := resourceID.FindAllString(string(c.encoded()), -1)
+	for parameter, prefix := range nameParameters {
+		if value := c.form.Get(parameter); value != "" {
+			names = append(names, prefix+value[strings.LastIndexByte(value, '/')+1:])
+		}
+	}
+	if c.Service == "ssm" {
+		var request struct {
+			Name, ResourceId string
+			Names            []string
+		}
+		if json.Unmarshal(c.Body, &request) == nil {
+			for _, name := range append(request.Names, request.Name, request.ResourceId) {
+				if name != "" {
+					names = append(names, "parameter:"+name)
+				}
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// ledger follows which line of the journal made what is there now. A name may be used again after its bearer is gone.
+type ledger struct {
+	maker  map[string]int
+	living []int // by entry, how many of the things that it is remembered for live
+	uses   [][]int
+}
+
+func readLedger(entries []entry) *ledger {
+	l := &ledger{maker: map[string]int{}}
+	for i, e := range entries {
+		l.add(i, e)
+	}
+	return l
+}
+
+func (l *ledger) add(i int, e entry) {
+	l.living, l.uses = append(l.living, 0), append(l.uses, nil)
+	gone := ends[e.Call.action()]
+	for _, name := range e.Named {
+		maker, ok := l.maker[name]
+		if !ok {
+			continue
+		}
+		l.uses[i] = append(l.uses[i], maker)
+		if gone != "" && strings.HasPrefix(name, gone) {
+			l.living[maker]--
+			delete(l.maker, name)
+		}
+	}
+	for _, name := range e.Created {
+		l.maker[name] = i
+		if e.lasts(name) {
+			l.living[i]++
+		}
+	}
+}
+
+// lasts tells whether the entry is remembered for what has this name.
+func (e *entry) lasts(name string) bool { return startsWithAny(name, makes[e.Call.action()].lasting) }
+
+// created are the things that a call has just made, by what was answered to it.
+func (l *ledger) created(c *call, answered []byte) []string {
+	kind, ok := makes[c.action()]
+	if !ok {
+		return nil
+	}
+	var created []string
+	request := named(c)
+	for _, name := range append(resourceID.FindAllString(string(answered), -1), request...) {
+		before := slices.Contains(request, name) && isResourceID(name)
+		_, known := l.maker[name]
+		if before || known || slices.Contains(created, name) {
+			continue
+		}
+		if startsWithAny(name, kind.lasting) || startsWithAny(name, kind.also) {
+			created = append(created, name)
+		}
+	}
+	return created
+}
+
+// compact leaves out what came and went. It keeps each entry that made something that is still there, what that entry
+// is about, and so on; of the entries that made nothing lasting it keeps those that are only about what is kept. So
+// what is kept can be made again: nothing in it names anything that is not. A CreateImage line keeps its instance's
+// lines, until the image is gone.
+func compact(entries []entry) []entry {
+	l := readLedger(entries)
+	keep := make([]bool, len(entries))
+	var mark func(int)
+	mark = func(i int) {
+		if keep[i] {
+			return
+		}
+		keep[i] = true
+		for _, maker := range l.uses[i] {
+			mark(maker)
+		}
+	}
+	for i := range entries {
+		if l.living[i] > 0 {
+			mark(i)
+		}
+	}
+	var kept []entry
+	for i, e := range entries {
+		lost := slices.ContainsFunc(l.uses[i], func(maker int) bool { return !keep[maker] })
+		if keep[i] || !slices.ContainsFunc(e.Created, e.lasts) && !lost {
+			keep[i] = true
+			kept = append(kept, e)
+		}
+	}
+	return kept
+}

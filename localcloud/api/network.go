@@ -1,0 +1,204 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strconv"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
+)
+
+// records is the network as the server behind has it.
+type records struct {
+	vpcs, subnets, tables, groups, gateways, nats, addresses, interfaces []*node
+}
+
+func (s *Server) readNetwork(ctx context.Context) (*records, error) {
+	r := &records{}
+	for _, list := range []struct {
+		action, set string
+		into        *[]*node
+	}{
+		{"DescribeVpcs", "vpcSet", &r.vpcs}, {"DescribeSubnets", "subnetSet", &r.subnets}, {"DescribeRouteTables", "routeTableSet", &r.tables},
+		{"DescribeSecurityGroups", "securityGroupInfo", &r.groups}, {"DescribeInternetGateways", "internetGatewaySet", &r.gateways},
+		{"DescribeNatGateways", "natGatewaySet", &r.nats}, {"DescribeAddresses", "addressesSet", &r.addresses},
+		{"DescribeNetworkInterfaces", "networkInterfaceSet", &r.interfaces},
+	} {
+		described, err := s.ask(ctx, newCall("ec2", list.action))
+		if err != nil {
+			return nil, fmt.Errorf("read the network: %s: %w", list.action, err)
+		}
+		*list.into = described.items(list.set)
+	}
+	return r, nil
+}
+
+// applyNetwork makes the network what the records say.
+func (s *Server) applyNetwork(ctx context.Context) error {
+	s.network.Lock()
+	defer s.network.Unlock()
+	r, err := s.readNetwork(ctx)
+	if err != nil {
+		return err
+	}
+	elastic := map[netip.Addr]string{}
+	for _, item := range r.addresses {
+		if address, err := netip.ParseAddr(item.get("publicIp")); err == nil {
+			elastic[address] = item.get("instanceId")
+		}
+	}
+	s.mu.Lock()
+	s.overlay.elastic = elastic
+	s.mu.Unlock()
+	topology, err := s.topology(r)
+	if err != nil {
+		return fmt.Errorf("read the network: %w", err)
+	}
+	if reflect.DeepEqual(topology, s.applied) {
+		return nil
+	}
+	if err := s.machinery.Apply(ctx, topology); err != nil {
+		return err
+	}
+	s.applied = topology
+	return nil
+}
+
+func (s *Server) topology(r *records) (host.Topology, error) {
+	t := host.Topology{Public: map[netip.Addr]host.Target{}}
+	vpcs := map[string]*host.VPC{}
+	for _, item := range r.vpcs {
+		vpc := &host.VPC{ID: item.get("vpcId")}
+		for _, block := range append([]string{item.get("cidrBlock")}, item.all("cidrBlockAssociationSet", "*", "cidrBlock")...) {
+			cidr, err := netip.ParsePrefix(block)
+			if err != nil {
+				return t, err
+			}
+			if !slices.Contains(vpc.CIDRs, cidr) {
+				vpc.CIDRs = append(vpc.CIDRs, cidr)
+			}
+		}
+		vpcs[vpc.ID] = vpc
+	}
+	for _, item := range r.subnets {
+		cidr, err := netip.ParsePrefix(item.get("cidrBlock"))
+		if err != nil {
+			return t, err
+		}
+		if vpc := vpcs[item.get("vpcId")]; vpc != nil {
+			vpc.Subnets = append(vpc.Subnets, host.Subnet{ID: item.get("subnetId"), CIDR: cidr, Gateway: cidr.Masked().Addr().Next(),
+				Internet: r.internet(vpc.ID, item.get("subnetId"))})
+		}
+	}
+	for _, item := range r.groups {
+		if vpc := vpcs[item.get("vpcId")]; vpc != nil {
+			vpc.Groups = append(vpc.Groups, host.SecurityGroup{ID: item.get("groupId"),
+				Ingress: rules(item.items("ipPermissions")), Egress: rules(item.items("ipPermissionsEgress"))})
+		}
+	}
+	for _, item := range r.interfaces {
+		if err := s.addInterface(&t, vpcs[item.get("vpcId")], item); err != nil {
+			return t, err
+		}
+	}
+	for _, item := range r.vpcs {
+		t.VPCs = append(t.VPCs, *vpcs[item.get("vpcId")])
+	}
+	return t, nil
+}
+
+// addInterface adds an instance's interface; others lead to no machine.
+func (s *Server) addInterface(t *host.Topology, vpc *host.VPC, eni *node) error {
+	id := eni.get("attachment", "instanceId")
+	record, known := s.instance(id)
+	if !known || vpc == nil || eni.get("attachment", "deviceIndex") != "0" {
+		return nil
+	}
+	addresses, err := privateAddresses(eni)
+	if err != nil {
+		return err
+	}
+	public := s.publicOf(id, record)
+	vpc.Interfaces = append(vpc.Interfaces, host.NetworkInterface{ID: eni.get("networkInterfaceId"), Subnet: eni.get("subnetId"),
+		PrivateIPs: addresses, Public: public != "", Groups: eni.all("groupSet", "*", "groupId")})
+	if public != "" {
+		address, err := netip.ParseAddr(public)
+		if err != nil {
+			return err
+		}
+		t.Public[address] = host.Target{VPC: vpc.ID, Private: addresses[0]}
+	}
+	return nil
+}
+
+// internet is where a subnet's default route leads, by its own route table or else the VPC's main one.
+func (r *records) internet(vpc, subnet string) host.Internet {
+	var table *node
+	for _, item := range r.tables {
+		if item.get("vpcId") != vpc {
+			continue
+		}
+		for _, association := range item.items("associationSet") {
+			if association.get("subnetId") == subnet || table == nil && association.get("main") == "true" {
+				table = item
+			}
+		}
+	}
+	for _, route := range table.items("routeSet") {
+		if route.get("destinationCidrBlock") != "0.0.0.0/0" {
+			continue
+		}
+		for _, gateway := range r.gateways {
+			if gateway.get("internetGatewayId") == route.get("gatewayId") && slices.Contains(gateway.all("attachmentSet", "*", "vpcId"), vpc) {
+				return host.ViaGateway
+			}
+		}
+		for _, nat := range r.nats {
+			if nat.get("natGatewayId") == route.get("natGatewayId") && nat.get("state") == "available" {
+				return host.ViaNAT
+			}
+		}
+	}
+	return host.NoInternet
+}
+
+// rules reads a group's permissions.
+func rules(permissions []*node) []host.Rule {
+	var all []host.Rule
+	for _, p := range permissions {
+		rule := host.Rule{Protocol: p.get("ipProtocol"), From: number(p.get("fromPort")), To: number(p.get("toPort"))}
+		for _, item := range p.items("ipRanges") {
+			if cidr, err := netip.ParsePrefix(item.get("cidrIp")); err == nil {
+				rule.CIDR = cidr
+				all = append(all, rule)
+			}
+		}
+		rule.CIDR = netip.Prefix{}
+		for _, item := range p.items("groups") {
+			rule.Group = item.get("groupId")
+			all = append(all, rule)
+		}
+	}
+	return all
+}
+
+// number reads a port; none means all.
+func number(text string) int {
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return -1
+	}
+	return n
+}
+
+// forwardNetwork makes a changing call and then the network.
+func (s *Server) forwardNetwork(ctx context.Context, c *call) (*node, error) {
+	answered, err := s.forward(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return answered, s.applyNetwork(ctx)
+}

@@ -1,0 +1,141 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// stoppedByDown is why an instance that ran when the cloud went down is stopped.
+const stoppedByDown = "Server.ScheduledStop: the local cloud was down"
+
+// reconcile makes records and machines agree after a start: what ran is stopped, what was half made is gone.
+func (s *Server) reconcile(ctx context.Context) error {
+	items, err := s.livingInstances(ctx)
+	if err != nil {
+		return err
+	}
+	machines := s.machinery.Machines()
+	present := map[string]bool{}
+	for _, item := range items {
+		id := item.get("instanceId")
+		record, known := s.instance(id)
+		_, real := machines[id]
+		if !known || !real || record.State == "terminated" || record.State == "shutting-down" {
+			s.config.Log.Warn("an instance was half made or half ended; it is terminated", "instance", id, "known", known, "machine", real)
+			if err := s.forget(ctx, id); err != nil {
+				return err
+			}
+			continue
+		}
+		present[id] = true
+		if _, err := s.note(ctx, newCall("ec2", "StopInstances", "InstanceId.1", id)); err != nil {
+			return err
+		}
+		if record.State != "stopped" {
+			s.setState(id, "stopped", stoppedByDown)
+		}
+	}
+	for id := range machines {
+		if !present[id] {
+			if err := s.machinery.TerminateMachine(ctx, id, false); err != nil {
+				return err
+			}
+		}
+	}
+	return s.tidy(present)
+}
+
+// tidy forgets the records of what is gone, and settles images that were being made.
+func (s *Server) tidy(instances map[string]bool) error {
+	images := s.machinery.Images()
+	return s.update(func(o *overlay) {
+		for id := range o.Instances {
+			if !instances[id] {
+				delete(o.Instances, id)
+			}
+		}
+		for token, launched := range o.Launches {
+			if !slices.ContainsFunc(launched.Instances, func(id string) bool { return instances[id] }) {
+				delete(o.Launches, token)
+			}
+		}
+		for id, image := range o.Images {
+			switch {
+			case image.Gone:
+				delete(o.Images, id)
+			case image.State == "pending" && slices.Contains(images, id):
+				image.State = "available"
+			case image.State == "pending":
+				image.State, image.Reason = "failed", "the local cloud ended while the image was made"
+			}
+		}
+	})
+}
+
+// livingInstances are the instances, as the server behind has them, that are not terminated.
+func (s *Server) livingInstances(ctx context.Context) ([]*node, error) {
+	question := newCall("ec2", "DescribeInstances", "MaxResults", everything, "Filter.1.Name", "instance-state-name").
+		with("Filter.1.Value", "pending", "running", "stopping", "stopped")
+	described, err := s.ask(ctx, question)
+	if err != nil {
+		return nil, err
+	}
+	var items []*node
+	for _, reservation := range described.items("reservationSet") {
+		items = append(items, reservation.items("instancesSet")...)
+	}
+	return items, nil
+}
+
+// everything is a page size for all there is: the server behind has pages of 100 unless told.
+const everything = "1000000"
+
+// openDefaultVPC gives the default VPC its way to the internet, which the server behind leaves out. It is done once, in
+// three calls that are the first of the journal; later the VPC is its users'.
+func (s *Server) openDefaultVPC(ctx context.Context) error {
+	began := len(s.journal.entries)
+	if began >= 3 {
+		return nil
+	}
+	vpc, err := s.first(ctx, newCall("ec2", "DescribeVpcs", "Filter.1.Name", "isDefault", "Filter.1.Value.1", "true"), "vpcSet", "vpcId")
+	if err != nil {
+		return err
+	}
+	table, err := s.first(ctx, newCall("ec2", "DescribeRouteTables", "Filter.1.Name", "vpc-id", "Filter.1.Value.1", vpc), "routeTableSet", "routeTableId")
+	if err != nil {
+		return err
+	}
+	if began == 0 {
+		if _, err := s.forward(ctx, newCall("ec2", "CreateInternetGateway")); err != nil {
+			return err
+		}
+	}
+	gateway, err := s.first(ctx, newCall("ec2", "DescribeInternetGateways"), "internetGatewaySet", "internetGatewayId")
+	if err != nil {
+		return err
+	}
+	if began <= 1 {
+		if _, err := s.forward(ctx, newCall("ec2", "AttachInternetGateway", "InternetGatewayId", gateway, "VpcId", vpc)); err != nil {
+			return err
+		}
+	}
+	_, err = s.forward(ctx, newCall("ec2", "CreateRoute", "RouteTableId", table, "DestinationCidrBlock", "0.0.0.0/0", "GatewayId", gateway))
+	return err
+}
+
+// first is the id of the first thing that a call describes.
+func (s *Server) first(ctx context.Context, c *call, set, id string) (string, error) {
+	described, err := s.ask(ctx, c)
+	if err != nil {
+		return "", err
+	}
+	for _, item := range described.items(set) {
+		return item.get(id), nil
+	}
+	return "", fmt.Errorf("%s: the API server has none", c)
+}
+
+// terminatedFor is how long a terminated instance is still described.
+const terminatedFor = time.Hour

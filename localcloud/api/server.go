@@ -1,0 +1,215 @@
+// Package api is the EC2 endpoint of the local cloud: a proxy in front of an API server that knows EC2's rules (moto)
+// and that makes real what such a server only records. Machines, disks and networks are package host's; here is what
+// they should be.
+//
+// What the server behind does not do as EC2 does is mended here: states that take time, public addresses, client
+// tokens, console output, key pairs and images that are the same after a restart, filters, checks of what depends on
+// what. What it cannot answer at all is refused with an error that SDKs do not retry.
+//
+// It remembers. Each changing call is a line in a journal, which is replayed to a fresh server behind; what the server
+// behind does not know is in a file of its own. Both are written before the caller learns of the outcome, and what a
+// crash left half done is undone at the next start: an instance without a machine is terminated, a machine without an
+// instance removed. After a start all instances are stopped.
+//
+// Limits: one region, one network interface for each instance; an image is of the root volume only; volumes keep their
+// size; instances that Auto Scaling makes are records without machines.
+//
+// An access key id that starts with ASIAEXPIRED is answered as expired credentials are, so that a client's handling
+// of them can be tried. GET /latest/checkip answers with the caller's address as instances see it.
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"net/netip"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
+)
+
+// Region and Account are the only ones that the local cloud has.
+const (
+	Region  = "us-east-1"
+	Account = "123456789012"
+)
+
+// Machinery makes machines, disks and networks real; *host.Host does.
+type Machinery interface {
+	RunMachine(context.Context, host.Machine) error
+	StartMachine(context.Context, string) error
+	StopMachine(ctx context.Context, id string, force bool) error
+	RebootMachine(context.Context, string) error
+	TerminateMachine(ctx context.Context, id string, keepRoot bool) error
+	UpdateMachine(id string, change func(*host.Machine)) error
+	// Machines are all machines, and whether each is running.
+	Machines() map[string]bool
+	SetMetadata(string, host.Metadata)
+	Console(string) ([]byte, time.Time, error)
+	Exits() <-chan host.Exit
+	Apply(context.Context, host.Topology) error
+	CreateVolume(ctx context.Context, id string, sizeGB int, snapshot string) error
+	DeleteVolume(context.Context, string) error
+	AttachVolume(ctx context.Context, volume, machine, device string) error
+	DetachVolume(ctx context.Context, machine, device string, force bool) error
+	CreateSnapshot(ctx context.Context, id, volume string) error
+	DeleteSnapshot(context.Context, string) error
+	CreateImage(ctx context.Context, machine, image, snapshot string) error
+	DeleteImage(context.Context, string) error
+	// Images are the images that can be launched, base images that have been made among them.
+	Images() []string
+}
+
+// Config is what a Server needs.
+type Config struct {
+	StateDir string
+	// Public is the prefix of public addresses; its first two addresses are not given out.
+	Public netip.Prefix
+	// Operator is the address that a client on the host has for instances.
+	Operator netip.Addr
+	// Dial connects to the API server behind.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	Log  *slog.Logger
+}
+
+// Server is the endpoint. Locks are taken in the order change, network, gate, mu.
+type Server struct {
+	config    Config
+	machinery Machinery
+	backend   *http.Client
+	journal   *journal
+	work      sync.WaitGroup // what goes on after an answer
+
+	// change is held by each changing EC2 call from its checks to its answer.
+	change sync.Mutex
+	// network is held while the network is read and applied.
+	network sync.Mutex
+	applied host.Topology
+	// gate is held alone by a change in the server behind, and shared by what only reads.
+	gate sync.RWMutex
+
+	mu      sync.Mutex
+	overlay overlay
+	keys    map[string]string        // public keys, by key pair
+	queues  map[string]chan struct{} // closed at the end of the last work on an instance
+}
+
+// New makes a server; Start makes it ready to serve.
+func New(config Config, machinery Machinery) *Server {
+	return &Server{
+		config: config, machinery: machinery, keys: map[string]string{}, queues: map[string]chan struct{}{},
+		backend: &http.Client{Transport: &http.Transport{DialContext: config.Dial, MaxIdleConnsPerHost: 8, DisableCompression: true}},
+	}
+}
+
+// Start replays what users made and brings the records and the machines to agree. ctx ends what goes on in the
+// background.
+func (s *Server) Start(ctx context.Context) error {
+	var err error
+	if s.journal, err = openJournal(filepath.Join(s.config.StateDir, "journal.jsonl")); err != nil {
+		return err
+	}
+	if err := s.overlay.load(filepath.Join(s.config.StateDir, "api.json")); err != nil {
+		return err
+	}
+	if err := s.journal.replay(ctx, s); err != nil {
+		return err
+	}
+	s.readKeys()
+	if err := s.openDefaultVPC(ctx); err != nil {
+		return fmt.Errorf("give the default VPC its internet gateway: %w", err)
+	}
+	if err := s.reconcile(ctx); err != nil {
+		return err
+	}
+	s.work.Go(func() { s.watchExits(ctx) })
+	return s.applyNetwork(ctx)
+}
+
+// Close waits for what is under way; the context that Start got must have ended.
+func (s *Server) Close() error {
+	s.work.Wait()
+	if s.journal == nil {
+		return nil
+	}
+	return s.journal.close()
+}
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/latest/checkip" {
+		w.Header().Set("Content-Type", "text/plain")
+		io.WriteString(w, s.callerAddress(r)+"\n")
+		return
+	}
+	c, err := readCall(r)
+	var a *answer
+	if err == nil {
+		a, err = s.answer(r.Context(), c)
+	}
+	if err != nil {
+		s.config.Log.Info("refused", "service", c.Service, "call", c.String(), "error", err)
+		writeError(w, c.Service, err)
+		return
+	}
+	header := w.Header()
+	maps.Copy(header, a.header)
+	for _, own := range []string{"Content-Length", "Connection", "Transfer-Encoding", "Server"} {
+		header.Del(own)
+	}
+	header.Set("Content-Length", strconv.Itoa(len(a.body)))
+	w.WriteHeader(a.status)
+	w.Write(a.body)
+}
+
+// callerAddress is how instances see the caller: requests from the host come from loopback.
+func (s *Server) callerAddress(r *http.Request) string {
+	address, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil || address.Addr().Unmap().IsLoopback() {
+		return s.config.Operator.String()
+	}
+	return address.Addr().Unmap().String()
+}
+
+// workDeadline is how long work that goes on after an answer may take.
+const workDeadline = 3 * time.Minute
+
+// later goes on with work on an instance after the answer. Work on one instance is done in the order in which it was
+// asked for.
+func (s *Server) later(id string, work func(context.Context) error) {
+	done := make(chan struct{})
+	s.mu.Lock()
+	before := s.queues[id]
+	s.queues[id] = done
+	s.mu.Unlock()
+	s.work.Go(func() {
+		defer close(done)
+		if before != nil {
+			<-before
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), workDeadline)
+		defer cancel()
+		if err := work(ctx); err != nil {
+			s.config.Log.Error("work on an instance", "instance", id, "error", err)
+		}
+		s.mu.Lock()
+		if s.queues[id] == done {
+			delete(s.queues, id)
+		}
+		s.mu.Unlock()
+	})
+}
+
+// undo takes back in the records what could not be made real, and returns the error that says why.
+func (s *Server) undo(ctx context.Context, failure error, action, parameter, id string) error {
+	_, err := s.forward(ctx, newCall("ec2", action, parameter, id))
+	return errors.Join(failure, err)
+}

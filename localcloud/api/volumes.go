@@ -1,0 +1,138 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"syscall"
+)
+
+// volumeSize reads a size in GiB.
+func volumeSize(given string) (int, error) {
+	size, err := strconv.Atoi(given)
+	if err != nil || size < 1 || size > 16384 {
+		return 0, fault("InvalidParameterValue", "Volume size %q: a number of GiB from 1 to 16384 is needed", given)
+	}
+	return size, nil
+}
+
+func (s *Server) createVolume(ctx context.Context, c *call) (*node, error) {
+	c = c.clone()
+	snapshot, given := c.get("SnapshotId"), c.get("Size")
+	least := 0
+	if snapshot != "" || given == "" {
+		var err error
+		if least, err = s.snapshotSize(ctx, snapshot); err != nil {
+			return nil, err
+		}
+	}
+	size := least
+	if given != "" {
+		var err error
+		if size, err = volumeSize(given); err != nil {
+			return nil, err
+		}
+	}
+	if size < least {
+		return nil, fault("InvalidParameterValue", "Volume of %dGiB is smaller than snapshot %s, expect size >= %d", size, snapshot, least)
+	}
+	c.set("Size", strconv.Itoa(size))
+	answered, err := s.forward(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	id := answered.get("volumeId")
+	if err := s.machinery.CreateVolume(ctx, id, size, snapshot); err != nil {
+		return nil, s.undo(ctx, err, "DeleteVolume", "VolumeId", id)
+	}
+	return answered, nil
+}
+
+// snapshotSize is a snapshot's size in GiB; of one that came with an image, the server behind does not know it.
+func (s *Server) snapshotSize(ctx context.Context, snapshot string) (int, error) {
+	if snapshot == "" {
+		return 0, fault("MissingParameter", "The request must contain the size of the volume or a snapshot")
+	}
+	described, err := s.describeSnapshots(ctx, newCall("ec2", "DescribeSnapshots", "SnapshotId.1", snapshot))
+	if err != nil {
+		return 0, err
+	}
+	for _, item := range described.items("snapshotSet") {
+		return strconv.Atoi(item.get("volumeSize"))
+	}
+	return 0, fault("InvalidSnapshot.NotFound", "The snapshot '%s' does not exist.", snapshot)
+}
+
+func (s *Server) deleteVolume(ctx context.Context, c *call) (*node, error) {
+	answered, err := s.forward(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return answered, s.machinery.DeleteVolume(ctx, c.get("VolumeId"))
+}
+
+// attachment is where a volume is attached, if it is.
+func (s *Server) attachment(ctx context.Context, volume string) (instance, device string, err error) {
+	described, err := s.ask(ctx, newCall("ec2", "DescribeVolumes", "VolumeId.1", volume))
+	if err != nil {
+		return "", "", err
+	}
+	for _, item := range described.items("volumeSet") {
+		for _, attached := range item.items("attachmentSet") {
+			return attached.get("instanceId"), attached.get("device"), nil
+		}
+	}
+	return "", "", nil
+}
+
+func (s *Server) attachVolume(ctx context.Context, c *call) (*node, error) {
+	volume, instance, device := c.get("VolumeId"), c.get("InstanceId"), c.get("Device")
+	if err := s.inStates([]string{instance}, "given a volume", "running", "stopped"); err != nil {
+		return nil, err
+	}
+	holder, _, err := s.attachment(ctx, volume)
+	if err != nil {
+		return nil, err
+	}
+	if holder != "" {
+		return nil, fault("VolumeInUse", "%s is already attached to an instance: %s", volume, holder)
+	}
+	if err := s.machinery.AttachVolume(ctx, volume, instance, device); err != nil {
+		return nil, fault("InvalidParameterValue", "%v", err)
+	}
+	answered, err := s.forward(ctx, c)
+	if err != nil {
+		return nil, errors.Join(err, s.machinery.DetachVolume(ctx, instance, device, true))
+	}
+	return answered, nil
+}
+
+func (s *Server) detachVolume(ctx context.Context, c *call) (*node, error) {
+	volume := c.get("VolumeId")
+	instance, device, err := s.attachment(ctx, volume)
+	if err != nil {
+		return nil, err
+	}
+	if instance == "" || c.get("InstanceId") != "" && c.get("InstanceId") != instance {
+		return nil, fault("IncorrectState", "Volume '%s' is not attached there.", volume)
+	}
+	if record, _ := s.instance(instance); record.RootVolume == volume {
+		return nil, fault("OperationNotPermitted", "The root volume %s of %s cannot be detached in the local cloud", volume, instance)
+	}
+	c = c.clone()
+	c.set("InstanceId", instance)
+	c.set("Device", device)
+	err = s.machinery.DetachVolume(ctx, instance, device, c.get("Force") == "true")
+	if errors.Is(err, syscall.EBUSY) {
+		return nil, fault("IncorrectState", "Volume '%s' is mounted by instance '%s'. Unmount it, or force the detachment", volume, instance)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.forward(ctx, c)
+}
+
+// modifyVolume refuses what would be a record only.
+func (s *Server) modifyVolume(_ context.Context, c *call) (*node, error) {
+	return nil, fault("UnsupportedOperation", "a volume of the local cloud keeps its size and type: make one of a snapshot of %s", c.get("VolumeId"))
+}

@@ -1,0 +1,147 @@
+// Package cli is the command `goldsmith cloud`: it starts and stops a local cloud, and looks into it as a client of its
+// API.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/daemon"
+)
+
+// Command is `goldsmith cloud` with all that is below it.
+func Command() *cobra.Command {
+	cloud := &cobra.Command{
+		Use:   "cloud",
+		Short: "A local cloud: EC2's API on loopback, with real machines behind it",
+		Long: `A local cloud gives an EC2 endpoint on a loopback address of this machine. Instances are real
+machines (systemd-nspawn), security groups and route tables are enforced, images and volumes keep
+what is written to them. It needs root and Linux, and no AWS account.
+
+It shares this machine's kernel: it cannot show what an image's own kernel or boot loader does.`,
+	}
+	name := defaultName()
+	cloud.PersistentFlags().StringVar(&name, "name", name, "the cloud's name; clouds of different names do not touch each other ($GOLDSMITH_CLOUD)")
+	cloud.AddCommand(upCommand(&name), downCommand(&name), statusCommand(&name), sshCommand(&name), logsCommand(&name), envCommand(&name), serveCommand(&name))
+	return cloud
+}
+
+func defaultName() string {
+	if name := os.Getenv("GOLDSMITH_CLOUD"); name != "" {
+		return name
+	}
+	return "local"
+}
+
+func upCommand(name *string) *cobra.Command {
+	var bases []string
+	up := &cobra.Command{
+		Use: "up", Short: "Start the local cloud", Args: cobra.NoArgs,
+		Long: `Starts the local cloud, and makes its base image first if this machine has none yet (half a minute, once).
+A cloud that is up already is left as it is, but for base images that it is asked for and does not have.
+Everything that was made in it before is there again; instances are stopped.`,
+		Example: "  goldsmith cloud up\n  eval \"$(goldsmith cloud env)\"\n  aws ec2 describe-images",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return up(cmd.Context(), cmd.OutOrStdout(), *name, bases)
+		},
+	}
+	up.Flags().StringSliceVar(&bases, "base", []string{"trixie"}, "base images that must be there: trixie (Debian 13), sid")
+	return up
+}
+
+func up(ctx context.Context, out io.Writer, name string, bases []string) error {
+	say := func(line string) { fmt.Fprintln(out, line) }
+	if running, err := daemon.Find(name); err == nil {
+		for _, base := range bases {
+			if err := daemon.AddBase(ctx, name, base, say); err != nil {
+				return err
+			}
+		}
+		fmt.Fprintf(out, "local cloud %s is up at %s since %s\n", name, running.Endpoint, running.Since.Local().Format(time.DateTime))
+		return nil
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	running, err := daemon.Start(ctx, name, []string{self, "cloud", "serve", "--name", name, "--base", strings.Join(bases, ",")}, say)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, `local cloud %s is up at %s
+
+use it from this shell:   eval "$(goldsmith cloud env%s)"
+see what is in it:        goldsmith cloud status
+log in to an instance:    goldsmith cloud ssh NAME
+stop it; all is kept:     goldsmith cloud down
+`, name, running.Endpoint, nameFlag(name))
+	return nil
+}
+
+// nameFlag is what a command to paste needs to mean the same cloud.
+func nameFlag(name string) string {
+	if name == defaultName() {
+		return ""
+	}
+	return " --name " + name
+}
+
+func serveCommand(name *string) *cobra.Command {
+	var bases []string
+	serve := &cobra.Command{
+		Use: "serve", Hidden: true, Args: cobra.NoArgs, SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			say, done := daemon.FromStarter()
+			err := daemon.Serve(cmd.Context(), daemon.Config{Name: *name, Bases: bases, Progress: say, Ready: done})
+			if err != nil {
+				say(err.Error()) // the last line is the reason, if nobody said ready
+			}
+			return err
+		},
+	}
+	serve.Flags().StringSliceVar(&bases, "base", nil, "base images")
+	return serve
+}
+
+func downCommand(name *string) *cobra.Command {
+	var destroy bool
+	down := &cobra.Command{
+		Use: "down", Short: "Stop the local cloud and all that runs in it", Args: cobra.NoArgs,
+		Long: `Powers all machines off and takes down every namespace, mount, loop device and listener. Images, volumes,
+the network, parameters and instances (stopped) are there again after the next "up". After a crash,
+"down" clears away what was left.`,
+		Example: "  goldsmith cloud down\n  goldsmith cloud down --destroy   # and forget everything",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return down(cmd.Context(), cmd.OutOrStdout(), *name, destroy)
+		},
+	}
+	down.Flags().BoolVar(&destroy, "destroy", false, "also remove images, volumes, instances and everything else that was made")
+	return down
+}
+
+func down(ctx context.Context, out io.Writer, name string, destroy bool) error {
+	_, err := daemon.Find(name)
+	state := "is down"
+	if errors.Is(err, daemon.ErrDown) {
+		state = "was not up"
+	}
+	if !destroy {
+		if err := daemon.Stop(ctx, name); err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "local cloud %s %s\n", name, state)
+		return nil
+	}
+	if err := daemon.Destroy(ctx, name); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "local cloud %s %s, and all that was made in it is removed\n", name, state)
+	return nil
+}

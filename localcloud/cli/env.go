@@ -1,0 +1,104 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/api"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/daemon"
+)
+
+func envCommand(name *string) *cobra.Command {
+	return &cobra.Command{
+		Use: "env", Short: "Print the environment that makes AWS clients use the local cloud", Args: cobra.NoArgs,
+		Long: `Prints what a shell has to export so that the AWS CLI, the SDKs, Packer and Terraform use the local cloud.
+
+Clients that are older than AWS_ENDPOINT_URL, as Debian 12's awscli and python3-boto3, are reached by
+AWS_DATA_PATH: a directory of endpoint rules below your cache directory, which this command writes.`,
+		Example: "  eval \"$(goldsmith cloud env)\"",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cache, err := os.UserCacheDir()
+			if err != nil {
+				return fmt.Errorf("write endpoint rules for older clients: %w", err)
+			}
+			rules := filepath.Join(cache, "goldsmith", *name, "botocore")
+			if err := writeEndpointRules(rules, daemon.Endpoint(*name)); err != nil {
+				return fmt.Errorf("write endpoint rules for older clients: %w", err)
+			}
+			for _, pair := range environment(daemon.Endpoint(*name), rules, os.Getenv("AWS_DATA_PATH")) {
+				fmt.Fprintf(cmd.OutOrStdout(), "export %s='%s'\n", pair[0], pair[1])
+			}
+			return nil
+		},
+	}
+}
+
+// environment makes AWS clients use an endpoint. What dataPath held before is kept behind the rules, but for the rules of
+// another cloud of ours.
+func environment(endpoint, rules, dataPath string) [][2]string {
+	paths := []string{rules}
+	for _, path := range filepath.SplitList(dataPath) {
+		if path != "" && filepath.Dir(filepath.Dir(path)) != filepath.Dir(filepath.Dir(rules)) {
+			paths = append(paths, path)
+		}
+	}
+	return [][2]string{
+		{"AWS_ENDPOINT_URL", endpoint}, {"AWS_ACCESS_KEY_ID", "test"}, {"AWS_SECRET_ACCESS_KEY", "test"},
+		{"AWS_REGION", api.Region}, {"AWS_DEFAULT_REGION", api.Region}, {"AWS_EC2_METADATA_DISABLED", "true"},
+		{"AWS_DATA_PATH", strings.Join(paths, string(filepath.ListSeparator))},
+	}
+}
+
+// services are those of the local cloud, with the version of their API by which botocore files them.
+var services = map[string]string{
+	"ec2": "2016-11-15", "ssm": "2014-11-06", "sts": "2011-06-15", "iam": "2010-05-08", "autoscaling": "2011-01-01", "elbv2": "2015-12-01", "ebs": "2019-11-02",
+}
+
+// writeEndpointRules writes rules by which botocore finds each service at the endpoint, whatever the region.
+func writeEndpointRules(dir, endpoint string) error {
+	content, err := json.Marshal(endpointRules(endpoint))
+	if err != nil {
+		return err
+	}
+	for service, version := range services {
+		path := filepath.Join(dir, service, version, "endpoint-rule-set-1.json")
+		if before, err := os.ReadFile(path); err == nil && bytes.Equal(before, content) {
+			continue
+		}
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, content, 0o644)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// endpointRules is a rule set in the format of the AWS SDKs: the endpoint that the client was given, else this one.
+func endpointRules(endpoint string) any {
+	type object = map[string]any
+	parameter := func(builtIn, kind string, required bool) object {
+		p := object{"builtIn": builtIn, "type": kind, "required": required}
+		if required {
+			p["default"] = false
+		}
+		return p
+	}
+	rule := func(url any, conditions ...any) object {
+		return object{"type": "endpoint", "conditions": append([]any{}, conditions...), "endpoint": object{"url": url, "properties": object{}, "headers": object{}}}
+	}
+	given := object{"ref": "Endpoint"}
+	return object{
+		"version": "1.0",
+		"parameters": object{
+			"Region": parameter("AWS::Region", "String", false), "Endpoint": parameter("SDK::Endpoint", "String", false),
+			"UseDualStack": parameter("AWS::UseDualStack", "Boolean", true), "UseFIPS": parameter("AWS::UseFIPS", "Boolean", true),
+		},
+		"rules": []any{rule(given, object{"fn": "isSet", "argv": []any{given}}), rule(endpoint)},
+	}
+}

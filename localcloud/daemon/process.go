@@ -1,0 +1,274 @@
+package daemon
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
+)
+
+// Running says of a cloud that is up where it is reached; it is the content of its ready file, daemon.json.
+type Running struct {
+	PID      int       `json:"pid"`
+	Endpoint string    `json:"endpoint"`
+	Since    time.Time `json:"since"`
+}
+
+// ErrDown says that a cloud is not up.
+var ErrDown = errors.New("it is not up")
+
+var errNotRoot = errors.New("namespaces and mounts need root\nhint: run it with sudo")
+
+// progressFD is the file descriptor on which a daemon tells its progress to the process that started it.
+const progressFD = 3
+
+// stopDeadline is how long a daemon may take to end: its machines are powered off.
+const stopDeadline = 90 * time.Second
+
+// Endpoint is where a cloud of this name has its API, whether it is up or not.
+func Endpoint(name string) string { return "http://" + host.AddressesOf(name).API.String() }
+
+// Find tells whether a cloud is up; its error is ErrDown if it is not.
+func Find(name string) (Running, error) {
+	held, err := lockHeld(daemonLock(name))
+	if err != nil {
+		return Running{}, fmt.Errorf("find cloud %s: %w", name, err)
+	}
+	content, err := os.ReadFile(readyPath(hostConfig(name).RunDir))
+	if !held || errors.Is(err, fs.ErrNotExist) {
+		return Running{}, fmt.Errorf("find cloud %s: %w", name, ErrDown)
+	}
+	if err != nil {
+		return Running{}, fmt.Errorf("find cloud %s: %w", name, err)
+	}
+	var running Running
+	if err := json.Unmarshal(content, &running); err != nil {
+		return Running{}, fmt.Errorf("read %s: %w", readyPath(hostConfig(name).RunDir), err)
+	}
+	return running, nil
+}
+
+// Start starts a daemon as a process of its own that outlives this one, and waits until it serves. argv is the command
+// that runs Serve with FromStarter's Progress. If ctx ends first, so does the daemon.
+func Start(ctx context.Context, name string, argv []string, progress func(string)) (Running, error) {
+	if os.Geteuid() != 0 {
+		return Running{}, fmt.Errorf("start cloud %s: %w", name, errNotRoot)
+	}
+	unlock, err := lock(ctx, filepath.Join("/run/goldsmith", name+".start.lock"))
+	if err != nil {
+		return Running{}, fmt.Errorf("start cloud %s: %w", name, err)
+	}
+	defer unlock()
+	if running, err := Find(name); err == nil {
+		return running, nil
+	}
+	if err := Stop(ctx, name); err != nil { // what a crash left, or one that never became ready
+		return Running{}, err
+	}
+	last, err := spawn(ctx, argv, progress)
+	if err != nil {
+		return Running{}, fmt.Errorf("start cloud %s: %w", name, err)
+	}
+	running, err := Find(name)
+	if errors.Is(err, ErrDown) {
+		return Running{}, fmt.Errorf("start cloud %s: %s\nhint: the whole story is in %s", name, last, LogPath(name))
+	}
+	return running, err
+}
+
+// spawn starts the daemon and passes its progress on until it closes that; what it said last is returned.
+func spawn(ctx context.Context, argv []string, progress func(string)) (last string, err error) {
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		return "", err
+	}
+	defer reader.Close()
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Dir = "/"
+	cmd.ExtraFiles = []*os.File{writer}
+	// Go makes the new mount namespace's mounts private, so that nothing mounted in it is seen outside.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Unshareflags: syscall.CLONE_NEWNS}
+	err = cmd.Start()
+	writer.Close()
+	if err != nil {
+		return "", err
+	}
+	stop := context.AfterFunc(ctx, func() { cmd.Process.Signal(syscall.SIGTERM) })
+	defer stop()
+	for lines := bufio.NewScanner(reader); lines.Scan(); {
+		last = lines.Text()
+		progress(last)
+	}
+	if ctx.Err() != nil {
+		return last, errors.Join(ctx.Err(), cmd.Wait())
+	}
+	return last, cmd.Process.Release()
+}
+
+// FromStarter is how a daemon that Start started tells its progress, and that there is no more to tell.
+func FromStarter() (progress func(string), done func()) {
+	// Machines and their helpers are not to keep the starter waiting.
+	unix.CloseOnExec(progressFD)
+	pipe := os.NewFile(progressFD, "progress")
+	progress = func(line string) { fmt.Fprintln(pipe, strings.ReplaceAll(strings.TrimSpace(line), "\n", "; ")) }
+	return progress, func() { pipe.Close() }
+}
+
+// Stop ends a cloud's daemon, if there is one, and clears what a crashed one left. What users made is kept.
+func Stop(ctx context.Context, name string) error {
+	if os.Geteuid() != 0 {
+		return fmt.Errorf("stop cloud %s: %w", name, errNotRoot)
+	}
+	if err := stopProcess(ctx, name); err != nil {
+		return fmt.Errorf("stop cloud %s: %w", name, err)
+	}
+	return host.Clear(hostConfig(name))
+}
+
+// Destroy stops a cloud and removes all that users made in it.
+func Destroy(ctx context.Context, name string) error {
+	if err := Stop(ctx, name); err != nil {
+		return err
+	}
+	return host.Destroy(hostConfig(name))
+}
+
+// stopProcess asks the process that holds the daemon's lock to end, and makes it if it does not.
+func stopProcess(ctx context.Context, name string) error {
+	path := daemonLock(name)
+	for _, step := range []struct {
+		signal   syscall.Signal
+		deadline time.Duration
+	}{{syscall.SIGTERM, stopDeadline}, {syscall.SIGKILL, 5 * time.Second}} {
+		held, err := lockHeld(path)
+		if err != nil || !held {
+			return err
+		}
+		pid, err := lockHolder(path)
+		if err != nil {
+			return err
+		}
+		if err := syscall.Kill(pid, step.signal); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return err
+		}
+		waiting, cancel := context.WithTimeout(ctx, step.deadline)
+		unlock, err := lock(waiting, path)
+		cancel()
+		if err == nil {
+			unlock()
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return fmt.Errorf("the process that holds %s does not end", path)
+}
+
+func readyPath(runDir string) string { return filepath.Join(runDir, "daemon.json") }
+
+// writeReady makes the ready file appear as a whole.
+func writeReady(runDir string, r Running) error {
+	content, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	temporary := readyPath(runDir) + ".new"
+	if err := os.WriteFile(temporary, content, 0o644); err != nil {
+		return err
+	}
+	return os.Rename(temporary, readyPath(runDir))
+}
+
+// daemonLock is held by a daemon for as long as it lives, in a file that holds its process id. It is not in the run
+// directory, which is cleared.
+func daemonLock(name string) string { return filepath.Join("/run/goldsmith", name+".lock") }
+
+func lockDaemon(name string) (unlock func(), err error) {
+	f, err := openLock(daemonLock(name))
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("cloud %s has a daemon already: lock %s: %w", name, f.Name(), err), f.Close())
+	}
+	err = f.Truncate(0)
+	if err == nil {
+		_, err = f.WriteString(strconv.Itoa(os.Getpid()))
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() { f.Close() }, nil
+}
+
+func openLock(path string) (*os.File, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, err
+	}
+	return os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+}
+
+// lockHeld tells whether a process holds a lock; it needs no more than the right to read the file.
+func lockHeld(path string) (bool, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return true, nil
+	}
+	return false, err
+}
+
+func lockHolder(path string) (int, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(content)))
+	if err != nil || pid < 2 {
+		return 0, fmt.Errorf("read %s: %q is no process id", path, content)
+	}
+	return pid, nil
+}
+
+// lock waits for a lock until ctx ends.
+func lock(ctx context.Context, path string) (unlock func(), err error) {
+	f, err := openLock(path)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return func() { f.Close() }, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(ctx.Err(), f.Close())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}

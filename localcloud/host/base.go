@@ -1,0 +1,216 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// basefiles are laid over the packages of each base image that instances are launched from.
+//
+//go:embed all:basefiles
+var basefiles embed.FS
+
+// recipe is how a base image is made. Its digest is part of the image's name, so that a changed recipe is a new image.
+type recipe struct {
+	suite    string
+	variant  string
+	packages []string
+	instance bool // instances are launched from it: it gets basefiles
+}
+
+var recipes = map[string]recipe{
+	"trixie": instanceRecipe("trixie"),
+	"sid":    instanceRecipe("sid"),
+	"moto":   {suite: "trixie", variant: "apt", packages: []string{"python3-moto", "python3-flask", "python3-flask-cors"}},
+}
+
+// instanceRecipe is close to what Debian's own cloud images hold, less what needs a kernel or real hardware.
+func instanceRecipe(suite string) recipe {
+	return recipe{suite: suite, variant: "important", instance: true, packages: []string{
+		"systemd-sysv", "dbus", "openssh-server", "ca-certificates", "cloud-init", "sudo", "iproute2", "iputils-ping", "curl", "e2fsprogs"}}
+}
+
+// furnished is raised when furnish changes what it does, so that images that were made before are made anew.
+const furnished = 2
+
+func (r recipe) digest(apt aptHost) string {
+	h := sha256.New()
+	fmt.Fprintln(h, furnished, r, apt)
+	fs.WalkDir(basefiles, ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || !r.instance {
+			return err
+		}
+		content, err := basefiles.ReadFile(path)
+		h.Write(content)
+		return err
+	})
+	return hex.EncodeToString(h.Sum(nil))[:12]
+}
+
+// EnsureBase makes the base image of this name unless the cache has it: trixie and sid are Debian releases that
+// instances are launched from, moto is the root of the EC2 API's server. progress gets a line now and then. A second
+// cloud that wants the same image waits for the first.
+func (h *Host) EnsureBase(ctx context.Context, name string, progress func(string)) error {
+	r, ok := recipes[name]
+	if !ok {
+		return fmt.Errorf("make base image %q: there is no such one; there are trixie and sid", name)
+	}
+	target := h.basePath(name)
+	if exists(target) {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+		return err
+	}
+	unlock, err := lockFile(ctx, target+".lock")
+	if err != nil {
+		return fmt.Errorf("make base image %s: %w", name, err)
+	}
+	defer unlock()
+	if exists(target) {
+		return nil
+	}
+	started := time.Now()
+	progress(fmt.Sprintf("making base image %s (Debian %s) once", name, r.suite))
+	stop := every(10*time.Second, func() {
+		progress(fmt.Sprintf("base image %s: at work for %.0f s", name, time.Since(started).Seconds()))
+	})
+	defer stop()
+	making := target + ".making"
+	if err := os.RemoveAll(making); err != nil {
+		return err
+	}
+	if err := h.makeBase(ctx, r, making); err != nil {
+		return errors.Join(fmt.Errorf("make base image %s: %w", name, err), os.RemoveAll(making))
+	}
+	progress(fmt.Sprintf("base image %s made in %.0f s", name, time.Since(started).Seconds()))
+	return os.Rename(making, target)
+}
+
+func (h *Host) basePath(name string) string {
+	return filepath.Join(h.config.CacheDir, "base", name+"-"+recipes[name].digest(h.apt))
+}
+
+func (h *Host) makeBase(ctx context.Context, r recipe, dir string) error {
+	args := []string{"--mode=root", "--variant=" + r.variant, "--include=" + strings.Join(r.packages, ","),
+		"--aptopt=Acquire::http::Proxy \"http://" + h.cache.address + "\"", "--dpkgopt=force-unsafe-io"}
+	for _, option := range h.apt.Options {
+		args = append(args, "--aptopt="+strings.TrimSuffix(option, ";"))
+	}
+	args = append(args, r.suite, dir)
+	args = append(args, h.sourceLines(r.suite)...)
+	var log bytes.Buffer
+	cmd := exec.CommandContext(ctx, "mmdebstrap", args...)
+	cmd.Stdout, cmd.Stderr = &log, &log
+	cmd.WaitDelay = 10 * time.Second
+	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("mmdebstrap %s: %w\n%s", r.suite, err, tail(log.String(), 2000))
+	}
+	if !r.instance {
+		return nil
+	}
+	return h.furnish(dir, r)
+}
+
+// sourceLines are the sources of a suite, as apt's one-line format has them.
+func (h *Host) sourceLines(suite string) []string {
+	line := func(uri, suite string) string { return fmt.Sprintf("deb %s %s main", cached(uri), suite) }
+	lines := []string{line(h.apt.Mirror, suite)}
+	if suite != "sid" && h.apt.Security != "" {
+		lines = append(lines, line(h.apt.Security, suite+"-security"))
+	}
+	return lines
+}
+
+// furnish makes of a bare Debian what Debian's cloud image is to cloud-init and SSH, on this cloud.
+func (h *Host) furnish(dir string, r recipe) error {
+	err := fs.WalkDir(basefiles, "basefiles", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := basefiles.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return writeFile(filepath.Join(dir, strings.TrimPrefix(path, "basefiles")), content, 0o644)
+	})
+	if err != nil {
+		return err
+	}
+	apt := fmt.Sprintf("Acquire::http::Proxy \"http://%s\";\n%s\n", inetCache, strings.Join(h.apt.Options, "\n"))
+	for path, content := range map[string]string{
+		"etc/apt/apt.conf.d/90-local-cloud": apt,
+		"etc/machine-id":                    "",
+		"etc/hostname":                      "debian\n",
+		"etc/hosts":                         "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n",
+		"etc/resolv.conf":                   "",
+	} {
+		if err := os.RemoveAll(filepath.Join(dir, path)); err != nil {
+			return err
+		}
+		if err := writeFile(filepath.Join(dir, path), []byte(content), 0o644); err != nil {
+			return err
+		}
+	}
+	unwanted, err := filepath.Glob(filepath.Join(dir, "etc/ssh/ssh_host_*"))
+	if err != nil {
+		return err
+	}
+	unwanted = append(unwanted, filepath.Join(dir, "etc/apt/apt.conf.d/99mmdebstrap")) // how the image was made is not how it is used
+	for _, path := range unwanted {
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+	}
+	if err := alwaysPrintHostKeys(filepath.Join(dir, "etc/cloud/cloud.cfg")); err != nil {
+		return err
+	}
+	return maskUnits(dir)
+}
+
+// alwaysPrintHostKeys has cloud-init print the host keys at each boot and not only at the first: the console starts
+// anew with each boot, and it is where clients learn the keys.
+func alwaysPrintHostKeys(path string) error {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	module := regexp.MustCompile(`(?m)^( *- )(keys[-_]to[-_]console)$`)
+	if !module.Match(content) {
+		return fmt.Errorf("change %s: it does not name the module keys_to_console", path)
+	}
+	return writeFile(path, module.ReplaceAll(content, []byte("${1}[${2}, always]")), 0o644)
+}
+
+// maskUnits turns off what has no meaning in a container or would reach for a network that is not there.
+func maskUnits(dir string) error {
+	for _, unit := range []string{
+		"systemd-timesyncd.service", "systemd-resolved.service", "networking.service", "apt-daily.timer", "apt-daily-upgrade.timer",
+		"fstrim.timer", "e2scrub_all.timer", "e2scrub_reap.service", "getty@.service", "console-getty.service", "container-getty@.service",
+		"cloud-init-hotplugd.socket", "systemd-networkd-wait-online.service", "systemd-firstboot.service",
+	} {
+		path := filepath.Join(dir, "etc/systemd/system", unit)
+		if err := os.RemoveAll(path); err != nil {
+			return err
+		}
+		if err := os.Symlink("/dev/null", path); err != nil {
+			return err
+		}
+	}
+	return nil
+}

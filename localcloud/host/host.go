@@ -1,0 +1,150 @@
+// Package host makes machines, disks and networks real on this Linux host: what an EC2 API only records. It knows
+// nothing of the API itself; package api tells it what should be so.
+package host
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"time"
+)
+
+// Config names a cloud and where it lives. Two clouds with different names do not touch each other.
+type Config struct {
+	// Name is the cloud's name: lower-case letters, digits and dashes, at most 20.
+	Name string
+	// StateDir holds what survives: images, volumes, machines, the API's journal.
+	StateDir string
+	// CacheDir is shared by all clouds of the host: base images, package cache.
+	CacheDir string
+	// RunDir holds what a reboot may lose: sockets, pid files, namespaces' names.
+	RunDir string
+	Log    *slog.Logger
+}
+
+// Addresses are the cloud's fixed addresses.
+type Addresses struct {
+	API          netip.AddrPort // where the host reaches the EC2 API: 127.66.N.1:4566
+	PublicPrefix netip.Prefix   // 127.66.N.0/24; public addresses are .2 to .254
+	Operator     netip.Addr     // 198.51.100.1: how machines see the host's user
+	InetAPI      netip.AddrPort // 198.51.100.20:80: where machines reach the same EC2 API
+}
+
+// Machine describes an instance's machine.
+type Machine struct {
+	ID         string // i-…
+	Image      string // ami-… (or a base image's)
+	RootVolume string // vol-…, made by RunMachine
+	RootSizeGB int
+	Hostname   string
+	Interface  Interface
+	// UserData is what the user gave, decoded; the NoCloud seed is made from it.
+	UserData []byte
+	// SSHKeys are authorized_keys lines of the launch's key pair.
+	SSHKeys []string
+}
+
+// Interface is a machine's one network interface.
+type Interface struct {
+	ID         string // eni-…
+	VPC        string
+	Subnet     string
+	MAC        string
+	PrivateIPs []netip.Addr // the primary one first
+}
+
+// Topology is the whole network as it should be. Apply makes it so, atomically for each VPC's rules.
+type Topology struct {
+	VPCs []VPC
+	// Public maps a public address (127.66.N.x) to the private address, in a VPC, that it reaches.
+	Public map[netip.Addr]Target
+}
+
+// Target is an address inside a VPC.
+type Target struct {
+	VPC     string
+	Private netip.Addr
+}
+
+// VPC is a router with its subnets and what may pass between the interfaces in them.
+type VPC struct {
+	ID         string
+	CIDRs      []netip.Prefix
+	Subnets    []Subnet
+	Interfaces []NetworkInterface
+	// Groups are all security groups that an interface or a rule of this VPC names.
+	Groups []SecurityGroup
+}
+
+// Subnet is a range and the routes out of it.
+type Subnet struct {
+	ID      string
+	CIDR    netip.Prefix
+	Gateway netip.Addr // the subnet's .1
+	// Internet says what the default route leads to.
+	Internet Internet
+}
+
+// Internet is where a subnet's default route leads.
+type Internet int
+
+// NoInternet drops what leaves the VPC. ViaGateway is an internet gateway: only interfaces that have a public address
+// get out, and are reachable from outside. ViaNAT is a NAT gateway: every interface gets out, and none is reachable.
+const (
+	NoInternet Internet = iota
+	ViaGateway
+	ViaNAT
+)
+
+// NetworkInterface is what the rules of a VPC need to know of an interface.
+type NetworkInterface struct {
+	ID         string
+	Subnet     string
+	PrivateIPs []netip.Addr
+	Public     bool // has a public address
+	Groups     []string
+}
+
+// SecurityGroup is a set of allow rules; everything else is dropped, and answers to what was allowed pass.
+type SecurityGroup struct {
+	ID      string
+	Ingress []Rule
+	Egress  []Rule
+}
+
+// Rule allows one protocol, port range and peer.
+type Rule struct {
+	Protocol string // tcp, udp, icmp, icmpv6, or -1 for all, or a number
+	From, To int    // ports, or ICMP type and code; -1 for all
+	CIDR     netip.Prefix
+	Group    string // sg-…: the members' private addresses; empty if CIDR is meant
+}
+
+// Metadata is what a machine's metadata service answers.
+type Metadata struct {
+	InstanceID, ImageID, InstanceType, Region, Zone, AccountID string
+	LocalIPv4, PublicIPv4, MAC, LocalHostname                  string
+	SecurityGroups                                             []string
+	UserData                                                   []byte
+	KeyName, PublicKey                                         string
+	ProfileARN, ProfileID, RoleName                            string
+	Tags                                                       map[string]string // only if instance metadata tags are enabled
+	// TokensRequired refuses requests without an IMDSv2 session token.
+	TokensRequired bool
+	Disabled       bool
+	Launched       time.Time
+	// Credentials makes temporary credentials of the role; nil without an instance profile.
+	Credentials func(context.Context) (Credentials, error)
+}
+
+// Credentials are temporary, as the metadata service gives them out.
+type Credentials struct {
+	AccessKeyID, SecretAccessKey, Token string
+	Expiration                          time.Time
+}
+
+// Exit says that a machine ended without having been told to by the API: it powered itself off or died.
+type Exit struct {
+	ID  string
+	Err error // nil if it powered itself off
+}

@@ -1,0 +1,194 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+)
+
+// The cloud's internet, as machines see it. The addresses are of a range that is reserved for documentation, so they
+// are nobody's.
+const (
+	inetOperator = "198.51.100.1"
+	inetStranger = "198.51.100.2" // another host of the internet, for those who want to see that it is refused
+	inetCache    = "198.51.100.10:3142"
+	inetAPI      = "198.51.100.20:80"
+)
+
+var validName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,19}$`)
+
+// Host is one cloud's machines, disks and networks.
+type Host struct {
+	config    Config
+	addresses Addresses
+	number    uint32
+	apt       aptHost
+	cache     *packageCache
+	spawner   *spawner
+	relay     *relay
+	exits     chan Exit
+
+	mu       sync.Mutex
+	state    state
+	machines map[string]*machine // running or being started
+	mounts   map[string]*imageMount
+	routers  map[string]*router
+	metadata map[string]*metadataServer
+}
+
+// Number is the N of a cloud's addresses and names: 0 for the cloud named local, else 1 to 250.
+func Number(name string) uint32 {
+	if name == "local" {
+		return 0
+	}
+	return 1 + crc32.ChecksumIEEE([]byte(name))%250
+}
+
+// AddressesOf are the fixed addresses of a cloud of this name.
+func AddressesOf(name string) Addresses {
+	n := byte(Number(name))
+	return Addresses{
+		API:          netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 66, n, 1}), 4566),
+		PublicPrefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{127, 66, n, 0}), 24),
+		Operator:     netip.MustParseAddr(inetOperator),
+		InetAPI:      netip.MustParseAddrPort(inetAPI),
+	}
+}
+
+// Open makes the cloud's part of the host. The calling process must have a mount namespace of its own: mounts and
+// network namespaces live in it, so when the process ends, however it ends, the kernel takes them down. What a crash
+// leaves outside of it, a table of firewall rules, is cleared here first.
+func Open(ctx context.Context, config Config) (*Host, error) {
+	if !validName.MatchString(config.Name) {
+		return nil, fmt.Errorf("open cloud %q: a name is 1 to 20 lower-case letters, digits and dashes", config.Name)
+	}
+	if os.Geteuid() != 0 {
+		return nil, fmt.Errorf("open cloud %s: namespaces and mounts need root", config.Name)
+	}
+	if err := requireOwnMounts(); err != nil {
+		return nil, fmt.Errorf("open cloud %s: %w", config.Name, err)
+	}
+	apt, err := readAptHost()
+	if err != nil {
+		return nil, err
+	}
+	h := &Host{
+		config: config, addresses: AddressesOf(config.Name), number: Number(config.Name), apt: apt,
+		spawner: newSpawner(), exits: make(chan Exit, 64),
+		machines: map[string]*machine{}, mounts: map[string]*imageMount{}, routers: map[string]*router{}, metadata: map[string]*metadataServer{},
+	}
+	if err := h.open(ctx); err != nil {
+		return nil, errors.Join(err, h.Close(context.WithoutCancel(ctx)))
+	}
+	return h, nil
+}
+
+func (h *Host) open(ctx context.Context) error {
+	for _, dir := range []string{h.config.StateDir, h.config.RunDir, h.dir("volumes"), h.dir("images"), h.dir("snapshots"), h.dir("machines")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	if err := endSurvivors(h.mountDir()); err != nil {
+		return err
+	}
+	for _, tmpfs := range []string{"/run/netns", h.mountDir()} {
+		if err := os.MkdirAll(tmpfs, 0o755); err != nil {
+			return err
+		}
+		if err := unix.Mount("tmpfs", tmpfs, "tmpfs", 0, "mode=755"); err != nil {
+			return fmt.Errorf("mount tmpfs on %s: %w", tmpfs, err)
+		}
+	}
+	if err := h.state.load(h.statePath()); err != nil {
+		return err
+	}
+	if err := h.makeInternet(ctx); err != nil {
+		return err
+	}
+	var err error
+	if h.relay, err = startRelay(h); err != nil {
+		return err
+	}
+	h.cache, err = startPackageCache(ctx, h)
+	return err
+}
+
+// requireOwnMounts refuses to mount anything where the process that started this one would see it.
+func requireOwnMounts() error {
+	own, err := os.Readlink("/proc/self/ns/mnt")
+	if err != nil {
+		return err
+	}
+	parents, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", os.Getppid()))
+	if err == nil && own == parents {
+		return errors.New("the process shares its mount namespace with its parent; start it in one of its own, as unshare --mount does")
+	}
+	return nil
+}
+
+// Addresses are where things are reached.
+func (h *Host) Addresses() Addresses { return h.addresses }
+
+// Exits tells of machines that ended by themselves.
+func (h *Host) Exits() <-chan Exit { return h.exits }
+
+// Close powers all machines off and takes down what the kernel holds for the cloud. What users made stays on disk.
+func (h *Host) Close(ctx context.Context) error {
+	var stops errgroup.Group
+	for _, id := range h.runningMachines() {
+		stops.Go(func() error { return h.StopMachine(ctx, id, false) })
+	}
+	errs := []error{stops.Wait()}
+	if h.relay != nil {
+		errs = append(errs, h.relay.close())
+	}
+	if h.cache != nil {
+		h.cache.close()
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for vpc := range h.routers {
+		errs = append(errs, h.removeRouter(vpc))
+	}
+	errs = append(errs, deleteNamespace(h.inetNamespace()))
+	for _, mount := range h.mounts {
+		errs = append(errs, unmount(mount.dir))
+	}
+	h.spawner.close()
+	errs = append(errs, unmount(h.mountDir()))
+	return errors.Join(errs...)
+}
+
+// Clear removes what a crashed cloud of this name left outside its own mount namespace. It must not run beside a cloud
+// of the same name.
+func Clear(config Config) error {
+	h := &Host{config: config, number: Number(config.Name), addresses: AddressesOf(config.Name)}
+	return errors.Join(endSurvivors(h.mountDir()), deleteHostTable(h.hostTable()), os.RemoveAll(config.RunDir))
+}
+
+// Destroy removes all that a cloud of this name keeps. It must not run beside it.
+func Destroy(config Config) error {
+	return errors.Join(Clear(config), os.RemoveAll(config.StateDir))
+}
+
+// ListenInet listens on an address of the cloud's internet.
+func (h *Host) ListenInet(ctx context.Context, address netip.AddrPort) (net.Listener, error) {
+	return listenIn(ctx, h.inetNamespace(), address.String())
+}
+
+func (h *Host) dir(name string) string { return filepath.Join(h.config.StateDir, name) }
+
+func (h *Host) mountDir() string { return filepath.Join(h.config.RunDir, "mnt") }
+
+func (h *Host) statePath() string { return filepath.Join(h.config.StateDir, "host.json") }

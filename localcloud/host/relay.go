@@ -1,0 +1,168 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// relayDial is how long a connection to a public address may take. A security group that drops it makes a client of
+// EC2 wait; here the client sees its connection accepted and, after this time, reset.
+const relayDial = 10 * time.Second
+
+// relay brings TCP connections to public addresses, which are loopback addresses of the host, into the VPC that the
+// address leads to. A firewall rule that matches loopback traffic only sends them here, whatever else listens.
+type relay struct {
+	host     *Host
+	listener *net.TCPListener
+
+	mu     sync.RWMutex
+	public map[netip.Addr]Target
+}
+
+func (h *Host) hostTable() string { return fmt.Sprintf("goldsmith_%d", h.number) }
+
+func startRelay(h *Host) (*relay, error) {
+	listener, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: h.addresses.API.Addr().AsSlice()})
+	if err != nil {
+		return nil, fmt.Errorf("listen for public addresses: %w", err)
+	}
+	n := h.number
+	rules := fmt.Sprintf(`table ip %[1]s
+delete table ip %[1]s
+table ip %[1]s {
+  chain output {
+    type nat hook output priority -100;
+    oifname "lo" ip daddr 127.66.%[2]d.2-127.66.%[2]d.254 meta l4proto tcp dnat to %[3]s
+  }
+}
+`, h.hostTable(), n, listener.Addr())
+	if err := loadRules(context.Background(), "", rules); err != nil {
+		return nil, errors.Join(fmt.Errorf("redirect public addresses: %w", err), listener.Close())
+	}
+	r := &relay{host: h, listener: listener}
+	go r.serve()
+	return r, nil
+}
+
+// deleteHostTable removes the redirect; it is no error if there is none.
+func deleteHostTable(name string) error {
+	return loadRules(context.Background(), "", fmt.Sprintf("table ip %[1]s\ndelete table ip %[1]s\n", name))
+}
+
+func (r *relay) close() error {
+	return errors.Join(deleteHostTable(r.host.hostTable()), r.listener.Close())
+}
+
+func (r *relay) set(public map[netip.Addr]Target) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.public = public
+}
+
+func (r *relay) target(address netip.Addr) (Target, bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	target, ok := r.public[address]
+	return target, ok
+}
+
+func (r *relay) serve() {
+	for {
+		conn, err := r.listener.AcceptTCP()
+		if err != nil {
+			return
+		}
+		go r.handle(conn)
+	}
+}
+
+func (r *relay) handle(client *net.TCPConn) {
+	defer client.Close()
+	server, err := r.connect(client)
+	if err != nil {
+		client.SetLinger(0) // reset, as if refused
+		return
+	}
+	defer server.Close()
+	splice(client, server)
+}
+
+func (r *relay) connect(client *net.TCPConn) (*net.TCPConn, error) {
+	destination, err := originalDestination(client)
+	if err != nil {
+		return nil, err
+	}
+	target, ok := r.target(destination.Addr())
+	if !ok {
+		return nil, fmt.Errorf("public address %s belongs to no instance", destination.Addr())
+	}
+	return r.host.dialVPC(target, destination.Port())
+}
+
+// dialVPC connects to a private address of a VPC, from the operator's address.
+func (h *Host) dialVPC(target Target, port uint16) (*net.TCPConn, error) {
+	h.mu.Lock()
+	router := h.routers[target.VPC]
+	h.mu.Unlock()
+	if router == nil {
+		return nil, fmt.Errorf("%s has no router", target.VPC)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), relayDial)
+	defer cancel()
+	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(inetOperator)}, Control: func(_, _ string, raw syscall.RawConn) error {
+		var bind error
+		err := raw.Control(func(fd uintptr) { bind = unix.BindToDevice(int(fd), router.link()) })
+		return errors.Join(err, bind)
+	}}
+	conn, err := dialIn(ctx, h.inetNamespace(), dialer, netip.AddrPortFrom(target.Private, port).String())
+	if err != nil {
+		return nil, err
+	}
+	return conn.(*net.TCPConn), nil
+}
+
+// originalDestination is where a redirected connection was going.
+func originalDestination(conn *net.TCPConn) (netip.AddrPort, error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	var destination netip.AddrPort
+	var failure error
+	err = raw.Control(func(fd uintptr) {
+		// The kernel answers with a sockaddr_in, for which this structure has room.
+		answer, err := unix.GetsockoptIPv6Mreq(int(fd), unix.IPPROTO_IP, unix.SO_ORIGINAL_DST)
+		if err != nil {
+			failure = err
+			return
+		}
+		b := answer.Multiaddr
+		destination = netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[4:8])), uint16(b[2])<<8|uint16(b[3]))
+	})
+	return destination, errors.Join(err, failure)
+}
+
+// splice copies both ways until both have ended, and passes each side's end on.
+func splice(a, b *net.TCPConn) {
+	var both sync.WaitGroup
+	for _, way := range [][2]*net.TCPConn{{a, b}, {b, a}} {
+		both.Go(func() {
+			if _, err := io.Copy(way[1], way[0]); err != nil {
+				way[1].SetLinger(0)
+				way[1].Close()
+				return
+			}
+			way[1].CloseWrite()
+		})
+	}
+	both.Wait()
+}

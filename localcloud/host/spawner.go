@@ -1,0 +1,39 @@
+package host
+
+import (
+	"os/exec"
+	"runtime"
+	"syscall"
+)
+
+// spawner starts the cloud's long-lived children from one thread that lives as long as the process. The kernel sends a
+// child its parent-death signal when the thread that started it ends, so with this, and only with this, children die
+// with the daemon even when it is killed.
+type spawner struct {
+	work chan func()
+}
+
+func newSpawner() *spawner {
+	s := &spawner{work: make(chan func())}
+	go func() {
+		runtime.LockOSThread()
+		for f := range s.work {
+			f()
+		}
+		// The thread is not given back: it ends here, after all children have.
+	}()
+	return s
+}
+
+func (s *spawner) start(cmd *exec.Cmd) error {
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	cmd.SysProcAttr.Setpgid = true
+	started := make(chan error)
+	s.work <- func() { started <- cmd.Start() }
+	return <-started
+}
+
+func (s *spawner) close() { close(s.work) }

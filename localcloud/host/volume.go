@@ -1,0 +1,244 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// CreateVolume makes a data volume, empty or with a snapshot's content.
+func (h *Host) CreateVolume(ctx context.Context, id string, sizeGB int, snapshot string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	path := h.volumePath(id)
+	if snapshot == "" {
+		if err := makeSparse(path, sizeGB); err != nil {
+			return fmt.Errorf("create volume %s: %w", id, err)
+		}
+	} else {
+		if err := copySparse(ctx, h.snapshotPath(snapshot), path); err != nil {
+			return fmt.Errorf("create volume %s of snapshot %s: %w", id, snapshot, err)
+		}
+		if err := growTo(path, int64(sizeGB)<<30); err != nil {
+			return err
+		}
+	}
+	h.state.Volumes[id] = volumeState{SizeGB: sizeGB}
+	return h.save()
+}
+
+func growTo(path string, size int64) error {
+	info, err := os.Stat(path)
+	if err != nil || info.Size() >= size {
+		return err
+	}
+	return os.Truncate(path, size)
+}
+
+// DeleteVolume removes a volume that no machine has.
+func (h *Host) DeleteVolume(_ context.Context, id string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for machine, m := range h.state.Machines {
+		for _, attached := range m.Volumes {
+			if attached == id {
+				return fmt.Errorf("delete volume %s: machine %s has it", id, machine)
+			}
+		}
+	}
+	return h.deleteVolume(id)
+}
+
+func (h *Host) deleteVolume(id string) error {
+	delete(h.state.Volumes, id)
+	if err := h.save(); err != nil {
+		return err
+	}
+	if err := os.Remove(h.volumePath(id)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("delete volume %s: %w", id, err)
+	}
+	return nil
+}
+
+// CreateSnapshot copies a volume. A file system of a running machine is frozen meanwhile if it is the root; others are
+// copied as they are on disk, as EC2 does.
+func (h *Host) CreateSnapshot(ctx context.Context, id, volume string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for machineID, m := range h.state.Machines {
+		if m.RootVolume != volume {
+			continue
+		}
+		if h.machines[machineID] != nil {
+			return freezeAndCopy(ctx, h.rootMount(machineID), h.volumePath(volume), h.snapshotPath(id))
+		}
+		if !exists(h.volumePath(volume)) { // just made into an image; what is above it is empty
+			return makeFileSystem(ctx, h.snapshotPath(id), m.RootSizeGB)
+		}
+	}
+	unix.Sync()
+	if err := copySparse(ctx, h.volumePath(volume), h.snapshotPath(id)); err != nil {
+		return fmt.Errorf("create snapshot %s of volume %s: %w", id, volume, err)
+	}
+	return nil
+}
+
+// DeleteSnapshot removes a snapshot; an image that was made with it keeps its layer.
+func (h *Host) DeleteSnapshot(_ context.Context, id string) error {
+	if err := os.Remove(h.snapshotPath(id)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("delete snapshot %s: %w", id, err)
+	}
+	return nil
+}
+
+// freezeAndCopy copies a mounted disk at one point in time.
+func freezeAndCopy(ctx context.Context, dir, disk, to string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	const fifreeze, fithaw = 0xC0045877, 0xC0045878 // linux/fs.h
+	if err := unix.IoctlSetInt(int(f.Fd()), fifreeze, 0); err != nil {
+		return fmt.Errorf("freeze %s: %w", dir, err)
+	}
+	err = copySparse(ctx, disk, to)
+	return errors.Join(err, unix.IoctlSetInt(int(f.Fd()), fithaw, 0))
+}
+
+// AttachVolume gives a volume to a machine as the device of this name. A stopped machine finds it when it starts.
+func (h *Host) AttachVolume(_ context.Context, volume, machineID, device string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	m, ok := h.state.Machines[machineID]
+	if !ok {
+		return fmt.Errorf("attach volume %s: there is no machine %s", volume, machineID)
+	}
+	if m.Volumes == nil {
+		m.Volumes = map[string]string{}
+	}
+	if other := m.Volumes[device]; other != "" {
+		return fmt.Errorf("attach volume %s to machine %s: %s is already volume %s", volume, machineID, device, other)
+	}
+	if running := h.machines[machineID]; running != nil {
+		if err := h.plug(running, volume, device); err != nil {
+			return err
+		}
+	}
+	m.Volumes[device] = volume
+	h.state.Machines[machineID] = m
+	return h.save()
+}
+
+// plug makes the device node inside a running machine.
+func (h *Host) plug(m *machine, volume, device string) error {
+	if err := checkDevice(device); err != nil {
+		return err
+	}
+	loop, err := attachLoop(h.volumePath(volume), false)
+	if err != nil {
+		return fmt.Errorf("attach volume %s: %w", volume, err)
+	}
+	var stat unix.Stat_t
+	if err := unix.Fstat(int(loop.Fd()), &stat); err != nil {
+		loop.Close()
+		return err
+	}
+	init, err := m.init()
+	if err != nil {
+		loop.Close()
+		return fmt.Errorf("attach volume %s: %w", volume, err)
+	}
+	link := "/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_" + strings.ReplaceAll(volume, "-", "")
+	script := fmt.Sprintf("rm -f %[1]s && mknod -m 660 %[1]s b %[2]d %[3]d && mkdir -p /dev/disk/by-id && ln -sfn %[1]s %[4]s",
+		device, unix.Major(stat.Rdev), unix.Minor(stat.Rdev), link)
+	if err := inMachine(init, script); err != nil {
+		loop.Close()
+		return fmt.Errorf("attach volume %s to machine %s: %w", volume, m.id, err)
+	}
+	m.loops[device] = loop
+	return nil
+}
+
+// DetachVolume takes a volume away from a machine. A running machine must have unmounted it, unless force is given.
+func (h *Host) DetachVolume(_ context.Context, machineID, device string, force bool) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	m, ok := h.state.Machines[machineID]
+	if !ok || m.Volumes[device] == "" {
+		return fmt.Errorf("detach %s of machine %s: nothing is attached there", device, machineID)
+	}
+	if running := h.machines[machineID]; running != nil && running.loops[device] != nil {
+		if err := running.unplug(device, m.Volumes[device], force); err != nil {
+			return err
+		}
+	}
+	delete(m.Volumes, device)
+	h.state.Machines[machineID] = m
+	return h.save()
+}
+
+func (m *machine) unplug(device, volume string, force bool) error {
+	init, err := m.init()
+	if err != nil {
+		return err
+	}
+	loop := m.loops[device]
+	mounted, err := mountedIn(init, loop)
+	if err != nil {
+		return err
+	}
+	if mounted && !force {
+		return fmt.Errorf("detach volume %s of machine %s: it is mounted there: %w", volume, m.id, unix.EBUSY)
+	}
+	script := fmt.Sprintf("rm -f %s /dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_%s", device, strings.ReplaceAll(volume, "-", ""))
+	delete(m.loops, device)
+	return errors.Join(inMachine(init, script), loop.Close())
+}
+
+// mountedIn tells whether a block device is mounted in the mount namespace of a process.
+func mountedIn(pid int, device *os.File) (bool, error) {
+	var stat unix.Stat_t
+	if err := unix.Fstat(int(device.Fd()), &stat); err != nil {
+		return false, err
+	}
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", pid))
+	if err != nil {
+		return false, err
+	}
+	number := fmt.Sprintf("%d:%d", unix.Major(stat.Rdev), unix.Minor(stat.Rdev))
+	for line := range strings.Lines(string(text)) {
+		if fields := strings.Fields(line); len(fields) > 2 && fields[2] == number {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// checkDevice refuses names that are no plain device: they end up in a script that runs as root.
+func checkDevice(device string) error {
+	name, ok := strings.CutPrefix(device, "/dev/")
+	if ok && name != "" && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789") == "" {
+		return nil
+	}
+	return fmt.Errorf("device %q: a name such as /dev/sdf is needed", device)
+}
+
+// inMachine runs a script in the mount namespace of a machine.
+func inMachine(pid int, script string) error {
+	out, err := exec.Command("nsenter", "-t", strconv.Itoa(pid), "-m", "/bin/sh", "-ec", script).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+func (h *Host) volumePath(id string) string   { return filepath.Join(h.dir("volumes"), id+".img") }
+func (h *Host) snapshotPath(id string) string { return filepath.Join(h.dir("snapshots"), id+".img") }

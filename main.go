@@ -1,0 +1,32 @@
+// Command packer-plugin-goldsmith is the Packer plugin: it registers the components and nothing else.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/hashicorp/packer-plugin-sdk/plugin"
+	"github.com/hashicorp/packer-plugin-sdk/version"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/builder"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/provisioners/mysql"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/provisioners/nginx"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/provisioners/systemd"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/provisioners/tasks"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/provisioners/webapp"
+)
+
+func main() {
+	set := plugin.NewSet()
+	set.RegisterBuilder("ami", new(builder.Builder))
+	set.RegisterProvisioner("mysql", new(mysql.Provisioner))
+	set.RegisterProvisioner("nginx", new(nginx.Provisioner))
+	set.RegisterProvisioner("webapp", new(webapp.Provisioner))
+	set.RegisterProvisioner("systemd", new(systemd.Provisioner))
+	set.RegisterProvisioner("tasks", new(tasks.Provisioner))
+	set.SetVersion(version.NewPluginVersion("0.1.0", "", ""))
+	if err := set.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}

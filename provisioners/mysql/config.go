@@ -1,0 +1,121 @@
+//go:generate go tool packer-sdc mapstructure-to-hcl2 -type Config
+
+package mysql
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"regexp"
+
+	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
+	"github.com/hashicorp/packer-plugin-sdk/template/config"
+	"github.com/hashicorp/packer-plugin-sdk/template/interpolate"
+
+	"github.com/hashicorp/packer-plugin-sdk/common"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/render"
+)
+
+// Config is the provisioner's configuration.
+type Config struct {
+	common.PackerConfig `mapstructure:",squash"`
+
+	// The server: `mariadb`, `mysql`, or `auto` for the one that is installed and else the one that the image's
+	// distribution has, MySQL before MariaDB. The default is `auto`.
+	Flavor string `mapstructure:"flavor"`
+	// The one address that the server listens on: an IPv4 address of the instance, or `instance` for the instance's
+	// private address, which it learns at its first boot. The default is `instance`.
+	BindAddress string `mapstructure:"bind_address"`
+	// The port that the server listens on. The default is 3306.
+	Port int `mapstructure:"port"`
+	// The application's database, which is created. The default is `app`.
+	Database string `mapstructure:"database"`
+	// The application's account. It is made at the first boot of an instance, with a password that is not in the image,
+	// and may connect over TLS from the web tier's subnet to read and write the rows of its database. The default is
+	// `app`.
+	Username string `mapstructure:"username"`
+	// A template (text/template with sprig's functions) of the server's configuration. It knows this block's
+	// attributes, `vars` and `facts`. It must set `bind-address` to `{{ .bind_address }}`. The default is
+	// `files/mysql/goldsmith.cnf.tmpl`.
+	ConfigFile string `mapstructure:"config"`
+	// A file of SQL that is run once, in the application's database, while that has no table yet. The default is none.
+	Seed string `mapstructure:"seed"`
+	// Values for the template, there as `.vars.NAME`.
+	Vars map[string]string `mapstructure:"vars"`
+	// Change nothing, and show what would change. The default is false.
+	Check bool `mapstructure:"check"`
+
+	ctx interpolate.Context
+}
+
+var identifier = regexp.MustCompile(`^[A-Za-z0-9_]{1,32}$`)
+
+// decode reads the configuration, fills in defaults, and reports everything that is wrong.
+func (c *Config) decode(raws []any) error {
+	err := config.Decode(c, &config.DecodeOpts{PluginType: "goldsmith-mysql", Interpolate: true, InterpolateContext: &c.ctx}, raws...)
+	if err != nil {
+		return err
+	}
+	for value, fallback := range map[*string]string{&c.Flavor: "auto", &c.BindAddress: "instance", &c.Database: "app", &c.Username: "app", &c.ConfigFile: "files/mysql/goldsmith.cnf.tmpl"} {
+		if *value == "" {
+			*value = fallback
+		}
+	}
+	if c.Port == 0 {
+		c.Port = 3306
+	}
+	var errs *packersdk.MultiError
+	for _, err := range c.faults() {
+		errs = packersdk.MultiErrorAppend(errs, err)
+	}
+	if errs != nil {
+		return errs
+	}
+	return nil
+}
+
+func (c *Config) faults() []error {
+	var errs []error
+	if c.Flavor != "auto" && c.Flavor != "mysql" && c.Flavor != "mariadb" {
+		errs = append(errs, fmt.Errorf("flavor: %q should be one of auto, mariadb, mysql", c.Flavor))
+	}
+	if c.BindAddress != "instance" {
+		address, err := netip.ParseAddr(c.BindAddress)
+		if err != nil || !address.Is4() {
+			errs = append(errs, fmt.Errorf("bind_address: %q should be an IPv4 address, or instance for the instance's private one", c.BindAddress))
+		} else if address.IsUnspecified() {
+			errs = append(errs, errors.New("bind_address: 0.0.0.0 listens on every address; name one, or instance for the instance's private one"))
+		}
+	}
+	if c.Port < 1 || c.Port > 65535 {
+		errs = append(errs, fmt.Errorf("port: %d should be within 1 and 65535", c.Port))
+	}
+	for name, value := range map[string]string{"database": c.Database, "username": c.Username} {
+		if !identifier.MatchString(value) {
+			errs = append(errs, fmt.Errorf("%s: %q should be 1 to 32 letters, digits and underscores", name, value))
+		}
+	}
+	if c.Username == "root" {
+		errs = append(errs, errors.New("username: root is the server's own account; the application needs another"))
+	}
+	if c.Database == "mysql" || c.Database == "sys" || c.Database == "test" {
+		errs = append(errs, fmt.Errorf("database: %s belongs to the server or is removed; the application needs another", c.Database))
+	}
+	for _, flavor := range []string{"mysql", "mariadb"} {
+		if c.Flavor != "auto" && c.Flavor != flavor {
+			continue
+		}
+		if _, err := c.render(flavor, render.SampleFacts()); err != nil {
+			errs = append(errs, fmt.Errorf("config: %w", err))
+			break
+		}
+	}
+	if c.Seed != "" {
+		if _, err := os.ReadFile(c.Seed); err != nil {
+			errs = append(errs, fmt.Errorf("seed: %w", err))
+		}
+	}
+	return errs
+}

@@ -1,0 +1,45 @@
+// Package tasks is the provisioner goldsmith-tasks: the task engine itself, in HCL blocks.
+package tasks
+
+import (
+	"context"
+	"errors"
+
+	"github.com/hashicorp/hcl/v2/hcldec"
+	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
+	"github.com/hashicorp/packer-plugin-sdk/template/config"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/remote"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/render"
+)
+
+// Provisioner is goldsmith-tasks.
+type Provisioner struct{ config Config }
+
+// ConfigSpec describes the configuration to Packer.
+func (p *Provisioner) ConfigSpec() hcldec.ObjectSpec { return p.config.FlatMapstructure().HCL2Spec() }
+
+// Prepare checks the configuration, with templates rendered for a machine that stands for the one to come.
+func (p *Provisioner) Prepare(raws ...any) error {
+	err := config.Decode(&p.config, &config.DecodeOpts{PluginType: "goldsmith-tasks", Interpolate: true, InterpolateContext: &p.config.ctx}, raws...)
+	if err != nil {
+		return err
+	}
+	if p.config.Name == "" {
+		p.config.Name = "tasks"
+	}
+	if len(p.config.Tasks) == 0 {
+		return errors.New("task: there is none; a play needs at least one")
+	}
+	play, err := p.config.play(render.SampleFacts())
+	if err != nil {
+		return err
+	}
+	return play.Validate()
+}
+
+// Provision makes the machine what the configuration says.
+func (p *Provisioner) Provision(ctx context.Context, ui packersdk.Ui, comm packersdk.Communicator, _ map[string]any) error {
+	_, err := remote.Provision(ctx, ui, comm, remote.Options{Check: p.config.Check}, p.config.play)
+	return err
+}

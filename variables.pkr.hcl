@@ -1,0 +1,41 @@
+variable "stack" {
+  type        = string
+  description = "The stack that the images are for; its network is where they are baked."
+  default     = "golden"
+}
+
+variable "region" {
+  type        = string
+  description = "The region; empty takes AWS_REGION or the profile's."
+  default     = ""
+}
+
+variable "ami_prefix" {
+  type        = string
+  description = "What the images' names begin with."
+  default     = "golden"
+}
+
+variable "base_ami_name" {
+  type        = string
+  description = "The name of the image to start from; the youngest that matches is taken."
+  default     = "debian-13-amd64-*"
+}
+
+variable "base_ami_owner" {
+  type        = string
+  description = "Who owns the image to start from; the default is Debian's account."
+  default     = "136693071363"
+}
+
+variable "ssh_username" {
+  type        = string
+  description = "The user of the image to start from."
+  default     = "admin"
+}
+
+variable "instance_type" {
+  type        = string
+  description = "What the images are baked on."
+  default     = "t3.small"
+}

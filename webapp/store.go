@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"database/sql"
+	"errors"
+	"log"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// user is a row of the table users.
+type user struct {
+	ID        int64     `json:"id"`
+	Username  string    `json:"username"`
+	Email     string    `json:"email"`
+	CreatedAt time.Time `json:"created_at"`
+}
+
+// store is the database. It connects when it is asked something, so it may be away when the program starts, and come
+// back.
+type store struct{ db *sql.DB }
+
+func openStore(s settings) (*store, error) {
+	// The driver writes of broken connections, which are told otherwise; in its own format, they would only confuse.
+	if err := mysql.SetLogger(log.New(discard{}, "", 0)); err != nil {
+		return nil, err
+	}
+	connector, err := mysql.NewConnector(s.database)
+	if err != nil {
+		return nil, err
+	}
+	db := sql.OpenDB(connector)
+	db.SetMaxOpenConns(32)
+	db.SetMaxIdleConns(32)
+	db.SetConnMaxIdleTime(time.Minute)
+	db.SetConnMaxLifetime(10 * time.Minute)
+	return &store{db}, nil
+}
+
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+
+func (s *store) close() error { return s.db.Close() }
+
+// ping asks the server whether it is there and lets the application in.
+func (s *store) ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	return s.db.PingContext(ctx)
+}
+
+// users are a page of users, the oldest first, and how many there are in all.
+func (s *store) users(ctx context.Context, limit, offset int) (page []user, total int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	if err := s.db.QueryRowContext(ctx, "SELECT COUNT(*) FROM users").Scan(&total); err != nil {
+		return nil, 0, err
+	}
+	rows, err := s.db.QueryContext(ctx, "SELECT id, username, email, created_at FROM users ORDER BY id LIMIT ? OFFSET ?", limit, offset)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer rows.Close()
+	page = []user{}
+	for rows.Next() {
+		var u user
+		var created sql.NullTime
+		if err := rows.Scan(&u.ID, &u.Username, &u.Email, &created); err != nil {
+			return nil, 0, err
+		}
+		u.CreatedAt = created.Time
+		page = append(page, u)
+	}
+	return page, total, rows.Err()
+}
+
+// add makes a user and returns the row.
+func (s *store) add(ctx context.Context, username, email string) (user, error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	result, err := s.db.ExecContext(ctx, "INSERT INTO users (username, email) VALUES (?, ?)", username, email)
+	if err != nil {
+		return user{}, err
+	}
+	u := user{Username: username, Email: email}
+	if u.ID, err = result.LastInsertId(); err != nil {
+		return user{}, err
+	}
+	var created sql.NullTime
+	err = s.db.QueryRowContext(ctx, "SELECT created_at FROM users WHERE id = ?", u.ID).Scan(&created)
+	u.CreatedAt = created.Time
+	return u, err
+}
+
+// reason names what is wrong with the database in words that tell where to look, and never with the error's own text,
+// which may hold what nobody should see.
+func reason(err error) string {
+	var server *mysql.MySQLError
+	if errors.As(err, &server) {
+		switch server.Number {
+		case 1045, 1044, 1698:
+			return "access denied"
+		case 1130:
+			return "host not allowed"
+		case 1049:
+			return "unknown database"
+		case 1146:
+			return "table missing"
+		case 1040, 1203, 1226:
+			return "too many connections"
+		case 3159:
+			return "TLS required"
+		}
+		return "refused by the server"
+	}
+	var unknownAuthority x509.UnknownAuthorityError
+	var hostname x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	var lookup *net.DNSError
+	var timeout net.Error
+	switch {
+	case errors.As(err, &unknownAuthority), errors.As(err, &hostname), errors.As(err, &invalid):
+		return "certificate not trusted"
+	case errors.As(err, &lookup):
+		return "name not found"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "refused"
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		return "unreachable"
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return "timed out"
+	case errors.Is(err, mysql.ErrNoTLS):
+		return "TLS not offered"
+	case errors.Is(err, mysql.ErrInvalidConn), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return "connection lost"
+	}
+	return "not reachable"
+}
