@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/cli"
 )
 
@@ -33,7 +34,7 @@ func main() {
 		// A program that was run for the user, ssh say, has said what is wrong itself.
 		os.Exit(exit.ExitCode())
 	}
-	fmt.Fprintln(os.Stderr, "error:", err)
+	fmt.Fprintln(os.Stderr, "error:", awsconfig.Explain(err))
 	os.Exit(code(err))
 }
 
@@ -63,6 +64,6 @@ Exit codes: 0 done; 1 failed; 2 bad input.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{fmt.Errorf("%w\nhint: %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(cli.Command())
+	root.AddCommand(cli.Command(), networkCommand(), deployCommand(), statusCommand(), destroyCommand(), policyCommand())
 	return root
 }

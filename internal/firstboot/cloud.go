@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
 // patience is how long a metadata service may be silent before the machine is taken for one without any.
@@ -112,7 +113,7 @@ func (c *cloud) value(ctx context.Context, path string) (string, error) {
 }
 
 func isNotFound(err error) bool {
-	var response *awshttp.ResponseError
+	var response *smithyhttp.ResponseError
 	return errors.As(err, &response) && response.HTTPStatusCode() == http.StatusNotFound
 }
 

@@ -91,7 +91,7 @@ func failures(report instance.Report) string {
 func wait(ctx context.Context, s situation, checks []check) instance.Report {
 	for deadline := time.Now().Add(verifyDeadline); ; {
 		report := once(ctx, s, checks)
-		firstBootFailed := report.Checks[0].Detail == "failed"
+		firstBootFailed := strings.HasPrefix(report.Checks[0].Detail, "failed")
 		if report.Ready || firstBootFailed || time.Now().After(deadline) || ctx.Err() != nil {
 			return report
 		}
@@ -149,13 +149,25 @@ func checksOf(image instance.Image, s situation) []check {
 func unitActive(ctx context.Context, unit string) (string, error) {
 	out, err := exec.CommandContext(ctx, "systemctl", "is-active", unit).Output()
 	state := strings.TrimSpace(string(out))
-	if err != nil {
-		if state == "" {
-			state = err.Error()
-		}
-		return state, errors.New(state)
+	if err == nil {
+		return state, nil
 	}
-	return state, nil
+	if state == "" {
+		state = err.Error()
+	}
+	if state == "failed" {
+		state += lastWords(ctx, unit)
+	}
+	return state, errors.New(state)
+}
+
+// lastWords are what a unit that failed wrote last. The units that are asked about never write a secret.
+func lastWords(ctx context.Context, unit string) string {
+	out, err := exec.CommandContext(ctx, "journalctl", "--no-pager", "--output=cat", "--lines=10", "--unit="+unit, "_TRANSPORT=stdout").Output()
+	if text := strings.TrimSpace(string(out)); err == nil && text != "" {
+		return ": " + text
+	}
+	return ""
 }
 
 func databaseChecks(image instance.MySQLImage, s situation) []check {

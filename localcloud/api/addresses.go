@@ -68,26 +68,27 @@ func (s *Server) allocateAddress(ctx context.Context, c *call) (*node, error) {
 
 // address is an elastic address as the server behind has it, by any of the names that calls use.
 func (s *Server) address(ctx context.Context, c *call) (*node, error) {
-	question := newCall("ec2", "DescribeAddresses")
-	for parameter, list := range map[string]string{"AllocationId": "AllocationId.1", "PublicIp": "PublicIp.1"} {
-		if value := c.get(parameter); value != "" {
-			question.set(list, value)
-		}
-	}
-	if association := c.get("AssociationId"); association != "" {
-		question = newCall("ec2", "DescribeAddresses", "Filter.1.Name", "association-id", "Filter.1.Value.1", association)
-	}
-	described, err := s.ask(ctx, question)
+	described, err := s.ask(ctx, newCall("ec2", "DescribeAddresses"))
 	if err != nil {
 		return nil, err
 	}
-	if found := described.items("addressesSet"); len(found) == 1 {
-		return found[0], nil
+	for _, by := range []struct{ parameter, element, code string }{
+		{"AllocationId", "allocationId", "InvalidAllocationID.NotFound"},
+		{"AssociationId", "associationId", "InvalidAssociationID.NotFound"},
+		{"PublicIp", "publicIp", "InvalidAddress.NotFound"},
+	} {
+		wanted := c.get(by.parameter)
+		if wanted == "" {
+			continue
+		}
+		for _, address := range described.items("addressesSet") {
+			if address.get(by.element) == wanted {
+				return address, nil
+			}
+		}
+		return nil, fault(by.code, "The %s '%s' does not exist", by.parameter, wanted)
 	}
-	if c.get("AssociationId") != "" {
-		return nil, fault("InvalidAssociationID.NotFound", "The association ID '%s' does not exist", c.get("AssociationId"))
-	}
-	return nil, fault("InvalidAllocationID.NotFound", "The address that the request names does not exist")
+	return nil, fault("MissingParameter", "The request must name the address by AllocationId, AssociationId or PublicIp")
 }
 
 // associateAddress moves an elastic address; an instance that had it has it no more, and one that gets it loses its

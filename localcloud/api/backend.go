@@ -82,10 +82,31 @@ func (s *Server) forward(ctx context.Context, c *call) (*node, error) {
 }
 
 func (s *Server) passThrough(ctx context.Context, c *call) (*answer, error) {
+	var a *answer
+	var err error
 	if c.reads() {
-		return s.read(ctx, c)
+		a, err = s.read(ctx, c)
+	} else {
+		a, err = s.journal.do(ctx, s, c)
 	}
-	return s.journal.do(ctx, s, c)
+	if err != nil {
+		return nil, err
+	}
+	return a.unwrapped(c), nil
+}
+
+// unwrapped is an error of the query protocol as SDKs read it: the server behind wraps some once too often, in a list
+// that only EC2 has.
+func (a *answer) unwrapped(c *call) *answer {
+	if a.ok() || c.Service == "ec2" || c.form == nil {
+		return a
+	}
+	root, err := parseXML(a.body)
+	if err != nil || root.at("Errors", "Error") == nil {
+		return a
+	}
+	root.children = append([]*node{root.at("Errors", "Error")}, text("RequestId", requestID()))
+	return &answer{status: a.status, header: a.header, body: root.bytes()}
 }
 
 // xml reads an answer in the query protocol, and turns an error in it into ours.

@@ -283,11 +283,9 @@ func (s *Server) terminateRecord(ctx context.Context, id string, c *call) (volum
 	if err != nil {
 		return nil, err
 	}
-	record, _ := s.instance(id)
 	for _, mapping := range item.items("blockDeviceMapping") {
-		volume := mapping.get("ebs", "volumeId")
-		if volume != record.RootVolume && mapping.get("ebs", "deleteOnTermination") == "true" {
-			volumes = append(volumes, volume)
+		if mapping.get("deviceName") != rootDevice && mapping.get("ebs", "deleteOnTermination") == "true" {
+			volumes = append(volumes, mapping.get("ebs", "volumeId"))
 		}
 	}
 	if err := s.freeElastic(ctx, id); err != nil {

@@ -37,7 +37,7 @@ func (s *Server) reconcile(ctx context.Context) error {
 			s.setState(id, "stopped", stoppedByDown)
 		}
 	}
-	for id := range machines {
+	for id := range s.machinery.Machines() {
 		if !present[id] {
 			if err := s.machinery.TerminateMachine(ctx, id, false); err != nil {
 				return err

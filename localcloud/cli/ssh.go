@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -146,7 +147,10 @@ func hostKeys(ctx context.Context, name, id string) ([]string, error) {
 	return nil, fmt.Errorf("log in to %s: its console shows no SSH host keys\nhint: goldsmith cloud logs %s", id, id)
 }
 
-// printedKeys are the lines between cloud-init's marks, the last pair of them.
+// hostKeyLine is a public key as ssh(1) writes it; the console has other lines in between.
+var hostKeyLine = regexp.MustCompile(`^(?:ssh-[a-z0-9]+|ecdsa-sha2-[a-z0-9]+) [A-Za-z0-9+/=]+`)
+
+// printedKeys are the keys between cloud-init's marks, the last pair of them.
 func printedKeys(console string) []string {
 	const begin, end = "-----BEGIN SSH HOST KEY KEYS-----", "-----END SSH HOST KEY KEYS-----"
 	i := strings.LastIndex(console, begin)
@@ -159,8 +163,8 @@ func printedKeys(console string) []string {
 	}
 	var keys []string
 	for line := range strings.Lines(block) {
-		if fields := strings.Fields(line); len(fields) >= 2 {
-			keys = append(keys, fields[0]+" "+fields[1])
+		if key := hostKeyLine.FindString(line); key != "" {
+			keys = append(keys, key)
 		}
 	}
 	return keys

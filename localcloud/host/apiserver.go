@@ -65,7 +65,7 @@ func (s *APIServer) start(ctx context.Context, environment map[string]string) er
 	s.process = exec.Command("systemd-nspawn", append(args, "python3", "-m", "moto.server", "-H", host, "-p", port)...)
 	s.process.Env = append(os.Environ(), "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1")
 	s.process.Stdout, s.process.Stderr = log, log
-	if err := s.host.spawner.start(s.process); err != nil {
+	if err := s.host.spawner.startIn(s.host.cgroup("api"), s.process); err != nil {
 		return err
 	}
 	go func() {
@@ -102,9 +102,11 @@ func (s *APIServer) Done() <-chan struct{} { return s.done }
 
 // Close ends the server.
 func (s *APIServer) Close() error {
+	var survivors error
 	if s.process != nil && s.process.Process != nil {
 		s.process.Process.Kill()
 		<-s.done
+		survivors = endSurvivors(s.disk)
 	}
-	return errors.Join(unmount(s.root), os.RemoveAll(s.disk), deleteNamespace(s.namespace()))
+	return errors.Join(survivors, unmount(s.root), os.RemoveAll(s.disk), deleteNamespace(s.namespace()), removeCgroup(s.host.cgroup("api")))
 }

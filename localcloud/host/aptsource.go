@@ -132,10 +132,11 @@ func aptOptions(dump string) (proxy string, options []string) {
 	return proxy, options
 }
 
-// cached is how a mirror's address looks to a client of apt-cacher-ng, which takes https mirrors under a marker.
-func cached(uri string) string {
+// plain is a mirror's address as machines use it: the package cache sees through what is not encrypted, and does the
+// encrypting towards an https mirror itself. Packages are signed anyway.
+func plain(uri string) string {
 	if rest, ok := strings.CutPrefix(uri, "https://"); ok {
-		return "http://HTTPS///" + rest
+		return "http://" + rest
 	}
 	return uri
 }

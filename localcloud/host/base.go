@@ -129,7 +129,7 @@ func (h *Host) makeBase(ctx context.Context, r recipe, dir string) error {
 
 // sourceLines are the sources of a suite, as apt's one-line format has them.
 func (h *Host) sourceLines(suite string) []string {
-	line := func(uri, suite string) string { return fmt.Sprintf("deb %s %s main", cached(uri), suite) }
+	line := func(uri, suite string) string { return fmt.Sprintf("deb %s %s main", plain(uri), suite) }
 	lines := []string{line(h.apt.Mirror, suite)}
 	if suite != "sid" && h.apt.Security != "" {
 		lines = append(lines, line(h.apt.Security, suite+"-security"))

@@ -10,108 +10,73 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// packageCache is apt-cacher-ng as a child of the cloud, on a loopback address of the host, and its address on the
-// cloud's internet: the only way out that machines have.
+// packageCache is the only way out that machines have: an address on the cloud's internet, and one on the host for the
+// making of base images, behind which apt-cacher-ng fetches from the host's Debian mirrors and from nowhere else.
+//
+// All clouds of a host share one directory of packages, and apt-cacher-ng is not made for two on one directory. So the
+// first cloud runs it, and the others pass connections on; when the first ends, the next that has a connection to pass
+// on takes over. What was on its way then is cut off, and apt says so.
 type packageCache struct {
-	address  string // on the host
-	process  *exec.Cmd
-	listener net.Listener
-	unlock   func()
-	done     chan struct{}
+	host      *Host
+	dir       string // shared by all clouds
+	address   string // on the host
+	listeners []net.Listener
+
+	mu     sync.Mutex
+	server *cacheServer // this cloud's, if it is the one
+	closed bool
 }
 
-// startPackageCache runs the cache over the directory that all clouds share or, while another cloud has that, over one
-// of its own: apt-cacher-ng is not made for two on one directory.
+// cacheServer is a running apt-cacher-ng.
+type cacheServer struct {
+	process *exec.Cmd
+	unlock  func()
+	done    chan struct{}
+}
+
 func startPackageCache(ctx context.Context, h *Host) (*packageCache, error) {
-	shared := filepath.Join(h.config.CacheDir, "apt")
-	if err := os.MkdirAll(shared, 0o755); err != nil {
+	c := &packageCache{host: h, dir: filepath.Join(h.config.CacheDir, "packages"), address: fmt.Sprintf("127.66.%d.1:4568", h.number)}
+	if err := os.MkdirAll(c.dir, 0o755); err != nil {
 		return nil, err
 	}
-	dir := shared
-	c := &packageCache{address: fmt.Sprintf("127.66.%d.1:4568", h.number), done: make(chan struct{})}
-	soon, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
-	defer cancel()
-	var err error
-	if c.unlock, err = lockFile(soon, shared+".lock"); errors.Is(err, context.DeadlineExceeded) {
-		dir = shared + "-" + h.config.Name
-		c.unlock, err = lockFile(ctx, dir+".lock")
+	for _, listen := range []func() (net.Listener, error){
+		func() (net.Listener, error) { return new(net.ListenConfig).Listen(ctx, "tcp4", c.address) },
+		func() (net.Listener, error) { return h.ListenInet(ctx, netip.MustParseAddrPort(inetCache)) },
+	} {
+		listener, err := listen()
+		if err != nil {
+			c.close()
+			return nil, fmt.Errorf("start package cache: %w", err)
+		}
+		c.listeners = append(c.listeners, listener)
+		go c.serve(listener)
 	}
+	conn, err := c.dial()
 	if err != nil {
-		return nil, fmt.Errorf("start package cache: %w", err)
-	}
-	if err := c.start(h, dir); err != nil {
 		c.close()
 		return nil, fmt.Errorf("start package cache: %w", err)
 	}
-	if c.listener, err = h.ListenInet(ctx, netip.MustParseAddrPort(inetCache)); err != nil {
-		c.close()
-		return nil, err
-	}
-	go c.serve()
-	return c, nil
+	return c, conn.Close()
 }
 
-func (c *packageCache) start(h *Host, dir string) error {
-	conf := filepath.Join(h.config.RunDir, "apt-cacher-ng")
-	host, port, _ := strings.Cut(c.address, ":")
-	settings := []string{"CacheDir: " + dir, "LogDir: " + conf + "/log", "BindAddress: " + host, "Port: " + port, "ForeGround: 1",
-		"ReportPage:", "ExThreshold: 30", "SocketPath: " + conf + "/socket", "PidFile: " + conf + "/pid", "VerboseLog: 0",
-		"FreshIndexMaxAge: 600", "PassThroughPattern: ^$"}
-	if h.apt.Proxy != "" {
-		settings = append(settings, "Proxy: "+h.apt.Proxy)
-	}
-	if err := writeFile(filepath.Join(conf, "acng.conf"), []byte(strings.Join(settings, "\n")+"\n"), 0o644); err != nil {
-		return err
-	}
-	for _, d := range []string{dir, conf + "/log"} {
-		if err := os.MkdirAll(d, 0o755); err != nil {
-			return err
-		}
-	}
-	log, err := os.Create(filepath.Join(conf, "output"))
-	if err != nil {
-		return err
-	}
-	defer log.Close()
-	c.process = exec.Command("apt-cacher-ng", "-c", conf)
-	c.process.Stdout, c.process.Stderr = log, log
-	if err := h.spawner.start(c.process); err != nil {
-		return err
-	}
-	go func() {
-		c.process.Wait()
-		close(c.done)
-	}()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		if conn, err := net.Dial("tcp", c.address); err == nil {
-			return conn.Close()
-		}
-		select {
-		case <-c.done:
-			text, _ := os.ReadFile(log.Name())
-			return fmt.Errorf("apt-cacher-ng ended: %s", tail(string(text), 500))
-		default:
-		}
-	}
-	return fmt.Errorf("apt-cacher-ng does not answer on %s", c.address)
-}
-
-// serve relays from the cloud's internet to the cache on the host.
-func (c *packageCache) serve() {
+// serve passes connections on to apt-cacher-ng, whichever cloud runs it.
+func (c *packageCache) serve(listener net.Listener) {
 	for {
-		conn, err := c.listener.Accept()
+		conn, err := listener.Accept()
 		if err != nil {
 			return
 		}
 		go func() {
 			defer conn.Close()
-			server, err := net.Dial("tcp", c.address)
+			server, err := c.dial()
 			if err != nil {
+				c.host.config.Log.Error("reach the package cache", "error", err)
 				return
 			}
 			defer server.Close()
@@ -120,20 +85,137 @@ func (c *packageCache) serve() {
 	}
 }
 
-func (c *packageCache) close() {
-	if c.listener != nil {
-		c.listener.Close()
-	}
-	if c.process != nil && c.process.Process != nil {
-		c.process.Process.Signal(unix.SIGTERM)
-		select {
-		case <-c.done:
-		case <-time.After(5 * time.Second):
-			c.process.Process.Kill()
-			<-c.done
+// cacheDeadline is how long apt-cacher-ng may take to answer after its start.
+const cacheDeadline = 10 * time.Second
+
+// dial connects to the running apt-cacher-ng, and starts it if no cloud does.
+func (c *packageCache) dial() (net.Conn, error) {
+	for deadline := time.Now().Add(cacheDeadline); ; time.Sleep(20 * time.Millisecond) {
+		if address, err := os.ReadFile(c.addressPath()); err == nil {
+			if conn, err := net.Dial("tcp4", string(address)); err == nil {
+				return conn, nil
+			}
+		}
+		if err := c.takeOver(); err != nil {
+			return nil, err
+		}
+		if time.Now().After(deadline) {
+			return nil, fmt.Errorf("apt-cacher-ng does not answer: %s", c.outputTail())
 		}
 	}
-	if c.unlock != nil {
-		c.unlock()
+}
+
+// addressPath names a file that says where the running apt-cacher-ng listens.
+func (c *packageCache) addressPath() string { return c.dir + ".address" }
+
+// takeOver starts apt-cacher-ng unless it runs already, here or in another cloud.
+func (c *packageCache) takeOver() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return net.ErrClosed
 	}
+	if c.server != nil {
+		select {
+		case <-c.server.done:
+			c.server.unlock()
+			c.server = nil
+		default:
+			return nil
+		}
+	}
+	unlock, err := tryLock(c.dir + ".lock")
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if c.server, err = c.run(); err != nil {
+		unlock()
+		return fmt.Errorf("start apt-cacher-ng: %w", err)
+	}
+	c.server.unlock = unlock
+	return nil
+}
+
+// run starts apt-cacher-ng with a configuration of its own.
+func (c *packageCache) run() (*cacheServer, error) {
+	dir := c.configDir()
+	address := netip.AddrPortFrom(c.host.addresses.API.Addr(), 4569)
+	if err := os.MkdirAll(filepath.Join(dir, "log"), 0o755); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(
+		writeFile(filepath.Join(dir, "acng.conf"), []byte(cacheSettings(c.host.apt, c.dir, dir, address)), 0o644),
+		writeFile(c.addressPath(), []byte(address.String()), 0o644)); err != nil {
+		return nil, err
+	}
+	output, err := os.Create(filepath.Join(dir, "output"))
+	if err != nil {
+		return nil, err
+	}
+	defer output.Close()
+	s := &cacheServer{process: exec.Command("apt-cacher-ng", "-c", dir), done: make(chan struct{})}
+	s.process.Stdout, s.process.Stderr = output, output
+	if err := c.host.spawner.start(s.process); err != nil {
+		return nil, err
+	}
+	go func() {
+		s.process.Wait()
+		close(s.done)
+	}()
+	return s, nil
+}
+
+func (c *packageCache) configDir() string {
+	return filepath.Join(c.host.config.RunDir, "apt-cacher-ng")
+}
+
+func (c *packageCache) outputTail() string {
+	text, err := os.ReadFile(filepath.Join(c.configDir(), "output"))
+	if err != nil {
+		return "another cloud runs it"
+	}
+	return tail(string(text), 500)
+}
+
+// cacheSettings is the configuration of apt-cacher-ng. What is not below one of the host's mirrors is refused, so that
+// machines reach nothing else through it.
+func cacheSettings(apt aptHost, cacheDir, runDir string, address netip.AddrPort) string {
+	settings := []string{
+		"CacheDir: " + cacheDir, "LogDir: " + filepath.Join(runDir, "log"), "SocketPath: " + filepath.Join(runDir, "socket"), "PidFile: " + filepath.Join(runDir, "pid"),
+		"BindAddress: " + address.Addr().String(), fmt.Sprintf("Port: %d", address.Port()), "ForeGround: 1", "VerboseLog: 0",
+		"ReportPage:", "ExThreshold: 30", "FreshIndexMaxAge: 600",
+		"PassThroughPattern: ^$", "ForceManaged: 1",
+		"Remap-main: " + plain(apt.Mirror) + " ; " + apt.Mirror,
+	}
+	if apt.Security != "" {
+		settings = append(settings, "Remap-security: "+plain(apt.Security)+" ; "+apt.Security)
+	}
+	if apt.Proxy != "" {
+		settings = append(settings, "Proxy: "+apt.Proxy)
+	}
+	return strings.Join(settings, "\n") + "\n"
+}
+
+func (c *packageCache) close() {
+	for _, listener := range c.listeners {
+		listener.Close()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	if c.server == nil {
+		return
+	}
+	c.server.process.Process.Signal(unix.SIGTERM)
+	select {
+	case <-c.server.done:
+	case <-time.After(5 * time.Second):
+		c.server.process.Process.Kill()
+		<-c.server.done
+	}
+	os.Remove(c.addressPath())
+	c.server.unlock()
 }

@@ -114,7 +114,7 @@ func (h *Host) boot(ctx context.Context, running *machine, m machineState) error
 		"--network-namespace-path="+filepath.Join(namespaceDir, h.namespace(m.Interface.ID)))
 	cmd.Env = append(os.Environ(), "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1")
 	cmd.Stdout, cmd.Stderr = running.console, running.console
-	if err := h.spawner.start(cmd); err != nil {
+	if err := h.spawner.startIn(h.cgroup(m.ID), cmd); err != nil {
 		return fmt.Errorf("start systemd-nspawn: %w", err)
 	}
 	running.nspawn = cmd
@@ -177,7 +177,7 @@ func (h *Host) takeDown(m *machine) error {
 	if m.console != nil {
 		errs = append(errs, m.console.Close())
 	}
-	errs = append(errs, unmount(h.rootDir(m.id)), unmount(h.rootMount(m.id)), h.releaseLayers(m.layers))
+	errs = append(errs, unmount(h.rootDir(m.id)), unmount(h.rootMount(m.id)), h.releaseLayers(m.layers), removeCgroup(h.cgroup(m.id)))
 	if state, ok := h.state.Machines[m.id]; ok {
 		errs = append(errs, h.unplugNetwork(state.Interface))
 	}

@@ -99,7 +99,7 @@ func (h *Host) open(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := endSurvivors(h.mountDir()); err != nil {
+	if err := errors.Join(endSurvivors(h.mountDir()), removeCgroup(h.cgroup(""))); err != nil {
 		return err
 	}
 	for _, tmpfs := range []string{"/run/netns", h.mountDir()} {
@@ -166,7 +166,7 @@ func (h *Host) Close(ctx context.Context) error {
 		errs = append(errs, unmount(mount.dir))
 	}
 	h.spawner.close()
-	errs = append(errs, unmount(h.mountDir()))
+	errs = append(errs, unmount(h.mountDir()), removeCgroup(h.cgroup("")))
 	return errors.Join(errs...)
 }
 
@@ -174,7 +174,7 @@ func (h *Host) Close(ctx context.Context) error {
 // of the same name.
 func Clear(config Config) error {
 	h := &Host{config: config, number: Number(config.Name), addresses: AddressesOf(config.Name)}
-	return errors.Join(endSurvivors(h.mountDir()), deleteHostTable(h.hostTable()), os.RemoveAll(config.RunDir))
+	return errors.Join(endSurvivors(h.mountDir()), removeCgroup(h.cgroup("")), deleteHostTable(h.hostTable()), os.RemoveAll(config.RunDir))
 }
 
 // Destroy removes all that a cloud of this name keeps. It must not run beside it.

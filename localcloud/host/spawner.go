@@ -25,6 +25,17 @@ func newSpawner() *spawner {
 	return s
 }
 
+// startIn starts a child in a control group of its own.
+func (s *spawner) startIn(cgroup string, cmd *exec.Cmd) error {
+	group, err := makeCgroup(cgroup)
+	if err != nil {
+		return err
+	}
+	defer group.Close()
+	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(group.Fd())}
+	return s.start(cmd)
+}
+
 func (s *spawner) start(cmd *exec.Cmd) error {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}

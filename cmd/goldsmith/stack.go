@@ -1,0 +1,306 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+)
+
+// account is where a command works: the stack's name, and the AWS configuration.
+type account struct {
+	stack   string
+	options awsconfig.Options
+}
+
+// flags are the flags of all commands that speak to EC2.
+func (a *account) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&a.stack, "stack", "golden", "the stack's name")
+	f.StringVar(&a.options.Region, "region", "", "the region (default: AWS_REGION, or the profile's)")
+	f.StringVar(&a.options.Profile, "profile", "", "the profile of the shared AWS configuration")
+	f.StringVar(&a.options.Endpoint, "endpoint", "", "the URL of another EC2 API than AWS's own (default: AWS_ENDPOINT_URL)")
+}
+
+// open is the stack that the flags name.
+func (a *account) open(cmd *cobra.Command) (*stack.Stack, error) {
+	for _, err := range a.options.Validate() {
+		return nil, &usageError{err}
+	}
+	conf, err := awsconfig.Load(cmd.Context(), a.options)
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	say := teller(cmd.ErrOrStderr())
+	opened, err := stack.New(conf, a.stack, say)
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	return opened, nil
+}
+
+// teller writes a line at a time, with the time since the start; it may be called from several goroutines.
+func teller(w io.Writer) func(string, ...any) {
+	started := time.Now()
+	var mu sync.Mutex
+	return func(format string, args ...any) {
+		mu.Lock()
+		defer mu.Unlock()
+		fmt.Fprintf(w, "%6.1f s  %s\n", time.Since(started).Seconds(), fmt.Sprintf(format, args...))
+	}
+}
+
+func networkCommand() *cobra.Command {
+	network := &cobra.Command{Use: "network", Short: "The network of a stack"}
+	network.AddCommand(networkUpCommand(), networkShowCommand(), networkDownCommand())
+	return network
+}
+
+func networkUpCommand() *cobra.Command {
+	var a account
+	var operator string
+	up := &cobra.Command{
+		Use: "up", Short: "Make what is missing of the network", Args: cobra.NoArgs,
+		Long: `Makes the stack's network: VPC 10.0.0.0/16 with a public subnet 10.0.1.0/24 and a private one
+10.0.2.0/24, internet gateway, NAT gateway with an elastic IP, a route table for each subnet, and the
+security groups web-sg (22 from the operator, 80 and 443 from anywhere) and db-sg (22, 3306 and ICMP
+from web-sg). What is there already stays; run it again after it broke off.
+
+Exit codes: 0 done; 1 failed; 2 bad input.`,
+		Example: "  goldsmith network up\n  goldsmith network up --stack blue --operator 192.0.2.7/32",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := a.open(cmd)
+			if err != nil {
+				return err
+			}
+			from, err := s.Operator(cmd.Context(), operator)
+			if err != nil {
+				return err
+			}
+			n, changes, err := s.NetworkUp(cmd.Context(), from)
+			if err != nil {
+				return err
+			}
+			if changes == 0 {
+				fmt.Fprintf(cmd.OutOrStdout(), "the network of stack %s is unchanged: %s\n", a.stack, n.VPC)
+				return nil
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "the network of stack %s is up: %s, %d changes\n", a.stack, n.VPC, changes)
+			return nil
+		},
+	}
+	a.flags(up)
+	up.Flags().StringVar(&operator, "operator", "auto", "who may log in to the web tier: a range, or auto for this machine's own address")
+	return up
+}
+
+func networkShowCommand() *cobra.Command {
+	var a account
+	show := &cobra.Command{
+		Use: "show", Short: "Print the network's ids as JSON", Args: cobra.NoArgs,
+		Example: "  goldsmith network show | jq -r .vpc",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := a.open(cmd)
+			if err != nil {
+				return err
+			}
+			n, err := s.FindNetwork(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return printJSON(cmd, n)
+		},
+	}
+	a.flags(show)
+	return show
+}
+
+func networkDownCommand() *cobra.Command {
+	var a account
+	down := &cobra.Command{
+		Use: "down", Short: "Remove the network", Args: cobra.NoArgs,
+		Long:    "Removes the stack's network. While an instance is in it, it refuses.\n\nExit codes: 0 done; 1 failed; 2 bad input.",
+		Example: "  goldsmith network down",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := a.open(cmd)
+			if err != nil {
+				return err
+			}
+			return s.NetworkDown(cmd.Context())
+		},
+	}
+	a.flags(down)
+	return down
+}
+
+func deployCommand() *cobra.Command {
+	var a account
+	d := stack.Deployment{}
+	var timings string
+	var asJSON bool
+	deploy := &cobra.Command{
+		Use: "deploy", Short: "Run one instance of each image", Args: cobra.NoArgs,
+		Long: `Launches one instance of each image in its subnet, the database without a public address, and waits until
+both have verified themselves and the page answers from outside. A tier that runs its image already is
+left alone; another is replaced: the new web instance is ready before the old one ends, and if it never
+gets ready, the old one stays. Before a database is replaced, its disk is kept as a snapshot.
+
+Exit codes: 0 done; 1 failed, and what it launched is taken back; 2 bad input.`,
+		Example: "  goldsmith deploy\n  goldsmith deploy --web-ami ami-0123456789abcdef0\n  goldsmith deploy --replace web",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, tier := range d.Replace {
+				if !slices.Contains([]string{"db", "web", "all"}, tier) {
+					return &usageError{fmt.Errorf("--replace %s: db, web or all is needed", tier)}
+				}
+			}
+			s, err := a.open(cmd)
+			if err != nil {
+				return err
+			}
+			steps := &stepTable{file: timings}
+			d.Step = steps.add
+			deployed, err := s.Deploy(cmd.Context(), d)
+			if err = errors.Join(err, steps.err); err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(cmd, deployed)
+			}
+			if timings == "" {
+				steps.print(cmd.OutOrStdout())
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "\n%s\n\ncertificate (made by the instance): sha256 %s\n", deployed.URL, deployed.Fingerprint)
+			return nil
+		},
+	}
+	a.flags(deploy)
+	f := deploy.Flags()
+	f.StringVar(&d.DatabaseImage, "db-ami", "", "the database's image (default: the stack's youngest)")
+	f.StringVar(&d.WebImage, "web-ami", "", "the web tier's image (default: the stack's youngest)")
+	f.StringSliceVar(&d.Replace, "replace", nil, "replace this tier's instance also if its image is the wanted one: db, web, all")
+	f.StringVar(&d.InstanceType, "instance-type", "t3.small", "what the instances run on")
+	f.DurationVar(&d.Timeout, "timeout", 5*time.Minute, "how long it may take until all is ready")
+	f.StringVar(&timings, "timings", "", "a file to which a line is added for each step: its name, a tab, its seconds")
+	f.BoolVar(&asJSON, "json", false, "print the result as JSON")
+	return deploy
+}
+
+// stepTable collects how long steps took.
+type stepTable struct {
+	file string
+
+	mu    sync.Mutex
+	lines []string
+	err   error
+}
+
+func (t *stepTable) add(name string, took time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	line := fmt.Sprintf("%s\t%.1f", name, took.Seconds())
+	t.lines = append(t.lines, line)
+	if t.file == "" {
+		return
+	}
+	f, err := os.OpenFile(t.file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err == nil {
+		_, err = fmt.Fprintln(f, line)
+		err = errors.Join(err, f.Close())
+	}
+	t.err = errors.Join(t.err, err)
+}
+
+func (t *stepTable) print(w io.Writer) {
+	table := tabwriter.NewWriter(w, 0, 4, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(table, "\nstep\tseconds\t")
+	for _, line := range t.lines {
+		fmt.Fprintln(table, line+"\t")
+	}
+	table.Flush()
+}
+
+func statusCommand() *cobra.Command {
+	var a account
+	var asJSON bool
+	status := &cobra.Command{
+		Use: "status", Short: "Show the stack's instances", Args: cobra.NoArgs,
+		Example: "  goldsmith status\n  goldsmith status --json",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := a.open(cmd)
+			if err != nil {
+				return err
+			}
+			all, err := s.Instances(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(cmd, all)
+			}
+			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
+			fmt.Fprintln(table, "TIER\tINSTANCE\tSTATE\tIMAGE\tPRIVATE\tPUBLIC\tAGE")
+			for _, i := range all {
+				fmt.Fprintln(table, strings.Join([]string{i.Tier, i.ID, i.State, i.Image, i.Private, i.Public, time.Since(i.Since).Round(time.Second).String()}, "\t"))
+			}
+			return table.Flush()
+		},
+	}
+	a.flags(status)
+	status.Flags().BoolVar(&asJSON, "json", false, "as JSON")
+	return status
+}
+
+func destroyCommand() *cobra.Command {
+	var a account
+	var yes bool
+	destroy := &cobra.Command{
+		Use: "destroy", Short: "Remove the stack: instances, roles, parameters, key pair and network", Args: cobra.NoArgs,
+		Long:    "Removes everything of the stack but its images and snapshots. The data of a running database is lost with it.\n\nExit codes: 0 done; 1 failed; 2 bad input.",
+		Example: "  goldsmith destroy --stack golden --yes",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !yes {
+				return &usageError{fmt.Errorf("destroy stack %s: its database would be lost\nhint: say --yes", a.stack)}
+			}
+			s, err := a.open(cmd)
+			if err != nil {
+				return err
+			}
+			return s.Destroy(cmd.Context())
+		},
+	}
+	a.flags(destroy)
+	destroy.Flags().BoolVar(&yes, "yes", false, "yes, destroy it")
+	return destroy
+}
+
+func policyCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "iam-policy", Short: "Print the IAM policy that baking and running a stack needs", Args: cobra.NoArgs,
+		Example: "  goldsmith iam-policy >policy.json\n  aws iam create-policy --policy-name goldsmith --policy-document file://policy.json",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			policy, err := stack.OperatorPolicy()
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), string(policy))
+			return err
+		},
+	}
+}
+
+func printJSON(cmd *cobra.Command, value any) error {
+	encoder := json.NewEncoder(cmd.OutOrStdout())
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(value)
+}

@@ -1,0 +1,145 @@
+package stack
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+)
+
+// NetworkDown removes the network, and refuses while an instance is in it.
+func (s *Stack) NetworkDown(ctx context.Context) error {
+	n, err := s.FindNetwork(ctx)
+	if err != nil {
+		return err
+	}
+	if n.VPC == "" {
+		s.say("stack %s has no network", s.name)
+		return nil
+	}
+	out, err := s.ec2.DescribeInstances(ctx, &ec2.DescribeInstancesInput{Filters: []types.Filter{
+		{Name: aws.String("vpc-id"), Values: []string{n.VPC}}, {Name: aws.String("instance-state-name"), Values: []string{"pending", "running", "stopping", "stopped"}}}})
+	if err != nil {
+		return fmt.Errorf("look for instances in %s: %w", n.VPC, err)
+	}
+	if len(out.Reservations) > 0 {
+		return fmt.Errorf("remove the network of stack %s: instance %s is in it\nhint: goldsmith destroy --stack %s", s.name, aws.ToString(out.Reservations[0].Instances[0].InstanceId), s.name)
+	}
+	if err := s.removeNetwork(ctx, n); err != nil {
+		return fmt.Errorf("remove the network of stack %s: %w\nhint: what is left stays; run this again to go on", s.name, err)
+	}
+	s.say("removed the network of stack %s", s.name)
+	return nil
+}
+
+// removeNetwork goes backwards through what NetworkUp makes.
+func (s *Stack) removeNetwork(ctx context.Context, n Network) error {
+	if n.NAT != "" {
+		if _, err := s.ec2.DeleteNatGateway(ctx, &ec2.DeleteNatGatewayInput{NatGatewayId: aws.String(n.NAT)}); err != nil {
+			return err
+		}
+		err := ec2.NewNatGatewayDeletedWaiter(s.ec2, func(o *ec2.NatGatewayDeletedWaiterOptions) { o.MinDelay = time.Second }).
+			Wait(ctx, &ec2.DescribeNatGatewaysInput{NatGatewayIds: []string{n.NAT}}, 5*time.Minute)
+		if err != nil {
+			return err
+		}
+	}
+	for _, part := range []struct {
+		id     string
+		remove func(id *string) error
+	}{
+		{n.Address, func(id *string) error {
+			_, err := s.ec2.ReleaseAddress(ctx, &ec2.ReleaseAddressInput{AllocationId: id})
+			return err
+		}},
+		{n.DatabaseSG, func(id *string) error {
+			_, err := s.ec2.DeleteSecurityGroup(ctx, &ec2.DeleteSecurityGroupInput{GroupId: id})
+			return err
+		}},
+		{n.WebGroup, func(id *string) error {
+			_, err := s.ec2.DeleteSecurityGroup(ctx, &ec2.DeleteSecurityGroupInput{GroupId: id})
+			return err
+		}},
+		{n.Public, func(id *string) error {
+			_, err := s.ec2.DeleteSubnet(ctx, &ec2.DeleteSubnetInput{SubnetId: id})
+			return err
+		}},
+		{n.Private, func(id *string) error {
+			_, err := s.ec2.DeleteSubnet(ctx, &ec2.DeleteSubnetInput{SubnetId: id})
+			return err
+		}},
+		{n.PublicTable, s.removeTable(ctx)}, {n.PrivateTable, s.removeTable(ctx)},
+		{n.Gateway, func(id *string) error {
+			_, err := s.ec2.DetachInternetGateway(ctx, &ec2.DetachInternetGatewayInput{InternetGatewayId: id, VpcId: aws.String(n.VPC)})
+			if err != nil && code(err) != "Gateway.NotAttached" {
+				return err
+			}
+			_, err = s.ec2.DeleteInternetGateway(ctx, &ec2.DeleteInternetGatewayInput{InternetGatewayId: id})
+			return err
+		}},
+		{n.VPC, func(id *string) error {
+			_, err := s.ec2.DeleteVpc(ctx, &ec2.DeleteVpcInput{VpcId: id})
+			return err
+		}},
+	} {
+		if part.id == "" {
+			continue
+		}
+		if err := part.remove(aws.String(part.id)); err != nil && !strings.Contains(code(err), "NotFound") {
+			return fmt.Errorf("%s: %w", part.id, err)
+		}
+	}
+	return nil
+}
+
+// removeTable takes a route table from its subnets first, where those are still there.
+func (s *Stack) removeTable(ctx context.Context) func(*string) error {
+	return func(id *string) error {
+		out, err := s.ec2.DescribeRouteTables(ctx, &ec2.DescribeRouteTablesInput{RouteTableIds: []string{*id}})
+		if err != nil {
+			return err
+		}
+		for _, table := range out.RouteTables {
+			for _, association := range table.Associations {
+				_, err := s.ec2.DisassociateRouteTable(ctx, &ec2.DisassociateRouteTableInput{AssociationId: association.RouteTableAssociationId})
+				if err != nil && !strings.Contains(code(err), "NotFound") {
+					return err
+				}
+			}
+		}
+		_, err = s.ec2.DeleteRouteTable(ctx, &ec2.DeleteRouteTableInput{RouteTableId: id})
+		return err
+	}
+}
+
+// Destroy removes the stack's instances, roles, parameters, key pair and network. Images and snapshots stay.
+func (s *Stack) Destroy(ctx context.Context) error {
+	all, err := s.Instances(ctx)
+	if err != nil {
+		return err
+	}
+	var ids []string
+	for _, i := range all {
+		ids = append(ids, i.ID)
+	}
+	if err := s.terminate(ctx, ids...); err != nil {
+		return err
+	}
+	if err := s.removeRoles(ctx); err != nil {
+		return err
+	}
+	for _, name := range []string{"/db/app_password", "/db/ca", "/db/ca_key"} {
+		if _, err := s.ssm.DeleteParameter(ctx, &ssm.DeleteParameterInput{Name: aws.String(s.parameters() + name)}); err != nil && code(err) != "ParameterNotFound" {
+			return fmt.Errorf("delete parameter %s%s: %w", s.parameters(), name, err)
+		}
+	}
+	if _, err := s.ec2.DeleteKeyPair(ctx, &ec2.DeleteKeyPairInput{KeyName: aws.String(s.keyName())}); err != nil && code(err) != "InvalidKeyPair.NotFound" {
+		return fmt.Errorf("delete key pair %s: %w", s.keyName(), err)
+	}
+	return s.NetworkDown(ctx)
+}

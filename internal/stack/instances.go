@@ -1,0 +1,222 @@
+package stack
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
+)
+
+// Instance is one of the stack's.
+type Instance struct {
+	ID      string    `json:"id"`
+	Tier    string    `json:"tier"`
+	State   string    `json:"state"`
+	Image   string    `json:"image"`
+	Private string    `json:"private,omitempty"`
+	Public  string    `json:"public,omitempty"`
+	Since   time.Time `json:"since"`
+	volume  string    // root
+}
+
+// Instances are the stack's, but for those that are terminated.
+func (s *Stack) Instances(ctx context.Context) ([]Instance, error) {
+	out, err := s.ec2.DescribeInstances(ctx, &ec2.DescribeInstancesInput{Filters: s.mine("instance-state-name", "pending,running,stopping,stopped")})
+	if err != nil {
+		return nil, fmt.Errorf("list the instances of stack %s: %w", s.name, err)
+	}
+	var all []Instance
+	for _, reservation := range out.Reservations {
+		for _, i := range reservation.Instances {
+			if tier := tagOf(i.Tags, tierTag); tier != "" {
+				all = append(all, instanceOf(i, tier))
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b Instance) int { return strings.Compare(a.Tier+a.ID, b.Tier+b.ID) })
+	return all, nil
+}
+
+func instanceOf(i types.Instance, tier string) Instance {
+	found := Instance{ID: aws.ToString(i.InstanceId), Tier: tier, State: string(i.State.Name), Image: aws.ToString(i.ImageId),
+		Private: aws.ToString(i.PrivateIpAddress), Public: aws.ToString(i.PublicIpAddress), Since: aws.ToTime(i.LaunchTime)}
+	for _, device := range i.BlockDeviceMappings {
+		if aws.ToString(device.DeviceName) == aws.ToString(i.RootDeviceName) && device.Ebs != nil {
+			found.volume = aws.ToString(device.Ebs.VolumeId)
+		}
+	}
+	return found
+}
+
+// launch runs an instance of a tier. With a profile that was made just now, EC2 may need to be asked again.
+func (s *Stack) launch(ctx context.Context, n Network, tier, image, instanceType string, patient bool) (string, error) {
+	settings := instance.Settings{Stack: s.name, Tier: tier, Parameters: s.parameters()}
+	eni := types.InstanceNetworkInterfaceSpecification{DeviceIndex: aws.Int32(0), DeleteOnTermination: aws.Bool(true)}
+	if tier == "db" {
+		settings.ClientCIDR = publicCIDR
+		eni.SubnetId, eni.Groups = aws.String(n.Private), []string{n.DatabaseSG}
+		eni.PrivateIpAddress, eni.AssociatePublicIpAddress = aws.String(databaseAddress), aws.Bool(false)
+	} else {
+		settings.DatabaseHost, settings.DatabasePort = databaseAddress, 3306
+		eni.SubnetId, eni.Groups, eni.AssociatePublicIpAddress = aws.String(n.Public), []string{n.WebGroup}, aws.Bool(true)
+	}
+	userData, err := settings.UserData()
+	if err != nil {
+		return "", err
+	}
+	input := &ec2.RunInstancesInput{
+		ImageId: aws.String(image), InstanceType: types.InstanceType(instanceType), MinCount: aws.Int32(1), MaxCount: aws.Int32(1), KeyName: aws.String(s.keyName()),
+		ClientToken: aws.String(s.name + "-" + tier + "-" + randomPassword()[:12]), UserData: aws.String(base64.StdEncoding.EncodeToString(userData)),
+		NetworkInterfaces:  []types.InstanceNetworkInterfaceSpecification{eni},
+		IamInstanceProfile: &types.IamInstanceProfileSpecification{Name: aws.String(s.roleName(tier))},
+		MetadataOptions:    &types.InstanceMetadataOptionsRequest{HttpTokens: types.HttpTokensStateRequired, HttpPutResponseHopLimit: aws.Int32(1), HttpEndpoint: types.InstanceMetadataEndpointStateEnabled},
+		TagSpecifications: append(s.tagged(types.ResourceTypeInstance, s.name+"-"+tier, tierTag, tier),
+			s.tagged(types.ResourceTypeVolume, s.name+"-"+tier, tierTag, tier)...),
+	}
+	for attempt := 0; ; attempt++ {
+		out, err := s.ec2.RunInstances(ctx, input)
+		if err == nil {
+			return aws.ToString(out.Instances[0].InstanceId), nil
+		}
+		unknownProfile := code(err) == "InvalidParameterValue" && strings.Contains(err.Error(), "nstance profile")
+		if !patient || !unknownProfile || attempt == 10 {
+			return "", fmt.Errorf("launch %s of %s: %w", tier, image, err)
+		}
+		if err := sleep(ctx, 2*time.Second); err != nil {
+			return "", err
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// waitReady waits for the report that an instance writes to its console, and for nothing else: a private instance can
+// so be waited for without a way to it. A report from before since is of an earlier boot.
+func (s *Stack) waitReady(ctx context.Context, id string, since time.Time) (instance.Report, error) {
+	for {
+		described, err := s.describe(ctx, id)
+		if err != nil {
+			return instance.Report{}, err
+		}
+		if described.State != "running" && described.State != "pending" {
+			return instance.Report{}, fmt.Errorf("wait for %s: it is %s%s", id, described.State, s.consoleTail(ctx, id))
+		}
+		console, err := s.console(ctx, id)
+		if err != nil {
+			return instance.Report{}, err
+		}
+		if report, ok := instance.FindReport(console); ok && report.Time.After(since) {
+			if !report.Ready {
+				return report, fmt.Errorf("wait for %s: it says that it is not ready: %s", id, failures(report))
+			}
+			return report, nil
+		}
+		if err := sleep(ctx, 300*time.Millisecond); err != nil {
+			return instance.Report{}, fmt.Errorf("wait for %s: it has not said that it is ready: %w%s", id, err, s.consoleTail(context.WithoutCancel(ctx), id))
+		}
+	}
+}
+
+func failures(report instance.Report) string {
+	var failed []string
+	for _, check := range report.Checks {
+		if !check.OK {
+			failed = append(failed, check.Name+": "+check.Detail)
+		}
+	}
+	return strings.Join(failed, "; ")
+}
+
+func (s *Stack) describe(ctx context.Context, id string) (Instance, error) {
+	out, err := s.ec2.DescribeInstances(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{id}})
+	if err != nil {
+		return Instance{}, fmt.Errorf("look at %s: %w", id, err)
+	}
+	for _, reservation := range out.Reservations {
+		for _, i := range reservation.Instances {
+			return instanceOf(i, tagOf(i.Tags, tierTag)), nil
+		}
+	}
+	return Instance{}, fmt.Errorf("look at %s: it is not described", id)
+}
+
+func (s *Stack) console(ctx context.Context, id string) ([]byte, error) {
+	out, err := s.ec2.GetConsoleOutput(ctx, &ec2.GetConsoleOutputInput{InstanceId: aws.String(id), Latest: aws.Bool(true)})
+	if code(err) == "UnsupportedOperation" { // instances that are no Nitro ones have no latest output
+		out, err = s.ec2.GetConsoleOutput(ctx, &ec2.GetConsoleOutputInput{InstanceId: aws.String(id)})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the console of %s: %w", id, err)
+	}
+	return base64.StdEncoding.DecodeString(aws.ToString(out.Output))
+}
+
+func (s *Stack) consoleTail(ctx context.Context, id string) string {
+	console, err := s.console(ctx, id)
+	lines := strings.Split(strings.TrimSpace(string(console)), "\n")
+	if err != nil || len(console) == 0 {
+		return ""
+	}
+	return "\nthe end of its console:\n  " + strings.Join(lines[max(0, len(lines)-20):], "\n  ")
+}
+
+// terminate ends instances and waits until they are gone.
+func (s *Stack) terminate(ctx context.Context, ids ...string) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	if _, err := s.ec2.TerminateInstances(ctx, &ec2.TerminateInstancesInput{InstanceIds: ids}); err != nil {
+		return fmt.Errorf("terminate %s: %w", strings.Join(ids, ", "), err)
+	}
+	err := ec2.NewInstanceTerminatedWaiter(s.ec2, func(o *ec2.InstanceTerminatedWaiterOptions) {
+		o.MinDelay, o.MaxDelay = 500*time.Millisecond, 10*time.Second
+	}).
+		Wait(ctx, &ec2.DescribeInstancesInput{InstanceIds: ids}, 5*time.Minute)
+	if err != nil {
+		return fmt.Errorf("terminate %s: %w", strings.Join(ids, ", "), err)
+	}
+	return nil
+}
+
+// keepData stops a database and makes a snapshot of its disk, so that replacing it loses nothing.
+func (s *Stack) keepData(ctx context.Context, old Instance) (string, error) {
+	if old.State != "stopped" {
+		if _, err := s.ec2.StopInstances(ctx, &ec2.StopInstancesInput{InstanceIds: []string{old.ID}}); err != nil {
+			return "", fmt.Errorf("stop %s: %w", old.ID, err)
+		}
+		err := ec2.NewInstanceStoppedWaiter(s.ec2, func(o *ec2.InstanceStoppedWaiterOptions) {
+			o.MinDelay, o.MaxDelay = 500*time.Millisecond, 10*time.Second
+		}).
+			Wait(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{old.ID}}, 5*time.Minute)
+		if err != nil {
+			return "", fmt.Errorf("stop %s: %w", old.ID, err)
+		}
+	}
+	if old.volume == "" {
+		return "", errors.New("find the disk of " + old.ID + ": it has none")
+	}
+	out, err := s.ec2.CreateSnapshot(ctx, &ec2.CreateSnapshotInput{VolumeId: aws.String(old.volume), Description: aws.String("Disk of " + old.ID + " before it was replaced"),
+		TagSpecifications: s.tagged(types.ResourceTypeSnapshot, s.name+"-db before "+time.Now().UTC().Format(time.RFC3339), tierTag, "db")})
+	if err != nil {
+		return "", fmt.Errorf("make a snapshot of %s: %w", old.volume, err)
+	}
+	err = ec2.NewSnapshotCompletedWaiter(s.ec2, func(o *ec2.SnapshotCompletedWaiterOptions) { o.MinDelay, o.MaxDelay = time.Second, 15*time.Second }).
+		Wait(ctx, &ec2.DescribeSnapshotsInput{SnapshotIds: []string{aws.ToString(out.SnapshotId)}}, 30*time.Minute)
+	return aws.ToString(out.SnapshotId), err
+}

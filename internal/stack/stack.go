@@ -1,0 +1,111 @@
+// Package stack is the two-tier stack on EC2: its network, what its instances need to know, and its instances. There is
+// no state file: the tags on the resources are the state.
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	"github.com/aws/smithy-go"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
+)
+
+// Tags of everything that belongs to a stack.
+const (
+	stackTag  = "goldsmith:stack"
+	subnetTag = "goldsmith:subnet"
+	tierTag   = "goldsmith:tier"
+)
+
+// The network of a stack.
+const (
+	vpcCIDR     = "10.0.0.0/16"
+	publicCIDR  = "10.0.1.0/24"
+	privateCIDR = "10.0.2.0/24"
+	// databaseAddress is where the web tier finds the database, whichever instance that is.
+	databaseAddress = "10.0.2.10"
+)
+
+// Stack is one stack in one region.
+type Stack struct {
+	name string
+	ec2  *ec2.Client
+	iam  *iam.Client
+	ssm  *ssm.Client
+	conf aws.Config
+	say  func(format string, args ...any)
+}
+
+var validName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
+
+// New is the stack of this name. say is told what goes on, a line at a time.
+func New(conf aws.Config, name string, say func(format string, args ...any)) (*Stack, error) {
+	if !validName.MatchString(name) {
+		return nil, fmt.Errorf("stack %q: 1 to 32 lower-case letters, digits and dashes are needed", name)
+	}
+	return &Stack{name: name, ec2: ec2.NewFromConfig(conf), iam: iam.NewFromConfig(conf), ssm: ssm.NewFromConfig(conf), conf: conf, say: say}, nil
+}
+
+func (s *Stack) parameters() string { return "/goldsmith/" + s.name }
+
+// mine is the filter for what belongs to the stack.
+func (s *Stack) mine(more ...string) []types.Filter {
+	all := []types.Filter{{Name: aws.String("tag:" + stackTag), Values: []string{s.name}}}
+	for i := 0; i+1 < len(more); i += 2 {
+		all = append(all, types.Filter{Name: aws.String(more[i]), Values: strings.Split(more[i+1], ",")})
+	}
+	return all
+}
+
+// tagged is the specification that a resource is made with, so that it is the stack's from its first moment.
+func (s *Stack) tagged(kind types.ResourceType, name string, more ...string) []types.TagSpecification {
+	tags := []types.Tag{{Key: aws.String("Name"), Value: aws.String(name)}, {Key: aws.String(stackTag), Value: aws.String(s.name)}}
+	for i := 0; i+1 < len(more); i += 2 {
+		tags = append(tags, types.Tag{Key: aws.String(more[i]), Value: aws.String(more[i+1])})
+	}
+	return []types.TagSpecification{{ResourceType: kind, Tags: tags}}
+}
+
+func tagOf(tags []types.Tag, key string) string {
+	for _, tag := range tags {
+		if aws.ToString(tag.Key) == key {
+			return aws.ToString(tag.Value)
+		}
+	}
+	return ""
+}
+
+// code is the code of an API's error, or empty.
+func code(err error) string {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		return api.ErrorCode()
+	}
+	return ""
+}
+
+// Operator is the address of whoever runs this, as instances see it, unless it is given.
+func (s *Stack) Operator(ctx context.Context, given string) (netip.Prefix, error) {
+	if given != "" && given != "auto" {
+		prefix, err := netip.ParsePrefix(given)
+		if err != nil {
+			return netip.Prefix{}, fmt.Errorf("operator %q: a range such as 192.0.2.1/32 is needed", given)
+		}
+		return prefix.Masked(), nil
+	}
+	address, err := awsconfig.CallerAddress(ctx, s.conf)
+	if err != nil {
+		return netip.Prefix{}, err
+	}
+	return netip.PrefixFrom(address, address.BitLen()), nil
+}

@@ -1,0 +1,312 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
+)
+
+// backend is the server behind, with canned answers. It fails the test on a call that it was not told.
+type backend struct {
+	t       *testing.T
+	address string
+
+	mu      sync.Mutex
+	answers map[string]func(url.Values) string // by action
+	calls   []string                           // changing ones
+	forms   map[string]url.Values              // the last of each action
+	seeds   []string                           // as they were set
+}
+
+// unchanging is what most tests do not care for: an empty network.
+func unchanging() map[string]func(url.Values) string {
+	answers := map[string]func(url.Values) string{}
+	for action, set := range map[string]string{"DescribeVpcs": "vpcSet", "DescribeSubnets": "subnetSet", "DescribeRouteTables": "routeTableSet",
+		"DescribeSecurityGroups": "securityGroupInfo", "DescribeInternetGateways": "internetGatewaySet", "DescribeNatGateways": "natGatewaySet",
+		"DescribeAddresses": "addressesSet", "DescribeNetworkInterfaces": "networkInterfaceSet", "DescribeInstances": "reservationSet"} {
+		answers[action] = canned("<" + set + "/>")
+	}
+	return answers
+}
+
+func canned(inner string) func(url.Values) string { return func(url.Values) string { return inner } }
+
+func newBackend(t *testing.T, answers map[string]func(url.Values) string) *backend {
+	b := &backend{t: t, answers: unchanging(), forms: map[string]url.Values{}}
+	for action, answer := range answers {
+		b.answers[action] = answer
+	}
+	server := httptest.NewServer(b)
+	t.Cleanup(server.Close)
+	b.address = server.Listener.Addr().String()
+	return b
+}
+
+func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if seed := r.URL.Query().Get("a"); r.URL.Path == "/moto-api/seed" {
+		b.seeds = append(b.seeds, seed)
+		return
+	}
+	r.ParseForm()
+	action := r.PostForm.Get("Action")
+	answer := b.answers[action]
+	if answer == nil {
+		b.t.Errorf("the server behind was not told of %s %v", action, r.PostForm)
+		http.Error(w, "<html>", http.StatusInternalServerError)
+		return
+	}
+	if !reading.MatchString(action) {
+		b.calls = append(b.calls, action)
+	}
+	b.forms[action] = r.PostForm
+	inner := answer(r.PostForm)
+	switch {
+	case strings.HasPrefix(inner, "<html"):
+		w.WriteHeader(http.StatusInternalServerError)
+		fmt.Fprint(w, inner)
+	case strings.HasPrefix(inner, "<Errors"):
+		w.WriteHeader(http.StatusBadRequest)
+		fmt.Fprintf(w, "<Response>%s</Response>", inner)
+	default:
+		fmt.Fprintf(w, "<%[1]sResponse xmlns=\"http://ec2.amazonaws.com/doc/2013-10-15/\">%[2]s</%[1]sResponse>", action, inner)
+	}
+}
+
+func (b *backend) set(action, inner string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.answers[action] = canned(inner)
+}
+
+func (b *backend) form(action string) url.Values {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.forms[action]
+}
+
+func (b *backend) changes() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.calls)
+}
+
+// machinery is a host that is told which calls may come; any other fails the test.
+type machinery struct {
+	t     *testing.T
+	exits chan host.Exit
+
+	mu       sync.Mutex
+	allowed  map[string]error // by method: what it answers
+	calls    []string
+	machines map[string]bool
+	images   []string
+	ran      []host.Machine
+	metadata map[string]host.Metadata
+	topology host.Topology
+}
+
+func newMachinery(t *testing.T, allowed ...string) *machinery {
+	m := &machinery{t: t, exits: make(chan host.Exit), allowed: map[string]error{}, machines: map[string]bool{}, metadata: map[string]host.Metadata{},
+		images: []string{BaseImages["trixie"].ID}}
+	for _, method := range append(allowed, "Apply") {
+		m.allowed[method] = nil
+	}
+	return m
+}
+
+func (m *machinery) call(method string, of ...string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if method != "Apply" {
+		m.calls = append(m.calls, strings.Join(append([]string{method}, of...), " "))
+	}
+	err, ok := m.allowed[method]
+	if !ok {
+		m.t.Errorf("the machinery was not told of %s %v", method, of)
+	}
+	return err
+}
+
+func (m *machinery) called() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.calls)
+}
+
+func (m *machinery) set(id string, running bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.machines[id] = running
+}
+
+func (m *machinery) RunMachine(_ context.Context, machine host.Machine) error {
+	err := m.call("RunMachine", machine.ID)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err == nil {
+		m.machines[machine.ID] = true
+		m.ran = append(m.ran, machine)
+	}
+	return err
+}
+
+func (m *machinery) StartMachine(_ context.Context, id string) error {
+	m.set(id, true)
+	return m.call("StartMachine", id)
+}
+
+func (m *machinery) StopMachine(_ context.Context, id string, force bool) error {
+	m.set(id, false)
+	return m.call("StopMachine", id, fmt.Sprint(force))
+}
+
+func (m *machinery) TerminateMachine(_ context.Context, id string, keepRoot bool) error {
+	m.mu.Lock()
+	delete(m.machines, id)
+	m.mu.Unlock()
+	return m.call("TerminateMachine", id, fmt.Sprint(keepRoot))
+}
+
+func (m *machinery) Machines() map[string]bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := map[string]bool{}
+	for id, running := range m.machines {
+		all[id] = running
+	}
+	return all
+}
+
+func (m *machinery) Images() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.images)
+}
+
+func (m *machinery) SetMetadata(id string, metadata host.Metadata) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.metadata[id] = metadata
+}
+
+func (m *machinery) Apply(_ context.Context, topology host.Topology) error {
+	m.mu.Lock()
+	m.topology = topology
+	m.mu.Unlock()
+	return m.call("Apply")
+}
+
+func (m *machinery) Exits() <-chan host.Exit { return m.exits }
+func (m *machinery) RebootMachine(_ context.Context, id string) error {
+	return m.call("RebootMachine", id)
+}
+func (m *machinery) UpdateMachine(id string, _ func(*host.Machine)) error {
+	return m.call("UpdateMachine", id)
+}
+func (m *machinery) Console(id string) ([]byte, time.Time, error) {
+	return []byte("console of " + id), time.Unix(0, 0), m.call("Console", id)
+}
+func (m *machinery) CreateVolume(_ context.Context, id string, sizeGB int, snapshot string) error {
+	return m.call("CreateVolume", id, fmt.Sprint(sizeGB), snapshot)
+}
+func (m *machinery) DeleteVolume(_ context.Context, id string) error {
+	return m.call("DeleteVolume", id)
+}
+func (m *machinery) AttachVolume(_ context.Context, volume, machine, device string) error {
+	return m.call("AttachVolume", volume, machine, device)
+}
+func (m *machinery) DetachVolume(_ context.Context, machine, device string, force bool) error {
+	return m.call("DetachVolume", machine, device, fmt.Sprint(force))
+}
+func (m *machinery) CreateSnapshot(_ context.Context, id, volume string) error {
+	return m.call("CreateSnapshot", id, volume)
+}
+func (m *machinery) DeleteSnapshot(_ context.Context, id string) error {
+	return m.call("DeleteSnapshot", id)
+}
+func (m *machinery) CreateImage(_ context.Context, machine, image, snapshot string) error {
+	return m.call("CreateImage", machine, image, snapshot)
+}
+func (m *machinery) DeleteImage(_ context.Context, image string) error {
+	return m.call("DeleteImage", image)
+}
+
+// newServer is a server that has started nothing: its journal is empty, and it knows the instances of its overlay.
+func newServer(t *testing.T, b *backend, m *machinery) *Server {
+	t.Helper()
+	dir := t.TempDir()
+	s := New(Config{StateDir: dir, Public: netip.MustParsePrefix("127.66.9.0/24"), Operator: netip.MustParseAddr("198.51.100.1"),
+		Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "tcp", b.address)
+		},
+		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError + 1}))}, m)
+	var err error
+	if s.journal, err = openJournal(filepath.Join(dir, "journal.jsonl")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.overlay.load(filepath.Join(dir, "api.json")); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// request sends a call to a server as a client does.
+func request(t *testing.T, s *Server, action string, parameters ...string) (int, *node) {
+	t.Helper()
+	form := newCall("ec2", action, parameters...).form
+	w := send(s, "ec2", "test", form)
+	root, err := parseXML(w.Body.Bytes())
+	if err != nil {
+		t.Fatalf("%s: %v: %s", action, err, w.Body)
+	}
+	return w.Code, root
+}
+
+func send(s *Server, service, key string, form url.Values) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(form.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential="+key+"/20260101/us-east-1/"+service+"/aws4_request, SignedHeaders=host, Signature=0")
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, r)
+	return w
+}
+
+func mustRequest(t *testing.T, s *Server, action string, parameters ...string) *node {
+	t.Helper()
+	status, root := request(t, s, action, parameters...)
+	if status != http.StatusOK {
+		t.Fatalf("%s: %s", action, root.bytes())
+	}
+	return root
+}
+
+// refused is a request that must fail with this code.
+func refused(t *testing.T, s *Server, code, action string, parameters ...string) string {
+	t.Helper()
+	status, root := request(t, s, action, parameters...)
+	if got := root.get("Errors", "Error", "Code"); status != http.StatusBadRequest || got != code {
+		t.Errorf("%s: status %d, code %q, want 400 and %q: %s", action, status, got, code, root.bytes())
+	}
+	return root.get("Errors", "Error", "Message")
+}

@@ -1,0 +1,220 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// line is a journal entry as a test writes it: the action with its parameters, and what it made.
+func line(seed int, text string, created ...string) entry {
+	fields := strings.Fields(text)
+	c := newCall("ec2", fields[0])
+	for _, field := range fields[1:] {
+		name, value, _ := strings.Cut(field, "=")
+		c.set(name, value)
+	}
+	c.Body = c.encoded()
+	return entry{Seed: seed, Call: c, Named: named(c), Created: created}
+}
+
+// parameter is a journal entry of a parameter store call.
+func parameter(seed int, action, name string, created bool) entry {
+	e := line(seed, action)
+	e.Call.form, e.Call.Service = nil, "ssm"
+	e.Call.Header = map[string][]string{"X-Amz-Target": {"AmazonSSM." + action}}
+	e.Call.Body = fmt.Appendf(nil, `{"Name":%q,"Value":"v"}`, name)
+	e.Named = named(e.Call)
+	if created {
+		e.Created = e.Named
+	}
+	return e
+}
+
+func TestCompact(t *testing.T) {
+	const (
+		sg    = "sg-00000000000000001"
+		i     = "i-00000000000000001"
+		i2    = "i-00000000000000002"
+		ami   = "ami-00000000000000001"
+		snap  = "snap-00000000000000001"
+		eip   = "eipalloc-00000000000000001"
+		assoc = "eipassoc-00000000000000001"
+	)
+	bake := []entry{
+		line(1, "ImportKeyPair KeyName=temporary", "key:temporary"),
+		line(2, "CreateSecurityGroup GroupName=temporary", sg),
+		line(3, "AuthorizeSecurityGroupIngress GroupId="+sg),
+		line(4, "RunInstances KeyName=temporary NetworkInterface.1.SecurityGroupId.1="+sg, i, "eni-00000000000000001", "vol-00000000000000001"),
+		line(5, "CreateTags ResourceId.1="+i),
+		line(6, "CreateImage InstanceId="+i, ami, snap),
+		line(7, "CreateTags ResourceId.1="+snap),
+		line(8, "TerminateInstances InstanceId.1="+i),
+		line(9, "DeleteSecurityGroup GroupId="+sg),
+		line(10, "DeleteKeyPair KeyName=temporary"),
+	}
+	for _, c := range []struct {
+		name    string
+		entries []entry
+		want    []int // seeds
+	}{
+		{"an image keeps what it was made of", bake, []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}},
+		{"without image and snapshot nothing of a bake is left", append(slices.Clone(bake),
+			line(11, "DeregisterImage ImageId="+ami), line(12, "DeleteSnapshot SnapshotId="+snap)), nil},
+		{"a snapshot outlives its image", append(slices.Clone(bake), line(11, "DeregisterImage ImageId="+ami)), []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}},
+		{"an instance that runs stays", bake[:5], []int{1, 2, 3, 4, 5}},
+		{"a name that was used before", []entry{
+			line(1, "ImportKeyPair KeyName=k", "key:k"), line(2, "DeleteKeyPair KeyName=k"), line(3, "ImportKeyPair KeyName=k", "key:k")}, []int{3}},
+		{"an address whose instance is gone", []entry{
+			line(1, "AllocateAddress", eip), line(2, "RunInstances", i), line(3, "AssociateAddress AllocationId="+eip+" InstanceId="+i, assoc),
+			line(4, "DisassociateAddress AssociationId="+assoc), line(5, "TerminateInstances InstanceId.1="+i)}, []int{1}},
+		{"what is not made by a call is not waited for", []entry{
+			line(1, "CreateInternetGateway", "igw-00000000000000001"), line(2, "AttachInternetGateway InternetGatewayId=igw-00000000000000001 VpcId=vpc-0default0"),
+			line(3, "ModifySubnetAttribute SubnetId=subnet-0000000a")}, []int{1, 2, 3}},
+		{"of two instances the one that is left", []entry{
+			line(1, "RunInstances", i), line(2, "RunInstances", i2), line(3, "TerminateInstances InstanceId.1="+i), line(4, "CreateTags ResourceId.1="+i2)}, []int{2, 4}},
+		{"parameters", []entry{parameter(1, "PutParameter", "/a", true), parameter(2, "PutParameter", "/b", true), parameter(3, "PutParameter", "/a", false),
+			parameter(4, "DeleteParameter", "/b", false)}, []int{1, 3}},
+		{"a role and its policy", []entry{line(1, "CreateRole RoleName=r", "role:r"), line(2, "PutRolePolicy RoleName=r PolicyName=p"), line(3, "CreateRole RoleName=s", "role:s"),
+			line(4, "DeleteRolePolicy RoleName=r PolicyName=p"), line(5, "DeleteRole RoleName=r")}, []int{3}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var got []int
+			for _, e := range compact(c.entries) {
+				got = append(got, e.Seed)
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("kept %v, want %v", got, c.want)
+			}
+			if again := compact(compact(c.entries)); len(again) != len(c.want) {
+				t.Errorf("compacted again, %d lines are left", len(again))
+			}
+		})
+	}
+}
+
+func TestCreated(t *testing.T) {
+	l := readLedger([]entry{line(1, "CreateSecurityGroup", "sg-00000000000000001")})
+	run := newCall("ec2", "RunInstances", "NetworkInterface.1.SubnetId", "subnet-00000000000000001")
+	// An answer also tells of what was there before; the VPC is of the server's own making and in no line.
+	answered := []byte(`<i>i-00000000000000001</i><v>vpc-00000000000000009</v><s>subnet-00000000000000001</s><g>sg-00000000000000001</g><e>eni-00000000000000001</e>`)
+	if got := l.created(run, answered); !slices.Equal(got, []string{"i-00000000000000001", "eni-00000000000000001"}) {
+		t.Errorf("got %v", got)
+	}
+	if got := l.created(newCall("ec2", "CreateTags", "ResourceId.1", "i-00000000000000001"), answered); got != nil {
+		t.Errorf("tags make %v", got)
+	}
+	if got := l.created(newCall("ec2", "ImportKeyPair", "KeyName", "k"), nil); !slices.Equal(got, []string{"key:k"}) {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestJournal(t *testing.T) {
+	b := newBackend(t, map[string]func(url.Values) string{
+		"CreateVpc":           canned("<vpc><vpcId>vpc-00000000000000001</vpcId></vpc>"),
+		"CreateSubnet":        canned("<subnet><subnetId>subnet-00000000000000001</subnetId></subnet>"),
+		"DescribeNetworkAcls": canned("<networkAclSet/>"),
+	})
+	s := newServer(t, b, newMachinery(t))
+	gone, cancel := context.WithCancel(context.Background())
+	cancel() // the client has gone away; the call is made all the same
+	for _, c := range []*call{newCall("ec2", "CreateVpc"), newCall("ec2", "CreateSubnet", "VpcId", "vpc-00000000000000001")} {
+		if _, err := s.journal.do(gone, s, c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.set("CreateVpc", "<Errors><Error><Code>VpcLimitExceeded</Code></Error></Errors>")
+	if a, err := s.journal.do(context.Background(), s, newCall("ec2", "CreateVpc")); err != nil || a.ok() {
+		t.Errorf("got %v, %v", a, err)
+	}
+	path := s.journal.path
+	t.Run("what was refused is not kept", func(t *testing.T) {
+		j := reopened(t, path)
+		if len(j.entries) != 2 || j.entries[0].Seed != 1 || !slices.Equal(j.entries[0].Created, []string{"vpc-00000000000000001"}) {
+			t.Errorf("got %+v", j.entries)
+		}
+	})
+	t.Run("a line that a crash cut off", func(t *testing.T) {
+		whole, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, append(slices.Clone(whole), `{"seed":9,"call":{"serv`...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if j := reopened(t, path); len(j.entries) != 2 {
+			t.Errorf("%d lines", len(j.entries))
+		}
+		if now, _ := os.ReadFile(path); string(now) != string(whole) {
+			t.Errorf("the file is now\n%s", now)
+		}
+	})
+	t.Run("replay", func(t *testing.T) {
+		b.set("CreateVpc", "<vpc><vpcId>vpc-00000000000000001</vpcId></vpc>")
+		b.mu.Lock()
+		b.calls, b.seeds = nil, nil
+		b.mu.Unlock()
+		if err := reopened(t, path).replay(context.Background(), s); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(b.changes(), []string{"CreateVpc", "CreateSubnet"}) || !slices.Equal(b.seeds, []string{"0", "1", "2"}) {
+			t.Errorf("calls %v with seeds %v", b.changes(), b.seeds)
+		}
+	})
+	t.Run("a call that is not accepted any more is left out", func(t *testing.T) {
+		b.set("CreateSubnet", "<Errors><Error><Code>InvalidSubnet.Conflict</Code></Error></Errors>")
+		if err := reopened(t, path).replay(context.Background(), s); err != nil {
+			t.Fatal(err)
+		}
+		if j := reopened(t, path); len(j.entries) != 1 || j.entries[0].Call.action() != "CreateVpc" {
+			t.Errorf("got %+v", j.entries)
+		}
+	})
+	t.Run("a broken line in the middle", func(t *testing.T) {
+		broken := filepath.Join(t.TempDir(), "journal")
+		if err := os.WriteFile(broken, []byte("{\"seed\":1,\"ca\n{\"seed\":2,\"call\":{\"service\":\"ec2\"}}\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := openJournal(broken); err == nil || !strings.Contains(err.Error(), broken+", line 1") {
+			t.Errorf("got %v, want an error that names the line", err)
+		}
+	})
+}
+
+func reopened(t *testing.T, path string) *journal {
+	t.Helper()
+	j, err := openJournal(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { j.close() })
+	return j
+}
+
+// A write that fails must leave no half of a line behind, or the next one would be lost with it.
+func TestJournalWriteFails(t *testing.T) {
+	b := newBackend(t, map[string]func(url.Values) string{"CreateInternetGateway": canned("<internetGateway><internetGatewayId>igw-00000000000000001</internetGatewayId></internetGateway>")})
+	s := newServer(t, b, newMachinery(t))
+	good := s.journal.file
+	readOnly, err := os.Open(s.journal.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer readOnly.Close()
+	s.journal.file = readOnly
+	if _, err := s.journal.do(context.Background(), s, newCall("ec2", "CreateInternetGateway")); err == nil {
+		t.Error("a change that could not be written was told as made")
+	}
+	s.journal.file = good
+	if _, err := s.journal.do(context.Background(), s, newCall("ec2", "CreateInternetGateway")); err != nil {
+		t.Fatal(err)
+	}
+	if j := reopened(t, s.journal.path); len(j.entries) != 1 {
+		t.Errorf("%d lines", len(j.entries))
+	}
+}

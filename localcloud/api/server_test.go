@@ -1,0 +1,90 @@
+package api
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+)
+
+func TestErrors(t *testing.T) {
+	b := newBackend(t, map[string]func(url.Values) string{
+		"DescribeHosts": canned("<html>500 Internal Server Error"),
+		"ListRoles":     canned("<html>500 Internal Server Error"),
+	})
+	s := newServer(t, b, newMachinery(t))
+	for _, c := range []struct {
+		name, service, key, action string
+		want                       []string
+	}{
+		{"what the server behind cannot do, in EC2's format", "ec2", "test", "DescribeHosts", []string{"<Response><Errors><Error><Code>UnsupportedOperation</Code>", "DescribeHosts"}},
+		{"and in IAM's", "iam", "test", "ListRoles", []string{"<ErrorResponse><Error><Type>Sender</Type><Code>UnsupportedOperation</Code>"}},
+		{"expired credentials for EC2", "ec2", "ASIAEXPIREDEXAMPLE00", "DescribeVpcs", []string{"<Code>RequestExpired</Code>"}},
+		{"expired credentials for STS", "sts", "ASIAEXPIREDEXAMPLE00", "GetCallerIdentity", []string{"<Code>ExpiredToken</Code>"}},
+		{"expired credentials for SSM", "ssm", "ASIAEXPIREDEXAMPLE00", "GetParameter", []string{`"__type":"ExpiredTokenException"`, `"message":"The security token`}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := send(s, c.service, c.key, newCall("ec2", c.action).form)
+			// Anything from 500 on would make SDKs try again for minutes.
+			if w.Code != http.StatusBadRequest {
+				t.Errorf("status %d", w.Code)
+			}
+			for _, want := range c.want {
+				if !strings.Contains(w.Body.String(), want) {
+					t.Errorf("%s lacks %q", w.Body, want)
+				}
+			}
+			if jsonServices[c.service] && !json.Valid(w.Body.Bytes()) {
+				t.Errorf("not JSON: %s", w.Body)
+			}
+		})
+	}
+}
+
+func TestRegion(t *testing.T) {
+	s := newServer(t, newBackend(t, nil), newMachinery(t))
+	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader("Action=DescribeVpcs"))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=test/20260101/eu-west-1/ec2/aws4_request, SignedHeaders=host, Signature=0")
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, r)
+	if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "eu-west-1") {
+		t.Errorf("status %d: %s", w.Code, w.Body)
+	}
+}
+
+func TestCheckIP(t *testing.T) {
+	s := newServer(t, newBackend(t, nil), newMachinery(t))
+	for from, want := range map[string]string{"127.0.0.1:40000": "198.51.100.1\n", "203.0.113.1:40000": "203.0.113.1\n"} {
+		r := httptest.NewRequest(http.MethodGet, "/latest/checkip", nil)
+		r.RemoteAddr = from
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, r)
+		if w.Body.String() != want || w.Header().Get("Content-Type") != "text/plain" {
+			t.Errorf("from %s: %q as %s", from, w.Body, w.Header().Get("Content-Type"))
+		}
+	}
+}
+
+func TestNumberBlocks(t *testing.T) {
+	a := numberBlocks(&answer{header: http.Header{"Content-Type": {"application/json"}}, body: []byte(`{"Blocks":[{"BlockIndex": "12","BlockToken":"x"}]}`)})
+	if want := `{"Blocks":[{"BlockIndex": 12,"BlockToken":"x"}]}`; string(a.body) != want {
+		t.Errorf("got %s", a.body)
+	}
+}
+
+func TestTagsOfSeveral(t *testing.T) {
+	b := newBackend(t, map[string]func(url.Values) string{"CreateTags": canned("<return>true</return>")})
+	s := newServer(t, b, newMachinery(t))
+	mustRequest(t, s, "CreateTags", "ResourceId.1", "vol-00000000000000001", "ResourceId.2", "vol-00000000000000002", "Tag.1.Key", "k", "Tag.1.Value", "v")
+	if len(s.journal.entries) != 2 {
+		t.Fatalf("%d lines in the journal, want one for each resource", len(s.journal.entries))
+	}
+	for i, e := range s.journal.entries {
+		if got := e.Call.list("ResourceId"); len(got) != 1 || e.Call.get("Tag.1.Value") != "v" {
+			t.Errorf("line %d: %v", i, e.Call.form)
+		}
+	}
+}

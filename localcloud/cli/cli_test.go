@@ -1,0 +1,166 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+// Every command explains itself.
+func TestHelp(t *testing.T) {
+	for _, command := range Command().Commands() {
+		if command.Hidden {
+			continue
+		}
+		if command.Short == "" || command.Long == "" || command.Example == "" {
+			t.Errorf("%s: short, long or example is missing", command.Name())
+		}
+		if command.RunE == nil {
+			t.Errorf("%s does nothing", command.Name())
+		}
+	}
+}
+
+func run(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	root := &cobra.Command{Use: "goldsmith", SilenceUsage: true, SilenceErrors: true}
+	root.AddCommand(Command())
+	var out bytes.Buffer
+	root.SetOut(&out)
+	root.SetArgs(append([]string{"cloud"}, args...))
+	err := root.Execute()
+	return out.String(), err
+}
+
+func TestEnv(t *testing.T) {
+	cache := t.TempDir()
+	t.Setenv("XDG_CACHE_HOME", cache)
+	t.Setenv("GOLDSMITH_CLOUD", "")
+	t.Setenv("AWS_DATA_PATH", "/mine:"+filepath.Join(cache, "goldsmith", "other", "botocore"))
+	for range 2 {
+		out, err := run(t, "env")
+		if err != nil {
+			t.Fatal(err)
+		}
+		rules := filepath.Join(cache, "goldsmith", "local", "botocore")
+		for _, want := range []string{"export AWS_ENDPOINT_URL='http://127.66.0.1:4566'", "export AWS_ACCESS_KEY_ID='test'", "export AWS_REGION='us-east-1'",
+			"export AWS_EC2_METADATA_DISABLED='true'", "export AWS_DATA_PATH='" + rules + ":/mine'"} {
+			if !slices.Contains(strings.Split(out, "\n"), want) {
+				t.Errorf("no line %s in\n%s", want, out)
+			}
+		}
+		content, err := os.ReadFile(filepath.Join(rules, "ec2", "2016-11-15", "endpoint-rule-set-1.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var set struct {
+			Version string
+			Rules   []struct {
+				Type       string
+				Conditions []any
+				Endpoint   struct{ URL any }
+			}
+		}
+		if err := json.Unmarshal(content, &set); err != nil {
+			t.Fatal(err)
+		}
+		if last := set.Rules[len(set.Rules)-1]; set.Version != "1.0" || last.Endpoint.URL != "http://127.66.0.1:4566" || last.Conditions == nil || len(last.Conditions) != 0 {
+			t.Errorf("got %s", content)
+		}
+	}
+	if out, err := run(t, "env", "--name", "other"); err != nil || strings.Contains(out, "127.66.0.1:") {
+		t.Errorf("another cloud has the same address: %v\n%s", err, out)
+	}
+}
+
+func TestNotUp(t *testing.T) {
+	for _, args := range [][]string{{"status"}, {"ssh", "web"}, {"logs", "web"}} {
+		_, err := run(t, append(args, "--name", "never-was")...)
+		if err == nil || !strings.Contains(err.Error(), "never-was is not up") || !strings.Contains(err.Error(), "hint: goldsmith cloud up --name never-was") {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+	if _, err := run(t, "logs"); err == nil || !strings.Contains(err.Error(), "--daemon") {
+		t.Errorf("logs of nothing: %v", err)
+	}
+}
+
+var stack = []machine{
+	{ID: "i-old", Name: "golden-web", Tier: "web", State: "stopped", VPC: "vpc-1"},
+	{ID: "i-web", Name: "golden-web", Tier: "web", State: "running", VPC: "vpc-1", Public: "127.66.0.2", Private: "10.0.1.4", Key: "golden"},
+	{ID: "i-db", Name: "golden-db", Tier: "db", State: "running", VPC: "vpc-1", Private: "10.0.2.10", Key: "golden"},
+	{ID: "i-gone", Name: "golden-db", Tier: "db", State: "terminated"},
+	{ID: "i-far", Name: "far", State: "running", VPC: "vpc-2", Private: "10.0.2.10"},
+	{ID: "i-first", Name: "bastion", State: "running", VPC: "vpc-3", Public: "127.66.0.9"},
+}
+
+func TestFind(t *testing.T) {
+	for wanted, id := range map[string]string{"web": "i-web", "golden-db": "i-db", "i-old": "i-old", "db": "i-db"} {
+		if m, err := find(stack, wanted); err != nil || m.ID != id {
+			t.Errorf("%s: %s, %v", wanted, m.ID, err)
+		}
+	}
+	for _, wanted := range []string{"none", "i-gone"} {
+		_, err := find(stack, wanted)
+		if err == nil || !strings.Contains(err.Error(), wanted) || !strings.Contains(err.Error(), "i-db golden-db") || strings.Contains(err.Error(), "i-gone golden") {
+			t.Errorf("%s: %v", wanted, err)
+		}
+	}
+}
+
+func TestGateway(t *testing.T) {
+	if m, err := gatewayTo(stack, stack[2]); err != nil || m.ID != "i-web" {
+		t.Errorf("got %s, %v", m.ID, err)
+	}
+	if _, err := gatewayTo(stack, stack[4]); err == nil || !strings.Contains(err.Error(), "vpc-2") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestPrintedKeys(t *testing.T) {
+	const boot = "[  1.0] cloud-init[70]: -----BEGIN SSH HOST KEY KEYS-----\r\nssh-ed25519 OLD root@x\r\n-----END SSH HOST KEY KEYS-----\r\n"
+	for _, c := range []struct {
+		name, console string
+		want          []string
+	}{
+		{"none yet", "booting\n", nil},
+		{"half of them", "-----BEGIN SSH HOST KEY KEYS-----\nssh-ed25519 AAAA root@x\n", nil},
+		{"one boot", boot, []string{"ssh-ed25519 OLD"}},
+		{"the last boot counts", boot + "-----BEGIN SSH HOST KEY KEYS-----\necdsa-sha2-nistp256 NEW1 root@x\nssh-ed25519 NEW2 root@x\n-----END SSH HOST KEY KEYS-----\n",
+			[]string{"ecdsa-sha2-nistp256 NEW1", "ssh-ed25519 NEW2"}},
+		{"what is no key", "-----BEGIN SSH HOST KEY KEYS-----\n[  OK  ] Started something.\nssh-ed25519 AAAA root@x\n-----END SSH HOST KEY KEYS-----\n", []string{"ssh-ed25519 AAAA"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := printedKeys(c.console); !slices.Equal(got, c.want) {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestIdentity(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	if _, err := identityOf(stack[1], ""); err == nil || !strings.Contains(err.Error(), "--key") || !strings.Contains(err.Error(), "golden.pem") {
+		t.Errorf("got %v", err)
+	}
+	path := filepath.Join(home, ".goldsmith", "golden.pem")
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := identityOf(stack[1], ""); err != nil || got != path {
+		t.Errorf("got %s, %v", got, err)
+	}
+	if got, err := identityOf(stack[1], "/k"); err != nil || got != "/k" {
+		t.Errorf("got %s, %v", got, err)
+	}
+}

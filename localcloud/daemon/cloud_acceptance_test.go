@@ -1,0 +1,294 @@
+//go:build acceptance
+
+package daemon
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/api"
+)
+
+const testCloud = "daemontest"
+
+// TestMain is also the daemon: Start runs this test's program again.
+func TestMain(m *testing.M) {
+	if os.Getenv("GOLDSMITH_TEST_DAEMON") == "" {
+		os.Exit(m.Run())
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	say, ready := FromStarter()
+	if err := Serve(ctx, Config{Name: testCloud, Bases: []string{"trixie"}, Progress: say, Ready: ready}); err != nil {
+		say(err.Error())
+		os.Exit(1)
+	}
+}
+
+type cloud struct {
+	*testing.T
+	ec2 *ec2.Client
+}
+
+func (c *cloud) up() Running {
+	c.Helper()
+	c.Setenv("GOLDSMITH_TEST_DAEMON", "1")
+	started := time.Now()
+	running, err := Start(context.Background(), testCloud, []string{"/proc/self/exe"}, func(line string) { c.Log(line) })
+	if err != nil {
+		c.Fatal(err)
+	}
+	c.Logf("up in %s", time.Since(started).Round(time.Millisecond))
+	return running
+}
+
+// TestCloud takes an instance through its life, and the cloud through a stop and a crash.
+func TestCloud(t *testing.T) {
+	ctx := context.Background()
+	c := &cloud{t, ec2.New(ec2.Options{Region: api.Region, BaseEndpoint: aws.String(Endpoint(testCloud)),
+		Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})}
+	t.Cleanup(func() {
+		if err := Destroy(ctx, testCloud); err != nil {
+			t.Error(err)
+		}
+		if left := leftovers(); len(left) > 0 {
+			t.Errorf("left on the host:\n%s", strings.Join(left, "\n"))
+		}
+	})
+	c.up()
+	c.allowWeb()
+	// A web server on the console's other end would need packages; a listener of bash's own needs none.
+	id := c.launch(api.BaseImages["trixie"].ID, "#!/bin/sh\necho made >/etc/note\n"+
+		"systemd-run --unit=page /usr/bin/python3 -m http.server 80 --directory /etc\n")
+	if got := c.page(id); got != "made\n" {
+		t.Fatalf("the instance says %q", got)
+	}
+	c.stop(id)
+	image := c.bake(id)
+	second := c.launch(image, "#!/bin/sh\ncp /etc/note /etc/first\necho second >>/etc/note\nsystemd-run --unit=page /usr/bin/python3 -m http.server 80 --directory /etc\n")
+	if got := c.page(second); got != "made\nsecond\n" {
+		t.Errorf("an instance of the image says %q", got)
+	}
+	before := c.everything()
+
+	t.Run("down and up", func(t *testing.T) {
+		if err := Stop(ctx, testCloud); err != nil {
+			t.Fatal(err)
+		}
+		if left := leftovers(); len(left) > 0 {
+			t.Errorf("left on the host:\n%s", strings.Join(left, "\n"))
+		}
+		if _, err := Find(testCloud); !errors.Is(err, ErrDown) {
+			t.Errorf("after down: %v", err)
+		}
+		c.up()
+		if after := c.everything(); !slices.Equal(before, after) {
+			t.Errorf("before %v\nafter  %v", before, after)
+		}
+		c.start(second)
+	})
+	t.Run("crash", func(t *testing.T) {
+		running, err := Find(testCloud)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Kill(running.PID, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		if c.up().PID == running.PID {
+			t.Error("it is the same process")
+		}
+		if after := c.everything(); !slices.Equal(before, after) {
+			t.Errorf("before %v\nafter  %v", before, after)
+		}
+		c.start(second)
+		c.powersItselfOff(second)
+	})
+	if _, err := c.ec2.TerminateInstances(ctx, &ec2.TerminateInstancesInput{InstanceIds: []string{id, second}}); err != nil {
+		t.Fatal(err)
+	}
+	c.waitFor(second, types.InstanceStateNameTerminated)
+	if _, err := c.ec2.StartInstances(ctx, &ec2.StartInstancesInput{InstanceIds: []string{id}}); err == nil {
+		t.Error("a terminated instance was started")
+	}
+}
+
+// allowWeb opens the default group to the operator.
+func (c *cloud) allowWeb() {
+	c.Helper()
+	groups, err := c.ec2.DescribeSecurityGroups(context.Background(), &ec2.DescribeSecurityGroupsInput{Filters: []types.Filter{{Name: aws.String("group-name"), Values: []string{"default"}}}})
+	if err != nil {
+		c.Fatal(err)
+	}
+	_, err = c.ec2.AuthorizeSecurityGroupIngress(context.Background(), &ec2.AuthorizeSecurityGroupIngressInput{GroupId: groups.SecurityGroups[0].GroupId,
+		IpPermissions: []types.IpPermission{{IpProtocol: aws.String("tcp"), FromPort: aws.Int32(80), ToPort: aws.Int32(80), IpRanges: []types.IpRange{{CidrIp: aws.String("198.51.100.1/32")}}}}})
+	if err != nil {
+		c.Fatal(err)
+	}
+}
+
+func (c *cloud) launch(image, userData string) string {
+	c.Helper()
+	out, err := c.ec2.RunInstances(context.Background(), &ec2.RunInstancesInput{ImageId: &image, InstanceType: types.InstanceTypeT3Micro, MinCount: aws.Int32(1), MaxCount: aws.Int32(1),
+		UserData: aws.String(base64.StdEncoding.EncodeToString([]byte(userData)))})
+	if err != nil {
+		c.Fatal(err)
+	}
+	c.waitFor(*out.Instances[0].InstanceId, types.InstanceStateNameRunning)
+	return *out.Instances[0].InstanceId
+}
+
+func (c *cloud) describe(id string) types.Instance {
+	c.Helper()
+	out, err := c.ec2.DescribeInstances(context.Background(), &ec2.DescribeInstancesInput{InstanceIds: []string{id}})
+	if err != nil {
+		c.Fatal(err)
+	}
+	return out.Reservations[0].Instances[0]
+}
+
+func (c *cloud) waitFor(id string, state types.InstanceStateName) {
+	c.Helper()
+	for range 600 {
+		if c.describe(id).State.Name == state {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	i := c.describe(id)
+	c.Fatalf("%s is %s (%s), want %s", id, i.State.Name, aws.ToString(i.StateTransitionReason), state)
+}
+
+func (c *cloud) stop(id string) {
+	c.Helper()
+	if _, err := c.ec2.StopInstances(context.Background(), &ec2.StopInstancesInput{InstanceIds: []string{id}}); err != nil {
+		c.Fatal(err)
+	}
+	c.waitFor(id, types.InstanceStateNameStopped)
+}
+
+func (c *cloud) start(id string) {
+	c.Helper()
+	if _, err := c.ec2.StartInstances(context.Background(), &ec2.StartInstancesInput{InstanceIds: []string{id}}); err != nil {
+		c.Fatal(err)
+	}
+	c.waitFor(id, types.InstanceStateNameRunning)
+}
+
+func (c *cloud) bake(id string) string {
+	c.Helper()
+	out, err := c.ec2.CreateImage(context.Background(), &ec2.CreateImageInput{InstanceId: &id, Name: aws.String("baked")})
+	if err != nil {
+		c.Fatal(err)
+	}
+	if err := ec2.NewImageAvailableWaiter(c.ec2, func(o *ec2.ImageAvailableWaiterOptions) { o.MinDelay, o.MaxDelay = 100*time.Millisecond, time.Second }).
+		Wait(context.Background(), &ec2.DescribeImagesInput{ImageIds: []string{*out.ImageId}}, time.Minute); err != nil {
+		c.Fatal(err)
+	}
+	return *out.ImageId
+}
+
+// page is the note that an instance serves at its public address.
+func (c *cloud) page(id string) string {
+	c.Helper()
+	client := &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: (&net.Dialer{Timeout: time.Second}).DialContext}}
+	for range 150 {
+		response, err := client.Get("http://" + aws.ToString(c.describe(id).PublicIpAddress) + "/note")
+		if err == nil {
+			body, err := io.ReadAll(response.Body)
+			response.Body.Close()
+			if err == nil && response.StatusCode == http.StatusOK {
+				return string(body)
+			}
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	out, err := c.ec2.GetConsoleOutput(context.Background(), &ec2.GetConsoleOutputInput{InstanceId: &id})
+	if err != nil {
+		c.Fatal(err)
+	}
+	console, _ := base64.StdEncoding.DecodeString(aws.ToString(out.Output))
+	c.Fatalf("%s serves no page; its console:\n%s", id, console)
+	return ""
+}
+
+// powersItselfOff has the instance's own init end it, as if somebody had typed poweroff.
+func (c *cloud) powersItselfOff(id string) {
+	c.Helper()
+	out, err := exec.Command("pgrep", "-f", "systemd-nspawn .*--machine="+id).Output()
+	if err != nil {
+		c.Fatal(err)
+	}
+	init, err := exec.Command("pgrep", "-P", strings.TrimSpace(string(out))).Output()
+	if err != nil {
+		c.Fatal(err)
+	}
+	// The signal that systemd takes for poweroff, SIGRTMIN+4.
+	if err := exec.Command("kill", "-38", strings.TrimSpace(string(init))).Run(); err != nil {
+		c.Fatal(err)
+	}
+	c.waitFor(id, types.InstanceStateNameStopped)
+}
+
+// everything is the ids of all that there is, with what must outlast a restart.
+func (c *cloud) everything() []string {
+	c.Helper()
+	ctx := context.Background()
+	var all []string
+	instances, err := c.ec2.DescribeInstances(ctx, &ec2.DescribeInstancesInput{})
+	if err != nil {
+		c.Fatal(err)
+	}
+	for _, reservation := range instances.Reservations {
+		for _, i := range reservation.Instances {
+			all = append(all, fmt.Sprint(*i.InstanceId, *i.ImageId, *i.PrivateIpAddress, *i.SubnetId, *i.NetworkInterfaces[0].NetworkInterfaceId, *i.BlockDeviceMappings[0].Ebs.VolumeId))
+		}
+	}
+	images, err := c.ec2.DescribeImages(ctx, &ec2.DescribeImagesInput{})
+	if err != nil {
+		c.Fatal(err)
+	}
+	for _, i := range images.Images {
+		all = append(all, fmt.Sprint(*i.ImageId, i.State, *i.BlockDeviceMappings[0].Ebs.SnapshotId))
+	}
+	vpcs, err := c.ec2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{})
+	if err != nil {
+		c.Fatal(err)
+	}
+	for _, v := range vpcs.Vpcs {
+		all = append(all, *v.VpcId)
+	}
+	return all
+}
+
+// leftovers are the processes, loop devices and firewall tables of the test's cloud.
+func leftovers() []string {
+	var left []string
+	for _, probe := range [][]string{{"ps", "-eo", "args"}, {"losetup", "--list", "--noheadings", "--output", "BACK-FILE"}, {"cat", "/proc/self/mounts"}} {
+		out, _ := exec.Command(probe[0], probe[1:]...).Output()
+		for line := range strings.Lines(string(out)) {
+			if strings.Contains(line, "goldsmith/"+testCloud+"/") {
+				left = append(left, strings.TrimSpace(line))
+			}
+		}
+	}
+	return left
+}
