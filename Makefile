@@ -18,7 +18,7 @@ export CHECKPOINT_DISABLE := 1
 export CGO_ENABLED        := 0
 export TIMINGS            := $(CURDIR)/$(BUILD)/timings
 
-.PHONY: golden test unit acceptance bench build deps cloud packer plugin agent webapp goldsmith env check generate clean distclean
+.PHONY: golden test unit acceptance bench build deps cloud packer plugin agent webapp goldsmith env env-packer check generate clean distclean
 .DEFAULT_GOAL := build
 
 ## golden: from nothing to HTTPS: build, start the local cloud, bake both images, launch one instance of each
@@ -50,7 +50,7 @@ acceptance:
 bench:
 	@scripts/deps --test
 	@$(MAKE) --no-print-directory -j2 build packer
-	go test -tags acceptance -count=1 -timeout 60m -run '^$$' -bench . ./acceptance/...
+	go test -tags acceptance -count=1 -timeout 60m -run '^$$' -bench . -benchtime 3x ./acceptance/...
 
 ## build: the plugin, the agent, the web app and the command
 build: plugin webapp goldsmith
@@ -96,10 +96,14 @@ $(BUILD)/packer-plugin-amazon: tools/packer-plugin-amazon/go.sum
 cloud: goldsmith
 	@$(GOLDSMITH) cloud up
 
-## env: what a shell needs to run packer and the AWS CLI against the local cloud: eval "$$(make -s env)"
-env:
+## env-packer: what a shell needs so that packer finds the plugin: eval "$$(make -s env-packer)"
+env-packer: plugin packer
+	@"$$(scripts/packer)" plugins install --path $(BUILD)/packer-plugin-goldsmith github.com/goldsmith-ami/goldsmith >/dev/null
 	@echo "export PACKER_PLUGIN_PATH='$(PACKER_PLUGIN_PATH)' PACKER_CONFIG_DIR='$(PACKER_CONFIG_DIR)' CHECKPOINT_DISABLE=1"
 	@echo "export PATH='$(CURDIR)/$(BUILD):$(CURDIR)/.tools':\"\$$PATH\""
+
+## env: what a shell needs to run packer and the AWS CLI against the local cloud: eval "$$(make -s env)"
+env: env-packer
 	@$(GOLDSMITH) cloud env
 
 ## generate: HCL2 specifications and reference documentation, from the fields' comments

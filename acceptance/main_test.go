@@ -63,6 +63,12 @@ func run(m *testing.M) (code int) {
 			code = fail(fmt.Errorf("left on the host after make clean:\n%s", strings.Join(left, "\n")))
 		}
 	}()
+	// What a run that was killed left in the tests' cloud goes first.
+	for _, command := range [][]string{{"make", "-s", "goldsmith"}, {goldsmith(), "cloud", "down", "--destroy"}} {
+		if err := stream(command[0], command[1:]...); err != nil {
+			return fail(err)
+		}
+	}
 	if err := stream("make", "golden", "STACK="+stackName); err != nil {
 		return fail(err)
 	}

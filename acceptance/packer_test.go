@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -101,10 +102,12 @@ func (b bake) run(t testing.TB) (string, error) {
 	cmd := exec.Command(packer(t), verb, ".")
 	cmd.Dir = dir
 	cmd.Env = append(append(os.Environ(), "PACKER_NO_COLOR=1"), b.environment...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	watcher := &lineWatcher{on: func(line string) {
 		if b.interrupt != nil && b.interrupt.MatchString(line) {
 			b.interrupt = nil
-			cmd.Process.Signal(os.Interrupt)
+			// As a terminal does at ctrl-C: to all of the foreground group, plugins included.
+			syscall.Kill(-cmd.Process.Pid, syscall.SIGINT)
 		}
 		if b.at != nil && b.at.MatchString(line) {
 			b.at = nil

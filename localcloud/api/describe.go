@@ -100,6 +100,11 @@ func (s *Server) mend(item *node) bool {
 		item.set(record.Reason, "stateReason", "message")
 	}
 	s.mendAddress(item, s.publicOf(id, record))
+	if interfaces := item.items("networkInterfaceSet"); len(interfaces) > 0 && len(item.items("groupSet")) == 0 {
+		// The groups of the first interface are the instance's.
+		item.remove("groupSet")
+		item.children = append(item.children, element("groupSet", interfaces[0].items("groupSet")...))
+	}
 	if record.State == "terminated" {
 		for _, name := range []string{"subnetId", "vpcId", "privateIpAddress"} {
 			item.remove(name)

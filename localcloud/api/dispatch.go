@@ -39,6 +39,7 @@ var handlers = map[string]handler{
 	"DescribeNetworkInterfaces":     (*Server).describeNetworkInterfaces,
 	"DeleteSecurityGroup":           (*Server).deleteSecurityGroup,
 	"DeleteSubnet":                  (*Server).deleteSubnet,
+	"CreateVpc":                     (*Server).createVpc,
 	"DeleteVpc":                     (*Server).deleteVpc,
 	"CreateKeyPair":                 (*Server).createKeyPair,
 	"ImportKeyPair":                 (*Server).importKeyPair,

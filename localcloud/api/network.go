@@ -194,6 +194,18 @@ func number(text string) int {
 	return n
 }
 
+// createVpc completes a VPC's default group.
+func (s *Server) createVpc(ctx context.Context, c *call) (*node, error) {
+	answered, err := s.forward(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.admitMembers(ctx, answered.get("vpc", "vpcId")); err != nil {
+		return nil, err
+	}
+	return answered, s.applyNetwork(ctx)
+}
+
 // forwardNetwork makes a changing call and then the network.
 func (s *Server) forwardNetwork(ctx context.Context, c *call) (*node, error) {
 	answered, err := s.forward(ctx, c)

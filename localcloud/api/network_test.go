@@ -171,3 +171,32 @@ func TestVolumes(t *testing.T) {
 		t.Errorf("a volume that could not be made: the server behind got %v", got)
 	}
 }
+
+// TestOpenDefaultVPC begins again after each of its calls, as after a crash there.
+func TestOpenDefaultVPC(t *testing.T) {
+	ok := canned("<return>true</return>")
+	b := newBackend(t, map[string]func(url.Values) string{
+		"DescribeVpcs":             canned("<vpcSet><item><vpcId>vpc-default</vpcId></item></vpcSet>"),
+		"DescribeRouteTables":      canned("<routeTableSet><item><routeTableId>rtb-main</routeTableId></item></routeTableSet>"),
+		"DescribeInternetGateways": canned("<internetGatewaySet><item><internetGatewayId>igw-1</internetGatewayId></item></internetGatewaySet>"),
+		"DescribeSecurityGroups":   canned("<securityGroupInfo><item><groupId>sg-default</groupId></item></securityGroupInfo>"),
+		"CreateInternetGateway":    ok, "AttachInternetGateway": ok, "CreateRoute": ok, "AuthorizeSecurityGroupIngress": ok,
+	})
+	want := []string{"CreateInternetGateway", "AttachInternetGateway", "CreateRoute", "AuthorizeSecurityGroupIngress"}
+	for done := range len(want) + 1 {
+		s := newServer(t, b, newMachinery(t))
+		for i := range done {
+			s.journal.entries = append(s.journal.entries, line(i+1, want[i]))
+		}
+		before := len(b.changes())
+		if err := s.openDefaultVPC(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.changes()[before:]; !slices.Equal(got, want[done:]) {
+			t.Errorf("after %d calls: %v, want %v", done, got, want[done:])
+		}
+	}
+	if form := b.form("AuthorizeSecurityGroupIngress"); form.Get("GroupId") != "sg-default" || form.Get("IpPermissions.1.Groups.1.GroupId") != "sg-default" {
+		t.Errorf("the group's rule: %v", form)
+	}
+}

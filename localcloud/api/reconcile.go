@@ -92,36 +92,53 @@ func (s *Server) livingInstances(ctx context.Context) ([]*node, error) {
 // everything is a page size for all there is: the server behind has pages of 100 unless told.
 const everything = "1000000"
 
-// openDefaultVPC gives the default VPC its way to the internet, which the server behind leaves out. It is done once, in
-// three calls that are the first of the journal; later the VPC is its users'.
+// openDefaultVPC gives the default VPC its way to the internet and its group's rule, which the server behind leaves out.
+// It is done once, in calls that are the first of the journal; later the VPC is its users'.
 func (s *Server) openDefaultVPC(ctx context.Context) error {
-	began := len(s.journal.entries)
-	if began >= 3 {
-		return nil
-	}
 	vpc, err := s.first(ctx, newCall("ec2", "DescribeVpcs", "Filter.1.Name", "isDefault", "Filter.1.Value.1", "true"), "vpcSet", "vpcId")
-	if err != nil {
-		return err
-	}
-	table, err := s.first(ctx, newCall("ec2", "DescribeRouteTables", "Filter.1.Name", "vpc-id", "Filter.1.Value.1", vpc), "routeTableSet", "routeTableId")
-	if err != nil {
-		return err
-	}
-	if began == 0 {
-		if _, err := s.forward(ctx, newCall("ec2", "CreateInternetGateway")); err != nil {
+	steps := []func() error{
+		func() error {
+			_, err := s.forward(ctx, newCall("ec2", "CreateInternetGateway"))
 			return err
-		}
+		},
+		func() error {
+			gateway, err := s.first(ctx, newCall("ec2", "DescribeInternetGateways"), "internetGatewaySet", "internetGatewayId")
+			if err != nil {
+				return err
+			}
+			_, err = s.forward(ctx, newCall("ec2", "AttachInternetGateway", "InternetGatewayId", gateway, "VpcId", vpc))
+			return err
+		},
+		func() error {
+			gateway, err := s.first(ctx, newCall("ec2", "DescribeInternetGateways"), "internetGatewaySet", "internetGatewayId")
+			if err != nil {
+				return err
+			}
+			table, err := s.first(ctx, newCall("ec2", "DescribeRouteTables", "Filter.1.Name", "vpc-id", "Filter.1.Value.1", vpc), "routeTableSet", "routeTableId")
+			if err != nil {
+				return err
+			}
+			_, err = s.forward(ctx, newCall("ec2", "CreateRoute", "RouteTableId", table, "DestinationCidrBlock", "0.0.0.0/0", "GatewayId", gateway))
+			return err
+		},
+		func() error { return s.admitMembers(ctx, vpc) },
 	}
-	gateway, err := s.first(ctx, newCall("ec2", "DescribeInternetGateways"), "internetGatewaySet", "internetGatewayId")
+	// A crash may have come between two of them.
+	for i := len(s.journal.entries); err == nil && i < len(steps); i++ {
+		err = steps[i]()
+	}
+	return err
+}
+
+// admitMembers has the default group of a VPC admit everything from its own members, as EC2's do.
+func (s *Server) admitMembers(ctx context.Context, vpc string) error {
+	group, err := s.first(ctx, newCall("ec2", "DescribeSecurityGroups", "Filter.1.Name", "vpc-id", "Filter.1.Value.1", vpc,
+		"Filter.2.Name", "group-name", "Filter.2.Value.1", "default"), "securityGroupInfo", "groupId")
 	if err != nil {
 		return err
 	}
-	if began <= 1 {
-		if _, err := s.forward(ctx, newCall("ec2", "AttachInternetGateway", "InternetGatewayId", gateway, "VpcId", vpc)); err != nil {
-			return err
-		}
-	}
-	_, err = s.forward(ctx, newCall("ec2", "CreateRoute", "RouteTableId", table, "DestinationCidrBlock", "0.0.0.0/0", "GatewayId", gateway))
+	_, err = s.forward(ctx, newCall("ec2", "AuthorizeSecurityGroupIngress", "GroupId", group,
+		"IpPermissions.1.IpProtocol", "-1", "IpPermissions.1.Groups.1.GroupId", group))
 	return err
 }
 

@@ -58,7 +58,16 @@ Everything that was made in it before is there again; instances are stopped.`,
 
 func up(ctx context.Context, out io.Writer, name string, bases []string) error {
 	say := func(line string) { fmt.Fprintln(out, line) }
-	if running, err := daemon.Find(name); err == nil {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	running, err := daemon.Start(ctx, name, []string{self, "cloud", "serve", "--name", name, "--base", strings.Join(bases, ",")}, say)
+	if err != nil {
+		return err
+	}
+	if running.Since.Before(began) { // it was up: what it was asked for at its start may have been less
 		for _, base := range bases {
 			if err := daemon.AddBase(ctx, name, base, say); err != nil {
 				return err
@@ -67,20 +76,12 @@ func up(ctx context.Context, out io.Writer, name string, bases []string) error {
 		fmt.Fprintf(out, "local cloud %s is up at %s since %s\n", name, running.Endpoint, running.Since.Local().Format(time.DateTime))
 		return nil
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	running, err := daemon.Start(ctx, name, []string{self, "cloud", "serve", "--name", name, "--base", strings.Join(bases, ",")}, say)
-	if err != nil {
-		return err
-	}
 	fmt.Fprintf(out, `local cloud %s is up at %s
 
-use it from this shell:   eval "$(goldsmith cloud env%s)"
-see what is in it:        goldsmith cloud status
-log in to an instance:    goldsmith cloud ssh NAME
-stop it; all is kept:     goldsmith cloud down
+use it from this shell:   eval "$(goldsmith cloud env%[3]s)"
+see what is in it:        goldsmith cloud status%[3]s
+log in to an instance:    goldsmith cloud ssh%[3]s NAME
+stop it; all is kept:     goldsmith cloud down%[3]s
 `, name, running.Endpoint, nameFlag(name))
 	return nil
 }

@@ -118,6 +118,10 @@ func TestGateway(t *testing.T) {
 	if m, err := gatewayTo(stack, stack[2]); err != nil || m.ID != "i-web" {
 		t.Errorf("got %s, %v", m.ID, err)
 	}
+	stranger := machine{ID: "i-0", State: "running", VPC: "vpc-1", Public: "127.66.0.3", Tier: "web", Key: "another"}
+	if m, err := gatewayTo(append([]machine{stranger}, stack...), stack[2]); err != nil || m.ID != "i-web" {
+		t.Errorf("got %s, which the key does not open, %v", m.ID, err)
+	}
 	if _, err := gatewayTo(stack, stack[4]); err == nil || !strings.Contains(err.Error(), "vpc-2") {
 		t.Errorf("got %v", err)
 	}

@@ -62,8 +62,19 @@ func logIn(ctx context.Context, name, wanted string, command []string, key, user
 	return ssh.Run()
 }
 
-// gatewayTo is an instance with a public address in the same VPC, of the web tier before any other.
+// gatewayTo is an instance with a public address in the same VPC: one that the target's key opens before any other, and
+// of those one of the web tier.
 func gatewayTo(all []machine, target machine) (machine, error) {
+	rank := func(m machine) int {
+		r := 0
+		if m.Key != target.Key {
+			r += 2
+		}
+		if m.Tier != "web" {
+			r++
+		}
+		return r
+	}
 	var candidates []machine
 	for _, m := range all {
 		if m.State == "running" && m.VPC == target.VPC && m.Public != "" {
@@ -73,10 +84,7 @@ func gatewayTo(all []machine, target machine) (machine, error) {
 	if len(candidates) == 0 {
 		return machine{}, fmt.Errorf("log in to %s: it has no public address, and no instance of %s that has one is running", target.ID, target.VPC)
 	}
-	if i := slices.IndexFunc(candidates, func(m machine) bool { return m.Tier == "web" }); i >= 0 {
-		return candidates[i], nil
-	}
-	return candidates[0], nil
+	return slices.MinFunc(candidates, func(a, b machine) int { return rank(a) - rank(b) }), nil
 }
 
 // sshConfig writes what ssh(1) needs for the hops, the target first, into a directory of its own.

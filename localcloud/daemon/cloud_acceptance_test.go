@@ -75,7 +75,6 @@ func TestCloud(t *testing.T) {
 	})
 	c.up()
 	c.allowWeb()
-	// A web server on the console's other end would need packages; a listener of bash's own needs none.
 	id := c.launch(api.BaseImages["trixie"].ID, "#!/bin/sh\necho made >/etc/note\n"+
 		"systemd-run --unit=page /usr/bin/python3 -m http.server 80 --directory /etc\n")
 	if got := c.page(id); got != "made\n" {
@@ -90,6 +89,7 @@ func TestCloud(t *testing.T) {
 	before := c.everything()
 
 	t.Run("down and up", func(t *testing.T) {
+		c := &cloud{t, c.ec2}
 		if err := Stop(ctx, testCloud); err != nil {
 			t.Fatal(err)
 		}
@@ -106,6 +106,7 @@ func TestCloud(t *testing.T) {
 		c.start(second)
 	})
 	t.Run("crash", func(t *testing.T) {
+		c := &cloud{t, c.ec2}
 		running, err := Find(testCloud)
 		if err != nil {
 			t.Fatal(err)
@@ -120,7 +121,11 @@ func TestCloud(t *testing.T) {
 			t.Errorf("before %v\nafter  %v", before, after)
 		}
 		c.start(second)
-		c.powersItselfOff(second)
+	})
+	t.Run("poweroff from within", func(t *testing.T) {
+		c := &cloud{t, c.ec2}
+		c.powersItselfOff(types.ShutdownBehaviorStop, types.InstanceStateNameStopped)
+		c.powersItselfOff(types.ShutdownBehaviorTerminate, types.InstanceStateNameTerminated)
 	})
 	if _, err := c.ec2.TerminateInstances(ctx, &ec2.TerminateInstancesInput{InstanceIds: []string{id, second}}); err != nil {
 		t.Fatal(err)
@@ -230,22 +235,23 @@ func (c *cloud) page(id string) string {
 	return ""
 }
 
-// powersItselfOff has the instance's own init end it, as if somebody had typed poweroff.
-func (c *cloud) powersItselfOff(id string) {
+// powersItselfOff launches an instance that ends from within, as if somebody had typed poweroff.
+func (c *cloud) powersItselfOff(behaviour types.ShutdownBehavior, want types.InstanceStateName) {
 	c.Helper()
-	out, err := exec.Command("pgrep", "-f", "systemd-nspawn .*--machine="+id).Output()
+	out, err := c.ec2.RunInstances(context.Background(), &ec2.RunInstancesInput{ImageId: aws.String(api.BaseImages["trixie"].ID), InstanceType: types.InstanceTypeT3Micro,
+		MinCount: aws.Int32(1), MaxCount: aws.Int32(1), InstanceInitiatedShutdownBehavior: behaviour,
+		UserData: aws.String(base64.StdEncoding.EncodeToString([]byte("#!/bin/sh\nsystemctl --no-block poweroff\n")))})
 	if err != nil {
 		c.Fatal(err)
 	}
-	init, err := exec.Command("pgrep", "-P", strings.TrimSpace(string(out))).Output()
-	if err != nil {
-		c.Fatal(err)
+	id := *out.Instances[0].InstanceId
+	c.waitFor(id, want)
+	if reason := c.describe(id).StateReason; reason == nil || aws.ToString(reason.Code) != "Client.InstanceInitiatedShutdown" {
+		c.Errorf("the reason is %+v", reason)
 	}
-	// The signal that systemd takes for poweroff, SIGRTMIN+4.
-	if err := exec.Command("kill", "-38", strings.TrimSpace(string(init))).Run(); err != nil {
-		c.Fatal(err)
+	if _, err := c.ec2.TerminateInstances(context.Background(), &ec2.TerminateInstancesInput{InstanceIds: []string{id}}); err != nil {
+		c.Error(err)
 	}
-	c.waitFor(id, types.InstanceStateNameStopped)
 }
 
 // everything is the ids of all that there is, with what must outlast a restart.

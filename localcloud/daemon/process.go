@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -72,10 +73,10 @@ func Start(ctx context.Context, name string, argv []string, progress func(string
 		return Running{}, fmt.Errorf("start cloud %s: %w", name, err)
 	}
 	defer unlock()
-	if running, err := Find(name); err == nil {
+	if running, err := Find(name); err == nil && running.answers(ctx) {
 		return running, nil
 	}
-	if err := Stop(ctx, name); err != nil { // what a crash left, or one that never became ready
+	if err := Stop(ctx, name); err != nil { // what a crash left, one that just ends, or one that never became ready
 		return Running{}, err
 	}
 	last, err := spawn(ctx, argv, progress)
@@ -87,6 +88,22 @@ func Start(ctx context.Context, name string, argv []string, progress func(string
 		return Running{}, fmt.Errorf("start cloud %s: %s\nhint: the whole story is in %s", name, last, LogPath(name))
 	}
 	return running, err
+}
+
+// answers tells whether the cloud really serves: a process that is being killed holds its lock for a moment more.
+func (r Running) answers(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.Endpoint+"/latest/checkip", nil)
+	if err != nil {
+		return false
+	}
+	response, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(request)
+	if err != nil {
+		return false
+	}
+	response.Body.Close()
+	return response.StatusCode == http.StatusOK
 }
 
 // spawn starts the daemon and passes its progress on until it closes that; what it said last is returned.

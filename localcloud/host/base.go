@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -102,8 +103,10 @@ func (h *Host) EnsureBase(ctx context.Context, name string, progress func(string
 }
 
 func (h *Host) basePath(name string) string {
-	return filepath.Join(h.config.CacheDir, "base", name+"-"+recipes[name].digest(h.apt))
+	return h.baseDir(name + "-" + recipes[name].digest(h.apt))
 }
+
+func (h *Host) baseDir(dir string) string { return filepath.Join(h.config.CacheDir, "base", dir) }
 
 func (h *Host) makeBase(ctx context.Context, r recipe, dir string) error {
 	args := []string{"--mode=root", "--variant=" + r.variant, "--include=" + strings.Join(r.packages, ","),
@@ -118,7 +121,13 @@ func (h *Host) makeBase(ctx context.Context, r recipe, dir string) error {
 	cmd.Stdout, cmd.Stderr = &log, &log
 	cmd.WaitDelay = 10 * time.Second
 	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
-	if err := cmd.Run(); err != nil {
+	// It takes down what it has mounted when it is told to end, by the death of this process too.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGTERM}
+	err := h.spawner.start(cmd)
+	if err == nil {
+		err = cmd.Wait()
+	}
+	if err != nil {
 		return fmt.Errorf("mmdebstrap %s: %w\n%s", r.suite, err, tail(log.String(), 2000))
 	}
 	if !r.instance {

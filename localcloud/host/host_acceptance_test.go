@@ -3,6 +3,7 @@
 package host
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -19,208 +20,473 @@ import (
 	"time"
 )
 
+// crashing is the environment variable, a state directory, that makes the test's process a cloud that is to be killed.
+const crashing = "GOLDSMITH_TEST_CRASH"
+
 // TestMain runs the tests again in a process with a mount namespace of its own, as the cloud's daemon has.
 func TestMain(m *testing.M) {
-	if os.Getenv("GOLDSMITH_OWN_MOUNTS") != "" {
-		os.Exit(m.Run())
+	if os.Getenv("GOLDSMITH_OWN_MOUNTS") == "" {
+		os.Exit(runInOwnMounts())
 	}
+	if dir := os.Getenv(crashing); dir != "" {
+		if err := runUntilKilled(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	os.Exit(m.Run())
+}
+
+func runInOwnMounts() int {
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Env = append(os.Environ(), "GOLDSMITH_OWN_MOUNTS=1")
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		return 1
 	}
+	return 0
+}
+
+// cloud is an open host with two machines: web in a public subnet, which the operator may reach by SSH, and db in a
+// private one, which web may reach by SSH.
+type cloud struct {
+	*testing.T
+	*Host
+	topology Topology
+	web, db  Machine
+}
+
+func testConfig(name, dir string) Config {
+	return Config{Name: name, StateDir: dir, RunDir: filepath.Join("/run/goldsmith", name), CacheDir: "/var/cache/goldsmith",
+		Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
+}
+
+func openCloud(ctx context.Context, config Config, say func(string)) (*cloud, error) {
+	h, err := Open(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.EnsureBase(ctx, "trixie", say); err != nil {
+		return nil, err
+	}
+	if err := h.ImportBase("ami-base", "trixie"); err != nil {
+		return nil, err
+	}
+	topology := testTopology(config.Name)
+	if err := h.Apply(ctx, topology); err != nil {
+		return nil, err
+	}
+	c := &cloud{Host: h, topology: topology, web: testMachine(topology, 0), db: testMachine(topology, 1)}
+	for _, m := range []Machine{c.web, c.db} {
+		h.SetMetadata(m.ID, Metadata{InstanceID: m.ID, UserData: []byte("hello"), TokensRequired: true})
+		if err := h.RunMachine(ctx, m); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
 }
 
 func TestHost(t *testing.T) {
-	ctx := context.Background()
-	config := Config{Name: "hosttest", StateDir: t.TempDir(), RunDir: "/run/goldsmith/hosttest", CacheDir: "/var/cache/goldsmith",
-		Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
-	h, err := Open(ctx, config)
+	config := testConfig("hosttest", t.TempDir())
+	started := time.Now()
+	c, err := openCloud(t.Context(), config, func(line string) { t.Log(line) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
-		if err := h.Close(ctx); err != nil {
-			t.Error(err)
+	defer c.checkNothingLeft(t)
+	c.T = t
+	c.waitForBanner()
+	t.Logf("SSH answers after %s", time.Since(started))
+	for _, m := range []Machine{c.web, c.db} {
+		if state := c.must(m, "timeout 30 systemctl is-system-running --wait"); state != "running" {
+			t.Errorf("%s is %s: %s", m.ID, state, c.must(m, "systemctl --failed"))
 		}
-		if out, _ := exec.Command("nft", "list", "tables").Output(); strings.Contains(string(out), h.hostTable()+"\n") {
-			t.Error("the table of the host is left")
-		}
-		mounts, _ := os.ReadFile("/proc/self/mounts")
-		for line := range strings.Lines(string(mounts)) {
-			if strings.Contains(line, config.RunDir) {
-				t.Errorf("left mounted: %s", line)
-			}
-		}
-	}()
-	if err := h.EnsureBase(ctx, "trixie", func(line string) { t.Log(line) }); err != nil {
-		t.Fatal(err)
 	}
-	if err := h.ImportBase("ami-base", "trixie"); err != nil {
-		t.Fatal(err)
+	for _, test := range []struct {
+		name string
+		run  func(*cloud)
+	}{
+		{"security groups", testSecurityGroups},
+		{"internet", testInternet},
+		{"package cache", testPackageCache},
+		{"metadata", testMetadata},
+		{"machines are apart", testMachinesAreApart},
+		{"console", testConsole},
+		{"disk full", testDiskFull},
+		{"volume", testVolume},
+		{"image", testImage},
+		{"reboots itself", testRebootsItself},
+		{"powers itself off", testPowersItselfOff},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			part := *c
+			part.T = t
+			test.run(&part)
+		})
 	}
-	topology := testTopology()
-	if err := h.Apply(ctx, topology); err != nil {
-		t.Fatal(err)
-	}
-	web, db := testMachine(topology, 0), testMachine(topology, 1)
-	for _, m := range []Machine{web, db} {
-		h.SetMetadata(m.ID, Metadata{InstanceID: m.ID, UserData: []byte("hello"), TokensRequired: true})
-		started := time.Now()
-		if err := h.RunMachine(ctx, m); err != nil {
-			t.Fatal(err)
-		}
-		t.Logf("%s started in %s", m.ID, time.Since(started))
-	}
-	public := h.addresses.API.Addr().Next()
-	started := time.Now()
-	waitForBanner(t, h, public.String()+":22")
-	t.Logf("SSH answers after another %s", time.Since(started))
-
-	in := func(id, script string) (string, error) {
-		m := h.machines[id]
-		pid, err := m.init()
-		if err != nil {
-			return "", err
-		}
-		out, err := exec.Command("nsenter", "-t", fmt.Sprint(pid), "-m", "-n", "-p", "-u", "/bin/bash", "-c", script).CombinedOutput()
-		return strings.TrimSpace(string(out)), err
-	}
-	must := func(id, script string) string {
-		t.Helper()
-		out, err := in(id, script)
-		if err != nil {
-			console, _, _ := h.Console(id)
-			t.Fatalf("%s: %s: %v: %s\nconsole:\n%s", id, script, err, out, tail(string(console), 3000))
-		}
-		return out
-	}
-	if state := must(web.ID, "timeout 30 systemctl is-system-running --wait"); state != "running" {
-		t.Errorf("system is %s: %s", state, must(web.ID, "systemctl --failed"))
-	}
-	t.Run("security groups", func(t *testing.T) {
-		must(web.ID, "timeout 3 bash -c '</dev/tcp/10.0.2.10/22'")
-		if out, err := in(db.ID, "timeout 2 bash -c '</dev/tcp/10.0.1.10/22'"); err == nil {
-			t.Errorf("db reaches web, whose group does not allow it: %s", out)
-		}
-		stranger := &net.Dialer{Timeout: 2 * time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(inetStranger)}}
-		if conn, err := dialIn(ctx, h.inetNamespace(), stranger, "10.0.1.10:22"); err == nil {
-			conn.Close()
-			t.Error("a stranger reaches SSH")
-		}
-	})
-	t.Run("internet", func(t *testing.T) {
-		must(web.ID, "timeout 3 bash -c '</dev/tcp/198.51.100.10/3142'")
-		if _, err := in(db.ID, "timeout 2 bash -c '</dev/tcp/198.51.100.10/3142'"); err == nil {
-			t.Error("db gets out without a route")
-		}
-		topology.VPCs[0].Subnets[1].Internet = ViaNAT
-		if err := h.Apply(ctx, topology); err != nil {
-			t.Fatal(err)
-		}
-		must(db.ID, "timeout 3 bash -c '</dev/tcp/198.51.100.10/3142'")
-	})
-	t.Run("metadata", func(t *testing.T) {
-		if code := must(web.ID, "curl -s -o /dev/null -w '%{http_code}' http://169.254.169.254/latest/meta-data/instance-id"); code != "401" {
-			t.Errorf("without a token: %s, want 401", code)
-		}
-		got := must(web.ID, `T=$(curl -s -X PUT -H "X-aws-ec2-metadata-token-ttl-seconds: 60" http://169.254.169.254/latest/api/token); curl -s -H "X-aws-ec2-metadata-token: $T" http://169.254.169.254/latest/user-data`)
-		if got != "hello" {
-			t.Errorf("user-data is %q", got)
-		}
-	})
-	t.Run("disk full", func(t *testing.T) {
-		if out, err := in(web.ID, "dd if=/dev/zero of=/filler bs=1M count=4000; s=$?; rm -f /filler; exit $s"); err == nil || !strings.Contains(out, "No space left") {
-			t.Errorf("2 GB of disk took more: %v: %s", err, out)
-		}
-	})
-	t.Run("volume", func(t *testing.T) {
-		if err := h.CreateVolume(ctx, "vol-data", 1, ""); err != nil {
-			t.Fatal(err)
-		}
-		if err := h.AttachVolume(ctx, "vol-data", web.ID, "/dev/sdf"); err != nil {
-			t.Fatal(err)
-		}
-		must(web.ID, "mkfs.ext4 -q /dev/sdf && mount /dev/sdf /mnt && echo kept >/mnt/note")
-		if err := h.DetachVolume(ctx, web.ID, "/dev/sdf", false); !errors.Is(err, syscall.EBUSY) {
-			t.Errorf("detach while mounted: %v, want EBUSY", err)
-		}
-		must(web.ID, "umount /mnt")
-		if err := h.DetachVolume(ctx, web.ID, "/dev/sdf", false); err != nil {
-			t.Error(err)
-		}
-		if err := h.DeleteVolume(ctx, "vol-data"); err != nil {
-			t.Error(err)
-		}
-	})
-	t.Run("image", func(t *testing.T) {
-		must(web.ID, "echo baked >/etc/baked; rm /etc/motd; rm -rf /usr/share/doc/bash; sync")
-		started := time.Now()
-		if err := h.StopMachine(ctx, web.ID, false); err != nil {
-			t.Fatal(err)
-		}
-		t.Logf("stopped in %s", time.Since(started))
-		if err := h.CreateImage(ctx, web.ID, "ami-one", "snap-one"); err != nil {
-			t.Fatal(err)
-		}
-		if err := h.StartMachine(ctx, web.ID); err != nil {
-			t.Fatal(err)
-		}
-		if got := must(web.ID, "cat /etc/baked; ls /etc/motd /usr/share/doc/bash 2>/dev/null || true"); got != "baked" {
-			t.Errorf("the machine goes on with %q", got)
-		}
-		must(web.ID, "echo twice >>/etc/baked; sync")
-		if err := h.CreateImage(ctx, web.ID, "ami-two", "snap-two"); err != nil {
-			t.Fatal(err)
-		}
-		if err := h.TerminateMachine(ctx, web.ID, false); err != nil {
-			t.Fatal(err)
-		}
-		if err := h.DeleteImage(ctx, "ami-one"); err != nil {
-			t.Fatal(err)
-		}
-		again := web
-		again.ID, again.RootVolume, again.Image = "i-again", "vol-again", "ami-two"
-		h.SetMetadata(again.ID, Metadata{})
-		if err := h.RunMachine(ctx, again); err != nil {
-			t.Fatal(err)
-		}
-		if got := must(again.ID, "cat /etc/baked"); got != "baked\ntwice" {
-			t.Errorf("a machine of the second image has %q", got)
-		}
-		if err := h.TerminateMachine(ctx, again.ID, false); err != nil {
-			t.Fatal(err)
-		}
-		if err := h.DeleteImage(ctx, "ami-two"); err != nil {
-			t.Fatal(err)
-		}
-		if left, _ := filepath.Glob(filepath.Join(config.StateDir, "images", "*")); len(left) > 0 {
-			t.Errorf("layers left: %v", left)
-		}
-	})
-	t.Run("powers itself off", func(t *testing.T) {
-		if _, err := in(db.ID, "systemctl poweroff --force"); err != nil {
-			t.Log(err)
-		}
-		select {
-		case exit := <-h.Exits():
-			if exit.ID != db.ID || exit.Err != nil {
-				t.Errorf("got %+v", exit)
-			}
-		case <-time.After(20 * time.Second):
-			t.Error("nothing was said")
-		}
-	})
 }
 
-func testTopology() Topology {
-	any4 := netip.MustParsePrefix("0.0.0.0/0")
-	out := []Rule{{Protocol: "-1", From: -1, To: -1, CIDR: any4}}
+func (c *cloud) checkNothingLeft(t *testing.T) {
+	if err := c.Close(context.Background()); err != nil {
+		t.Error(err)
+	}
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(mounts)) {
+		if strings.Contains(line, c.config.RunDir) {
+			t.Errorf("left mounted: %s", line)
+		}
+	}
+	checkNothingOutside(t, c.config)
+}
+
+// checkNothingOutside looks for what a cloud has in the kernel outside of its own mount namespace.
+func checkNothingOutside(t *testing.T, config Config) {
+	t.Helper()
+	for _, command := range []string{"nft list tables", "losetup --all", "find /sys/fs/cgroup -type d"} {
+		out, err := exec.Command("sh", "-c", command).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v: %s", command, err, out)
+		}
+		for line := range strings.Lines(string(out)) {
+			for _, ours := range []string{fmt.Sprintf("goldsmith_%d\n", Number(config.Name)), config.StateDir + "/", "goldsmith-" + config.Name} {
+				if strings.Contains(line, ours) {
+					t.Errorf("left: %s", line)
+				}
+			}
+		}
+	}
+	if pids, err := firstProcesses(filepath.Join(config.RunDir, "mnt")); err != nil || len(pids) > 0 {
+		t.Errorf("left: machines with first processes %v, %v", pids, err)
+	}
+}
+
+// in runs a script in a running machine.
+func (c *cloud) in(m Machine, script string) (string, error) {
+	c.mu.Lock()
+	running := c.machines[m.ID]
+	c.mu.Unlock()
+	if running == nil {
+		return "", fmt.Errorf("machine %s does not run", m.ID)
+	}
+	pid, err := running.init()
+	if err != nil {
+		return "", err
+	}
+	out, err := exec.Command("nsenter", "-t", fmt.Sprint(pid), "-m", "-n", "-p", "-u", "/bin/bash", "-c", script).CombinedOutput()
+	return strings.TrimSpace(string(out)), err
+}
+
+func (c *cloud) must(m Machine, script string) string {
+	c.Helper()
+	out, err := c.in(m, script)
+	if err != nil {
+		console, _, _ := c.Console(m.ID)
+		c.Fatalf("%s: %s: %v: %s\nconsole:\n%s", m.ID, script, err, out, tail(string(console), 3000))
+	}
+	return out
+}
+
+// reaches tells whether a machine gets a TCP connection.
+func (c *cloud) reaches(m Machine, address, port string) bool {
+	_, err := c.in(m, fmt.Sprintf("timeout 2 bash -c '</dev/tcp/%s/%s'", address, port))
+	return err == nil
+}
+
+func (c *cloud) apply() {
+	c.Helper()
+	if err := c.Apply(c.Context(), c.topology); err != nil {
+		c.Fatal(err)
+	}
+}
+
+func (c *cloud) noError(err error) {
+	c.Helper()
+	if err != nil {
+		c.Fatal(err)
+	}
+}
+
+func testSecurityGroups(c *cloud) {
+	if !c.reaches(c.web, "10.0.2.10", "22") {
+		c.Error("web does not reach db, whose group allows it")
+	}
+	if c.reaches(c.db, "10.0.1.10", "22") {
+		c.Error("db reaches web, whose group does not allow it")
+	}
+	for source, want := range map[string]bool{inetOperator: true, inetStranger: false} {
+		dialer := &net.Dialer{Timeout: 2 * time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}}
+		conn, err := dialIn(c.Context(), c.inetNamespace(), dialer, "10.0.1.10:22")
+		if (err == nil) != want {
+			c.Errorf("SSH from %s: %v, want success: %v", source, err, want)
+		}
+		if err == nil {
+			conn.Close()
+		}
+	}
+	// Rules of every kind are rules to the kernel, and what is changed counts at once.
+	everybody := netip.MustParsePrefix("0.0.0.0/0")
+	group := &c.topology.VPCs[0].Groups[0]
+	before := group.Ingress
+	group.Ingress = []Rule{
+		{Protocol: "icmp", From: 8, To: 0, CIDR: everybody}, {Protocol: "icmp", From: -1, To: -1, CIDR: everybody},
+		{Protocol: "icmpv6", From: -1, To: -1, CIDR: everybody}, {Protocol: "udp", From: 0, To: 65535, CIDR: everybody},
+		{Protocol: "50", From: -1, To: -1, Group: "sg-web"}, {Protocol: "tcp", From: 0, To: 1, Group: "sg-unknown"},
+		{Protocol: "tcp", From: 1, To: 1, CIDR: netip.MustParsePrefix("fd00::/8")},
+	}
+	c.apply()
+	c.must(c.db, "ping -c 1 -W 2 10.0.1.10")
+	conn, err := dialIn(c.Context(), c.inetNamespace(), &net.Dialer{Timeout: time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(inetOperator)}}, "10.0.1.10:22")
+	if err == nil {
+		conn.Close()
+		c.Error("SSH answers though its rule is gone")
+	}
+	group.Ingress = before
+	c.apply()
+	c.must(c.web, "ip address add 10.0.1.99/24 dev ens5")
+	if _, err := c.in(c.web, "ping -c 1 -W 1 -I 10.0.1.99 10.0.1.1"); err == nil {
+		c.Error("web gets through with an address that is not its own")
+	}
+	c.must(c.web, "ip address delete 10.0.1.99/24 dev ens5")
+}
+
+func testInternet(c *cloud) {
+	if !c.reaches(c.web, "198.51.100.10", "3142") {
+		c.Error("web does not get out by its gateway")
+	}
+	if c.reaches(c.db, "198.51.100.10", "3142") {
+		c.Error("db gets out without a route")
+	}
+	c.topology.VPCs[0].Subnets[1].Internet = ViaNAT
+	c.apply()
+	if !c.reaches(c.db, "198.51.100.10", "3142") {
+		c.Error("db does not get out by NAT")
+	}
+	c.topology.VPCs[0].Interfaces[0].Public = false
+	c.apply()
+	if c.reaches(c.web, "198.51.100.10", "3142") {
+		c.Error("web gets out by a gateway without a public address")
+	}
+	c.topology.VPCs[0].Interfaces[0].Public = true
+	c.apply()
+}
+
+func testPackageCache(c *cloud) {
+	c.must(c.web, "apt-get update -qq")
+	if code := c.must(c.web, "curl -s -o /dev/null -w '%{http_code}' -x http://"+inetCache+" http://example.com/"); code != "403" {
+		c.Errorf("what is no Debian mirror is answered with %s by the package cache, want 403", code)
+	}
+	another := &packageCache{host: c.Host, dir: c.cache.dir} // as another cloud has it
+	conn, err := another.dial()
+	c.noError(err)
+	conn.Close()
+	if another.server != nil {
+		c.Error("two clouds run apt-cacher-ng over one directory")
+	}
+	c.cache.close()
+	conn, err = another.dial()
+	c.noError(err)
+	conn.Close()
+	another.close()
+	c.cache, err = startPackageCache(c.Context(), c.Host)
+	c.noError(err)
+}
+
+func testMetadata(c *cloud) {
+	if code := c.must(c.web, "curl -s -o /dev/null -w '%{http_code}' http://169.254.169.254/latest/meta-data/instance-id"); code != "401" {
+		c.Errorf("without a token: %s, want 401", code)
+	}
+	const ask = `T=$(curl -s -X PUT -H "X-aws-ec2-metadata-token-ttl-seconds: 60" http://169.254.169.254/latest/api/token)
+		curl -s -H "X-aws-ec2-metadata-token: $T" http://169.254.169.254/latest/`
+	if got := c.must(c.web, ask+"user-data"); got != "hello" {
+		c.Errorf("user-data is %q", got)
+	}
+	if got := c.must(c.db, ask+"meta-data/instance-id"); got != c.db.ID {
+		c.Errorf("db is told that it is %q", got)
+	}
+}
+
+// testMachinesAreApart has one machine do to its units and devices what the other must not notice.
+func testMachinesAreApart(c *cloud) {
+	const sshd = "systemctl show --property=MainPID ssh"
+	before := c.must(c.db, sshd)
+	c.must(c.web, "timeout 10 systemctl restart ssh && systemctl kill --signal=KILL cron")
+	if after := c.must(c.db, sshd); after != before {
+		c.Errorf("restarting web's SSH server made db's %s, which was %s", after, before)
+	}
+	if state := c.must(c.db, "systemctl is-active cron"); state != "active" {
+		c.Errorf("killing web's cron made db's %s", state)
+	}
+	if out, err := c.in(c.web, "systemd-run --quiet --wait --pipe mknod /dev/disk0 b 8 0"); err == nil {
+		c.Errorf("web makes device nodes: %s", out)
+	}
+	c.must(c.web, "systemd-run --quiet --wait --pipe ip address add 192.0.2.9/32 dev lo")
+}
+
+func testConsole(c *cloud) {
+	c.must(c.web, "systemd-run --quiet --wait --property=StandardOutput=file:/dev/console echo written by a unit")
+	for range 50 {
+		console, at, err := c.Console(c.web.ID)
+		c.noError(err)
+		if strings.Contains(string(console), "written by a unit") && strings.Contains(string(console), "BEGIN SSH HOST KEY KEYS") {
+			if time.Since(at) > time.Minute {
+				c.Errorf("it was written to at %s", at)
+			}
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	c.Error("what a unit wrote to the console, or the host keys, are not there")
+}
+
+func testDiskFull(c *cloud) {
+	if out, err := c.in(c.web, "dd if=/dev/zero of=/filler bs=1M count=4000; s=$?; rm -f /filler; exit $s"); err == nil || !strings.Contains(out, "No space left") {
+		c.Errorf("2 GB of disk took more: %v: %s", err, out)
+	}
+}
+
+func testVolume(c *cloud) {
+	ctx := c.Context()
+	c.noError(c.CreateVolume(ctx, "vol-data", 1, ""))
+	c.noError(c.AttachVolume(ctx, "vol-data", c.web.ID, "/dev/sdf"))
+	c.must(c.web, "mkfs.ext4 -q /dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_voldata && mount /dev/sdf /mnt && echo kept >/mnt/note")
+	if err := c.DetachVolume(ctx, c.web.ID, "/dev/sdf", false); !errors.Is(err, syscall.EBUSY) {
+		c.Errorf("detach while mounted: %v, want EBUSY", err)
+	}
+	c.noError(c.CreateSnapshot(ctx, "snap-data", "vol-data"))
+	c.noError(c.RebootMachine(ctx, c.web.ID))
+	c.must(c.web, "mount /dev/sdf /mnt && grep kept /mnt/note && umount /mnt")
+	c.noError(c.DetachVolume(ctx, c.web.ID, "/dev/sdf", false))
+	c.noError(c.DeleteVolume(ctx, "vol-data"))
+	c.noError(c.CreateVolume(ctx, "vol-copy", 2, "snap-data"))
+	c.noError(c.AttachVolume(ctx, "vol-copy", c.web.ID, "/dev/sdg"))
+	c.must(c.web, "mount /dev/sdg /mnt && grep kept /mnt/note && umount /mnt")
+	c.noError(c.DetachVolume(ctx, c.web.ID, "/dev/sdg", false))
+	c.noError(errors.Join(c.DeleteVolume(ctx, "vol-copy"), c.DeleteSnapshot(ctx, "snap-data")))
+}
+
+func testImage(c *cloud) {
+	ctx := c.Context()
+	c.must(c.web, "echo baked >/etc/baked; rm /etc/motd; rm -rf /usr/share/doc/bash; rm -rf /etc/skel; mkdir /etc/skel; sync")
+	c.noError(c.StopMachine(ctx, c.web.ID, false))
+	c.noError(c.CreateImage(ctx, c.web.ID, "ami-one", "snap-one"))
+	c.noError(c.StartMachine(ctx, c.web.ID))
+	const look = "cat /etc/baked; ls -A /etc/motd /usr/share/doc/bash /etc/skel 2>/dev/null || true"
+	if got := c.must(c.web, look); got != "baked\n/etc/skel:" {
+		c.Errorf("the machine goes on with %q", got)
+	}
+	c.must(c.web, "echo twice >>/etc/baked; sync")
+	c.noError(c.CreateImage(ctx, c.web.ID, "ami-two", "snap-two"))
+	c.noError(c.DeleteImage(ctx, "ami-one"))
+	for _, image := range []string{"ami-two", "ami-three"} {
+		again := c.web
+		again.ID, again.RootVolume, again.Image = "i-again", "vol-again", image
+		c.noError(c.TerminateMachine(ctx, c.web.ID, false))
+		c.noError(c.TerminateMachine(ctx, again.ID, false))
+		c.noError(c.RunMachine(ctx, again))
+		if got := c.must(again, look); got != "baked\ntwice\n/etc/skel:" {
+			c.Errorf("a machine of %s has %q", image, got)
+		}
+		if image == "ami-two" {
+			c.noError(c.StopMachine(ctx, again.ID, true))
+			c.noError(c.CreateImage(ctx, again.ID, "ami-three", "snap-three"))
+		}
+	}
+	c.noError(c.TerminateMachine(ctx, "i-again", false))
+	c.noError(errors.Join(c.DeleteImage(ctx, "ami-two"), c.DeleteImage(ctx, "ami-three")))
+	if left, _ := filepath.Glob(filepath.Join(c.config.StateDir, "images", "*")); len(left) > 0 {
+		c.Errorf("layers left: %v", left)
+	}
+}
+
+func testRebootsItself(c *cloud) {
+	before := c.must(c.db, "cat /proc/1/stat | cut -d' ' -f22; touch /etc/kept")
+	c.in(c.db, "systemctl reboot")
+	for range 100 {
+		if after, err := c.in(c.db, "cat /proc/1/stat | cut -d' ' -f22"); err == nil && after != before {
+			c.must(c.db, "test -e /etc/kept; timeout 30 bash -c 'until systemctl is-system-running --wait; do sleep 0.1; done'")
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	c.Error("it does not come back")
+}
+
+func testPowersItselfOff(c *cloud) {
+	c.in(c.db, "systemctl poweroff --force")
+	select {
+	case exit := <-c.Exits():
+		if exit.ID != c.db.ID || exit.Err != nil {
+			c.Errorf("got %+v", exit)
+		}
+	case <-time.After(20 * time.Second):
+		c.Error("nothing was said")
+	}
+}
+
+// TestCrash kills a cloud's process, and looks at what is left after the next one of that name has cleared up.
+func TestCrash(t *testing.T) {
+	dir := t.TempDir()
+	config := testConfig("hostcrash", dir)
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), crashing+"="+dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if line != "up\n" {
+		t.Fatalf("the cloud says %q, %v", line, err)
+	}
+	if _, err := Open(t.Context(), config); err == nil {
+		t.Error("a second cloud of the same name opens")
+	}
+	cmd.Process.Kill()
+	cmd.Wait()
+	if err := Clear(config); err != nil {
+		t.Error(err)
+	}
+	checkNothingOutside(t, config)
+	if exists(config.RunDir) {
+		t.Errorf("%s is left", config.RunDir)
+	}
+	h, err := Open(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Apply(t.Context(), testTopology(config.Name)); err != nil {
+		t.Error(err)
+	}
+	if err := h.StartMachine(t.Context(), "i-web"); err != nil {
+		t.Errorf("a machine of the crashed cloud does not start: %v", err)
+	}
+	if err := h.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func runUntilKilled(dir string) error {
+	if _, err := openCloud(context.Background(), testConfig("hostcrash", dir), func(string) {}); err != nil {
+		return err
+	}
+	fmt.Println("up")
+	select {}
+}
+
+func testTopology(name string) Topology {
+	out := []Rule{{Protocol: "-1", From: -1, To: -1, CIDR: netip.MustParsePrefix("0.0.0.0/0")}}
+	web, db := netip.MustParseAddr("10.0.1.10"), netip.MustParseAddr("10.0.2.10")
 	return Topology{
-		Public: map[netip.Addr]Target{AddressesOf("hosttest").API.Addr().Next(): {VPC: "vpc-test", Private: netip.MustParseAddr("10.0.1.10")}},
+		Public: map[netip.Addr]Target{AddressesOf(name).API.Addr().Next(): {VPC: "vpc-test", Private: web}},
 		VPCs: []VPC{{
 			ID: "vpc-test", CIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16")},
 			Subnets: []Subnet{
@@ -228,8 +494,8 @@ func testTopology() Topology {
 				{ID: "subnet-private", CIDR: netip.MustParsePrefix("10.0.2.0/24"), Gateway: netip.MustParseAddr("10.0.2.1")},
 			},
 			Interfaces: []NetworkInterface{
-				{ID: "eni-0web", Subnet: "subnet-public", PrivateIPs: []netip.Addr{netip.MustParseAddr("10.0.1.10")}, Public: true, Groups: []string{"sg-web"}},
-				{ID: "eni-0db", Subnet: "subnet-private", PrivateIPs: []netip.Addr{netip.MustParseAddr("10.0.2.10")}, Groups: []string{"sg-db"}},
+				{ID: "eni-0web", Subnet: "subnet-public", PrivateIPs: []netip.Addr{web}, Public: true, Groups: []string{"sg-web"}},
+				{ID: "eni-0db", Subnet: "subnet-private", PrivateIPs: []netip.Addr{db}, Groups: []string{"sg-db"}},
 			},
 			Groups: []SecurityGroup{
 				{ID: "sg-web", Ingress: []Rule{{Protocol: "tcp", From: 22, To: 22, CIDR: netip.MustParsePrefix("198.51.100.1/32")}}, Egress: out},
@@ -246,11 +512,12 @@ func testMachine(topology Topology, index int) Machine {
 		Interface: Interface{ID: i.ID, VPC: "vpc-test", Subnet: i.Subnet, MAC: fmt.Sprintf("02:00:00:00:00:%02x", index+1), PrivateIPs: i.PrivateIPs}}
 }
 
-func waitForBanner(t *testing.T, h *Host, address string) {
-	t.Helper()
-	for range 100 {
-		conn, err := net.Dial("tcp", address)
-		if err == nil {
+// waitForBanner waits until web's SSH server answers on its public address.
+func (c *cloud) waitForBanner() {
+	c.Helper()
+	address := c.addresses.API.Addr().Next().String() + ":22"
+	for range 200 {
+		if conn, err := net.Dial("tcp", address); err == nil {
 			conn.SetReadDeadline(time.Now().Add(2 * time.Second))
 			banner := make([]byte, 4)
 			_, err = io.ReadFull(conn, banner)
@@ -259,8 +526,8 @@ func waitForBanner(t *testing.T, h *Host, address string) {
 				return
 			}
 		}
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(50 * time.Millisecond)
 	}
-	console, _, _ := h.Console("i-web")
-	t.Fatalf("no SSH banner on %s; console:\n%s", address, console)
+	console, _, _ := c.Console(c.web.ID)
+	c.Fatalf("no SSH banner on %s; console:\n%s", address, console)
 }

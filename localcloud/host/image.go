@@ -21,7 +21,7 @@ func (h *Host) ImportBase(image, base string) error {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.state.Images[image] = imageState{Base: base}
+	h.state.Images[image] = imageState{Base: filepath.Base(h.basePath(base))}
 	return h.save()
 }
 
@@ -111,6 +111,10 @@ func (h *Host) mountLayers(image string) (dirs, mounted []string, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	bottom := h.baseDir(base)
+	if !exists(bottom) {
+		return nil, nil, fmt.Errorf("mount the layers of image %s: base image %s is no more; what stands on it cannot be started", image, bottom)
+	}
 	for _, id := range layers {
 		mount := h.mounts[id]
 		if mount == nil {
@@ -127,7 +131,7 @@ func (h *Host) mountLayers(image string) (dirs, mounted []string, err error) {
 			dirs = append(dirs, upper)
 		}
 	}
-	return append(dirs, h.basePath(base)), mounted, nil
+	return append(dirs, bottom), mounted, nil
 }
 
 func (h *Host) releaseLayers(mounted []string) error {

@@ -32,7 +32,6 @@ type machine struct {
 	console *os.File
 	done    chan struct{} // closed when it has ended and all of it is taken down
 	stopped bool          // the API told it to end
-	failure error         // how it ended, if not by powering off
 }
 
 // RunMachine makes a machine and starts it. The interface's private network must have been applied.
@@ -42,6 +41,7 @@ func (h *Host) RunMachine(ctx context.Context, m Machine) error {
 		h.mu.Unlock()
 		return fmt.Errorf("run machine %s: it exists", m.ID)
 	}
+	h.state.pin(&m)
 	h.state.Machines[m.ID] = machineState{Machine: m}
 	h.state.Volumes[m.RootVolume] = volumeState{SizeGB: m.RootSizeGB, Root: true}
 	err := h.save()
@@ -72,6 +72,11 @@ func (h *Host) UpdateMachine(id string, change func(*Machine)) error {
 func (h *Host) StartMachine(ctx context.Context, id string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	return h.start(ctx, id)
+}
+
+// start starts a machine. The caller holds h.mu.
+func (h *Host) start(ctx context.Context, id string) error {
 	m, ok := h.state.Machines[id]
 	if !ok {
 		return fmt.Errorf("start machine %s: there is none", id)
@@ -110,7 +115,9 @@ func (h *Host) boot(ctx context.Context, running *machine, m machineState) error
 	}
 	cmd := exec.Command("systemd-nspawn", "--quiet", "--directory="+h.rootDir(m.ID), "--boot", "--register=no", "--keep-unit",
 		"--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=read-only", "--machine="+m.ID,
-		"--bind-ro="+seed+":/var/lib/cloud/seed/nocloud", "--capability=CAP_SYS_RAWIO",
+		"--bind-ro="+seed+":/var/lib/cloud/seed/nocloud",
+		// Root in the machine is master of its network, and cannot make device nodes: those of the host's disks would work.
+		"--capability=CAP_NET_ADMIN", "--drop-capability=CAP_MKNOD",
 		"--network-namespace-path="+filepath.Join(namespaceDir, h.namespace(m.Interface.ID)))
 	cmd.Env = append(os.Environ(), "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1")
 	cmd.Stdout, cmd.Stderr = running.console, running.console
@@ -146,26 +153,35 @@ func (h *Host) mountRoot(ctx context.Context, running *machine, m machineState) 
 	return mountOverlay(lower, upper, work, h.rootDir(m.ID))
 }
 
-// watch waits for a machine's end, takes down what it had, and reports it if nobody had asked for it.
+// rebootStatus is systemd-nspawn's exit status when the machine wants to be started again.
+const rebootStatus = 133
+
+// watch waits for a machine's end and takes down what it had. It starts a machine again that reboots by itself, and
+// reports an end that nobody had asked for.
 func (h *Host) watch(m *machine) {
 	err := m.nspawn.Wait()
 	// If nspawn was killed, the machine is still there, on a disk that the next start would mount a second time.
 	survivors := endSurvivors(h.rootMount(m.id))
 	h.mu.Lock()
 	delete(h.machines, m.id)
-	down := errors.Join(survivors, h.takeDown(m))
-	stopped := m.stopped
-	h.mu.Unlock()
-	if err != nil {
-		m.failure = fmt.Errorf("machine %s: systemd-nspawn: %w", m.id, err)
-	}
-	if down != nil {
+	if down := errors.Join(survivors, h.takeDown(m)); down != nil {
 		h.config.Log.Error("take down a machine", "machine", m.id, "error", down)
 	}
-	close(m.done)
-	if !stopped {
-		h.exits <- Exit{ID: m.id, Err: m.failure}
+	silent := m.stopped
+	var exit *exec.ExitError
+	if !silent && errors.As(err, &exit) && exit.ExitCode() == rebootStatus {
+		err = h.start(context.Background(), m.id)
+		silent = err == nil
 	}
+	h.mu.Unlock()
+	close(m.done)
+	if silent {
+		return
+	}
+	if err != nil {
+		err = fmt.Errorf("machine %s: systemd-nspawn: %w", m.id, err)
+	}
+	h.exits <- Exit{ID: m.id, Err: err}
 }
 
 // takeDown removes what a machine has in the kernel. The caller holds h.mu.

@@ -53,7 +53,11 @@ func (h *Host) Apply(ctx context.Context, topology Topology) error {
 			errs = append(errs, h.removeRouter(id))
 		}
 	}
-	h.relay.set(topology.Public)
+	links := map[string]string{}
+	for id, r := range h.routers {
+		links[id] = r.link()
+	}
+	h.relay.set(topology.Public, links)
 	return errors.Join(errs...)
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -37,6 +38,7 @@ type Host struct {
 	spawner   *spawner
 	relay     *relay
 	exits     chan Exit
+	unlock    func() // of the number
 
 	mu       sync.Mutex
 	state    state
@@ -82,8 +84,12 @@ func Open(ctx context.Context, config Config) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
+	unlock, err := lockNumber(config)
+	if err != nil {
+		return nil, err
+	}
 	h := &Host{
-		config: config, addresses: AddressesOf(config.Name), number: Number(config.Name), apt: apt,
+		unlock: unlock, config: config, addresses: AddressesOf(config.Name), number: Number(config.Name), apt: apt,
 		spawner: newSpawner(), exits: make(chan Exit, 64),
 		machines: map[string]*machine{}, mounts: map[string]*imageMount{}, routers: map[string]*router{}, metadata: map[string]*metadataServer{},
 	}
@@ -94,6 +100,10 @@ func Open(ctx context.Context, config Config) (*Host, error) {
 }
 
 func (h *Host) open(ctx context.Context) error {
+	// Nothing that is mounted from here on is seen outside.
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make mounts private: %w", err)
+	}
 	for _, dir := range []string{h.config.StateDir, h.config.RunDir, h.dir("volumes"), h.dir("images"), h.dir("snapshots"), h.dir("machines")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
@@ -167,6 +177,7 @@ func (h *Host) Close(ctx context.Context) error {
 	}
 	h.spawner.close()
 	errs = append(errs, unmount(h.mountDir()), removeCgroup(h.cgroup("")))
+	h.unlock()
 	return errors.Join(errs...)
 }
 
@@ -174,7 +185,29 @@ func (h *Host) Close(ctx context.Context) error {
 // of the same name.
 func Clear(config Config) error {
 	h := &Host{config: config, number: Number(config.Name), addresses: AddressesOf(config.Name)}
-	return errors.Join(endSurvivors(h.mountDir()), removeCgroup(h.cgroup("")), deleteHostTable(h.hostTable()), os.RemoveAll(config.RunDir))
+	errs := []error{endSurvivors(h.mountDir()), removeCgroup(h.cgroup(""))}
+	// The table is of the number, which another cloud may have by now.
+	if unlock, err := lockNumber(config); err == nil {
+		defer unlock()
+		errs = append(errs, deleteHostTable(h.hostTable()))
+	}
+	if mounts, err := os.ReadFile("/proc/self/mountinfo"); err != nil || strings.Contains(string(mounts), " "+config.RunDir+"/") {
+		return errors.Join(append(errs, err, fmt.Errorf("clear %s: something is mounted below it", config.RunDir))...)
+	}
+	return errors.Join(append(errs, os.RemoveAll(config.RunDir))...)
+}
+
+// lockNumber makes sure that no other cloud uses the addresses that follow from the name: there are fewer than names.
+func lockNumber(config Config) (unlock func(), err error) {
+	path := filepath.Join(filepath.Dir(config.RunDir), fmt.Sprintf("%s.lock", AddressesOf(config.Name).API.Addr()))
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, err
+	}
+	unlock, err = tryLock(path)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, fmt.Errorf("open cloud %s: another cloud that is up has its addresses, %s; choose another name", config.Name, AddressesOf(config.Name).PublicPrefix)
+	}
+	return unlock, err
 }
 
 // Destroy removes all that a cloud of this name keeps. It must not run beside it.

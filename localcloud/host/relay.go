@@ -26,6 +26,7 @@ type relay struct {
 
 	mu     sync.RWMutex
 	public map[netip.Addr]Target
+	links  map[string]string // by VPC: the device towards its router
 }
 
 func (h *Host) hostTable() string { return fmt.Sprintf("goldsmith_%d", h.number) }
@@ -62,17 +63,25 @@ func (r *relay) close() error {
 	return errors.Join(deleteHostTable(r.host.hostTable()), r.listener.Close())
 }
 
-func (r *relay) set(public map[netip.Addr]Target) {
+func (r *relay) set(public map[netip.Addr]Target, links map[string]string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.public = public
+	r.public, r.links = public, links
 }
 
-func (r *relay) target(address netip.Addr) (Target, bool) {
+// target is what a public address leads to, and over which device.
+func (r *relay) target(public netip.Addr) (private netip.Addr, link string, err error) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	target, ok := r.public[address]
-	return target, ok
+	target, ok := r.public[public]
+	if !ok {
+		return private, "", fmt.Errorf("public address %s belongs to no instance", public)
+	}
+	link, ok = r.links[target.VPC]
+	if !ok {
+		return private, "", fmt.Errorf("public address %s: %s has no router", public, target.VPC)
+	}
+	return target.Private, link, nil
 }
 
 func (r *relay) serve() {
@@ -101,29 +110,23 @@ func (r *relay) connect(client *net.TCPConn) (*net.TCPConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	target, ok := r.target(destination.Addr())
-	if !ok {
-		return nil, fmt.Errorf("public address %s belongs to no instance", destination.Addr())
+	private, link, err := r.target(destination.Addr())
+	if err != nil {
+		return nil, err
 	}
-	return r.host.dialVPC(target, destination.Port())
+	return r.host.dialVPC(link, netip.AddrPortFrom(private, destination.Port()))
 }
 
-// dialVPC connects to a private address of a VPC, from the operator's address.
-func (h *Host) dialVPC(target Target, port uint16) (*net.TCPConn, error) {
-	h.mu.Lock()
-	router := h.routers[target.VPC]
-	h.mu.Unlock()
-	if router == nil {
-		return nil, fmt.Errorf("%s has no router", target.VPC)
-	}
+// dialVPC connects to a private address, from the operator's, over the device that leads to its VPC.
+func (h *Host) dialVPC(link string, private netip.AddrPort) (*net.TCPConn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), relayDial)
 	defer cancel()
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(inetOperator)}, Control: func(_, _ string, raw syscall.RawConn) error {
 		var bind error
-		err := raw.Control(func(fd uintptr) { bind = unix.BindToDevice(int(fd), router.link()) })
+		err := raw.Control(func(fd uintptr) { bind = unix.BindToDevice(int(fd), link) })
 		return errors.Join(err, bind)
 	}}
-	conn, err := dialIn(ctx, h.inetNamespace(), dialer, netip.AddrPortFrom(target.Private, port).String())
+	conn, err := dialIn(ctx, h.inetNamespace(), dialer, private.String())
 	if err != nil {
 		return nil, err
 	}

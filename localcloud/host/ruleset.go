@@ -30,7 +30,7 @@ func ruleset(vpc VPC) string {
 		fmt.Fprintf(&b, "  chain in_%s {\n", device(i.ID))
 		for _, id := range i.Groups {
 			for _, rule := range groups[id].Ingress {
-				writeRule(&b, "saddr", rule, "accept")
+				writeRule(&b, groups, "saddr", rule, "accept")
 			}
 		}
 		b.WriteString("    drop\n  }\n")
@@ -43,12 +43,10 @@ func ruleset(vpc VPC) string {
 	b.WriteString("    drop\n  }\n")
 	for _, i := range interfaces {
 		fmt.Fprintf(&b, "  chain out_%s {\n", device(i.ID))
-		if len(i.PrivateIPs) > 0 {
-			fmt.Fprintf(&b, "    ip saddr != { %s } drop\n", join(i.PrivateIPs))
-		}
+		fmt.Fprintf(&b, "    %s\n", dropSpoofed(i))
 		for _, id := range i.Groups {
 			for _, rule := range groups[id].Egress {
-				writeRule(&b, "daddr", rule, "goto ingress")
+				writeRule(&b, groups, "daddr", rule, "goto ingress")
 			}
 		}
 		b.WriteString("    drop\n  }\n")
@@ -62,9 +60,22 @@ func ruleset(vpc VPC) string {
 			fmt.Fprintf(&b, "    iifname %q oifname %q goto in_%s\n", uplink, device(i.ID), device(i.ID))
 		}
 	}
+	// What is for the router itself, the metadata service, is told apart by where it comes from.
+	b.WriteString("  }\n  chain input {\n    type filter hook input priority filter; policy accept;\n")
+	for _, i := range interfaces {
+		fmt.Fprintf(&b, "    iifname %q %s\n", device(i.ID), dropSpoofed(i))
+	}
 	b.WriteString("  }\n  chain postrouting {\n    type nat hook postrouting priority srcnat;\n")
 	fmt.Fprintf(&b, "    oifname %q masquerade\n  }\n}\n", uplink)
 	return b.String()
+}
+
+// dropSpoofed drops what an interface sends under an address that is not its own.
+func dropSpoofed(i NetworkInterface) string {
+	if len(i.PrivateIPs) == 0 {
+		return "drop"
+	}
+	return fmt.Sprintf("ip saddr != { %s } drop", join(i.PrivateIPs))
 }
 
 // writeOutside lets those out to the internet whose subnet has a way there.
@@ -86,11 +97,14 @@ func internetOf(vpc VPC, subnet string) Internet {
 	return NoInternet
 }
 
-// writeRule writes one allow rule; side is saddr for ingress, daddr for egress.
-func writeRule(b *strings.Builder, side string, rule Rule, verdict string) {
+// writeRule writes one allow rule of an interface; side is saddr for ingress, daddr for egress.
+func writeRule(b *strings.Builder, groups map[string]SecurityGroup, side string, rule Rule, verdict string) {
 	var match string
 	switch {
 	case rule.Group != "":
+		if _, ok := groups[rule.Group]; !ok {
+			return // a group that is no more has no members
+		}
 		match = fmt.Sprintf("ip %s @%s ", side, setName(rule.Group))
 	case !rule.CIDR.Addr().Is4():
 		return // machines have no IPv6

@@ -17,7 +17,7 @@ type state struct {
 
 // imageState is an image: a layer on top of another image, or a base.
 type imageState struct {
-	Base   string `json:"base,omitempty"`   // name of a base image; no layer of its own
+	Base   string `json:"base,omitempty"`   // directory of a base image; no layer of its own
 	Parent string `json:"parent,omitempty"` // ami-…
 	// Deleted images stay while something stands on them.
 	Deleted bool `json:"deleted,omitempty"`
@@ -52,6 +52,15 @@ func (s *state) load(path string) error {
 
 // save is called with h.mu held.
 func (h *Host) save() error { return writeJSON(h.statePath(), h.state) }
+
+// pin has a machine of a base image stand on that very make of it: the id leads to another once it is made anew, of
+// which a disk that was written above the old one must know nothing. The entry stays while something stands on it.
+func (s *state) pin(m *Machine) {
+	if base := s.Images[m.Image].Base; base != "" {
+		s.Images[base] = imageState{Base: base, Deleted: true}
+		m.Image = base
+	}
+}
 
 // chain is the images that an image stands on, itself first, and the base under them all.
 func (s *state) chain(image string) (layers []string, base string, err error) {

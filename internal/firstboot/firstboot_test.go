@@ -1,0 +1,199 @@
+package firstboot
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
+)
+
+func TestBindTo(t *testing.T) {
+	for _, c := range []struct{ name, before, after, fault string }{
+		{"replaced in place", "[mysqld]\nbind-address = 127.0.0.1\nport = 3306\n", "[mysqld]\nbind-address = 10.0.2.10\nport = 3306\n", ""},
+		{"already so", "bind-address = 10.0.2.10\n", "bind-address = 10.0.2.10\n", ""},
+		{"none", "[mysqld]\n", "", "one bind-address"},
+		{"two", "bind-address = 1.1.1.1\nbind-address = 2.2.2.2\n", "", "one bind-address"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "server.cnf")
+			if err := os.WriteFile(path, []byte(c.before), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			err := bindTo(path, "10.0.2.10")
+			after, _ := os.ReadFile(path)
+			if c.fault == "" && (err != nil || string(after) != c.after) {
+				t.Errorf("got %q, %v", after, err)
+			}
+			if c.fault != "" && (err == nil || !strings.Contains(err.Error(), c.fault) || string(after) != c.before) {
+				t.Errorf("got %v and %q, want an error with %q and nothing changed", err, after, c.fault)
+			}
+		})
+	}
+	if err := bindTo(filepath.Join(t.TempDir(), "none"), "10.0.2.10"); err == nil {
+		t.Error("a missing file is no error")
+	}
+}
+
+func TestHostPattern(t *testing.T) {
+	for cidr, want := range map[string]string{"10.0.1.0/24": "10.0.1.0/255.255.255.0", "10.0.1.77/24": "10.0.1.0/255.255.255.0", "10.0.0.0/16": "10.0.0.0/255.255.0.0", "10.1.2.3/32": "10.1.2.3/255.255.255.255"} {
+		if got, err := hostPattern(cidr); err != nil || got != want {
+			t.Errorf("%s: got %s, %v, want %s", cidr, got, err, want)
+		}
+	}
+	if _, err := hostPattern("everywhere"); err == nil {
+		t.Error("a range that is none is no error")
+	}
+}
+
+func TestAccountStatements(t *testing.T) {
+	image := instance.MySQLImage{Flavor: "mysql", Database: "app", Username: "app"}
+	got := accountStatements(image, "10.0.1.0/255.255.255.0", `it's\a`, []string{"%"})
+	for _, want := range []string{"SET sql_log_bin = 0;\n", "DROP USER 'app'@'%';", `BY 'it\'s\\a' REQUIRE SSL`, "REVOKE ALL PRIVILEGES", "GRANT SELECT, INSERT, UPDATE, DELETE ON `app`.* TO 'app'@'10.0.1.0/255.255.255.0'"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+	if strings.Contains(got, "ed25519") {
+		t.Error("MySQL has no ed25519 accounts")
+	}
+	image.Flavor = "mariadb"
+	if got := accountStatements(image, "h", "p", nil); !strings.Contains(got, "VIA ed25519") || strings.Contains(got, "DROP USER") {
+		t.Errorf("for MariaDB:\n%s", got)
+	}
+}
+
+func TestListeners(t *testing.T) {
+	const table = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0A02000A:0CEA 00000000:0000 0A 00000000:00000000 00:00000000 00000000   107        0 1 1
+   1: 0100007F:1388 00000000:0000 0A 00000000:00000000 00:00000000 00000000   107        0 1 1
+   2: 0A02000A:0CEA 0501000A:C000 01 00000000:00000000 00:00000000 00000000   107        0 1 1
+`
+	if got := listeners(table, 3306); !slices.Equal(got, []string{"10.0.2.10"}) {
+		t.Errorf("got %v, want the listening socket alone", got)
+	}
+	const six = "   0: 00000000000000000000000000000000:0CEA 00000000000000000000000000000000:0000 0A 0 0 0\n"
+	if got := listeners(six, 3306); !slices.Equal(got, []string{"::"}) {
+		t.Errorf("got %v, want ::", got)
+	}
+}
+
+func TestOwnCertificate(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "tls")
+	id := identity{InstanceID: "i-1", Private: "10.0.1.5", Public: "192.0.2.7", Names: []string{"ip-10-0-1-5.ec2.internal"}}
+	first, key, err := ownCertificate(dir, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := tls.X509KeyPair(first, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"192.0.2.7", "10.0.1.5", "ip-10-0-1-5.ec2.internal"} {
+		if err := pair.Leaf.VerifyHostname(name); err != nil {
+			t.Error(err)
+		}
+	}
+	if pair.Leaf.VerifyHostname("192.0.2.8") == nil {
+		t.Error("it is good for an address that the instance has not")
+	}
+	again, _, err := ownCertificate(dir, id)
+	if err != nil || string(again) != string(first) {
+		t.Errorf("a second boot made another one: %v", err)
+	}
+	id.Public = "192.0.2.8"
+	moved, _, err := ownCertificate(dir, id)
+	if err != nil || string(moved) == string(first) {
+		t.Errorf("another address kept the old one: %v", err)
+	}
+	info, err := os.Stat(filepath.Join(dir, "web.key"))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the key's mode is %v, %v", info.Mode(), err)
+	}
+}
+
+func TestSignedByTheStacksAuthority(t *testing.T) {
+	ca, caKey := authority(t, time.Now().Add(time.Hour))
+	certificate, key, err := signed(ca, caKey, identity{InstanceID: "i-1", Private: "10.0.2.10"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := tls.X509KeyPair(certificate, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(ca))
+	if _, err := pair.Leaf.Verify(x509.VerifyOptions{Roots: roots, DNSName: "10.0.2.10"}); err != nil {
+		t.Error(err)
+	}
+	old, oldKey := authority(t, time.Now().Add(-time.Hour))
+	if _, _, err := signed(old, oldKey, identity{Private: "10.0.2.10"}); err == nil || !strings.Contains(err.Error(), "valid from") {
+		t.Errorf("an authority that has expired: %v", err)
+	}
+	if _, _, err := signed(ca, oldKey, identity{Private: "10.0.2.10"}); err == nil {
+		t.Error("a key that is another's was taken")
+	}
+}
+
+func TestGivenPairMustMatch(t *testing.T) {
+	certificate, key := authority(t, time.Now().Add(time.Hour))
+	if err := matching([]byte(certificate), []byte(key)); err != nil {
+		t.Error(err)
+	}
+	_, other := authority(t, time.Now().Add(time.Hour))
+	if matching([]byte(certificate), []byte(other)) == nil {
+		t.Error("another's key was taken")
+	}
+	old, oldKey := authority(t, time.Now().Add(-time.Minute))
+	if matching([]byte(old), []byte(oldKey)) == nil {
+		t.Error("an expired one was taken")
+	}
+}
+
+func TestReportFailsWithOneCheck(t *testing.T) {
+	good := check{"good", func(context.Context) (string, error) { return "fine", nil }}
+	bad := check{"bad", func(context.Context) (string, error) { return "", os.ErrNotExist }}
+	if report := once(t.Context(), situation{}, []check{good}); !report.Ready {
+		t.Errorf("got %+v", report)
+	}
+	report := once(t.Context(), situation{}, []check{good, bad})
+	if report.Ready || report.Checks[1].OK || report.Checks[1].Detail == "" || !report.Checks[0].OK {
+		t.Errorf("got %+v", report)
+	}
+	if got := failures(report); !strings.Contains(got, "bad") || strings.Contains(got, "good") {
+		t.Errorf("failures: %s", got)
+	}
+}
+
+// authority is a certificate authority that is valid until then.
+func authority(t *testing.T, until time.Time) (certificate, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, NotBefore: until.Add(-3 * time.Hour), NotAfter: until,
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encoded, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded}))
+}
