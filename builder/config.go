@@ -228,6 +228,9 @@ func (c *Config) defaults() {
 	if c.Comm.SSHTimeout == 0 {
 		c.Comm.SSHTimeout = 5 * time.Minute
 	}
+	if c.Comm.SSHFileTransferMethod == "" {
+		c.Comm.SSHFileTransferMethod = "sftp" // the newest OpenSSH servers come without scp
+	}
 	// The temporary key is always ours, and of this type.
 	c.Comm.SSHTemporaryKeyPairType = "ed25519"
 	c.Comm.SSHTemporaryKeyPairName = fmt.Sprintf("packer_%s", c.PackerBuildName)

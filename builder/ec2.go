@@ -39,6 +39,12 @@ const (
 	imageDeadline   = 30 * time.Minute
 )
 
+// making is the context of a call that makes something. It is let end, also when the build is interrupted: what is made
+// by a call whose answer nobody reads, nobody knows of.
+func making(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
+}
+
 // poll looks until there is nothing more to wait for, at first often and then less so.
 func poll(ctx context.Context, deadline time.Duration, look func(context.Context) (done bool, err error)) error {
 	ctx, cancel := context.WithTimeout(ctx, deadline)

@@ -35,7 +35,9 @@ func (b *bake) stop(ctx context.Context) error {
 // createImage makes the AMI and waits until it can be launched.
 func (b *bake) createImage(ctx context.Context) error {
 	b.ui.Say(fmt.Sprintf("Creating the AMI %s...", b.config.AMIName))
-	out, err := b.ec2.CreateImage(ctx, &ec2.CreateImageInput{
+	whole, cancel := making(ctx)
+	defer cancel()
+	out, err := b.ec2.CreateImage(whole, &ec2.CreateImageInput{
 		InstanceId: aws.String(b.instance), Name: aws.String(b.config.AMIName), Description: aws.String(b.config.AMIDescription),
 		TagSpecifications: []types.TagSpecification{
 			specification(types.ResourceTypeImage, b.tags(b.config.AMIName, b.config.Tags)),

@@ -49,7 +49,9 @@ func (b *bake) makeKeyPair(ctx context.Context) error {
 	b.config.Comm.SSHPrivateKey = []byte(private)
 	b.config.Comm.SSHPublicKey = ssh.MarshalAuthorizedKey(public)
 	b.keys.name, b.keys.temporary = "goldsmith-build-"+b.id, true
-	_, err = b.ec2.ImportKeyPair(ctx, &ec2.ImportKeyPairInput{KeyName: aws.String(b.keys.name), PublicKeyMaterial: b.config.Comm.SSHPublicKey,
+	whole, cancel := making(ctx)
+	defer cancel()
+	_, err = b.ec2.ImportKeyPair(whole, &ec2.ImportKeyPairInput{KeyName: aws.String(b.keys.name), PublicKeyMaterial: b.config.Comm.SSHPublicKey,
 		TagSpecifications: []types.TagSpecification{specification(types.ResourceTypeKeyPair, b.tags(b.runName(), b.config.RunTags))}})
 	return err
 }

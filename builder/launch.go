@@ -32,7 +32,9 @@ func (b *bake) makeSecurityGroup(ctx context.Context) error {
 		}
 	}
 	b.ui.Say(fmt.Sprintf("Making a temporary security group for %s...", strings.Join(cidrs, ", ")))
-	made, err := b.ec2.CreateSecurityGroup(ctx, &ec2.CreateSecurityGroupInput{
+	whole, cancel := making(ctx)
+	defer cancel()
+	made, err := b.ec2.CreateSecurityGroup(whole, &ec2.CreateSecurityGroupInput{
 		GroupName: aws.String("goldsmith-build-" + b.id), Description: aws.String("Temporary group of " + b.runName()), VpcId: aws.String(b.place.vpc),
 		TagSpecifications: []types.TagSpecification{specification(types.ResourceTypeSecurityGroup, b.tags(b.runName(), b.config.RunTags))}})
 	if err != nil {
@@ -105,13 +107,15 @@ func (b *bake) launch(ctx context.Context) error {
 	if b.config.IamInstanceProfile != "" {
 		input.IamInstanceProfile = &types.IamInstanceProfileSpecification{Name: aws.String(b.config.IamInstanceProfile)}
 	}
-	out, err := b.ec2.RunInstances(ctx, input)
+	whole, cancel := making(ctx)
+	defer cancel()
+	out, err := b.ec2.RunInstances(whole, input)
 	if err != nil {
 		return err
 	}
 	b.instance = aws.ToString(out.Instances[0].InstanceId)
 	b.ui.Message("instance: " + b.instance)
-	return nil
+	return ctx.Err()
 }
 
 // blockDevices are the disks. The root's encryption is that of the AMI to be.

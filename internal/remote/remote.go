@@ -95,21 +95,16 @@ func connect(ctx context.Context, comm packersdk.Communicator) (*agent, error) {
 var safePath = regexp.MustCompile(`^/[A-Za-z0-9_./-]*$`)
 
 // upload puts the agent into a directory that only its user can enter, and gives it its name last, so that an upload
-// that broke off is not taken for an agent.
+// that broke off is not taken for an agent. It goes by standard input: not every machine has scp or SFTP.
 func upload(ctx context.Context, comm packersdk.Communicator, blob task.Blob, dir string) error {
 	content, err := blob.Open()
 	if err != nil {
 		return err
 	}
 	defer content.Close()
-	if _, err := run(ctx, comm, "umask 077 && mkdir -p "+dir, nil); err != nil {
-		return fmt.Errorf("upload the agent: %w", err)
-	}
-	if err := comm.Upload(dir+"/upload", content, nil); err != nil {
+	command := fmt.Sprintf("umask 077 && mkdir -p %[1]s && cat >%[1]s/upload && chmod 700 %[1]s/upload && mv %[1]s/upload %[1]s/agent", dir)
+	if _, err := run(ctx, comm, command, content); err != nil {
 		return fmt.Errorf("upload the agent to %s: %w", dir, err)
-	}
-	if _, err := run(ctx, comm, fmt.Sprintf("chmod 700 %[1]s/upload && mv %[1]s/upload %[1]s/agent", dir), nil); err != nil {
-		return fmt.Errorf("upload the agent: %w", err)
 	}
 	return nil
 }

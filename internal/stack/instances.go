@@ -83,7 +83,10 @@ func (s *Stack) launch(ctx context.Context, n Network, tier, image, instanceType
 			s.tagged(types.ResourceTypeVolume, s.name+"-"+tier, tierTag, tier)...),
 	}
 	for attempt := 0; ; attempt++ {
-		out, err := s.ec2.RunInstances(ctx, input)
+		// The call is let end, also when the deployment is interrupted: what it launches must be known to be taken back.
+		whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
+		out, err := s.ec2.RunInstances(whole, input)
+		cancel()
 		if err == nil {
 			return aws.ToString(out.Instances[0].InstanceId), nil
 		}

@@ -2,13 +2,16 @@ package host
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"net/url"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -32,19 +35,19 @@ func readAptHost() (aptHost, error) {
 		}
 		files = append(files, found...)
 	}
-	var uris []string
+	var sources []aptSource
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			return aptHost{}, fmt.Errorf("read apt source: %w", err)
 		}
 		if strings.HasSuffix(file, ".sources") {
-			uris = append(uris, deb822URIs(string(text))...)
+			sources = append(sources, deb822Sources(string(text))...)
 		} else {
-			uris = append(uris, oneLineURIs(string(text))...)
+			sources = append(sources, oneLineSources(string(text))...)
 		}
 	}
-	host, err := pickMirrors(uris)
+	host, err := pickMirrors(sources)
 	if err != nil {
 		return aptHost{}, err
 	}
@@ -56,60 +59,85 @@ func readAptHost() (aptHost, error) {
 	return host, nil
 }
 
-// pickMirrors tells the main archive from the security one by their paths, which Debian's mirrors keep.
-func pickMirrors(uris []string) (aptHost, error) {
+// aptSource is an archive that the host uses.
+type aptSource struct {
+	uri  string
+	main bool // the component main is among those that are used
+}
+
+// pickMirrors finds Debian's archives among all sources. Others may be there, some of them below a directory debian
+// too; so /debian itself goes first.
+func pickMirrors(sources []aptSource) (aptHost, error) {
 	var host aptHost
-	for _, uri := range uris {
-		parsed, err := url.Parse(uri)
-		if err != nil || (parsed.Scheme != "http" && parsed.Scheme != "https") {
+	var elsewhere string
+	for _, source := range sources {
+		parsed, err := url.Parse(source.uri)
+		if err != nil || (parsed.Scheme != "http" && parsed.Scheme != "https") || !source.main {
 			continue
 		}
-		uri = strings.TrimSuffix(uri, "/")
+		uri, dir := strings.TrimSuffix(source.uri, "/"), strings.TrimSuffix(parsed.Path, "/")
 		switch {
-		case strings.Contains(parsed.Path, "security"):
-			if host.Security == "" {
-				host.Security = uri
-			}
-		case host.Mirror == "":
+		case path.Base(dir) == "debian-security" && host.Security == "":
+			host.Security = uri
+		case dir == "/debian" && host.Mirror == "":
 			host.Mirror = uri
+		case path.Base(dir) == "debian" && elsewhere == "":
+			elsewhere = uri
 		}
 	}
+	host.Mirror = cmp.Or(host.Mirror, elsewhere)
 	if host.Mirror == "" {
-		return aptHost{}, errors.New("find the Debian mirror in the host's apt sources: there is no http or https source; add one to /etc/apt/sources.list.d")
+		return aptHost{}, errors.New("find the Debian mirror in the host's apt sources: there is none over http or https whose path ends in /debian; add one to /etc/apt/sources.list.d")
 	}
 	return host, nil
 }
 
-// deb822URIs are the URIs of a .sources file's enabled deb stanzas.
-func deb822URIs(text string) []string {
-	var uris []string
+// deb822Sources are the enabled deb stanzas of a .sources file.
+func deb822Sources(text string) []aptSource {
+	var sources []aptSource
 	for _, stanza := range regexp.MustCompile(`\n[ \t]*\n`).Split(text, -1) {
-		fields := map[string]string{}
-		for line := range strings.Lines(stanza) {
-			key, value, ok := strings.Cut(line, ":")
-			if ok && !strings.HasPrefix(line, "#") && !strings.HasPrefix(line, " ") {
-				fields[strings.ToLower(key)] = strings.TrimSpace(value)
-			}
-		}
-		if strings.EqualFold(fields["enabled"], "no") || !strings.Contains(" "+fields["types"]+" ", " deb ") {
+		fields := deb822Fields(stanza)
+		if slices.Contains([]string{"no", "false", "0"}, strings.ToLower(strings.Join(fields["enabled"], ""))) || !slices.Contains(fields["types"], "deb") {
 			continue
 		}
-		uris = append(uris, strings.Fields(fields["uris"])...)
-	}
-	return uris
-}
-
-// oneLineURIs are the URIs of deb lines.
-func oneLineURIs(text string) []string {
-	var uris []string
-	options := regexp.MustCompile(`\[[^\]]*\]`)
-	for line := range strings.Lines(text) {
-		fields := strings.Fields(options.ReplaceAllString(line, ""))
-		if len(fields) >= 3 && fields[0] == "deb" {
-			uris = append(uris, fields[1])
+		for _, uri := range fields["uris"] {
+			sources = append(sources, aptSource{uri, slices.Contains(fields["components"], "main")})
 		}
 	}
-	return uris
+	return sources
+}
+
+// deb822Fields are the words of a stanza's fields; a line that begins with a space continues the one above.
+func deb822Fields(stanza string) map[string][]string {
+	fields := map[string][]string{}
+	var key string
+	for line := range strings.Lines(stanza) {
+		value := line
+		switch {
+		case strings.HasPrefix(line, "#"):
+			continue
+		case !strings.HasPrefix(line, " ") && !strings.HasPrefix(line, "\t"):
+			var name string
+			name, value, _ = strings.Cut(line, ":")
+			key = strings.ToLower(strings.TrimSpace(name))
+		}
+		fields[key] = append(fields[key], strings.Fields(value)...)
+	}
+	return fields
+}
+
+// oneLineSources are the deb lines of a .list file.
+func oneLineSources(text string) []aptSource {
+	var sources []aptSource
+	options := regexp.MustCompile(`\[[^\]]*\]`)
+	for line := range strings.Lines(text) {
+		line, _, _ = strings.Cut(line, "#")
+		fields := strings.Fields(options.ReplaceAllString(line, ""))
+		if len(fields) >= 3 && fields[0] == "deb" {
+			sources = append(sources, aptSource{fields[1], slices.Contains(fields[3:], "main")})
+		}
+	}
+	return sources
 }
 
 // aptOptions picks the proxy and the options that say when a mirror's index counts as valid.

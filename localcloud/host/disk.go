@@ -33,12 +33,13 @@ func makeSparse(path string, sizeGB int) error {
 	return errors.Join(f.Truncate(int64(sizeGB)<<30), f.Close())
 }
 
-// copySparse copies a disk without filling its holes.
+// copySparse copies a disk without filling its holes. The copy has its name once it is whole.
 func copySparse(ctx context.Context, from, to string) error {
-	if out, err := exec.CommandContext(ctx, "cp", "--sparse=always", "--reflink=auto", from, to).CombinedOutput(); err != nil {
-		return errors.Join(fmt.Errorf("copy %s to %s: %w: %s", from, to, err, out), os.Remove(to))
+	part := to + ".part"
+	if out, err := exec.CommandContext(ctx, "cp", "--sparse=always", "--reflink=auto", from, part).CombinedOutput(); err != nil {
+		return errors.Join(fmt.Errorf("copy %s to %s: %w: %s", from, to, err, out), os.RemoveAll(part))
 	}
-	return nil
+	return os.Rename(part, to)
 }
 
 // attachLoop puts a file on a loop device that frees itself with its last user. The returned file keeps it until then.

@@ -1,5 +1,31 @@
 // Package host makes machines, disks and networks real on this Linux host: what an EC2 API only records. It knows
 // nothing of the API itself; package api tells it what should be so.
+//
+// A machine is Debian's systemd in systemd-nspawn, in a network namespace and a control group of its own. Its root is
+// an overlay: the layers of its image below, and above them what it writes, on an ext4 of the root volume's size, so
+// that a full disk is full. An image is such an upper layer, frozen; of a stopped machine nothing is copied.
+//
+// A VPC is a namespace that routes between its machines, with security groups as its firewall; VPCs may have the same
+// addresses. The internet is a namespace too, which holds the operator (198.51.100.1), the API and the package cache,
+// and from which nothing leads further. Public addresses are loopback addresses of the host.
+//
+// All of it lives in the mount namespace of the process that opens it, so that the kernel takes most of it down when
+// that process ends, however it ends. Machines, control groups and one table of firewall rules are outlived by it;
+// Clear and the next Open end those.
+//
+// Limits:
+//   - Machines share the host's kernel: an image's own kernel, boot loader and kernel modules are not tested. Their
+//     root is no user namespace away from the host's: it is kept from the host's disks, files and network, and still
+//     only for images that one would run as root. Machines are not limited in memory or processors.
+//   - A machine has one interface, and IPv4 only. An instance does not reach another's public address, only its
+//     private one.
+//   - A connection from the host to a public address is TCP, and is accepted before it is known whether the machine
+//     takes it. One that is refused is reset at once; one that a security group drops is reset after ten seconds,
+//     where on EC2 the client would be left waiting.
+//   - There is no udev in a machine: an attached volume is a device node and a link in /dev/disk/by-id, but no .device
+//     unit of systemd ever appears. A device that is still held open when its volume is detached stays readable.
+//   - Images and machines stand on the base image that they were made of, in the cache directory: without it they do
+//     not start.
 package host
 
 import (

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -113,6 +114,7 @@ func TestHost(t *testing.T) {
 		{"package cache", testPackageCache},
 		{"metadata", testMetadata},
 		{"machines are apart", testMachinesAreApart},
+		{"VPCs with the same addresses", testSameAddresses},
 		{"console", testConsole},
 		{"disk full", testDiskFull},
 		{"volume", testVolume},
@@ -325,6 +327,35 @@ func testMachinesAreApart(c *cloud) {
 		c.Errorf("web makes device nodes: %s", out)
 	}
 	c.must(c.web, "systemd-run --quiet --wait --pipe ip address add 192.0.2.9/32 dev lo")
+	c.must(c.web, "systemd-run --quiet --wait --pipe sysctl -w net.ipv4.tcp_keepalive_time=600")
+	if out, err := c.in(c.web, "systemd-run --quiet --wait --pipe sysctl -w kernel.panic=0"); err == nil {
+		c.Errorf("web sets the host's kernel parameters: %s", out)
+	}
+}
+
+// testSameAddresses has a machine in a second VPC that is the first one's double, and refuses where web answers.
+func testSameAddresses(c *cloud) {
+	both, twin := testTopology(c.config.Name), testTopology(c.config.Name).VPCs[0]
+	public := c.addresses.API.Addr().Next().Next()
+	twin.ID, twin.Interfaces = "vpc-twin", slices.Clone(twin.Interfaces[:1])
+	twin.Interfaces[0].ID = "eni-0twin"
+	both.VPCs = append(both.VPCs, twin)
+	both.Public[public] = Target{VPC: twin.ID, Private: netip.MustParseAddr("10.0.1.10")}
+	c.noError(c.Apply(c.Context(), both))
+	m := testMachine(both, 0)
+	m.ID, m.RootVolume, m.Interface.ID, m.Interface.VPC = "i-twin", "vol-twin", "eni-0twin", twin.ID
+	c.noError(c.RunMachine(c.Context(), m))
+	c.must(m, "timeout 30 bash -c 'until systemctl is-system-running --wait; do sleep 0.1; done'; systemctl stop ssh.socket ssh.service")
+	c.waitForBanner()
+	conn, err := net.Dial("tcp", public.String()+":22")
+	c.noError(err)
+	conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if n, err := conn.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		c.Errorf("the twin, which refuses, answers with %d bytes, %v, want a reset", n, err)
+	}
+	conn.Close()
+	c.noError(c.TerminateMachine(c.Context(), m.ID, false))
+	c.apply()
 }
 
 func testConsole(c *cloud) {

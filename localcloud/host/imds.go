@@ -168,6 +168,10 @@ func (s *metadataServer) serveData(w http.ResponseWriter, r *http.Request, m Met
 		return
 	}
 	tree := metadataTree(m)
+	if path == "meta-data/public-keys" && m.PublicKey != "" { // a listing like no other
+		fmt.Fprint(w, "0="+m.KeyName)
+		return
+	}
 	if value, ok := tree[path]; ok {
 		w.Header().Set("Content-Type", "text/plain")
 		fmt.Fprint(w, value)
@@ -225,7 +229,9 @@ func metadataTree(m Metadata) map[string]string {
 		info, _ := json.Marshal(map[string]string{"Code": "Success", "LastUpdated": m.Launched.UTC().Format(time.RFC3339),
 			"InstanceProfileArn": m.ProfileARN, "InstanceProfileId": m.ProfileID})
 		tree["meta-data/iam/info"] = string(info)
-		tree["meta-data/iam/security-credentials/"+m.RoleName] = ""
+	}
+	if m.RoleName != "" && m.Credentials != nil {
+		tree["meta-data/iam/security-credentials/"+m.RoleName] = "" // made when they are asked for
 	}
 	for key, value := range m.Tags {
 		tree["meta-data/tags/instance/"+key] = value
@@ -238,7 +244,7 @@ func metadataTree(m Metadata) map[string]string {
 	return tree
 }
 
-// listing is the names below a path; a directory's ends with a slash, and public keys carry their name.
+// listing is the names below a path; a directory's ends with a slash.
 func listing(tree map[string]string, path string) []string {
 	prefix := path + "/"
 	if path == "" {
@@ -254,10 +260,8 @@ func listing(tree map[string]string, path string) []string {
 		if directory {
 			name += "/"
 		}
-		if !slices.Contains(names, name) {
-			names = append(names, name)
-		}
+		names = append(names, name)
 	}
 	slices.Sort(names)
-	return names
+	return slices.Compact(names)
 }

@@ -119,7 +119,8 @@ func (h *Host) boot(ctx context.Context, running *machine, m machineState) error
 		// Root in the machine is master of its network, and cannot make device nodes: those of the host's disks would work.
 		"--capability=CAP_NET_ADMIN", "--drop-capability=CAP_MKNOD",
 		"--network-namespace-path="+filepath.Join(namespaceDir, h.namespace(m.Interface.ID)))
-	cmd.Env = append(os.Environ(), "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1")
+	// The kernel's parameters are the host's, but those of the network are the machine's own.
+	cmd.Env = append(os.Environ(), "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1", "SYSTEMD_NSPAWN_API_VFS_WRITABLE=network")
 	cmd.Stdout, cmd.Stderr = running.console, running.console
 	if err := h.spawner.startIn(h.cgroup(m.ID), cmd); err != nil {
 		return fmt.Errorf("start systemd-nspawn: %w", err)

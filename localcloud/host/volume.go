@@ -17,7 +17,13 @@ import (
 func (h *Host) CreateVolume(ctx context.Context, id string, sizeGB int, snapshot string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if _, ok := h.state.Volumes[id]; ok {
+		return fmt.Errorf("create volume %s: it exists", id)
+	}
 	path := h.volumePath(id)
+	if err := os.RemoveAll(path); err != nil { // left by a crash before the volume was noted
+		return err
+	}
 	if snapshot == "" {
 		if err := makeSparse(path, sizeGB); err != nil {
 			return fmt.Errorf("create volume %s: %w", id, err)
@@ -40,6 +46,29 @@ func growTo(path string, size int64) error {
 		return err
 	}
 	return os.Truncate(path, size)
+}
+
+// Volumes are all volumes, machines' root volumes too, and their sizes in GB.
+func (h *Host) Volumes() map[string]int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	all := map[string]int{}
+	for id, volume := range h.state.Volumes {
+		all[id] = volume.SizeGB
+	}
+	return all
+}
+
+// Snapshots are all snapshots, those of images too.
+func (h *Host) Snapshots() ([]string, error) {
+	entries, err := os.ReadDir(h.dir("snapshots"))
+	var ids []string
+	for _, entry := range entries {
+		if id, ok := strings.CutSuffix(entry.Name(), ".img"); ok {
+			ids = append(ids, id)
+		}
+	}
+	return ids, err
 }
 
 // DeleteVolume removes a volume that no machine has.

@@ -1,0 +1,272 @@
+package builder
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"io"
+	"maps"
+	"mime"
+	"mime/multipart"
+	"net/mail"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/hashicorp/packer-plugin-sdk/multistep"
+	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
+)
+
+// valid is a configuration without a fault; change says what is different.
+func valid(change map[string]any) map[string]any {
+	config := map[string]any{"ami_name": "db-1", "instance_type": "t3.small", "ssh_username": "admin", "source_ami": "ami-0123456789abcdef0", "region": "us-east-1"}
+	maps.Copy(config, change)
+	return config
+}
+
+func TestPrepareNamesTheAttribute(t *testing.T) {
+	filter := map[string]any{"filters": map[string]string{"name": "x"}, "owners": []string{"self"}}
+	disk := func(change map[string]any) map[string]any {
+		d := map[string]any{"device_name": "/dev/xvda"}
+		maps.Copy(d, change)
+		return map[string]any{"launch_block_device_mappings": []any{d}}
+	}
+	for _, c := range []struct {
+		change map[string]any
+		want   string
+	}{
+		{map[string]any{"ami_name": ""}, "ami_name"}, {map[string]any{"ami_name": "a*"}, "ami_name"}, {map[string]any{"instance_type": "big"}, "instance_type"},
+		{map[string]any{"ssh_username": ""}, "ssh_username"}, {map[string]any{"ssh_password": "x"}, "ssh_password"}, {map[string]any{"source_ami": ""}, "source_ami"},
+		{map[string]any{"source_ami": "debian"}, "source_ami"}, {map[string]any{"source_ami_filter": filter}, "source_ami_filter"},
+		{map[string]any{"source_ami": "", "source_ami_filter": map[string]any{"filters": map[string]string{"name": "x"}}}, "source_ami_filter.owners"},
+		{map[string]any{"source_ami": "", "source_ami_filter": map[string]any{"owners": []string{"self"}}}, "source_ami_filter.filters"},
+		{map[string]any{"subnet_id": "10.0.1.0/24"}, "subnet_id"},
+		{map[string]any{"subnet_id": "subnet-0123456789abcdef0", "subnet_filter": map[string]any{"filters": map[string]string{"a": "b"}}}, "subnet_filter"},
+		{map[string]any{"vpc_id": "vpc-0123456789abcdef0", "vpc_filter": map[string]any{"filters": map[string]string{"a": "b"}}}, "vpc_filter"},
+		{map[string]any{"subnet_filter": map[string]any{"most_free": true, "random": true}}, "most_free"},
+		{map[string]any{"security_group_id": "web"}, "security_group_ids"},
+		{map[string]any{"security_group_id": "sg-0123456789abcdef0", "temporary_security_group_source_cidrs": []string{"192.0.2.1/32"}}, "temporary_security_group_source_cidrs"},
+		{map[string]any{"temporary_security_group_source_cidrs": []string{"192.0.2.1/24"}}, "temporary_security_group_source_cidrs"},
+		{map[string]any{"ssh_interface": "eth0"}, "ssh_interface"}, {map[string]any{"ssh_interface": "public_ip", "associate_public_ip_address": false}, "associate_public_ip_address"},
+		{map[string]any{"user_data": "x", "user_data_file": "y"}, "user_data_file"}, {map[string]any{"user_data_file": "/no/such/file"}, "user_data_file"},
+		{map[string]any{"user_data": strings.Repeat("x", 15<<10)}, "user_data"},
+		{map[string]any{"metadata_options": map[string]any{"http_tokens": "optional"}}, "http_tokens"},
+		{map[string]any{"metadata_options": map[string]any{"http_put_response_hop_limit": 65}}, "http_put_response_hop_limit"},
+		{map[string]any{"access_key": "x"}, "secret_key"}, {map[string]any{"token": "x"}, "token"}, {map[string]any{"custom_endpoint_ec2": "nowhere"}, "custom_endpoint_ec2"},
+		{disk(map[string]any{"volume_type": "ssd"}), "volume_type"}, {disk(map[string]any{"volume_type": "gp2", "iops": 100}), "iops"},
+		{disk(map[string]any{"volume_type": "io2"}), "iops"}, {disk(map[string]any{"volume_type": "gp2", "throughput": 1}), "throughput"},
+		{disk(map[string]any{"kms_key_id": "x"}), "kms_key_id"}, {disk(map[string]any{"snapshot_id": "x"}), "snapshot_id"}, {disk(map[string]any{"volume_size": -1}), "volume_size"},
+		{map[string]any{"kms_key_id": "x"}, "kms_key_id"}, {map[string]any{"tags": map[string]string{"aws:x": "y"}}, "tags"}, {map[string]any{"run_tags": map[string]string{buildTag: "y"}}, "run_tags"},
+		{map[string]any{"no_such_option": 1}, "no_such_option"},
+	} {
+		_, _, err := new(Builder).Prepare(valid(c.change))
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v: got %v, want an error that names %s", c.change, err, c.want)
+		}
+	}
+	if _, _, err := new(Builder).Prepare(valid(nil)); err != nil {
+		t.Errorf("a good configuration: %v", err)
+	}
+}
+
+func newBake(t *testing.T, a *account, change map[string]any) *bake {
+	t.Helper()
+	b := &Builder{}
+	if _, _, err := b.Prepare(valid(change)); err != nil {
+		t.Fatal(err)
+	}
+	return &bake{config: &b.config, ui: packersdk.TestUi(t), ec2: a, region: "us-east-1", id: "b1", caller: func(context.Context) (string, error) { return "192.0.2.1", nil }}
+}
+
+// steps are the bake's own, without those of the SDK, which need a machine.
+func (b *bake) steps() []multistep.Step {
+	return []multistep.Step{
+		step{"check", (*bake).check, nil}, step{"key", (*bake).makeKeyPair, (*bake).removeKeyPair}, step{"group", (*bake).makeSecurityGroup, (*bake).removeSecurityGroup},
+		step{"launch", (*bake).launch, (*bake).terminate}, step{"stop", (*bake).stop, nil}, step{"image", (*bake).createImage, (*bake).removeImage},
+	}
+}
+
+func (b *bake) try(ctx context.Context) error {
+	state := new(multistep.BasicStateBag)
+	state.Put(stateKey, b)
+	(&multistep.BasicRunner{Steps: b.steps()}).Run(ctx, state)
+	return b.outcome(ctx, state)
+}
+
+func TestBakeLeavesTheImageAlone(t *testing.T) {
+	a := newAccount(t)
+	if err := newBake(t, a, nil).try(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	left := slices.Sorted(maps.Keys(a.things))
+	if !slices.Equal(left, []string{"ami-0made", "snap-0made"}) || !slices.Equal(a.order, []string{"i-0made", "sg-0made", "key"}) {
+		t.Errorf("left: %v; removed, in this order: %v", left, a.order)
+	}
+}
+
+// TestNothingIsLeft has each call fail, before it did its work and after, when its answer is lost.
+func TestNothingIsLeft(t *testing.T) {
+	boom := errors.New("boom")
+	for _, name := range []string{"ImportKeyPair", "CreateSecurityGroup", "AuthorizeSecurityGroupIngress", "RunInstances", "StopInstances", "CreateImage"} {
+		for _, late := range []bool{false, true} {
+			a := newAccount(t)
+			if late {
+				a.late[name] = boom
+			} else {
+				a.fails[name] = boom
+			}
+			err := newBake(t, a, nil).try(t.Context())
+			if !errors.Is(err, boom) || len(a.things) > 0 {
+				t.Errorf("%s fails (late: %v): got %v, left %v", name, late, err, slices.Sorted(maps.Keys(a.things)))
+			}
+		}
+	}
+}
+
+func TestInterruptedBakeLeavesNothing(t *testing.T) {
+	a := newAccount(t)
+	b := newBake(t, a, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	caller := b.caller
+	b.caller = func(ctx context.Context) (string, error) { cancel(); return caller(ctx) }
+	if err := b.try(ctx); !errors.Is(err, context.Canceled) || len(a.things) > 0 {
+		t.Errorf("got %v, left %v", err, a.things)
+	}
+}
+
+func TestInstanceThatDies(t *testing.T) {
+	a := newAccount(t)
+	b := newBake(t, a, nil)
+	if err := b.makeKeyPair(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(b.check(t.Context()), b.launch(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	a.state = types.InstanceStateNameTerminated
+	err := b.waitForSSH(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "i-0made is terminated") || !strings.Contains(err.Error(), "kernel panic") {
+		t.Errorf("got %v, want the instance, its state and its console", err)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	second := types.Image{ImageId: aws.String("ami-0bbbbbbbb"), State: types.ImageStateAvailable, RootDeviceType: types.DeviceTypeEbs, CreationDate: aws.String("2026-02-01")}
+	filter := func(recent bool) map[string]any {
+		return map[string]any{"source_ami": "", "source_ami_filter": map[string]any{"filters": map[string]string{"name": "deb*"}, "owners": []string{"136693071363"}, "most_recent": recent}}
+	}
+	for _, c := range []struct {
+		name   string
+		change map[string]any
+		set    func(*account)
+		want   string
+	}{
+		{"good", nil, func(*account) {}, ""},
+		{"none", filter(true), func(a *account) { a.images = nil }, "deb*"},
+		{"several", filter(false), func(a *account) { a.images = append(a.images, second) }, "most_recent"},
+		{"youngest of several", filter(true), func(a *account) { a.images = append([]types.Image{second}, a.images...) }, ""},
+		{"not available", nil, func(a *account) { a.images[0].State = types.ImageStatePending }, "pending"},
+		{"instance store", nil, func(a *account) { a.images[0].RootDeviceType = types.DeviceTypeInstanceStore }, "ebs"},
+		{"unknown", nil, func(a *account) { a.fails["DescribeImages"] = gone("InvalidAMIID.NotFound") }, "ami-0123456789abcdef0"},
+		{"another VPC", map[string]any{"vpc_id": "vpc-0bbbbbbbb", "subnet_id": "subnet-0aaaaaaaa"}, func(*account) {}, "vpc-0aaaaaaaa"},
+		{"no subnet", nil, func(a *account) { a.subnets = nil }, "subnet_id"},
+		{"group of another VPC", map[string]any{"security_group_id": "sg-0bbbbbbbb"}, func(a *account) {
+			a.groups = []types.SecurityGroup{{GroupId: aws.String("sg-0bbbbbbbb"), VpcId: aws.String("vpc-0bbbbbbbb")}}
+		}, "security_group_ids"},
+		{"small disk", map[string]any{"launch_block_device_mappings": []any{map[string]any{"device_name": "/dev/xvda", "volume_size": 4}}}, func(*account) {}, "volume_size"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a := newAccount(t)
+			c.set(a)
+			b := newBake(t, a, c.change)
+			err := b.check(t.Context())
+			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+			if c.name == "youngest of several" && b.source.id != "ami-0bbbbbbbb" {
+				t.Errorf("took %s", b.source.id)
+			}
+			if len(a.things) > 0 {
+				t.Errorf("a check made %v", a.things)
+			}
+		})
+	}
+}
+
+func TestUserData(t *testing.T) {
+	for given, want := range map[string][]string{"": nil, "#!/bin/sh\necho hi\n": {"text/cloud-config", "text/x-shellscript"}, "#cloud-config\na: b\n": {"text/cloud-config", "text/cloud-config"}} {
+		b := newBake(t, newAccount(t), map[string]any{"user_data": given})
+		if err := b.makeKeyPair(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		encoded, err := b.userData()
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := base64.StdEncoding.DecodeString(encoded)
+		if err != nil || !bytes.Contains(text, []byte("ed25519_private: |\n    -----BEGIN OPENSSH PRIVATE KEY-----")) {
+			t.Errorf("%v: no host key in\n%s", err, text)
+		}
+		if got := partTypes(t, text); !slices.Equal(got, want) {
+			t.Errorf("%q: parts %v, want %v", given, got, want)
+		}
+	}
+	if _, err := combine([]byte("#cloud-config\n"), []byte("hello")); err == nil {
+		t.Error("user-data that cloud-init does not know is no error")
+	}
+}
+
+func partTypes(t *testing.T, text []byte) []string {
+	t.Helper()
+	if bytes.HasPrefix(text, []byte("#cloud-config")) {
+		return nil
+	}
+	message, err := mail.ReadMessage(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, parameters, err := mime.ParseMediaType(message.Header.Get("Content-Type"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kinds []string
+	for reader := multipart.NewReader(message.Body, parameters["boundary"]); ; {
+		part, err := reader.NextPart()
+		if errors.Is(err, io.EOF) {
+			return kinds
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		kind, _, _ := mime.ParseMediaType(part.Header.Get("Content-Type"))
+		kinds = append(kinds, kind)
+	}
+}
+
+func TestEncryptedRoot(t *testing.T) {
+	b := newBake(t, newAccount(t), map[string]any{"encrypt_boot": true, "kms_key_id": "key"})
+	b.source.rootDevice = "/dev/xvda"
+	devices := b.blockDevices()
+	if len(devices) != 1 || !aws.ToBool(devices[0].Ebs.Encrypted) || aws.ToString(devices[0].Ebs.KmsKeyId) != "key" || aws.ToString(devices[0].DeviceName) != "/dev/xvda" {
+		t.Errorf("got %+v", devices)
+	}
+	b = newBake(t, newAccount(t), nil)
+	if devices := b.blockDevices(); len(devices) != 0 {
+		t.Errorf("nothing was asked for, and got %+v", devices)
+	}
+}
+
+func TestArtifact(t *testing.T) {
+	a := newAccount(t)
+	a.things["ami-0made"], a.things["snap-0made"] = nil, nil
+	made := &artifact{region: "us-east-1", image: "ami-0made", ec2: a}
+	if made.Id() != "us-east-1:ami-0made" || !strings.Contains(made.String(), "ami-0made") {
+		t.Errorf("got %s, %s", made.Id(), made)
+	}
+	if err := made.Destroy(); err != nil || len(a.things) > 0 {
+		t.Errorf("destroyed: %v, left %v", err, a.things)
+	}
+}
