@@ -12,8 +12,12 @@ import (
 
 // commands are the agent's subcommands. They are called by Goldsmith and by units, not by people.
 var commands = map[string]func(ctx context.Context, arguments []string) error{
-	"facts": facts,
-	"apply": apply,
+	"facts":       facts,
+	"apply":       apply,
+	"firstboot":   firstBoot,
+	"database":    database,
+	"verify":      verify,
+	"certificate": certificate,
 }
 
 func main() {

@@ -85,6 +85,9 @@ Exit codes: 0 done; 1 failed; 2 bad input.`,
 				return err
 			}
 			from, err := s.Operator(cmd.Context(), operator)
+			if err != nil && operator != "auto" {
+				return &usageError{err}
+			}
 			if err != nil {
 				return err
 			}
