@@ -3,6 +3,7 @@
 package builder
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -194,15 +195,8 @@ func (c *Config) decode(raws []any) (warnings []string, err error) {
 		return nil, err
 	}
 	c.defaults()
-	var errs *packersdk.MultiError
-	for _, err := range append(c.Comm.Prepare(&c.ctx), c.faults()...) {
-		errs = packersdk.MultiErrorAppend(errs, err)
-	}
 	packersdk.LogSecretFilter.Set(c.SecretKey, c.Token)
-	if errs != nil {
-		return nil, errs
-	}
-	return nil, nil
+	return nil, errors.Join(append(c.Comm.Prepare(&c.ctx), c.faults()...)...)
 }
 
 func (c *Config) defaults() {

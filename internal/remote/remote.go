@@ -27,9 +27,13 @@ type Options struct {
 	Candidates []string
 }
 
+// Build makes a play for a machine of these facts. agent is the program that the machine runs plays with, for plays that
+// put it into the image.
+type Build func(facts task.Facts, agent task.Blob) (task.Play, error)
+
 // Provision gathers facts, has the play built from them, and makes it so. Each task's outcome and the recap are told
 // through ui. The recap is returned also with an error.
-func Provision(ctx context.Context, ui packersdk.Ui, comm packersdk.Communicator, o Options, build func(task.Facts) (task.Play, error)) (task.Recap, error) {
+func Provision(ctx context.Context, ui packersdk.Ui, comm packersdk.Communicator, o Options, build Build) (task.Recap, error) {
 	a, err := connect(ctx, comm)
 	if err != nil {
 		return task.Recap{}, err
@@ -38,7 +42,7 @@ func Provision(ctx context.Context, ui packersdk.Ui, comm packersdk.Communicator
 	if err != nil {
 		return task.Recap{}, err
 	}
-	play, err := build(facts)
+	play, err := build(facts, a.program)
 	if err != nil {
 		return task.Recap{}, err
 	}
@@ -52,6 +56,7 @@ func Provision(ctx context.Context, ui packersdk.Ui, comm packersdk.Communicator
 type agent struct {
 	comm    packersdk.Communicator
 	command string // how it is run, as a shell reads it
+	program task.Blob
 }
 
 // connect finds out what the machine is and whether it has the agent, in one round trip, and uploads it if not.
@@ -80,7 +85,7 @@ func connect(ctx context.Context, comm packersdk.Communicator) (*agent, error) {
 		return nil, err
 	}
 	dir := fmt.Sprintf("%s/.goldsmith-agent-%s", home, strings.TrimPrefix(blob.Digest, "sha256:")[:12])
-	a := &agent{comm: comm, command: dir + "/agent"}
+	a := &agent{comm: comm, command: dir + "/agent", program: blob}
 	if uid != "0" {
 		a.command = "sudo -n " + a.command
 	}

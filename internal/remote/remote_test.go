@@ -108,8 +108,8 @@ func (m *machine) Download(string, io.Writer) error                    { return 
 func (m *machine) DownloadDir(src, dst string, exclude []string) error { return errUntold }
 
 // touching is a play that makes a file.
-func touching(path string) func(task.Facts) (task.Play, error) {
-	return func(task.Facts) (task.Play, error) {
+func touching(path string) func(task.Facts, task.Blob) (task.Play, error) {
+	return func(task.Facts, task.Blob) (task.Play, error) {
 		return task.Play{Name: "test", Tasks: []task.Task{{Name: "touch it", Spec: task.File{Path: path, Content: task.Bytes([]byte("x\n"))}}}}, nil
 	}
 }
@@ -160,21 +160,21 @@ func TestCheckChangesNothing(t *testing.T) {
 }
 
 func TestFailuresSayWhatAndWhere(t *testing.T) {
-	failing := func(task.Facts) (task.Play, error) {
+	failing := func(task.Facts, task.Blob) (task.Play, error) {
 		return task.Play{Name: "test", Tasks: []task.Task{
 			{Name: "good", Spec: task.Command{Argv: []string{"true"}}},
 			{Name: "the one", Spec: task.Command{Shell: "echo the reason >&2; exit 3"}}}}, nil
 	}
-	sleeping := func(task.Facts) (task.Play, error) {
+	sleeping := func(task.Facts, task.Blob) (task.Play, error) {
 		return task.Play{Name: "test", Tasks: []task.Task{{Name: "long", Spec: task.Command{Shell: "sleep 5"}}}}, nil
 	}
-	invalid := func(task.Facts) (task.Play, error) {
+	invalid := func(task.Facts, task.Blob) (task.Play, error) {
 		return task.Play{Name: "test", Tasks: []task.Task{{Name: "bad", Spec: task.Package{}}}}, nil
 	}
 	for _, c := range []struct {
 		name  string
 		set   func(*testing.T, *machine)
-		build func(task.Facts) (task.Play, error)
+		build func(task.Facts, task.Blob) (task.Play, error)
 		want  []string
 	}{
 		{"task", nil, failing, []string{"play test", `"the one"`, "command", "exit status 3", "the reason"}},
@@ -205,7 +205,7 @@ func TestFailuresSayWhatAndWhere(t *testing.T) {
 func TestInterruptedRunEndsAtOnce(t *testing.T) {
 	m := newMachine(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	build := func(task.Facts) (task.Play, error) {
+	build := func(task.Facts, task.Blob) (task.Play, error) {
 		time.AfterFunc(200*time.Millisecond, cancel)
 		return task.Play{Name: "test", Tasks: []task.Task{{Name: "long", Spec: task.Command{Shell: "sleep 30"}}}}, nil
 	}

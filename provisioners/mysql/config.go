@@ -9,7 +9,6 @@ import (
 	"os"
 	"regexp"
 
-	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 	"github.com/hashicorp/packer-plugin-sdk/template/config"
 	"github.com/hashicorp/packer-plugin-sdk/template/interpolate"
 
@@ -66,14 +65,7 @@ func (c *Config) decode(raws []any) error {
 	if c.Port == 0 {
 		c.Port = 3306
 	}
-	var errs *packersdk.MultiError
-	for _, err := range c.faults() {
-		errs = packersdk.MultiErrorAppend(errs, err)
-	}
-	if errs != nil {
-		return errs
-	}
-	return nil
+	return errors.Join(c.faults()...)
 }
 
 func (c *Config) faults() []error {

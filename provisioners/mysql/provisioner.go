@@ -8,9 +8,7 @@ import (
 	"github.com/hashicorp/hcl/v2/hcldec"
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/agentbin"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/remote"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/task"
 )
 
 // Provisioner is goldsmith-mysql.
@@ -25,12 +23,6 @@ func (p *Provisioner) Prepare(raws ...any) error { return p.config.decode(raws) 
 // Provision makes the machine what the configuration says.
 func (p *Provisioner) Provision(ctx context.Context, ui packersdk.Ui, comm packersdk.Communicator, _ map[string]any) error {
 	options := remote.Options{Check: p.config.Check, Candidates: candidates}
-	_, err := remote.Provision(ctx, ui, comm, options, func(facts task.Facts) (task.Play, error) {
-		agent, err := agentbin.Open(facts.Arch)
-		if err != nil {
-			return task.Play{}, err
-		}
-		return p.config.play(facts, agent)
-	})
+	_, err := remote.Provision(ctx, ui, comm, options, p.config.play)
 	return err
 }

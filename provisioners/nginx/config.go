@@ -3,6 +3,7 @@
 package nginx
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"regexp"
@@ -10,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/hashicorp/packer-plugin-sdk/common"
-	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 	"github.com/hashicorp/packer-plugin-sdk/template/config"
 	"github.com/hashicorp/packer-plugin-sdk/template/interpolate"
 
@@ -53,14 +53,7 @@ func (c *Config) decode(raws []any) error {
 			*value = fallback
 		}
 	}
-	var errs *packersdk.MultiError
-	for _, err := range c.faults() {
-		errs = packersdk.MultiErrorAppend(errs, err)
-	}
-	if errs != nil {
-		return errs
-	}
-	return nil
+	return errors.Join(c.faults()...)
 }
 
 func (c *Config) faults() []error {

@@ -2,10 +2,7 @@
 
 package systemd
 
-import (
-	"github.com/hashicorp/packer-plugin-sdk/common"
-	"github.com/hashicorp/packer-plugin-sdk/template/interpolate"
-)
+import "github.com/hashicorp/packer-plugin-sdk/common"
 
 // Config is the provisioner's configuration.
 type Config struct {
@@ -17,8 +14,6 @@ type Config struct {
 	Vars map[string]string `mapstructure:"vars"`
 	// Change nothing, and show what would change. The default is false.
 	Check bool `mapstructure:"check"`
-
-	ctx interpolate.Context
 }
 
 // Unit is a unit file, or a drop-in for one, in /etc/systemd/system.

@@ -11,7 +11,6 @@ import (
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 	"github.com/hashicorp/packer-plugin-sdk/template/config"
 
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/agentbin"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/remote"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/render"
@@ -26,7 +25,8 @@ func (p *Provisioner) ConfigSpec() hcldec.ObjectSpec { return p.config.FlatMapst
 
 // Prepare checks the configuration, with templates rendered for a machine that stands for the one to come.
 func (p *Provisioner) Prepare(raws ...any) error {
-	err := config.Decode(&p.config, &config.DecodeOpts{PluginType: "goldsmith-systemd", Interpolate: true, InterpolateContext: &p.config.ctx}, raws...)
+	// No interpolation: Packer would take the braces in content and scripts for its own, and leave "<no value>" there.
+	err := config.Decode(&p.config, &config.DecodeOpts{PluginType: "goldsmith-systemd"}, raws...)
 	if err != nil {
 		return err
 	}
@@ -42,13 +42,7 @@ func (p *Provisioner) Prepare(raws ...any) error {
 
 // Provision makes the machine what the configuration says.
 func (p *Provisioner) Provision(ctx context.Context, ui packersdk.Ui, comm packersdk.Communicator, _ map[string]any) error {
-	_, err := remote.Provision(ctx, ui, comm, remote.Options{Check: p.config.Check}, func(facts task.Facts) (task.Play, error) {
-		agent, err := agentbin.Open(facts.Arch)
-		if err != nil {
-			return task.Play{}, err
-		}
-		return p.config.play(facts, agent)
-	})
+	_, err := remote.Provision(ctx, ui, comm, remote.Options{Check: p.config.Check}, p.config.play)
 	return err
 }
 

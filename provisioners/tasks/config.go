@@ -2,10 +2,7 @@
 
 package tasks
 
-import (
-	"github.com/hashicorp/packer-plugin-sdk/common"
-	"github.com/hashicorp/packer-plugin-sdk/template/interpolate"
-)
+import "github.com/hashicorp/packer-plugin-sdk/common"
 
 // Config is the provisioner's configuration.
 type Config struct {
@@ -21,8 +18,6 @@ type Config struct {
 	Vars map[string]string `mapstructure:"vars"`
 	// Change nothing, and show what would change. The default is false.
 	Check bool `mapstructure:"check"`
-
-	ctx interpolate.Context
 }
 
 // Task is one thing that should be so: exactly one of its blocks says what.

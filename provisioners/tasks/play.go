@@ -9,7 +9,7 @@ import (
 )
 
 // play is the configuration as the engine takes it, with templates rendered for these facts.
-func (c *Config) play(facts task.Facts) (task.Play, error) {
+func (c *Config) play(facts task.Facts, _ task.Blob) (task.Play, error) {
 	data := map[string]any{"vars": c.Vars, "facts": render.Facts(facts)}
 	tasks, err := convert("task", c.Tasks, data)
 	handlers, handlerErr := convert("handler", c.Handlers, data)
@@ -112,7 +112,11 @@ func (f Template) spec(data map[string]any) (task.Spec, error) {
 	if err != nil {
 		return nil, fmt.Errorf("template.source: %w", err)
 	}
-	return task.File{Path: f.Path, Content: task.Bytes(content), Mode: f.Mode, Owner: f.Owner, Group: f.Group, Test: f.Validate}, nil
+	spec := task.File{Path: f.Path, Content: task.Bytes(content), Mode: f.Mode, Owner: f.Owner, Group: f.Group, Test: f.Validate}
+	if err := spec.Validate(); err != nil { // here, where it is still known to be a template
+		return nil, fmt.Errorf("template.%w", err)
+	}
+	return spec, nil
 }
 
 func (u Unit) spec(data map[string]any) (task.Spec, error) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/remote"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/render"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/task"
 )
 
 // Provisioner is goldsmith-tasks.
@@ -21,7 +22,8 @@ func (p *Provisioner) ConfigSpec() hcldec.ObjectSpec { return p.config.FlatMapst
 
 // Prepare checks the configuration, with templates rendered for a machine that stands for the one to come.
 func (p *Provisioner) Prepare(raws ...any) error {
-	err := config.Decode(&p.config, &config.DecodeOpts{PluginType: "goldsmith-tasks", Interpolate: true, InterpolateContext: &p.config.ctx}, raws...)
+	// No interpolation: Packer would take the braces in content and scripts for its own, and leave "<no value>" there.
+	err := config.Decode(&p.config, &config.DecodeOpts{PluginType: "goldsmith-tasks"}, raws...)
 	if err != nil {
 		return err
 	}
@@ -31,7 +33,7 @@ func (p *Provisioner) Prepare(raws ...any) error {
 	if len(p.config.Tasks) == 0 {
 		return errors.New("task: there is none; a play needs at least one")
 	}
-	play, err := p.config.play(render.SampleFacts())
+	play, err := p.config.play(render.SampleFacts(), task.Blob{})
 	if err != nil {
 		return err
 	}

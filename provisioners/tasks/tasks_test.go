@@ -64,7 +64,7 @@ func TestEveryBlockBecomesItsTask(t *testing.T) {
 			t.Errorf("%s: %v", kind, err)
 			continue
 		}
-		play, err := p.config.play(render.SampleFacts())
+		play, err := p.config.play(render.SampleFacts(), task.Blob{})
 		want := map[bool]string{true: "file", false: kind}[kind == "template"]
 		if err != nil || len(play.Tasks) != 1 || play.Tasks[0].Spec.Kind() != want {
 			t.Errorf("%s: got %+v, %v", kind, play, err)

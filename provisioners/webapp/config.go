@@ -4,12 +4,12 @@ package webapp
 
 import (
 	"debug/elf"
+	"errors"
 	"fmt"
 	"net/netip"
 	"regexp"
 
 	"github.com/hashicorp/packer-plugin-sdk/common"
-	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 	"github.com/hashicorp/packer-plugin-sdk/template/config"
 	"github.com/hashicorp/packer-plugin-sdk/template/interpolate"
 
@@ -56,14 +56,7 @@ func (c *Config) decode(raws []any) error {
 			*value = fallback
 		}
 	}
-	var errs *packersdk.MultiError
-	for _, err := range c.faults() {
-		errs = packersdk.MultiErrorAppend(errs, err)
-	}
-	if errs != nil {
-		return errs
-	}
-	return nil
+	return errors.Join(c.faults()...)
 }
 
 func (c *Config) faults() []error {
