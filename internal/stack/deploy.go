@@ -233,11 +233,16 @@ func (r *rollout) latest(ctx context.Context, id string) Instance {
 	return found
 }
 
-// start has an instance that stays run, and ready.
+// start has an instance that stays run, and ready. Of one that was stopped the console may still show the report of its
+// last boot: another is waited for.
 func (r *rollout) start(ctx context.Context, kept Instance) (instance.Report, error) {
-	since := kept.Since
+	var last instance.Report
 	if kept.State != "running" && kept.State != "pending" {
-		since = time.Now()
+		console, err := r.console(ctx, kept.ID)
+		if err != nil {
+			return instance.Report{}, err
+		}
+		last, _ = instance.FindReport(console)
 		r.say("starting %s %s", kept.Tier, kept.ID)
 		if _, err := r.ec2.StartInstances(ctx, &ec2.StartInstancesInput{InstanceIds: []string{kept.ID}}); err != nil {
 			return instance.Report{}, fmt.Errorf("start %s: %w", kept.ID, err)
@@ -246,7 +251,7 @@ func (r *rollout) start(ctx context.Context, kept Instance) (instance.Report, er
 		r.say("%s %s runs %s already", kept.Tier, kept.ID, kept.Image)
 	}
 	var report instance.Report
-	err := r.timed(kept.Tier+" ready", func() (err error) { report, err = r.waitReady(ctx, kept.ID, since.Add(-time.Minute)); return err })
+	err := r.timed(kept.Tier+" ready", func() (err error) { report, err = r.waitReady(ctx, kept.ID, last.Time); return err })
 	return report, err
 }
 

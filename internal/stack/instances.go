@@ -110,8 +110,9 @@ func sleep(ctx context.Context, d time.Duration) error {
 }
 
 // waitReady waits for the report that an instance writes to its console, and for nothing else: a private instance can
-// so be waited for without a way to it. A report from before since is of an earlier boot.
-func (s *Stack) waitReady(ctx context.Context, id string, since time.Time) (instance.Report, error) {
+// so be waited for without a way to it. A report that is no younger than after, by the instance's own clock, is of an
+// earlier boot.
+func (s *Stack) waitReady(ctx context.Context, id string, after time.Time) (instance.Report, error) {
 	for {
 		described, err := s.describe(ctx, id)
 		if err != nil {
@@ -124,7 +125,7 @@ func (s *Stack) waitReady(ctx context.Context, id string, since time.Time) (inst
 		if err != nil {
 			return instance.Report{}, err
 		}
-		if report, ok := instance.FindReport(console); ok && report.Time.After(since) {
+		if report, ok := instance.FindReport(console); ok && report.Time.After(after) {
 			if !report.Ready {
 				return report, fmt.Errorf("wait for %s: it says that it is not ready: %s", id, failures(report))
 			}

@@ -145,3 +145,17 @@ func TestEveryFaultAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestFaultsCountTheUsersBlocks names the block by its own place, whatever the play has before it.
+func TestFaultsCountTheUsersBlocks(t *testing.T) {
+	for want, unit := range map[string]map[string]any{
+		`unit[1] "b": unit:`:            {"name": "b", "content": "[Unit]"},
+		`unit[1] "": unit:`:             {"name": "", "content": "[Unit]"},
+		`unit[1] "b.service": drop_in:`: {"name": "b.service", "drop_in": "limits", "content": "[Unit]"},
+	} {
+		err := new(Provisioner).Prepare(units(map[string]any{"name": "a.service", "content": "[Unit]", "after_first_boot": true}, unit))
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "task[") {
+			t.Errorf("got %v, want an error with %q", err, want)
+		}
+	}
+}

@@ -56,12 +56,17 @@ func (c *Config) play(facts task.Facts, agent task.Blob) (task.Play, error) {
 			errs = append(errs, fmt.Errorf("unit[%d] %q: %w", i, u.Name, err))
 			continue
 		}
+		spec := task.Unit{Unit: u.Name, DropIn: u.DropIn, Content: task.Bytes(content)}
+		if err := spec.Validate(); err != nil { // here, where it is still known which block it is
+			errs = append(errs, fmt.Errorf("unit[%d] %q: %w", i, u.Name, err))
+			continue
+		}
 		name := u.Name
 		if u.DropIn != "" {
 			name += " " + u.DropIn
 		}
 		verify := "verify " + name
-		play.Tasks = append(play.Tasks, task.Task{Name: name, Notify: []string{verify}, Spec: task.Unit{Unit: u.Name, DropIn: u.DropIn, Content: task.Bytes(content)}})
+		play.Tasks = append(play.Tasks, task.Task{Name: name, Notify: []string{verify}, Spec: spec})
 		play.Handlers = append(play.Handlers, task.Task{Name: verify, Spec: task.Command{Argv: []string{"systemd-analyze", "verify", u.Name}}})
 		if u.AfterFirstBoot {
 			needsFirstBoot = true

@@ -10,14 +10,13 @@ import (
 
 	"github.com/hashicorp/hcl/v2/hcldec"
 	"github.com/hashicorp/hcl/v2/hclparse"
-	"github.com/zclconf/go-cty/cty"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/render"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/task"
 )
 
 // parse is a block's body as Packer hands it over.
-func parse(t *testing.T, p *Provisioner, text string) cty.Value {
+func parse(t *testing.T, p *Provisioner, text string) any {
 	t.Helper()
 	file, bad := hclparse.NewParser().ParseHCL([]byte(text), "build.pkr.hcl")
 	if bad.HasErrors() {

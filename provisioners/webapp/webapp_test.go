@@ -46,16 +46,6 @@ func TestPrepareNamesTheAttribute(t *testing.T) {
 	}
 }
 
-func TestDynamicProgramIsRefused(t *testing.T) {
-	shell, err := filepath.EvalSymlinks("/bin/sh")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := architecture(shell); err == nil || !strings.Contains(err.Error(), "dynamically") {
-		t.Errorf("got %v", err)
-	}
-}
-
 func TestPlay(t *testing.T) {
 	p := &Provisioner{}
 	if err := p.Prepare(map[string]any{"binary": static(t, 62), "unit": unitFile}); err != nil {

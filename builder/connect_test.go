@@ -1,0 +1,131 @@
+package builder
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/hashicorp/packer-plugin-sdk/communicator"
+	"github.com/hashicorp/packer-plugin-sdk/multistep"
+	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
+)
+
+// says is the address of a server that greets everybody with words.
+func says(t *testing.T, words string) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			conn.Write([]byte(words))
+			conn.Close()
+		}
+	}()
+	return listener.Addr().String()
+}
+
+func TestBanner(t *testing.T) {
+	for words, want := range map[string]string{"SSH-2.0-OpenSSH_10\r\n": "", "HTTP/1.1 400\r\n": "no SSH server", "": "EOF"} {
+		err := banner(t.Context(), says(t, words))
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, want %q", words, err, want)
+		}
+	}
+}
+
+func TestSSHThatNeverAnswers(t *testing.T) {
+	a := newAccount(t)
+	b := newBake(t, a, nil)
+	b.instance, b.groups, b.config.Comm.SSHTimeout = "i-0made", []string{"sg-0made"}, 50*time.Millisecond
+	address := says(t, "nope")
+	err := b.waitForBanner(t.Context(), address)
+	for _, want := range []string{"i-0made", address, "ssh_timeout", "sg-0made", "kernel panic"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q in it", err, want)
+		}
+	}
+}
+
+// TestInterruptIsNotATimeout looks often, as both ends of the wait are there at once.
+func TestInterruptIsNotATimeout(t *testing.T) {
+	b := newBake(t, newAccount(t), nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 50 {
+		if err := b.waitForBanner(ctx, "127.0.0.1:1"); !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), "ssh_timeout") {
+			t.Fatalf("got %v, want the interrupt", err)
+		}
+	}
+}
+
+func TestAddressOf(t *testing.T) {
+	both := types.Instance{PublicIpAddress: aws.String("192.0.2.9"), PrivateIpAddress: aws.String("10.0.1.9")}
+	private := types.Instance{PrivateIpAddress: aws.String("10.0.1.9")}
+	for _, c := range []struct {
+		way      string
+		instance types.Instance
+		want     string
+	}{
+		{"", both, "192.0.2.9"}, {"", private, "10.0.1.9"}, {"private_ip", both, "10.0.1.9"}, {"public_ip", both, "192.0.2.9"}, {"public_ip", private, ""},
+	} {
+		b := newBake(t, newAccount(t), map[string]any{"ssh_interface": c.way})
+		if got := b.addressOf(c.instance); got != c.want {
+			t.Errorf("%q: got %q, want %q", c.way, got, c.want)
+		}
+	}
+}
+
+func TestOnlyTheBuildersHostKeyIsAccepted(t *testing.T) {
+	b := newBake(t, newAccount(t), nil)
+	if err := b.makeKeyPair(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	conf, err := b.connectStep().(*communicator.StepConnect).SSHConfig(new(multistep.BasicStateBag))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, other, err := newPair("other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 9), Port: 22}
+	if err := conf.HostKeyCallback("192.0.2.9:22", at, b.keys.hostPublic); err != nil {
+		t.Errorf("the instance's own key: %v", err)
+	}
+	if conf.HostKeyCallback("192.0.2.9:22", at, other) == nil {
+		t.Error("another host's key is accepted")
+	}
+}
+
+func TestSeal(t *testing.T) {
+	for _, c := range []struct {
+		user, command string
+		status        int
+	}{{"admin", "sudo -n /bin/sh -eu -s", 0}, {"root", "/bin/sh -eu -s", 0}, {"admin", "sudo -n /bin/sh -eu -s", 1}} {
+		b := newBake(t, newAccount(t), map[string]any{"ssh_username": c.user})
+		comm := &packersdk.MockCommunicator{StartExitStatus: c.status, StartStderr: "still there: /etc/ssh/key"}
+		state := new(multistep.BasicStateBag)
+		state.Put(stateKey, b)
+		state.Put("communicator", comm)
+		action := (&sealStep{}).Run(t.Context(), state)
+		if comm.StartCmd.Command != c.command {
+			t.Errorf("%s: ran %q, want %q", c.user, comm.StartCmd.Command, c.command)
+		}
+		failed := b.failure != nil && strings.Contains(b.failure.Error(), "still there: /etc/ssh/key")
+		if failed != (c.status != 0) || (action == multistep.ActionHalt) != (c.status != 0) {
+			t.Errorf("%s, exit status %d: action %v, failure %v", c.user, c.status, action, b.failure)
+		}
+	}
+}

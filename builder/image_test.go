@@ -1,0 +1,159 @@
+package builder
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	registryimage "github.com/hashicorp/packer-plugin-sdk/packer/registry/image"
+)
+
+// variant is an account with some answers of its own.
+type variant struct {
+	*account
+	vpcs      []types.Vpc
+	imageIs   types.ImageState
+	terminate func()
+}
+
+func (v *variant) DescribeVpcs(context.Context, *ec2.DescribeVpcsInput, ...func(*ec2.Options)) (*ec2.DescribeVpcsOutput, error) {
+	return &ec2.DescribeVpcsOutput{Vpcs: v.vpcs}, nil
+}
+
+func (v *variant) DescribeImages(ctx context.Context, in *ec2.DescribeImagesInput, o ...func(*ec2.Options)) (*ec2.DescribeImagesOutput, error) {
+	out, err := v.account.DescribeImages(ctx, in, o...)
+	if v.imageIs != "" && err == nil && len(in.ImageIds) == 1 && in.ImageIds[0] == "ami-0made" {
+		out.Images[0].State, out.Images[0].StateReason = v.imageIs, &types.StateReason{Message: aws.String("snapshot lost")}
+	}
+	return out, err
+}
+
+func (v *variant) TerminateInstances(ctx context.Context, in *ec2.TerminateInstancesInput, o ...func(*ec2.Options)) (*ec2.TerminateInstancesOutput, error) {
+	if v.terminate != nil {
+		v.terminate()
+	}
+	return v.account.TerminateInstances(ctx, in, o...)
+}
+
+func TestImageThatFailsIsRemoved(t *testing.T) {
+	a := newAccount(t)
+	b := newBake(t, a, nil)
+	b.ec2 = &variant{account: a, imageIs: types.ImageStateFailed}
+	err := b.try(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "ami-0made") || !strings.Contains(err.Error(), "snapshot lost") || len(a.things) > 0 {
+		t.Errorf("got %v, left %v", err, a.things)
+	}
+}
+
+func TestImageThatTakesTooLongIsRemoved(t *testing.T) {
+	a := newAccount(t)
+	b := newBake(t, a, map[string]any{"aws_polling": map[string]any{"max_attempts": 1}})
+	b.ec2 = &variant{account: a, imageIs: types.ImageStatePending}
+	err := b.try(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "max_attempts") || len(a.things) > 0 {
+		t.Errorf("got %v, left %v", err, a.things)
+	}
+}
+
+// TestLateInterruptKeepsTheImage has the interrupt come when the AMI is done: it is the build's result then, and an
+// error would leave it behind with nobody knowing.
+func TestLateInterruptKeepsTheImage(t *testing.T) {
+	a := newAccount(t)
+	b := newBake(t, a, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	b.ec2 = &variant{account: a, terminate: cancel}
+	if err := b.try(ctx); err != nil || !a.has("ami-0made") || a.has("i-0made") || a.has("sg-0made") || a.has("key") {
+		t.Errorf("got %v, left %v", err, a.things)
+	}
+}
+
+func TestPlace(t *testing.T) {
+	subnet := func(id string, free int32) types.Subnet {
+		return types.Subnet{SubnetId: aws.String(id), VpcId: aws.String("vpc-0aaaaaaaa"), AvailableIpAddressCount: aws.Int32(free)}
+	}
+	vpc := types.Vpc{VpcId: aws.String("vpc-0aaaaaaaa")}
+	byFilter := func(attribute string, more string) map[string]any {
+		filter := map[string]any{"filters": map[string]string{"tag:x": "y"}}
+		if more != "" {
+			filter[more] = true
+		}
+		return map[string]any{attribute: filter}
+	}
+	for _, c := range []struct {
+		name   string
+		change map[string]any
+		vpcs   []types.Vpc
+		want   string // the subnet, or what the error names
+	}{
+		{"most free", byFilter("subnet_filter", "most_free"), nil, "subnet-0bbbbbbbb"},
+		{"several", byFilter("subnet_filter", ""), nil, "2 subnets match"},
+		{"one VPC", byFilter("vpc_filter", ""), []types.Vpc{vpc}, "subnet-0aaaaaaaa"},
+		{"no VPC", byFilter("vpc_filter", ""), nil, "0 VPCs match"},
+		{"two VPCs", byFilter("vpc_filter", ""), []types.Vpc{vpc, vpc}, "2 VPCs match"},
+	} {
+		a := newAccount(t)
+		a.subnets = []types.Subnet{subnet("subnet-0aaaaaaaa", 1), subnet("subnet-0bbbbbbbb", 2)}
+		b := newBake(t, a, c.change)
+		b.ec2 = &variant{account: a, vpcs: c.vpcs}
+		err := b.findPlace(t.Context())
+		if err == nil && b.place.subnet != c.want || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %+v, %v, want %s", c.name, b.place, err, c.want)
+		}
+	}
+}
+
+func TestNameThatIsTaken(t *testing.T) {
+	a := newAccount(t)
+	b := newBake(t, a, nil)
+	b.ec2 = taken{a}
+	if err := b.check(t.Context()); err == nil || !strings.Contains(err.Error(), `ami_name: "db-1" is taken by ami-0cccccccc`) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// taken is an account that has an image of any name.
+type taken struct{ *account }
+
+func (a taken) DescribeImages(ctx context.Context, in *ec2.DescribeImagesInput, o ...func(*ec2.Options)) (*ec2.DescribeImagesOutput, error) {
+	if len(in.Owners) == 1 && in.Owners[0] == "self" {
+		return &ec2.DescribeImagesOutput{Images: []types.Image{{ImageId: aws.String("ami-0cccccccc")}}}, nil
+	}
+	return a.account.DescribeImages(ctx, in, o...)
+}
+
+// TestCleanupThatFails has the user told what is left and by which tag to find it.
+func TestCleanupThatFails(t *testing.T) {
+	a := newAccount(t)
+	boom := errors.New("boom")
+	b := newBake(t, a, nil)
+	b.ec2 = stuck{a, boom}
+	err := b.try(t.Context())
+	if !errors.Is(err, boom) || !strings.Contains(err.Error(), buildTag+"=b1") || a.has("i-0made") || a.has("sg-0made") {
+		t.Errorf("got %v, left %v", err, a.things)
+	}
+}
+
+// stuck is an account whose key pairs cannot be removed.
+type stuck struct {
+	*account
+	err error
+}
+
+func (s stuck) DeleteKeyPair(context.Context, *ec2.DeleteKeyPairInput, ...func(*ec2.Options)) (*ec2.DeleteKeyPairOutput, error) {
+	return nil, s.err
+}
+
+func TestArtifactTellsTheRegistry(t *testing.T) {
+	made := &artifact{region: "us-east-1", image: "ami-0made", source: "ami-0aaaaaaaa", state: map[string]any{"generated_data": "x"}}
+	image, ok := made.State(registryimage.ArtifactStateURI).(*registryimage.Image)
+	if !ok || image.ImageID != "ami-0made" || image.ProviderName != "aws" || image.ProviderRegion != "us-east-1" || image.SourceImageID != "ami-0aaaaaaaa" {
+		t.Errorf("got %+v", image)
+	}
+	if made.State("generated_data") != "x" || made.State("other") != nil {
+		t.Error("the state is not what the build put there")
+	}
+}
