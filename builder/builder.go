@@ -116,6 +116,9 @@ func (b *bake) outcome(ctx context.Context, state multistep.StateBag) error {
 	if b.failure != nil {
 		return b.failure
 	}
+	if b.image != "" { // it is whole and was kept: an interrupt after that must not make it nobody's
+		return nil
+	}
 	if err, ok := state.GetOk("error"); ok {
 		return err.(error)
 	}

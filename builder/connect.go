@@ -83,6 +83,9 @@ func (b *bake) waitForBanner(ctx context.Context, address string) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-limited.Done():
+			if ctx.Err() != nil { // an interrupt ends both
+				return ctx.Err()
+			}
 			return fmt.Errorf("SSH of instance %s does not answer on %s within %s (ssh_timeout): %w\nhint: is the address reachable from here, and does security group %v let this machine in?%s",
 				b.instance, address, b.config.Comm.SSHTimeout, last, b.groups, b.consoleTail(ctx))
 		case <-time.After(200 * time.Millisecond):

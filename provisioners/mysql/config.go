@@ -92,7 +92,8 @@ func (c *Config) faults() []error {
 	if c.Username == "root" {
 		errs = append(errs, errors.New("username: root is the server's own account; the application needs another"))
 	}
-	if c.Database == "mysql" || c.Database == "sys" || c.Database == "test" {
+	switch c.Database {
+	case "mysql", "sys", "test", "information_schema", "performance_schema":
 		errs = append(errs, fmt.Errorf("database: %s belongs to the server or is removed; the application needs another", c.Database))
 	}
 	for _, flavor := range []string{"mysql", "mariadb"} {

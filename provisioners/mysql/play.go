@@ -57,7 +57,11 @@ func (c *Config) bakedAddress() string {
 	return c.BindAddress
 }
 
-var bindLine = regexp.MustCompile(`(?m)^bind-address\s*=.*$`)
+// bindLine is the line that the first boot replaces; anyBindLine is whatever else the server reads as the same setting.
+var (
+	bindLine    = regexp.MustCompile(`(?m)^bind-address\s*=.*$`)
+	anyBindLine = regexp.MustCompile(`(?m)^[ \t]*(?:loose[-_])?bind[-_]address\s*=.*$`)
+)
 
 func (c *Config) render(flavor string, facts task.Facts) ([]byte, error) {
 	text, err := render.File(c.ConfigFile, map[string]any{
@@ -67,7 +71,8 @@ func (c *Config) render(flavor string, facts task.Facts) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if found := bindLine.FindAll(text, -1); len(found) != 1 || !bytes.Contains(found[0], []byte(c.bakedAddress())) {
+	found := anyBindLine.FindAll(text, -1)
+	if len(found) != 1 || !bindLine.Match(found[0]) || !bytes.Contains(found[0], []byte(c.bakedAddress())) {
 		return nil, fmt.Errorf("template %s: it should have one line `bind-address = {{ .bind_address }}`", c.ConfigFile)
 	}
 	return text, nil

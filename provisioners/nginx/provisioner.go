@@ -92,6 +92,6 @@ func (c *Config) play(facts task.Facts, agent task.Blob) (task.Play, error) {
 // testSite has Nginx test a site before it takes its place: a configuration of its own includes nothing but it.
 func testSite(path string) []string {
 	return []string{"/bin/sh", "-euc", `conf=$(mktemp); trap 'rm -f "$conf"' EXIT
-printf 'pid /run/nginx-test.pid;\nevents {}\nhttp { include %s; }\n' "$1" >"$conf"
+echo "pid /run/nginx-test.pid; events {} http { include $1; }" >"$conf"
 nginx -q -t -c "$conf"`, "sh", path}
 }
