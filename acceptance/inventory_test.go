@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -38,8 +39,27 @@ func inventory(t testing.TB) []string {
 			all = append(all, line)
 		}
 	}
+	all = append(all, insideCloud(t)...)
 	slices.Sort(all)
 	return all
+}
+
+// insideCloud is the mounts and network namespaces of the cloud, which lie in the mount namespace of its daemon.
+func insideCloud(t testing.TB) []string {
+	t.Helper()
+	pid := daemonPID(t)
+	found := matching(fmt.Sprintf("/proc/%d/mounts", pid), "mount", func(path string) bool { return strings.HasPrefix(path, "/run/goldsmith/"+cloudName+"/") })
+	if len(found) == 0 {
+		t.Fatal("the cloud has no mount at all: this looks in the wrong place")
+	}
+	out := must(t, "nsenter", "--mount", "--target", strconv.Itoa(pid), "ls", "/run/netns")
+	if !strings.Contains(out, namespacePrefix()) {
+		t.Fatalf("the cloud has no network namespace at all: %s", out)
+	}
+	for _, name := range strings.Fields(out) {
+		found = append(found, "namespace "+name)
+	}
+	return found
 }
 
 // assertNothingLeft compares with an inventory taken before; the kernel may need a moment to let go of a machine.

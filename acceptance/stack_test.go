@@ -4,11 +4,17 @@ package acceptance
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"net/url"
@@ -18,8 +24,11 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 )
 
 // tier finds the stack's one running instance of a tier.
@@ -374,4 +383,53 @@ func TestUnverifiedNameIsRefused(t *testing.T) {
 	if _, err := client.Get((&url.URL{Scheme: "https", Host: address, Path: "/livez"}).String()); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestCertificateOfTheUsersOwn puts a pair into the parameters and wants a new web instance to show it.
+func TestCertificateOfTheUsersOwn(t *testing.T) {
+	ctx := context.Background()
+	conf, err := config.LoadDefaultConfig(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parameters := ssm.NewFromConfig(conf)
+	certificate, key := ownPair(t, "www.example.com")
+	for name, value := range map[string]string{"tls_certificate": certificate, "tls_key": key} {
+		full := aws.String("/goldsmith/" + stackName + "/web/" + name)
+		if _, err := parameters.PutParameter(ctx, &ssm.PutParameterInput{Name: full, Value: aws.String(value), Type: ssmtypes.ParameterTypeSecureString}); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if _, err := parameters.DeleteParameter(ctx, &ssm.DeleteParameterInput{Name: full}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	must(t, goldsmith(), "deploy", "--stack", stackName, "--replace", "web")
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(certificate))
+	conn, err := tls.Dial("tcp", aws.ToString(tier(t, "web").PublicIpAddress)+":443", &tls.Config{RootCAs: roots, ServerName: "www.example.com"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+}
+
+// ownPair is a certificate for a name, and its key.
+func ownPair(t *testing.T, name string) (certificate, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encoded, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded}))
 }

@@ -111,6 +111,22 @@ func account(t *testing.T) []string {
 // killDaemon ends the local cloud as a crash would: its machines stay without it, until the next start clears them away.
 func killDaemon(t *testing.T) {
 	t.Helper()
+	pid := daemonPID(t)
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		if _, err := os.Stat("/proc/" + strconv.Itoa(pid)); os.IsNotExist(err) {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatalf("process %d is still there", pid)
+}
+
+// daemonPID is the process of the tests' cloud.
+func daemonPID(t testing.TB) int {
+	t.Helper()
 	text, err := os.ReadFile(filepath.Join("/run/goldsmith", cloudName, "daemon.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -121,14 +137,5 @@ func killDaemon(t *testing.T) {
 	if err := json.Unmarshal(text, &daemon); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Kill(daemon.PID, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	for range 100 {
-		if _, err := os.Stat("/proc/" + strconv.Itoa(daemon.PID)); os.IsNotExist(err) {
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	t.Fatalf("process %d is still there", daemon.PID)
+	return daemon.PID
 }

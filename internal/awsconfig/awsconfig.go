@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
@@ -65,8 +67,9 @@ func (o Options) Validate() []error {
 	return errs
 }
 
-// dialTimeout is how long an endpoint may take to answer a connection.
-const dialTimeout = 5 * time.Second
+// dialTimeout is how long an endpoint may take to answer a connection. The SDK's own 30 seconds, at each attempt, would
+// have a user wait minutes for an endpoint that is not there.
+const dialTimeout = 3 * time.Second
 
 // Load makes the configuration. It asks nobody, but for a role's credentials when they are first used.
 func Load(ctx context.Context, o Options) (aws.Config, error) {
@@ -75,6 +78,7 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 		attempts = 5
 	}
 	load := []func(*config.LoadOptions) error{
+		config.WithHTTPClient(awshttp.NewBuildableClient().WithDialerOptions(func(d *net.Dialer) { d.Timeout = dialTimeout })),
 		config.WithRetryer(func() aws.Retryer {
 			return retry.NewStandard(func(s *retry.StandardOptions) {
 				s.MaxAttempts, s.MaxBackoff = attempts, 3*time.Second

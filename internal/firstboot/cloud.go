@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -20,8 +21,19 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
-// patience is how long a metadata service may be silent before the machine is taken for one without any.
-const patience = 10 * time.Second
+// patience is how long a metadata service may be silent before the machine is taken for one without any. An instance
+// of EC2 has one for certain, so there its silence is a failure, and it gets longer.
+const (
+	patience      = 10 * time.Second
+	patienceOnEC2 = 60 * time.Second
+)
+
+// onEC2 tells by the firmware's vendor whether this is an instance of EC2:
+// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/identify_ec2_instances.html
+func onEC2() bool {
+	vendor, err := os.ReadFile("/sys/class/dmi/id/sys_vendor")
+	return err == nil && strings.HasPrefix(string(vendor), "Amazon EC2")
+}
 
 // identity is what the metadata service says of the instance.
 type identity struct {
@@ -45,8 +57,12 @@ var errNoMetadata = errors.New("there is no metadata service")
 // connect finds the metadata service; right after the start it may still be silent.
 func connect(ctx context.Context) (*cloud, error) {
 	client := imds.New(imds.Options{HTTPClient: awshttp.NewBuildableClient().WithTimeout(2 * time.Second), EnableFallback: aws.FalseTernary, Retryer: aws.NopRetryer{}})
+	wait, silent := patience, errNoMetadata
+	if onEC2() {
+		wait, silent = patienceOnEC2, errors.New("the metadata service does not answer")
+	}
 	var last error
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(wait); time.Now().Before(deadline); {
 		out, err := client.GetRegion(ctx, &imds.GetRegionInput{})
 		if err == nil {
 			return &cloud{metadata: client, region: out.Region}, nil
@@ -58,7 +74,7 @@ func connect(ctx context.Context) (*cloud, error) {
 		case <-time.After(250 * time.Millisecond):
 		}
 	}
-	return nil, fmt.Errorf("%w: %w", errNoMetadata, last)
+	return nil, fmt.Errorf("%w: %w", silent, last)
 }
 
 // userData is empty where the instance has none.

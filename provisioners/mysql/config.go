@@ -89,8 +89,8 @@ func (c *Config) faults() []error {
 			errs = append(errs, fmt.Errorf("%s: %q should be 1 to 32 letters, digits and underscores", name, value))
 		}
 	}
-	if c.Username == "root" {
-		errs = append(errs, errors.New("username: root is the server's own account; the application needs another"))
+	if c.Username == "root" || c.Username == "mysql" {
+		errs = append(errs, fmt.Errorf("username: %s is the server's own account; the application needs another", c.Username))
 	}
 	switch c.Database {
 	case "mysql", "sys", "test", "information_schema", "performance_schema":
