@@ -22,6 +22,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/logging"
 )
 
 // Options is what a user may say; everything is optional.
@@ -78,6 +79,8 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 		attempts = 5
 	}
 	load := []func(*config.LoadOptions) error{
+		// What the SDK would log, a broken connection at an interrupt say, comes as an error too, where it matters.
+		config.WithLogger(logging.Nop{}),
 		config.WithHTTPClient(awshttp.NewBuildableClient().WithDialerOptions(func(d *net.Dialer) { d.Timeout = dialTimeout })),
 		config.WithRetryer(func() aws.Retryer {
 			return retry.NewStandard(func(s *retry.StandardOptions) {

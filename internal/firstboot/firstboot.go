@@ -20,6 +20,9 @@ import (
 type situation struct {
 	Settings instance.Settings `json:"settings"`
 	Identity identity          `json:"identity"`
+	// OwnCertificate says that the web server's certificate is one that the instance made, for its addresses; one that
+	// the user gave is for names of the user's.
+	OwnCertificate bool `json:"own_certificate,omitempty"`
 }
 
 func situationPath() string { return filepath.Join(instance.RunDir, "instance.json") }
@@ -86,7 +89,7 @@ func prepare(ctx context.Context, c *cloud, image instance.Image, s situation) e
 		if image.Webapp == nil || image.Nginx == nil {
 			return fmt.Errorf("become the web tier of stack %s: there is no web application or no web server in image %s", s.Settings.Stack, s.Identity.ImageID)
 		}
-		if err := prepareWeb(ctx, c, *image.Webapp, s); err != nil {
+		if err := prepareWeb(ctx, c, *image.Webapp, &s); err != nil {
 			return err
 		}
 	}
@@ -169,7 +172,7 @@ func renewServerID(image instance.MySQLImage) error {
 }
 
 // prepareWeb tells the application where its database is, and makes or fetches the web server's certificate.
-func prepareWeb(ctx context.Context, c *cloud, image instance.WebappImage, s situation) error {
+func prepareWeb(ctx context.Context, c *cloud, image instance.WebappImage, s *situation) error {
 	prefix := s.Settings.Parameters
 	certificateName, keyName := prefix+"/web/tls_certificate", prefix+"/web/tls_key"
 	values, err := c.parameters(ctx, []string{prefix + "/db/app_password", prefix + "/db/ca"}, []string{certificateName, keyName})
@@ -180,7 +183,7 @@ func prepareWeb(ctx context.Context, c *cloud, image instance.WebappImage, s sit
 	if (len(certificate) == 0) != (len(key) == 0) {
 		return fmt.Errorf("take the web server's certificate from the parameters: of %s and %s only one is there", certificateName, keyName)
 	}
-	if len(certificate) == 0 {
+	if s.OwnCertificate = len(certificate) == 0; s.OwnCertificate {
 		if certificate, key, err = ownCertificate(filepath.Join(instance.StateDir, "tls"), s.Identity); err != nil {
 			return err
 		}

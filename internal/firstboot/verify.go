@@ -244,7 +244,7 @@ func webChecks(image instance.NginxImage, s situation) []check {
 		name = s.Identity.Private
 	}
 	return []check{
-		{"certificate", func(context.Context) (string, error) { return certificateCovers(name) }},
+		{"certificate", func(context.Context) (string, error) { return certificateCovers(name, s.OwnCertificate) }},
 		{"http", func(ctx context.Context) (string, error) {
 			return answers(ctx, image.HTTPPort, "http://"+name+"/", http.StatusMovedPermanently)
 		}},
@@ -269,9 +269,9 @@ func webCertificate() (*x509.Certificate, error) {
 	return x509.ParseCertificate(block.Bytes)
 }
 
-// certificateCovers wants the certificate to be good for a name now; its digest is the detail, by which whoever reads
-// the report can pin it. A certificate that the user gave may be for a name of the user's, and not for the address.
-func certificateCovers(name string) (string, error) {
+// certificateCovers wants the certificate to be valid now and, if the instance made it, good for the instance's name. Its
+// digest is the detail, by which whoever reads the report can pin it.
+func certificateCovers(name string, own bool) (string, error) {
 	certificate, err := webCertificate()
 	if err != nil {
 		return "", err
@@ -281,7 +281,7 @@ func certificateCovers(name string) (string, error) {
 	if now := time.Now(); now.After(certificate.NotAfter) || now.Before(certificate.NotBefore) {
 		return detail, fmt.Errorf("it is valid from %s to %s, and here it is %s", certificate.NotBefore.Format(time.RFC3339), certificate.NotAfter.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	}
-	if madeHere := certificate.Issuer.String() == certificate.Subject.String(); madeHere {
+	if own {
 		return detail, certificate.VerifyHostname(name)
 	}
 	return detail, nil
