@@ -139,3 +139,25 @@ build {
 	}
 	assertNothingLeft(t, before)
 }
+
+// TestBastion bakes on an instance of the private subnet, which only the web instance reaches.
+func TestBastion(t *testing.T) {
+	before := inventory(t)
+	web := tier(t, "web")
+	source := fmt.Sprintf(`
+subnet_filter {
+  filters = { "tag:goldsmith:stack" = %q, "tag:goldsmith:subnet" = "private" }
+}
+associate_public_ip_address           = false
+temporary_security_group_source_cidrs = ["10.0.1.0/24"]
+ssh_bastion_host                      = %q
+ssh_bastion_username                  = "admin"
+ssh_bastion_private_key_file          = %q
+`, stackName, aws.ToString(web.PublicIpAddress), filepath.Join(os.Getenv("HOME"), ".goldsmith", stackName+".pem"))
+	out, err := bake{source: source, provisioners: command("hostname -I")}.run(t)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	deregisterNow(t, imageNamed(t, "t-*"))
+	assertNothingLeft(t, before)
+}
