@@ -18,7 +18,7 @@ export CHECKPOINT_DISABLE := 1
 export CGO_ENABLED        := 0
 export TIMINGS            := $(CURDIR)/$(BUILD)/timings
 
-.PHONY: golden test unit acceptance bench build deps cloud packer plugin agent webapp goldsmith env env-packer check generate clean distclean
+.PHONY: golden test unit acceptance scan bench build deps cloud packer plugin agent webapp goldsmith env env-packer check generate clean distclean
 .DEFAULT_GOAL := build
 
 ## golden: from nothing to HTTPS: build, start the local cloud, bake both images, launch one instance of each
@@ -45,6 +45,11 @@ acceptance:
 	@scripts/deps --test
 	@$(MAKE) --no-print-directory -j2 build packer $(BUILD)/packer-plugin-amazon
 	go test -tags acceptance -count=1 -timeout 75m -p 1 ./acceptance/... ./localcloud/... ./provisioners/...
+
+## scan: judge the instances of the stack with scanners that are not this project's, and print one table
+scan: goldsmith
+	@scripts/deps --test
+	@eval "$$($(GOLDSMITH) cloud env)" && go run ./scan --stack "$(STACK)" $(if $(ONLY),--only "$(ONLY)")
 
 ## bench: bake, launch and start times, and requests per second
 bench:

@@ -358,6 +358,29 @@ func TestNetwork(t *testing.T) {
 	mustOnInstance(t, "db", "sudo apt-get -q update")
 }
 
+// TestDestroy makes a second stack beside the first and removes it with all that it had.
+func TestDestroy(t *testing.T) {
+	before := inventory(t)
+	must(t, goldsmith(), "network", "up", "--stack", "second")
+	must(t, goldsmith(), "deploy", "--stack", "second", "--db-ami", aws.ToString(tier(t, "db").ImageId), "--web-ami", aws.ToString(tier(t, "web").ImageId))
+	if _, err := output(goldsmith(), "network", "down", "--stack", "second"); err == nil {
+		t.Error("a network with instances in it was removed")
+	}
+	must(t, goldsmith(), "destroy", "--stack", "second", "--yes")
+	assertNothingLeft(t, before)
+	for _, left := range []string{
+		must(t, "aws", "ec2", "describe-vpcs", "--filters", "Name=tag:goldsmith:stack,Values=second", "--query", "Vpcs"),
+		must(t, "aws", "ssm", "describe-parameters", "--query", "Parameters[?starts_with(Name, '/goldsmith/second')]"),
+		must(t, "aws", "iam", "list-roles", "--query", "Roles[?contains(RoleName, 'second')]"),
+		must(t, "aws", "ec2", "describe-nat-gateways", "--filter", "Name=tag:goldsmith:stack,Values=second", "Name=state,Values=available", "--query", "NatGateways"),
+	} {
+		if strings.TrimSpace(left) != "[]" {
+			t.Errorf("still there after destroy: %s", left)
+		}
+	}
+	must(t, goldsmith(), "destroy", "--stack", "second", "--yes") // and once more, with nothing there
+}
+
 func TestStatus(t *testing.T) {
 	var status json.RawMessage
 	decode(t, strings.NewReader(must(t, goldsmith(), "cloud", "status", "--json")), &status)

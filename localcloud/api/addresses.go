@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/netip"
+	"slices"
 )
 
 // freePublic is a public address that nobody has: neither an instance, nor as an elastic one. The zero address says
@@ -146,6 +147,37 @@ func (s *Server) releaseAddress(ctx context.Context, c *call) (*node, error) {
 		for _, id := range nat.all("natGatewayAddressSet", "*", "allocationId") {
 			if id == address.get("allocationId") && nat.get("state") == "available" {
 				return nil, fault("InvalidIPAddress.InUse", "Address %s is in use by %s.", address.get("publicIp"), nat.get("natGatewayId"))
+			}
+		}
+	}
+	return s.forwardNetwork(ctx, c)
+}
+
+// deleteNatGateway also gives up the gateway's address, which the server behind keeps bound to it.
+func (s *Server) deleteNatGateway(ctx context.Context, c *call) (*node, error) {
+	id := c.get("NatGatewayId")
+	described, err := s.ask(ctx, newCall("ec2", "DescribeNatGateways", "NatGatewayId.1", id))
+	if err != nil {
+		return nil, err
+	}
+	var nat *node
+	for _, item := range described.items("natGatewaySet") {
+		if item.get("natGatewayId") == id {
+			nat = item
+		}
+	}
+	if nat == nil {
+		return nil, fault("NatGatewayNotFound", "NAT gateway %s was not found", id)
+	}
+	addresses, err := s.ask(ctx, newCall("ec2", "DescribeAddresses"))
+	if err != nil {
+		return nil, err
+	}
+	had := nat.all("natGatewayAddressSet", "*", "allocationId")
+	for _, address := range addresses.items("addressesSet") {
+		if association := address.get("associationId"); association != "" && slices.Contains(had, address.get("allocationId")) {
+			if _, err := s.forward(ctx, newCall("ec2", "DisassociateAddress", "AssociationId", association)); err != nil {
+				return nil, err
 			}
 		}
 	}

@@ -36,6 +36,7 @@ var handlers = map[string]handler{
 	"AssociateAddress":              (*Server).associateAddress,
 	"DisassociateAddress":           (*Server).disassociateAddress,
 	"ReleaseAddress":                (*Server).releaseAddress,
+	"DeleteNatGateway":              (*Server).deleteNatGateway,
 	"DescribeNetworkInterfaces":     (*Server).describeNetworkInterfaces,
 	"DeleteSecurityGroup":           (*Server).deleteSecurityGroup,
 	"DeleteSubnet":                  (*Server).deleteSubnet,

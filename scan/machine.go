@@ -1,0 +1,55 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+)
+
+// goldsmith is the command as `make` builds it.
+const goldsmith = ".build/goldsmith"
+
+// machine is an instance that is judged.
+type machine struct {
+	tier    string
+	id      string
+	public  string // IPv4; empty where the instance has none
+	private string // IPv4
+}
+
+// findMachine is the stack's running instance of a tier.
+func findMachine(ctx context.Context, stack, tier string) (*machine, error) {
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, "aws", "ec2", "describe-instances", "--filters", "Name=tag:goldsmith:stack,Values="+stack, "Name=tag:goldsmith:tier,Values="+tier,
+		"Name=instance-state-name,Values=running", "--query", "Reservations[].Instances[].{id:InstanceId,public:PublicIpAddress,private:PrivateIpAddress}", "--output", "json")
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("find the %s instance of stack %s: %w: %s", tier, stack, err, stderr.String())
+	}
+	var found []struct{ ID, Public, Private string }
+	if err := json.Unmarshal(stdout.Bytes(), &found); err != nil {
+		return nil, fmt.Errorf("find the %s instance of stack %s: %w", tier, stack, err)
+	}
+	if len(found) != 1 {
+		return nil, fmt.Errorf("find the %s instance of stack %s: %d are running, there should be one\nhint: make golden", tier, stack, len(found))
+	}
+	return &machine{tier: tier, id: found[0].ID, public: found[0].Public, private: found[0].Private}, nil
+}
+
+// root runs a script as root on the instance and returns its standard output; stdin may be nil. An exit status other than
+// 0 is an error, and the output is returned all the same.
+func (m *machine) root(ctx context.Context, script string, stdin []byte) (string, error) {
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, goldsmith, "cloud", "ssh", m.id, "--", "sudo -n sh -c '"+strings.ReplaceAll(script, "'", `'\''`)+"'")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), &stdout, &stderr
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		err = fmt.Errorf("on %s: %w: %s", m.id, err, strings.TrimSpace(stderr.String()))
+	}
+	return stdout.String(), err
+}
