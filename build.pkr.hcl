@@ -71,4 +71,9 @@ build {
     only = ["goldsmith-ami.web"]
     site = "${path.root}/files/nginx/site.conf.tmpl"
   }
+
+  # Last: nothing that belongs to this build may be in the images.
+  provisioner "goldsmith-seal" {
+    manifest_dir = "${path.root}/.build/manifests"
+  }
 }

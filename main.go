@@ -11,6 +11,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/builder"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/provisioners/mysql"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/provisioners/nginx"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/provisioners/seal"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/provisioners/systemd"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/provisioners/tasks"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/provisioners/webapp"
@@ -24,6 +25,7 @@ func main() {
 	set.RegisterProvisioner("webapp", new(webapp.Provisioner))
 	set.RegisterProvisioner("systemd", new(systemd.Provisioner))
 	set.RegisterProvisioner("tasks", new(tasks.Provisioner))
+	set.RegisterProvisioner("seal", new(seal.Provisioner))
 	set.SetVersion(version.NewPluginVersion("0.1.0", "", ""))
 	if err := set.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -32,4 +32,9 @@ integration {
     name = "goldsmith-tasks"
     slug = "tasks"
   }
+  component {
+    type = "provisioner"
+    name = "goldsmith-seal"
+    slug = "seal"
+  }
 }

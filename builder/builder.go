@@ -18,6 +18,7 @@ import (
 	"github.com/hashicorp/packer-plugin-sdk/packerbuilderdata"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/seal"
 )
 
 const (
@@ -28,7 +29,7 @@ const (
 )
 
 // generated are what provisioners and post-processors learn of the build, by name.
-var generated = []string{"SourceAMI", "SourceAMIName", "BuildRegion", "BuildID", "InstanceID"}
+var generated = []string{"SourceAMI", "SourceAMIName", "AMIName", "BuildRegion", "BuildID", "InstanceID"}
 
 // Builder is goldsmith-ami.
 type Builder struct{ config Config }
@@ -80,6 +81,7 @@ type bake struct {
 	groups   []string
 	instance string
 	host     string // SSH goes there
+	manifest string // its digest
 	image    string
 	failure  error
 }
@@ -99,7 +101,7 @@ func (b *bake) run(ctx context.Context) (packersdk.Artifact, error) {
 		step{"wait for the instance", func(b *bake, ctx context.Context) error { b.describe(data); return b.waitForSSH(ctx) }, nil},
 		b.connectStep(),
 		&provisionStep{b},
-		&sealStep{},
+		&sealStep{b},
 		step{"stop the instance", (*bake).stop, nil},
 		step{"make the image", (*bake).createImage, (*bake).removeImage},
 	}
@@ -177,7 +179,9 @@ func (b *bake) fail(state multistep.StateBag, err error) multistep.StepAction {
 
 // describe tells provisioners what they may want to know.
 func (b *bake) describe(data *packerbuilderdata.GeneratedData) {
-	for name, value := range map[string]string{"SourceAMI": b.source.id, "SourceAMIName": b.source.name, "BuildRegion": b.region, "BuildID": b.id, "InstanceID": b.instance} {
+	for name, value := range map[string]string{"SourceAMI": b.source.id, "SourceAMIName": b.source.name, "AMIName": b.config.AMIName, "BuildRegion": b.region, "BuildID": b.id, "InstanceID": b.instance} {
 		data.Put(name, value)
 	}
+	// For goldsmith-seal, which looks whether it is gone. It is a secret of this build alone.
+	data.Put(seal.HostKeyData, b.keys.hostPrivate)
 }

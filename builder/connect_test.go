@@ -109,23 +109,26 @@ func TestOnlyTheBuildersHostKeyIsAccepted(t *testing.T) {
 	}
 }
 
-func TestSeal(t *testing.T) {
+func TestSealOfASealedMachine(t *testing.T) {
 	for _, c := range []struct {
-		user, command string
-		status        int
-	}{{"admin", "sudo -n /bin/sh -eu -s", 0}, {"root", "/bin/sh -eu -s", 0}, {"admin", "sudo -n /bin/sh -eu -s", 1}} {
-		b := newBake(t, newAccount(t), map[string]any{"ssh_username": c.user})
-		comm := &packersdk.MockCommunicator{StartExitStatus: c.status, StartStderr: "still there: /etc/ssh/key"}
-		state := new(multistep.BasicStateBag)
-		state.Put(stateKey, b)
-		state.Put("communicator", comm)
-		action := (&sealStep{}).Run(t.Context(), state)
-		if comm.StartCmd.Command != c.command {
-			t.Errorf("%s: ran %q, want %q", c.user, comm.StartCmd.Command, c.command)
-		}
-		failed := b.failure != nil && strings.Contains(b.failure.Error(), "still there: /etc/ssh/key")
-		if failed != (c.status != 0) || (action == multistep.ActionHalt) != (c.status != 0) {
-			t.Errorf("%s, exit status %d: action %v, failure %v", c.user, c.status, action, b.failure)
-		}
+		name, mark, digest, want string
+		status                   int
+	}{
+		{"sealed by its provisioner", `{"digest":"sha256:0123","packages":3,"files":4}`, "sha256:0123", "", 0},
+		{"a mark that nobody can read", "{", "", "sealed", 0},
+		{"no answer", "", "", "exit status 1", 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBake(t, newAccount(t), nil)
+			state := new(multistep.BasicStateBag)
+			state.Put("communicator", &packersdk.MockCommunicator{StartExitStatus: c.status, StartStdout: c.mark})
+			action := (&sealStep{b}).Run(t.Context(), state)
+			if c.want == "" && (action != multistep.ActionContinue || b.manifest != c.digest) {
+				t.Errorf("action %v, manifest %q, failure %v", action, b.manifest, b.failure)
+			}
+			if c.want != "" && (action != multistep.ActionHalt || b.failure == nil || !strings.Contains(b.failure.Error(), c.want)) {
+				t.Errorf("action %v, failure %v, want %q", action, b.failure, c.want)
+			}
+		})
 	}
 }

@@ -18,6 +18,7 @@ var commands = map[string]func(ctx context.Context, arguments []string) error{
 	"database":    database,
 	"verify":      verify,
 	"certificate": certificate,
+	"seal":        sealMachine,
 }
 
 func main() {

@@ -12,7 +12,6 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -72,21 +71,6 @@ func TestAccountStatements(t *testing.T) {
 	image.Flavor = "mariadb"
 	if got := accountStatements(image, "h", "p", nil); !strings.Contains(got, "VIA ed25519") || strings.Contains(got, "DROP USER") {
 		t.Errorf("for MariaDB:\n%s", got)
-	}
-}
-
-func TestListeners(t *testing.T) {
-	const table = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-   0: 0A02000A:0CEA 00000000:0000 0A 00000000:00000000 00:00000000 00000000   107        0 1 1
-   1: 0100007F:1388 00000000:0000 0A 00000000:00000000 00:00000000 00000000   107        0 1 1
-   2: 0A02000A:0CEA 0501000A:C000 01 00000000:00000000 00:00000000 00000000   107        0 1 1
-`
-	if got := listeners(table, 3306); !slices.Equal(got, []string{"10.0.2.10"}) {
-		t.Errorf("got %v, want the listening socket alone", got)
-	}
-	const six = "   0: 00000000000000000000000000000000:0CEA 00000000000000000000000000000000:0000 0A 0 0 0\n"
-	if got := listeners(six, 3306); !slices.Equal(got, []string{"::"}) {
-		t.Errorf("got %v, want ::", got)
 	}
 }
 

@@ -199,43 +199,20 @@ func databaseChecks(image instance.MySQLImage, s situation) []check {
 
 // listensOnlyOn looks for sockets that listen on a port, and wants exactly one, on this address.
 func listensOnlyOn(port int, address string) (string, error) {
+	sockets, err := instance.Sockets("/proc/net")
+	if err != nil {
+		return "", err
+	}
 	var found []string
-	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
-		text, err := os.ReadFile(table)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
+	for _, s := range sockets {
+		if s.Protocol == "tcp" && int(s.Address.Port()) == port {
+			found = append(found, s.Address.Addr().String())
 		}
-		if err != nil {
-			return "", err
-		}
-		found = append(found, listeners(string(text), port)...)
 	}
 	if !slices.Equal(found, []string{address}) {
 		return "", fmt.Errorf("port %d is listened to on [%s], it should be on %s", port, strings.Join(found, ", "), address)
 	}
 	return net.JoinHostPort(address, strconv.Itoa(port)), nil
-}
-
-// listeners reads proc_net_tcp(5): addresses are hexadecimal, each 32 bits of them in the machine's byte order.
-func listeners(table string, port int) []string {
-	var found []string
-	for line := range strings.Lines(table) {
-		fields := strings.Fields(line)
-		if len(fields) < 4 || fields[3] != "0A" {
-			continue
-		}
-		host, number, _ := strings.Cut(fields[1], ":")
-		n, err := strconv.ParseInt(number, 16, 32)
-		raw, bad := hex.DecodeString(host)
-		if err != nil || bad != nil || int(n) != port {
-			continue
-		}
-		for i := 0; i+4 <= len(raw); i += 4 {
-			slices.Reverse(raw[i : i+4])
-		}
-		found = append(found, net.IP(raw).String())
-	}
-	return found
 }
 
 func webChecks(image instance.NginxImage, s situation) []check {

@@ -1,0 +1,33 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/seal"
+)
+
+// sealMachine reads a request from standard input and seals the machine. Before the end it writes the texts that are to
+// be judged and reads the faults that were found in them; the result is last. Each of the four is one JSON value.
+func sealMachine(ctx context.Context, _ []string) error {
+	in, out := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
+	var request seal.Request
+	if err := in.Decode(&request); err != nil {
+		return fmt.Errorf("read the request: %w", err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go endWithConnection(cancel)
+	result, err := seal.Run(ctx, request, func(texts []seal.Text) (faults []seal.Fault, err error) {
+		if err := out.Encode(texts); err != nil {
+			return nil, err
+		}
+		return faults, in.Decode(&faults)
+	})
+	if err != nil {
+		return err
+	}
+	return out.Encode(result)
+}

@@ -1,0 +1,177 @@
+// Package manifest says what is in an image: packages, units, sockets, SUID files, and every file that is not as its
+// package made it. It is made when the image is sealed, lies in the image, and is what two images are compared by.
+package manifest
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Directory is where an image has its manifest.json, sbom.cdx.json and sbom.spdx.json.
+const Directory = "/usr/share/goldsmith"
+
+// Manifest is what is in an image.
+type Manifest struct {
+	// Name is the image's name, where the one who sealed it knew it.
+	Name    string    `json:"name,omitempty"`
+	Created time.Time `json:"created"`
+	// Source is what the image was made from, an AMI's id.
+	Source string `json:"source,omitempty"`
+	OS     OS     `json:"os"`
+	// Packages are sorted by name.
+	Packages []Package `json:"packages"`
+	// Units are all unit files with their state, as systemctl list-unit-files has it: enabled, disabled, masked, static.
+	Units map[string]string `json:"units"`
+	// Running are the units that were active when the image was sealed.
+	Running []string `json:"running"`
+	// Sockets are the addresses that were listened to when the image was sealed, for example "tcp 127.0.0.1:5000".
+	Sockets []string `json:"sockets"`
+	// Programs are Go programs that no package brought.
+	Programs []Program `json:"programs,omitempty"`
+	// Files are those that no package brought, that are not as their package brought them, or that are SUID or SGID.
+	Files []File `json:"files"`
+}
+
+// OS is from os-release(5).
+type OS struct {
+	ID      string `json:"id"`
+	Version string `json:"version"`
+	Name    string `json:"name"`
+	Arch    string `json:"arch"`
+}
+
+// Package is an installed Debian package.
+type Package struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	Arch    string `json:"arch"`
+	Source  string `json:"source,omitempty"`
+	// Conffiles are its configuration files with their MD5 as packaged. They are not part of the JSON.
+	Conffiles map[string]string `json:"-"`
+}
+
+// File is one file.
+type File struct {
+	Path   string `json:"path"`
+	Mode   string `json:"mode"`  // octal, with the SUID and SGID bits
+	Owner  string `json:"owner"` // uid:gid
+	Size   int64  `json:"size"`
+	Digest string `json:"digest,omitempty"` // sha256:…
+	Link   string `json:"link,omitempty"`   // of a symbolic link, where it points
+	// Package says that a package brought it, and Changed that it is not as that package brought it.
+	Package bool `json:"package,omitempty"`
+	Changed bool `json:"changed,omitempty"`
+}
+
+// SUID says whether the file runs as its owner or group.
+func (f File) SUID() bool { return len(f.Mode) == 4 && strings.ContainsAny(f.Mode[:1], "24567") }
+
+// Documents are the manifest and the bills of materials as they lie in the image's Directory, by their names, and the
+// manifest's digest, sha256:….
+func (m *Manifest) Documents() (documents map[string][]byte, digest string, err error) {
+	text, err := json.MarshalIndent(m, "", " ")
+	if err != nil {
+		return nil, "", fmt.Errorf("encode the manifest: %w", err)
+	}
+	text = append(text, '\n')
+	sum := sha256.Sum256(text)
+	digest = "sha256:" + hex.EncodeToString(sum[:])
+	cyclone, err := m.cycloneDX()
+	if err != nil {
+		return nil, "", err
+	}
+	spdx, err := m.spdx(digest)
+	if err != nil {
+		return nil, "", err
+	}
+	return map[string][]byte{"manifest.json": text, "sbom.cdx.json": cyclone, "sbom.spdx.json": spdx}, digest, nil
+}
+
+// ReadPackages reads dpkg's list of what is installed in the system at root. A system without dpkg has no packages.
+func ReadPackages(root string) ([]Package, error) {
+	file, err := os.Open(filepath.Join(root, "/var/lib/dpkg/status"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the installed packages: %w", err)
+	}
+	defer file.Close()
+	var all []Package
+	current, installed, field := Package{}, false, ""
+	finish := func() {
+		if installed && current.Name != "" {
+			all = append(all, current)
+		}
+		current, installed, field = Package{}, false, ""
+	}
+	scanner := bufio.NewScanner(file)
+	scanner.Buffer(nil, 4<<20)
+	for scanner.Scan() {
+		line := scanner.Text()
+		if line == "" {
+			finish()
+			continue
+		}
+		if strings.HasPrefix(line, " ") {
+			if parts := strings.Fields(line); field == "Conffiles" && len(parts) >= 2 && len(parts[1]) == 32 {
+				if current.Conffiles == nil {
+					current.Conffiles = map[string]string{}
+				}
+				current.Conffiles[parts[0]] = parts[1]
+			}
+			continue
+		}
+		var value string
+		field, value, _ = strings.Cut(line, ":")
+		value = strings.TrimSpace(value)
+		switch field {
+		case "Package":
+			current.Name = value
+		case "Version":
+			current.Version = value
+		case "Architecture":
+			current.Arch = value
+		case "Source":
+			current.Source = value
+		case "Status":
+			installed = strings.HasSuffix(value, " installed")
+		}
+	}
+	finish()
+	if err := scanner.Err(); err != nil {
+		return nil, fmt.Errorf("read the installed packages: %w", err)
+	}
+	return all, nil
+}
+
+// ReadOS reads os-release(5) of the system at root.
+func ReadOS(root, arch string) (OS, error) {
+	text, err := os.ReadFile(filepath.Join(root, "/usr/lib/os-release"))
+	if err != nil {
+		return OS{}, fmt.Errorf("read what system it is: %w", err)
+	}
+	o := OS{Arch: arch}
+	for line := range strings.Lines(string(text)) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		value = strings.Trim(value, `"'`)
+		switch key {
+		case "ID":
+			o.ID = value
+		case "VERSION_ID":
+			o.Version = value
+		case "PRETTY_NAME":
+			o.Name = value
+		}
+	}
+	return o, nil
+}

@@ -1,0 +1,211 @@
+// Package seal makes an image fit to be shared: it removes from a machine what belongs to this one machine or to its
+// build, checks that it is gone, looks for secrets in files and free blocks, and writes the image's manifest. It runs on
+// the machine, as root and last.
+package seal
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/manifest"
+)
+
+// Marker is where a sealed machine says so until it is stopped; anybody may read it. It holds a Mark.
+const Marker = "/run/goldsmith-sealed.json"
+
+// HostKeyData is the name by which a builder tells its provisioners the SSH host key that it gave the machine.
+const HostKeyData = "SSHHostPrivateKey"
+
+// Request is how a machine is sealed.
+type Request struct {
+	// Name and Source go into the manifest: the image's name, and what it is made from.
+	Name   string `json:"name,omitempty"`
+	Source string `json:"source,omitempty"`
+	// Secrets are values of this build that must be nowhere on the disk. They are only held in memory.
+	Secrets []string `json:"secrets,omitempty"`
+	// Keep are patterns, as filepath.Match has them, of paths that are not removed.
+	Keep []string `json:"keep,omitempty"`
+	// ZeroFreeSpace fills the free blocks with zeros. An EBS snapshot then has all blocks of the volume, and is billed so.
+	ZeroFreeSpace bool `json:"zero_free_space,omitempty"`
+}
+
+// Judge applies a secret scanner's rules to what no package brought.
+type Judge func([]Text) ([]Fault, error)
+
+// Result is what came of it. With a fault the machine is not sealed, and no image must be made of it.
+type Result struct {
+	Faults []Fault `json:"faults,omitempty"`
+	// Notes are what could not be looked at, and why.
+	Notes []string `json:"notes,omitempty"`
+	Mark
+	Manifest *manifest.Manifest `json:"manifest,omitempty"`
+}
+
+// Mark is what the marker holds.
+type Mark struct {
+	// Digest is the manifest's, sha256:….
+	Digest string `json:"digest"`
+	// Packages and Files are how many the manifest has.
+	Packages int `json:"packages"`
+	Files    int `json:"files"`
+}
+
+// Run seals the machine that it runs on. judge is asked once.
+func Run(ctx context.Context, r Request, judge Judge) (Result, error) {
+	m := &manifest.Manifest{Name: r.Name, Source: r.Source, Created: time.Now().UTC().Truncate(time.Second)}
+	var err error
+	// What runs is noted before it is stopped.
+	if err := observe(ctx, m, runtime.GOARCH); err != nil {
+		return Result{}, err
+	}
+	if err := quiesce(ctx); err != nil {
+		return Result{}, err
+	}
+	if err := clean("/", r.Keep); err != nil {
+		return Result{}, fmt.Errorf("remove what must not be in an image: %w", err)
+	}
+	var result Result
+	if result.Faults, err = check("/", r.Keep); err != nil {
+		return Result{}, fmt.Errorf("check what must not be in an image: %w", err)
+	}
+	owned, err := packageFiles("/")
+	if err != nil {
+		return Result{}, fmt.Errorf("list the packages' files: %w", err)
+	}
+	needles := needlesOf(r.Secrets)
+	in, err := inspect(ctx, "/", needles, owned)
+	if err != nil {
+		return Result{}, err
+	}
+	judged, err := judge(in.texts)
+	if err != nil {
+		return Result{}, fmt.Errorf("apply the secret scanner's rules: %w", err)
+	}
+	result.Faults = slices.Concat(result.Faults, in.faults, judged)
+	m.Files = in.files
+	for _, file := range in.files {
+		if !file.Package && file.Mode[1] >= '1' && file.Mode[3] >= '1' {
+			if program, ok := manifest.ReadProgram(file.Path, file.Path); ok {
+				m.Programs = append(m.Programs, program)
+			}
+		}
+	}
+	syscall.Sync()
+	disks, notes, err := disks()
+	if err != nil {
+		return Result{}, err
+	}
+	result.Notes = notes
+	for _, d := range disks {
+		if r.ZeroFreeSpace {
+			if err := zeroFreeSpace(ctx, d.mount); err != nil {
+				return Result{}, err
+			}
+		}
+		found, err := scanFreeBlocks(ctx, d.device, needles)
+		if err != nil {
+			return Result{}, err
+		}
+		result.Faults = append(result.Faults, found...)
+	}
+	return result, result.finish(m)
+}
+
+// finish writes the manifest and the bills of materials into the image and marks the machine as sealed.
+func (r *Result) finish(m *manifest.Manifest) error {
+	documents, digest, err := m.Documents()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(manifest.Directory, 0o755); err != nil {
+		return err
+	}
+	for name, content := range documents {
+		if err := os.WriteFile(filepath.Join(manifest.Directory, name), content, 0o644); err != nil {
+			return fmt.Errorf("write the image's manifest: %w", err)
+		}
+	}
+	r.Manifest, r.Mark = m, Mark{Digest: digest, Packages: len(m.Packages), Files: len(m.Files)}
+	if len(r.Faults) > 0 {
+		return nil // not sealed
+	}
+	mark, err := json.Marshal(r.Mark)
+	if err != nil {
+		return err
+	}
+	syscall.Sync()
+	return os.WriteFile(Marker, append(mark, '\n'), 0o644)
+}
+
+// Check looks at the file system of an image that is mounted at root for what must not be in it.
+func Check(root string) ([]Fault, error) { return check(filepath.Clean(root), nil) }
+
+// disk is a file system on a block device.
+type disk struct{ device, mount string }
+
+// disks are the ext4 file systems that are part of the image. Notes say of what else its free blocks cannot be read.
+func disks() (found []disk, notes []string, err error) {
+	file, err := os.Open("/proc/self/mounts")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer file.Close()
+	seen := map[string]bool{}
+	for scanner := bufio.NewScanner(file); scanner.Scan(); {
+		fields := strings.Fields(scanner.Text())
+		// What is mounted read-only or in memory is from elsewhere and no part of the image.
+		if len(fields) < 4 || slices.Contains(strings.Split(fields[3], ","), "ro") || strings.HasPrefix(fields[1], "/run/") {
+			continue
+		}
+		device, mount, kind := fields[0], fields[1], fields[2]
+		switch {
+		case kind == "ext4" || kind == "ext3" || kind == "ext2":
+			if real, err := filepath.EvalSymlinks(device); err == nil {
+				device = real
+			}
+			if _, err := os.Stat(device); errors.Is(err, fs.ErrNotExist) {
+				notes = append(notes, fmt.Sprintf("the free blocks of %s were not looked at: its device %s is not to be seen from here", mount, device))
+			} else if !seen[device] {
+				seen[device] = true
+				found = append(found, disk{device, mount})
+			}
+		case kind == "overlay" && mount == "/":
+			notes = append(notes, "the root file system is an overlay: a snapshot of it has files and no free blocks")
+		case slices.Contains([]string{"xfs", "btrfs", "f2fs", "zfs"}, kind):
+			notes = append(notes, fmt.Sprintf("the free blocks of %s were not looked at: that can be done on ext4, and it is %s", mount, kind))
+		}
+	}
+	return found, notes, nil
+}
+
+// zeroFreeSpace fills a file system with a file of zeros, and removes it.
+func zeroFreeSpace(ctx context.Context, mount string) error {
+	path := filepath.Join(mount, ".goldsmith-zeros")
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("zero the free space of %s: %w", mount, err)
+	}
+	defer os.Remove(path)
+	defer file.Close()
+	for chunk := make([]byte, 4<<20); ; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if _, err := file.Write(chunk); errors.Is(err, syscall.ENOSPC) {
+			return file.Sync()
+		} else if err != nil {
+			return fmt.Errorf("zero the free space of %s: %w", mount, err)
+		}
+	}
+}
