@@ -28,15 +28,79 @@ func TestImagesHoldNoSecret(t *testing.T) {
 				"agent of a bake":  `find root home -name '.goldsmith-agent*'`,
 				"server's UUID":    `ls var/lib/mysql/auto.cnf`,
 				"run-time secrets": `ls run/goldsmith`,
+				"logs":             `find var/log -type f -size +0`,
+				"journal":          `ls var/log/journal/*`,
+				"random seed":      `ls var/lib/systemd/random-seed var/lib/systemd/credential.secret`,
+				"apt lists":        `find var/lib/apt/lists var/cache/apt -type f`,
+				"rights of a bake": `ls etc/sudoers.d/90-cloud-init-users`,
 			} {
 				if out, _ := onInstance(t, "db", "cd "+root+" && sudo sh -c "+quote(shell)+" 2>/dev/null || true"); out != "" {
 					t.Errorf("%s: %s", what, out)
 				}
 			}
+			for _, document := range []string{"manifest.json", "sbom.cdx.json", "sbom.spdx.json"} {
+				var any map[string]any
+				decode(t, strings.NewReader(mustOnInstance(t, "db", "cat "+root+"/usr/share/goldsmith/"+document)), &any)
+			}
 			if out := mustOnInstance(t, "db", "cd "+root+" && ls etc/goldsmith/image.d"); out == "" {
 				t.Errorf("the disk of the %s image is not there: nothing was looked at", name)
 			}
 		})
+	}
+}
+
+// TestSealRefuses plants what must not be in an image in places that a seal does not clean, and wants no image of it.
+func TestSealRefuses(t *testing.T) {
+	const canary = "kWq7vR2mXz94pLs8"
+	key := must(t, "sh", "-c", "d=$(mktemp -d) && ssh-keygen -q -t ed25519 -N '' -f $d/k && cat $d/k && rm -r $d")
+	for _, c := range []struct{ name, plant, provisioner, want string }{
+		{"host key under another name", "install -d /opt/keys\ncat >/opt/keys/host.bak <<'EOF'\n" + key + "EOF", "", `private key: /opt/keys/host\.bak`},
+		{"secret of the build in a file", "printf 'x=%s' " + canary + " | base64 >/usr/local/share/notes", "secrets = [\"" + canary + "\"]", `/usr/local/share/notes: secret 1 of this build`},
+		{"token that a scanner's rule knows", "printf 'export AWS_ACCESS_KEY_ID=%s%s\\n' AKIA Z7Q2M4N6P3R5T2V4 >/etc/profile.d/cloud.sh", "", `secret scanner: /etc/profile\.d/cloud\.sh: line 1: aws`},
+		{"account with a password", "useradd --create-home guest\necho guest:Wq7vR2mXz94 | chpasswd", "", `password hashes: .*guest has a password`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			before := inventory(t)
+			out, err := bake{provisioners: command(c.plant) + "provisioner \"goldsmith-seal\" {\n" + c.provisioner + "\n}"}.run(t)
+			if err == nil {
+				t.Error("an image was made")
+			}
+			if !regexp.MustCompile(c.want).MatchString(out) {
+				t.Errorf("the output does not match %s:\n%s", c.want, out)
+			}
+			if sealed, _, _ := strings.Cut(out, "Terminating"); strings.Contains(sealed[strings.Index(sealed, "Sealing"):], canary) {
+				t.Error("the output shows the secret")
+			}
+			assertNothingLeft(t, before)
+		})
+	}
+}
+
+// TestSealWithoutItsProvisioner has the builder seal by itself, and refuse as well.
+func TestSealWithoutItsProvisioner(t *testing.T) {
+	before := inventory(t)
+	out, err := bake{provisioners: command("useradd guest\necho guest:Wq7vR2mXz94 | chpasswd")}.run(t)
+	if err == nil || !strings.Contains(out, "guest has a password") {
+		t.Errorf("%v:\n%s", err, out)
+	}
+	assertNothingLeft(t, before)
+}
+
+// TestInstancesOfOneImageDiffer launches two instances of the db image and compares what must be each one's own.
+func TestInstancesOfOneImageDiffer(t *testing.T) {
+	image := aws.ToString(tier(t, "db").ImageId)
+	launchDatabase(t, image, "twin-1", "10.0.2.41")
+	launchDatabase(t, image, "twin-2", "10.0.2.42")
+	for what, shell := range map[string]string{
+		"machine-id":      "cat /etc/machine-id",
+		"SSH host keys":   "cat /etc/ssh/ssh_host_ed25519_key.pub",
+		"server's id":     "sudo sh -c 'cat /var/lib/mysql/auto.cnf 2>/dev/null || mariadb -NBe \"SELECT @@server_uid\"'",
+		"TLS certificate": "sudo cat /run/goldsmith/tls/db.crt",
+	} {
+		one, two := mustOnInstance(t, "twin-1", shell), mustOnInstance(t, "twin-2", shell)
+		if one == "" || one == two {
+			t.Errorf("%s: %q and %q", what, one, two)
+		}
 	}
 }
 

@@ -166,8 +166,8 @@ func (in *inspection) read(root, path string, needles []needle, owned map[string
 	} else {
 		record.Package, record.Digest = packaged, "sha256:"+hex.EncodeToString(sha.Sum(nil))
 	}
-	if strings.HasPrefix(name, dpkgDir) {
-		return nil
+	if strings.HasPrefix(name, dpkgDir) || strings.Contains(name, "/__pycache__/") {
+		return nil // what packages' own scripts made, of what the manifest has already
 	}
 	in.add(record)
 	for _, key := range privateKeys(head.Bytes()) {

@@ -25,6 +25,7 @@ type Config struct {
 	// The default is false.
 	ZeroFreeSpace bool `mapstructure:"zero_free_space"`
 	// A directory of this machine that gets the manifest and the bills of materials too, as `NAME.manifest.json`,
-	// `NAME.sbom.cdx.json` and `NAME.sbom.spdx.json`, NAME being that of the build.
+	// `NAME.sbom.cdx.json` and `NAME.sbom.spdx.json`, NAME being that of the AMI or,
+	// with other builders, of the source.
 	ManifestDir string `mapstructure:"manifest_dir"`
 }

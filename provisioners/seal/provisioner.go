@@ -76,7 +76,11 @@ func (p *Provisioner) Provision(ctx context.Context, ui packersdk.Ui, comm packe
 		return err
 	}
 	if p.config.ManifestDir != "" {
-		return save(p.config.ManifestDir, p.config.PackerBuildName, result.Manifest)
+		name := request.Name
+		if name == "" {
+			name = p.config.PackerBuildName
+		}
+		return save(p.config.ManifestDir, name, result.Manifest)
 	}
 	return nil
 }
