@@ -43,6 +43,11 @@ build {
       "goldsmith:stack" = var.stack
       "goldsmith:tier"  = "db"
     }
+    prove {
+      stack   = var.stack
+      tier    = "db"
+      release = local.time
+    }
   }
 
   source "goldsmith-ami.base" {
@@ -52,6 +57,11 @@ build {
     tags = {
       "goldsmith:stack" = var.stack
       "goldsmith:tier"  = "web"
+    }
+    prove {
+      stack   = var.stack
+      tier    = "web"
+      release = local.time
     }
   }
 

@@ -19,6 +19,7 @@ import (
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/seal"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 )
 
 const (
@@ -56,6 +57,11 @@ func (b *Builder) Run(ctx context.Context, ui packersdk.Ui, hook packersdk.Hook)
 			return address.String(), err
 		},
 	}
+	if p := b.config.Prove; p != nil {
+		if bk.stack, err = stack.New(conf, p.Stack, func(format string, args ...any) { ui.Message(fmt.Sprintf(format, args...)) }); err != nil {
+			return nil, err
+		}
+	}
 	return bk.run(ctx)
 }
 
@@ -82,7 +88,10 @@ type bake struct {
 	instance string
 	host     string // SSH goes there
 	manifest string // its digest
+	stack    *stack.Stack
+	proof    *stack.Proof
 	image    string
+	proved   bool
 	failure  error
 }
 
@@ -95,6 +104,7 @@ func (b *bake) run(ctx context.Context) (packersdk.Artifact, error) {
 	data := &packerbuilderdata.GeneratedData{State: state}
 	steps := []multistep.Step{
 		step{"check the request", (*bake).check, nil},
+		step{"begin the proof", (*bake).beginProof, (*bake).endProof},
 		step{"make a key pair", (*bake).makeKeyPair, (*bake).removeKeyPair},
 		step{"make a security group", (*bake).makeSecurityGroup, (*bake).removeSecurityGroup},
 		step{"launch an instance", (*bake).launch, (*bake).terminate},
@@ -104,6 +114,7 @@ func (b *bake) run(ctx context.Context) (packersdk.Artifact, error) {
 		&sealStep{b},
 		step{"stop the instance", (*bake).stop, nil},
 		step{"make the image", (*bake).createImage, (*bake).removeImage},
+		step{"prove the image", (*bake).prove, nil},
 	}
 	runner := commonsteps.NewRunner(steps, b.config.PackerConfig, b.ui)
 	runner.Run(ctx, state)
@@ -118,7 +129,7 @@ func (b *bake) outcome(ctx context.Context, state multistep.StateBag) error {
 	if b.failure != nil {
 		return b.failure
 	}
-	if b.image != "" { // it is whole and was kept: an interrupt after that must not make it nobody's
+	if b.image != "" && (b.config.Prove == nil || b.proved) { // it is whole and was kept: an interrupt after that must not make it nobody's
 		return nil
 	}
 	if err, ok := state.GetOk("error"); ok {

@@ -1,10 +1,11 @@
-//go:generate go tool packer-sdc mapstructure-to-hcl2 -type Config,SourceFilter,SubnetFilter,VPCFilter,MetadataOptions,BlockDevice,AssumeRole,Polling
+//go:generate go tool packer-sdc mapstructure-to-hcl2 -type Config,SourceFilter,SubnetFilter,VPCFilter,MetadataOptions,BlockDevice,AssumeRole,Polling,Prove
 
 package builder
 
 import (
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/hashicorp/packer-plugin-sdk/common"
@@ -96,7 +97,31 @@ type Config struct {
 	// Tags of the instance's volumes, beside `run_tags`.
 	RunVolumeTags map[string]string `mapstructure:"run_volume_tags"`
 
+	// Prove the AMI before it is published: a fresh instance of it in its target subnet must report itself ready. Without
+	// this block the AMI is published as soon as it is there.
+	Prove *Prove `mapstructure:"prove"`
+
 	ctx interpolate.Context
+}
+
+// Prove is how an AMI is proved.
+type Prove struct {
+	// The stack whose network, roles and parameters the fresh instance gets.
+	Stack string `mapstructure:"stack" required:"true"`
+	// `db` or `web`: what the AMI is for. A db and a web AMI that are built at the same time are proved together, and are
+	// released only if both are good; one that is built alone is proved with its counterpart of the current release.
+	Tier string `mapstructure:"tier" required:"true"`
+	// The name of the release, the same for both tiers, and new in every build. The default is the id of Packer's run.
+	Release string `mapstructure:"release"`
+	// How long a fresh instance may take until it is ready, for example `3m`. The default is `5m`.
+	Timeout string `mapstructure:"timeout"`
+	// The type of the fresh instance. The default is `instance_type`.
+	InstanceType string `mapstructure:"instance_type"`
+	// What becomes of an AMI that is not proved: `deregister` removes it with its snapshots, `keep` leaves it there with
+	// the tag `goldsmith:unproved`. The build fails either way. The default is `deregister`.
+	OnUnproved string `mapstructure:"on_unproved"`
+
+	timeout time.Duration
 }
 
 // AssumeRole is a role to assume.
@@ -211,6 +236,13 @@ func (c *Config) defaults() {
 	for i := range c.LaunchMappings {
 		if c.LaunchMappings[i].VolumeType == "" {
 			c.LaunchMappings[i].VolumeType = "gp3"
+		}
+	}
+	if c.Prove != nil {
+		for value, fallback := range map[*string]string{&c.Prove.Timeout: "5m", &c.Prove.OnUnproved: "deregister", &c.Prove.InstanceType: c.InstanceType, &c.Prove.Release: os.Getenv("PACKER_RUN_UUID")} {
+			if *value == "" {
+				*value = fallback
+			}
 		}
 	}
 	if c.SecurityGroupId != "" {

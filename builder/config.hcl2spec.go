@@ -170,6 +170,7 @@ type FlatConfig struct {
 	SnapshotTags              map[string]string    `mapstructure:"snapshot_tags" cty:"snapshot_tags" hcl:"snapshot_tags"`
 	RunTags                   map[string]string    `mapstructure:"run_tags" cty:"run_tags" hcl:"run_tags"`
 	RunVolumeTags             map[string]string    `mapstructure:"run_volume_tags" cty:"run_volume_tags" hcl:"run_volume_tags"`
+	Prove                     *FlatProve           `mapstructure:"prove" cty:"prove" hcl:"prove"`
 }
 
 // FlatMapstructure returns a new FlatConfig.
@@ -276,6 +277,7 @@ func (*FlatConfig) HCL2Spec() map[string]hcldec.Spec {
 		"snapshot_tags":                         &hcldec.AttrSpec{Name: "snapshot_tags", Type: cty.Map(cty.String), Required: false},
 		"run_tags":                              &hcldec.AttrSpec{Name: "run_tags", Type: cty.Map(cty.String), Required: false},
 		"run_volume_tags":                       &hcldec.AttrSpec{Name: "run_volume_tags", Type: cty.Map(cty.String), Required: false},
+		"prove":                                 &hcldec.BlockSpec{TypeName: "prove", Nested: hcldec.ObjectSpec((*FlatProve)(nil).HCL2Spec())},
 	}
 	return s
 }
@@ -328,6 +330,39 @@ func (*FlatPolling) HCL2Spec() map[string]hcldec.Spec {
 	s := map[string]hcldec.Spec{
 		"delay_seconds": &hcldec.AttrSpec{Name: "delay_seconds", Type: cty.Number, Required: false},
 		"max_attempts":  &hcldec.AttrSpec{Name: "max_attempts", Type: cty.Number, Required: false},
+	}
+	return s
+}
+
+// FlatProve is an auto-generated flat version of Prove.
+// Where the contents of a field with a `mapstructure:,squash` tag are bubbled up.
+type FlatProve struct {
+	Stack        *string `mapstructure:"stack" required:"true" cty:"stack" hcl:"stack"`
+	Tier         *string `mapstructure:"tier" required:"true" cty:"tier" hcl:"tier"`
+	Release      *string `mapstructure:"release" cty:"release" hcl:"release"`
+	Timeout      *string `mapstructure:"timeout" cty:"timeout" hcl:"timeout"`
+	InstanceType *string `mapstructure:"instance_type" cty:"instance_type" hcl:"instance_type"`
+	OnUnproved   *string `mapstructure:"on_unproved" cty:"on_unproved" hcl:"on_unproved"`
+}
+
+// FlatMapstructure returns a new FlatProve.
+// FlatProve is an auto-generated flat version of Prove.
+// Where the contents a fields with a `mapstructure:,squash` tag are bubbled up.
+func (*Prove) FlatMapstructure() interface{ HCL2Spec() map[string]hcldec.Spec } {
+	return new(FlatProve)
+}
+
+// HCL2Spec returns the hcl spec of a Prove.
+// This spec is used by HCL to read the fields of Prove.
+// The decoded values from this spec will then be applied to a FlatProve.
+func (*FlatProve) HCL2Spec() map[string]hcldec.Spec {
+	s := map[string]hcldec.Spec{
+		"stack":         &hcldec.AttrSpec{Name: "stack", Type: cty.String, Required: false},
+		"tier":          &hcldec.AttrSpec{Name: "tier", Type: cty.String, Required: false},
+		"release":       &hcldec.AttrSpec{Name: "release", Type: cty.String, Required: false},
+		"timeout":       &hcldec.AttrSpec{Name: "timeout", Type: cty.String, Required: false},
+		"instance_type": &hcldec.AttrSpec{Name: "instance_type", Type: cty.String, Required: false},
+		"on_unproved":   &hcldec.AttrSpec{Name: "on_unproved", Type: cty.String, Required: false},
 	}
 	return s
 }

@@ -171,6 +171,10 @@ func (a *account) TerminateInstances(context.Context, *ec2.TerminateInstancesInp
 	return nil, a.remove("i-0made", "InvalidInstanceID.NotFound")
 }
 
+func (a *account) CreateTags(context.Context, *ec2.CreateTagsInput, ...func(*ec2.Options)) (*ec2.CreateTagsOutput, error) {
+	return &ec2.CreateTagsOutput{}, a.do("CreateTags", func() {})
+}
+
 func (a *account) CreateImage(_ context.Context, in *ec2.CreateImageInput, _ ...func(*ec2.Options)) (*ec2.CreateImageOutput, error) {
 	return &ec2.CreateImageOutput{ImageId: aws.String("ami-0made")}, a.do("CreateImage", func() {
 		if a.state != types.InstanceStateNameStopped {

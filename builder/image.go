@@ -40,7 +40,7 @@ func (b *bake) createImage(ctx context.Context) error {
 	out, err := b.ec2.CreateImage(whole, &ec2.CreateImageInput{
 		InstanceId: aws.String(b.instance), Name: aws.String(b.config.AMIName), Description: aws.String(b.config.AMIDescription),
 		TagSpecifications: []types.TagSpecification{
-			specification(types.ResourceTypeImage, b.tags(b.config.AMIName, b.config.Tags)),
+			specification(types.ResourceTypeImage, b.tags(b.config.AMIName, b.provenance(), b.config.Tags)),
 			specification(types.ResourceTypeSnapshot, b.tags(b.config.AMIName, b.config.Tags, b.config.SnapshotTags)),
 		}})
 	if err != nil {
@@ -99,8 +99,11 @@ func (b *bake) imagePatience() time.Duration {
 
 // removeImage takes an AMI back whose build did not succeed.
 func (b *bake) removeImage(ctx context.Context) error {
-	if b.failure == nil && b.image != "" {
+	if b.failure == nil && b.image != "" && (b.config.Prove == nil || b.proved) {
 		return nil
+	}
+	if b.keepsUnproved() {
+		return b.markUnproved(ctx)
 	}
 	found, err := b.ec2.DescribeImages(ctx, &ec2.DescribeImagesInput{Owners: []string{"self"}, Filters: filters(map[string]string{"tag:" + buildTag: b.id})})
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 var (
@@ -50,6 +51,7 @@ func (c *Config) faults() []error {
 	errs = append(errs, c.userDataFaults()...)
 	errs = append(errs, c.diskFaults()...)
 	errs = append(errs, c.tagFaults()...)
+	errs = append(errs, c.Prove.faults()...)
 	if c.Metadata.HttpTokens != "required" {
 		fault("metadata_options.http_tokens: %q should be required: instances are launched with IMDSv2 only", c.Metadata.HttpTokens)
 	}
@@ -198,6 +200,39 @@ func (c *Config) tagFaults() []error {
 				errs = append(errs, fmt.Errorf("%s: %q is the builder's own", attribute, key))
 			}
 		}
+	}
+	return errs
+}
+
+var (
+	stackName   = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
+	releaseName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+)
+
+func (p *Prove) faults() []error {
+	if p == nil {
+		return nil
+	}
+	var errs []error
+	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf("prove."+format, args...)) }
+	if !stackName.MatchString(p.Stack) {
+		fault("stack: %q should be a stack's name: 1 to 32 lower-case letters, digits and dashes", p.Stack)
+	}
+	if p.Tier != "db" && p.Tier != "web" {
+		fault("tier: %q should be db or web", p.Tier)
+	}
+	if !releaseName.MatchString(p.Release) {
+		fault("release: %q should be 1 to 64 letters, digits and ._-", p.Release)
+	}
+	if p.OnUnproved != "deregister" && p.OnUnproved != "keep" {
+		fault("on_unproved: %q should be deregister or keep", p.OnUnproved)
+	}
+	if !instanceType.MatchString(p.InstanceType) {
+		fault("instance_type: %q should be a type such as t3.small", p.InstanceType)
+	}
+	var err error
+	if p.timeout, err = time.ParseDuration(p.Timeout); err != nil || p.timeout <= 0 {
+		fault("timeout: %q should be a duration such as 5m", p.Timeout)
 	}
 	return errs
 }

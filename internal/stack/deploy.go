@@ -24,7 +24,7 @@ import (
 
 // Deployment is what to run.
 type Deployment struct {
-	// Images by tier; the youngest of the stack's own where one is empty.
+	// Images by tier. Where one is empty it is that of the current release or, in a stack that never had one, the youngest.
 	DatabaseImage, WebImage string
 	// Replace are tiers whose instance is replaced though its image is the wanted one.
 	Replace      []string
@@ -97,7 +97,14 @@ func (r *rollout) prepare(ctx context.Context) error {
 		if !r.network.complete() {
 			return fmt.Errorf("deploy stack %s: its network is missing or incomplete\nhint: goldsmith network up --stack %s", r.name, r.name)
 		}
+		release, _, err := r.CurrentRelease(ctx)
+		if err != nil {
+			return err
+		}
 		for tier, image := range map[string]*string{"db": &r.d.DatabaseImage, "web": &r.d.WebImage} {
+			if *image == "" {
+				*image = release.image(tier)
+			}
 			if err := r.findImage(ctx, tier, image); err != nil {
 				return err
 			}
@@ -258,8 +265,14 @@ func (r *rollout) start(ctx context.Context, kept Instance) (instance.Report, er
 // bringUp launches an instance and waits until it is ready.
 func (r *rollout) bringUp(ctx context.Context, tier, image string) (string, instance.Report, error) {
 	var id string
-	err := r.timed("launch "+tier, func() (err error) {
-		id, err = r.launch(ctx, r.network, tier, image, r.d.InstanceType, r.fresh)
+	err := r.timed("launch "+tier, func() error {
+		l := launch{tier: tier, image: image, instanceType: r.d.InstanceType, database: databaseAddress, key: r.keyName(), patient: r.fresh,
+			tags: append(r.tagged(types.ResourceTypeInstance, r.name+"-"+tier, tierTag, tier), r.tagged(types.ResourceTypeVolume, r.name+"-"+tier, tierTag, tier)...)}
+		if tier == "db" {
+			l.address = databaseAddress
+		}
+		launched, err := r.launch(ctx, r.network, l)
+		id = launched.ID
 		return err
 	})
 	if err != nil {

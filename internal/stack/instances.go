@@ -47,8 +47,11 @@ func (s *Stack) Instances(ctx context.Context) ([]Instance, error) {
 }
 
 func instanceOf(i types.Instance, tier string) Instance {
-	found := Instance{ID: aws.ToString(i.InstanceId), Tier: tier, State: string(i.State.Name), Image: aws.ToString(i.ImageId),
+	found := Instance{ID: aws.ToString(i.InstanceId), Tier: tier, Image: aws.ToString(i.ImageId),
 		Private: aws.ToString(i.PrivateIpAddress), Public: aws.ToString(i.PublicIpAddress), Since: aws.ToTime(i.LaunchTime)}
+	if i.State != nil {
+		found.State = string(i.State.Name)
+	}
 	for _, device := range i.BlockDeviceMappings {
 		if aws.ToString(device.DeviceName) == aws.ToString(i.RootDeviceName) && device.Ebs != nil {
 			found.volume = aws.ToString(device.Ebs.VolumeId)
@@ -57,30 +60,48 @@ func instanceOf(i types.Instance, tier string) Instance {
 	return found
 }
 
-// launch runs an instance of a tier. With a profile that was made just now, EC2 may need to be asked again.
-func (s *Stack) launch(ctx context.Context, n Network, tier, image, instanceType string, patient bool) (string, error) {
-	settings := instance.Settings{Stack: s.name, Tier: tier, Parameters: s.parameters()}
+// launch is an instance of a tier that is to run.
+type launch struct {
+	tier, image, instanceType string
+	// address is the instance's private one; empty takes any.
+	address string
+	// database is where the web tier finds its database.
+	database string
+	// key is the name of a key pair; empty lets nobody in.
+	key string
+	// patient asks EC2 again about a profile that was made just now.
+	patient bool
+	tags    []types.TagSpecification
+}
+
+// launch runs an instance, in the subnet and the group of its tier.
+func (s *Stack) launch(ctx context.Context, n Network, l launch) (Instance, error) {
+	settings := instance.Settings{Stack: s.name, Tier: l.tier, Parameters: s.parameters()}
 	eni := types.InstanceNetworkInterfaceSpecification{DeviceIndex: aws.Int32(0), DeleteOnTermination: aws.Bool(true)}
-	if tier == "db" {
+	if l.tier == "db" {
 		settings.ClientCIDR = publicCIDR
-		eni.SubnetId, eni.Groups = aws.String(n.Private), []string{n.DatabaseSG}
-		eni.PrivateIpAddress, eni.AssociatePublicIpAddress = aws.String(databaseAddress), aws.Bool(false)
+		eni.SubnetId, eni.Groups, eni.AssociatePublicIpAddress = aws.String(n.Private), []string{n.DatabaseSG}, aws.Bool(false)
 	} else {
-		settings.DatabaseHost, settings.DatabasePort = databaseAddress, 3306
+		settings.DatabaseHost, settings.DatabasePort = l.database, 3306
 		eni.SubnetId, eni.Groups, eni.AssociatePublicIpAddress = aws.String(n.Public), []string{n.WebGroup}, aws.Bool(true)
 	}
 	userData, err := settings.UserData()
 	if err != nil {
-		return "", err
+		return Instance{}, err
 	}
 	input := &ec2.RunInstancesInput{
-		ImageId: aws.String(image), InstanceType: types.InstanceType(instanceType), MinCount: aws.Int32(1), MaxCount: aws.Int32(1), KeyName: aws.String(s.keyName()),
-		ClientToken: aws.String(s.name + "-" + tier + "-" + randomPassword()[:12]), UserData: aws.String(base64.StdEncoding.EncodeToString(userData)),
+		ImageId: aws.String(l.image), InstanceType: types.InstanceType(l.instanceType), MinCount: aws.Int32(1), MaxCount: aws.Int32(1),
+		ClientToken: aws.String(s.name + "-" + l.tier + "-" + randomPassword()[:12]), UserData: aws.String(base64.StdEncoding.EncodeToString(userData)),
 		NetworkInterfaces:  []types.InstanceNetworkInterfaceSpecification{eni},
-		IamInstanceProfile: &types.IamInstanceProfileSpecification{Name: aws.String(s.roleName(tier))},
+		IamInstanceProfile: &types.IamInstanceProfileSpecification{Name: aws.String(s.roleName(l.tier))},
 		MetadataOptions:    &types.InstanceMetadataOptionsRequest{HttpTokens: types.HttpTokensStateRequired, HttpPutResponseHopLimit: aws.Int32(1), HttpEndpoint: types.InstanceMetadataEndpointStateEnabled},
-		TagSpecifications: append(s.tagged(types.ResourceTypeInstance, s.name+"-"+tier, tierTag, tier),
-			s.tagged(types.ResourceTypeVolume, s.name+"-"+tier, tierTag, tier)...),
+		TagSpecifications:  l.tags,
+	}
+	if l.address != "" {
+		input.NetworkInterfaces[0].PrivateIpAddress = aws.String(l.address)
+	}
+	if l.key != "" {
+		input.KeyName = aws.String(l.key)
 	}
 	for attempt := 0; ; attempt++ {
 		// The call is let end, also when the deployment is interrupted: what it launches must be known to be taken back.
@@ -88,14 +109,14 @@ func (s *Stack) launch(ctx context.Context, n Network, tier, image, instanceType
 		out, err := s.ec2.RunInstances(whole, input)
 		cancel()
 		if err == nil {
-			return aws.ToString(out.Instances[0].InstanceId), nil
+			return instanceOf(out.Instances[0], l.tier), nil
 		}
 		unknownProfile := code(err) == "InvalidParameterValue" && strings.Contains(err.Error(), "nstance profile")
-		if !patient || !unknownProfile || attempt == 10 {
-			return "", fmt.Errorf("launch %s of %s: %w", tier, image, err)
+		if !l.patient || !unknownProfile || attempt == 10 {
+			return Instance{}, fmt.Errorf("launch %s of %s: %w", l.tier, l.image, err)
 		}
 		if err := sleep(ctx, 2*time.Second); err != nil {
-			return "", err
+			return Instance{}, err
 		}
 	}
 }

@@ -28,7 +28,7 @@ func OperatorPolicy() ([]byte, error) {
 	roles := []string{"arn:aws:iam::*:role/goldsmith-*", "arn:aws:iam::*:instance-profile/goldsmith-*"}
 	statements = append(statements,
 		map[string]any{"Sid": "Parameters", "Effect": "Allow", "Resource": "arn:aws:ssm:*:*:parameter/goldsmith/*",
-			"Action": []string{"ssm:AddTagsToResource", "ssm:DeleteParameter", "ssm:GetParameter", "ssm:PutParameter"}},
+			"Action": []string{"ssm:AddTagsToResource", "ssm:DeleteParameter", "ssm:DeleteParameters", "ssm:GetParameter", "ssm:GetParametersByPath", "ssm:PutParameter"}},
 		map[string]any{"Sid": "Roles", "Effect": "Allow", "Resource": roles, "Action": []string{"iam:AddRoleToInstanceProfile", "iam:CreateInstanceProfile", "iam:CreateRole",
 			"iam:DeleteInstanceProfile", "iam:DeleteRole", "iam:DeleteRolePolicy", "iam:GetInstanceProfile", "iam:PutRolePolicy", "iam:RemoveRoleFromInstanceProfile",
 			"iam:TagInstanceProfile", "iam:TagRole"}},
