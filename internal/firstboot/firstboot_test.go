@@ -148,8 +148,8 @@ func TestGivenPairMustMatch(t *testing.T) {
 }
 
 func TestReportFailsWithOneCheck(t *testing.T) {
-	good := check{"good", func(context.Context) (string, error) { return "fine", nil }}
-	bad := check{"bad", func(context.Context) (string, error) { return "", os.ErrNotExist }}
+	good := check{name: "good", run: func(context.Context) (string, error) { return "fine", nil }}
+	bad := check{name: "bad", run: func(context.Context) (string, error) { return "", os.ErrNotExist }}
 	if report := once(t.Context(), situation{}, []check{good}); !report.Ready {
 		t.Errorf("got %+v", report)
 	}

@@ -1,6 +1,7 @@
 package firstboot
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -29,12 +30,15 @@ import (
 const (
 	verifyInterval = 200 * time.Millisecond
 	verifyDeadline = 120 * time.Second
+	checkLimit     = 10 * time.Second
 )
 
 // check is one thing that has to be so for the instance to be ready.
 type check struct {
 	name string
-	run  func(context.Context) (detail string, err error)
+	// limit is how long it may take; 0 is checkLimit.
+	limit time.Duration
+	run   func(context.Context) (detail string, err error)
 }
 
 // Verify waits until the instance is what its image and its settings say, and writes a report of it as one line to the
@@ -52,7 +56,11 @@ func Verify(ctx context.Context) error {
 	} else if err != nil {
 		return err
 	}
-	report := wait(ctx, s, checksOf(image, s))
+	assertions, err := instance.Assertions(instance.AssertDir)
+	if err != nil {
+		return err
+	}
+	report := wait(ctx, s, checksOf(image, s, assertions))
 	line, err := json.Marshal(report)
 	if err != nil {
 		return err
@@ -105,7 +113,7 @@ func wait(ctx context.Context, s situation, checks []check) instance.Report {
 func once(ctx context.Context, s situation, checks []check) instance.Report {
 	report := instance.Report{Ready: true, Tier: s.Settings.Tier, InstanceID: s.Identity.InstanceID, ImageID: s.Identity.ImageID, Time: time.Now().UTC(), Uptime: uptime()}
 	for _, c := range checks {
-		limited, cancel := context.WithTimeout(ctx, 10*time.Second)
+		limited, cancel := context.WithTimeout(ctx, cmp.Or(c.limit, checkLimit))
 		detail, err := c.run(limited)
 		cancel()
 		if err != nil {
@@ -126,9 +134,9 @@ func uptime() float64 {
 	return time.Since(info.ModTime()).Seconds()
 }
 
-func checksOf(image instance.Image, s situation) []check {
+func checksOf(image instance.Image, s situation, assertions []instance.Assertion) []check {
 	unit := func(name string) check {
-		return check{"unit " + name, func(ctx context.Context) (string, error) { return unitActive(ctx, name) }}
+		return check{name: "unit " + name, run: func(ctx context.Context) (string, error) { return unitActive(ctx, name) }}
 	}
 	checks := []check{unit(instance.FirstBootUnit)}
 	if image.MySQL != nil && s.Settings.Tier != "web" {
@@ -141,6 +149,10 @@ func checksOf(image instance.Image, s situation) []check {
 	if image.Nginx != nil && s.Settings.Tier != "db" {
 		checks = append(checks, unit(image.Nginx.Unit))
 		checks = append(checks, webChecks(*image.Nginx, s)...)
+	}
+	checks = append(checks, check{name: "failed units", run: noFailedUnit}, check{name: "reachable", run: reachable})
+	for _, a := range assertions {
+		checks = append(checks, assertionCheck(a))
 	}
 	return checks
 }
@@ -185,14 +197,14 @@ func databaseChecks(image instance.MySQLImage, s situation) []check {
 		}
 	}
 	checks := []check{
-		{"listens", func(context.Context) (string, error) { return listensOnlyOn(image.Port, address) }},
-		{"sql", question("SELECT 1", "1")},
-		{"bind-address", question("SELECT @@bind_address", address)},
-		{"tls", question("SELECT @@ssl_cert", filepath.Join(instance.RunDir, "tls", "db.crt"))},
-		{"account", question(fmt.Sprintf("SELECT COUNT(*) FROM mysql.user WHERE user = %s", quote(image.Username)), "1")},
+		{name: "listens", run: func(context.Context) (string, error) { return listensOnlyOn(image.Port, address) }},
+		{name: "sql", run: question("SELECT 1", "1")},
+		{name: "bind-address", run: question("SELECT @@bind_address", address)},
+		{name: "tls", run: question("SELECT @@ssl_cert", filepath.Join(instance.RunDir, "tls", "db.crt"))},
+		{name: "account", run: question(fmt.Sprintf("SELECT COUNT(*) FROM mysql.user WHERE user = %s", quote(image.Username)), "1")},
 	}
 	if image.Seeded {
-		checks = append(checks, check{"seed", question(fmt.Sprintf("SELECT COUNT(*) > 0 FROM information_schema.tables WHERE table_schema = %s", quote(image.Database)), "1")})
+		checks = append(checks, check{name: "seed", run: question(fmt.Sprintf("SELECT COUNT(*) > 0 FROM information_schema.tables WHERE table_schema = %s", quote(image.Database)), "1")})
 	}
 	return checks
 }
@@ -221,14 +233,14 @@ func webChecks(image instance.NginxImage, s situation) []check {
 		name = s.Identity.Private
 	}
 	return []check{
-		{"certificate", func(context.Context) (string, error) { return certificateCovers(name, s.OwnCertificate) }},
-		{"http", func(ctx context.Context) (string, error) {
+		{name: "certificate", run: func(context.Context) (string, error) { return certificateCovers(name, s.OwnCertificate) }},
+		{name: "http", run: func(ctx context.Context) (string, error) {
 			return answers(ctx, image.HTTPPort, "http://"+name+"/", http.StatusMovedPermanently)
 		}},
-		{"livez", func(ctx context.Context) (string, error) {
+		{name: "livez", run: func(ctx context.Context) (string, error) {
 			return answers(ctx, image.HTTPSPort, "https://"+name+"/livez", http.StatusOK)
 		}},
-		{"health", func(ctx context.Context) (string, error) {
+		{name: "health", run: func(ctx context.Context) (string, error) {
 			return answers(ctx, image.HTTPSPort, "https://"+name+"/health", http.StatusOK)
 		}},
 	}

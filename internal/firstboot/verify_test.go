@@ -51,23 +51,23 @@ func TestChecksAreThoseOfTheTier(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var got []string
-			for _, each := range checksOf(c.image, situation{Settings: instance.Settings{Tier: c.tier}}) {
+			for _, each := range checksOf(c.image, situation{Settings: instance.Settings{Tier: c.tier}}, nil) {
 				got = append(got, each.name)
 			}
-			if !slices.Equal(got, c.want) {
-				t.Errorf("got %q, want %q", got, c.want)
+			if want := append(slices.Clone(c.want), "failed units", "reachable"); !slices.Equal(got, want) {
+				t.Errorf("got %q, want %q", got, want)
 			}
 		})
 	}
 }
 
 func TestWait(t *testing.T) {
-	fine := check{"first", func(context.Context) (string, error) { return "active", nil }}
-	failed := check{"first", func(context.Context) (string, error) { return "", errors.New("failed: no parameter") }}
-	never := check{"never", func(context.Context) (string, error) { return "", errors.New("not yet") }}
+	fine := check{name: "first", run: func(context.Context) (string, error) { return "active", nil }}
+	failed := check{name: "first", run: func(context.Context) (string, error) { return "", errors.New("failed: no parameter") }}
+	never := check{name: "never", run: func(context.Context) (string, error) { return "", errors.New("not yet") }}
 
 	calls := 0
-	late := check{"late", func(context.Context) (string, error) {
+	late := check{name: "late", run: func(context.Context) (string, error) {
 		if calls++; calls < 2 {
 			return "", errors.New("not yet")
 		}

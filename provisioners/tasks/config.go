@@ -1,4 +1,4 @@
-//go:generate go tool packer-sdc mapstructure-to-hcl2 -type Config,Task,Package,File,Template,Directory,Link,Group,User,Unit,Service,Command,Sysctl,SQL,AptHold,Line
+//go:generate go tool packer-sdc mapstructure-to-hcl2 -type Config,Task,Package,File,Template,Directory,Link,Group,User,Unit,Service,Command,Sysctl,SQL,AptHold,Line,Assert
 
 package tasks
 
@@ -57,6 +57,8 @@ type Task struct {
 	AptHold *AptHold `mapstructure:"apt_hold"`
 	// One line of a file that others own.
 	Line *Line `mapstructure:"line"`
+	// A command that has to succeed on each instance of the image for it to be ready.
+	Assert *Assert `mapstructure:"assert"`
 }
 
 // Package is Debian packages that are installed or not. Neighbouring package tasks are one transaction.
@@ -248,4 +250,18 @@ type Line struct {
 	State string `mapstructure:"state"`
 	// Make the file if there is none. The default is false.
 	Create bool `mapstructure:"create"`
+}
+
+// Assert is a command that each instance of the image runs, as root, when it verifies itself at boot. Its outcome is part
+// of the report by which an image is proved and a deploy sees that an instance is ready. It is repeated until it succeeds,
+// for two minutes at most.
+type Assert struct {
+	// The program and its arguments. Either this or `shell`.
+	Argv []string `mapstructure:"argv"`
+	// A script for `/bin/sh -eu`. Either this or `argv`.
+	Shell string `mapstructure:"shell"`
+	// A regular expression that the standard output has to match.
+	Output string `mapstructure:"output"`
+	// How long it may take, a minute at most. The default is `10s`.
+	Timeout string `mapstructure:"timeout"`
 }

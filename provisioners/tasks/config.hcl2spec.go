@@ -32,6 +32,35 @@ func (*FlatAptHold) HCL2Spec() map[string]hcldec.Spec {
 	return s
 }
 
+// FlatAssert is an auto-generated flat version of Assert.
+// Where the contents of a field with a `mapstructure:,squash` tag are bubbled up.
+type FlatAssert struct {
+	Argv    []string `mapstructure:"argv" cty:"argv" hcl:"argv"`
+	Shell   *string  `mapstructure:"shell" cty:"shell" hcl:"shell"`
+	Output  *string  `mapstructure:"output" cty:"output" hcl:"output"`
+	Timeout *string  `mapstructure:"timeout" cty:"timeout" hcl:"timeout"`
+}
+
+// FlatMapstructure returns a new FlatAssert.
+// FlatAssert is an auto-generated flat version of Assert.
+// Where the contents a fields with a `mapstructure:,squash` tag are bubbled up.
+func (*Assert) FlatMapstructure() interface{ HCL2Spec() map[string]hcldec.Spec } {
+	return new(FlatAssert)
+}
+
+// HCL2Spec returns the hcl spec of a Assert.
+// This spec is used by HCL to read the fields of Assert.
+// The decoded values from this spec will then be applied to a FlatAssert.
+func (*FlatAssert) HCL2Spec() map[string]hcldec.Spec {
+	s := map[string]hcldec.Spec{
+		"argv":    &hcldec.AttrSpec{Name: "argv", Type: cty.List(cty.String), Required: false},
+		"shell":   &hcldec.AttrSpec{Name: "shell", Type: cty.String, Required: false},
+		"output":  &hcldec.AttrSpec{Name: "output", Type: cty.String, Required: false},
+		"timeout": &hcldec.AttrSpec{Name: "timeout", Type: cty.String, Required: false},
+	}
+	return s
+}
+
 // FlatCommand is an auto-generated flat version of Command.
 // Where the contents of a field with a `mapstructure:,squash` tag are bubbled up.
 type FlatCommand struct {
@@ -401,6 +430,7 @@ type FlatTask struct {
 	SQL       *FlatSQL       `mapstructure:"sql" cty:"sql" hcl:"sql"`
 	AptHold   *FlatAptHold   `mapstructure:"apt_hold" cty:"apt_hold" hcl:"apt_hold"`
 	Line      *FlatLine      `mapstructure:"line" cty:"line" hcl:"line"`
+	Assert    *FlatAssert    `mapstructure:"assert" cty:"assert" hcl:"assert"`
 }
 
 // FlatMapstructure returns a new FlatTask.
@@ -432,6 +462,7 @@ func (*FlatTask) HCL2Spec() map[string]hcldec.Spec {
 		"sql":       &hcldec.BlockSpec{TypeName: "sql", Nested: hcldec.ObjectSpec((*FlatSQL)(nil).HCL2Spec())},
 		"apt_hold":  &hcldec.BlockSpec{TypeName: "apt_hold", Nested: hcldec.ObjectSpec((*FlatAptHold)(nil).HCL2Spec())},
 		"line":      &hcldec.BlockSpec{TypeName: "line", Nested: hcldec.ObjectSpec((*FlatLine)(nil).HCL2Spec())},
+		"assert":    &hcldec.BlockSpec{TypeName: "assert", Nested: hcldec.ObjectSpec((*FlatAssert)(nil).HCL2Spec())},
 	}
 	return s
 }

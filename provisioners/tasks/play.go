@@ -3,17 +3,29 @@ package tasks
 import (
 	"errors"
 	"fmt"
+	"slices"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/render"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/task"
 )
 
 // play is the configuration as the engine takes it, with templates rendered for these facts.
-func (c *Config) play(facts task.Facts, _ task.Blob) (task.Play, error) {
+func (c *Config) play(facts task.Facts, agent task.Blob) (task.Play, error) {
 	data := map[string]any{"vars": c.Vars, "facts": render.Facts(facts)}
 	tasks, err := convert("task", c.Tasks, data)
 	handlers, handlerErr := convert("handler", c.Handlers, data)
-	return task.Play{Name: c.Name, Tasks: tasks, Handlers: handlers}, errors.Join(err, handlerErr)
+	if err := errors.Join(err, handlerErr); err != nil {
+		return task.Play{}, err
+	}
+	if slices.ContainsFunc(c.Tasks, func(t Task) bool { return t.Assert != nil }) {
+		first, err := instance.FirstBootTasks(agent)
+		if err != nil {
+			return task.Play{}, err
+		}
+		tasks = append(append(first, task.Task{Name: "directory of assertions", Spec: task.Directory{Path: instance.AssertDir}}), tasks...)
+	}
+	return task.Play{Name: c.Name, Tasks: tasks, Handlers: handlers}, nil
 }
 
 func convert(block string, from []Task, data map[string]any) ([]task.Task, error) {
@@ -79,6 +91,9 @@ func (t Task) spec(data map[string]any) (task.Spec, error) {
 	if t.Line != nil {
 		add(task.Line(*t.Line), nil)
 	}
+	if t.Assert != nil {
+		add(t.Assert.spec(t.Name))
+	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
@@ -86,6 +101,14 @@ func (t Task) spec(data map[string]any) (task.Spec, error) {
 		return nil, fmt.Errorf("there are %d blocks that say what should be so, such as package or file; one is needed", len(found))
 	}
 	return found[0], nil
+}
+
+func (a Assert) spec(name string) (task.Spec, error) {
+	t, err := instance.Assertion{Name: name, Argv: a.Argv, Shell: a.Shell, Output: a.Output, Timeout: a.Timeout}.Task()
+	if err != nil {
+		return nil, fmt.Errorf("assert.%w", err)
+	}
+	return t.Spec, nil
 }
 
 func (f File) spec() (task.Spec, error) {

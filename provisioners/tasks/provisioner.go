@@ -33,7 +33,7 @@ func (p *Provisioner) Prepare(raws ...any) error {
 	if len(p.config.Tasks) == 0 {
 		return errors.New("task: there is none; a play needs at least one")
 	}
-	play, err := p.config.play(render.SampleFacts(), task.Blob{})
+	play, err := p.config.play(render.SampleFacts(), task.Bytes(nil))
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,172 @@
+//go:build acceptance
+
+package acceptance
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+)
+
+// release is what deploys take.
+type release struct{ Name, DB, Web string }
+
+func currentRelease(t testing.TB) release {
+	t.Helper()
+	var r release
+	decode(t, strings.NewReader(must(t, "aws", "ssm", "get-parameter", "--name", "/goldsmith/"+stackName+"/release", "--query", "Parameter.Value", "--output", "text")), &r)
+	return r
+}
+
+func imageTags(t testing.TB, id string) map[string]string {
+	t.Helper()
+	out, err := api.DescribeImages(context.Background(), &ec2.DescribeImagesInput{ImageIds: []string{id}})
+	if err != nil || len(out.Images) != 1 {
+		t.Fatalf("describe %s: %v", id, err)
+	}
+	tags := map[string]string{}
+	for _, tag := range out.Images[0].Tags {
+		tags[aws.ToString(tag.Key)] = aws.ToString(tag.Value)
+	}
+	return tags
+}
+
+// TestRelease looks at what the bake of both images left in the account.
+func TestRelease(t *testing.T) {
+	r := currentRelease(t)
+	if r.DB != aws.ToString(tier(t, "db").ImageId) || r.Web != aws.ToString(tier(t, "web").ImageId) {
+		t.Errorf("the release is %+v, and something else runs", r)
+	}
+	for _, image := range []string{r.DB, r.Web} {
+		tags := imageTags(t, image)
+		if tags["goldsmith:release"] != r.Name {
+			t.Errorf("%s is tagged with release %q, not %q", image, tags["goldsmith:release"], r.Name)
+		}
+		for tag, prefix := range map[string]string{"goldsmith:proved": "20", "goldsmith:source-ami": "ami-", "goldsmith:manifest": "sha256:", "goldsmith:digest": "sha256:"} {
+			if !strings.HasPrefix(tags[tag], prefix) {
+				t.Errorf("%s: tag %s is %q", image, tag, tags[tag])
+			}
+		}
+	}
+}
+
+// proving is a source that is proved as a web or a db image of the stack.
+func proving(tier, more string) string {
+	return fmt.Sprintf("tags = { \"goldsmith:tier\" = %q }\nprove {\nstack = %q\ntier = %q\ntimeout = \"60s\"\n%s\n}", tier, stackName, tier, more)
+}
+
+// webProvisioners make a web image as the project's own build does.
+func webProvisioners(more string) string {
+	return fmt.Sprintf(`
+provisioner "goldsmith-webapp" {
+  binary = "%[1]s/.build/webapp-linux-amd64"
+  unit   = "%[1]s/files/systemd/goldsmith-webapp.service.tmpl"
+}
+provisioner "goldsmith-nginx" {
+  site = "%[1]s/files/nginx/site.conf.tmpl"
+}
+%[2]s`, repository, more)
+}
+
+// TestUnprovedIsNotPublished breaks images in ways that only an instance of them shows.
+func TestUnprovedIsNotPublished(t *testing.T) {
+	r := currentRelease(t)
+	for _, c := range []struct{ name, provisioner, want string }{
+		{"unit that fails at boot", "provisioner \"goldsmith-systemd\" {\nunit {\nname = \"broken.service\"\ncontent = \"[Service]\\nType=oneshot\\nExecStart=/bin/sh -c 'echo the reason; exit 3'\\n[Install]\\nWantedBy=multi-user.target\\n\"\nenabled = true\n}\n}", `broken.service`},
+		{"assertion that does not hold", "provisioner \"goldsmith-tasks\" {\ntask {\nname = \"the moon\"\nassert {\nshell = \"echo it is made of stone; exit 1\"\n}\n}\n}", `assert the moon: exit status 1: it is made of stone`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			out, err := bake{source: proving("web", ""), provisioners: webProvisioners(c.provisioner)}.run(t)
+			if err == nil || !strings.Contains(out, c.want) {
+				t.Errorf("%v; the output should say %q:\n%s", err, c.want, out)
+			}
+		})
+	}
+	t.Cleanup(func() {
+		if now := currentRelease(t); now != r {
+			t.Errorf("the release was %+v and is %+v", r, now)
+		}
+		if left := unproved(t); len(left) > 0 {
+			t.Errorf("left behind: %v", left)
+		}
+	})
+}
+
+// unproved are the images of tests that are still there.
+func unproved(t testing.TB) []string {
+	t.Helper()
+	out, err := api.DescribeImages(context.Background(), &ec2.DescribeImagesInput{Owners: []string{"self"}, Filters: []types.Filter{{Name: aws.String("name"), Values: []string{"t-*"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var left []string
+	for _, image := range out.Images {
+		left = append(left, aws.ToString(image.ImageId))
+	}
+	return left
+}
+
+// TestUnprovedIsKept keeps an image that is not proved, and says on it why. The instance's words are part of the output.
+func TestUnprovedIsKept(t *testing.T) {
+	before := inventory(t)
+	out, err := bake{source: proving("web", `on_unproved = "keep"`), provisioners: webProvisioners(command("rm /usr/local/bin/goldsmith-webapp"))}.run(t)
+	left := unproved(t)
+	if err == nil || len(left) != 1 {
+		t.Fatalf("%v, kept %v:\n%s", err, left, out)
+	}
+	deregisterNow(t, imageNamed(t, imageTags(t, left[0])["Name"]))
+	if tags := imageTags; tags == nil || !strings.Contains(out, left[0]) || !strings.Contains(out, "goldsmith-webapp.service") {
+		t.Errorf("the output does not say what is kept and why:\n%s", out)
+	}
+	assertNothingLeft(t, before)
+}
+
+// TestProvedWithTheCurrentRelease bakes a web image alone: it is proved with the release's database and becomes part of a
+// new release, with the user's own assertions in the report.
+func TestProvedWithTheCurrentRelease(t *testing.T) {
+	old := currentRelease(t)
+	t.Cleanup(func() {
+		text, err := json.Marshal(map[string]string{"name": old.Name, "db": old.DB, "web": old.Web, "created": "2026-01-01T00:00:00Z"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		must(t, "aws", "ssm", "put-parameter", "--overwrite", "--type", "String", "--name", "/goldsmith/"+stackName+"/release", "--value", string(text))
+	})
+	assertion := "provisioner \"goldsmith-tasks\" {\ntask {\nname = \"the database is far\"\nassert {\nshell = \"grep -c . /etc/hosts\"\noutput = \"^[0-9]+$\"\n}\n}\n}"
+	out, err := bake{source: proving("web", `release = "alone-1"`), provisioners: webProvisioners(assertion)}.run(t)
+	if err != nil {
+		t.Fatalf("%v:\n%s", err, out)
+	}
+	if !strings.Contains(out, "assert the database is far") {
+		t.Errorf("the report has no assertion:\n%s", out)
+	}
+	now := currentRelease(t)
+	if now.Name != "alone-1" || now.DB != old.DB || now.Web == old.Web {
+		t.Errorf("the release is %+v, before it was %+v", now, old)
+	}
+	t.Cleanup(func() { deregisterNow(t, imageNamed(t, imageTags(t, now.Web)["Name"])) })
+	// A name is good for one build.
+	if out, err := (bake{source: proving("web", `release = "alone-1"`)}).run(t); err == nil || !strings.Contains(out, "alone-1") {
+		t.Errorf("the name of a release was taken twice: %v\n%s", err, out)
+	}
+}
+
+func TestProveIsChecked(t *testing.T) {
+	out, err := bake{source: "prove {\nstack = \"no-such-stack\"\ntier = \"db\"\n}"}.run(t)
+	if err == nil || !strings.Contains(out, "goldsmith network up --stack no-such-stack") {
+		t.Errorf("%v:\n%s", err, out)
+	}
+	out, err = bake{validate: true, source: "prove {\nstack = \"Golden!\"\ntier = \"app\"\non_unproved = \"shrug\"\ntimeout = \"soon\"\n}"}.run(t)
+	for _, attribute := range []string{"prove.stack", "prove.tier", "prove.on_unproved", "prove.timeout"} {
+		if err == nil || !strings.Contains(out, attribute) {
+			t.Errorf("%v: the output does not name %s:\n%s", err, attribute, out)
+		}
+	}
+}
