@@ -32,6 +32,13 @@ source "goldsmith-ami" "base" {
     }
   }
   associate_public_ip_address = true
+
+  # A build whose inputs are those of an image that is there ends at once. Goldsmith's provisioners know theirs.
+  unchanged {
+    inputs  = ["${path.root}/build.pkr.hcl"]
+    max_age = var.max_age
+    force   = var.force
+  }
 }
 
 build {

@@ -39,3 +39,15 @@ variable "instance_type" {
   description = "What the images are baked on."
   default     = "t3.small"
 }
+
+variable "max_age" {
+  type        = string
+  description = "How old an image of the same inputs may be for a build to end with it."
+  default     = "168h"
+}
+
+variable "force" {
+  type        = bool
+  description = "Bake although nothing changed."
+  default     = false
+}

@@ -12,7 +12,9 @@ import (
 type artifact struct {
 	region, image, source string
 	ec2                   ec2API
-	state                 map[string]any
+	// reused says that the image was there before the build.
+	reused bool
+	state  map[string]any
 }
 
 // BuilderId tells post-processors whose artifact it is.
@@ -39,8 +41,11 @@ func (a *artifact) State(name string) any {
 	return image
 }
 
-// Destroy removes the AMI and its snapshots.
+// Destroy removes the AMI and its snapshots, if it is of this build.
 func (a *artifact) Destroy() error {
+	if a.reused {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), cleanupDeadline)
 	defer cancel()
 	out, err := a.ec2.DescribeImages(ctx, &ec2.DescribeImagesInput{ImageIds: []string{a.image}})

@@ -18,6 +18,7 @@ import (
 	"github.com/hashicorp/packer-plugin-sdk/packerbuilderdata"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/inputs"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/seal"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 )
@@ -41,6 +42,9 @@ func (b *Builder) ConfigSpec() hcldec.ObjectSpec { return b.config.FlatMapstruct
 // Prepare checks the configuration; nobody is asked anything.
 func (b *Builder) Prepare(raws ...any) ([]string, []string, error) {
 	warnings, err := b.config.decode(raws)
+	if err == nil {
+		err = inputs.Begin()
+	}
 	return generated, warnings, err
 }
 
@@ -88,6 +92,8 @@ type bake struct {
 	instance string
 	host     string // SSH goes there
 	manifest string // its digest
+	inputs   inputs.Inputs
+	reused   bool // the image was there already
 	stack    *stack.Stack
 	proof    *stack.Proof
 	image    string
@@ -104,13 +110,16 @@ func (b *bake) run(ctx context.Context) (packersdk.Artifact, error) {
 	data := &packerbuilderdata.GeneratedData{State: state}
 	steps := []multistep.Step{
 		step{"check the request", (*bake).check, nil},
+		step{"look for what is there already", (*bake).gatherInputs, nil},
 		step{"begin the proof", (*bake).beginProof, (*bake).endProof},
+		&unchangedStep{b},
 		step{"make a key pair", (*bake).makeKeyPair, (*bake).removeKeyPair},
 		step{"make a security group", (*bake).makeSecurityGroup, (*bake).removeSecurityGroup},
 		step{"launch an instance", (*bake).launch, (*bake).terminate},
 		step{"wait for the instance", func(b *bake, ctx context.Context) error { b.describe(data); return b.waitForSSH(ctx) }, nil},
 		b.connectStep(),
 		&provisionStep{b},
+		step{"confirm the inputs", (*bake).confirmInputs, nil},
 		&sealStep{b},
 		step{"stop the instance", (*bake).stop, nil},
 		step{"make the image", (*bake).createImage, (*bake).removeImage},
@@ -118,6 +127,9 @@ func (b *bake) run(ctx context.Context) (packersdk.Artifact, error) {
 	}
 	runner := commonsteps.NewRunner(steps, b.config.PackerConfig, b.ui)
 	runner.Run(ctx, state)
+	if b.reused && b.failure == nil {
+		return &artifact{region: b.region, image: b.image, source: b.source.id, ec2: b.ec2, reused: true, state: map[string]any{}}, nil
+	}
 	if err := b.outcome(ctx, state); err != nil {
 		return nil, awsconfig.Explain(err)
 	}

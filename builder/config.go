@@ -1,4 +1,4 @@
-//go:generate go tool packer-sdc mapstructure-to-hcl2 -type Config,SourceFilter,SubnetFilter,VPCFilter,MetadataOptions,BlockDevice,AssumeRole,Polling,Prove
+//go:generate go tool packer-sdc mapstructure-to-hcl2 -type Config,SourceFilter,SubnetFilter,VPCFilter,MetadataOptions,BlockDevice,AssumeRole,Polling,Prove,Unchanged
 
 package builder
 
@@ -19,8 +19,8 @@ import (
 
 // Config is the builder's configuration. Names are amazon-ebs's wherever the meaning is the same.
 type Config struct {
-	common.PackerConfig `mapstructure:",squash"`
-	Comm                communicator.Config `mapstructure:",squash"`
+	common.PackerConfig `mapstructure:",squash" json:"-"`
+	Comm                communicator.Config `mapstructure:",squash" json:"-"`
 
 	// The region to build in. The default is what the AWS SDK finds: `AWS_REGION`, or the profile's.
 	Region string `mapstructure:"region"`
@@ -100,6 +100,9 @@ type Config struct {
 	// Prove the AMI before it is published: a fresh instance of it in its target subnet must report itself ready. Without
 	// this block the AMI is published as soon as it is there.
 	Prove *Prove `mapstructure:"prove"`
+	// End at once with an AMI that is there already, if this build would make the same: of the same inputs and, with a
+	// `prove` block, proved. Without this block every build bakes.
+	Unchanged *Unchanged `mapstructure:"unchanged"`
 
 	ctx interpolate.Context
 }
@@ -122,6 +125,21 @@ type Prove struct {
 	OnUnproved string `mapstructure:"on_unproved"`
 
 	timeout time.Duration
+}
+
+// Unchanged is when a build is not needed. Its inputs are the source AMI, this plugin with the agent in it, the builder's
+// options that the image depends on, and all options, templates, seeds and programs of Goldsmith's provisioners. What
+// other provisioners do cannot be seen: name their files in `inputs`.
+type Unchanged struct {
+	// More files and directories of this machine whose content counts, the template itself for one.
+	Inputs []string `mapstructure:"inputs"`
+	// How old the AMI may be, for the sake of packages that have become newer since: a duration such as `72h`. The default
+	// is `168h`, a week.
+	MaxAge string `mapstructure:"max_age"`
+	// Bake anyway. Packer's own `-force` does the same. The default is false.
+	Force bool `mapstructure:"force"`
+
+	maxAge time.Duration
 }
 
 // AssumeRole is a role to assume.
@@ -237,6 +255,9 @@ func (c *Config) defaults() {
 		if c.LaunchMappings[i].VolumeType == "" {
 			c.LaunchMappings[i].VolumeType = "gp3"
 		}
+	}
+	if c.Unchanged != nil && c.Unchanged.MaxAge == "" {
+		c.Unchanged.MaxAge = "168h"
 	}
 	if c.Prove != nil {
 		for value, fallback := range map[*string]string{&c.Prove.Timeout: "5m", &c.Prove.OnUnproved: "deregister", &c.Prove.InstanceType: c.InstanceType, &c.Prove.Release: os.Getenv("PACKER_RUN_UUID")} {

@@ -171,6 +171,7 @@ type FlatConfig struct {
 	RunTags                   map[string]string    `mapstructure:"run_tags" cty:"run_tags" hcl:"run_tags"`
 	RunVolumeTags             map[string]string    `mapstructure:"run_volume_tags" cty:"run_volume_tags" hcl:"run_volume_tags"`
 	Prove                     *FlatProve           `mapstructure:"prove" cty:"prove" hcl:"prove"`
+	Unchanged                 *FlatUnchanged       `mapstructure:"unchanged" cty:"unchanged" hcl:"unchanged"`
 }
 
 // FlatMapstructure returns a new FlatConfig.
@@ -278,6 +279,7 @@ func (*FlatConfig) HCL2Spec() map[string]hcldec.Spec {
 		"run_tags":                              &hcldec.AttrSpec{Name: "run_tags", Type: cty.Map(cty.String), Required: false},
 		"run_volume_tags":                       &hcldec.AttrSpec{Name: "run_volume_tags", Type: cty.Map(cty.String), Required: false},
 		"prove":                                 &hcldec.BlockSpec{TypeName: "prove", Nested: hcldec.ObjectSpec((*FlatProve)(nil).HCL2Spec())},
+		"unchanged":                             &hcldec.BlockSpec{TypeName: "unchanged", Nested: hcldec.ObjectSpec((*FlatUnchanged)(nil).HCL2Spec())},
 	}
 	return s
 }
@@ -419,6 +421,33 @@ func (*FlatSubnetFilter) HCL2Spec() map[string]hcldec.Spec {
 		"filters":   &hcldec.AttrSpec{Name: "filters", Type: cty.Map(cty.String), Required: false},
 		"most_free": &hcldec.AttrSpec{Name: "most_free", Type: cty.Bool, Required: false},
 		"random":    &hcldec.AttrSpec{Name: "random", Type: cty.Bool, Required: false},
+	}
+	return s
+}
+
+// FlatUnchanged is an auto-generated flat version of Unchanged.
+// Where the contents of a field with a `mapstructure:,squash` tag are bubbled up.
+type FlatUnchanged struct {
+	Inputs []string `mapstructure:"inputs" cty:"inputs" hcl:"inputs"`
+	MaxAge *string  `mapstructure:"max_age" cty:"max_age" hcl:"max_age"`
+	Force  *bool    `mapstructure:"force" cty:"force" hcl:"force"`
+}
+
+// FlatMapstructure returns a new FlatUnchanged.
+// FlatUnchanged is an auto-generated flat version of Unchanged.
+// Where the contents a fields with a `mapstructure:,squash` tag are bubbled up.
+func (*Unchanged) FlatMapstructure() interface{ HCL2Spec() map[string]hcldec.Spec } {
+	return new(FlatUnchanged)
+}
+
+// HCL2Spec returns the hcl spec of a Unchanged.
+// This spec is used by HCL to read the fields of Unchanged.
+// The decoded values from this spec will then be applied to a FlatUnchanged.
+func (*FlatUnchanged) HCL2Spec() map[string]hcldec.Spec {
+	s := map[string]hcldec.Spec{
+		"inputs":  &hcldec.AttrSpec{Name: "inputs", Type: cty.List(cty.String), Required: false},
+		"max_age": &hcldec.AttrSpec{Name: "max_age", Type: cty.String, Required: false},
+		"force":   &hcldec.AttrSpec{Name: "force", Type: cty.Bool, Required: false},
 	}
 	return s
 }

@@ -99,7 +99,7 @@ func (b *bake) imagePatience() time.Duration {
 
 // removeImage takes an AMI back whose build did not succeed.
 func (b *bake) removeImage(ctx context.Context) error {
-	if b.failure == nil && b.image != "" && (b.config.Prove == nil || b.proved) {
+	if b.reused || b.failure == nil && b.image != "" && (b.config.Prove == nil || b.proved) {
 		return nil
 	}
 	if b.keepsUnproved() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os/exec"
 	"strings"
 	"time"
@@ -35,7 +36,7 @@ func (b *bake) beginProof(ctx context.Context) (err error) {
 
 // endProof tells the build of the other tier when this one has no image to prove.
 func (b *bake) endProof(ctx context.Context) error {
-	if b.proof == nil || b.proved {
+	if b.proof == nil || b.proved || b.reused {
 		return nil
 	}
 	reason := b.failure
@@ -82,6 +83,7 @@ func (b *bake) provenance() map[string]string {
 			tags[tag] = value
 		}
 	}
+	maps.Copy(tags, b.inputTags())
 	return tags
 }
 

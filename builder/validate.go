@@ -52,6 +52,7 @@ func (c *Config) faults() []error {
 	errs = append(errs, c.diskFaults()...)
 	errs = append(errs, c.tagFaults()...)
 	errs = append(errs, c.Prove.faults()...)
+	errs = append(errs, c.Unchanged.faults()...)
 	if c.Metadata.HttpTokens != "required" {
 		fault("metadata_options.http_tokens: %q should be required: instances are launched with IMDSv2 only", c.Metadata.HttpTokens)
 	}
@@ -233,6 +234,23 @@ func (p *Prove) faults() []error {
 	var err error
 	if p.timeout, err = time.ParseDuration(p.Timeout); err != nil || p.timeout <= 0 {
 		fault("timeout: %q should be a duration such as 5m", p.Timeout)
+	}
+	return errs
+}
+
+func (u *Unchanged) faults() []error {
+	if u == nil {
+		return nil
+	}
+	var errs []error
+	for i, path := range u.Inputs {
+		if _, err := os.Stat(path); err != nil {
+			errs = append(errs, fmt.Errorf("unchanged.inputs[%d]: %w", i, err))
+		}
+	}
+	var err error
+	if u.maxAge, err = time.ParseDuration(u.MaxAge); err != nil || u.maxAge <= 0 {
+		errs = append(errs, fmt.Errorf("unchanged.max_age: %q should be a duration such as 72h", u.MaxAge))
 	}
 	return errs
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/hcl/v2/hcldec"
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/inputs"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/remote"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/render"
@@ -21,10 +22,18 @@ type Provisioner struct{ config Config }
 func (p *Provisioner) ConfigSpec() hcldec.ObjectSpec { return p.config.FlatMapstructure().HCL2Spec() }
 
 // Prepare checks the configuration.
-func (p *Provisioner) Prepare(raws ...any) error { return p.config.decode(raws) }
+func (p *Provisioner) Prepare(raws ...any) error {
+	if err := p.config.decode(raws); err != nil {
+		return err
+	}
+	return inputs.Record("nginx", p.config)
+}
 
 // Provision makes the machine what the configuration says.
-func (p *Provisioner) Provision(ctx context.Context, ui packersdk.Ui, comm packersdk.Communicator, _ map[string]any) error {
+func (p *Provisioner) Provision(ctx context.Context, ui packersdk.Ui, comm packersdk.Communicator, generated map[string]any) error {
+	if err := inputs.Ran(generated); err != nil {
+		return err
+	}
 	options := remote.Options{Check: p.config.Check, Candidates: []string{"nginx"}}
 	_, err := remote.Provision(ctx, ui, comm, options, p.config.play)
 	return err

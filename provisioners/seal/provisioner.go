@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/packer-plugin-sdk/template/config"
 	"github.com/hashicorp/packer-plugin-sdk/template/interpolate"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/inputs"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/manifest"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/remote"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/seal"
@@ -51,11 +52,19 @@ func (p *Provisioner) Prepare(raws ...any) error {
 			errs = append(errs, fmt.Errorf("allow[%d] %w", i, err))
 		}
 	}
-	return errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	recorded := p.config
+	recorded.Secrets = nil // they are not in the image, that is the point
+	return inputs.Record("seal", recorded)
 }
 
 // Provision seals the machine.
 func (p *Provisioner) Provision(ctx context.Context, ui packersdk.Ui, comm packersdk.Communicator, generated map[string]any) error {
+	if err := inputs.Ran(generated); err != nil {
+		return err
+	}
 	request := seal.Request{Secrets: p.config.Secrets, Keep: p.config.Keep, ZeroFreeSpace: p.config.ZeroFreeSpace}
 	request.Source, _ = generated["SourceAMI"].(string)
 	request.Name, _ = generated["AMIName"].(string)
