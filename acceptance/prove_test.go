@@ -58,7 +58,7 @@ func TestRelease(t *testing.T) {
 
 // proving is a source that is proved as a web or a db image of the stack.
 func proving(tier, more string) string {
-	return fmt.Sprintf("tags = { \"goldsmith:tier\" = %q }\nprove {\nstack = %q\ntier = %q\ntimeout = \"60s\"\n%s\n}", tier, stackName, tier, more)
+	return fmt.Sprintf("tags = { \"goldsmith:tier\" = %q }\nprove {\nstack = %q\ntier = %q\n%s\n}", tier, stackName, tier, more)
 }
 
 // webProvisioners make a web image as the project's own build does.
@@ -79,11 +79,11 @@ func TestUnprovedIsNotPublished(t *testing.T) {
 	r := currentRelease(t)
 	for _, c := range []struct{ name, provisioner, want string }{
 		{"unit that fails at boot", "provisioner \"goldsmith-systemd\" {\nunit {\nname = \"broken.service\"\ncontent = \"[Service]\\nType=oneshot\\nExecStart=/bin/sh -c 'echo the reason; exit 3'\\n[Install]\\nWantedBy=multi-user.target\\n\"\nenabled = true\n}\n}", `broken.service`},
-		{"assertion that does not hold", "provisioner \"goldsmith-tasks\" {\ntask {\nname = \"the moon\"\nassert {\nshell = \"echo it is made of stone; exit 1\"\n}\n}\n}", `assert the moon: exit status 1: it is made of stone`},
+		{"assertion that does not hold", "provisioner \"goldsmith-tasks\" {\ntask {\nname = \"the moon\"\nassert {\nshell = \"echo it is made of stone; exit 1\"\n}\n}\n}", `assert the moon (exit status 1: it is made of stone)`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			out, err := bake{source: proving("web", ""), provisioners: webProvisioners(c.provisioner)}.run(t)
+			out, err := bake{source: proving("web", `timeout = "25s"`), provisioners: webProvisioners(c.provisioner)}.run(t)
 			if err == nil || !strings.Contains(out, c.want) {
 				t.Errorf("%v; the output should say %q:\n%s", err, c.want, out)
 			}
@@ -116,13 +116,17 @@ func unproved(t testing.TB) []string {
 // TestUnprovedIsKept keeps an image that is not proved, and says on it why. The instance's words are part of the output.
 func TestUnprovedIsKept(t *testing.T) {
 	before := inventory(t)
-	out, err := bake{source: proving("web", `on_unproved = "keep"`), provisioners: webProvisioners(command("rm /usr/local/bin/goldsmith-webapp"))}.run(t)
+	out, err := bake{source: proving("web", "timeout = \"25s\"\non_unproved = \"keep\""), provisioners: webProvisioners(command("rm /usr/local/lib/goldsmith/webapp"))}.run(t)
 	left := unproved(t)
 	if err == nil || len(left) != 1 {
 		t.Fatalf("%v, kept %v:\n%s", err, left, out)
 	}
-	deregisterNow(t, imageNamed(t, imageTags(t, left[0])["Name"]))
-	if tags := imageTags; tags == nil || !strings.Contains(out, left[0]) || !strings.Contains(out, "goldsmith-webapp.service") {
+	tags := imageTags(t, left[0])
+	deregisterNow(t, imageNamed(t, tags["Name"]))
+	if tags["goldsmith:unproved"] == "" || tags["goldsmith:proved"] != "" {
+		t.Errorf("the image's tags do not say that it is not proved: %v", tags)
+	}
+	if !strings.Contains(out, "Keeping the AMI "+left[0]) || !strings.Contains(out, "it waits for: ") || !strings.Contains(out, "goldsmith-webapp.service") {
 		t.Errorf("the output does not say what is kept and why:\n%s", out)
 	}
 	assertNothingLeft(t, before)
@@ -168,5 +172,38 @@ func TestProveIsChecked(t *testing.T) {
 		if err == nil || !strings.Contains(out, attribute) {
 			t.Errorf("%v: the output does not name %s:\n%s", err, attribute, out)
 		}
+	}
+}
+
+// TestUnchanged builds both images once more, with nothing changed, and then with one input changed.
+func TestUnchanged(t *testing.T) {
+	r := currentRelease(t)
+	out := must(t, packer(t), "build", "-color=false", "-var", "stack="+stackName, ".")
+	for _, image := range []string{r.DB, r.Web} {
+		if !strings.Contains(out, "Unchanged: "+image) {
+			t.Errorf("%s was not taken as it is:\n%s", image, out)
+		}
+	}
+	if strings.Contains(out, "Launching") {
+		t.Errorf("an instance was launched for nothing:\n%s", out)
+	}
+	if now := currentRelease(t); now != r {
+		t.Errorf("the release was %+v and is %+v", r, now)
+	}
+	// An age limit that the images are past.
+	cmd := []string{"build", "-color=false", "-only=goldsmith-ami.db", "-var", "stack=" + stackName, "-var", "max_age=1s", "-var", "ami_prefix=t", "."}
+	out = must(t, packer(t), cmd...)
+	if !strings.Contains(out, "unchanged.max_age is 1s") {
+		t.Errorf("an old image was taken, or it was not said why not:\n%s", out)
+	}
+	// That image is the release's now; the old one is proved again with what is there, and takes its place back.
+	now := currentRelease(t)
+	if now.DB == r.DB || now.Web != r.Web {
+		t.Errorf("the release is %+v, before it was %+v", now, r)
+	}
+	deregisterNow(t, imageNamed(t, "t-db-*"))
+	out = must(t, packer(t), "build", "-color=false", "-only=goldsmith-ami.db", "-var", "stack="+stackName, ".")
+	if now := currentRelease(t); now.DB != r.DB || now.Web != r.Web {
+		t.Errorf("the release is %+v and not %+v again:\n%s", now, r, out)
 	}
 }

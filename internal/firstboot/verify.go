@@ -31,6 +31,7 @@ const (
 	verifyInterval = 200 * time.Millisecond
 	verifyDeadline = 120 * time.Second
 	checkLimit     = 10 * time.Second
+	sayEvery       = 5 * time.Second
 )
 
 // check is one thing that has to be so for the instance to be ready.
@@ -89,7 +90,7 @@ func failures(report instance.Report) string {
 	var failed []string
 	for _, c := range report.Checks {
 		if !c.OK {
-			failed = append(failed, c.Name+" ("+c.Detail+")")
+			failed = append(failed, c.Name+" ("+strings.Join(strings.Fields(c.Detail), " ")+")") // one line of the console
 		}
 	}
 	return strings.Join(failed, ", ")
@@ -97,8 +98,14 @@ func failures(report instance.Report) string {
 
 // wait repeats the checks. A first boot that failed is not waited for: nothing mends it.
 func wait(ctx context.Context, s situation, checks []check) instance.Report {
+	said, at := "", time.Now()
 	for deadline := time.Now().Add(verifyDeadline); ; {
 		report := once(ctx, s, checks)
+		// Whoever reads the console must not have to wait for the end to learn what is being waited for.
+		if missing := failures(report); !report.Ready && missing != said && time.Since(at) > sayEvery {
+			tell(instance.WaitingPrefix + missing)
+			said, at = missing, time.Now()
+		}
 		firstBootFailed := strings.HasPrefix(report.Checks[0].Detail, "failed")
 		if report.Ready || firstBootFailed || time.Now().After(deadline) || ctx.Err() != nil {
 			return report

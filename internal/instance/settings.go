@@ -51,6 +51,19 @@ type Check struct {
 // ReportPrefix starts the console line that carries a Report as JSON.
 const ReportPrefix = "GOLDSMITH-READY "
 
+// WaitingPrefix starts a console line that says what an instance waits for before it can say that it is ready.
+const WaitingPrefix = "GOLDSMITH-WAITING "
+
+// FindWaiting is what the console last said that is waited for, or empty.
+func FindWaiting(console []byte) string {
+	i := bytes.LastIndex(console, []byte(WaitingPrefix))
+	if i < 0 {
+		return ""
+	}
+	line, _, _ := bytes.Cut(console[i+len(WaitingPrefix):], []byte("\n"))
+	return string(bytes.TrimSpace(line))
+}
+
 // directive starts the line of user-data that carries the settings; to cloud-init it is a comment.
 const directive = "#goldsmith: "
 

@@ -81,3 +81,13 @@ func TestImageDescriptionsComeBack(t *testing.T) {
 		t.Errorf("got %+v, %v", image, err)
 	}
 }
+
+func TestFindWaiting(t *testing.T) {
+	console := "boot\nGOLDSMITH-WAITING unit a (failed)\r\nmore\nGOLDSMITH-WAITING unit b (activating)\r\nend\n"
+	if got := FindWaiting([]byte(console)); got != "unit b (activating)" {
+		t.Errorf("got %q", got)
+	}
+	if got := FindWaiting([]byte("boot\n")); got != "" {
+		t.Errorf("got %q of a console that says nothing", got)
+	}
+}

@@ -153,7 +153,11 @@ func (s *Stack) waitReady(ctx context.Context, id string, after time.Time) (inst
 			return report, nil
 		}
 		if err := sleep(ctx, 300*time.Millisecond); err != nil {
-			return instance.Report{}, fmt.Errorf("wait for %s: it has not said that it is ready: %w%s", id, err, s.consoleTail(context.WithoutCancel(ctx), id))
+			waiting := instance.FindWaiting(console)
+			if waiting != "" {
+				waiting = "; it waits for: " + waiting
+			}
+			return instance.Report{}, fmt.Errorf("wait for %s: it has not said that it is ready: %w%s%s", id, err, waiting, s.consoleTail(context.WithoutCancel(ctx), id))
 		}
 	}
 }
