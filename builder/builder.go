@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/hashicorp/hcl/v2/hcldec"
@@ -18,6 +19,7 @@ import (
 	"github.com/hashicorp/packer-plugin-sdk/packerbuilderdata"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/inputs"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/seal"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
@@ -26,7 +28,7 @@ import (
 const (
 	builderID = "goldsmith.ami"
 	// buildTag is on everything that a build makes, with the build's id.
-	buildTag = "goldsmith:build"
+	buildTag = images.BuildTag
 	stateKey = "goldsmith"
 )
 
@@ -55,7 +57,7 @@ func (b *Builder) Run(ctx context.Context, ui packersdk.Ui, hook packersdk.Hook)
 		return nil, awsconfig.Explain(err)
 	}
 	bk := &bake{
-		config: &b.config, ui: ui, hook: hook, ec2: ec2.NewFromConfig(conf), region: conf.Region, id: newID(),
+		config: &b.config, ui: ui, hook: hook, ec2: ec2.NewFromConfig(conf), region: conf.Region, id: newID(), started: time.Now().UTC(),
 		caller: func(ctx context.Context) (string, error) {
 			address, err := awsconfig.CallerAddress(ctx, conf)
 			return address.String(), err
@@ -83,7 +85,9 @@ type bake struct {
 	ec2    ec2API
 	region string
 	id     string
-	caller func(context.Context) (string, error)
+	// started is when the build began.
+	started time.Time
+	caller  func(context.Context) (string, error)
 
 	source   source
 	place    place

@@ -9,6 +9,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
 )
 
 // ec2API is what the builder asks of EC2; *ec2.Client answers.
@@ -71,7 +73,7 @@ func (b *bake) tags(name string, sets ...map[string]string) []types.Tag {
 			all[key] = value
 		}
 	}
-	all[buildTag] = b.id
+	all[buildTag], all[images.StartedTag] = b.id, b.started.Format(time.RFC3339)
 	var tags []types.Tag
 	for key, value := range all {
 		tags = append(tags, types.Tag{Key: aws.String(key), Value: aws.String(value)})

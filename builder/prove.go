@@ -13,14 +13,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
-)
-
-// Tags of the AMI that say where it comes from.
-const (
-	sourceTag   = "goldsmith:source-ami"
-	manifestTag = "goldsmith:manifest"
-	revisionTag = "goldsmith:revision"
 )
 
 // beginProof tells the build of the other tier that this one is at work.
@@ -71,14 +65,14 @@ func (b *bake) markUnproved(ctx context.Context) error {
 		reason = string(runes[:longest])
 	}
 	b.ui.Say(fmt.Sprintf("Keeping the AMI %s, which is not proved (on_unproved = \"keep\")", b.image))
-	_, err := b.ec2.CreateTags(ctx, &ec2.CreateTagsInput{Resources: []string{b.image}, Tags: []types.Tag{{Key: aws.String(stack.UnprovedTag), Value: aws.String(reason)}}})
+	_, err := b.ec2.CreateTags(ctx, &ec2.CreateTagsInput{Resources: []string{b.image}, Tags: []types.Tag{{Key: aws.String(images.UnprovedTag), Value: aws.String(reason)}}})
 	return err
 }
 
 // provenance are the AMI's tags that say where it comes from.
 func (b *bake) provenance() map[string]string {
-	tags := map[string]string{sourceTag: b.source.id}
-	for tag, value := range map[string]string{manifestTag: b.manifest, revisionTag: revision()} {
+	tags := map[string]string{images.SourceTag: b.source.id}
+	for tag, value := range map[string]string{images.ManifestTag: b.manifest, images.RevisionTag: revision()} {
 		if value != "" {
 			tags[tag] = value
 		}

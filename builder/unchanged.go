@@ -17,13 +17,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/hashicorp/packer-plugin-sdk/multistep"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/inputs"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 )
 
 const (
-	// seriesTag is the same on all images that replace each other.
-	seriesTag = "goldsmith:series"
 	// inputsTag carries the inputs' names with the beginnings of their digests. One tag is too short for all: the next ones
 	// are inputsTag-2 and so on.
 	inputsTag     = "goldsmith:inputs"
@@ -127,7 +125,7 @@ func (b *bake) unchanged(ctx context.Context) (bool, error) {
 		b.ui.Message("baking although nothing may have changed: it is forced")
 		return false, nil
 	}
-	found, err := b.ec2.DescribeImages(ctx, &ec2.DescribeImagesInput{Owners: []string{"self"}, Filters: filters(map[string]string{"tag:" + seriesTag: b.series(), "state": "available"})})
+	found, err := b.ec2.DescribeImages(ctx, &ec2.DescribeImagesInput{Owners: []string{"self"}, Filters: filters(map[string]string{"tag:" + images.SeriesTag: b.series(), "state": "available"})})
 	if err != nil {
 		return false, err
 	}
@@ -136,7 +134,7 @@ func (b *bake) unchanged(ctx context.Context) (bool, error) {
 	})
 	digest := b.inputs.Digest()
 	for _, image := range found.Images {
-		if tagOf(image, stack.DigestTag) != digest || tagOf(image, stack.UnprovedTag) != "" || b.config.Prove != nil && tagOf(image, stack.ProvedTag) == "" {
+		if tagOf(image, images.DigestTag) != digest || tagOf(image, images.UnprovedTag) != "" || b.config.Prove != nil && tagOf(image, images.ProvedTag) == "" {
 			continue
 		}
 		age := age(image)
@@ -226,11 +224,11 @@ func inTags(in inputs.Inputs) inputs.Inputs {
 
 // inputTags are the AMI's tags by which the next build knows what this one was made of.
 func (b *bake) inputTags() map[string]string {
-	tags := map[string]string{seriesTag: b.series()}
+	tags := map[string]string{images.SeriesTag: b.series()}
 	if b.inputs == nil {
 		return tags
 	}
-	tags[stack.DigestTag] = b.inputs.Digest()
+	tags[images.DigestTag] = b.inputs.Digest()
 	number, text := 1, ""
 	flush := func() {
 		if key := inputsTag; text != "" && number <= inputsTagsMax {

@@ -2,8 +2,10 @@ package manifest
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -82,5 +84,51 @@ Version: 1
 	got, err := ReadPackages(root)
 	if err != nil || len(got) != 1 || got[0].Name != "nginx" || got[0].Version != "1.26.3-3" || len(got[0].Conffiles) != 1 {
 		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+func TestDiff(t *testing.T) {
+	a, b := sample(), sample()
+	if d := Diff(a, b); !d.Empty() {
+		t.Errorf("of an image with itself: %+v", d)
+	}
+	a.Units, b.Units = map[string]string{"cron.service": "enabled", "old.timer": "enabled"}, map[string]string{"cron.service": "masked"}
+	a.Sockets, b.Sockets = []string{"tcp 0.0.0.0:22"}, []string{"tcp 0.0.0.0:22", "tcp 0.0.0.0:111"}
+	b.Packages[1].Version = "1:11.8.4"
+	b.Packages = append(b.Packages, Package{Name: "rpcbind", Version: "1.2", Arch: "amd64"})
+	a.Files = []File{{Path: "/etc/app.conf", Mode: "0644", Digest: "sha256:1"}, {Path: "/opt/x", Mode: "0755", Digest: "sha256:2"}}
+	b.Files = []File{{Path: "/etc/app.conf", Mode: "0600", Digest: "sha256:1"}}
+	d := Diff(a, b)
+	for what, lines := range map[string][]string{
+		"~ mariadb-server:amd64 1:11.8.3-0+deb13u1 -> 1:11.8.4": d.Packages, "+ rpcbind:amd64 1.2": d.Packages, "~ cron.service enabled -> masked": d.Units, "- old.timer enabled": d.Units,
+		"+ tcp 0.0.0.0:111": d.Sockets, "~ /etc/app.conf": d.Configuration, "- /opt/x": d.Files,
+	} {
+		if !slices.Contains(lines, what) {
+			t.Errorf("%q is not in %q", what, lines)
+		}
+	}
+	if n := len(d.Packages) + len(d.Units) + len(d.Sockets) + len(d.Configuration) + len(d.Files); n != 7 {
+		t.Errorf("%d differences, want 7: %+v", n, d)
+	}
+}
+
+func TestKept(t *testing.T) {
+	t.Setenv("HOME", t.TempDir())
+	m := sample()
+	_, digest, err := m.Documents()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Kept(digest); !errors.Is(err, ErrNotKept) {
+		t.Errorf("before it is kept: %v", err)
+	}
+	if err := m.Keep(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Kept(digest); err != nil || !Diff(m, got).Empty() {
+		t.Errorf("%v, %v", got, err)
+	}
+	if _, err := Kept("sha256:../../etc/passwd"); err == nil {
+		t.Error("a digest that is none is taken for a path")
 	}
 }

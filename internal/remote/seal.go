@@ -34,6 +34,9 @@ func Seal(ctx context.Context, ui packersdk.Ui, comm packersdk.Communicator, req
 		ui.Message("note: " + note)
 	}
 	if len(result.Faults) == 0 {
+		if err := result.Manifest.Keep(); err != nil {
+			return result, err
+		}
 		ui.Message(fmt.Sprintf("sealed: %d packages, %d files that are not a package's; manifest %s", result.Packages, result.Files, result.Digest))
 		return result, nil
 	}

@@ -27,8 +27,9 @@ import (
 // notOnDisk are directories of a running machine that are no part of its image.
 var notOnDisk = []string{"/proc", "/sys", "/dev", "/run"}
 
-// dpkgDir is what dpkg knows of the packages: the manifest has it in its own way.
-const dpkgDir = "/var/lib/dpkg/"
+// notListed are directories whose files are looked through and not listed: what dpkg knows, which the manifest has in its
+// own way, and data and caches, which are never the same twice.
+var notListed = []string{"/var/lib/dpkg/", "/var/lib/mysql/", "/var/cache/", "/var/lib/systemd/catalog/"}
 
 const (
 	// textAtMost is the size up to which a text file is shown to the secret scanner's rules.
@@ -166,19 +167,25 @@ func (in *inspection) read(root, path string, needles []needle, owned map[string
 	} else {
 		record.Package, record.Digest = packaged, "sha256:"+hex.EncodeToString(sha.Sum(nil))
 	}
-	if strings.HasPrefix(name, dpkgDir) || strings.Contains(name, "/__pycache__/") {
-		return nil // what packages' own scripts made, of what the manifest has already
+	if !strings.HasPrefix(name, "/var/lib/dpkg/") {
+		in.judge(name, head.Bytes(), info.Size())
 	}
-	in.add(record)
-	for _, key := range privateKeys(head.Bytes()) {
-		in.fault("private key", name, key)
-	}
-	if text := head.Bytes(); info.Size() <= textAtMost && isText(text) {
-		in.mu.Lock()
-		in.texts = append(in.texts, Text{name, bytes.Clone(text)})
-		in.mu.Unlock()
+	if !slices.ContainsFunc(notListed, func(dir string) bool { return strings.HasPrefix(name, dir) }) && !strings.Contains(name, "/__pycache__/") {
+		in.add(record)
 	}
 	return nil
+}
+
+// judge looks for private keys, and notes texts for the scanner's rules.
+func (in *inspection) judge(name string, head []byte, size int64) {
+	for _, key := range privateKeys(head) {
+		in.fault("private key", name, key)
+	}
+	if size <= textAtMost && isText(head) {
+		in.mu.Lock()
+		in.texts = append(in.texts, Text{name, bytes.Clone(head)})
+		in.mu.Unlock()
+	}
 }
 
 func (in *inspection) add(file manifest.File) {

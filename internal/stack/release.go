@@ -13,20 +13,8 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
-)
 
-// Tags of an image that say what is known of it.
-const (
-	// ProvedTag says when the image was proved, in RFC 3339.
-	ProvedTag = "goldsmith:proved"
-	// UnprovedTag says why an image that was kept is not.
-	UnprovedTag = "goldsmith:unproved"
-	// ReleaseTag names the release that the image was proved for.
-	ReleaseTag = "goldsmith:release"
-	// DigestTag is the digest of all that went into the image.
-	DigestTag = "goldsmith:digest"
-	// TierTag is the image's tier.
-	TierTag = tierTag
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
 )
 
 // Release is two images that were proved together.
@@ -58,6 +46,28 @@ func (s *Stack) CurrentRelease(ctx context.Context) (r Release, ok bool, err err
 	return r, true, nil
 }
 
+// ReleasedImages are the images of the current releases of all stacks in an account.
+func ReleasedImages(ctx context.Context, conf aws.Config) ([]string, error) {
+	var all []string
+	for pages := ssm.NewGetParametersByPathPaginator(ssm.NewFromConfig(conf), &ssm.GetParametersByPathInput{Path: aws.String("/goldsmith/"), Recursive: aws.Bool(true)}); pages.HasMorePages(); {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("list the releases: %w", err)
+		}
+		for _, p := range page.Parameters {
+			if parts := strings.Split(aws.ToString(p.Name), "/"); len(parts) != 4 || parts[3] != "release" {
+				continue
+			}
+			var r Release
+			if err := json.Unmarshal([]byte(aws.ToString(p.Value)), &r); err != nil {
+				return nil, fmt.Errorf("read the release in %s: %w", aws.ToString(p.Name), err)
+			}
+			all = append(all, r.Database, r.Web)
+		}
+	}
+	return all, nil
+}
+
 // publish marks a release's images as proved and makes it the current one.
 func (s *Stack) publish(ctx context.Context, r Release) error {
 	if err := s.markProved(ctx, r.Name, r.Database, r.Web); err != nil {
@@ -70,11 +80,11 @@ func (s *Stack) publish(ctx context.Context, r Release) error {
 	return s.putParameter(ctx, s.releaseParameter(), string(text), types.ParameterTypeString)
 }
 
-func (s *Stack) markProved(ctx context.Context, release string, images ...string) error {
-	_, err := s.ec2.CreateTags(ctx, &ec2.CreateTagsInput{Resources: images, Tags: []ec2types.Tag{
-		{Key: aws.String(ProvedTag), Value: aws.String(time.Now().UTC().Format(time.RFC3339))}, {Key: aws.String(ReleaseTag), Value: aws.String(release)}}})
+func (s *Stack) markProved(ctx context.Context, release string, ids ...string) error {
+	_, err := s.ec2.CreateTags(ctx, &ec2.CreateTagsInput{Resources: ids, Tags: []ec2types.Tag{
+		{Key: aws.String(images.ProvedTag), Value: aws.String(time.Now().UTC().Format(time.RFC3339))}, {Key: aws.String(images.ReleaseTag), Value: aws.String(release)}}})
 	if err != nil {
-		return fmt.Errorf("mark %s as proved: %w", strings.Join(images, " and "), err)
+		return fmt.Errorf("mark %s as proved: %w", strings.Join(ids, " and "), err)
 	}
 	return nil
 }

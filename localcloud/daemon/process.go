@@ -68,7 +68,7 @@ func Start(ctx context.Context, name string, argv []string, progress func(string
 	if os.Geteuid() != 0 {
 		return Running{}, fmt.Errorf("start cloud %s: %w", name, errNotRoot)
 	}
-	unlock, err := lock(ctx, filepath.Join("/run/goldsmith", name+".start.lock"))
+	unlock, err := lock(ctx, startLock(name))
 	if err != nil {
 		return Running{}, fmt.Errorf("start cloud %s: %w", name, err)
 	}
@@ -76,7 +76,7 @@ func Start(ctx context.Context, name string, argv []string, progress func(string
 	if running, err := Find(name); err == nil && running.answers(ctx) {
 		return running, nil
 	}
-	if err := Stop(ctx, name); err != nil { // what a crash left, one that just ends, or one that never became ready
+	if err := stop(ctx, name); err != nil { // what a crash left, one that just ends, or one that never became ready
 		return Running{}, err
 	}
 	last, err := spawn(ctx, argv, progress)
@@ -144,23 +144,39 @@ func FromStarter() (progress func(string), done func()) {
 	return progress, func() { pipe.Close() }
 }
 
+// startLock is held by whoever starts a cloud, stops or destroys it, so that none of them meets another half way.
+func startLock(name string) string { return filepath.Join("/run/goldsmith", name+".start.lock") }
+
 // Stop ends a cloud's daemon, if there is one, and clears what a crashed one left. What users made is kept.
-func Stop(ctx context.Context, name string) error {
+func Stop(ctx context.Context, name string) error { return locked(ctx, name, stop) }
+
+// Destroy stops a cloud and removes all that users made in it.
+func Destroy(ctx context.Context, name string) error {
+	return locked(ctx, name, func(ctx context.Context, name string) error {
+		if err := stop(ctx, name); err != nil {
+			return err
+		}
+		return host.Destroy(hostConfig(name))
+	})
+}
+
+func locked(ctx context.Context, name string, do func(context.Context, string) error) error {
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("stop cloud %s: %w", name, errNotRoot)
 	}
+	unlock, err := lock(ctx, startLock(name))
+	if err != nil {
+		return fmt.Errorf("stop cloud %s: %w", name, err)
+	}
+	defer unlock()
+	return do(ctx, name)
+}
+
+func stop(ctx context.Context, name string) error {
 	if err := stopProcess(ctx, name); err != nil {
 		return fmt.Errorf("stop cloud %s: %w", name, err)
 	}
 	return host.Clear(hostConfig(name))
-}
-
-// Destroy stops a cloud and removes all that users made in it.
-func Destroy(ctx context.Context, name string) error {
-	if err := Stop(ctx, name); err != nil {
-		return err
-	}
-	return host.Destroy(hostConfig(name))
 }
 
 // stopProcess asks the process that holds the daemon's lock to end, and makes it if it does not.

@@ -1,0 +1,264 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/spf13/cobra"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/manifest"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+)
+
+// load is the AWS configuration that the flags name.
+func (a *account) load(cmd *cobra.Command) (aws.Config, error) {
+	for _, err := range a.options.Validate() {
+		return aws.Config{}, &usageError{err}
+	}
+	conf, err := awsconfig.Load(cmd.Context(), a.options)
+	if err != nil {
+		return aws.Config{}, &usageError{err}
+	}
+	return conf, nil
+}
+
+func imagesCommand() *cobra.Command {
+	var a account
+	var asJSON bool
+	list := &cobra.Command{
+		Use: "images", Short: "List the images: age, proof, release, and where they run", Args: cobra.NoArgs,
+		Long:    "Lists the images that builds made in this account and region, of all stacks.\n\nExit codes: 0 done; 1 failed; 2 bad input.",
+		Example: "  goldsmith images\n  goldsmith images --json | jq -r '.[] | select(.current) | .id'\n  goldsmith images prune --keep 5",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			all, _, err := a.images(cmd)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(all)
+			}
+			return printImages(cmd.OutOrStdout(), all)
+		},
+	}
+	a.flags(list)
+	list.Flags().BoolVar(&asJSON, "json", false, "as JSON")
+	list.AddCommand(pruneCommand())
+	return list
+}
+
+// images lists them, with the images of all stacks' current releases marked.
+func (a *account) images(cmd *cobra.Command) ([]images.Image, *images.Account, error) {
+	conf, err := a.load(cmd)
+	if err != nil {
+		return nil, nil, err
+	}
+	opened := images.Open(conf)
+	current, err := stack.ReleasedImages(cmd.Context(), conf)
+	if err != nil {
+		return nil, nil, err
+	}
+	all, err := opened.List(cmd.Context(), current)
+	return all, opened, err
+}
+
+func printImages(w io.Writer, all []images.Image) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "SERIES\tIMAGE\tAGE\tPROOF\tRELEASE\tDIGEST\tRUNS ON")
+	for _, i := range all {
+		proof, release := "none", i.Release
+		switch {
+		case i.Proved != "":
+			proof = "proved"
+		case i.Unproved != "":
+			proof = "failed"
+		}
+		if i.Current {
+			release += " (current)"
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%.12s\t%s\n", i.Series, i.ID, ageText(time.Since(i.Created)), proof, release, strings.TrimPrefix(i.Digest, "sha256:"), strings.Join(i.Instances, " "))
+	}
+	return table.Flush()
+}
+
+// ageText is a duration in its largest whole unit.
+func ageText(d time.Duration) string {
+	switch {
+	case d >= 48*time.Hour:
+		return fmt.Sprintf("%d d", int(d.Hours()/24))
+	case d >= 2*time.Hour:
+		return fmt.Sprintf("%d h", int(d.Hours()))
+	case d >= 2*time.Minute:
+		return fmt.Sprintf("%d min", int(d.Minutes()))
+	}
+	return fmt.Sprintf("%d s", int(d.Seconds()))
+}
+
+func pruneCommand() *cobra.Command {
+	var a account
+	var keep int
+	var yes bool
+	prune := &cobra.Command{
+		Use: "prune", Short: "Remove old images that nothing uses", Args: cobra.NoArgs,
+		Long: `Removes all images of each series but the youngest ones. An image that an instance runs, also a
+stopped one, or that is part of a stack's current release, is never removed. Without --yes it only
+shows what would go.
+
+Exit codes: 0 done; 1 failed; 2 bad input.`,
+		Example: "  goldsmith images prune --keep 5\n  goldsmith images prune --keep 5 --yes",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if keep < 1 {
+				return &usageError{fmt.Errorf("prune: --keep %d should be 1 or more", keep)}
+			}
+			all, opened, err := a.images(cmd)
+			if err != nil {
+				return err
+			}
+			old := images.Superseded(all, keep)
+			if err := printImages(cmd.OutOrStdout(), old); err != nil {
+				return err
+			}
+			if !yes {
+				fmt.Fprintf(cmd.ErrOrStderr(), "%d images would be removed; say --yes to do it\n", len(old))
+				return nil
+			}
+			var errs []error
+			for _, image := range old {
+				errs = append(errs, opened.Remove(cmd.Context(), image))
+			}
+			return errors.Join(errs...)
+		},
+	}
+	a.flags(prune)
+	prune.Flags().IntVar(&keep, "keep", 5, "how many images of each series stay")
+	prune.Flags().BoolVar(&yes, "yes", false, "yes, remove them")
+	return prune
+}
+
+func gcCommand() *cobra.Command {
+	var a account
+	var age time.Duration
+	var yes, asJSON bool
+	gc := &cobra.Command{
+		Use: "gc", Short: "Remove what builds that were killed left behind", Args: cobra.NoArgs,
+		Long: `Finds what builds made and did not live to remove: instances, key pairs, security groups, unfinished
+images, snapshots and volumes, temporary roles. All of it has the tag goldsmith:build; what has not is
+never touched. Finished images are no leftovers: see goldsmith images prune. Without --yes it only
+shows what would go.
+
+Exit codes: 0 done; 1 failed; 2 bad input.`,
+		Example: "  goldsmith gc\n  goldsmith gc --older-than 2h --yes",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			conf, err := a.load(cmd)
+			if err != nil {
+				return err
+			}
+			found, err := images.Open(conf).Leftovers(cmd.Context(), age)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				if err := json.NewEncoder(cmd.OutOrStdout()).Encode(found); err != nil {
+					return err
+				}
+			} else {
+				table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+				for _, l := range found {
+					fmt.Fprintf(table, "%s\t%s\tbuild %s\t%s old\n", l.Kind, l.ID, l.Build, ageText(time.Since(l.Since)))
+				}
+				table.Flush()
+			}
+			if !yes {
+				fmt.Fprintf(cmd.ErrOrStderr(), "%d things would be removed; say --yes to do it\n", len(found))
+				return nil
+			}
+			return images.RemoveLeftovers(cmd.Context(), found, func(l images.Leftover) { fmt.Fprintf(cmd.ErrOrStderr(), "removed %s %s\n", l.Kind, l.ID) })
+		},
+	}
+	a.flags(gc)
+	gc.Flags().DurationVar(&age, "older-than", 6*time.Hour, "leave alone what is younger: its build may be at work")
+	gc.Flags().BoolVar(&yes, "yes", false, "yes, remove it")
+	gc.Flags().BoolVar(&asJSON, "json", false, "as JSON")
+	return gc
+}
+
+func diffCommand() *cobra.Command {
+	var a account
+	var asJSON bool
+	diff := &cobra.Command{
+		Use: "diff IMAGE IMAGE", Short: "Show what differs between two images", Args: cobra.ExactArgs(2),
+		Long: `Compares the manifests of two images: packages, units, listening sockets, configuration below /etc,
+and other files that no package brought or that are not as their package brought them. An image is
+named by its AMI's id, if it was built on this machine, or by its manifest's file: in an image that
+is /usr/share/goldsmith/manifest.json, and goldsmith-seal saves it with manifest_dir.
+
+Exit codes: 0 done, whether or not they differ; 1 failed; 2 bad input.`,
+		Example: "  goldsmith diff ami-0123456789abcdef0 ami-0fedcba9876543210\n  goldsmith diff old.manifest.json new.manifest.json",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var both [2]*manifest.Manifest
+			for i, name := range args {
+				var err error
+				if both[i], err = a.manifestOf(cmd, name); err != nil {
+					return fmt.Errorf("compare %s: %w", name, err)
+				}
+			}
+			d := manifest.Diff(both[0], both[1])
+			if asJSON {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(d)
+			}
+			printDifference(cmd.OutOrStdout(), d)
+			return nil
+		},
+	}
+	a.flags(diff)
+	diff.Flags().BoolVar(&asJSON, "json", false, "as JSON")
+	return diff
+}
+
+func (a *account) manifestOf(cmd *cobra.Command, name string) (*manifest.Manifest, error) {
+	if !strings.HasPrefix(name, "ami-") {
+		m, err := manifest.Read(name)
+		if err != nil {
+			return nil, &usageError{err}
+		}
+		return m, nil
+	}
+	if _, err := os.Stat(name); err == nil {
+		return manifest.Read(name)
+	}
+	conf, err := a.load(cmd)
+	if err != nil {
+		return nil, err
+	}
+	digest, err := images.Open(conf).ManifestDigest(cmd.Context(), name)
+	if err != nil {
+		return nil, err
+	}
+	m, err := manifest.Kept(digest)
+	if errors.Is(err, manifest.ErrNotKept) {
+		return nil, fmt.Errorf("%w\nhint: it lies in the image as %s/manifest.json; name a copy of it instead", err, manifest.Directory)
+	}
+	return m, err
+}
+
+func printDifference(w io.Writer, d manifest.Difference) {
+	if d.Empty() {
+		fmt.Fprintln(w, "no difference")
+	}
+	for _, part := range []struct {
+		name  string
+		lines []string
+	}{{"packages", d.Packages}, {"units", d.Units}, {"sockets", d.Sockets}, {"configuration", d.Configuration}, {"files", d.Files}} {
+		if len(part.lines) > 0 {
+			fmt.Fprintf(w, "%s\n  %s\n", part.name, strings.Join(part.lines, "\n  "))
+		}
+	}
+}
