@@ -73,9 +73,10 @@ build {
   }
 
   provisioner "goldsmith-mysql" {
-    only   = ["goldsmith-ami.db"]
-    config = "${path.root}/files/mysql/goldsmith.cnf.tmpl"
-    seed   = "${path.root}/files/mysql/seed.sql"
+    only    = ["goldsmith-ami.db"]
+    config  = "${path.root}/files/mysql/goldsmith.cnf.tmpl"
+    drop_in = "${path.root}/files/mysql/hardening.conf.tmpl"
+    seed    = "${path.root}/files/mysql/seed.sql"
   }
 
   provisioner "goldsmith-webapp" {

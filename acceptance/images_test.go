@@ -150,8 +150,9 @@ func mountImage(t *testing.T, imageID string) string {
 func TestSecondRunChangesNothing(t *testing.T) {
 	provisioners := fmt.Sprintf(`
 provisioner "goldsmith-mysql" {
-  config = "%[1]s/files/mysql/goldsmith.cnf.tmpl"
-  seed   = "%[1]s/files/mysql/seed.sql"
+  config  = "%[1]s/files/mysql/goldsmith.cnf.tmpl"
+  drop_in = "%[1]s/files/mysql/hardening.conf.tmpl"
+  seed    = "%[1]s/files/mysql/seed.sql"
 }
 provisioner "goldsmith-webapp" {
   binary = "%[1]s/.build/webapp-linux-amd64"

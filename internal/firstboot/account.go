@@ -67,12 +67,15 @@ func accountStatements(image instance.MySQLImage, host, password string, others 
 		fmt.Fprintf(&b, "DROP USER %s@%s;\n", quote(image.Username), quote(other))
 	}
 	method := "IDENTIFIED WITH caching_sha2_password BY " + quote(password)
+	// The password changes with its parameter and at no other time, and each boot sets it again.
+	options := "REQUIRE SSL PASSWORD EXPIRE NEVER PASSWORD HISTORY 0 PASSWORD REUSE INTERVAL 0 DAY"
 	if image.Flavor == "mariadb" {
 		b.WriteString("INSTALL PLUGIN IF NOT EXISTS ed25519 SONAME 'auth_ed25519';\n")
 		method = "IDENTIFIED VIA ed25519 USING PASSWORD(" + quote(password) + ")"
+		options = "REQUIRE SSL PASSWORD EXPIRE NEVER"
 	}
-	fmt.Fprintf(&b, "CREATE USER IF NOT EXISTS %s %s REQUIRE SSL;\n", account, method)
-	fmt.Fprintf(&b, "ALTER USER %s %s REQUIRE SSL;\n", account, method)
+	fmt.Fprintf(&b, "CREATE USER IF NOT EXISTS %s %s %s;\n", account, method, options)
+	fmt.Fprintf(&b, "ALTER USER %s %s %s;\n", account, method, options)
 	fmt.Fprintf(&b, "REVOKE ALL PRIVILEGES, GRANT OPTION FROM %s;\n", account)
 	fmt.Fprintf(&b, "GRANT SELECT, INSERT, UPDATE, DELETE ON `%s`.* TO %s;\n", image.Database, account)
 	return b.String()
@@ -94,7 +97,21 @@ func sql(ctx context.Context, statements string) (string, error) {
 	cmd := exec.CommandContext(ctx, client, "--no-defaults", "--protocol=socket", "--user=root", "--batch", "--skip-column-names")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(statements), &stdout, &stderr
 	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("%s: %w: %s", client, err, strings.TrimSpace(stderr.String()))
+		return "", fmt.Errorf("%s: %w: %s", client, err, serverErrors(stderr.String()))
 	}
 	return strings.TrimSpace(stdout.String()), nil
+}
+
+// serverErrors are the lines of a client's output in which the server says what is wrong. The others repeat the
+// statement, with a password in it maybe; so may what a syntax error quotes.
+func serverErrors(stderr string) string {
+	var lines []string
+	for line := range strings.Lines(stderr) {
+		if !strings.HasPrefix(line, "ERROR ") {
+			continue
+		}
+		line, _, _ = strings.Cut(line, " near '")
+		lines = append(lines, strings.TrimSpace(line))
+	}
+	return strings.Join(lines, "; ")
 }

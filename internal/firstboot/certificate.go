@@ -22,14 +22,18 @@ import (
 // lifetime of a certificate that an instance makes itself. It is made anew at a boot that finds it in its last month.
 const lifetime = 397 * 24 * time.Hour
 
+// backdated is how long before it is made a certificate is valid: the clock here may be a day ahead of those elsewhere.
+const backdated = 48 * time.Hour
+
 // certificateFor is the template of a server's certificate for all addresses and names of an instance.
 func certificateFor(id identity) (*x509.Certificate, error) {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
 	if err != nil {
 		return nil, err
 	}
+	start := time.Now().Add(-backdated)
 	c := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: id.InstanceID}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(lifetime),
+		SerialNumber: serial, Subject: pkix.Name{CommonName: id.InstanceID}, NotBefore: start, NotAfter: start.Add(lifetime),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true, DNSNames: id.Names,
 	}

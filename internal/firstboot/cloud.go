@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
@@ -49,6 +50,8 @@ type identity struct {
 type cloud struct {
 	metadata *imds.Client
 	region   string
+	// ahead is how far the cloud's clock is ahead of this machine's, as its last answer says.
+	ahead time.Duration
 }
 
 // errNoMetadata says that the machine is on no cloud that has EC2's metadata service.
@@ -145,6 +148,7 @@ func (c *cloud) parameters(ctx context.Context, required, optional []string) (ma
 	if err != nil {
 		return nil, fmt.Errorf("read parameters %s with the instance's role: %w", strings.Join(names, ", "), err)
 	}
+	c.ahead, _ = awsmiddleware.GetAttemptSkew(out.ResultMetadata)
 	values := map[string]string{}
 	for _, parameter := range out.Parameters {
 		values[aws.ToString(parameter.Name)] = aws.ToString(parameter.Value)
@@ -159,4 +163,16 @@ func (c *cloud) parameters(ctx context.Context, required, optional []string) (ma
 		return nil, fmt.Errorf("read parameters: there is no %s", strings.Join(missing, ", "))
 	}
 	return values, nil
+}
+
+// withClock adds to an error of a certificate's time that it is the clock here which is wrong, if it is.
+func (c *cloud) withClock(err error) error {
+	switch ahead := c.ahead.Round(time.Second); {
+	case err == nil || ahead.Abs() < 5*time.Minute:
+		return err
+	case ahead > 0:
+		return fmt.Errorf("%w; the clock of this machine is %s behind AWS's", err, ahead)
+	default:
+		return fmt.Errorf("%w; the clock of this machine is %s ahead of AWS's", err, -ahead)
+	}
 }

@@ -7,11 +7,17 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"os"
+	"os/exec"
 	"os/user"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 )
@@ -100,28 +106,34 @@ func prepare(ctx context.Context, c *cloud, image instance.Image, s situation) e
 	return place(situationPath(), text, 0o644, 0, 0)
 }
 
-// prepareDatabase sets the address that the server listens on, and makes its key and certificate.
+// prepareDatabase sets the addresses that the server listens on and lets in, and makes its key and certificate.
 func prepareDatabase(ctx context.Context, c *cloud, image instance.MySQLImage, s situation) error {
 	prefix := s.Settings.Parameters + "/db/"
 	values, err := c.parameters(ctx, []string{prefix + "app_password", prefix + "ca", prefix + "ca_key"}, nil)
 	if err != nil {
 		return err
 	}
-	if image.BindAddress == "instance" {
-		if err := bindTo(image.Config, s.Identity.Private); err != nil {
-			return err
-		}
-	}
-	if err := renewServerID(image); err != nil {
-		return err
+	if err := strong(values[prefix+"app_password"], image.Username); err != nil {
+		return fmt.Errorf("take the application's password from parameter %s: %w; put another one there for both tiers", prefix+"app_password", err)
 	}
 	uid, gid, err := ids("mysql")
 	if err != nil {
 		return err
 	}
+	if image.BindAddress == "instance" {
+		if err := bindTo(image.Config, s.Identity.Private, gid); err != nil {
+			return err
+		}
+	}
+	if err := letIn(ctx, image.Unit, s.Settings.ClientCIDR); err != nil {
+		return err
+	}
+	if err := renewServerID(image); err != nil {
+		return err
+	}
 	certificate, key, err := signed(values[prefix+"ca"], values[prefix+"ca_key"], s.Identity)
 	if err != nil {
-		return err
+		return c.withClock(err)
 	}
 	tls := filepath.Join(instance.RunDir, "tls")
 	settings := fmt.Sprintf("# Made at boot.\n[mysqld]\nssl_ca = %[1]s/ca.crt\nssl_cert = %[1]s/db.crt\nssl_key = %[1]s/db.key\nrequire_secure_transport = ON\n", tls)
@@ -129,14 +141,55 @@ func prepareDatabase(ctx context.Context, c *cloud, image instance.MySQLImage, s
 		place(filepath.Join(tls, "ca.crt"), []byte(values[prefix+"ca"]), 0o644, 0, 0),
 		place(filepath.Join(tls, "db.crt"), certificate, 0o644, 0, 0),
 		place(filepath.Join(tls, "db.key"), key, 0o600, uid, gid),
-		place(filepath.Join(image.DropDir, "zz-goldsmith-instance.cnf"), []byte(settings), 0o644, 0, 0),
+		place(filepath.Join(image.DropDir, "zz-goldsmith-instance.cnf"), []byte(settings), 0o640, 0, gid),
 		place(filepath.Join(instance.RunDir, "credentials", "db_password"), []byte(values[prefix+"app_password"]), 0o600, 0, 0))
+}
+
+// strong tells what is wrong with a password, by the rules that the servers are configured with; their own words would
+// not say which.
+func strong(password, username string) error {
+	var missing []string
+	for kind, has := range map[string]func(rune) bool{
+		"capital letter": unicode.IsUpper, "small letter": unicode.IsLower, "digit": unicode.IsDigit,
+		"character of another kind": func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) },
+	} {
+		if !strings.ContainsFunc(password, has) {
+			missing = append(missing, "a "+kind)
+		}
+	}
+	slices.Sort(missing)
+	switch {
+	case utf8.RuneCountInString(password) < 14:
+		return errors.New("it should have 14 characters or more")
+	case len(missing) > 0:
+		return fmt.Errorf("it should have %s", strings.Join(missing, " and "))
+	case strings.Contains(strings.ToLower(password), strings.ToLower(username)) && len(username) > 3:
+		return errors.New("it has the account's name in it")
+	case strings.ContainsFunc(password, unicode.IsControl):
+		return errors.New("it has a control character in it, a line's end maybe")
+	}
+	return nil
+}
+
+// letIn has systemd let the web tier's addresses through to the server, until the next boot. Its unit refuses all but
+// the machine's own.
+func letIn(ctx context.Context, unit, cidr string) error {
+	prefix, err := netip.ParsePrefix(cidr)
+	if err != nil {
+		return fmt.Errorf("client_cidr: %w", err)
+	}
+	out, err := exec.CommandContext(ctx, "systemctl", "set-property", "--runtime", unit, "IPAddressAllow="+prefix.Masked().String()).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("let %s through to %s: %w: %s", prefix, unit, err, strings.TrimSpace(string(out)))
+	}
+	return nil
 }
 
 var bindLine = regexp.MustCompile(`(?m)^bind-address\s*=.*$`)
 
-// bindTo replaces the one bind-address of the configuration that the image was baked with.
-func bindTo(path, address string) error {
+// bindTo replaces the one bind-address of the configuration that the image was baked with. gid is the group that may
+// read it.
+func bindTo(path, address string, gid int) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("set the address that the database listens on: %w", err)
@@ -148,7 +201,7 @@ func bindTo(path, address string) error {
 	if string(wanted) == string(text) {
 		return nil
 	}
-	return place(path, wanted, 0o644, 0, 0)
+	return place(path, wanted, 0o640, 0, gid)
 }
 
 // renewServerID has MySQL make a UUID of its own on an instance that has none yet: the image's would be the same on
@@ -188,7 +241,7 @@ func prepareWeb(ctx context.Context, c *cloud, image instance.WebappImage, s *si
 			return err
 		}
 	} else if err := matching(certificate, key); err != nil {
-		return fmt.Errorf("take the web server's certificate from parameter %s: %w", certificateName, err)
+		return c.withClock(fmt.Errorf("take the web server's certificate from parameter %s: %w", certificateName, err))
 	}
 	port := s.Settings.DatabasePort
 	if port == 0 {

@@ -31,7 +31,7 @@ func TestBindTo(t *testing.T) {
 			if err := os.WriteFile(path, []byte(c.before), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			err := bindTo(path, "10.0.2.10")
+			err := bindTo(path, "10.0.2.10", os.Getgid())
 			after, _ := os.ReadFile(path)
 			if c.fault == "" && (err != nil || string(after) != c.after) {
 				t.Errorf("got %q, %v", after, err)
@@ -41,7 +41,7 @@ func TestBindTo(t *testing.T) {
 			}
 		})
 	}
-	if err := bindTo(filepath.Join(t.TempDir(), "none"), "10.0.2.10"); err == nil {
+	if err := bindTo(filepath.Join(t.TempDir(), "none"), "10.0.2.10", 0); err == nil {
 		t.Error("a missing file is no error")
 	}
 }

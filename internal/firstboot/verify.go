@@ -147,7 +147,7 @@ func checksOf(image instance.Image, s situation, assertions []instance.Assertion
 	}
 	checks := []check{unit(instance.FirstBootUnit)}
 	if image.MySQL != nil && s.Settings.Tier != "web" {
-		checks = append(checks, unit(image.MySQL.Unit), unit(instance.DatabaseUnit))
+		checks = append(checks, server(*image.MySQL), unit(instance.DatabaseUnit))
 		checks = append(checks, databaseChecks(*image.MySQL, s)...)
 	}
 	if image.Webapp != nil && s.Settings.Tier != "db" {
@@ -162,6 +162,35 @@ func checksOf(image instance.Image, s situation, assertions []instance.Assertion
 		checks = append(checks, assertionCheck(a))
 	}
 	return checks
+}
+
+// server is the check of the database's unit. Why it failed is in a log of its own.
+func server(image instance.MySQLImage) check {
+	return check{name: "unit " + image.Unit, run: func(ctx context.Context) (string, error) {
+		state, err := unitActive(ctx, image.Unit)
+		if err != nil && strings.HasPrefix(state, "failed") {
+			if reason := lastErrors(image.Log); reason != "" {
+				state += ": " + reason
+				err = errors.New(state)
+			}
+		}
+		return state, err
+	}}
+}
+
+// lastErrors are the last lines of a server's log that say that something is wrong; none if there is no such log.
+func lastErrors(path string) string {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	var found []string
+	for line := range strings.Lines(string(text)) {
+		if strings.Contains(line, "[ERROR]") {
+			found = append(found, strings.TrimSpace(line))
+		}
+	}
+	return strings.Join(found[max(0, len(found)-5):], "\n")
 }
 
 // unitActive asks systemd; its answer is the detail.

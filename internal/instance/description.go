@@ -34,6 +34,8 @@ type MySQLImage struct {
 	Username string `json:"username"`
 	// BindAddress is an address, or instance for the instance's own private one.
 	BindAddress string `json:"bind_address"`
+	// Log is the file where the server says why it ended.
+	Log string `json:"log,omitempty"`
 	// Seeded tables must be there for the instance to be ready.
 	Seeded bool `json:"seeded"`
 }

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -75,10 +76,14 @@ func (s *Stack) putParameter(ctx context.Context, name, value string, kind types
 	return nil
 }
 
-// randomPassword has more than 200 bits, in characters that need no quoting anywhere.
+// randomPassword has more than 200 bits, in characters that need no quoting anywhere. It has one of each kind that
+// database servers ask for: capital and small letters, a digit and another character.
 func randomPassword() string {
-	return rand.Text() + rand.Text()
+	return rand.Text() + "-" + strings.ToLower(rand.Text()) + "2"
 }
+
+// backdated is how long before it was made an authority is valid: an instance's clock may be a day behind.
+const backdated = 48 * time.Hour
 
 func expiresSoon(text string) bool {
 	block, _ := pem.Decode([]byte(text))
@@ -100,7 +105,7 @@ func newAuthority(name string) (certificate, key string, err error) {
 		return "", "", err
 	}
 	template := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: "goldsmith stack " + name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(10, 0, 0),
+		SerialNumber: serial, Subject: pkix.Name{CommonName: "goldsmith stack " + name}, NotBefore: time.Now().Add(-backdated), NotAfter: time.Now().AddDate(10, 0, 0),
 		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)

@@ -36,10 +36,15 @@ type Config struct {
 	// `app`.
 	Username string `mapstructure:"username"`
 	// A template (text/template with sprig's functions) of the server's configuration. It knows this block's
-	// attributes, `vars` and `facts`. It must set `bind-address` to `{{ .bind_address }}`. The default is
-	// `files/mysql/goldsmith.cnf.tmpl`.
+	// attributes, `vars` and `facts`, and `files` and `log`, where the server may keep files of its users' and its error
+	// log. It must set `bind-address` to `{{ .bind_address }}`. The default is `files/mysql/goldsmith.cnf.tmpl`.
 	ConfigFile string `mapstructure:"config"`
-	// A file of SQL that is run once, in the application's database, while that has no table yet. The default is none.
+	// A template of a drop-in for the server's systemd unit, which knows the same. Its first boot adds the web tier's
+	// addresses to those that it lets in. The default is `files/mysql/hardening.conf.tmpl`.
+	DropIn string `mapstructure:"drop_in"`
+	// A file of SQL that is run once, in the application's database, while that has no table yet. A seed that fails is run
+	// again, from the start, by the next run. It may make no account that comes over the network: passwords are no part
+	// of an image. The default is none.
 	Seed string `mapstructure:"seed"`
 	// Values for the template, there as `.vars.NAME`.
 	Vars map[string]string `mapstructure:"vars"`
@@ -57,7 +62,7 @@ func (c *Config) decode(raws []any) error {
 	if err != nil {
 		return err
 	}
-	for value, fallback := range map[*string]string{&c.Flavor: "auto", &c.BindAddress: "instance", &c.Database: "app", &c.Username: "app", &c.ConfigFile: "files/mysql/goldsmith.cnf.tmpl"} {
+	for value, fallback := range map[*string]string{&c.Flavor: "auto", &c.BindAddress: "instance", &c.Database: "app", &c.Username: "app", &c.ConfigFile: "files/mysql/goldsmith.cnf.tmpl", &c.DropIn: "files/mysql/hardening.conf.tmpl"} {
 		if *value == "" {
 			*value = fallback
 		}
@@ -102,6 +107,10 @@ func (c *Config) faults() []error {
 		}
 		if _, err := c.render(flavor, render.SampleFacts()); err != nil {
 			errs = append(errs, fmt.Errorf("config: %w", err))
+			break
+		}
+		if _, err := render.File(c.DropIn, c.values(flavor, render.SampleFacts())); err != nil {
+			errs = append(errs, fmt.Errorf("drop_in: %w", err))
 			break
 		}
 	}

@@ -24,6 +24,7 @@ type FlatConfig struct {
 	Database            *string           `mapstructure:"database" cty:"database" hcl:"database"`
 	Username            *string           `mapstructure:"username" cty:"username" hcl:"username"`
 	ConfigFile          *string           `mapstructure:"config" cty:"config" hcl:"config"`
+	DropIn              *string           `mapstructure:"drop_in" cty:"drop_in" hcl:"drop_in"`
 	Seed                *string           `mapstructure:"seed" cty:"seed" hcl:"seed"`
 	Vars                map[string]string `mapstructure:"vars" cty:"vars" hcl:"vars"`
 	Check               *bool             `mapstructure:"check" cty:"check" hcl:"check"`
@@ -55,6 +56,7 @@ func (*FlatConfig) HCL2Spec() map[string]hcldec.Spec {
 		"database":                   &hcldec.AttrSpec{Name: "database", Type: cty.String, Required: false},
 		"username":                   &hcldec.AttrSpec{Name: "username", Type: cty.String, Required: false},
 		"config":                     &hcldec.AttrSpec{Name: "config", Type: cty.String, Required: false},
+		"drop_in":                    &hcldec.AttrSpec{Name: "drop_in", Type: cty.String, Required: false},
 		"seed":                       &hcldec.AttrSpec{Name: "seed", Type: cty.String, Required: false},
 		"vars":                       &hcldec.AttrSpec{Name: "vars", Type: cty.Map(cty.String), Required: false},
 		"check":                      &hcldec.AttrSpec{Name: "check", Type: cty.Bool, Required: false},

@@ -12,6 +12,7 @@ import (
 
 const (
 	templateFile = "../../files/mysql/goldsmith.cnf.tmpl"
+	dropInFile   = "../../files/mysql/hardening.conf.tmpl"
 	seedFile     = "../../files/mysql/seed.sql"
 )
 
@@ -42,6 +43,8 @@ func TestPrepareNamesTheAttribute(t *testing.T) {
 		{"no bind-address", map[string]any{"config": write("n", "[mysqld]\n")}, "bind-address"},
 		{"two", map[string]any{"config": write("2", "bind-address = {{ .bind_address }}\nbind-address = 1.2.3.4\n")}, "bind-address"},
 		{"one flavor's variable", map[string]any{"config": write("f", "bind-address = {{ .bind_address }}\n{{ if eq .flavor \"mysql\" }}{{ .oops }}{{ end }}\n")}, "oops"},
+		{"no drop-in", map[string]any{"drop_in": dir + "/none"}, "drop_in"},
+		{"drop-in's variable", map[string]any{"drop_in": write("d", "[Service]\nUMask={{ .unmask }}\n")}, "unmask"},
 		{"seed", map[string]any{"seed": dir}, "seed"},
 		{"unknown", map[string]any{"password": "x"}, "password"},
 	} {
@@ -49,13 +52,16 @@ func TestPrepareNamesTheAttribute(t *testing.T) {
 			if c.config["config"] == nil {
 				c.config["config"] = templateFile
 			}
+			if c.config["drop_in"] == nil {
+				c.config["drop_in"] = dropInFile
+			}
 			err := new(Provisioner).Prepare(c.config)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want an error that names %s", err, c.want)
 			}
 		})
 	}
-	if err := new(Provisioner).Prepare(map[string]any{"config": templateFile, "seed": seedFile}); err != nil {
+	if err := new(Provisioner).Prepare(map[string]any{"config": templateFile, "drop_in": dropInFile, "seed": seedFile}); err != nil {
 		t.Error(err)
 	}
 }
@@ -95,7 +101,7 @@ func TestChoose(t *testing.T) {
 func TestPlay(t *testing.T) {
 	for _, flavor := range []string{"mysql", "mariadb"} {
 		p := &Provisioner{}
-		if err := p.Prepare(map[string]any{"config": templateFile, "seed": seedFile}); err != nil {
+		if err := p.Prepare(map[string]any{"config": templateFile, "drop_in": dropInFile, "seed": seedFile}); err != nil {
 			t.Fatal(err)
 		}
 		facts := render.SampleFacts()

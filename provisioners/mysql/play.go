@@ -17,13 +17,30 @@ type flavor struct {
 	unit      string
 	configDir string // read last
 	privilege string // the table of accounts
-	validate  []string
+	// exposed is a condition on mysql.user: accounts that have no place in an image.
+	exposed  string
+	validate []string
 }
 
+// Nobody but whoever is on the machine already may come: by the local socket, as the operating system's account says, or
+// not at all. An account with a password would have the same one on all instances.
 var flavors = map[string]flavor{
-	"mariadb": {"mariadb", "mariadb.service", "/etc/mysql/mariadb.conf.d", "mysql.global_priv", []string{"/usr/sbin/mariadbd", "--defaults-file=%s", "--user=mysql", "--help", "--verbose"}},
-	"mysql":   {"mysql", "mysql.service", "/etc/mysql/mysql.conf.d", "mysql.user", []string{"/usr/sbin/mysqld", "--defaults-file=%s", "--user=mysql", "--validate-config"}},
+	"mariadb": {"mariadb", "mariadb.service", "/etc/mysql/mariadb.conf.d", "mysql.global_priv",
+		"Host <> 'localhost' OR User = '' OR NOT EXISTS (SELECT 1 FROM mysql.global_priv p WHERE p.User = u.User AND p.Host = u.Host" +
+			" AND (JSON_VALUE(Priv, '$.account_locked') = 1 OR Priv LIKE '%\"unix_socket\"%' AND JSON_VALUE(Priv, '$.authentication_string') IN ('', 'invalid') AND Priv NOT LIKE '%\"auth_or\"%\"authentication_string\"%'))",
+		[]string{"/usr/sbin/mariadbd", "--defaults-file=%s", "--user=mysql", "--help", "--verbose"}},
+	"mysql": {"mysql", "mysql.service", "/etc/mysql/mysql.conf.d", "mysql.user",
+		"Host <> 'localhost' OR User = '' OR account_locked <> 'Y' AND plugin <> 'auth_socket'",
+		[]string{"/usr/sbin/mysqld", "--defaults-file=%s", "--user=mysql", "--validate-config"}},
 }
+
+// Where both servers keep things.
+const (
+	dataDir  = "/var/lib/mysql"
+	filesDir = "/var/lib/mysql-files" // all that LOAD DATA and SELECT INTO OUTFILE may read and write
+	logDir   = "/var/log/mysql"
+	errorLog = logDir + "/error.log"
+)
 
 // candidates are the packages that the choice of a server depends on.
 var candidates = []string{"mysql-server", "mariadb-server"}
@@ -63,11 +80,16 @@ var (
 	anyBindLine = regexp.MustCompile(`(?m)^[ \t]*(?:loose[-_])?bind[-_]address\s*=.*$`)
 )
 
-func (c *Config) render(flavor string, facts task.Facts) ([]byte, error) {
-	text, err := render.File(c.ConfigFile, map[string]any{
+// values are what the templates know.
+func (c *Config) values(flavor string, facts task.Facts) map[string]any {
+	return map[string]any{
 		"flavor": flavor, "bind_address": c.bakedAddress(), "port": c.Port, "database": c.Database, "username": c.Username,
-		"vars": c.Vars, "facts": render.Facts(facts),
-	})
+		"files": filesDir, "log": errorLog, "vars": c.Vars, "facts": render.Facts(facts),
+	}
+}
+
+func (c *Config) render(flavor string, facts task.Facts) ([]byte, error) {
+	text, err := render.File(c.ConfigFile, c.values(flavor, facts))
 	if err != nil {
 		return nil, err
 	}
@@ -87,25 +109,30 @@ func (c *Config) play(facts task.Facts, agent task.Blob) (task.Play, error) {
 	if err != nil {
 		return task.Play{}, fmt.Errorf("config: %w", err)
 	}
+	dropIn, err := render.File(c.DropIn, c.values(f.name, facts))
+	if err != nil {
+		return task.Play{}, fmt.Errorf("drop_in: %w", err)
+	}
 	first, err := instance.FirstBootTasks(agent)
 	if err != nil {
 		return task.Play{}, err
 	}
 	configPath := f.configDir + "/99-goldsmith.cnf"
 	describe, err := instance.Describe("mysql", instance.MySQLImage{Flavor: f.name, Unit: f.unit, Config: configPath, DropDir: f.configDir,
-		Port: c.Port, Database: c.Database, Username: c.Username, BindAddress: c.BindAddress, Seeded: c.Seed != ""})
+		Port: c.Port, Database: c.Database, Username: c.Username, BindAddress: c.BindAddress, Log: errorLog, Seeded: c.Seed != ""})
 	if err != nil {
 		return task.Play{}, err
 	}
 	play := task.Play{Name: "mysql", Tasks: append(first, describe), Handlers: []task.Task{
-		{Name: "restart the server", Spec: task.Service{Unit: f.unit, State: task.Restarted}},
+		{Name: "restart the server", Spec: task.Command{Shell: restartScript(f.unit)}},
 	}}
 	yes := true
 	restart := []string{"restart the server"}
+	play.Tasks = append(play.Tasks, task.Task{Name: "install " + server, Spec: task.Package{Names: []string{server}}}, instance.WaitForFirstBoot(f.unit))
+	play.Tasks = append(play.Tasks, places(restart)...)
 	play.Tasks = append(play.Tasks,
-		task.Task{Name: "install " + server, Spec: task.Package{Names: []string{server}}},
-		instance.WaitForFirstBoot(f.unit),
-		task.Task{Name: "configure the server", Notify: restart, Spec: task.File{Path: configPath, Content: task.Bytes(settings), Test: f.validate}},
+		task.Task{Name: "keep the server in", Notify: restart, Spec: task.Unit{Unit: f.unit, DropIn: "20-hardening.conf", Content: task.Bytes(dropIn)}},
+		task.Task{Name: "configure the server", Notify: restart, Spec: task.File{Path: configPath, Mode: "0640", Group: "mysql", Content: task.Bytes(settings), Test: f.validate}},
 		oneBindAddress(configPath, restart))
 	if f.name == "mariadb" {
 		// A socket unit would listen on addresses of its own.
@@ -114,13 +141,49 @@ func (c *Config) play(facts task.Facts, agent task.Blob) (task.Play, error) {
 		}
 	}
 	play.Tasks = append(play.Tasks, task.Task{Name: "start the server", Spec: task.Service{Unit: f.unit, State: task.Started, Enabled: &yes}})
-	play.Tasks = append(play.Tasks, secure(f)...)
+	play.Tasks = append(play.Tasks, secure(f, restart)...)
 	contents, err := c.contents()
 	if err != nil {
 		return task.Play{}, err
 	}
 	play.Tasks = append(play.Tasks, contents...)
+	play.Tasks = append(play.Tasks, onlyReadByServer(), noExposedAccount(f))
 	return play, nil
+}
+
+// restartScript is the real start that every new configuration is put to. systemctl says only that it failed; the
+// server's own words, the last of them the reason, are in its log, or in the journal before it reads where its log is.
+func restartScript(unit string) string {
+	return fmt.Sprintf("systemctl restart %[1]s && exit 0\njournalctl --no-pager --output=cat --lines=20 --unit=%[1]s >&2\ngrep -sF '[ERROR]' %[2]s | tail -n 5 >&2\nexit 1", unit, errorLog)
+}
+
+// places are directories that the server needs and a package may not make. One that is missing keeps the unit from
+// starting, as it may write nowhere else.
+func places(notify []string) []task.Task {
+	return []task.Task{
+		{Name: "directory of the data", Spec: task.Directory{Path: dataDir, Mode: "0750", Owner: "mysql", Group: "mysql"}},
+		{Name: "directory for files in and out", Notify: notify, Spec: task.Directory{Path: filesDir, Mode: "0750", Owner: "mysql", Group: "mysql"}},
+		{Name: "directory of the log", Notify: notify, Spec: task.Directory{Path: logDir, Mode: "2750", Owner: "mysql", Group: "adm"}},
+	}
+}
+
+// onlyReadByServer lets root and the server alone read the server's configuration, wherever the distribution has put it.
+func onlyReadByServer() task.Task {
+	const open = `find /etc/mysql -type f -name '*.cnf*' \( -perm /0137 -o ! -group mysql \) ! -name debian.cnf`
+	return task.Task{Name: "configuration for the server's eyes", Spec: task.Command{
+		Shell:  open + ` -exec chgrp mysql {} + -exec chmod u-x,g-wx,o-rwx {} +`,
+		Unless: []string{"/bin/sh", "-c", "! " + open + " | grep -q ."},
+	}}
+}
+
+// noExposedAccount ends the bake at an account that a seed has made for the network.
+func noExposedAccount(f flavor) task.Task {
+	from := "FROM mysql.user u WHERE " + f.exposed
+	return task.Task{Name: "no account but of the local socket", Spec: task.SQL{
+		Unless: "SELECT COUNT(*) = 0 " + from,
+		Statements: "SET @found = (SELECT LEFT(CONCAT('the image has accounts that are not held to the local socket: ', GROUP_CONCAT(CONCAT(QUOTE(User), '@', QUOTE(Host)) SEPARATOR ', ')), 128) " + from + ");\n" +
+			"SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = @found;",
+	}}
 }
 
 // oneBindAddress turns every other bind-address into a comment, wherever the distribution put it.
@@ -135,7 +198,7 @@ func oneBindAddress(config string, notify []string) task.Task {
 
 // secure does what mysql_secure_installation does, and takes away what would be the same on all instances: the
 // maintenance account that Debian's MySQL makes with a password, and keys.
-func secure(f flavor) []task.Task {
+func secure(f flavor, notify []string) []task.Task {
 	remove := func(name, where string) task.Task {
 		return task.Task{Name: name, Spec: task.SQL{
 			Unless:     fmt.Sprintf("SELECT COUNT(*) = 0 FROM mysql.user WHERE %s", where),
@@ -154,6 +217,7 @@ func secure(f flavor) []task.Task {
 		return tasks
 	}
 	return append(tasks,
+		component("validate_password", notify), component("connection_control", notify),
 		remove("no maintenance account with a password", "User = 'debian-sys-maint'"),
 		task.Task{Name: "maintenance over the local socket", Spec: task.File{Path: "/etc/mysql/debian.cnf", Mode: "0600", Content: task.Bytes([]byte(
 			"[client]\nhost = localhost\nuser = root\n[mysql_upgrade]\nhost = localhost\nuser = root\n"))}},
@@ -161,9 +225,26 @@ func secure(f flavor) []task.Task {
 			Shell: "rm -f /var/lib/mysql/*.pem", Unless: []string{"/bin/sh", "-c", "! ls /var/lib/mysql/*.pem >/dev/null 2>&1"}}})
 }
 
+// component installs one of MySQL's components, where the package has it.
+func component(name string, notify []string) task.Task {
+	const client = "mysql --no-defaults --protocol=socket --user=root --batch --skip-column-names --execute="
+	return task.Task{Name: "component " + name, Notify: notify, Spec: task.Command{
+		OnlyIf: []string{"/usr/bin/test", "-e", "/usr/lib/mysql/plugin/component_" + name + ".so"},
+		Unless: []string{"/bin/sh", "-c", fmt.Sprintf(`%s"SELECT component_urn FROM mysql.component" | grep -qx file://component_%s`, client, name)},
+		Shell:  fmt.Sprintf(`%s"INSTALL COMPONENT 'file://component_%s'"`, client, name),
+	}}
+}
+
+// unfinished is a table that is there while the seed runs, and stays if it fails.
+const unfinished = "goldsmith_seed_unfinished"
+
 // contents are the application's database and what is in it.
 func (c *Config) contents() ([]task.Task, error) {
-	tasks := []task.Task{{Name: "database " + c.Database, Spec: task.SQL{
+	half := fmt.Sprintf("SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = '%s' AND table_name = '%s'", c.Database, unfinished)
+	tasks := []task.Task{{Name: "no half of a seed", Spec: task.SQL{
+		Unless:     fmt.Sprintf("SELECT (%s) = 0", half),
+		Statements: fmt.Sprintf("DROP DATABASE `%s`", c.Database),
+	}}, {Name: "database " + c.Database, Spec: task.SQL{
 		Unless:     fmt.Sprintf("SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = '%s'", c.Database),
 		Statements: fmt.Sprintf("CREATE DATABASE `%s` CHARACTER SET utf8mb4", c.Database),
 	}}}
@@ -174,9 +255,12 @@ func (c *Config) contents() ([]task.Task, error) {
 	if err != nil {
 		return nil, fmt.Errorf("seed: %w", err)
 	}
-	if len(bytes.TrimSpace(seed)) == 0 {
+	// The server's client would take a byte order mark behind other text for text.
+	if seed = bytes.TrimPrefix(seed, []byte("\uFEFF")); len(bytes.TrimSpace(seed)) == 0 {
 		return nil, fmt.Errorf("seed: %s is empty", c.Seed)
 	}
-	return append(tasks, task.Task{Name: "seed the database", Spec: task.SQL{Database: c.Database, Statements: string(seed),
+	// What comes before it is on its first line, so that the lines which the client names in an error are the file's.
+	statements := fmt.Sprintf("CREATE TABLE %[1]s (one INT); %[2]s\n;\nDROP TABLE `%[3]s`.%[1]s;", unfinished, seed, c.Database)
+	return append(tasks, task.Task{Name: "seed the database from " + c.Seed, Spec: task.SQL{Database: c.Database, Statements: statements,
 		Unless: fmt.Sprintf("SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = '%s'", c.Database)}}), nil
 }
