@@ -152,5 +152,5 @@ func Throwaway(path string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), place(path+".crt", certificate, 0o644, 0, 0), place(path+".key", key, 0o600, 0, 0))
+	return errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), place(path+".crt", certificate, 0o644, 0, 0), place(path+".key", key, 0o640, 0, webServerGroup()))
 }

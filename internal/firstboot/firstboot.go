@@ -243,6 +243,9 @@ func prepareWeb(ctx context.Context, c *cloud, image instance.WebappImage, s *si
 	} else if err := matching(certificate, key); err != nil {
 		return c.withClock(fmt.Errorf("take the web server's certificate from parameter %s: %w", certificateName, err))
 	}
+	if err := letIn(ctx, image.Unit, databaseRange(s.Settings.DatabaseHost)); err != nil {
+		return err
+	}
 	port := s.Settings.DatabasePort
 	if port == 0 {
 		port = 3306
@@ -251,10 +254,34 @@ func prepareWeb(ctx context.Context, c *cloud, image instance.WebappImage, s *si
 	credentials, tls := filepath.Join(instance.RunDir, "credentials"), filepath.Join(instance.RunDir, "tls")
 	return errors.Join(
 		place(filepath.Join(tls, "web.crt"), certificate, 0o644, 0, 0),
-		place(filepath.Join(tls, "web.key"), key, 0o600, 0, 0),
+		place(filepath.Join(tls, "web.key"), key, 0o640, 0, webServerGroup()),
 		place(filepath.Join(credentials, "db_password"), []byte(values[prefix+"/db/app_password"]), 0o600, 0, 0),
 		place(filepath.Join(credentials, "db_ca"), []byte(values[prefix+"/db/ca"]), 0o600, 0, 0),
 		place(filepath.Join(instance.RunDir, "web.env"), []byte(environment), 0o644, 0, 0))
+}
+
+// webServerGroup is the group that may read the web server's key: the server is not root. Where there is none only root
+// may.
+func webServerGroup() int {
+	found, err := user.LookupGroup("www-data")
+	if err != nil {
+		return 0
+	}
+	gid, err := strconv.Atoi(found.Gid)
+	if err != nil {
+		return 0
+	}
+	return gid
+}
+
+// databaseRange is what systemd has to let the application through to. A name may stand for any address, and has to be
+// asked for somewhere: then nothing is refused.
+func databaseRange(host string) string {
+	address, err := netip.ParseAddr(host)
+	if err != nil {
+		return "0.0.0.0/0"
+	}
+	return netip.PrefixFrom(address, address.BitLen()).String()
 }
 
 func ids(name string) (uid, gid int, err error) {

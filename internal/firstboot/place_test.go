@@ -46,7 +46,7 @@ func TestThrowaway(t *testing.T) {
 	if _, err := tls.LoadX509KeyPair(path+".crt", path+".key"); err != nil {
 		t.Error(err)
 	}
-	if info, err := os.Stat(path + ".key"); err != nil || info.Mode().Perm() != 0o600 {
+	if info, err := os.Stat(path + ".key"); err != nil || info.Mode().Perm() != 0o640 {
 		t.Errorf("the key's mode is %v, %v", info.Mode(), err)
 	}
 }

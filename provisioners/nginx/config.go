@@ -25,6 +25,9 @@ type Config struct {
 	// `vars`, `facts`, `certificate` and `certificate_key` (paths of what the instance has at run time), and
 	// `http2_directive` (whether this Nginx has `http2 on`). The default is `files/nginx/site.conf.tmpl`.
 	Site string `mapstructure:"site"`
+	// A template of the server's own configuration, `nginx.conf`. It knows what `site` knows. The default
+	// is built in; it is `files/nginx/nginx.conf.tmpl` of this plugin's sources.
+	Config string `mapstructure:"config"`
 	// The names that the site answers to, as Nginx's `server_name` takes them. The default is `_`, any name.
 	ServerName string `mapstructure:"server_name"`
 	// Where the application listens: an address of this machine and a port. The default is `127.0.0.1:5000`.
@@ -32,6 +35,11 @@ type Config struct {
 	// Mozilla's level of TLS: `intermediate` is TLS 1.2 and 1.3, `modern` is TLS 1.3 alone. The default is
 	// `intermediate`.
 	TLS string `mapstructure:"tls"`
+	// How many connections one address may have at a time. The default is 256.
+	ConnectionsPerAddress int `mapstructure:"connections_per_address"`
+	// How many requests that change something one address may make in a second; as many more may come at once. The default
+	// is 20.
+	WritesPerSecond int `mapstructure:"writes_per_second"`
 	// Values for the template, there as `.vars.NAME`.
 	Vars map[string]string `mapstructure:"vars"`
 	// Change nothing, and show what would change. The default is false.
@@ -53,6 +61,11 @@ func (c *Config) decode(raws []any) error {
 			*value = fallback
 		}
 	}
+	for value, fallback := range map[*int]int{&c.ConnectionsPerAddress: 256, &c.WritesPerSecond: 20} {
+		if *value == 0 {
+			*value = fallback
+		}
+	}
 	return errors.Join(c.faults()...)
 }
 
@@ -69,8 +82,16 @@ func (c *Config) faults() []error {
 	if c.TLS != "intermediate" && c.TLS != "modern" {
 		errs = append(errs, fmt.Errorf("tls: %q should be one of intermediate, modern", c.TLS))
 	}
-	if _, err := c.render(render.SampleFacts()); err != nil {
+	for name, value := range map[string]int{"connections_per_address": c.ConnectionsPerAddress, "writes_per_second": c.WritesPerSecond} {
+		if value < 1 || value > 65535 {
+			errs = append(errs, fmt.Errorf("%s: %d should be within 1 and 65535", name, value))
+		}
+	}
+	if _, err := c.site(render.SampleFacts()); err != nil {
 		errs = append(errs, fmt.Errorf("site: %w", err))
+	}
+	if _, err := c.server(render.SampleFacts()); err != nil {
+		errs = append(errs, fmt.Errorf("config: %w", err))
 	}
 	return errs
 }

@@ -10,20 +10,23 @@ import (
 // FlatConfig is an auto-generated flat version of Config.
 // Where the contents of a field with a `mapstructure:,squash` tag are bubbled up.
 type FlatConfig struct {
-	PackerBuildName     *string           `mapstructure:"packer_build_name" cty:"packer_build_name" hcl:"packer_build_name"`
-	PackerBuilderType   *string           `mapstructure:"packer_builder_type" cty:"packer_builder_type" hcl:"packer_builder_type"`
-	PackerCoreVersion   *string           `mapstructure:"packer_core_version" cty:"packer_core_version" hcl:"packer_core_version"`
-	PackerDebug         *bool             `mapstructure:"packer_debug" cty:"packer_debug" hcl:"packer_debug"`
-	PackerForce         *bool             `mapstructure:"packer_force" cty:"packer_force" hcl:"packer_force"`
-	PackerOnError       *string           `mapstructure:"packer_on_error" cty:"packer_on_error" hcl:"packer_on_error"`
-	PackerUserVars      map[string]string `mapstructure:"packer_user_variables" cty:"packer_user_variables" hcl:"packer_user_variables"`
-	PackerSensitiveVars []string          `mapstructure:"packer_sensitive_variables" cty:"packer_sensitive_variables" hcl:"packer_sensitive_variables"`
-	Site                *string           `mapstructure:"site" cty:"site" hcl:"site"`
-	ServerName          *string           `mapstructure:"server_name" cty:"server_name" hcl:"server_name"`
-	Upstream            *string           `mapstructure:"upstream" cty:"upstream" hcl:"upstream"`
-	TLS                 *string           `mapstructure:"tls" cty:"tls" hcl:"tls"`
-	Vars                map[string]string `mapstructure:"vars" cty:"vars" hcl:"vars"`
-	Check               *bool             `mapstructure:"check" cty:"check" hcl:"check"`
+	PackerBuildName       *string           `mapstructure:"packer_build_name" cty:"packer_build_name" hcl:"packer_build_name"`
+	PackerBuilderType     *string           `mapstructure:"packer_builder_type" cty:"packer_builder_type" hcl:"packer_builder_type"`
+	PackerCoreVersion     *string           `mapstructure:"packer_core_version" cty:"packer_core_version" hcl:"packer_core_version"`
+	PackerDebug           *bool             `mapstructure:"packer_debug" cty:"packer_debug" hcl:"packer_debug"`
+	PackerForce           *bool             `mapstructure:"packer_force" cty:"packer_force" hcl:"packer_force"`
+	PackerOnError         *string           `mapstructure:"packer_on_error" cty:"packer_on_error" hcl:"packer_on_error"`
+	PackerUserVars        map[string]string `mapstructure:"packer_user_variables" cty:"packer_user_variables" hcl:"packer_user_variables"`
+	PackerSensitiveVars   []string          `mapstructure:"packer_sensitive_variables" cty:"packer_sensitive_variables" hcl:"packer_sensitive_variables"`
+	Site                  *string           `mapstructure:"site" cty:"site" hcl:"site"`
+	Config                *string           `mapstructure:"config" cty:"config" hcl:"config"`
+	ServerName            *string           `mapstructure:"server_name" cty:"server_name" hcl:"server_name"`
+	Upstream              *string           `mapstructure:"upstream" cty:"upstream" hcl:"upstream"`
+	TLS                   *string           `mapstructure:"tls" cty:"tls" hcl:"tls"`
+	ConnectionsPerAddress *int              `mapstructure:"connections_per_address" cty:"connections_per_address" hcl:"connections_per_address"`
+	WritesPerSecond       *int              `mapstructure:"writes_per_second" cty:"writes_per_second" hcl:"writes_per_second"`
+	Vars                  map[string]string `mapstructure:"vars" cty:"vars" hcl:"vars"`
+	Check                 *bool             `mapstructure:"check" cty:"check" hcl:"check"`
 }
 
 // FlatMapstructure returns a new FlatConfig.
@@ -47,9 +50,12 @@ func (*FlatConfig) HCL2Spec() map[string]hcldec.Spec {
 		"packer_user_variables":      &hcldec.AttrSpec{Name: "packer_user_variables", Type: cty.Map(cty.String), Required: false},
 		"packer_sensitive_variables": &hcldec.AttrSpec{Name: "packer_sensitive_variables", Type: cty.List(cty.String), Required: false},
 		"site":                       &hcldec.AttrSpec{Name: "site", Type: cty.String, Required: false},
+		"config":                     &hcldec.AttrSpec{Name: "config", Type: cty.String, Required: false},
 		"server_name":                &hcldec.AttrSpec{Name: "server_name", Type: cty.String, Required: false},
 		"upstream":                   &hcldec.AttrSpec{Name: "upstream", Type: cty.String, Required: false},
 		"tls":                        &hcldec.AttrSpec{Name: "tls", Type: cty.String, Required: false},
+		"connections_per_address":    &hcldec.AttrSpec{Name: "connections_per_address", Type: cty.Number, Required: false},
+		"writes_per_second":          &hcldec.AttrSpec{Name: "writes_per_second", Type: cty.Number, Required: false},
 		"vars":                       &hcldec.AttrSpec{Name: "vars", Type: cty.Map(cty.String), Required: false},
 		"check":                      &hcldec.AttrSpec{Name: "check", Type: cty.Bool, Required: false},
 	}

@@ -45,7 +45,7 @@ func TestSiteByDistribution(t *testing.T) {
 		if err := p.Prepare(map[string]any{"site": siteFile}); err != nil {
 			t.Fatal(err)
 		}
-		site, err := p.config.render(task.Facts{OS: c.os})
+		site, err := p.config.site(task.Facts{OS: c.os})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -68,7 +68,7 @@ func TestModernIsTLS13Alone(t *testing.T) {
 		if err := play.Validate(); err != nil {
 			t.Error(err)
 		}
-		site, err := p.config.render(task.Facts{})
+		site, err := p.config.site(task.Facts{})
 		if err != nil || !strings.Contains(string(site), want) {
 			t.Errorf("%s: %v\n%s", level, err, site)
 		}

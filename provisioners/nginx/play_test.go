@@ -103,7 +103,7 @@ func servers(site string) []string {
 }
 
 func TestSite(t *testing.T) {
-	text, err := prepared(t, map[string]any{"upstream": "127.0.0.1:5001", "server_name": "example.com www.example.com"}).config.render(trixie)
+	text, err := prepared(t, map[string]any{"upstream": "127.0.0.1:5001", "server_name": "example.com www.example.com"}).config.site(trixie)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,11 +112,11 @@ func TestSite(t *testing.T) {
 		t.Fatalf("there are %d servers, want one for each port:\n%s", len(blocks), text)
 	}
 	for i, wants := range [][]string{
-		{"listen 80 ", "return 301 https://$host$request_uri;", "server_name example.com www.example.com;", "server_tokens off;"},
-		{"listen 443 ssl ", "server_name example.com www.example.com;", "server_tokens off;", "ssl_session_tickets off;",
+		{"listen 80 ", "return 301 https://$host$request_uri;", "server_name example.com www.example.com;"},
+		{"listen 443 ssl ", "server_name example.com www.example.com;", "ssl_session_tickets off;",
 			"ssl_certificate /run/goldsmith/tls/web.crt;", "ssl_certificate_key /run/goldsmith/tls/web.key;", "Strict-Transport-Security",
-			"proxy_set_header Host $host;", "proxy_set_header X-Real-IP $remote_addr;", "proxy_set_header X-Forwarded-For ", "proxy_set_header X-Forwarded-Proto $scheme;",
-			"proxy_connect_timeout ", "proxy_read_timeout ", "client_max_body_size ", "location = /health {", "access_log /var/log/nginx/", "error_log /var/log/nginx/"},
+			"proxy_set_header Host $host;", "proxy_set_header X-Real-IP $remote_addr;", "proxy_set_header X-Forwarded-For $remote_addr;", "proxy_set_header X-Forwarded-Proto $scheme;",
+			"proxy_connect_timeout ", "proxy_read_timeout ", "location = /health {", "access_log /var/log/nginx/", "error_log /var/log/nginx/"},
 	} {
 		for _, want := range wants {
 			if !strings.Contains(blocks[i], want) {
@@ -141,7 +141,7 @@ func TestSite(t *testing.T) {
 // TestHTTP2InOneForm has each Nginx told of HTTP/2 in the form that it knows, and in no other.
 func TestHTTP2InOneForm(t *testing.T) {
 	for _, os := range []task.OSFacts{{ID: "debian", Version: "12"}, {ID: "debian", Version: "13"}, {ID: "ubuntu", Version: "22.04"}, {ID: "ubuntu", Version: "24.04"}} {
-		site, err := prepared(t, nil).config.render(task.Facts{OS: os})
+		site, err := prepared(t, nil).config.site(task.Facts{OS: os})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -158,7 +158,7 @@ func TestTemplateOfTheUsersOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := prepared(t, map[string]any{"site": path, "vars": map[string]string{"who": "me"}})
-	if site, err := p.config.render(trixie); err != nil || string(site) != "# me amd64 true /run/goldsmith/tls/web.crt\n" {
+	if site, err := p.config.site(trixie); err != nil || string(site) != "# me amd64 true /run/goldsmith/tls/web.crt\n" {
 		t.Errorf("got %q, %v", site, err)
 	}
 	err := new(Provisioner).Prepare(map[string]any{"site": path, "vars": map[string]string{"whom": "me"}})
@@ -186,12 +186,12 @@ func TestOrder(t *testing.T) {
 		last = i
 	}
 	for _, name := range []string{"site", "site is on", "default site is off"} {
-		if got := play.Tasks[index(t, play, name)].Notify; !slices.Equal(got, []string{"test all of the configuration", "reload nginx"}) {
+		if got := play.Tasks[index(t, play, name)].Notify; !slices.Equal(got, []string{"test all of the configuration", "restart nginx"}) {
 			t.Errorf("%q notifies %v", name, got)
 		}
 	}
 	if play.Handlers[0].Name != "test all of the configuration" {
-		t.Error("Nginx is reloaded before its configuration is tested")
+		t.Error("Nginx is restarted before its configuration is tested")
 	}
 	if file := play.Tasks[index(t, play, "site")].Spec.(task.File); len(file.Test) == 0 || file.Path != available {
 		t.Errorf("the site is not tested, or elsewhere: %+v", file)
@@ -246,7 +246,11 @@ func TestTestOfASite(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(bin, "nginx"), []byte(fake), 0o755); err != nil {
 				t.Fatal(err)
 			}
-			argv := testSite("%s")
+			server, err := prepared(t, nil).config.server(trixie)
+			if err != nil {
+				t.Fatal(err)
+			}
+			argv := testSite(server, "%s")
 			for i := range argv { // as the engine does
 				argv[i] = strings.ReplaceAll(argv[i], "%s", "/etc/nginx/.new-site")
 			}
@@ -260,10 +264,13 @@ func TestTestOfASite(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, want := range []string{"http { include /etc/nginx/.new-site; }\n", "-t "} {
+			for _, want := range []string{"\ninclude /etc/nginx/.new-site; }\n", "-t ", "limit_req_zone", "pid /run/nginx-test.pid;"} {
 				if !strings.Contains(string(text), want) {
 					t.Errorf("Nginx was not given %q:\n%s", want, text)
 				}
+			}
+			if strings.Contains(string(text), "sites-enabled") {
+				t.Errorf("other sites are tested too:\n%s", text)
 			}
 			if left, err := os.ReadDir(tmp); err != nil || len(left) != 0 {
 				t.Errorf("left behind: %v, %v", left, err)

@@ -4,10 +4,12 @@ package nginx
 
 import (
 	"context"
+	_ "embed"
 
 	"github.com/hashicorp/hcl/v2/hcldec"
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 
+	templates "github.com/goldsmith-ami/packer-plugin-goldsmith/files/nginx"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/inputs"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/remote"
@@ -45,11 +47,39 @@ const (
 	enabled     = "/etc/nginx/sites-enabled/goldsmith.conf"
 )
 
-func (c *Config) render(facts task.Facts) ([]byte, error) {
-	return render.File(c.Site, map[string]any{
+// hardening is the drop-in for the distribution's unit.
+//
+//go:embed hardening.conf
+var hardening []byte
+
+// site is the site's configuration.
+func (c *Config) site(facts task.Facts) ([]byte, error) { return render.File(c.Site, c.data(facts)) }
+
+// server is nginx.conf.
+func (c *Config) server(facts task.Facts) ([]byte, error) {
+	if c.Config == "" {
+		return render.Text("nginx.conf.tmpl", string(templates.Config), c.data(facts))
+	}
+	return render.File(c.Config, c.data(facts))
+}
+
+// data is what templates know.
+func (c *Config) data(facts task.Facts) map[string]any {
+	return map[string]any{
 		"server_name": c.ServerName, "upstream": c.Upstream, "tls": c.TLS, "certificate": certificate + ".crt", "certificate_key": certificate + ".key",
+		"connections_per_address": c.ConnectionsPerAddress, "writes_per_second": c.WritesPerSecond, "curves": curves(facts),
 		"http2_directive": hasHTTP2Directive(facts), "vars": c.Vars, "facts": render.Facts(facts),
-	})
+	}
+}
+
+// curves are Mozilla's, of 2026. The one that also stands against quantum computers is known to OpenSSL from 3.5 on; an
+// older one would refuse all of the configuration.
+func curves(facts task.Facts) string {
+	const classic = "X25519:prime256v1:secp384r1"
+	if facts.OS.ID == "debian" && facts.OS.Version != "12" && facts.OS.Version != "11" || facts.OS.ID == "ubuntu" && facts.OS.Version >= "25.10" {
+		return "X25519MLKEM768:" + classic
+	}
+	return classic
 }
 
 // hasHTTP2Directive tells whether the distribution's Nginx is 1.25.1 or later, which has `http2 on` and warns of the
@@ -65,7 +95,11 @@ func hasHTTP2Directive(facts task.Facts) bool {
 }
 
 func (c *Config) play(facts task.Facts, agent task.Blob) (task.Play, error) {
-	site, err := c.render(facts)
+	site, err := c.site(facts)
+	if err != nil {
+		return task.Play{}, err
+	}
+	server, err := c.server(facts)
 	if err != nil {
 		return task.Play{}, err
 	}
@@ -78,7 +112,7 @@ func (c *Config) play(facts task.Facts, agent task.Blob) (task.Play, error) {
 		return task.Play{}, err
 	}
 	yes := true
-	reload := []string{"test all of the configuration", "reload nginx"}
+	restart := []string{"test all of the configuration", "restart nginx"}
 	return task.Play{
 		Name: "nginx",
 		Tasks: append(first, describe,
@@ -86,21 +120,33 @@ func (c *Config) play(facts task.Facts, agent task.Blob) (task.Play, error) {
 			instance.WaitForFirstBoot("nginx.service"),
 			task.Task{Name: "a pair to test with, in memory", Spec: task.Command{
 				Argv: []string{instance.AgentPath, "certificate", "--throwaway", certificate}, Creates: certificate + ".key"}},
-			task.Task{Name: "site", Notify: reload, Spec: task.File{Path: available, Content: task.Bytes(site), Test: testSite("%s")}},
-			task.Task{Name: "default site is off", Notify: reload, Spec: task.Link{Path: "/etc/nginx/sites-enabled/default", State: task.Absent}},
-			task.Task{Name: "site is on", Notify: reload, Spec: task.Link{Path: enabled, Target: available}},
+			task.Task{Name: "drop-in of the unit", Notify: restart, Spec: task.Unit{Unit: "nginx.service", DropIn: "20-hardening.conf", Content: task.Bytes(hardening)}},
+			task.Task{Name: "logs are the server's own", Spec: task.Directory{Path: "/var/log/nginx", Mode: "0750", Owner: "www-data", Group: "adm"}},
+			task.Task{Name: "place of the process id", Spec: task.Directory{Path: "/run/nginx", Mode: "0750", Owner: "www-data", Group: "www-data"}},
+			task.Task{Name: "server", Notify: restart, Spec: task.File{Path: "/etc/nginx/nginx.conf", Content: task.Bytes(server)}},
+			task.Task{Name: "site", Notify: restart, Spec: task.File{Path: available, Content: task.Bytes(site), Test: testSite(server, "%s")}},
+			task.Task{Name: "default site is off", Notify: restart, Spec: task.Link{Path: "/etc/nginx/sites-enabled/default", State: task.Absent}},
+			task.Task{Name: "site is on", Notify: restart, Spec: task.Link{Path: enabled, Target: available}},
+			// The tests above are root's, and opened the logs.
+			task.Task{Name: "logs are for the server to write", Spec: task.Command{Argv: []string{"chown", "-R", "www-data:adm", "/var/log/nginx"},
+				OnlyIf: []string{"/bin/sh", "-c", "find /var/log/nginx ! -user www-data | grep -q ."}}},
 			task.Task{Name: "nginx starts at boot", Spec: task.Service{Unit: "nginx.service", Enabled: &yes}},
 		),
 		Handlers: []task.Task{
 			{Name: "test all of the configuration", Spec: task.Command{Argv: []string{"nginx", "-t"}}},
-			{Name: "reload nginx", Spec: task.Service{Unit: "nginx.service", State: task.Reloaded}},
+			{Name: "restart nginx", Spec: task.Service{Unit: "nginx.service", State: task.Restarted}},
 		},
 	}, nil
 }
 
-// testSite has Nginx test a site before it takes its place: a configuration of its own includes nothing but it.
-func testSite(path string) []string {
+// testSite has Nginx test a site before it takes its place: in the server's own configuration, and without other sites.
+func testSite(server []byte, path string) []string {
 	return []string{"/bin/sh", "-euc", `conf=$(mktemp); trap 'rm -f "$conf"' EXIT
-echo "pid /run/nginx-test.pid; events {} http { include $1; }" >"$conf"
+{
+  sed '/include .*\/sites-enabled\//,$d; s,^pid .*,pid /run/nginx-test.pid;,' <<'END-OF-CONFIGURATION'
+` + string(server) + `
+END-OF-CONFIGURATION
+  echo "include $1; }"
+} >"$conf"
 nginx -q -t -c "$conf"`, "sh", path}
 }

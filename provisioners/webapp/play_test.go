@@ -139,7 +139,7 @@ func TestUnitIsSandboxed(t *testing.T) {
 		for _, want := range []string{"Type=notify", "ExecStart=" + program, "User=web", "Group=web", "Environment=LISTEN=127.0.0.1:5001", "EnvironmentFile=-/run/goldsmith/web.env",
 			"LoadCredential=db_password:/run/goldsmith/credentials/db_password", "LoadCredential=db_ca:/run/goldsmith/credentials/db_ca",
 			"Restart=always", "WatchdogSec=30s", "NoNewPrivileges=yes", "CapabilityBoundingSet=", "ProtectSystem=strict", "ProtectHome=yes", "PrivateTmp=yes",
-			"PrivateDevices=yes", "MemoryDenyWriteExecute=yes", "SystemCallFilter=@system-service", "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX"} {
+			"PrivateDevices=yes", "MemoryDenyWriteExecute=yes", "SystemCallFilter=@system-service", "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX", "IPAddressDeny=any"} {
 			if !slices.Contains(lines, want) {
 				t.Errorf("%s %s: there is no %q", os.ID, os.Version, want)
 			}
