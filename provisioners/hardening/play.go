@@ -72,7 +72,7 @@ func (c *Config) packages() []task.Task {
 	for _, unit := range []string{"auditd.service", "audit-rules.service", "acct.service"} {
 		tasks = append(tasks, task.Task{Name: unit + " not in a container", Spec: task.Unit{Unit: unit, DropIn: "10-goldsmith.conf", Content: task.Bytes(embedded("not-in-container.conf"))}})
 	}
-	wanted := []string{"auditd", "acct", "libpam-passwdqc"}
+	wanted := []string{"auditd", "acct", "libpam-passwdqc", "debsums"}
 	absent := unwanted
 	if c.UnattendedUpgrades {
 		wanted = append(wanted, "unattended-upgrades")
