@@ -72,6 +72,20 @@ build {
     }
   }
 
+  # First: the services are installed on a system that is closed already.
+  provisioner "goldsmith-hardening" {
+    only   = ["goldsmith-ami.db"]
+    sshd   = "${path.root}/files/ssh/sshd.conf.tmpl"
+    sysctl = "${path.root}/files/linux/sysctl.conf.tmpl"
+  }
+
+  provisioner "goldsmith-hardening" {
+    only                 = ["goldsmith-ami.web"]
+    sshd                 = "${path.root}/files/ssh/sshd.conf.tmpl"
+    sysctl               = "${path.root}/files/linux/sysctl.conf.tmpl"
+    allow_tcp_forwarding = true # the way to the db instance, which has no public address
+  }
+
   provisioner "goldsmith-mysql" {
     only    = ["goldsmith-ami.db"]
     config  = "${path.root}/files/mysql/goldsmith.cnf.tmpl"

@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/packer-plugin-sdk/version"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/builder"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/provisioners/hardening"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/provisioners/mysql"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/provisioners/nginx"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/provisioners/seal"
@@ -20,6 +21,7 @@ import (
 func main() {
 	set := plugin.NewSet()
 	set.RegisterBuilder("ami", new(builder.Builder))
+	set.RegisterProvisioner("hardening", new(hardening.Provisioner))
 	set.RegisterProvisioner("mysql", new(mysql.Provisioner))
 	set.RegisterProvisioner("nginx", new(nginx.Provisioner))
 	set.RegisterProvisioner("webapp", new(webapp.Provisioner))

@@ -9,6 +9,11 @@ integration {
   }
   component {
     type = "provisioner"
+    name = "goldsmith-hardening"
+    slug = "hardening"
+  }
+  component {
+    type = "provisioner"
     name = "goldsmith-mysql"
     slug = "mysql"
   }

@@ -33,7 +33,17 @@ type finding struct {
 }
 
 // scanners are all, in the order of the table. Each is in a file of its own.
-var scanners = []scanner{}
+var scanners = []scanner{
+	{"linux-baseline", "db", baseline(linuxCommon, linuxControls())},
+	{"linux-baseline", "web", baseline(linuxCommon, linuxControls())},
+	{"ssh-baseline", "db", baseline(sshCommon, sshControls)},
+	{"ssh-baseline", "web", baseline(sshCommon, sshControls)},
+	{"debsums", "db", debsums},
+	{"debsums", "web", debsums},
+	{"lynis", "db", lynis},
+	{"lynis", "web", lynis},
+	{"ssh-audit", "web", sshAudit},
+}
 
 // perScanner is more than the slowest of them needs.
 const perScanner = 10 * time.Minute

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"syscall"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/engine"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/task"
@@ -13,6 +14,7 @@ import (
 // apply reads a play from standard input and makes it so, with events on standard output. A failed task is told by its
 // event; the exit code says only that not all went well.
 func apply(ctx context.Context, _ []string) error {
+	syscall.Umask(plainUmask)
 	spool, err := os.MkdirTemp("", "goldsmith-")
 	if err != nil {
 		return err

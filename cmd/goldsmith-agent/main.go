@@ -21,6 +21,10 @@ var commands = map[string]func(ctx context.Context, arguments []string) error{
 	"seal":        sealMachine,
 }
 
+// plainUmask is for what goes into an image: there files have the modes that their tasks and packages say, also where the
+// image's own sessions have a stricter mask. Units of the first boot keep theirs.
+const plainUmask = 0o022
+
 func main() {
 	// A closed connection ends the agent as an interrupt would: after the step under way.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)

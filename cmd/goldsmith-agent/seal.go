@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"syscall"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/seal"
 )
@@ -12,6 +13,7 @@ import (
 // sealMachine reads a request from standard input and seals the machine. Before the end it writes the texts that are to
 // be judged and reads the faults that were found in them; the result is last. Each of the four is one JSON value.
 func sealMachine(ctx context.Context, _ []string) error {
+	syscall.Umask(plainUmask)
 	in, out := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
 	var request seal.Request
 	if err := in.Decode(&request); err != nil {
