@@ -78,13 +78,12 @@ temporary_iam_instance_profile_policy_document {
   }
 }
 `, soon)
-	profile, kind := "", ""
-	out, err := bake{name: "t-published", source: source, provisioners: command("sleep 3"), at: regexp.MustCompile(`TASK`), then: func() {
+	seen := make(chan types.Instance, 1)
+	out, err := bake{name: "t-published", source: source, provisioners: command("sleep 3"), at: regexp.MustCompile(`at work for 1 s`), then: func() {
 		found, err := api.DescribeInstances(context.Background(), &ec2.DescribeInstancesInput{Filters: []types.Filter{
 			{Name: aws.String("tag:Name"), Values: []string{"goldsmith build t-published"}}, {Name: aws.String("instance-state-name"), Values: []string{"running"}}}})
 		if err == nil && len(found.Reservations) == 1 && found.Reservations[0].Instances[0].IamInstanceProfile != nil {
-			instance := found.Reservations[0].Instances[0]
-			profile, kind = *instance.IamInstanceProfile.Arn, string(instance.InstanceType)
+			seen <- found.Reservations[0].Instances[0]
 		}
 	}}.run(t)
 	if err != nil {
@@ -98,8 +97,16 @@ temporary_iam_instance_profile_policy_document {
 		deregisterNow(t, image)
 		assertNothingLeft(t, before)
 	})
-	if !strings.Contains(out, "no room: m5.metal") || kind != "t3.micro" || !strings.Contains(profile, "/goldsmith-build-") {
-		t.Errorf("baked on %q under %q:\n%s", kind, profile, out)
+	if !strings.Contains(out, "no room: m5.metal") {
+		t.Errorf("it does not say that there was no room:\n%s", out)
+	}
+	select {
+	case instance := <-seen:
+		if instance.InstanceType != "t3.micro" || !strings.Contains(*instance.IamInstanceProfile.Arn, "/goldsmith-build-") {
+			t.Errorf("baked on %s under %s", instance.InstanceType, *instance.IamInstanceProfile.Arn)
+		}
+	default:
+		t.Errorf("no instance with a profile was seen:\n%s", out)
 	}
 	for _, name := range roles(t) {
 		if strings.HasPrefix(name, "goldsmith-build-") {

@@ -52,6 +52,15 @@ func shortage(err error) reach {
 	return shortages[api.ErrorCode()]
 }
 
+// said is what EC2 said, without how it was asked.
+func said(err error) string {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		return api.ErrorCode() + ": " + api.ErrorMessage()
+	}
+	return err.Error()
+}
+
 // candidate is one way to launch.
 type candidate struct {
 	kind  string
@@ -113,13 +122,14 @@ func (b *bake) spotPrices(ctx context.Context) (prices, error) {
 // launchSomewhere runs the instance on the first type and in the first subnet that have room.
 func (b *bake) launchSomewhere(ctx context.Context, input *ec2.RunInstancesInput) error {
 	var errs []error
+	var last string
 	full := map[[2]string]bool{} // type and zone
 	for _, c := range b.candidates(ctx) {
 		if full[[2]string{c.kind, c.where.zone}] || full[[2]string{c.kind, ""}] {
 			continue
 		}
 		if len(errs) > 0 {
-			b.ui.Message(fmt.Sprintf("no room: %v", errs[len(errs)-1]))
+			b.ui.Message("no room: " + last)
 		}
 		err := b.launchAt(ctx, input, c, len(errs))
 		how := shortage(err)
@@ -127,6 +137,7 @@ func (b *bake) launchSomewhere(ctx context.Context, input *ec2.RunInstancesInput
 			return err
 		}
 		errs = append(errs, fmt.Errorf("%s in %s: %w", c.kind, strings.TrimSpace(c.where.subnet+" "+c.where.zone), err))
+		last = fmt.Sprintf("%s in %s: %s", c.kind, strings.TrimSpace(c.where.subnet+" "+c.where.zone), said(err))
 		switch {
 		case how == anywhere:
 			full[[2]string{c.kind, ""}] = true
