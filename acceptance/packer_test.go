@@ -4,6 +4,7 @@ package acceptance
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -27,6 +28,7 @@ func packer(t testing.TB) string {
 
 // bake is a build file of one source and its provisioners.
 type bake struct {
+	name         string            // of the AMI; the default is another one for each run
 	source       string            // attributes of the source, over the defaults
 	provisioners string            // provisioner blocks
 	files        map[string]string // written beside it
@@ -86,7 +88,7 @@ func (b bake) text(name string) string {
 func (b bake) run(t testing.TB) (string, error) {
 	t.Helper()
 	dir := t.TempDir()
-	name := fmt.Sprintf("t-%d", time.Now().UnixNano())
+	name := cmp.Or(b.name, fmt.Sprintf("t-%d", time.Now().UnixNano()))
 	for file, content := range b.files {
 		if err := os.WriteFile(filepath.Join(dir, file), []byte(content), 0o644); err != nil {
 			t.Fatal(err)

@@ -2,19 +2,26 @@ package builder
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	registryimage "github.com/hashicorp/packer-plugin-sdk/packer/registry/image"
 )
 
-// artifact is the AMI.
+// artifact is the AMI, and its copies.
 type artifact struct {
-	region, image, source string
-	ec2                   ec2API
+	all    []publication
+	source string
 	// reused says that the image was there before the build.
 	reused bool
 	state  map[string]any
+}
+
+func (b *bake) artifact(state map[string]any) *artifact {
+	return &artifact{all: b.published(), source: b.source.id, reused: b.reused, state: state}
 }
 
 // BuilderId tells post-processors whose artifact it is.
@@ -23,39 +30,54 @@ func (*artifact) BuilderId() string { return builderID }
 // Files are none: an AMI is not on this machine.
 func (*artifact) Files() []string { return nil }
 
-// Id is the region and the AMI's id, as amazon-ebs has it.
-func (a *artifact) Id() string { return a.region + ":" + a.image }
+// Id is region and id of each AMI, by region, as amazon-ebs has it.
+func (a *artifact) Id() string { return a.join(",", "%[1]s:%[2]s") }
 
 // String is for people.
-func (a *artifact) String() string { return fmt.Sprintf("AMI %s in %s", a.image, a.region) }
+func (a *artifact) String() string { return a.join("\n", "AMI %[2]s in %[1]s") }
+
+func (a *artifact) join(separator, format string) string {
+	var parts []string
+	for _, p := range a.all {
+		parts = append(parts, fmt.Sprintf(format, p.region, p.image))
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, separator)
+}
 
 // State answers what Packer and its registry ask.
 func (a *artifact) State(name string) any {
 	if name != registryimage.ArtifactStateURI {
 		return a.state[name]
 	}
-	image, err := registryimage.FromArtifact(a, registryimage.WithID(a.image), registryimage.WithProvider("aws"), registryimage.WithRegion(a.region), registryimage.WithSourceID(a.source))
-	if err != nil {
-		return nil
+	var images []*registryimage.Image
+	for _, p := range a.all {
+		image, err := registryimage.FromArtifact(a, registryimage.WithID(p.image), registryimage.WithProvider("aws"), registryimage.WithRegion(p.region), registryimage.WithSourceID(a.source))
+		if err != nil {
+			return nil
+		}
+		images = append(images, image)
 	}
-	return image
+	return images
 }
 
-// Destroy removes the AMI and its snapshots, if it is of this build.
+// Destroy removes the AMIs and their snapshots, if they are of this build.
 func (a *artifact) Destroy() error {
 	if a.reused {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), cleanupDeadline)
 	defer cancel()
-	out, err := a.ec2.DescribeImages(ctx, &ec2.DescribeImagesInput{ImageIds: []string{a.image}})
-	if err != nil {
-		return fmt.Errorf("destroy %s: %w", a.image, err)
-	}
-	for _, image := range out.Images {
-		if err := deregister(ctx, a.ec2, image); err != nil {
-			return err
+	var errs []error
+	for _, p := range a.all {
+		out, err := p.api.DescribeImages(ctx, &ec2.DescribeImagesInput{ImageIds: []string{p.image}})
+		if err != nil {
+			errs = append(errs, fmt.Errorf("destroy %s in %s: %w", p.image, p.region, err))
+			continue
+		}
+		for _, image := range out.Images {
+			errs = append(errs, deregister(ctx, p.api, image))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }

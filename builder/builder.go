@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/hashicorp/hcl/v2/hcldec"
 	"github.com/hashicorp/packer-plugin-sdk/multistep"
 	"github.com/hashicorp/packer-plugin-sdk/multistep/commonsteps"
@@ -57,7 +58,10 @@ func (b *Builder) Run(ctx context.Context, ui packersdk.Ui, hook packersdk.Hook)
 		return nil, awsconfig.Explain(err)
 	}
 	bk := &bake{
-		config: &b.config, ui: ui, hook: hook, ec2: ec2.NewFromConfig(conf), region: conf.Region, id: newID(), started: time.Now().UTC(),
+		config: &b.config, ui: ui, hook: hook, ec2: ec2.NewFromConfig(conf), iam: iam.NewFromConfig(conf), region: conf.Region, id: newID(), started: time.Now().UTC(),
+		elsewhere: func(region string) ec2API {
+			return ec2.NewFromConfig(conf, func(o *ec2.Options) { o.Region = region })
+		},
 		caller: func(ctx context.Context) (string, error) {
 			address, err := awsconfig.CallerAddress(ctx, conf)
 			return address.String(), err
@@ -83,16 +87,21 @@ type bake struct {
 	ui     packersdk.Ui
 	hook   packersdk.Hook
 	ec2    ec2API
+	iam    iamAPI
 	region string
 	id     string
 	// started is when the build began.
 	started time.Time
 	caller  func(context.Context) (string, error)
+	// elsewhere is EC2 in another region.
+	elsewhere func(region string) ec2API
 
 	source   source
-	place    place
+	places   []place // that the instance can be launched in, the best first
+	place    place   // the one that it is launched in
 	keys     keys
 	groups   []string
+	profile  string // the instance profile's name
 	instance string
 	host     string // SSH goes there
 	manifest string // its digest
@@ -102,6 +111,10 @@ type bake struct {
 	proof    *stack.Proof
 	image    string
 	proved   bool
+	adopted  bool              // the image is of an earlier run: nothing is baked
+	copies   map[string]string // of the image, by region
+	retired  []retired
+	done     bool // all that was asked for is there
 	failure  error
 }
 
@@ -115,29 +128,51 @@ func (b *bake) run(ctx context.Context) (packersdk.Artifact, error) {
 	steps := []multistep.Step{
 		step{"check the request", (*bake).check, nil},
 		step{"look for what is there already", (*bake).gatherInputs, nil},
+		step{"look for an unfinished AMI", (*bake).adoptOrCheckNames, nil},
 		step{"begin the proof", (*bake).beginProof, (*bake).endProof},
-		&unchangedStep{b},
-		step{"make a key pair", (*bake).makeKeyPair, (*bake).removeKeyPair},
-		step{"make a security group", (*bake).makeSecurityGroup, (*bake).removeSecurityGroup},
-		step{"launch an instance", (*bake).launch, (*bake).terminate},
-		step{"wait for the instance", func(b *bake, ctx context.Context) error { b.describe(data); return b.waitForSSH(ctx) }, nil},
-		b.connectStep(),
-		&provisionStep{b},
-		step{"confirm the inputs", (*bake).confirmInputs, nil},
-		&sealStep{b},
-		step{"stop the instance", (*bake).stop, nil},
-		step{"make the image", (*bake).createImage, (*bake).removeImage},
-		step{"prove the image", (*bake).prove, nil},
+		baking{&unchangedStep{b}},
+		baking{step{"make a key pair", (*bake).makeKeyPair, (*bake).removeKeyPair}},
+		baking{step{"make a security group", (*bake).makeSecurityGroup, (*bake).removeSecurityGroup}},
+		baking{step{"make an instance profile", (*bake).makeProfile, (*bake).removeProfile}},
+		baking{step{"launch an instance", (*bake).launch, (*bake).terminate}},
+		baking{step{"wait for the instance", func(b *bake, ctx context.Context) error { b.describe(data); return b.waitForSSH(ctx) }, nil}},
+		baking{b.connectStep()},
+		baking{&provisionStep{b}},
+		baking{step{"confirm the inputs", (*bake).confirmInputs, nil}},
+		baking{&sealStep{b}},
 	}
+	steps = append(steps, b.imageSteps()...)
 	runner := commonsteps.NewRunner(steps, b.config.PackerConfig, b.ui)
 	runner.Run(ctx, state)
 	if b.reused && b.failure == nil {
-		return &artifact{region: b.region, image: b.image, source: b.source.id, ec2: b.ec2, reused: true, state: map[string]any{}}, nil
+		return b.artifact(map[string]any{}), nil
 	}
 	if err := b.outcome(ctx, state); err != nil {
 		return nil, awsconfig.Explain(err)
 	}
-	return &artifact{region: b.region, image: b.image, source: b.source.id, ec2: b.ec2, state: map[string]any{"generated_data": state.Get("generated_data")}}, nil
+	if b.config.AMISkipCreateImage {
+		return nil, nil
+	}
+	return b.artifact(map[string]any{"generated_data": state.Get("generated_data")}), nil
+}
+
+// imageSteps are what is done once the machine is as it should be. The image is made by the first of them and everybody's
+// by the last.
+func (b *bake) imageSteps() []multistep.Step {
+	if b.config.AMISkipCreateImage {
+		return []multistep.Step{step{"leave the AMI out", (*bake).skipImage, nil}}
+	}
+	return []multistep.Step{
+		baking{step{"stop the instance", (*bake).stop, nil}},
+		baking{step{"set the instance's attributes", (*bake).setNetworking, nil}},
+		step{"set the old AMI aside", (*bake).setAside, (*bake).restore},
+		step{"make the image", (*bake).createImage, (*bake).removeImage},
+		step{"prove the image", (*bake).prove, nil},
+		step{"set the old copies aside", (*bake).setCopiesAside, (*bake).restoreCopies},
+		step{"copy the image", (*bake).copyImage, (*bake).removeCopies},
+		step{"share the image", (*bake).share, nil},
+		step{"finish the image", (*bake).finish, nil},
+	}
 }
 
 // outcome is the first thing that went wrong: ours, or that of one of the SDK's steps.
@@ -145,7 +180,7 @@ func (b *bake) outcome(ctx context.Context, state multistep.StateBag) error {
 	if b.failure != nil {
 		return b.failure
 	}
-	if b.image != "" && (b.config.Prove == nil || b.proved) { // it is whole and was kept: an interrupt after that must not make it nobody's
+	if b.done { // an interrupt after that must not make the image nobody's
 		return nil
 	}
 	if err, ok := state.GetOk("error"); ok {

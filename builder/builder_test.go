@@ -78,15 +78,16 @@ func newBake(t *testing.T, a *account, change map[string]any) *bake {
 	if _, _, err := b.Prepare(valid(change)); err != nil {
 		t.Fatal(err)
 	}
-	return &bake{config: &b.config, ui: packersdk.TestUi(t), ec2: a, region: "us-east-1", id: "b1", caller: func(context.Context) (string, error) { return "192.0.2.1", nil }}
+	return &bake{config: &b.config, ui: packersdk.TestUi(t), ec2: a, iam: a, region: "us-east-1", id: "b1", elsewhere: a.elsewhere, caller: func(context.Context) (string, error) { return "192.0.2.1", nil }}
 }
 
 // steps are the bake's own, without those of the SDK, which need a machine.
 func (b *bake) steps() []multistep.Step {
-	return []multistep.Step{
-		step{"check", (*bake).check, nil}, step{"key", (*bake).makeKeyPair, (*bake).removeKeyPair}, step{"group", (*bake).makeSecurityGroup, (*bake).removeSecurityGroup},
-		step{"launch", (*bake).launch, (*bake).terminate}, step{"stop", (*bake).stop, nil}, step{"image", (*bake).createImage, (*bake).removeImage},
-	}
+	return append([]multistep.Step{
+		step{"check", (*bake).check, nil}, step{"name", (*bake).adoptOrCheckNames, nil}, baking{step{"key", (*bake).makeKeyPair, (*bake).removeKeyPair}},
+		baking{step{"group", (*bake).makeSecurityGroup, (*bake).removeSecurityGroup}}, baking{step{"profile", (*bake).makeProfile, (*bake).removeProfile}},
+		baking{step{"launch", (*bake).launch, (*bake).terminate}},
+	}, b.imageSteps()...)
 }
 
 func (b *bake) try(ctx context.Context) error {
@@ -261,8 +262,8 @@ func TestEncryptedRoot(t *testing.T) {
 
 func TestArtifact(t *testing.T) {
 	a := newAccount(t)
-	a.things["ami-0made"], a.things["snap-0made"] = nil, nil
-	made := &artifact{region: "us-east-1", image: "ami-0made", ec2: a}
+	a.put("0made", "db-1", mine("b1"))
+	made := &artifact{all: []publication{{"us-east-1", "ami-0made", a}}}
 	if made.Id() != "us-east-1:ami-0made" || !strings.Contains(made.String(), "ami-0made") {
 		t.Errorf("got %s, %s", made.Id(), made)
 	}

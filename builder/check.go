@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 
@@ -19,8 +20,8 @@ type source struct {
 	rootGB               int32
 }
 
-// place is where the instance is launched.
-type place struct{ subnet, vpc string }
+// place is where the instance can be launched.
+type place struct{ subnet, vpc, zone string }
 
 // check asks EC2 whether all that the build names is there, before anything is made.
 func (b *bake) check(ctx context.Context) error {
@@ -36,7 +37,7 @@ func (b *bake) check(ctx context.Context) error {
 	if err := b.checkGroups(ctx); err != nil {
 		return err
 	}
-	return b.checkName(ctx)
+	return b.checkRegions(ctx)
 }
 
 func (b *bake) findSource(ctx context.Context) error {
@@ -48,7 +49,7 @@ func (b *bake) findSource(ctx context.Context) error {
 	}
 	out, err := b.ec2.DescribeImages(ctx, input)
 	if err != nil {
-		return fmt.Errorf("%s: %w", attribute, named(err, b.config.SourceAmi))
+		return fmt.Errorf("%s: %w", attribute, naming(err, b.config.SourceAmi))
 	}
 	images := out.Images
 	switch {
@@ -90,8 +91,8 @@ func text(from map[string]string) string {
 	return strings.Join(parts, ", ")
 }
 
-// named adds the id that was asked for to an error that may not name it.
-func named(err error, id string) error {
+// naming adds the id that was asked for to an error that may not name it.
+func naming(err error, id string) error {
 	if id == "" || strings.Contains(err.Error(), id) {
 		return err
 	}
@@ -109,21 +110,28 @@ func (b *bake) findPlace(ctx context.Context) error {
 		return err
 	}
 	f := b.config.SubnetFilter
-	chosen := subnets[0]
 	switch {
 	case f.MostFree:
-		chosen = slices.MaxFunc(subnets, func(x, y types.Subnet) int {
-			return int(aws.ToInt32(x.AvailableIpAddressCount)) - int(aws.ToInt32(y.AvailableIpAddressCount))
+		slices.SortStableFunc(subnets, func(x, y types.Subnet) int {
+			return int(aws.ToInt32(y.AvailableIpAddressCount)) - int(aws.ToInt32(x.AvailableIpAddressCount))
 		})
 	case f.Random:
-		chosen = pick(subnets)
+		rand.Shuffle(len(subnets), func(i, j int) { subnets[i], subnets[j] = subnets[j], subnets[i] })
 	case len(subnets) > 1 && len(f.Filters) > 0:
 		return fmt.Errorf("%s: %d subnets match; narrow the filters, or set most_free or random", attribute, len(subnets))
 	}
-	b.place = place{subnet: aws.ToString(chosen.SubnetId), vpc: aws.ToString(chosen.VpcId)}
-	if vpc != "" && b.place.vpc != vpc {
-		return fmt.Errorf("%s: subnet %s belongs to %s, and vpc_id says %s", attribute, b.place.subnet, b.place.vpc, vpc)
+	for _, subnet := range subnets {
+		p := place{subnet: aws.ToString(subnet.SubnetId), vpc: aws.ToString(subnet.VpcId), zone: aws.ToString(subnet.AvailabilityZone)}
+		switch {
+		case vpc != "" && p.vpc != vpc:
+			return fmt.Errorf("%s: subnet %s belongs to %s, and vpc_id says %s", attribute, p.subnet, p.vpc, vpc)
+		case len(b.places) > 0 && p.vpc != b.places[0].vpc && len(b.config.SubnetIds) > 0:
+			return fmt.Errorf("%s: subnet %s belongs to %s, and %s to %s; they must be of one VPC", attribute, p.subnet, p.vpc, b.places[0].subnet, b.places[0].vpc)
+		case len(b.places) == 0 || p.vpc == b.places[0].vpc:
+			b.places = append(b.places, p)
+		}
 	}
+	b.place = b.places[0]
 	return nil
 }
 
@@ -147,6 +155,8 @@ func (b *bake) findSubnets(ctx context.Context, vpc string) (subnets []types.Sub
 	switch {
 	case b.config.SubnetId != "":
 		attribute, input.SubnetIds = "subnet_id", []string{b.config.SubnetId}
+	case len(b.config.SubnetIds) > 0:
+		attribute, input.SubnetIds = "subnet_ids", b.config.SubnetIds
 	case len(b.config.SubnetFilter.Filters) > 0:
 		attribute = fmt.Sprintf("subnet_filter (%s)", text(b.config.SubnetFilter.Filters))
 		input.Filters = filters(b.config.SubnetFilter.Filters)
@@ -155,18 +165,24 @@ func (b *bake) findSubnets(ctx context.Context, vpc string) (subnets []types.Sub
 	default:
 		attribute, input.Filters = "subnet_id", filters(map[string]string{"default-for-az": "true"})
 	}
-	if vpc != "" && b.config.SubnetId == "" {
+	named := len(input.SubnetIds) > 0
+	if vpc != "" && !named {
 		input.Filters = append(input.Filters, filters(map[string]string{"vpc-id": vpc})...)
 	}
-	if b.config.AvailabilityZone != "" && b.config.SubnetId == "" {
+	if b.config.AvailabilityZone != "" && !named {
 		input.Filters = append(input.Filters, filters(map[string]string{"availability-zone": b.config.AvailabilityZone})...)
 	}
 	out, err := b.ec2.DescribeSubnets(ctx, input)
 	if err != nil {
-		return nil, attribute, fmt.Errorf("%s: %w", attribute, named(err, b.config.SubnetId))
+		return nil, attribute, fmt.Errorf("%s: %w", attribute, naming(err, b.config.SubnetId))
 	}
 	if len(out.Subnets) == 0 {
 		return nil, attribute, fmt.Errorf("%s: no subnet matches in %s\nhint: name one with subnet_id or subnet_filter; goldsmith network up makes a stack's", attribute, b.region)
+	}
+	if order := b.config.SubnetIds; named && len(order) > 0 {
+		slices.SortFunc(out.Subnets, func(x, y types.Subnet) int {
+			return slices.Index(order, aws.ToString(x.SubnetId)) - slices.Index(order, aws.ToString(y.SubnetId))
+		})
 	}
 	return out.Subnets, attribute, nil
 }
@@ -185,17 +201,6 @@ func (b *bake) checkGroups(ctx context.Context) error {
 		}
 	}
 	b.groups = b.config.SecurityGroupIds
-	return nil
-}
-
-func (b *bake) checkName(ctx context.Context) error {
-	out, err := b.ec2.DescribeImages(ctx, &ec2.DescribeImagesInput{Owners: []string{"self"}, Filters: filters(map[string]string{"name": b.config.AMIName})})
-	if err != nil {
-		return fmt.Errorf("ami_name: %w", err)
-	}
-	if len(out.Images) > 0 {
-		return fmt.Errorf("ami_name: %q is taken by %s", b.config.AMIName, aws.ToString(out.Images[0].ImageId))
-	}
 	return nil
 }
 

@@ -1,4 +1,4 @@
-//go:generate go tool packer-sdc mapstructure-to-hcl2 -type Config,SourceFilter,SubnetFilter,VPCFilter,MetadataOptions,BlockDevice,AssumeRole,Polling,Prove,Unchanged
+//go:generate go tool packer-sdc mapstructure-to-hcl2 -type Config,SourceFilter,SubnetFilter,VPCFilter,MetadataOptions,BlockDevice,AssumeRole,Polling,Prove,Unchanged,Placement,DeregistrationProtection,PolicyDocument,Statement
 
 package builder
 
@@ -46,8 +46,9 @@ type Config struct {
 	AMIName string `mapstructure:"ami_name" required:"true"`
 	// The description of the AMI.
 	AMIDescription string `mapstructure:"ami_description"`
-	// The type of the instance that the image is baked on, for example `t3.small`.
-	InstanceType string `mapstructure:"instance_type" required:"true"`
+	// The type of the instance that the image is baked on, for example `t3.small`. This, `instance_types` or
+	// `spot_instance_types` is needed.
+	InstanceType string `mapstructure:"instance_type"`
 	// The AMI to start from, by its id. Either this or `source_ami_filter`.
 	SourceAmi string `mapstructure:"source_ami"`
 	// The AMI to start from, by a filter. Either this or `source_ami`.
@@ -103,6 +104,81 @@ type Config struct {
 	// End at once with an AMI that is there already, if this build would make the same: of the same inputs and, with a
 	// `prove` block, proved. Without this block every build bakes.
 	Unchanged *Unchanged `mapstructure:"unchanged"`
+
+	// Types to fall back to, in this order, where EC2 has no capacity for `instance_type`.
+	InstanceTypes []string `mapstructure:"instance_types"`
+	// Several subnets of one VPC, in place of `subnet_id`: the next is tried where one's zone has no capacity. The other
+	// subnets that `subnet_filter` matches are tried too, if `most_free` or `random` lets it match several.
+	SubnetIds []string `mapstructure:"subnet_ids"`
+	// Bake on a spot instance, at this price in dollars an hour at most; `auto` is at most the on-demand price. A spot
+	// instance cannot be stopped: it is imaged while EC2 reboots it. The default, also `0`, is an on-demand instance.
+	SpotPrice string `mapstructure:"spot_price"`
+	// Types for the spot instance, in place of `instance_type`. The cheapest of them is tried first.
+	SpotInstanceTypes []string `mapstructure:"spot_instance_types"`
+	// Tags of the spot request.
+	SpotTags map[string]string `mapstructure:"spot_tags"`
+	// The hardware that the instance runs on.
+	Placement Placement `mapstructure:"placement"`
+	// `default`, `dedicated` or `host`. The same as `placement.tenancy`, which is looked at first.
+	Tenancy string `mapstructure:"tenancy"`
+	// Whether the instance may use a capacity reservation: `open` or `none`. The default is EC2's, `open`.
+	CapacityReservationPreference string `mapstructure:"capacity_reservation_preference"`
+	// The capacity reservation that the instance uses, by its id.
+	CapacityReservationId string `mapstructure:"capacity_reservation_id"`
+	// The group of capacity reservations that the instance uses, by its ARN.
+	CapacityReservationGroupArn string `mapstructure:"capacity_reservation_group_arn"`
+	// Whether the instance is EBS-optimized. The default is the type's.
+	EbsOptimized bool `mapstructure:"ebs_optimized"`
+	// Whether a burstable instance (t2, t3, t3a, t4g) may burst without limit, at a price. The default is the account's.
+	EnableUnlimitedCredits bool `mapstructure:"enable_unlimited_credits"`
+	// What happens when the instance shuts itself down: `stop` or `terminate`. The default is `stop`.
+	InstanceInitiatedShutdownBehavior string `mapstructure:"shutdown_behavior"`
+	// What the instance may do, where there is no `iam_instance_profile`. A role and a profile are made for it, and
+	// removed in every case.
+	TemporaryIamInstanceProfilePolicyDocument *PolicyDocument `mapstructure:"temporary_iam_instance_profile_policy_document"`
+	// Set or clear the AMI's attribute for enhanced networking with ENA. The default is the source AMI's.
+	AMIENASupport config.Trilean `mapstructure:"ena_support"`
+	// Set the AMI's attribute for enhanced networking with SR-IOV.
+	AMISriovNetSupport bool `mapstructure:"sriov_support"`
+
+	// Do everything but make the AMI.
+	AMISkipCreateImage bool `mapstructure:"skip_create_ami"`
+	// Disks that the AMI has beside those of the instance, or in place of one of them.
+	AMIMappings []BlockDevice `mapstructure:"ami_block_device_mappings"`
+	// Replace an AMI of this name, here and in `ami_regions`. It is deregistered when the new one's disk is ready to be
+	// imaged, as two cannot have one name, and registered again, under a new id, if the new one is not made. The default
+	// is an error before anything is made. `packer build -force` says the same.
+	AMIForceDeregister bool `mapstructure:"force_deregister"`
+	// Delete the snapshots of the AMI that was replaced, once the new one is whole.
+	AMIForceDeleteSnapshot bool `mapstructure:"force_delete_snapshot"`
+	// Accounts that may launch the AMI, by their 12 digits.
+	AMIUsers []string `mapstructure:"ami_users"`
+	// Groups that may launch the AMI. EC2 has one, `all`: everybody. No AMI is public without it.
+	AMIGroups []string `mapstructure:"ami_groups"`
+	// Organizations whose accounts may launch the AMI, by their ARNs.
+	AMIOrgArns []string `mapstructure:"ami_org_arns"`
+	// Organizational units whose accounts may launch the AMI, by their ARNs.
+	AMIOuArns []string `mapstructure:"ami_ou_arns"`
+	// Accounts that may make volumes of the AMI's snapshots.
+	SnapshotUsers []string `mapstructure:"snapshot_users"`
+	// Groups that may make volumes of the AMI's snapshots. EC2 has one, `all`: everybody.
+	SnapshotGroups []string `mapstructure:"snapshot_groups"`
+	// Regions that the AMI is copied to. A copy has the AMI's name, tags, permissions and dates. If one cannot be made,
+	// none stays.
+	AMIRegions []string `mapstructure:"ami_regions"`
+	// The KMS keys of the copies, by region, with `encrypt_boot = true`. An empty one is the region's default key. The
+	// build's own region may be among them, and goes before `kms_key_id` then.
+	AMIRegionKMSKeyIDs map[string]string `mapstructure:"region_kms_key_ids"`
+	// Do not ask EC2 whether the regions of `ami_regions` exist and are open to the account.
+	AMISkipRegionValidation bool `mapstructure:"skip_region_validation"`
+	// `v2.0`: instances of the AMI are launched with IMDSv2 only, if the launch does not say otherwise. It is the
+	// default, and nothing else is taken.
+	AMIIMDSSupport string `mapstructure:"imds_support"`
+	// When the AMI is deprecated, for example `2027-06-30T00:00:00Z`: in the future, within ten years. EC2 rounds to
+	// the minute.
+	DeprecationTime string `mapstructure:"deprecate_at"`
+	// Protect the AMI from being deregistered.
+	DeregistrationProtection DeregistrationProtection `mapstructure:"deregistration_protection"`
 
 	ctx interpolate.Context
 }
@@ -190,6 +266,8 @@ type MetadataOptions struct {
 	HttpTokens string `mapstructure:"http_tokens"`
 	// How many hops an answer may travel, 1 to 64. The default is 1.
 	HttpPutResponseHopLimit int32 `mapstructure:"http_put_response_hop_limit"`
+	// Whether the instance may read its tags there: `enabled` or `disabled`. The default is `disabled`.
+	InstanceMetadataTags string `mapstructure:"instance_metadata_tags"`
 }
 
 // BlockDevice is a disk of the instance.
@@ -212,6 +290,44 @@ type BlockDevice struct {
 	SnapshotId string `mapstructure:"snapshot_id"`
 	// Whether the volume goes with the instance. The default is true.
 	DeleteOnTermination config.Trilean `mapstructure:"delete_on_termination"`
+	// Leave out this disk of the source AMI's. Nothing else goes with it.
+	NoDevice bool `mapstructure:"no_device"`
+}
+
+// Placement is the hardware that the instance runs on.
+type Placement struct {
+	// `default`, `dedicated` or `host`. The default is the VPC's; with a host it is `host`.
+	Tenancy string `mapstructure:"tenancy"`
+	// The dedicated host, by its id.
+	HostId string `mapstructure:"host_id"`
+	// The group of dedicated hosts, by its ARN.
+	HostResourceGroupArn string `mapstructure:"host_resource_group_arn"`
+}
+
+// DeregistrationProtection keeps the AMI from being deregistered.
+type DeregistrationProtection struct {
+	// Protect it.
+	Enabled bool `mapstructure:"enabled"`
+	// Keep it protected for 24 hours after the protection was taken off.
+	WithCooldown bool `mapstructure:"with_cooldown"`
+}
+
+// PolicyDocument is an IAM policy.
+type PolicyDocument struct {
+	// The version of the policy language. The default is `2012-10-17`.
+	Version string `mapstructure:"Version"`
+	// What is allowed and what is not; at least one.
+	Statement []Statement `mapstructure:"Statement"`
+}
+
+// Statement allows actions on resources, or denies them.
+type Statement struct {
+	// `Allow` or `Deny`.
+	Effect string `mapstructure:"Effect"`
+	// Actions, for example `s3:GetObject`.
+	Action []string `mapstructure:"Action"`
+	// The ARNs of what the actions are on.
+	Resource []string `mapstructure:"Resource"`
 }
 
 // Polling is how long to wait for the AMI.
@@ -233,7 +349,7 @@ func (c *Config) awsOptions() awsconfig.Options {
 // decode reads the configuration, fills in defaults, and reports everything that is wrong.
 func (c *Config) decode(raws []any) (warnings []string, err error) {
 	err = config.Decode(c, &config.DecodeOpts{PluginType: builderID, Interpolate: true, InterpolateContext: &c.ctx,
-		InterpolateFilter: &interpolate.RenderFilter{Exclude: []string{"run_tags", "tags", "snapshot_tags", "run_volume_tags"}}}, raws...)
+		InterpolateFilter: &interpolate.RenderFilter{Exclude: []string{"run_tags", "tags", "snapshot_tags", "run_volume_tags", "spot_tags"}}}, raws...)
 	if err != nil {
 		return nil, err
 	}
@@ -251,16 +367,19 @@ func (c *Config) defaults() {
 	if c.Metadata.HttpPutResponseHopLimit == 0 {
 		c.Metadata.HttpPutResponseHopLimit = 1
 	}
-	for i := range c.LaunchMappings {
-		if c.LaunchMappings[i].VolumeType == "" {
-			c.LaunchMappings[i].VolumeType = "gp3"
+	for _, disks := range [][]BlockDevice{c.LaunchMappings, c.AMIMappings} {
+		for i := range disks {
+			if disks[i].VolumeType == "" {
+				disks[i].VolumeType = "gp3"
+			}
 		}
 	}
+	c.optionDefaults()
 	if c.Unchanged != nil && c.Unchanged.MaxAge == "" {
 		c.Unchanged.MaxAge = "168h"
 	}
 	if c.Prove != nil {
-		for value, fallback := range map[*string]string{&c.Prove.Timeout: "5m", &c.Prove.OnUnproved: "deregister", &c.Prove.InstanceType: c.InstanceType, &c.Prove.Release: os.Getenv("PACKER_RUN_UUID")} {
+		for value, fallback := range map[*string]string{&c.Prove.Timeout: "5m", &c.Prove.OnUnproved: "deregister", &c.Prove.InstanceType: c.firstType(), &c.Prove.Release: os.Getenv("PACKER_RUN_UUID")} {
 			if *value == "" {
 				*value = fallback
 			}

@@ -48,6 +48,7 @@ type FlatBlockDevice struct {
 	KmsKeyId            *string `mapstructure:"kms_key_id" cty:"kms_key_id" hcl:"kms_key_id"`
 	SnapshotId          *string `mapstructure:"snapshot_id" cty:"snapshot_id" hcl:"snapshot_id"`
 	DeleteOnTermination *bool   `mapstructure:"delete_on_termination" cty:"delete_on_termination" hcl:"delete_on_termination"`
+	NoDevice            *bool   `mapstructure:"no_device" cty:"no_device" hcl:"no_device"`
 }
 
 // FlatMapstructure returns a new FlatBlockDevice.
@@ -71,6 +72,7 @@ func (*FlatBlockDevice) HCL2Spec() map[string]hcldec.Spec {
 		"kms_key_id":            &hcldec.AttrSpec{Name: "kms_key_id", Type: cty.String, Required: false},
 		"snapshot_id":           &hcldec.AttrSpec{Name: "snapshot_id", Type: cty.String, Required: false},
 		"delete_on_termination": &hcldec.AttrSpec{Name: "delete_on_termination", Type: cty.Bool, Required: false},
+		"no_device":             &hcldec.AttrSpec{Name: "no_device", Type: cty.Bool, Required: false},
 	}
 	return s
 }
@@ -78,100 +80,132 @@ func (*FlatBlockDevice) HCL2Spec() map[string]hcldec.Spec {
 // FlatConfig is an auto-generated flat version of Config.
 // Where the contents of a field with a `mapstructure:,squash` tag are bubbled up.
 type FlatConfig struct {
-	PackerBuildName           *string              `mapstructure:"packer_build_name" cty:"packer_build_name" hcl:"packer_build_name"`
-	PackerBuilderType         *string              `mapstructure:"packer_builder_type" cty:"packer_builder_type" hcl:"packer_builder_type"`
-	PackerCoreVersion         *string              `mapstructure:"packer_core_version" cty:"packer_core_version" hcl:"packer_core_version"`
-	PackerDebug               *bool                `mapstructure:"packer_debug" cty:"packer_debug" hcl:"packer_debug"`
-	PackerForce               *bool                `mapstructure:"packer_force" cty:"packer_force" hcl:"packer_force"`
-	PackerOnError             *string              `mapstructure:"packer_on_error" cty:"packer_on_error" hcl:"packer_on_error"`
-	PackerUserVars            map[string]string    `mapstructure:"packer_user_variables" cty:"packer_user_variables" hcl:"packer_user_variables"`
-	PackerSensitiveVars       []string             `mapstructure:"packer_sensitive_variables" cty:"packer_sensitive_variables" hcl:"packer_sensitive_variables"`
-	Type                      *string              `mapstructure:"communicator" cty:"communicator" hcl:"communicator"`
-	PauseBeforeConnect        *string              `mapstructure:"pause_before_connecting" cty:"pause_before_connecting" hcl:"pause_before_connecting"`
-	SSHHost                   *string              `mapstructure:"ssh_host" cty:"ssh_host" hcl:"ssh_host"`
-	SSHPort                   *int                 `mapstructure:"ssh_port" cty:"ssh_port" hcl:"ssh_port"`
-	SSHUsername               *string              `mapstructure:"ssh_username" cty:"ssh_username" hcl:"ssh_username"`
-	SSHPassword               *string              `mapstructure:"ssh_password" cty:"ssh_password" hcl:"ssh_password"`
-	SSHKeyPairName            *string              `mapstructure:"ssh_keypair_name" undocumented:"true" cty:"ssh_keypair_name" hcl:"ssh_keypair_name"`
-	SSHTemporaryKeyPairName   *string              `mapstructure:"temporary_key_pair_name" undocumented:"true" cty:"temporary_key_pair_name" hcl:"temporary_key_pair_name"`
-	SSHTemporaryKeyPairType   *string              `mapstructure:"temporary_key_pair_type" cty:"temporary_key_pair_type" hcl:"temporary_key_pair_type"`
-	SSHTemporaryKeyPairBits   *int                 `mapstructure:"temporary_key_pair_bits" cty:"temporary_key_pair_bits" hcl:"temporary_key_pair_bits"`
-	SSHCiphers                []string             `mapstructure:"ssh_ciphers" cty:"ssh_ciphers" hcl:"ssh_ciphers"`
-	SSHClearAuthorizedKeys    *bool                `mapstructure:"ssh_clear_authorized_keys" cty:"ssh_clear_authorized_keys" hcl:"ssh_clear_authorized_keys"`
-	SSHKEXAlgos               []string             `mapstructure:"ssh_key_exchange_algorithms" cty:"ssh_key_exchange_algorithms" hcl:"ssh_key_exchange_algorithms"`
-	SSHPrivateKeyFile         *string              `mapstructure:"ssh_private_key_file" undocumented:"true" cty:"ssh_private_key_file" hcl:"ssh_private_key_file"`
-	SSHCertificateFile        *string              `mapstructure:"ssh_certificate_file" cty:"ssh_certificate_file" hcl:"ssh_certificate_file"`
-	SSHPty                    *bool                `mapstructure:"ssh_pty" cty:"ssh_pty" hcl:"ssh_pty"`
-	SSHTimeout                *string              `mapstructure:"ssh_timeout" cty:"ssh_timeout" hcl:"ssh_timeout"`
-	SSHWaitTimeout            *string              `mapstructure:"ssh_wait_timeout" undocumented:"true" cty:"ssh_wait_timeout" hcl:"ssh_wait_timeout"`
-	SSHAgentAuth              *bool                `mapstructure:"ssh_agent_auth" undocumented:"true" cty:"ssh_agent_auth" hcl:"ssh_agent_auth"`
-	SSHDisableAgentForwarding *bool                `mapstructure:"ssh_disable_agent_forwarding" cty:"ssh_disable_agent_forwarding" hcl:"ssh_disable_agent_forwarding"`
-	SSHHandshakeAttempts      *int                 `mapstructure:"ssh_handshake_attempts" cty:"ssh_handshake_attempts" hcl:"ssh_handshake_attempts"`
-	SSHBastionHost            *string              `mapstructure:"ssh_bastion_host" cty:"ssh_bastion_host" hcl:"ssh_bastion_host"`
-	SSHBastionPort            *int                 `mapstructure:"ssh_bastion_port" cty:"ssh_bastion_port" hcl:"ssh_bastion_port"`
-	SSHBastionAgentAuth       *bool                `mapstructure:"ssh_bastion_agent_auth" cty:"ssh_bastion_agent_auth" hcl:"ssh_bastion_agent_auth"`
-	SSHBastionUsername        *string              `mapstructure:"ssh_bastion_username" cty:"ssh_bastion_username" hcl:"ssh_bastion_username"`
-	SSHBastionPassword        *string              `mapstructure:"ssh_bastion_password" cty:"ssh_bastion_password" hcl:"ssh_bastion_password"`
-	SSHBastionInteractive     *bool                `mapstructure:"ssh_bastion_interactive" cty:"ssh_bastion_interactive" hcl:"ssh_bastion_interactive"`
-	SSHBastionPrivateKeyFile  *string              `mapstructure:"ssh_bastion_private_key_file" cty:"ssh_bastion_private_key_file" hcl:"ssh_bastion_private_key_file"`
-	SSHBastionCertificateFile *string              `mapstructure:"ssh_bastion_certificate_file" cty:"ssh_bastion_certificate_file" hcl:"ssh_bastion_certificate_file"`
-	SSHFileTransferMethod     *string              `mapstructure:"ssh_file_transfer_method" cty:"ssh_file_transfer_method" hcl:"ssh_file_transfer_method"`
-	SSHProxyHost              *string              `mapstructure:"ssh_proxy_host" cty:"ssh_proxy_host" hcl:"ssh_proxy_host"`
-	SSHProxyPort              *int                 `mapstructure:"ssh_proxy_port" cty:"ssh_proxy_port" hcl:"ssh_proxy_port"`
-	SSHProxyUsername          *string              `mapstructure:"ssh_proxy_username" cty:"ssh_proxy_username" hcl:"ssh_proxy_username"`
-	SSHProxyPassword          *string              `mapstructure:"ssh_proxy_password" cty:"ssh_proxy_password" hcl:"ssh_proxy_password"`
-	SSHKeepAliveInterval      *string              `mapstructure:"ssh_keep_alive_interval" cty:"ssh_keep_alive_interval" hcl:"ssh_keep_alive_interval"`
-	SSHReadWriteTimeout       *string              `mapstructure:"ssh_read_write_timeout" cty:"ssh_read_write_timeout" hcl:"ssh_read_write_timeout"`
-	SSHRemoteTunnels          []string             `mapstructure:"ssh_remote_tunnels" cty:"ssh_remote_tunnels" hcl:"ssh_remote_tunnels"`
-	SSHLocalTunnels           []string             `mapstructure:"ssh_local_tunnels" cty:"ssh_local_tunnels" hcl:"ssh_local_tunnels"`
-	SSHPublicKey              []byte               `mapstructure:"ssh_public_key" undocumented:"true" cty:"ssh_public_key" hcl:"ssh_public_key"`
-	SSHPrivateKey             []byte               `mapstructure:"ssh_private_key" undocumented:"true" cty:"ssh_private_key" hcl:"ssh_private_key"`
-	WinRMUser                 *string              `mapstructure:"winrm_username" cty:"winrm_username" hcl:"winrm_username"`
-	WinRMPassword             *string              `mapstructure:"winrm_password" cty:"winrm_password" hcl:"winrm_password"`
-	WinRMHost                 *string              `mapstructure:"winrm_host" cty:"winrm_host" hcl:"winrm_host"`
-	WinRMNoProxy              *bool                `mapstructure:"winrm_no_proxy" cty:"winrm_no_proxy" hcl:"winrm_no_proxy"`
-	WinRMPort                 *int                 `mapstructure:"winrm_port" cty:"winrm_port" hcl:"winrm_port"`
-	WinRMTimeout              *string              `mapstructure:"winrm_timeout" cty:"winrm_timeout" hcl:"winrm_timeout"`
-	WinRMUseSSL               *bool                `mapstructure:"winrm_use_ssl" cty:"winrm_use_ssl" hcl:"winrm_use_ssl"`
-	WinRMInsecure             *bool                `mapstructure:"winrm_insecure" cty:"winrm_insecure" hcl:"winrm_insecure"`
-	WinRMUseNTLM              *bool                `mapstructure:"winrm_use_ntlm" cty:"winrm_use_ntlm" hcl:"winrm_use_ntlm"`
-	Region                    *string              `mapstructure:"region" cty:"region" hcl:"region"`
-	Profile                   *string              `mapstructure:"profile" cty:"profile" hcl:"profile"`
-	AccessKey                 *string              `mapstructure:"access_key" cty:"access_key" hcl:"access_key"`
-	SecretKey                 *string              `mapstructure:"secret_key" cty:"secret_key" hcl:"secret_key"`
-	Token                     *string              `mapstructure:"token" cty:"token" hcl:"token"`
-	AssumeRole                *FlatAssumeRole      `mapstructure:"assume_role" cty:"assume_role" hcl:"assume_role"`
-	CustomEndpointEc2         *string              `mapstructure:"custom_endpoint_ec2" cty:"custom_endpoint_ec2" hcl:"custom_endpoint_ec2"`
-	MaxRetries                *int                 `mapstructure:"max_retries" cty:"max_retries" hcl:"max_retries"`
-	PollingConfig             *FlatPolling         `mapstructure:"aws_polling" cty:"aws_polling" hcl:"aws_polling"`
-	AMIName                   *string              `mapstructure:"ami_name" required:"true" cty:"ami_name" hcl:"ami_name"`
-	AMIDescription            *string              `mapstructure:"ami_description" cty:"ami_description" hcl:"ami_description"`
-	InstanceType              *string              `mapstructure:"instance_type" required:"true" cty:"instance_type" hcl:"instance_type"`
-	SourceAmi                 *string              `mapstructure:"source_ami" cty:"source_ami" hcl:"source_ami"`
-	SourceAmiFilter           *FlatSourceFilter    `mapstructure:"source_ami_filter" cty:"source_ami_filter" hcl:"source_ami_filter"`
-	VpcId                     *string              `mapstructure:"vpc_id" cty:"vpc_id" hcl:"vpc_id"`
-	VpcFilter                 *FlatVPCFilter       `mapstructure:"vpc_filter" cty:"vpc_filter" hcl:"vpc_filter"`
-	SubnetId                  *string              `mapstructure:"subnet_id" cty:"subnet_id" hcl:"subnet_id"`
-	SubnetFilter              *FlatSubnetFilter    `mapstructure:"subnet_filter" cty:"subnet_filter" hcl:"subnet_filter"`
-	AvailabilityZone          *string              `mapstructure:"availability_zone" cty:"availability_zone" hcl:"availability_zone"`
-	AssociatePublicIpAddress  *bool                `mapstructure:"associate_public_ip_address" cty:"associate_public_ip_address" hcl:"associate_public_ip_address"`
-	SSHInterface              *string              `mapstructure:"ssh_interface" cty:"ssh_interface" hcl:"ssh_interface"`
-	SecurityGroupId           *string              `mapstructure:"security_group_id" cty:"security_group_id" hcl:"security_group_id"`
-	SecurityGroupIds          []string             `mapstructure:"security_group_ids" cty:"security_group_ids" hcl:"security_group_ids"`
-	TemporarySGSourceCidrs    []string             `mapstructure:"temporary_security_group_source_cidrs" cty:"temporary_security_group_source_cidrs" hcl:"temporary_security_group_source_cidrs"`
-	IamInstanceProfile        *string              `mapstructure:"iam_instance_profile" cty:"iam_instance_profile" hcl:"iam_instance_profile"`
-	UserData                  *string              `mapstructure:"user_data" cty:"user_data" hcl:"user_data"`
-	UserDataFile              *string              `mapstructure:"user_data_file" cty:"user_data_file" hcl:"user_data_file"`
-	Metadata                  *FlatMetadataOptions `mapstructure:"metadata_options" cty:"metadata_options" hcl:"metadata_options"`
-	AMIEncryptBootVolume      *bool                `mapstructure:"encrypt_boot" cty:"encrypt_boot" hcl:"encrypt_boot"`
-	AMIKmsKeyId               *string              `mapstructure:"kms_key_id" cty:"kms_key_id" hcl:"kms_key_id"`
-	LaunchMappings            []FlatBlockDevice    `mapstructure:"launch_block_device_mappings" cty:"launch_block_device_mappings" hcl:"launch_block_device_mappings"`
-	Tags                      map[string]string    `mapstructure:"tags" cty:"tags" hcl:"tags"`
-	SnapshotTags              map[string]string    `mapstructure:"snapshot_tags" cty:"snapshot_tags" hcl:"snapshot_tags"`
-	RunTags                   map[string]string    `mapstructure:"run_tags" cty:"run_tags" hcl:"run_tags"`
-	RunVolumeTags             map[string]string    `mapstructure:"run_volume_tags" cty:"run_volume_tags" hcl:"run_volume_tags"`
-	Prove                     *FlatProve           `mapstructure:"prove" cty:"prove" hcl:"prove"`
-	Unchanged                 *FlatUnchanged       `mapstructure:"unchanged" cty:"unchanged" hcl:"unchanged"`
+	PackerBuildName                           *string                       `mapstructure:"packer_build_name" cty:"packer_build_name" hcl:"packer_build_name"`
+	PackerBuilderType                         *string                       `mapstructure:"packer_builder_type" cty:"packer_builder_type" hcl:"packer_builder_type"`
+	PackerCoreVersion                         *string                       `mapstructure:"packer_core_version" cty:"packer_core_version" hcl:"packer_core_version"`
+	PackerDebug                               *bool                         `mapstructure:"packer_debug" cty:"packer_debug" hcl:"packer_debug"`
+	PackerForce                               *bool                         `mapstructure:"packer_force" cty:"packer_force" hcl:"packer_force"`
+	PackerOnError                             *string                       `mapstructure:"packer_on_error" cty:"packer_on_error" hcl:"packer_on_error"`
+	PackerUserVars                            map[string]string             `mapstructure:"packer_user_variables" cty:"packer_user_variables" hcl:"packer_user_variables"`
+	PackerSensitiveVars                       []string                      `mapstructure:"packer_sensitive_variables" cty:"packer_sensitive_variables" hcl:"packer_sensitive_variables"`
+	Type                                      *string                       `mapstructure:"communicator" cty:"communicator" hcl:"communicator"`
+	PauseBeforeConnect                        *string                       `mapstructure:"pause_before_connecting" cty:"pause_before_connecting" hcl:"pause_before_connecting"`
+	SSHHost                                   *string                       `mapstructure:"ssh_host" cty:"ssh_host" hcl:"ssh_host"`
+	SSHPort                                   *int                          `mapstructure:"ssh_port" cty:"ssh_port" hcl:"ssh_port"`
+	SSHUsername                               *string                       `mapstructure:"ssh_username" cty:"ssh_username" hcl:"ssh_username"`
+	SSHPassword                               *string                       `mapstructure:"ssh_password" cty:"ssh_password" hcl:"ssh_password"`
+	SSHKeyPairName                            *string                       `mapstructure:"ssh_keypair_name" undocumented:"true" cty:"ssh_keypair_name" hcl:"ssh_keypair_name"`
+	SSHTemporaryKeyPairName                   *string                       `mapstructure:"temporary_key_pair_name" undocumented:"true" cty:"temporary_key_pair_name" hcl:"temporary_key_pair_name"`
+	SSHTemporaryKeyPairType                   *string                       `mapstructure:"temporary_key_pair_type" cty:"temporary_key_pair_type" hcl:"temporary_key_pair_type"`
+	SSHTemporaryKeyPairBits                   *int                          `mapstructure:"temporary_key_pair_bits" cty:"temporary_key_pair_bits" hcl:"temporary_key_pair_bits"`
+	SSHCiphers                                []string                      `mapstructure:"ssh_ciphers" cty:"ssh_ciphers" hcl:"ssh_ciphers"`
+	SSHClearAuthorizedKeys                    *bool                         `mapstructure:"ssh_clear_authorized_keys" cty:"ssh_clear_authorized_keys" hcl:"ssh_clear_authorized_keys"`
+	SSHKEXAlgos                               []string                      `mapstructure:"ssh_key_exchange_algorithms" cty:"ssh_key_exchange_algorithms" hcl:"ssh_key_exchange_algorithms"`
+	SSHPrivateKeyFile                         *string                       `mapstructure:"ssh_private_key_file" undocumented:"true" cty:"ssh_private_key_file" hcl:"ssh_private_key_file"`
+	SSHCertificateFile                        *string                       `mapstructure:"ssh_certificate_file" cty:"ssh_certificate_file" hcl:"ssh_certificate_file"`
+	SSHPty                                    *bool                         `mapstructure:"ssh_pty" cty:"ssh_pty" hcl:"ssh_pty"`
+	SSHTimeout                                *string                       `mapstructure:"ssh_timeout" cty:"ssh_timeout" hcl:"ssh_timeout"`
+	SSHWaitTimeout                            *string                       `mapstructure:"ssh_wait_timeout" undocumented:"true" cty:"ssh_wait_timeout" hcl:"ssh_wait_timeout"`
+	SSHAgentAuth                              *bool                         `mapstructure:"ssh_agent_auth" undocumented:"true" cty:"ssh_agent_auth" hcl:"ssh_agent_auth"`
+	SSHDisableAgentForwarding                 *bool                         `mapstructure:"ssh_disable_agent_forwarding" cty:"ssh_disable_agent_forwarding" hcl:"ssh_disable_agent_forwarding"`
+	SSHHandshakeAttempts                      *int                          `mapstructure:"ssh_handshake_attempts" cty:"ssh_handshake_attempts" hcl:"ssh_handshake_attempts"`
+	SSHBastionHost                            *string                       `mapstructure:"ssh_bastion_host" cty:"ssh_bastion_host" hcl:"ssh_bastion_host"`
+	SSHBastionPort                            *int                          `mapstructure:"ssh_bastion_port" cty:"ssh_bastion_port" hcl:"ssh_bastion_port"`
+	SSHBastionAgentAuth                       *bool                         `mapstructure:"ssh_bastion_agent_auth" cty:"ssh_bastion_agent_auth" hcl:"ssh_bastion_agent_auth"`
+	SSHBastionUsername                        *string                       `mapstructure:"ssh_bastion_username" cty:"ssh_bastion_username" hcl:"ssh_bastion_username"`
+	SSHBastionPassword                        *string                       `mapstructure:"ssh_bastion_password" cty:"ssh_bastion_password" hcl:"ssh_bastion_password"`
+	SSHBastionInteractive                     *bool                         `mapstructure:"ssh_bastion_interactive" cty:"ssh_bastion_interactive" hcl:"ssh_bastion_interactive"`
+	SSHBastionPrivateKeyFile                  *string                       `mapstructure:"ssh_bastion_private_key_file" cty:"ssh_bastion_private_key_file" hcl:"ssh_bastion_private_key_file"`
+	SSHBastionCertificateFile                 *string                       `mapstructure:"ssh_bastion_certificate_file" cty:"ssh_bastion_certificate_file" hcl:"ssh_bastion_certificate_file"`
+	SSHFileTransferMethod                     *string                       `mapstructure:"ssh_file_transfer_method" cty:"ssh_file_transfer_method" hcl:"ssh_file_transfer_method"`
+	SSHProxyHost                              *string                       `mapstructure:"ssh_proxy_host" cty:"ssh_proxy_host" hcl:"ssh_proxy_host"`
+	SSHProxyPort                              *int                          `mapstructure:"ssh_proxy_port" cty:"ssh_proxy_port" hcl:"ssh_proxy_port"`
+	SSHProxyUsername                          *string                       `mapstructure:"ssh_proxy_username" cty:"ssh_proxy_username" hcl:"ssh_proxy_username"`
+	SSHProxyPassword                          *string                       `mapstructure:"ssh_proxy_password" cty:"ssh_proxy_password" hcl:"ssh_proxy_password"`
+	SSHKeepAliveInterval                      *string                       `mapstructure:"ssh_keep_alive_interval" cty:"ssh_keep_alive_interval" hcl:"ssh_keep_alive_interval"`
+	SSHReadWriteTimeout                       *string                       `mapstructure:"ssh_read_write_timeout" cty:"ssh_read_write_timeout" hcl:"ssh_read_write_timeout"`
+	SSHRemoteTunnels                          []string                      `mapstructure:"ssh_remote_tunnels" cty:"ssh_remote_tunnels" hcl:"ssh_remote_tunnels"`
+	SSHLocalTunnels                           []string                      `mapstructure:"ssh_local_tunnels" cty:"ssh_local_tunnels" hcl:"ssh_local_tunnels"`
+	SSHPublicKey                              []byte                        `mapstructure:"ssh_public_key" undocumented:"true" cty:"ssh_public_key" hcl:"ssh_public_key"`
+	SSHPrivateKey                             []byte                        `mapstructure:"ssh_private_key" undocumented:"true" cty:"ssh_private_key" hcl:"ssh_private_key"`
+	WinRMUser                                 *string                       `mapstructure:"winrm_username" cty:"winrm_username" hcl:"winrm_username"`
+	WinRMPassword                             *string                       `mapstructure:"winrm_password" cty:"winrm_password" hcl:"winrm_password"`
+	WinRMHost                                 *string                       `mapstructure:"winrm_host" cty:"winrm_host" hcl:"winrm_host"`
+	WinRMNoProxy                              *bool                         `mapstructure:"winrm_no_proxy" cty:"winrm_no_proxy" hcl:"winrm_no_proxy"`
+	WinRMPort                                 *int                          `mapstructure:"winrm_port" cty:"winrm_port" hcl:"winrm_port"`
+	WinRMTimeout                              *string                       `mapstructure:"winrm_timeout" cty:"winrm_timeout" hcl:"winrm_timeout"`
+	WinRMUseSSL                               *bool                         `mapstructure:"winrm_use_ssl" cty:"winrm_use_ssl" hcl:"winrm_use_ssl"`
+	WinRMInsecure                             *bool                         `mapstructure:"winrm_insecure" cty:"winrm_insecure" hcl:"winrm_insecure"`
+	WinRMUseNTLM                              *bool                         `mapstructure:"winrm_use_ntlm" cty:"winrm_use_ntlm" hcl:"winrm_use_ntlm"`
+	Region                                    *string                       `mapstructure:"region" cty:"region" hcl:"region"`
+	Profile                                   *string                       `mapstructure:"profile" cty:"profile" hcl:"profile"`
+	AccessKey                                 *string                       `mapstructure:"access_key" cty:"access_key" hcl:"access_key"`
+	SecretKey                                 *string                       `mapstructure:"secret_key" cty:"secret_key" hcl:"secret_key"`
+	Token                                     *string                       `mapstructure:"token" cty:"token" hcl:"token"`
+	AssumeRole                                *FlatAssumeRole               `mapstructure:"assume_role" cty:"assume_role" hcl:"assume_role"`
+	CustomEndpointEc2                         *string                       `mapstructure:"custom_endpoint_ec2" cty:"custom_endpoint_ec2" hcl:"custom_endpoint_ec2"`
+	MaxRetries                                *int                          `mapstructure:"max_retries" cty:"max_retries" hcl:"max_retries"`
+	PollingConfig                             *FlatPolling                  `mapstructure:"aws_polling" cty:"aws_polling" hcl:"aws_polling"`
+	AMIName                                   *string                       `mapstructure:"ami_name" required:"true" cty:"ami_name" hcl:"ami_name"`
+	AMIDescription                            *string                       `mapstructure:"ami_description" cty:"ami_description" hcl:"ami_description"`
+	InstanceType                              *string                       `mapstructure:"instance_type" cty:"instance_type" hcl:"instance_type"`
+	SourceAmi                                 *string                       `mapstructure:"source_ami" cty:"source_ami" hcl:"source_ami"`
+	SourceAmiFilter                           *FlatSourceFilter             `mapstructure:"source_ami_filter" cty:"source_ami_filter" hcl:"source_ami_filter"`
+	VpcId                                     *string                       `mapstructure:"vpc_id" cty:"vpc_id" hcl:"vpc_id"`
+	VpcFilter                                 *FlatVPCFilter                `mapstructure:"vpc_filter" cty:"vpc_filter" hcl:"vpc_filter"`
+	SubnetId                                  *string                       `mapstructure:"subnet_id" cty:"subnet_id" hcl:"subnet_id"`
+	SubnetFilter                              *FlatSubnetFilter             `mapstructure:"subnet_filter" cty:"subnet_filter" hcl:"subnet_filter"`
+	AvailabilityZone                          *string                       `mapstructure:"availability_zone" cty:"availability_zone" hcl:"availability_zone"`
+	AssociatePublicIpAddress                  *bool                         `mapstructure:"associate_public_ip_address" cty:"associate_public_ip_address" hcl:"associate_public_ip_address"`
+	SSHInterface                              *string                       `mapstructure:"ssh_interface" cty:"ssh_interface" hcl:"ssh_interface"`
+	SecurityGroupId                           *string                       `mapstructure:"security_group_id" cty:"security_group_id" hcl:"security_group_id"`
+	SecurityGroupIds                          []string                      `mapstructure:"security_group_ids" cty:"security_group_ids" hcl:"security_group_ids"`
+	TemporarySGSourceCidrs                    []string                      `mapstructure:"temporary_security_group_source_cidrs" cty:"temporary_security_group_source_cidrs" hcl:"temporary_security_group_source_cidrs"`
+	IamInstanceProfile                        *string                       `mapstructure:"iam_instance_profile" cty:"iam_instance_profile" hcl:"iam_instance_profile"`
+	UserData                                  *string                       `mapstructure:"user_data" cty:"user_data" hcl:"user_data"`
+	UserDataFile                              *string                       `mapstructure:"user_data_file" cty:"user_data_file" hcl:"user_data_file"`
+	Metadata                                  *FlatMetadataOptions          `mapstructure:"metadata_options" cty:"metadata_options" hcl:"metadata_options"`
+	AMIEncryptBootVolume                      *bool                         `mapstructure:"encrypt_boot" cty:"encrypt_boot" hcl:"encrypt_boot"`
+	AMIKmsKeyId                               *string                       `mapstructure:"kms_key_id" cty:"kms_key_id" hcl:"kms_key_id"`
+	LaunchMappings                            []FlatBlockDevice             `mapstructure:"launch_block_device_mappings" cty:"launch_block_device_mappings" hcl:"launch_block_device_mappings"`
+	Tags                                      map[string]string             `mapstructure:"tags" cty:"tags" hcl:"tags"`
+	SnapshotTags                              map[string]string             `mapstructure:"snapshot_tags" cty:"snapshot_tags" hcl:"snapshot_tags"`
+	RunTags                                   map[string]string             `mapstructure:"run_tags" cty:"run_tags" hcl:"run_tags"`
+	RunVolumeTags                             map[string]string             `mapstructure:"run_volume_tags" cty:"run_volume_tags" hcl:"run_volume_tags"`
+	Prove                                     *FlatProve                    `mapstructure:"prove" cty:"prove" hcl:"prove"`
+	Unchanged                                 *FlatUnchanged                `mapstructure:"unchanged" cty:"unchanged" hcl:"unchanged"`
+	InstanceTypes                             []string                      `mapstructure:"instance_types" cty:"instance_types" hcl:"instance_types"`
+	SubnetIds                                 []string                      `mapstructure:"subnet_ids" cty:"subnet_ids" hcl:"subnet_ids"`
+	SpotPrice                                 *string                       `mapstructure:"spot_price" cty:"spot_price" hcl:"spot_price"`
+	SpotInstanceTypes                         []string                      `mapstructure:"spot_instance_types" cty:"spot_instance_types" hcl:"spot_instance_types"`
+	SpotTags                                  map[string]string             `mapstructure:"spot_tags" cty:"spot_tags" hcl:"spot_tags"`
+	Placement                                 *FlatPlacement                `mapstructure:"placement" cty:"placement" hcl:"placement"`
+	Tenancy                                   *string                       `mapstructure:"tenancy" cty:"tenancy" hcl:"tenancy"`
+	CapacityReservationPreference             *string                       `mapstructure:"capacity_reservation_preference" cty:"capacity_reservation_preference" hcl:"capacity_reservation_preference"`
+	CapacityReservationId                     *string                       `mapstructure:"capacity_reservation_id" cty:"capacity_reservation_id" hcl:"capacity_reservation_id"`
+	CapacityReservationGroupArn               *string                       `mapstructure:"capacity_reservation_group_arn" cty:"capacity_reservation_group_arn" hcl:"capacity_reservation_group_arn"`
+	EbsOptimized                              *bool                         `mapstructure:"ebs_optimized" cty:"ebs_optimized" hcl:"ebs_optimized"`
+	EnableUnlimitedCredits                    *bool                         `mapstructure:"enable_unlimited_credits" cty:"enable_unlimited_credits" hcl:"enable_unlimited_credits"`
+	InstanceInitiatedShutdownBehavior         *string                       `mapstructure:"shutdown_behavior" cty:"shutdown_behavior" hcl:"shutdown_behavior"`
+	TemporaryIamInstanceProfilePolicyDocument *FlatPolicyDocument           `mapstructure:"temporary_iam_instance_profile_policy_document" cty:"temporary_iam_instance_profile_policy_document" hcl:"temporary_iam_instance_profile_policy_document"`
+	AMIENASupport                             *bool                         `mapstructure:"ena_support" cty:"ena_support" hcl:"ena_support"`
+	AMISriovNetSupport                        *bool                         `mapstructure:"sriov_support" cty:"sriov_support" hcl:"sriov_support"`
+	AMISkipCreateImage                        *bool                         `mapstructure:"skip_create_ami" cty:"skip_create_ami" hcl:"skip_create_ami"`
+	AMIMappings                               []FlatBlockDevice             `mapstructure:"ami_block_device_mappings" cty:"ami_block_device_mappings" hcl:"ami_block_device_mappings"`
+	AMIForceDeregister                        *bool                         `mapstructure:"force_deregister" cty:"force_deregister" hcl:"force_deregister"`
+	AMIForceDeleteSnapshot                    *bool                         `mapstructure:"force_delete_snapshot" cty:"force_delete_snapshot" hcl:"force_delete_snapshot"`
+	AMIUsers                                  []string                      `mapstructure:"ami_users" cty:"ami_users" hcl:"ami_users"`
+	AMIGroups                                 []string                      `mapstructure:"ami_groups" cty:"ami_groups" hcl:"ami_groups"`
+	AMIOrgArns                                []string                      `mapstructure:"ami_org_arns" cty:"ami_org_arns" hcl:"ami_org_arns"`
+	AMIOuArns                                 []string                      `mapstructure:"ami_ou_arns" cty:"ami_ou_arns" hcl:"ami_ou_arns"`
+	SnapshotUsers                             []string                      `mapstructure:"snapshot_users" cty:"snapshot_users" hcl:"snapshot_users"`
+	SnapshotGroups                            []string                      `mapstructure:"snapshot_groups" cty:"snapshot_groups" hcl:"snapshot_groups"`
+	AMIRegions                                []string                      `mapstructure:"ami_regions" cty:"ami_regions" hcl:"ami_regions"`
+	AMIRegionKMSKeyIDs                        map[string]string             `mapstructure:"region_kms_key_ids" cty:"region_kms_key_ids" hcl:"region_kms_key_ids"`
+	AMISkipRegionValidation                   *bool                         `mapstructure:"skip_region_validation" cty:"skip_region_validation" hcl:"skip_region_validation"`
+	AMIIMDSSupport                            *string                       `mapstructure:"imds_support" cty:"imds_support" hcl:"imds_support"`
+	DeprecationTime                           *string                       `mapstructure:"deprecate_at" cty:"deprecate_at" hcl:"deprecate_at"`
+	DeregistrationProtection                  *FlatDeregistrationProtection `mapstructure:"deregistration_protection" cty:"deregistration_protection" hcl:"deregistration_protection"`
 }
 
 // FlatMapstructure returns a new FlatConfig.
@@ -280,6 +314,63 @@ func (*FlatConfig) HCL2Spec() map[string]hcldec.Spec {
 		"run_volume_tags":                       &hcldec.AttrSpec{Name: "run_volume_tags", Type: cty.Map(cty.String), Required: false},
 		"prove":                                 &hcldec.BlockSpec{TypeName: "prove", Nested: hcldec.ObjectSpec((*FlatProve)(nil).HCL2Spec())},
 		"unchanged":                             &hcldec.BlockSpec{TypeName: "unchanged", Nested: hcldec.ObjectSpec((*FlatUnchanged)(nil).HCL2Spec())},
+		"instance_types":                        &hcldec.AttrSpec{Name: "instance_types", Type: cty.List(cty.String), Required: false},
+		"subnet_ids":                            &hcldec.AttrSpec{Name: "subnet_ids", Type: cty.List(cty.String), Required: false},
+		"spot_price":                            &hcldec.AttrSpec{Name: "spot_price", Type: cty.String, Required: false},
+		"spot_instance_types":                   &hcldec.AttrSpec{Name: "spot_instance_types", Type: cty.List(cty.String), Required: false},
+		"spot_tags":                             &hcldec.AttrSpec{Name: "spot_tags", Type: cty.Map(cty.String), Required: false},
+		"placement":                             &hcldec.BlockSpec{TypeName: "placement", Nested: hcldec.ObjectSpec((*FlatPlacement)(nil).HCL2Spec())},
+		"tenancy":                               &hcldec.AttrSpec{Name: "tenancy", Type: cty.String, Required: false},
+		"capacity_reservation_preference":       &hcldec.AttrSpec{Name: "capacity_reservation_preference", Type: cty.String, Required: false},
+		"capacity_reservation_id":               &hcldec.AttrSpec{Name: "capacity_reservation_id", Type: cty.String, Required: false},
+		"capacity_reservation_group_arn":        &hcldec.AttrSpec{Name: "capacity_reservation_group_arn", Type: cty.String, Required: false},
+		"ebs_optimized":                         &hcldec.AttrSpec{Name: "ebs_optimized", Type: cty.Bool, Required: false},
+		"enable_unlimited_credits":              &hcldec.AttrSpec{Name: "enable_unlimited_credits", Type: cty.Bool, Required: false},
+		"shutdown_behavior":                     &hcldec.AttrSpec{Name: "shutdown_behavior", Type: cty.String, Required: false},
+		"temporary_iam_instance_profile_policy_document": &hcldec.BlockSpec{TypeName: "temporary_iam_instance_profile_policy_document", Nested: hcldec.ObjectSpec((*FlatPolicyDocument)(nil).HCL2Spec())},
+		"ena_support":               &hcldec.AttrSpec{Name: "ena_support", Type: cty.Bool, Required: false},
+		"sriov_support":             &hcldec.AttrSpec{Name: "sriov_support", Type: cty.Bool, Required: false},
+		"skip_create_ami":           &hcldec.AttrSpec{Name: "skip_create_ami", Type: cty.Bool, Required: false},
+		"ami_block_device_mappings": &hcldec.BlockListSpec{TypeName: "ami_block_device_mappings", Nested: hcldec.ObjectSpec((*FlatBlockDevice)(nil).HCL2Spec())},
+		"force_deregister":          &hcldec.AttrSpec{Name: "force_deregister", Type: cty.Bool, Required: false},
+		"force_delete_snapshot":     &hcldec.AttrSpec{Name: "force_delete_snapshot", Type: cty.Bool, Required: false},
+		"ami_users":                 &hcldec.AttrSpec{Name: "ami_users", Type: cty.List(cty.String), Required: false},
+		"ami_groups":                &hcldec.AttrSpec{Name: "ami_groups", Type: cty.List(cty.String), Required: false},
+		"ami_org_arns":              &hcldec.AttrSpec{Name: "ami_org_arns", Type: cty.List(cty.String), Required: false},
+		"ami_ou_arns":               &hcldec.AttrSpec{Name: "ami_ou_arns", Type: cty.List(cty.String), Required: false},
+		"snapshot_users":            &hcldec.AttrSpec{Name: "snapshot_users", Type: cty.List(cty.String), Required: false},
+		"snapshot_groups":           &hcldec.AttrSpec{Name: "snapshot_groups", Type: cty.List(cty.String), Required: false},
+		"ami_regions":               &hcldec.AttrSpec{Name: "ami_regions", Type: cty.List(cty.String), Required: false},
+		"region_kms_key_ids":        &hcldec.AttrSpec{Name: "region_kms_key_ids", Type: cty.Map(cty.String), Required: false},
+		"skip_region_validation":    &hcldec.AttrSpec{Name: "skip_region_validation", Type: cty.Bool, Required: false},
+		"imds_support":              &hcldec.AttrSpec{Name: "imds_support", Type: cty.String, Required: false},
+		"deprecate_at":              &hcldec.AttrSpec{Name: "deprecate_at", Type: cty.String, Required: false},
+		"deregistration_protection": &hcldec.BlockSpec{TypeName: "deregistration_protection", Nested: hcldec.ObjectSpec((*FlatDeregistrationProtection)(nil).HCL2Spec())},
+	}
+	return s
+}
+
+// FlatDeregistrationProtection is an auto-generated flat version of DeregistrationProtection.
+// Where the contents of a field with a `mapstructure:,squash` tag are bubbled up.
+type FlatDeregistrationProtection struct {
+	Enabled      *bool `mapstructure:"enabled" cty:"enabled" hcl:"enabled"`
+	WithCooldown *bool `mapstructure:"with_cooldown" cty:"with_cooldown" hcl:"with_cooldown"`
+}
+
+// FlatMapstructure returns a new FlatDeregistrationProtection.
+// FlatDeregistrationProtection is an auto-generated flat version of DeregistrationProtection.
+// Where the contents a fields with a `mapstructure:,squash` tag are bubbled up.
+func (*DeregistrationProtection) FlatMapstructure() interface{ HCL2Spec() map[string]hcldec.Spec } {
+	return new(FlatDeregistrationProtection)
+}
+
+// HCL2Spec returns the hcl spec of a DeregistrationProtection.
+// This spec is used by HCL to read the fields of DeregistrationProtection.
+// The decoded values from this spec will then be applied to a FlatDeregistrationProtection.
+func (*FlatDeregistrationProtection) HCL2Spec() map[string]hcldec.Spec {
+	s := map[string]hcldec.Spec{
+		"enabled":       &hcldec.AttrSpec{Name: "enabled", Type: cty.Bool, Required: false},
+		"with_cooldown": &hcldec.AttrSpec{Name: "with_cooldown", Type: cty.Bool, Required: false},
 	}
 	return s
 }
@@ -290,6 +381,7 @@ type FlatMetadataOptions struct {
 	HttpEndpoint            *string `mapstructure:"http_endpoint" cty:"http_endpoint" hcl:"http_endpoint"`
 	HttpTokens              *string `mapstructure:"http_tokens" cty:"http_tokens" hcl:"http_tokens"`
 	HttpPutResponseHopLimit *int32  `mapstructure:"http_put_response_hop_limit" cty:"http_put_response_hop_limit" hcl:"http_put_response_hop_limit"`
+	InstanceMetadataTags    *string `mapstructure:"instance_metadata_tags" cty:"instance_metadata_tags" hcl:"instance_metadata_tags"`
 }
 
 // FlatMapstructure returns a new FlatMetadataOptions.
@@ -307,6 +399,59 @@ func (*FlatMetadataOptions) HCL2Spec() map[string]hcldec.Spec {
 		"http_endpoint":               &hcldec.AttrSpec{Name: "http_endpoint", Type: cty.String, Required: false},
 		"http_tokens":                 &hcldec.AttrSpec{Name: "http_tokens", Type: cty.String, Required: false},
 		"http_put_response_hop_limit": &hcldec.AttrSpec{Name: "http_put_response_hop_limit", Type: cty.Number, Required: false},
+		"instance_metadata_tags":      &hcldec.AttrSpec{Name: "instance_metadata_tags", Type: cty.String, Required: false},
+	}
+	return s
+}
+
+// FlatPlacement is an auto-generated flat version of Placement.
+// Where the contents of a field with a `mapstructure:,squash` tag are bubbled up.
+type FlatPlacement struct {
+	Tenancy              *string `mapstructure:"tenancy" cty:"tenancy" hcl:"tenancy"`
+	HostId               *string `mapstructure:"host_id" cty:"host_id" hcl:"host_id"`
+	HostResourceGroupArn *string `mapstructure:"host_resource_group_arn" cty:"host_resource_group_arn" hcl:"host_resource_group_arn"`
+}
+
+// FlatMapstructure returns a new FlatPlacement.
+// FlatPlacement is an auto-generated flat version of Placement.
+// Where the contents a fields with a `mapstructure:,squash` tag are bubbled up.
+func (*Placement) FlatMapstructure() interface{ HCL2Spec() map[string]hcldec.Spec } {
+	return new(FlatPlacement)
+}
+
+// HCL2Spec returns the hcl spec of a Placement.
+// This spec is used by HCL to read the fields of Placement.
+// The decoded values from this spec will then be applied to a FlatPlacement.
+func (*FlatPlacement) HCL2Spec() map[string]hcldec.Spec {
+	s := map[string]hcldec.Spec{
+		"tenancy":                 &hcldec.AttrSpec{Name: "tenancy", Type: cty.String, Required: false},
+		"host_id":                 &hcldec.AttrSpec{Name: "host_id", Type: cty.String, Required: false},
+		"host_resource_group_arn": &hcldec.AttrSpec{Name: "host_resource_group_arn", Type: cty.String, Required: false},
+	}
+	return s
+}
+
+// FlatPolicyDocument is an auto-generated flat version of PolicyDocument.
+// Where the contents of a field with a `mapstructure:,squash` tag are bubbled up.
+type FlatPolicyDocument struct {
+	Version   *string         `mapstructure:"Version" cty:"Version" hcl:"Version"`
+	Statement []FlatStatement `mapstructure:"Statement" cty:"Statement" hcl:"Statement"`
+}
+
+// FlatMapstructure returns a new FlatPolicyDocument.
+// FlatPolicyDocument is an auto-generated flat version of PolicyDocument.
+// Where the contents a fields with a `mapstructure:,squash` tag are bubbled up.
+func (*PolicyDocument) FlatMapstructure() interface{ HCL2Spec() map[string]hcldec.Spec } {
+	return new(FlatPolicyDocument)
+}
+
+// HCL2Spec returns the hcl spec of a PolicyDocument.
+// This spec is used by HCL to read the fields of PolicyDocument.
+// The decoded values from this spec will then be applied to a FlatPolicyDocument.
+func (*FlatPolicyDocument) HCL2Spec() map[string]hcldec.Spec {
+	s := map[string]hcldec.Spec{
+		"Version":   &hcldec.AttrSpec{Name: "Version", Type: cty.String, Required: false},
+		"Statement": &hcldec.BlockListSpec{TypeName: "Statement", Nested: hcldec.ObjectSpec((*FlatStatement)(nil).HCL2Spec())},
 	}
 	return s
 }
@@ -394,6 +539,33 @@ func (*FlatSourceFilter) HCL2Spec() map[string]hcldec.Spec {
 		"owners":             &hcldec.AttrSpec{Name: "owners", Type: cty.List(cty.String), Required: false},
 		"most_recent":        &hcldec.AttrSpec{Name: "most_recent", Type: cty.Bool, Required: false},
 		"include_deprecated": &hcldec.AttrSpec{Name: "include_deprecated", Type: cty.Bool, Required: false},
+	}
+	return s
+}
+
+// FlatStatement is an auto-generated flat version of Statement.
+// Where the contents of a field with a `mapstructure:,squash` tag are bubbled up.
+type FlatStatement struct {
+	Effect   *string  `mapstructure:"Effect" cty:"Effect" hcl:"Effect"`
+	Action   []string `mapstructure:"Action" cty:"Action" hcl:"Action"`
+	Resource []string `mapstructure:"Resource" cty:"Resource" hcl:"Resource"`
+}
+
+// FlatMapstructure returns a new FlatStatement.
+// FlatStatement is an auto-generated flat version of Statement.
+// Where the contents a fields with a `mapstructure:,squash` tag are bubbled up.
+func (*Statement) FlatMapstructure() interface{ HCL2Spec() map[string]hcldec.Spec } {
+	return new(FlatStatement)
+}
+
+// HCL2Spec returns the hcl spec of a Statement.
+// This spec is used by HCL to read the fields of Statement.
+// The decoded values from this spec will then be applied to a FlatStatement.
+func (*FlatStatement) HCL2Spec() map[string]hcldec.Spec {
+	s := map[string]hcldec.Spec{
+		"Effect":   &hcldec.AttrSpec{Name: "Effect", Type: cty.String, Required: false},
+		"Action":   &hcldec.AttrSpec{Name: "Action", Type: cty.List(cty.String), Required: false},
+		"Resource": &hcldec.AttrSpec{Name: "Resource", Type: cty.List(cty.String), Required: false},
 	}
 	return s
 }

@@ -3,7 +3,6 @@ package builder
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -15,6 +14,7 @@ import (
 
 // ec2API is what the builder asks of EC2; *ec2.Client answers.
 type ec2API interface {
+	optionAPI
 	DescribeImages(context.Context, *ec2.DescribeImagesInput, ...func(*ec2.Options)) (*ec2.DescribeImagesOutput, error)
 	DescribeSubnets(context.Context, *ec2.DescribeSubnetsInput, ...func(*ec2.Options)) (*ec2.DescribeSubnetsOutput, error)
 	DescribeVpcs(context.Context, *ec2.DescribeVpcsInput, ...func(*ec2.Options)) (*ec2.DescribeVpcsOutput, error)
@@ -109,5 +109,3 @@ func (b *bake) describeInstance(ctx context.Context) (types.Instance, error) {
 	}
 	return types.Instance{}, fmt.Errorf("instance %s is not described", b.instance)
 }
-
-func pick[T any](from []T) T { return from[rand.IntN(len(from))] }

@@ -25,6 +25,7 @@ type account struct {
 	images  []types.Image
 	subnets []types.Subnet
 	groups  []types.SecurityGroup
+	shelf
 }
 
 func newAccount(t *testing.T) *account {
@@ -39,11 +40,16 @@ func gone(code string) error { return &smithy.GenericAPIError{Code: code, Messag
 
 // do is the shape of each call: it may fail before or after its work.
 func (a *account) do(name string, work func()) error {
-	if err := a.fails[name]; err != nil {
-		return err
+	before, after := a.fails[name], a.late[name]
+	if a.once { // what cleans up may make the same call
+		delete(a.fails, name)
+		delete(a.late, name)
+	}
+	if before != nil {
+		return before
 	}
 	work()
-	return a.late[name]
+	return after
 }
 
 func (a *account) make(id string, tags []types.TagSpecification) {
@@ -74,22 +80,11 @@ func (a *account) has(id string) bool { _, ok := a.things[id]; return ok }
 func (a *account) DescribeImages(_ context.Context, in *ec2.DescribeImagesInput, _ ...func(*ec2.Options)) (*ec2.DescribeImagesOutput, error) {
 	out := &ec2.DescribeImagesOutput{}
 	err := a.do("DescribeImages", func() {
-		switch {
-		case slices.Contains(in.Owners, "self"):
-			if a.has("ami-0made") && aws.ToString(in.Filters[0].Name) == "tag:"+buildTag {
-				out.Images = []types.Image{a.made()}
-			}
-		case slices.Equal(in.ImageIds, []string{"ami-0made"}):
-			out.Images = []types.Image{a.made()}
-		default:
+		if out.Images = a.find(in); out.Images == nil && !slices.Contains(in.Owners, "self") {
 			out.Images = a.images
 		}
 	})
 	return out, err
-}
-
-func (a *account) made() types.Image {
-	return types.Image{ImageId: aws.String("ami-0made"), State: types.ImageStateAvailable, BlockDeviceMappings: []types.BlockDeviceMapping{{Ebs: &types.EbsBlockDevice{SnapshotId: aws.String("snap-0made")}}}}
 }
 
 func (a *account) DescribeSubnets(context.Context, *ec2.DescribeSubnetsInput, ...func(*ec2.Options)) (*ec2.DescribeSubnetsOutput, error) {
@@ -114,7 +109,7 @@ func (a *account) DescribeSecurityGroups(_ context.Context, in *ec2.DescribeSecu
 func (a *account) DescribeInstances(context.Context, *ec2.DescribeInstancesInput, ...func(*ec2.Options)) (*ec2.DescribeInstancesOutput, error) {
 	out := &ec2.DescribeInstancesOutput{}
 	if a.has("i-0made") {
-		out.Reservations = []types.Reservation{{Instances: []types.Instance{{InstanceId: aws.String("i-0made"), State: &types.InstanceState{Name: a.state}, PublicIpAddress: aws.String("192.0.2.9")}}}}
+		out.Reservations = []types.Reservation{{Instances: []types.Instance{{InstanceId: aws.String("i-0made"), State: &types.InstanceState{Name: a.state}, StateReason: a.reason, PublicIpAddress: aws.String("192.0.2.9")}}}}
 	}
 	return out, nil
 }
@@ -157,9 +152,12 @@ func (a *account) RunInstances(_ context.Context, in *ec2.RunInstancesInput, _ .
 	if in.MetadataOptions.HttpTokens != types.HttpTokensStateRequired || aws.ToString(in.ClientToken) == "" {
 		a.t.Errorf("launched with %+v and token %q", in.MetadataOptions, aws.ToString(in.ClientToken))
 	}
+	if err := a.launching(in); err != nil {
+		return nil, err
+	}
 	return &ec2.RunInstancesOutput{Instances: []types.Instance{{InstanceId: aws.String("i-0made")}}}, a.do("RunInstances", func() {
 		a.make("i-0made", in.TagSpecifications)
-		a.state = types.InstanceStateNameRunning
+		a.launched(in)
 	})
 }
 
@@ -176,19 +174,22 @@ func (a *account) CreateTags(context.Context, *ec2.CreateTagsInput, ...func(*ec2
 }
 
 func (a *account) CreateImage(_ context.Context, in *ec2.CreateImageInput, _ ...func(*ec2.Options)) (*ec2.CreateImageOutput, error) {
+	if err := a.freeName(aws.ToString(in.Name)); err != nil {
+		return nil, err
+	}
 	return &ec2.CreateImageOutput{ImageId: aws.String("ami-0made")}, a.do("CreateImage", func() {
-		if a.state != types.InstanceStateNameStopped {
+		if a.state != types.InstanceStateNameStopped && !a.isSpot() {
 			a.t.Errorf("an image is made of an instance that is %s", a.state)
 		}
-		a.make("ami-0made", in.TagSpecifications)
-		a.make("snap-0made", in.TagSpecifications[1:])
+		a.put("0made", aws.ToString(in.Name), in.TagSpecifications)
+		a.created = in.BlockDeviceMappings
 	})
 }
 
-func (a *account) DeregisterImage(context.Context, *ec2.DeregisterImageInput, ...func(*ec2.Options)) (*ec2.DeregisterImageOutput, error) {
-	return nil, a.remove("ami-0made", "InvalidAMIID.NotFound")
+func (a *account) DeregisterImage(_ context.Context, in *ec2.DeregisterImageInput, _ ...func(*ec2.Options)) (*ec2.DeregisterImageOutput, error) {
+	return nil, a.do("DeregisterImage", func() { a.take(aws.ToString(in.ImageId)) })
 }
 
-func (a *account) DeleteSnapshot(context.Context, *ec2.DeleteSnapshotInput, ...func(*ec2.Options)) (*ec2.DeleteSnapshotOutput, error) {
-	return nil, a.remove("snap-0made", "InvalidSnapshot.NotFound")
+func (a *account) DeleteSnapshot(_ context.Context, in *ec2.DeleteSnapshotInput, _ ...func(*ec2.Options)) (*ec2.DeleteSnapshotOutput, error) {
+	return nil, a.remove(aws.ToString(in.SnapshotId), "InvalidSnapshot.NotFound")
 }

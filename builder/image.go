@@ -13,6 +13,9 @@ import (
 
 // stop stops the instance, so that its disk is at rest when the image is made.
 func (b *bake) stop(ctx context.Context) error {
+	if b.config.spot() {
+		return nil // it cannot be stopped; CreateImage shuts it down for the moment of the snapshot
+	}
 	b.ui.Say("Stopping the instance...")
 	if _, err := b.ec2.StopInstances(ctx, &ec2.StopInstancesInput{InstanceIds: []string{b.instance}}); err != nil {
 		return err
@@ -32,27 +35,36 @@ func (b *bake) stop(ctx context.Context) error {
 	})
 }
 
-// createImage makes the AMI and waits until it can be launched.
+// createImage makes the AMI, unless one was adopted, and waits until it can be launched.
 func (b *bake) createImage(ctx context.Context) error {
-	b.ui.Say(fmt.Sprintf("Creating the AMI %s...", b.config.AMIName))
-	whole, cancel := making(ctx)
-	defer cancel()
-	out, err := b.ec2.CreateImage(whole, &ec2.CreateImageInput{
-		InstanceId: aws.String(b.instance), Name: aws.String(b.config.AMIName), Description: aws.String(b.config.AMIDescription),
-		TagSpecifications: []types.TagSpecification{
-			specification(types.ResourceTypeImage, b.tags(b.config.AMIName, b.provenance(), b.config.Tags)),
-			specification(types.ResourceTypeSnapshot, b.tags(b.config.AMIName, b.config.Tags, b.config.SnapshotTags)),
-		}})
-	if err != nil {
-		return err
+	if b.image == "" {
+		b.ui.Say(fmt.Sprintf("Creating the AMI %s...", b.config.AMIName))
+		whole, cancel := making(ctx)
+		defer cancel()
+		input := &ec2.CreateImageInput{InstanceId: aws.String(b.instance), Name: aws.String(b.config.AMIName), Description: aws.String(b.config.AMIDescription),
+			BlockDeviceMappings: mappings(b.config.AMIMappings), TagSpecifications: b.imageTags()}
+		var out *ec2.CreateImageOutput
+		err := b.onceFree(whole, func(ctx context.Context) (err error) { out, err = b.ec2.CreateImage(ctx, input); return err })
+		if err != nil {
+			return err
+		}
+		b.image = aws.ToString(out.ImageId)
+		b.ui.Message("AMI: " + b.image)
 	}
-	b.image = aws.ToString(out.ImageId)
-	b.ui.Message("AMI: " + b.image)
-	return b.waitForImage(ctx)
+	return b.waitForImage(ctx, b.ec2, b.region, b.image)
 }
 
-func (b *bake) waitForImage(ctx context.Context) error {
+// waitForImage waits until an AMI can be launched. If that takes too long, or cannot be seen, the error is one that
+// keeps the AMI.
+func (b *bake) waitForImage(ctx context.Context, api ec2API, region, id string) error {
 	attempts := 0
+	unseen := func(err error) error {
+		if ctx.Err() != nil {
+			return err
+		}
+		return &unfinished{image: id, region: region, name: b.config.AMIName, err: err}
+	}
+	settled := false
 	err := poll(ctx, b.imagePatience(), func(ctx context.Context) (bool, error) {
 		if attempts++; b.config.PollingConfig.MaxAttempts > 0 && attempts > b.config.PollingConfig.MaxAttempts {
 			return false, fmt.Errorf("looked %d times (aws_polling.max_attempts)", b.config.PollingConfig.MaxAttempts)
@@ -64,7 +76,7 @@ func (b *bake) waitForImage(ctx context.Context) error {
 			case <-time.After(time.Duration(b.config.PollingConfig.DelaySeconds) * time.Second):
 			}
 		}
-		out, err := b.ec2.DescribeImages(ctx, &ec2.DescribeImagesInput{ImageIds: []string{b.image}})
+		out, err := api.DescribeImages(ctx, &ec2.DescribeImagesInput{ImageIds: []string{id}})
 		if isGone(err) || err == nil && len(out.Images) == 0 {
 			return false, nil // not known everywhere yet
 		}
@@ -77,6 +89,7 @@ func (b *bake) waitForImage(ctx context.Context) error {
 		case types.ImageStatePending, types.ImageStateTransient:
 			return false, nil
 		default:
+			settled = true
 			why := ""
 			if image.StateReason != nil {
 				why = ": " + aws.ToString(image.StateReason.Message)
@@ -84,8 +97,11 @@ func (b *bake) waitForImage(ctx context.Context) error {
 			return false, fmt.Errorf("it is %s%s", image.State, why)
 		}
 	})
+	if err != nil && !settled {
+		err = unseen(err)
+	}
 	if err != nil {
-		return fmt.Errorf("wait for %s: %w", b.image, err)
+		return fmt.Errorf("wait for %s: %w", id, err)
 	}
 	return nil
 }
@@ -99,20 +115,29 @@ func (b *bake) imagePatience() time.Duration {
 
 // removeImage takes an AMI back whose build did not succeed.
 func (b *bake) removeImage(ctx context.Context) error {
-	if b.reused || b.failure == nil && b.image != "" && (b.config.Prove == nil || b.proved) {
+	if b.kept() || b.reused {
 		return nil
 	}
 	if b.keepsUnproved() {
 		return b.markUnproved(ctx)
 	}
-	found, err := b.ec2.DescribeImages(ctx, &ec2.DescribeImagesInput{Owners: []string{"self"}, Filters: filters(map[string]string{"tag:" + buildTag: b.id})})
+	if b.proved { // it is released: others may use it already
+		b.ui.Say(fmt.Sprintf("Keeping the AMI %s, which is proved; the same build, run again, goes on from it", b.image))
+		return nil
+	}
+	return b.removeImagesIn(ctx, b.ec2)
+}
+
+// removeImagesIn removes what AMIs the build made in a region, also those whose making was not answered.
+func (b *bake) removeImagesIn(ctx context.Context, api ec2API) error {
+	found, err := api.DescribeImages(ctx, &ec2.DescribeImagesInput{Owners: []string{"self"}, Filters: filters(map[string]string{"tag:" + buildTag: b.id})})
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, image := range found.Images {
 		b.ui.Say("Removing the AMI " + aws.ToString(image.ImageId) + "...")
-		errs = append(errs, deregister(ctx, b.ec2, image))
+		errs = append(errs, unprotect(ctx, api, image), deregister(ctx, api, image))
 	}
 	return errors.Join(errs...)
 }

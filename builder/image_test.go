@@ -49,16 +49,6 @@ func TestImageThatFailsIsRemoved(t *testing.T) {
 	}
 }
 
-func TestImageThatTakesTooLongIsRemoved(t *testing.T) {
-	a := newAccount(t)
-	b := newBake(t, a, map[string]any{"aws_polling": map[string]any{"max_attempts": 1}})
-	b.ec2 = &variant{account: a, imageIs: types.ImageStatePending}
-	err := b.try(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "max_attempts") || len(a.things) > 0 {
-		t.Errorf("got %v, left %v", err, a.things)
-	}
-}
-
 // TestLateInterruptKeepsTheImage has the interrupt come when the AMI is done: it is the build's result then, and an
 // error would leave it behind with nobody knowing.
 func TestLateInterruptKeepsTheImage(t *testing.T) {
@@ -110,7 +100,7 @@ func TestNameThatIsTaken(t *testing.T) {
 	a := newAccount(t)
 	b := newBake(t, a, nil)
 	b.ec2 = taken{a}
-	if err := b.check(t.Context()); err == nil || !strings.Contains(err.Error(), `ami_name: "db-1" is taken by ami-0cccccccc`) {
+	if err := b.adoptOrCheckNames(t.Context()); err == nil || !strings.Contains(err.Error(), `ami_name: "db-1" is taken by ami-0cccccccc`) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -148,9 +138,13 @@ func (s stuck) DeleteKeyPair(context.Context, *ec2.DeleteKeyPairInput, ...func(*
 }
 
 func TestArtifactTellsTheRegistry(t *testing.T) {
-	made := &artifact{region: "us-east-1", image: "ami-0made", source: "ami-0aaaaaaaa", state: map[string]any{"generated_data": "x"}}
-	image, ok := made.State(registryimage.ArtifactStateURI).(*registryimage.Image)
-	if !ok || image.ImageID != "ami-0made" || image.ProviderName != "aws" || image.ProviderRegion != "us-east-1" || image.SourceImageID != "ami-0aaaaaaaa" {
+	made := &artifact{all: []publication{{"us-east-1", "ami-0made", nil}}, source: "ami-0aaaaaaaa", state: map[string]any{"generated_data": "x"}}
+	images, ok := made.State(registryimage.ArtifactStateURI).([]*registryimage.Image)
+	if !ok || len(images) != 1 {
+		t.Fatalf("got %+v", images)
+	}
+	image := images[0]
+	if image.ImageID != "ami-0made" || image.ProviderName != "aws" || image.ProviderRegion != "us-east-1" || image.SourceImageID != "ami-0aaaaaaaa" {
 		t.Errorf("got %+v", image)
 	}
 	if made.State("generated_data") != "x" || made.State("other") != nil {

@@ -83,18 +83,16 @@ func (b *bake) removeSecurityGroup(ctx context.Context) error {
 	return nil
 }
 
-// launch runs the instance. The client token makes sure that a call that is repeated launches one.
+// launch runs the instance.
 func (b *bake) launch(ctx context.Context) error {
 	userData, err := b.userData()
 	if err != nil {
 		return err
 	}
-	b.ui.Say(fmt.Sprintf("Launching an instance of %s (%s)...", b.source.id, b.config.InstanceType))
-	eni := types.InstanceNetworkInterfaceSpecification{DeviceIndex: aws.Int32(0), SubnetId: aws.String(b.place.subnet), Groups: b.groups,
+	eni := types.InstanceNetworkInterfaceSpecification{DeviceIndex: aws.Int32(0), Groups: b.groups,
 		DeleteOnTermination: aws.Bool(true), AssociatePublicIpAddress: b.config.AssociatePublicIpAddress.ToBoolPointer()}
 	input := &ec2.RunInstancesInput{
-		ClientToken: aws.String("goldsmith-" + b.id), ImageId: aws.String(b.source.id), InstanceType: types.InstanceType(b.config.InstanceType),
-		MinCount: aws.Int32(1), MaxCount: aws.Int32(1), KeyName: aws.String(b.keys.name), UserData: aws.String(userData),
+		ImageId: aws.String(b.source.id), MinCount: aws.Int32(1), MaxCount: aws.Int32(1), KeyName: aws.String(b.keys.name), UserData: aws.String(userData),
 		NetworkInterfaces: []types.InstanceNetworkInterfaceSpecification{eni}, BlockDeviceMappings: b.blockDevices(),
 		MetadataOptions: &types.InstanceMetadataOptionsRequest{HttpEndpoint: types.InstanceMetadataEndpointState(b.config.Metadata.HttpEndpoint),
 			HttpTokens: types.HttpTokensState(b.config.Metadata.HttpTokens), HttpPutResponseHopLimit: aws.Int32(b.config.Metadata.HttpPutResponseHopLimit)},
@@ -107,15 +105,8 @@ func (b *bake) launch(ctx context.Context) error {
 	if b.config.IamInstanceProfile != "" {
 		input.IamInstanceProfile = &types.IamInstanceProfileSpecification{Name: aws.String(b.config.IamInstanceProfile)}
 	}
-	whole, cancel := making(ctx)
-	defer cancel()
-	out, err := b.ec2.RunInstances(whole, input)
-	if err != nil {
-		return err
-	}
-	b.instance = aws.ToString(out.Instances[0].InstanceId)
-	b.ui.Message("instance: " + b.instance)
-	return ctx.Err()
+	b.instanceOptions(input)
+	return b.launchSomewhere(ctx, input)
 }
 
 // blockDevices are the disks. The root's encryption is that of the AMI to be.
@@ -140,11 +131,14 @@ func (b *bake) blockDevices() []types.BlockDeviceMapping {
 
 func (b *bake) encryptRoot(root *BlockDevice) {
 	if b.config.AMIEncryptBootVolume != config.TriUnset {
-		root.Encrypted, root.KmsKeyId = b.config.AMIEncryptBootVolume, b.config.AMIKmsKeyId
+		root.Encrypted, root.KmsKeyId = b.config.AMIEncryptBootVolume, b.config.keyOf(b.region)
 	}
 }
 
 func (d BlockDevice) mapping() types.BlockDeviceMapping {
+	if d.NoDevice {
+		return types.BlockDeviceMapping{DeviceName: aws.String(d.DeviceName), NoDevice: aws.String("")}
+	}
 	ebs := &types.EbsBlockDevice{VolumeType: types.VolumeType(d.VolumeType), Encrypted: d.Encrypted.ToBoolPointer(), DeleteOnTermination: aws.Bool(!d.DeleteOnTermination.False())}
 	if d.VolumeSize != 0 {
 		ebs.VolumeSize = aws.Int32(d.VolumeSize)

@@ -83,6 +83,11 @@ func (b *bake) addOptions(in inputs.Inputs) error {
 	c.SecurityGroupIds, c.TemporarySGSourceCidrs = nil, nil
 	c.Tags, c.SnapshotTags, c.RunTags, c.RunVolumeTags = nil, nil, nil, nil
 	c.Unchanged = nil
+	// Where the instance runs; who may use the image and where it is copied to does count, as an image that is there
+	// already is not shared or copied anew.
+	c.Tenancy, c.SpotPrice, c.CapacityReservationPreference, c.CapacityReservationId, c.CapacityReservationGroupArn, c.InstanceInitiatedShutdownBehavior = "", "", "", "", "", ""
+	c.InstanceTypes, c.SubnetIds, c.SpotInstanceTypes, c.SpotTags, c.Placement = nil, nil, nil, nil, Placement{}
+	c.EbsOptimized, c.EnableUnlimitedCredits, c.AMIForceDeregister, c.AMIForceDeleteSnapshot, c.AMISkipRegionValidation = false, false, false, false, false
 	if c.Prove != nil {
 		c.Prove = &Prove{Stack: c.Prove.Stack, Tier: c.Prove.Tier}
 	}
@@ -134,7 +139,7 @@ func (b *bake) unchanged(ctx context.Context) (bool, error) {
 	})
 	digest := b.inputs.Digest()
 	for _, image := range found.Images {
-		if tagOf(image, images.DigestTag) != digest || tagOf(image, images.UnprovedTag) != "" || b.config.Prove != nil && tagOf(image, images.ProvedTag) == "" {
+		if tagOf(image, images.DigestTag) != digest || tagOf(image, images.UnprovedTag) != "" || tagOf(image, images.UnfinishedTag) != "" || b.config.Prove != nil && tagOf(image, images.ProvedTag) == "" {
 			continue
 		}
 		age := age(image)

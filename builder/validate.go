@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/hashicorp/packer-plugin-sdk/template/config"
 )
 
 var (
@@ -31,12 +33,6 @@ func (c *Config) faults() []error {
 	case !amiName.MatchString(c.AMIName):
 		fault("ami_name: %q should be 3 to 128 letters, digits and ()[] ./-'@_", c.AMIName)
 	}
-	switch {
-	case c.InstanceType == "":
-		fault("instance_type: it is missing; name one, such as t3.small")
-	case !instanceType.MatchString(c.InstanceType):
-		fault("instance_type: %q should be a type such as t3.small", c.InstanceType)
-	}
 	if c.Comm.Type != "ssh" {
 		fault("communicator: %q should be ssh: images of this builder run Linux", c.Comm.Type)
 	}
@@ -53,6 +49,7 @@ func (c *Config) faults() []error {
 	errs = append(errs, c.tagFaults()...)
 	errs = append(errs, c.Prove.faults()...)
 	errs = append(errs, c.Unchanged.faults()...)
+	errs = append(errs, c.optionFaults()...)
 	if c.Metadata.HttpTokens != "required" {
 		fault("metadata_options.http_tokens: %q should be required: instances are launched with IMDSv2 only", c.Metadata.HttpTokens)
 	}
@@ -145,11 +142,19 @@ func (c *Config) userDataFaults() []error {
 }
 
 func (c *Config) diskFaults() []error {
+	errs := append(mappingFaults("launch_block_device_mappings", c.LaunchMappings), mappingFaults("ami_block_device_mappings", c.AMIMappings)...)
+	if c.AMIKmsKeyId != "" && !c.AMIEncryptBootVolume.True() {
+		errs = append(errs, errors.New("kms_key_id: it goes with encrypt_boot = true"))
+	}
+	return errs
+}
+
+func mappingFaults(mappings string, disks []BlockDevice) []error {
 	var errs []error
 	seen := map[string]bool{}
-	for i, d := range c.LaunchMappings {
+	for i, d := range disks {
 		fault := func(attribute, format string, args ...any) {
-			errs = append(errs, fmt.Errorf("launch_block_device_mappings[%d].%s: %s", i, attribute, fmt.Sprintf(format, args...)))
+			errs = append(errs, fmt.Errorf("%s[%d].%s: %s", mappings, i, attribute, fmt.Sprintf(format, args...)))
 		}
 		if !deviceName.MatchString(d.DeviceName) {
 			fault("device_name", "%q should be a name such as /dev/xvda", d.DeviceName)
@@ -176,10 +181,10 @@ func (c *Config) diskFaults() []error {
 		if d.KmsKeyId != "" && !d.Encrypted.True() {
 			fault("kms_key_id", "it goes with encrypted = true")
 		}
-		errs = append(errs, ids(fmt.Sprintf("launch_block_device_mappings[%d].snapshot_id", i), "snap-", d.SnapshotId)...)
-	}
-	if c.AMIKmsKeyId != "" && !c.AMIEncryptBootVolume.True() {
-		errs = append(errs, errors.New("kms_key_id: it goes with encrypt_boot = true"))
+		if d.NoDevice && (d.VolumeSize != 0 || d.SnapshotId != "" || d.Encrypted != config.TriUnset) {
+			fault("no_device", "it leaves the disk out; nothing else can be said of it")
+		}
+		errs = append(errs, ids(fmt.Sprintf("%s[%d].snapshot_id", mappings, i), "snap-", d.SnapshotId)...)
 	}
 	return errs
 }
@@ -187,7 +192,7 @@ func (c *Config) diskFaults() []error {
 // tagFaults holds tags to EC2's limits: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html
 func (c *Config) tagFaults() []error {
 	var errs []error
-	for attribute, tags := range map[string]map[string]string{"tags": c.Tags, "snapshot_tags": c.SnapshotTags, "run_tags": c.RunTags, "run_volume_tags": c.RunVolumeTags} {
+	for attribute, tags := range map[string]map[string]string{"tags": c.Tags, "snapshot_tags": c.SnapshotTags, "run_tags": c.RunTags, "run_volume_tags": c.RunVolumeTags, "spot_tags": c.SpotTags} {
 		if len(tags) > 45 {
 			errs = append(errs, fmt.Errorf("%s: there are %d, at most 45 are taken", attribute, len(tags)))
 		}
@@ -197,7 +202,7 @@ func (c *Config) tagFaults() []error {
 				errs = append(errs, fmt.Errorf("%s: %q: a key has 1 to 128 characters, a value at most 256", attribute, key))
 			case strings.HasPrefix(strings.ToLower(key), "aws:"):
 				errs = append(errs, fmt.Errorf("%s: %q: names that begin with aws: are Amazon's", attribute, key))
-			case strings.HasPrefix(key, buildTag):
+			case strings.HasPrefix(key, buildTag), key == unfinishedTag:
 				errs = append(errs, fmt.Errorf("%s: %q is the builder's own", attribute, key))
 			}
 		}

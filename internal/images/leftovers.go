@@ -119,7 +119,8 @@ func (a *Account) groups(ctx context.Context) ([]Leftover, error) {
 	return all, nil
 }
 
-// unfinished are images whose build did not come to its end. One that was kept on purpose, for not being proved, is none.
+// unfinished are images whose build did not come to its end. One that was kept on purpose, for not being proved, is none,
+// nor one that is proved and was not shared or copied: it may run already.
 func (a *Account) unfinished(ctx context.Context) ([]Leftover, error) {
 	out, err := a.EC2.DescribeImages(ctx, &ec2.DescribeImagesInput{Owners: []string{"self"}, Filters: []types.Filter{{Name: aws.String("tag-key"), Values: []string{UnfinishedTag}}}})
 	if err != nil {
@@ -128,7 +129,7 @@ func (a *Account) unfinished(ctx context.Context) ([]Leftover, error) {
 	var all []Leftover
 	for _, i := range out.Images {
 		made, _ := time.Parse(time.RFC3339, aws.ToString(i.CreationDate))
-		if tagOf(i.Tags, BuildTag) != "" && tagOf(i.Tags, UnprovedTag) == "" {
+		if tagOf(i.Tags, BuildTag) != "" && tagOf(i.Tags, UnprovedTag) == "" && tagOf(i.Tags, ProvedTag) == "" {
 			all = append(all, Leftover{"image", aws.ToString(i.ImageId), tagOf(i.Tags, BuildTag), made, func(ctx context.Context) error { return a.deregister(ctx, i) }})
 		}
 	}

@@ -158,6 +158,7 @@ func (s *Server) mendImage(item *node) {
 		item.set(item.get("imageOwnerId")+"/"+item.get("name"), "imageLocation")
 		item.set(record.State, "imageState")
 		item.set(timestamp(record.Created), "creationDate")
+		mendAttributes(item, record)
 		if record.Reason != "" {
 			item.set("Server.InternalError", "stateReason", "code")
 			item.set(record.Reason, "stateReason", "message")
@@ -172,6 +173,9 @@ func (s *Server) deregisterImage(ctx context.Context, c *call) (*node, error) {
 	image := c.get("ImageId")
 	if isBase(image) {
 		return nil, fault("AuthFailure", "Not authorized for image:%s: it is the local cloud's own", image)
+	}
+	if record, _ := s.image(image); record.Protection != "" {
+		return nil, fault("OperationNotPermitted", "The image %s is protected from deregistration (%s)", image, record.Protection)
 	}
 	answered, err := s.forward(ctx, c)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -176,6 +177,9 @@ func (s *Server) planLaunch(ctx context.Context, original *call) (*launch, error
 	l := &launch{call: c, taken: map[netip.Addr]bool{}}
 	if c.get("NetworkInterface.1.NetworkInterfaceId") != "" || c.get("NetworkInterface.2.DeviceIndex") != "" {
 		return nil, fault("UnsupportedOperation", "instances of the local cloud have one network interface, which is made with them")
+	}
+	if kind := c.get("InstanceType"); strings.HasSuffix(kind, ".metal") {
+		return nil, fault("InsufficientInstanceCapacity", "We currently do not have sufficient %s capacity: the local cloud has no bare metal", kind)
 	}
 	if err := s.planDisks(ctx, l); err != nil {
 		return nil, err

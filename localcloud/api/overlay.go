@@ -48,6 +48,10 @@ type imageRecord struct {
 	SizeGB   int       `json:"size_gb"`
 	Snapshot string    `json:"snapshot"`
 	Gone     bool      `json:"gone,omitempty"` // deregistered
+	// What users said of it after it was made.
+	IMDS       string    `json:"imds,omitempty"`
+	Deprecated time.Time `json:"deprecated,omitzero"`
+	Protection string    `json:"protection,omitempty"` // EC2's name; empty is none
 }
 
 // launchRecord is what a RunInstances call with a client token made.

@@ -12,7 +12,8 @@
 // instance removed. After a start all instances are stopped.
 //
 // Limits: one region, one network interface for each instance; an image is of the root volume only; volumes keep their
-// size; instances that Auto Scaling makes are records without machines.
+// size; instances that Auto Scaling makes are records without machines; there is never capacity for bare metal, so that a
+// client's handling of that can be tried.
 //
 // An access key id that starts with ASIAEXPIRED is answered as expired credentials are, so that a client's handling
 // of them can be tried. GET /latest/checkip answers with the caller's address as instances see it.

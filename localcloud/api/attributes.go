@@ -1,0 +1,130 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// What users say of images and snapshots after they were made. Launch permissions are kept by the server behind; the
+// rest it does not know, and is kept here.
+
+// own is an image that was made here, or the error that EC2 has for one that was not.
+func (s *Server) own(id string) error {
+	record, ok := s.image(id)
+	switch {
+	case isBase(id):
+		return fault("AuthFailure", "Not authorized for image:%s: it is the local cloud's own", id)
+	case !ok || record.Gone:
+		return fault("InvalidAMIID.NotFound", "The image id '[%s]' does not exist", id)
+	}
+	return nil
+}
+
+// changeImage changes what is kept of an image here.
+func (s *Server) changeImage(c *call, change func(*imageRecord)) (*node, error) {
+	id := c.get("ImageId")
+	if err := s.own(id); err != nil {
+		return nil, err
+	}
+	err := s.update(func(o *overlay) { change(o.Images[id]) })
+	return done(c.action()), err
+}
+
+func (s *Server) modifyImageAttribute(ctx context.Context, c *call) (*node, error) {
+	if err := s.own(c.get("ImageId")); err != nil {
+		return nil, err
+	}
+	if imds := c.get("ImdsSupport.Value"); imds != "" {
+		if imds != "v2.0" {
+			return nil, fault("InvalidParameterValue", "The value '%s' is not valid for imdsSupport; it must be v2.0", imds)
+		}
+		return s.changeImage(c, func(record *imageRecord) { record.IMDS = imds })
+	}
+	return s.forward(ctx, c)
+}
+
+// modifySnapshotAttribute puts permissions as the server behind reads them.
+func (s *Server) modifySnapshotAttribute(ctx context.Context, c *call) (*node, error) {
+	rest := c.clone()
+	rest.drop("CreateVolumePermission.")
+	for operation, name := range map[string]string{"add": "Add", "remove": "Remove"} {
+		users, groups := permissionsIn(c, "CreateVolumePermission."+name, "UserId"), permissionsIn(c, "CreateVolumePermission."+name, "Group")
+		if len(users)+len(groups) == 0 {
+			continue
+		}
+		one := rest.with("UserId", users...).with("UserGroup", groups...)
+		one.set("OperationType", operation)
+		if _, err := s.forward(ctx, one); err != nil {
+			return nil, err
+		}
+	}
+	if c.get("OperationType") != "" {
+		return s.forward(ctx, c)
+	}
+	return done(c.action()), nil
+}
+
+func permissionsIn(c *call, list, field string) []string {
+	var values []string
+	for name := range c.form {
+		if strings.HasPrefix(name, list+".") && strings.HasSuffix(name, "."+field) {
+			values = append(values, c.get(name))
+		}
+	}
+	slices.Sort(values)
+	return values
+}
+
+func (s *Server) enableImageDeprecation(_ context.Context, c *call) (*node, error) {
+	at, err := time.Parse(time.RFC3339, c.get("DeprecateAt"))
+	if err != nil || at.Before(time.Now()) || at.After(time.Now().AddDate(10, 0, 1)) {
+		return nil, fault("InvalidParameterValue", "The value '%s' is not valid for DeprecateAt: it must be a time in the next ten years", c.get("DeprecateAt"))
+	}
+	return s.changeImage(c, func(record *imageRecord) { record.Deprecated = at.UTC().Round(time.Minute) })
+}
+
+func (s *Server) disableImageDeprecation(_ context.Context, c *call) (*node, error) {
+	return s.changeImage(c, func(record *imageRecord) { record.Deprecated = time.Time{} })
+}
+
+func (s *Server) enableProtection(_ context.Context, c *call) (*node, error) {
+	how := "enabled-without-cooldown"
+	if c.get("WithCooldown") == "true" {
+		how = "enabled-with-cooldown"
+	}
+	return s.changeImage(c, func(record *imageRecord) { record.Protection = how })
+}
+
+// disableProtection ends a protection at once, also one with a cooldown, which on EC2 goes on for a day.
+func (s *Server) disableProtection(_ context.Context, c *call) (*node, error) {
+	return s.changeImage(c, func(record *imageRecord) { record.Protection = "" })
+}
+
+// mendAttributes describes what is kept of an image here.
+func mendAttributes(item *node, record imageRecord) {
+	protection := record.Protection
+	if protection == "" {
+		protection = "disabled"
+	}
+	item.set(protection, "deregistrationProtection")
+	if record.IMDS != "" {
+		item.set(record.IMDS, "imdsSupport")
+	}
+	if !record.Deprecated.IsZero() {
+		item.set(timestamp(record.Deprecated), "deprecationTime")
+	}
+}
+
+// describeRegions answers with the only region.
+func (s *Server) describeRegions(_ context.Context, c *call) (*node, error) {
+	for _, name := range c.list("RegionName") {
+		if name != Region {
+			return nil, fault("InvalidParameterValue", "Invalid region provided: %s; the local cloud has %s", name, Region)
+		}
+	}
+	return reply(c.action(), element("regionInfo", element("item", text("regionName", Region),
+		text("regionEndpoint", fmt.Sprintf("ec2.%s.amazonaws.com", Region)), text("optInStatus", "opt-in-not-required")))), nil
+}
