@@ -37,7 +37,7 @@ var scanners = []scanner{
 	{"mysql-controls", "db", mysqlControls},
 	{"mysqltuner", "db", mysqltuner},
 	{"sslscan", "db", sslscanDatabase},
-	{"systemd", "db", exposure("mariadb.service", 1.0)},
+	{"systemd", "db", exposure("mysql.service", 1.0)},
 }
 
 // perScanner is more than the slowest of them needs.

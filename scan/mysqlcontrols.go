@@ -343,6 +343,9 @@ fi
 echo end
 `
 
+// fieldsOf says how many fields follow each kind of line that collect prints.
+var fieldsOf = map[string]int{"flavor": 1, "fact": 2, "variable": 2, "option": 2, "file": 2, "options": 1, "schema": 1, "account": 7, "right": 3, "end": 0}
+
 // parseDatabase reads what collect printed, to its end.
 func parseDatabase(out string) (*database, error) {
 	d := &database{facts: map[string]string{}, variables: map[string]string{}, options: map[string]string{}, files: map[string]string{}}
@@ -351,7 +354,7 @@ func parseDatabase(out string) (*database, error) {
 		fields := strings.Split(strings.TrimRight(line, "\n"), "\t")
 		kind, fields := fields[0], fields[1:]
 		whole = kind == "end"
-		if want := map[string]int{"flavor": 1, "fact": 2, "variable": 2, "option": 2, "file": 2, "options": 1, "schema": 1, "account": 7, "right": 3, "end": 0}; len(fields) != want[kind] {
+		if want, known := fieldsOf[kind]; !known || len(fields) != want {
 			return nil, fmt.Errorf("read what the database says: the line %q has %d fields", strings.TrimSpace(line), len(fields)+1)
 		}
 		switch kind {

@@ -14,8 +14,10 @@ func mysqltuner(ctx context.Context, m *machine) (string, []finding, error) {
 	if err != nil {
 		return "", nil, fmt.Errorf("read MySQLTuner: %w", err)
 	}
-	// In some servers' figures it divides by zero, after the part that counts.
-	out, err := m.root(ctx, `d=$(mktemp -d) && tar -C "$d" -xf - && { perl "$d/bin/mysqltuner" --nocolor --passwordfile "$d/share/mysqltuner/basic_passwords.txt" --cvefile "$d/share/mysqltuner/vulnerabilities.csv" 2>/dev/null || true; } && rm -r "$d"`, files)
+	// It begins each query with a command of the client, which MySQL's has to be allowed. In some servers' figures it
+	// divides by zero, after the part that counts.
+	out, err := m.root(ctx, `d=$(mktemp -d) && tar -C "$d" -xf - && printf '[client]\nuser=root\n[mysql]\nloose-commands=ON\n' >"$d/my.cnf" &&
+		{ perl "$d/bin/mysqltuner" --nocolor --defaults-file "$d/my.cnf" --passwordfile "$d/share/mysqltuner/basic_passwords.txt" --cvefile "$d/share/mysqltuner/vulnerabilities.csv" 2>/dev/null || true; } && rm -r "$d"`, files)
 	if err != nil {
 		return "", nil, err
 	}
@@ -40,6 +42,8 @@ func parseMySQLTuner(out string) (string, []finding, error) {
 		text, bad := strings.CutPrefix(line, "[!!] ")
 		switch {
 		case within == "":
+		case strings.HasPrefix(text, "Failed to execute: "), strings.HasPrefix(text, "FAIL Execute SQL"):
+			return "", nil, fmt.Errorf("read MySQLTuner's report: it is too old for this server, which does not know its %q", strings.TrimPrefix(text, "Failed to execute: "))
 		case bad:
 			found = append(found, finding{text, within})
 			passed[within]++
