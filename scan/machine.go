@@ -19,23 +19,35 @@ type machine struct {
 	id      string
 	public  string // IPv4; empty where the instance has none
 	private string // IPv4
+	// web is the web tier's instance, which a database lets in and nobody else.
+	web *machine
 }
 
 // findMachine is the stack's running instance of a tier.
 func findMachine(ctx context.Context, stack, tier string) (*machine, error) {
+	m, err := oneMachine(ctx, tier, "Name=tag:goldsmith:stack,Values="+stack, "Name=tag:goldsmith:tier,Values="+tier)
+	if err != nil {
+		return nil, fmt.Errorf("find the %s instance of stack %s: %w\nhint: make golden", tier, stack, err)
+	}
+	return m, nil
+}
+
+// oneMachine is the one running instance that the filters match, which is taken for one of this tier.
+func oneMachine(ctx context.Context, tier string, filters ...string) (*machine, error) {
 	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, "aws", "ec2", "describe-instances", "--filters", "Name=tag:goldsmith:stack,Values="+stack, "Name=tag:goldsmith:tier,Values="+tier,
-		"Name=instance-state-name,Values=running", "--query", "Reservations[].Instances[].{id:InstanceId,public:PublicIpAddress,private:PrivateIpAddress}", "--output", "json")
+	argv := append([]string{"ec2", "describe-instances", "--query", "Reservations[].Instances[].{id:InstanceId,public:PublicIpAddress,private:PrivateIpAddress}", "--output", "json",
+		"--filters", "Name=instance-state-name,Values=running"}, filters...)
+	cmd := exec.CommandContext(ctx, "aws", argv...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("find the %s instance of stack %s: %w: %s", tier, stack, err, stderr.String())
+		return nil, fmt.Errorf("%w: %s", err, stderr.String())
 	}
 	var found []struct{ ID, Public, Private string }
 	if err := json.Unmarshal(stdout.Bytes(), &found); err != nil {
-		return nil, fmt.Errorf("find the %s instance of stack %s: %w", tier, stack, err)
+		return nil, err
 	}
 	if len(found) != 1 {
-		return nil, fmt.Errorf("find the %s instance of stack %s: %d are running, there should be one\nhint: make golden", tier, stack, len(found))
+		return nil, fmt.Errorf("%d are running, there should be one", len(found))
 	}
 	return &machine{tier: tier, id: found[0].ID, public: found[0].Public, private: found[0].Private}, nil
 }

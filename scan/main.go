@@ -43,6 +43,12 @@ var scanners = []scanner{
 	{"lynis", "db", lynis},
 	{"lynis", "web", lynis},
 	{"ssh-audit", "web", sshAudit},
+	{"mysql-controls", "db", mysqlControls},
+	{"mysqltuner", "db", mysqltuner},
+	{"sslscan", "db", sslscanDatabase},
+	{"systemd", "db", exposure("mysql.service", 1.0)},
+	{"systemd", "web", exposure("goldsmith-webapp.service", 1.0)},
+	{"systemd", "web", exposure("nginx.service", 1.5)},
 }
 
 // perScanner is more than the slowest of them needs.
@@ -51,13 +57,14 @@ const perScanner = 10 * time.Minute
 func main() {
 	stack := flag.String("stack", "golden", "the stack whose instances are judged")
 	only := flag.String("only", "", "run the scanners whose name has this in it")
+	db := flag.String("db", "", "judge the instance of this name as the db tier, in place of the stack's")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	os.Exit(run(ctx, *stack, *only))
+	os.Exit(run(ctx, *stack, *only, *db))
 }
 
-func run(ctx context.Context, stack, only string) int {
+func run(ctx context.Context, stack, only, db string) int {
 	exceptions, err := readExceptions("scan/exceptions.hcl")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "scan:", err)
@@ -65,11 +72,17 @@ func run(ctx context.Context, stack, only string) int {
 	}
 	machines := map[string]*machine{}
 	for _, tier := range []string{"db", "web"} {
-		if machines[tier], err = findMachine(ctx, stack, tier); err != nil {
+		if tier == "db" && db != "" {
+			machines[tier], err = oneMachine(ctx, tier, "Name=tag:Name,Values="+db)
+		} else {
+			machines[tier], err = findMachine(ctx, stack, tier)
+		}
+		if err != nil {
 			fmt.Fprintln(os.Stderr, "scan:", err)
 			return 2
 		}
 	}
+	machines["db"].web = machines["web"]
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "SCANNER\tTIER\tRESULT\tEXCEPTIONS\tVERDICT")
 	var details []string

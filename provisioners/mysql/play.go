@@ -15,7 +15,7 @@ import (
 type flavor struct {
 	name      string
 	unit      string
-	configDir string // read last
+	configDir string
 	privilege string // the table of accounts
 	// exposed is a condition on mysql.user: accounts that have no place in an image.
 	exposed  string
@@ -117,7 +117,8 @@ func (c *Config) play(facts task.Facts, agent task.Blob) (task.Play, error) {
 	if err != nil {
 		return task.Play{}, err
 	}
-	configPath := f.configDir + "/99-goldsmith.cnf"
+	// The server reads the files of a directory by name, and what it reads last counts. MySQL's own are named by letters.
+	configPath := f.configDir + "/z-goldsmith.cnf"
 	describe, err := instance.Describe("mysql", instance.MySQLImage{Flavor: f.name, Unit: f.unit, Config: configPath, DropDir: f.configDir,
 		Port: c.Port, Database: c.Database, Username: c.Username, BindAddress: c.BindAddress, Log: errorLog, Seeded: c.Seed != ""})
 	if err != nil {
@@ -191,7 +192,7 @@ func oneBindAddress(config string, notify []string) task.Task {
 	const line = `^[[:space:]]*(loose[-_])?bind[-_]address`
 	others := fmt.Sprintf(`grep -rlE '%s' /etc/mysql --include='*.cnf' | grep -vxF %s`, line, config)
 	return task.Task{Name: "no other bind-address", Notify: notify, Spec: task.Command{
-		Shell:  others + fmt.Sprintf(` | xargs -r sed -i -E 's/%s/# set in 99-goldsmith.cnf: &/'`, line),
+		Shell:  others + fmt.Sprintf(` | xargs -r sed -i -E 's/%s/# set in z-goldsmith.cnf: &/'`, line),
 		Unless: []string{"/bin/sh", "-c", "! " + others + " | grep -q ."},
 	}}
 }

@@ -63,9 +63,9 @@ func TestConfigurationOfTheServer(t *testing.T) {
 		with         []string
 		without      []string
 	}{
-		{"mariadb", "/etc/mysql/mariadb.conf.d/99-goldsmith.cnf", nil,
+		{"mariadb", "/etc/mysql/mariadb.conf.d/z-goldsmith.cnf", nil,
 			[]string{"bind-address = 127.0.0.1\n", "port = 3306\n", "innodb_buffer_pool_size = 512M\n"}, []string{"mysqlx", "auto_generate_certs"}},
-		{"mysql", "/etc/mysql/mysql.conf.d/99-goldsmith.cnf", map[string]any{"bind_address": "10.0.2.10", "port": 3307},
+		{"mysql", "/etc/mysql/mysql.conf.d/z-goldsmith.cnf", map[string]any{"bind_address": "10.0.2.10", "port": 3307},
 			[]string{"bind-address = 10.0.2.10\n", "port = 3307\n", "mysqlx = OFF\n", "auto_generate_certs = OFF\n", "caching_sha2_password_auto_generate_rsa_keys = OFF\n"}, []string{"127.0.0.1"}},
 	} {
 		t.Run(c.flavor, func(t *testing.T) {
@@ -96,7 +96,7 @@ func TestDescriptionSaysWhatIsBaked(t *testing.T) {
 		t.Fatal(err)
 	}
 	image, err := instance.ReadImage(dir)
-	want := instance.MySQLImage{Flavor: "mariadb", Unit: "mariadb.service", Config: "/etc/mysql/mariadb.conf.d/99-goldsmith.cnf", DropDir: "/etc/mysql/mariadb.conf.d",
+	want := instance.MySQLImage{Flavor: "mariadb", Unit: "mariadb.service", Config: "/etc/mysql/mariadb.conf.d/z-goldsmith.cnf", DropDir: "/etc/mysql/mariadb.conf.d",
 		Port: 3307, Database: "shop", Username: "clerk", BindAddress: "instance", Log: "/var/log/mysql/error.log", Seeded: true}
 	if err != nil || image.MySQL == nil || *image.MySQL != want {
 		t.Errorf("got %+v, %v, want %+v", image.MySQL, err, want)
@@ -178,7 +178,7 @@ func TestOneBindAddress(t *testing.T) {
 // TestOthersBecomeComments runs the command of the task on a copy of what a distribution puts into /etc/mysql.
 func TestOthersBecomeComments(t *testing.T) {
 	dir := t.TempDir()
-	own := filepath.Join(dir, "99-goldsmith.cnf")
+	own := filepath.Join(dir, "z-goldsmith.cnf")
 	files := map[string]string{
 		own:                               "bind-address = 127.0.0.1\n",
 		filepath.Join(dir, "50-b.cnf"):    "[mysqld]\nbind-address = 0.0.0.0\n# bind-address = 1.2.3.4\nmax_connections = 5\n",
@@ -207,8 +207,8 @@ func TestOthersBecomeComments(t *testing.T) {
 	if !settled() {
 		t.Error("a second time there is still something to do")
 	}
-	files[filepath.Join(dir, "50-b.cnf")] = "[mysqld]\n# set in 99-goldsmith.cnf: bind-address = 0.0.0.0\n# bind-address = 1.2.3.4\nmax_connections = 5\n"
-	files[filepath.Join(dir, "60-c.cnf")] = "# set in 99-goldsmith.cnf:   loose_bind_address=::\n"
+	files[filepath.Join(dir, "50-b.cnf")] = "[mysqld]\n# set in z-goldsmith.cnf: bind-address = 0.0.0.0\n# bind-address = 1.2.3.4\nmax_connections = 5\n"
+	files[filepath.Join(dir, "60-c.cnf")] = "# set in z-goldsmith.cnf:   loose_bind_address=::\n"
 	for path, want := range files {
 		if got, err := os.ReadFile(path); err != nil || string(got) != want {
 			t.Errorf("%s: got %q, %v, want %q", filepath.Base(path), got, err, want)
