@@ -60,25 +60,39 @@ func (s *store) ping(ctx context.Context) error {
 func (s *store) users(ctx context.Context, limit, offset int) (page []user, total int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	if err := s.db.QueryRowContext(ctx, "SELECT COUNT(*) FROM users").Scan(&total); err != nil {
-		return nil, 0, err
-	}
-	rows, err := s.db.QueryContext(ctx, "SELECT id, username, email, created_at FROM users ORDER BY id LIMIT ? OFFSET ?", limit, offset)
+	conn, err := s.db.Conn(ctx)
 	if err != nil {
 		return nil, 0, err
 	}
+	defer conn.Close()
+	if page, err = pageOf(ctx, conn, limit, offset); err != nil {
+		return nil, 0, err
+	}
+	// The last page says itself where the table ends. Another one, and one beyond the end, needs to be counted for.
+	if len(page) < limit && (len(page) > 0 || offset == 0) {
+		return page, offset + len(page), nil
+	}
+	err = conn.QueryRowContext(ctx, "SELECT COUNT(*) FROM users").Scan(&total)
+	return page, total, err
+}
+
+func pageOf(ctx context.Context, conn *sql.Conn, limit, offset int) ([]user, error) {
+	rows, err := conn.QueryContext(ctx, "SELECT id, username, email, created_at FROM users ORDER BY id LIMIT ? OFFSET ?", limit, offset)
+	if err != nil {
+		return nil, err
+	}
 	defer rows.Close()
-	page = []user{}
+	page := []user{}
 	for rows.Next() {
 		var u user
 		var created sql.NullTime
 		if err := rows.Scan(&u.ID, &u.Username, &u.Email, &created); err != nil {
-			return nil, 0, err
+			return nil, err
 		}
 		u.CreatedAt = created.Time
 		page = append(page, u)
 	}
-	return page, total, rows.Err()
+	return page, rows.Err()
 }
 
 // add makes a user and returns the row.
