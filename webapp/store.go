@@ -49,35 +49,36 @@ func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
 func (s *store) close() error { return s.db.Close() }
 
+// limited is the context of a statement: with a deadline, and not ended by the client that asked. A statement that is
+// cancelled takes its connection with it, so clients that go away early would have the others wait for new ones.
+func limited(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), limit)
+}
+
 // ping asks the server whether it is there and lets the application in.
 func (s *store) ping(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	ctx, cancel := limited(ctx, dialTimeout)
 	defer cancel()
 	return s.db.PingContext(ctx)
 }
 
 // users are a page of users, the oldest first, and how many there are in all.
 func (s *store) users(ctx context.Context, limit, offset int) (page []user, total int, err error) {
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	ctx, cancel := limited(ctx, queryTimeout)
 	defer cancel()
-	conn, err := s.db.Conn(ctx)
-	if err != nil {
+	if page, err = s.page(ctx, limit, offset); err != nil {
 		return nil, 0, err
 	}
-	defer conn.Close()
-	if page, err = pageOf(ctx, conn, limit, offset); err != nil {
-		return nil, 0, err
-	}
-	// The last page says itself where the table ends. Another one, and one beyond the end, needs to be counted for.
+	// The last page says itself where the table ends. For another, and for one beyond the end, it is counted.
 	if len(page) < limit && (len(page) > 0 || offset == 0) {
 		return page, offset + len(page), nil
 	}
-	err = conn.QueryRowContext(ctx, "SELECT COUNT(*) FROM users").Scan(&total)
+	err = s.db.QueryRowContext(ctx, "SELECT COUNT(*) FROM users").Scan(&total)
 	return page, total, err
 }
 
-func pageOf(ctx context.Context, conn *sql.Conn, limit, offset int) ([]user, error) {
-	rows, err := conn.QueryContext(ctx, "SELECT id, username, email, created_at FROM users ORDER BY id LIMIT ? OFFSET ?", limit, offset)
+func (s *store) page(ctx context.Context, limit, offset int) ([]user, error) {
+	rows, err := s.db.QueryContext(ctx, "SELECT id, username, email, created_at FROM users ORDER BY id LIMIT ? OFFSET ?", limit, offset)
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +98,7 @@ func pageOf(ctx context.Context, conn *sql.Conn, limit, offset int) ([]user, err
 
 // add makes a user and returns the row.
 func (s *store) add(ctx context.Context, username, email string) (user, error) {
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	ctx, cancel := limited(ctx, queryTimeout)
 	defer cancel()
 	result, err := s.db.ExecContext(ctx, "INSERT INTO users (username, email) VALUES (?, ?)", username, email)
 	if err != nil {
