@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"log"
 	"net"
@@ -35,12 +36,29 @@ func openStore(s settings) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := sql.OpenDB(connector)
+	db := sql.OpenDB(persistent{connector})
 	db.SetMaxOpenConns(32)
 	db.SetMaxIdleConns(32)
 	db.SetConnMaxIdleTime(time.Minute)
 	db.SetConnMaxLifetime(10 * time.Minute)
 	return &store{db}, nil
+}
+
+// persistent is a connector that tries again when the driver finds what the server said malformed. The driver takes a
+// zero byte at the end of the server's challenge for the end of a string; of MariaDB's ed25519 challenges, which are 32
+// random bytes, one in 256 ends so.
+type persistent struct{ driver.Connector }
+
+// connectAttempts make a failure by chance as rare as one in 256⁴.
+const connectAttempts = 4
+
+func (p persistent) Connect(ctx context.Context) (conn driver.Conn, err error) {
+	for range connectAttempts {
+		if conn, err = p.Connector.Connect(ctx); !errors.Is(err, mysql.ErrMalformPkt) {
+			break
+		}
+	}
+	return conn, err
 }
 
 type discard struct{}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http/httptest"
 	"sync"
@@ -12,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/go-sql-driver/mysql"
 )
 
 // slow is a database that takes a second to answer a ping, counts them, and answers what it is told to.
@@ -120,5 +123,29 @@ func TestTotal(t *testing.T) {
 	fake.users = nil
 	if page, total, err := (&store{db}).users(t.Context(), 50, 0); err != nil || total != 0 || page == nil {
 		t.Errorf("of an empty table: %v, %d, %v", page, total, err)
+	}
+}
+
+// moody is a database that says this many times what the driver cannot read.
+type moody struct {
+	fakeDatabase
+	malformed int
+}
+
+func (m *moody) Connect(ctx context.Context) (driver.Conn, error) {
+	if m.malformed--; m.malformed >= 0 {
+		return nil, fmt.Errorf("handshake: %w", mysql.ErrMalformPkt)
+	}
+	return m.fakeDatabase.Connect(ctx)
+}
+
+// TestMalformedChallenge has a challenge that the driver cannot read cost another attempt, and not the request.
+func TestMalformedChallenge(t *testing.T) {
+	for malformed, want := range map[int]error{0: nil, connectAttempts - 1: nil, connectAttempts: mysql.ErrMalformPkt} {
+		db := sql.OpenDB(persistent{&moody{malformed: malformed}})
+		if err := (&store{db}).ping(t.Context()); !errors.Is(err, want) || want == nil && err != nil {
+			t.Errorf("after %d malformed challenges: %v, want %v", malformed, err, want)
+		}
+		db.Close()
 	}
 }
