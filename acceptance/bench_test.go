@@ -2,7 +2,27 @@
 
 package acceptance
 
-import "testing"
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"fmt"
+	"math"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
+)
 
 // BenchmarkBakeBothImages bakes db and web at the same time, with packages cached.
 func BenchmarkBakeBothImages(b *testing.B) {
@@ -37,4 +57,165 @@ func BenchmarkCloudUp(b *testing.B) {
 	}
 	b.StopTimer()
 	must(b, goldsmith(), "deploy", "--stack", stackName)
+}
+
+// BenchmarkLaunchToReady launches both tiers, from the call of RunInstances until /health answers 200 from outside: in
+// turn from the baked images, and from a plain Debian whose user-data installs and configures the same at boot. That one
+// has it easier than in earnest: packages come from a cache on this machine, the application is in its image already,
+// nothing is hardened, and its database's certificate is not verified.
+func BenchmarkLaunchToReady(b *testing.B) {
+	const wanted = 10.0
+	web, db := tier(b, "web"), tier(b, "db")
+	plain := *baseImage(b, "debian-13-amd64-*")
+	out, err := bake{provisioners: fmt.Sprintf("provisioner \"goldsmith-tasks\" {\ntask {\nname = \"application\"\nfile {\npath = \"/usr/local/bin/webapp\"\nsource = %q\nmode = \"0755\"\n}\n}\n}",
+		filepath.Join(repository, ".build", "webapp-linux-amd64"))}.run(b)
+	if err != nil {
+		b.Fatalf("bake the plain image with the application: %v\n%s", err, out)
+	}
+	layer := imageNamed(b, "t-*")
+	deregisterAtEnd(b, layer)
+	const address = "10.0.2.60"
+	baked := func(s instance.Settings) []byte {
+		s.Stack, s.Parameters = stackName, "/goldsmith/"+stackName
+		userData, err := s.UserData()
+		if err != nil {
+			b.Fatal(err)
+		}
+		return userData
+	}
+	script := func(name string) []byte {
+		text, err := os.ReadFile(filepath.Join("testdata", "userdata", name))
+		if err != nil {
+			b.Fatal(err)
+		}
+		return []byte(strings.NewReplacer("@PASSWORD@", "wQ7rT2xKp94mLs8v", "@ADDRESS@", address).Replace(string(text)))
+	}
+	ways := []struct {
+		name string
+		pair []launched
+		took []float64 // seconds
+	}{
+		{name: "baked", pair: []launched{
+			{like: db, image: *db.ImageId, address: address, userData: baked(instance.Settings{Tier: "db", ClientCIDR: "10.0.1.0/24"})},
+			{like: web, image: *web.ImageId, userData: baked(instance.Settings{Tier: "web", DatabaseHost: address, DatabasePort: 3306})}}},
+		{name: "user-data", pair: []launched{
+			{like: db, image: plain, address: address, userData: script("db.sh")},
+			{like: web, image: *layer.ImageId, userData: script("web.sh")}}},
+	}
+	for b.Loop() {
+		for i := range ways {
+			ways[i].took = append(ways[i].took, launchPair(b, ways[i].name, ways[i].pair).Seconds())
+		}
+	}
+	for _, way := range ways {
+		b.ReportMetric(median(way.took), way.name+"-s")
+		b.Logf("%-10s %6.1f s  %.1f", way.name, median(way.took), way.took)
+	}
+	ratio := median(ways[1].took) / median(ways[0].took)
+	b.ReportMetric(ratio, "times-faster")
+	b.ReportMetric(0, "ns/op")
+	if ratio < wanted {
+		b.Errorf("the baked images are ready %.1f times faster than machines set up at boot, %.0f times are wanted", ratio, wanted)
+	}
+}
+
+// launched is an instance to launch: in the subnet, the group and the role of one that there is.
+type launched struct {
+	like           types.Instance
+	image, address string // address is the private one; empty for any
+	userData       []byte
+}
+
+// launch runs the instance under a name and returns its id and its public address, if it has one.
+func (l launched) launch(t testing.TB, name string) (id, public string) {
+	t.Helper()
+	eni := types.InstanceNetworkInterfaceSpecification{DeviceIndex: aws.Int32(0), DeleteOnTermination: aws.Bool(true), SubnetId: l.like.SubnetId,
+		Groups: []string{*l.like.SecurityGroups[0].GroupId}, AssociatePublicIpAddress: aws.Bool(l.like.PublicIpAddress != nil)}
+	if l.address != "" {
+		eni.PrivateIpAddress = &l.address
+	}
+	out, err := api.RunInstances(context.Background(), &ec2.RunInstancesInput{
+		ImageId: &l.image, InstanceType: l.like.InstanceType, MinCount: aws.Int32(1), MaxCount: aws.Int32(1), KeyName: l.like.KeyName,
+		NetworkInterfaces:  []types.InstanceNetworkInterfaceSpecification{eni},
+		IamInstanceProfile: &types.IamInstanceProfileSpecification{Arn: l.like.IamInstanceProfile.Arn},
+		UserData:           aws.String(base64.StdEncoding.EncodeToString(l.userData)),
+		TagSpecifications:  []types.TagSpecification{{ResourceType: types.ResourceTypeInstance, Tags: []types.Tag{{Key: aws.String("Name"), Value: &name}}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id = *out.Instances[0].InstanceId
+	for range 100 {
+		described, err := api.DescribeInstances(context.Background(), &ec2.DescribeInstancesInput{InstanceIds: []string{id}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i := described.Reservations[0].Instances[0]; i.PublicIpAddress != nil || l.like.PublicIpAddress == nil {
+			return id, aws.ToString(i.PublicIpAddress)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Fatalf("%s has no public address", id)
+	return "", ""
+}
+
+// launchPair launches instances, the last of which is the web tier's, and returns how long it took until that one was
+// healthy. Then it ends them.
+func launchPair(b *testing.B, name string, pair []launched) time.Duration {
+	b.Helper()
+	var ids []string
+	var public string
+	started := time.Now()
+	for i, each := range pair {
+		var id string
+		id, public = each.launch(b, fmt.Sprintf("%s-%d", name, i))
+		ids = append(ids, id)
+	}
+	defer terminate(b, ids...)
+	waitHealthy(b, public, 5*time.Minute)
+	return time.Since(started)
+}
+
+func terminate(t testing.TB, ids ...string) {
+	t.Helper()
+	ctx := context.Background()
+	if _, err := api.TerminateInstances(ctx, &ec2.TerminateInstancesInput{InstanceIds: ids}); err != nil {
+		t.Fatal(err)
+	}
+	if err := ec2.NewInstanceTerminatedWaiter(api).Wait(ctx, &ec2.DescribeInstancesInput{InstanceIds: ids}, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// waitHealthy waits until /health of a public address answers 200, and returns the answer.
+func waitHealthy(t testing.TB, address string, limit time.Duration) string {
+	t.Helper()
+	// Who answers does not matter here, only when; the tests pin the certificate.
+	client := &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	last := ""
+	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		response, err := client.Get("https://" + address + "/health")
+		if err != nil {
+			last = err.Error()
+			continue
+		}
+		var body bytes.Buffer
+		_, err = body.ReadFrom(response.Body)
+		response.Body.Close()
+		if err == nil && response.StatusCode == http.StatusOK {
+			return body.String()
+		}
+		last = response.Status + " " + body.String()
+	}
+	t.Fatalf("%s was not healthy within %s: %s", address, limit, last)
+	return ""
+}
+
+// median is the middle value; of an even number, the mean of the two in the middle.
+func median(values []float64) float64 {
+	if len(values) == 0 {
+		return math.NaN()
+	}
+	sorted := slices.Sorted(slices.Values(values))
+	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
 }

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"golang.org/x/sync/singleflight"
 )
 
 //go:embed page
@@ -32,6 +34,7 @@ const (
 type handler struct {
 	log   *slog.Logger
 	store *store
+	pings singleflight.Group // of the database, for /health
 }
 
 // newHandler is the whole application. Requests that change something must come from its own page or from no browser.
@@ -60,15 +63,35 @@ func cached(next http.Handler) http.Handler {
 	})
 }
 
-// health says whether the database can be used: 200, or 503 with the reason.
+// health says whether the database can be used: 200, or 503 with the reason. Requests that come while the database is
+// being asked share its answer, so that many probes are no load on it; nothing is kept beyond that. The answer that a
+// request gets therefore came in after the request did, and the question is older than the request by one round trip at
+// most, dialTimeout if the database hangs.
 func (h *handler) health(w http.ResponseWriter, r *http.Request) {
-	started := time.Now()
-	if err := h.store.ping(r.Context()); err != nil {
-		writeJSON(w, http.StatusServiceUnavailable, map[string]any{"status": "unhealthy", "database": reason(err)})
-		return
+	asked := h.pings.DoChan("", func() (any, error) {
+		started := time.Now()
+		err := h.store.ping(r.Context())
+		return time.Since(started), err
+	})
+	select {
+	case <-r.Context().Done(): // nobody is there to be answered
+	case answer := <-asked:
+		if answer.Err != nil {
+			writeJSON(w, http.StatusServiceUnavailable, map[string]any{"status": "unhealthy", "database": reason(answer.Err)})
+			return
+		}
+		writeJSON(w, http.StatusOK, healthy{Database: "reachable", Milliseconds: milliseconds(answer.Val.(time.Duration)), Status: "healthy"})
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"status": "healthy", "database": "reachable", "milliseconds": float64(time.Since(started).Microseconds()) / 1000})
 }
+
+// healthy is the answer to a probe that went well. Milliseconds is how long the database took.
+type healthy struct {
+	Database     string  `json:"database"`
+	Milliseconds float64 `json:"milliseconds"`
+	Status       string  `json:"status"`
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // view is what the page shows.
 type view struct {
@@ -112,6 +135,14 @@ func (h *handler) show(w http.ResponseWriter, r *http.Request, status int, v vie
 	}
 }
 
+// userPage is a page of users as JSON.
+type userPage struct {
+	Limit  int    `json:"limit"`
+	Offset int    `json:"offset"`
+	Total  int    `json:"total"` // in all pages
+	Users  []user `json:"users"`
+}
+
 func (h *handler) listUsers(w http.ResponseWriter, r *http.Request) {
 	w.Header().Add("Vary", "Accept")
 	if wantsHTML(r) {
@@ -128,7 +159,7 @@ func (h *handler) listUsers(w http.ResponseWriter, r *http.Request) {
 		h.unavailable(w, r, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"users": users, "total": total, "limit": limit, "offset": offset})
+	writeJSON(w, http.StatusOK, userPage{Limit: limit, Offset: offset, Total: total, Users: users})
 }
 
 // addUser takes a user as JSON or as the page's form.
@@ -251,18 +282,20 @@ func writeJSON(w http.ResponseWriter, status int, value any) {
 	json.NewEncoder(w).Encode(value)
 }
 
-// logged writes a line for each request but the health checks that went well, of which there are many.
+// logged writes a line for each request that failed or may have changed something. Those that read and went well are in
+// the web server's log, with their client and how long this program took; a second line for each would cost as much as
+// a good part of the answer.
 func (h *handler) logged(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		started := time.Now()
 		recorder := &statusRecorder{ResponseWriter: w, status: http.StatusOK}
 		next.ServeHTTP(recorder, r)
-		probe := r.URL.Path == "/health" || r.URL.Path == "/livez"
-		if probe && recorder.status == http.StatusOK {
+		reads := r.Method == http.MethodGet || r.Method == http.MethodHead
+		if reads && recorder.status < http.StatusBadRequest {
 			return
 		}
 		h.log.Info("request", "method", r.Method, "path", r.URL.Path, "status", recorder.status,
-			"milliseconds", float64(time.Since(started).Microseconds())/1000, "client", r.Header.Get("X-Real-IP"))
+			"milliseconds", milliseconds(time.Since(started)), "client", r.Header.Get("X-Real-IP"))
 	})
 }
 

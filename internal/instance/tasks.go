@@ -17,6 +17,9 @@ const (
 	ReadyUnit     = "goldsmith-ready.service"
 )
 
+// hostKeys has cloud-init make the one host key that is wanted. An RSA key takes longer than all else that it does.
+const hostKeys = "ssh_genkeytypes: [ed25519]\n"
+
 // FirstBootTasks put the agent and the units of the first boot into an image. Each tier's provisioner has them first;
 // a second time they change nothing.
 func FirstBootTasks(agent task.Blob) ([]task.Task, error) {
@@ -27,6 +30,8 @@ func FirstBootTasks(agent task.Blob) ([]task.Task, error) {
 		{Name: "directory of descriptions", Spec: task.Directory{Path: path.Dir(DescriptionDir)}},
 		{Name: "directory of the image's descriptions", Spec: task.Directory{Path: DescriptionDir}},
 		{Name: "directory of the instance's state", Spec: task.Directory{Path: StateDir, Mode: "0700"}},
+		{Name: "directory of cloud-init's settings", Spec: task.Directory{Path: "/etc/cloud/cloud.cfg.d"}},
+		{Name: "kind of host key", Spec: task.File{Path: "/etc/cloud/cloud.cfg.d/95_goldsmith.cfg", Content: task.Bytes([]byte(hostKeys))}},
 	}
 	for _, unit := range []string{FirstBootUnit, DatabaseUnit, ReadyUnit} {
 		content, err := units.ReadFile("units/" + unit)
