@@ -4,10 +4,14 @@ package acceptance
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -116,6 +120,49 @@ func TestInterrupt(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestKilled ends the build with SIGKILL in each of its stages, which leaves things behind, and has gc remove them. A
+// thing of somebody else's stays.
+func TestKilled(t *testing.T) {
+	must(t, "aws", "ec2", "import-key-pair", "--key-name", "somebody-elses", "--public-key-material", "fileb://"+publicKey(t))
+	t.Cleanup(func() { must(t, "aws", "ec2", "delete-key-pair", "--key-name", "somebody-elses") })
+	for _, c := range []struct{ stage, line string }{
+		{"key pair", `(?i)security group for`},
+		{"launch", `(?i)instance: i-`},
+		{"provision", `the task|PLAY`},
+		{"stop", `(?i)stopping`},
+		{"image", `(?i)AMI: ami-`},
+		{"prove", `(?i)proving .*launched`},
+	} {
+		t.Run(c.stage, func(t *testing.T) {
+			before := inventory(t)
+			b := bake{interrupt: regexp.MustCompile(c.line), signal: syscall.SIGKILL, provisioners: command("sleep 2")}
+			if c.stage == "prove" {
+				b.source, b.provisioners = proving("web", `release = "killed-`+fmt.Sprint(time.Now().UnixNano())+`"`), webProvisioners("")
+			}
+			out, err := b.run(t)
+			if err == nil || !regexp.MustCompile(c.line).MatchString(out) {
+				t.Errorf("%v: the stage was never reached:\n%s", err, out)
+			}
+			if now := inventory(t); slices.Equal(before, now) {
+				t.Error("nothing was left behind: this test is about what is")
+			}
+			if out := must(t, goldsmith(), "gc", "--older-than", "0s"); strings.TrimSpace(out) == "" || strings.Contains(out, "somebody-elses") {
+				t.Errorf("gc shows %q", out)
+			}
+			must(t, goldsmith(), "gc", "--older-than", "0s", "--yes")
+			assertNothingLeft(t, before)
+		})
+	}
+}
+
+// publicKey is the path of a public key that nobody uses.
+func publicKey(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "key")
+	must(t, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path)
+	return path + ".pub"
 }
 
 // TestValidate has Packer itself find what is wrong, before anything is launched: no endpoint answers here.

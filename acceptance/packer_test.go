@@ -34,8 +34,9 @@ type bake struct {
 	files        map[string]string // written beside it
 	environment  []string          // over this process's
 	validate     bool              // packer validate instead of build
-	// interrupt sends SIGINT once a line of output matches.
+	// interrupt sends SIGINT, or signal, once a line of output matches.
 	interrupt *regexp.Regexp
+	signal    syscall.Signal
 	// at runs once, when a line of output matches.
 	at   *regexp.Regexp
 	then func()
@@ -109,7 +110,7 @@ func (b bake) run(t testing.TB) (string, error) {
 		if b.interrupt != nil && b.interrupt.MatchString(line) {
 			b.interrupt = nil
 			// As a terminal does at ctrl-C: to all of the foreground group, plugins included.
-			syscall.Kill(-cmd.Process.Pid, syscall.SIGINT)
+			syscall.Kill(-cmd.Process.Pid, cmp.Or(b.signal, syscall.SIGINT))
 		}
 		if b.at != nil && b.at.MatchString(line) {
 			b.at = nil

@@ -416,18 +416,36 @@ func TestCertificateOfTheUsersOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	parameters := ssm.NewFromConfig(conf)
-	certificate, key := ownPair(t, "www.example.com")
-	for name, value := range map[string]string{"tls_certificate": certificate, "tls_key": key} {
-		full := aws.String("/goldsmith/" + stackName + "/web/" + name)
-		if _, err := parameters.PutParameter(ctx, &ssm.PutParameterInput{Name: full, Value: aws.String(value), Type: ssmtypes.ParameterTypeSecureString}); err != nil {
-			t.Fatal(err)
+	put := func(certificate, key string) {
+		t.Helper()
+		for name, value := range map[string]string{"tls_certificate": certificate, "tls_key": key} {
+			full := aws.String("/goldsmith/" + stackName + "/web/" + name)
+			if _, err := parameters.PutParameter(ctx, &ssm.PutParameterInput{Name: full, Value: aws.String(value), Type: ssmtypes.ParameterTypeSecureString, Overwrite: aws.Bool(true)}); err != nil {
+				t.Fatal(err)
+			}
 		}
-		t.Cleanup(func() {
-			if _, err := parameters.DeleteParameter(ctx, &ssm.DeleteParameterInput{Name: full}); err != nil {
+	}
+	t.Cleanup(func() {
+		for _, name := range []string{"tls_certificate", "tls_key"} {
+			if _, err := parameters.DeleteParameter(ctx, &ssm.DeleteParameterInput{Name: aws.String("/goldsmith/" + stackName + "/web/" + name)}); err != nil {
 				t.Error(err)
 			}
-		})
+		}
+	})
+	// One that has expired, or whose key is another's, is never served: the old instance goes on.
+	old := *tier(t, "web").InstanceId
+	expired, expiredKey := ownPair(t, "www.example.com", time.Now().Add(-time.Minute))
+	certificate, key := ownPair(t, "www.example.com", time.Now().Add(time.Hour))
+	for want, pair := range map[string][2]string{"it is valid from": {expired, expiredKey}, "private key does not match": {certificate, expiredKey}} {
+		put(pair[0], pair[1])
+		if out, err := output(goldsmith(), "deploy", "--stack", stackName, "--replace", "web"); err == nil || !strings.Contains(out, want) || !strings.Contains(out, "/web/tls_certificate") {
+			t.Errorf("%v; the output should say %q:\n%s", err, want, out)
+		}
+		if now := *tier(t, "web").InstanceId; now != old {
+			t.Errorf("%s runs and not %s", now, old)
+		}
 	}
+	put(certificate, key)
 	must(t, goldsmith(), "deploy", "--stack", stackName, "--replace", "web")
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM([]byte(certificate))
@@ -439,13 +457,13 @@ func TestCertificateOfTheUsersOwn(t *testing.T) {
 }
 
 // ownPair is a certificate for a name, and its key.
-func ownPair(t *testing.T, name string) (certificate, key string) {
+func ownPair(t *testing.T, name string, until time.Time) (certificate, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: until}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
@@ -59,14 +60,17 @@ var errNoMetadata = errors.New("there is no metadata service")
 
 // connect finds the metadata service; right after the start it may still be silent.
 func connect(ctx context.Context) (*cloud, error) {
-	client := imds.New(imds.Options{HTTPClient: awshttp.NewBuildableClient().WithTimeout(2 * time.Second), EnableFallback: aws.FalseTernary, Retryer: aws.NopRetryer{}})
+	// The first call is repeated here, at short intervals; all others as the SDK does it.
+	probe := imds.New(imds.Options{HTTPClient: awshttp.NewBuildableClient().WithTimeout(2 * time.Second), EnableFallback: aws.FalseTernary, Retryer: aws.NopRetryer{}})
+	client := imds.New(imds.Options{HTTPClient: awshttp.NewBuildableClient().WithTimeout(5 * time.Second), EnableFallback: aws.FalseTernary,
+		Retryer: retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts, o.MaxBackoff = 5, time.Second })})
 	wait, silent := patience, errNoMetadata
 	if onEC2() {
 		wait, silent = patienceOnEC2, errors.New("the metadata service does not answer")
 	}
 	var last error
 	for deadline := time.Now().Add(wait); time.Now().Before(deadline); {
-		out, err := client.GetRegion(ctx, &imds.GetRegionInput{})
+		out, err := probe.GetRegion(ctx, &imds.GetRegionInput{})
 		if err == nil {
 			return &cloud{metadata: client, region: out.Region}, nil
 		}

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -88,6 +89,45 @@ func TestUserData(t *testing.T) {
 				t.Errorf("got %q, %v", got, err)
 			}
 		})
+	}
+}
+
+// TestMetadataServiceThatComesLate answers nothing at first, and later refuses each item once before it gives it.
+func TestMetadataServiceThatComesLate(t *testing.T) {
+	var mu sync.Mutex
+	asked := map[string]int{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		asked[r.URL.Path]++
+		n := asked[r.URL.Path]
+		mu.Unlock()
+		switch {
+		case r.Method == http.MethodPut && n <= 3, r.Method == http.MethodGet && n == 1:
+			http.Error(w, "not yet", http.StatusServiceUnavailable)
+		case r.Method == http.MethodPut:
+			w.Header().Set("X-Aws-Ec2-Metadata-Token-Ttl-Seconds", "300")
+			w.Write([]byte("token"))
+		case r.URL.Path == "/latest/dynamic/instance-identity/document":
+			w.Write([]byte(`{"region":"us-east-1"}`))
+		case r.URL.Path == "/latest/user-data":
+			w.Write([]byte("settings"))
+		case r.URL.Path == "/latest/meta-data/local-ipv4":
+			w.Write([]byte("10.0.1.5"))
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	t.Cleanup(server.Close)
+	t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", server.URL)
+	c, err := connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.userData(t.Context()); err != nil || string(got) != "settings" {
+		t.Errorf("user-data: %q, %v", got, err)
+	}
+	if id, err := c.identity(t.Context()); err != nil || id.Private != "10.0.1.5" {
+		t.Errorf("identity: %+v, %v", id, err)
 	}
 }
 
