@@ -70,6 +70,51 @@ func assertDatabase(t *testing.T, name, flavor, address string) {
 			t.Errorf("the application account has a right that it does not need: %s", line)
 		}
 	}
+	if out, err := onInstance(t, name, "sudo systemd-analyze security --no-pager --threshold=10 mysql.service"); err != nil {
+		t.Errorf("the server's unit is not kept in: %v\n%s", err, out)
+	}
+	// What of the server's own work the unit could stand in the way of.
+	if out := query("CREATE TABLE app.r (a INT) ENGINE=MyISAM; INSERT INTO app.r VALUES (1); REPAIR TABLE app.r; SELECT * FROM app.r INTO OUTFILE '/var/lib/mysql-files/r'; DROP TABLE app.r"); !strings.Contains(out, "repair\tstatus\tOK") {
+		t.Errorf("a table cannot be repaired: %s", out)
+	}
+	mustOnInstance(t, name, "sudo rm /var/lib/mysql-files/r")
+	if flavor == "MariaDB" {
+		mustOnInstance(t, name, "sudo mariadb-upgrade --force")
+	}
+	assertControls(t, name, flavor, query)
+}
+
+// assertControls has the scanner judge the database, as it is and with faults.
+func assertControls(t *testing.T, name, flavor string, query func(string) string) {
+	t.Helper()
+	scan := func() (string, error) {
+		args := []string{"run", "./scan", "--stack", stackName, "--only", "mysql-controls"}
+		if name != "db" {
+			args = append(args, "--db", name)
+		}
+		return output("go", args...)
+	}
+	if out, err := scan(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	blank := "CREATE USER 'blank'@'localhost' IDENTIFIED WITH caching_sha2_password AS ''"
+	if flavor == "MariaDB" {
+		blank = `INSERT INTO mysql.global_priv VALUES ('localhost', 'blank', '{"plugin":"mysql_native_password","authentication_string":""}'); FLUSH PRIVILEGES`
+	}
+	for _, c := range []struct{ name, plant, remove, want string }{
+		{"account of any host", "CREATE USER 'any'@'%' IDENTIFIED BY 'Kx7-vR2mXz94pLs8'", "DROP USER 'any'@'%'", "mysql-db-07: accounts of any host: \"any@%\""},
+		{"account without a password", blank, "DROP USER 'blank'@'localhost'", "mysql-db-05: accounts without a password: \"blank@localhost\""},
+		{"local_infile", "SET GLOBAL local_infile = ON", "SET GLOBAL local_infile = OFF", "cis-4.4: local_infile: \"ON\""},
+	} {
+		mustOnInstance(t, name, "echo "+base64.StdEncoding.EncodeToString([]byte(c.plant))+" | base64 -d | sudo mysql")
+		if out, err := scan(); err == nil || !strings.Contains(out, c.want) {
+			t.Errorf("%s: %v, without %s:\n%s", c.name, err, c.want, out)
+		}
+		query(c.remove)
+	}
+	if out, err := scan(); err != nil {
+		t.Errorf("with the faults gone: %v\n%s", err, out)
+	}
 }
 
 func assertColumns(t *testing.T, got string) {
@@ -118,20 +163,32 @@ func deregisterNow(t testing.TB, image types.Image) {
 // launchDatabase runs a db image beside the stack's, as the stack's db tier at another address.
 func launchDatabase(t *testing.T, image, name, address string) {
 	t.Helper()
+	if report := reportOfDatabase(t, image, name, address, instance.Settings{Stack: stackName, Tier: "db", Parameters: "/goldsmith/" + stackName, ClientCIDR: "10.0.1.0/24"}, nil); !report.Ready {
+		t.Fatalf("%s is not ready: %+v", name, report.Checks)
+	}
+}
+
+// reportOfDatabase launches a db image in the stack's private subnet, with what change makes of the request, and waits for
+// what it says of itself.
+func reportOfDatabase(t *testing.T, image, name, address string, settings instance.Settings, change func(*ec2.RunInstancesInput)) instance.Report {
+	t.Helper()
 	ctx := context.Background()
 	db := tier(t, "db")
-	settings := instance.Settings{Stack: stackName, Tier: "db", Parameters: "/goldsmith/" + stackName, ClientCIDR: "10.0.1.0/24"}
 	userData, err := settings.UserData()
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := api.RunInstances(ctx, &ec2.RunInstancesInput{
+	input := &ec2.RunInstancesInput{
 		ImageId: &image, InstanceType: db.InstanceType, MinCount: aws.Int32(1), MaxCount: aws.Int32(1), KeyName: db.KeyName,
 		SubnetId: db.SubnetId, PrivateIpAddress: &address, SecurityGroupIds: []string{*db.SecurityGroups[0].GroupId},
 		IamInstanceProfile: &types.IamInstanceProfileSpecification{Arn: db.IamInstanceProfile.Arn},
 		UserData:           aws.String(base64.StdEncoding.EncodeToString(userData)),
 		TagSpecifications:  []types.TagSpecification{{ResourceType: types.ResourceTypeInstance, Tags: []types.Tag{{Key: aws.String("Name"), Value: &name}}}},
-	})
+	}
+	if change != nil {
+		change(input)
+	}
+	out, err := api.RunInstances(ctx, input)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,14 +204,12 @@ func launchDatabase(t *testing.T, image, name, address string) {
 			t.Fatal(err)
 		}
 		if report, ok := instance.FindReport(text); ok {
-			if !report.Ready {
-				t.Fatalf("%s is not ready: %+v", name, report.Checks)
-			}
-			return
+			return report
 		}
 		time.Sleep(500 * time.Millisecond)
 	}
 	t.Fatalf("%s (%s) did not report within two minutes", name, id)
+	return instance.Report{}
 }
 
 func terminateAtEnd(t testing.TB, id string) {

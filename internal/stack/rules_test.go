@@ -1,10 +1,13 @@
 package stack
 
 import (
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 )
@@ -51,8 +54,19 @@ func TestAuthorityAndPassword(t *testing.T) {
 	if !expiresSoon("no certificate") {
 		t.Error("what is no certificate need not be made anew")
 	}
-	if first, second := randomPassword(), randomPassword(); first == second || len(first) < 40 {
+	first, second := randomPassword(), randomPassword()
+	if first == second || len(first) < 40 {
 		t.Errorf("%q and %q", first, second)
+	}
+	for _, kind := range []string{"ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz", "0123456789", "-"} {
+		if !strings.ContainsAny(first, kind) {
+			t.Errorf("%q has none of %s, and servers ask for one", first, kind)
+		}
+	}
+	block, _ := pem.Decode([]byte(certificate))
+	authority, err := x509.ParseCertificate(block.Bytes)
+	if err != nil || time.Now().Add(-24*time.Hour).Before(authority.NotBefore) {
+		t.Errorf("%v: an instance whose clock is a day behind would not take the authority", err)
 	}
 }
 

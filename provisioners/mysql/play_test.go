@@ -64,9 +64,12 @@ func TestConfigurationOfTheServer(t *testing.T) {
 		without      []string
 	}{
 		{"mariadb", "/etc/mysql/mariadb.conf.d/z-goldsmith.cnf", nil,
-			[]string{"bind-address = 127.0.0.1\n", "port = 3306\n", "innodb_buffer_pool_size = 512M\n"}, []string{"mysqlx", "auto_generate_certs"}},
+			[]string{"bind-address = 127.0.0.1\n", "port = 3306\n", "innodb_buffer_pool_size = 512M\n", "\nssl_cipher = TLS_AES_256", "\nsimple_password_check_minimal_length = 14\n", "\nlog_warnings = 2\n"},
+			[]string{"mysqlx", "auto_generate_certs", "tls_ciphersuites", "validate_password", "password_history", "log_error_verbosity"}},
 		{"mysql", "/etc/mysql/mysql.conf.d/z-goldsmith.cnf", map[string]any{"bind_address": "10.0.2.10", "port": 3307},
-			[]string{"bind-address = 10.0.2.10\n", "port = 3307\n", "mysqlx = OFF\n", "auto_generate_certs = OFF\n", "caching_sha2_password_auto_generate_rsa_keys = OFF\n"}, []string{"127.0.0.1"}},
+			[]string{"bind-address = 10.0.2.10\n", "port = 3307\n", "mysqlx = OFF\n", "auto_generate_certs = OFF\n", "caching_sha2_password_auto_generate_rsa_keys = OFF\n",
+				"\ntls_ciphersuites = TLS_AES_256", "\nloose-validate_password.length = 14\n", "\nlog_error_verbosity = 2\n"},
+			[]string{"127.0.0.1", "ssl_cipher", "simple_password_check", "log_warnings", "NO_AUTO_CREATE_USER", "disconnect_on_expired"}},
 	} {
 		t.Run(c.flavor, func(t *testing.T) {
 			wrote, file := file(t, playOf(t, c.flavor, c.config), c.path)
@@ -220,6 +223,145 @@ func TestServersOwnDatabasesAreRefused(t *testing.T) {
 	for _, name := range []string{"mysql", "sys", "test", "information_schema", "performance_schema"} {
 		if err := new(Provisioner).Prepare(map[string]any{"config": templateFile, "database": name}); err == nil || !strings.Contains(err.Error(), "database: "+name) {
 			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+// TestSeedKeepsItsLines: the server's client names lines, and they have to be the file's.
+func TestSeedKeepsItsLines(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "seed.sql")
+	if err := os.WriteFile(path, []byte("\uFEFFCREATE TABLE a (i INT);\nINSRT INTO a;\n-- the end"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, each := range playOf(t, "mariadb", map[string]any{"seed": path}).Tasks {
+		if !strings.HasPrefix(each.Name, "seed the database") {
+			continue
+		}
+		lines := strings.Split(each.Spec.(task.SQL).Statements, "\n")
+		if !strings.HasSuffix(lines[0], " CREATE TABLE a (i INT);") || lines[1] != "INSRT INTO a;" || lines[2] != "-- the end" || lines[3] != ";" {
+			t.Errorf("got the lines %q", lines)
+		}
+		if !strings.Contains(each.Name, path) {
+			t.Errorf("%q does not name the file", each.Name)
+		}
+		return
+	}
+	t.Error("no task seeds the database")
+}
+
+// TestHalfASeedIsNotKept: before the seed is run again, what its first run left is dropped, and the mark of that run is
+// what the seed's own task makes.
+func TestHalfASeedIsNotKept(t *testing.T) {
+	dropped, created, seeded := -1, -1, -1
+	for i, each := range playOf(t, "mysql", map[string]any{"database": "shop", "seed": seedFile}).Tasks {
+		spec, _ := each.Spec.(task.SQL)
+		switch {
+		case spec.Statements == "DROP DATABASE `shop`" && strings.Contains(spec.Unless, "'"+unfinished+"'"):
+			dropped = i
+		case strings.HasPrefix(spec.Statements, "CREATE DATABASE"):
+			created = i
+		case strings.HasPrefix(spec.Statements, "CREATE TABLE "+unfinished+" ") && strings.HasSuffix(spec.Statements, "DROP TABLE `shop`."+unfinished+";"):
+			seeded = i
+		}
+	}
+	if dropped < 0 || created < dropped || seeded < created {
+		t.Errorf("half a seed is dropped by task %d, the database created by %d and seeded by %d", dropped, created, seeded)
+	}
+}
+
+// TestAccountsAreAuditedLast: nothing that could make an account comes after.
+func TestAccountsAreAuditedLast(t *testing.T) {
+	for _, flavor := range []string{"mysql", "mariadb"} {
+		tasks := playOf(t, flavor, map[string]any{"seed": seedFile}).Tasks
+		last, _ := tasks[len(tasks)-1].Spec.(task.SQL)
+		if !strings.Contains(last.Statements, "SIGNAL SQLSTATE '45000'") || !strings.HasPrefix(last.Unless, "SELECT COUNT(*) = 0 FROM mysql.user u WHERE Host <> 'localhost'") {
+			t.Errorf("%s: the last task is %q", flavor, tasks[len(tasks)-1].Name)
+		}
+	}
+}
+
+// TestOptionFilesAreClosed runs the command of the task on a copy of what a distribution puts into /etc/mysql.
+func TestOptionFilesAreClosed(t *testing.T) {
+	dir := t.TempDir()
+	for name, mode := range map[string]os.FileMode{"my.cnf": 0o644, "my.cnf.fallback": 0o666, "debian.cnf": 0o600, "debian-start": 0o755} {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, nil, mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	spec := onlyReadByServer().Spec.(task.Command)
+	// The group of whoever runs the test stands for the server's.
+	group, err := exec.Command("id", "-gn").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := strings.TrimSpace(string(group))
+	here := strings.NewReplacer("/etc/mysql", dir, "-group mysql", "-group "+name, "chgrp mysql", "chgrp "+name)
+	settled := func() bool { return exec.Command("/bin/sh", "-c", here.Replace(spec.Unless[2])).Run() == nil }
+	if settled() {
+		t.Error("there is something to do, and the task would not do it")
+	}
+	if out, err := exec.Command("/bin/sh", "-euc", here.Replace(spec.Shell)).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if !settled() {
+		t.Error("a second time there is still something to do")
+	}
+	for name, want := range map[string]os.FileMode{"my.cnf": 0o640, "my.cnf.fallback": 0o640, "debian.cnf": 0o600, "debian-start": 0o755} {
+		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: got %v, %v, want %v", name, info.Mode(), err, want)
+		}
+	}
+}
+
+// TestRestartSaysWhy runs the handler where the unit does not start, and wants the server's reason last.
+func TestRestartSaysWhy(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"systemctl":  "#!/bin/sh\necho 'Job for mysql.service failed' >&2\nexit 1\n",
+		"journalctl": "#!/bin/sh\necho 'mysql.service: Main process exited'\n",
+		"error.log":  "[Note] start\n[ERROR] the reason\n[Note] end\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command("/bin/sh", "-euc", strings.ReplaceAll(restartScript("mysql.service"), errorLog, filepath.Join(dir, "error.log")))
+	cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
+	out, err := cmd.CombinedOutput()
+	if err == nil || !strings.HasSuffix(string(out), "[ERROR] the reason\n") || !strings.Contains(string(out), "Main process exited") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// TestDropIn looks at what differs between the servers, and at what the first boot builds on.
+func TestDropIn(t *testing.T) {
+	for flavor, want := range map[string][]string{
+		"mariadb": {"ExecStartPost=+/etc/mysql/debian-start\n", "ExecStartPre=\n"},
+		"mysql":   {"ExecStartPre=+/usr/share/mysql/mysql-systemd-start pre\n"},
+	} {
+		found := false
+		for _, each := range playOf(t, flavor, nil).Tasks {
+			unit, ok := each.Spec.(task.Unit)
+			if !ok || unit.DropIn != "20-hardening.conf" {
+				continue
+			}
+			found = true
+			text := contentOf(t, unit.Content)
+			for _, line := range append(want, "IPAddressDeny=any\n", "ProtectSystem=strict\n", "ReadWritePaths=/var/lib/mysql /var/lib/mysql-files /var/log/mysql\n") {
+				if !strings.Contains(text, line) {
+					t.Errorf("%s: no %q in\n%s", flavor, line, text)
+				}
+			}
+			if unit.Unit != flavor+".service" || !slices.Contains(each.Notify, "restart the server") {
+				t.Errorf("it is for %s and notifies %v", unit.Unit, each.Notify)
+			}
+		}
+		if !found {
+			t.Errorf("%s: there is none", flavor)
 		}
 	}
 }
