@@ -21,7 +21,7 @@ const leastHardening = 80
 // the parameters in the configuration all the same, and auditd installed.
 const lynisScript = `
 dir=$(mktemp -d -p /run)
-trap 'rm -rf "$dir"' EXIT
+trap 'rm -rf "$dir" /run/lynis.pid' EXIT
 tar -C "$dir" -x
 cd "$dir"
 if systemd-detect-virt --quiet --container; then
@@ -69,13 +69,12 @@ func lynisTree() ([]byte, error) {
 			return nil, err
 		}
 	}
-	const share = "/usr/share/lynis"
-	for _, dir := range []string{"include", "db"} {
-		err := filepath.WalkDir(filepath.Join(share, dir), func(file string, entry fs.DirEntry, err error) error {
+	for _, tree := range []string{"/usr/share/lynis/include", "/usr/share/lynis/db", "/etc/lynis/plugins"} {
+		err := filepath.WalkDir(tree, func(file string, entry fs.DirEntry, err error) error {
 			if err != nil {
 				return err
 			}
-			name := path.Join(dir, strings.TrimPrefix(file, filepath.Join(share, dir)))
+			name := path.Join(path.Base(tree), strings.TrimPrefix(file, tree))
 			if entry.IsDir() {
 				return archive.WriteHeader(&tar.Header{Name: name + "/", Mode: 0o700, Typeflag: tar.TypeDir})
 			}
