@@ -20,6 +20,7 @@ const leastHardening = 80
 // parameters that it cannot set, and the audit of that kernel, are not asked for there. The check list linux-baseline wants
 // the parameters in the configuration all the same, and auditd installed.
 const lynisScript = `
+set -eu
 dir=$(mktemp -d -p /run)
 trap 'rm -rf "$dir" /run/lynis.pid' EXIT
 tar -C "$dir" -x
@@ -87,7 +88,10 @@ func lynisTree() ([]byte, error) {
 			return nil, err
 		}
 	}
-	return out.Bytes(), archive.Close()
+	if err := archive.Close(); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
 }
 
 // parseLynis reads a report, lines of key=value. Each warning is a finding, and so is an index that is too low.
