@@ -25,6 +25,10 @@ options() {
 }
 definition() { awk -v key="$1" '$1 == key { print $2 }' /etc/login.defs; }
 auditd() { sed -n "s/^$1[[:space:]]*=[[:space:]]*//p" /etc/audit/auditd.conf; }
+setid="/usr/bin/rcp /usr/bin/rlogin /usr/bin/rsh /usr/libexec/openssh/ssh-keysign /usr/lib/openssh/ssh-keysign /sbin/netreport
+  /usr/sbin/usernetctl /usr/sbin/userisdnctl /usr/sbin/pppd /usr/bin/lockfile /usr/bin/mail-lock /usr/bin/mail-unlock
+  /usr/bin/mail-touchlock /usr/bin/dotlockfile /usr/bin/arping /usr/sbin/uuidd /usr/bin/mtr /usr/lib/pt_chown
+  /usr/lib/eject/dmcrypt-get-device /usr/lib/mc/cons.saver"
 apt_option() { apt-config dump "$1" | sed -n 's/^[^ ]* "\(.*\)";$/\1/p'; }`
 
 // parameters are the kernel's, with what dev-sec's Linux baseline wants.
@@ -77,10 +81,7 @@ func linuxControls() []control {
 	return append(all,
 		control{"trust by host name", `ls -d /etc/hosts.equiv /etc/shosts.equiv 2>/dev/null; find /root /home -xdev \( -name .rhosts -o -name .shosts -o -name .netrc \)`, ``},
 		control{"PATH of root", `env -i HOME=/root bash -lc 'echo ":$PATH:"' | grep -E '::|:\.:|:[^/:]' || true`, ``},
-		control{"set-id programs", `for f in /usr/bin/rcp /usr/bin/rlogin /usr/bin/rsh /usr/libexec/openssh/ssh-keysign /usr/lib/openssh/ssh-keysign /sbin/netreport /usr/sbin/usernetctl
-    /usr/sbin/userisdnctl /usr/sbin/pppd /usr/bin/lockfile /usr/bin/mail-lock /usr/bin/mail-unlock /usr/bin/mail-touchlock /usr/bin/dotlockfile /usr/bin/arping /usr/sbin/uuidd
-    /usr/bin/mtr /usr/lib/pt_chown /usr/lib/eject/dmcrypt-get-device /usr/lib/mc/cons.saver; do
-    if [ -e "$f" ]; then find "$f" -perm /6000; fi; done`, ``},
+		control{"set-id programs", `for f in $setid; do if [ -e "$f" ]; then find "$f" -perm /6000; fi; done`, ``},
 		control{"user ids are unique", `cut -d: -f3 /etc/passwd | sort | uniq -d`, ``},
 		control{"group ids are unique", `cut -d: -f3 /etc/group | sort | uniq -d`, ``},
 		control{"user names are unique", `cut -d: -f1 /etc/passwd | sort | uniq -d`, ``},

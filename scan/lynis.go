@@ -20,8 +20,9 @@ const leastHardening = 80
 // parameters that it cannot set, and the audit of that kernel, are not asked for there. The check list linux-baseline wants
 // the parameters in the configuration all the same, and auditd installed.
 const lynisScript = `
+set -eu
 dir=$(mktemp -d -p /run)
-trap 'rm -rf "$dir"' EXIT
+trap 'rm -rf "$dir" /run/lynis.pid' EXIT
 tar -C "$dir" -x
 cd "$dir"
 if systemd-detect-virt --quiet --container; then
@@ -69,13 +70,12 @@ func lynisTree() ([]byte, error) {
 			return nil, err
 		}
 	}
-	const share = "/usr/share/lynis"
-	for _, dir := range []string{"include", "db"} {
-		err := filepath.WalkDir(filepath.Join(share, dir), func(file string, entry fs.DirEntry, err error) error {
+	for _, tree := range []string{"/usr/share/lynis/include", "/usr/share/lynis/db", "/etc/lynis/plugins"} {
+		err := filepath.WalkDir(tree, func(file string, entry fs.DirEntry, err error) error {
 			if err != nil {
 				return err
 			}
-			name := path.Join(dir, strings.TrimPrefix(file, filepath.Join(share, dir)))
+			name := path.Join(path.Base(tree), strings.TrimPrefix(file, tree))
 			if entry.IsDir() {
 				return archive.WriteHeader(&tar.Header{Name: name + "/", Mode: 0o700, Typeflag: tar.TypeDir})
 			}
@@ -88,7 +88,10 @@ func lynisTree() ([]byte, error) {
 			return nil, err
 		}
 	}
-	return out.Bytes(), archive.Close()
+	if err := archive.Close(); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
 }
 
 // parseLynis reads a report, lines of key=value. Each warning is a finding, and so is an index that is too low.
