@@ -43,12 +43,13 @@ check:
 ## acceptance: both images baked on a local cloud of their own, and looked at from the outside
 acceptance:
 	@scripts/deps --test
-	@$(MAKE) --no-print-directory -j2 build packer $(BUILD)/packer-plugin-amazon
+	@$(MAKE) --no-print-directory -j2 build packer $(BUILD)/packer-plugin-amazon .tools/http-observatory/installed
 	go test -tags acceptance -count=1 -timeout 75m -p 1 ./acceptance/... ./localcloud/... ./provisioners/...
 
 ## scan: judge the instances of the stack with scanners that are not this project's, and print one table
 scan: goldsmith
 	@scripts/deps --test
+	@$(MAKE) --no-print-directory .tools/http-observatory/installed
 	@eval "$$($(GOLDSMITH) cloud env)" && go run ./scan --stack "$(STACK)" $(if $(ONLY),--only "$(ONLY)")
 
 ## bench: bake, launch and start times, and requests per second
@@ -96,6 +97,14 @@ $(BUILD)/packer-plugin-amazon: tools/packer-plugin-amazon/go.sum
 	  echo "building packer-plugin-amazon once, for some minutes"; \
 	  cd tools/packer-plugin-amazon && go build $(GOFLAGS_BUILD) -o ../../.tools/packer-plugin-amazon github.com/hashicorp/packer-plugin-amazon; }
 	@cp .tools/packer-plugin-amazon $@
+
+# An outside judge of the web tier, for the tests only: exactly the packages of the lock, and none of their scripts is run.
+# The list of preloaded sites, which it would fetch, stays empty.
+.tools/http-observatory/installed: tools/http-observatory/package.json tools/http-observatory/package-lock.json
+	@mkdir -p $(@D) && cp $^ $(@D)
+	@$(STEP) "HTTP Observatory" npm ci --prefix $(@D) --ignore-scripts --omit=dev --no-audit --no-fund --loglevel=error
+	@echo '{}' >$(@D)/node_modules/@mdn/mdn-http-observatory/conf/hsts-preload.json
+	@touch $@
 
 ## cloud: the local cloud, started if it is not
 cloud: goldsmith

@@ -15,6 +15,8 @@ type exceptions struct {
 		// Tiers that it is accepted on; the default is both.
 		Tiers  []string `hcl:"tiers,optional"`
 		Reason string   `hcl:"reason"`
+		// Sometimes is whether it comes and goes with what is not the image's: it may stay listed when it is not found.
+		Sometimes bool `hcl:"sometimes,optional"`
 	} `hcl:"exception,block"`
 }
 
@@ -33,10 +35,10 @@ func readExceptions(path string) (*exceptions, error) {
 
 // settle divides findings into those that are listed and those that are not, and names the exceptions that nothing needed.
 func (e *exceptions) settle(s scanner, found []finding) (unlisted []finding, excused int, stale []string) {
-	applies := map[string]bool{}
+	applies := map[string]bool{} // and whether it has been needed
 	for _, x := range e.List {
 		if x.Scanner == s.name && (len(x.Tiers) == 0 || slices.Contains(x.Tiers, s.tier)) {
-			applies[x.ID] = false
+			applies[x.ID] = x.Sometimes
 		}
 	}
 	for _, f := range found {

@@ -30,3 +30,13 @@ exception "linux-baseline" "sysctl net.ipv4.tcp_timestamps" {
 exception "linux-baseline" "modprobe vfat" {
   reason = "The EFI system partition, from which instances boot, is vfat."
 }
+
+exception "testssl" "engine_problem" {
+  reason    = "It is of the OpenSSL of the machine that judges: without the GOST engine it cannot offer ciphers that nobody has."
+  sometimes = true
+}
+
+exception "testssl" "sessionresumption_ticket" {
+  reason    = "testssl tells of it and does not judge it. With TLS 1.3 its client often hangs up before the session has come, and it then finds none to go on with."
+  sometimes = true
+}

@@ -46,6 +46,8 @@ var scanners = []scanner{
 	{"mysql-controls", "db", mysqlControls},
 	{"mysqltuner", "db", mysqltuner},
 	{"sslscan", "db", sslscanDatabase},
+	{"testssl", "web", testssl},
+	{"http-observatory", "web", observatory},
 	{"systemd", "db", exposure("mysql.service", 1.0)},
 	{"systemd", "web", exposure("goldsmith-webapp.service", 1.0)},
 	{"systemd", "web", exposure("nginx.service", 1.5)},

@@ -24,7 +24,7 @@ var sshControls = []control{
 	{"mode of /etc/ssh", `stat -c "%U:%G %a" /etc/ssh`, `root:root 755`},
 	{"mode of sshd_config", `stat -c "%U:%G %a" /etc/ssh/sshd_config`, `root:root 600`},
 	{"modes of private keys", `stat -c "%U %a" /etc/ssh/ssh_host_*_key | sort -u`, `root 600`},
-	{"sizes of RSA keys", `ssh-keygen -lf /etc/ssh/ssh_host_rsa_key.pub | cut -d" " -f1`, `3072|4096|8192`},
+	{"sizes of RSA keys", `for k in /etc/ssh/ssh_host_*_key.pub; do ssh-keygen -lf "$k"; done | awk "/RSA/ {print \$1}" | sort -u`, `((3072|4096|8192)(\n(3072|4096|8192))*)?`},
 	{"weak moduli", `awk '!/^#/ && $5 < 2047' /etc/ssh/moduli`, ``},
 	effective("port", `22`),
 	effective("addressfamily", `any|inet|inet6`),

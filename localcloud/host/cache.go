@@ -55,7 +55,7 @@ func startPackageCache(ctx context.Context, h *Host) (*packageCache, error) {
 			return nil, fmt.Errorf("start package cache: %w", err)
 		}
 		c.listeners = append(c.listeners, listener)
-		go c.serve(listener)
+		go acceptEach(listener, c.pass)
 	}
 	conn, err := c.dial()
 	if err != nil {
@@ -65,24 +65,16 @@ func startPackageCache(ctx context.Context, h *Host) (*packageCache, error) {
 	return c, conn.Close()
 }
 
-// serve passes connections on to apt-cacher-ng, whichever cloud runs it.
-func (c *packageCache) serve(listener net.Listener) {
-	for {
-		conn, err := listener.Accept()
-		if err != nil {
-			return
-		}
-		go func() {
-			defer conn.Close()
-			server, err := c.dial()
-			if err != nil {
-				c.host.config.Log.Error("reach the package cache", "error", err)
-				return
-			}
-			defer server.Close()
-			splice(conn.(*net.TCPConn), server.(*net.TCPConn))
-		}()
+// pass passes a connection on to apt-cacher-ng, whichever cloud runs it.
+func (c *packageCache) pass(client *net.TCPConn) {
+	defer client.Close()
+	server, err := c.dial()
+	if err != nil {
+		c.host.config.Log.Error("reach the package cache", "error", err)
+		return
 	}
+	defer server.Close()
+	splice(client, server.(*net.TCPConn))
 }
 
 // cacheDeadline is how long apt-cacher-ng may take to answer after its start.

@@ -18,6 +18,10 @@ import (
 // EC2 wait; here the client sees its connection accepted and, after this time, reset.
 const relayDial = 10 * time.Second
 
+// relayed is how many connections are relayed at a time, of two files each: a port scan leaves the cloud enough of the
+// 20,000 that it may have open, and waits for its own.
+const relayed = 4096
+
 // relay brings TCP connections to public addresses, which are loopback addresses of the host, into the VPC that the
 // address leads to. A firewall rule that matches loopback traffic only sends them here, whatever else listens.
 type relay struct {
@@ -50,7 +54,7 @@ table ip %[1]s {
 		return nil, errors.Join(fmt.Errorf("redirect public addresses: %w", err), listener.Close())
 	}
 	r := &relay{host: h, listener: listener}
-	go r.serve()
+	go acceptEach(listener, r.handle)
 	return r, nil
 }
 
@@ -84,13 +88,24 @@ func (r *relay) target(public netip.Addr) (private netip.Addr, link string, err 
 	return target.Private, link, nil
 }
 
-func (r *relay) serve() {
+// acceptEach handles each connection, relayed of them at a time, until the listener is closed.
+func acceptEach(listener net.Listener, handle func(*net.TCPConn)) {
+	slots := make(chan struct{}, relayed)
 	for {
-		conn, err := r.listener.AcceptTCP()
-		if err != nil {
+		slots <- struct{}{}
+		conn, err := listener.Accept()
+		switch {
+		case errors.Is(err, net.ErrClosed):
 			return
+		case err != nil: // the client went, or the machine is short of something: the next may do
+			time.Sleep(10 * time.Millisecond)
+			<-slots
+			continue
 		}
-		go r.handle(conn)
+		go func() {
+			defer func() { <-slots }()
+			handle(conn.(*net.TCPConn))
+		}()
 	}
 }
 

@@ -153,9 +153,10 @@ func (c *Config) play(facts task.Facts, agent task.Blob) (task.Play, error) {
 }
 
 // restartScript is the real start that every new configuration is put to. systemctl says only that it failed; the
-// server's own words, the last of them the reason, are in its log, or in the journal before it reads where its log is.
+// server's own words are in its log, or in the journal before it reads where its log is. The first is the reason, and
+// comes last, as an error shows a program's last line.
 func restartScript(unit string) string {
-	return fmt.Sprintf("systemctl restart %[1]s && exit 0\njournalctl --no-pager --output=cat --lines=20 --unit=%[1]s >&2\ngrep -sF '[ERROR]' %[2]s | tail -n 5 >&2\nexit 1", unit, errorLog)
+	return fmt.Sprintf("systemctl restart %[1]s && exit 0\njournalctl --no-pager --output=cat --lines=20 --unit=%[1]s >&2\ngrep -sF '[ERROR]' %[2]s | grep -vw Aborting | tail -n 5 | tac >&2\nexit 1", unit, errorLog)
 }
 
 // places are directories that the server needs and a package may not make. One that is missing keeps the unit from

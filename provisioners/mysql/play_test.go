@@ -323,7 +323,7 @@ func TestRestartSaysWhy(t *testing.T) {
 	for name, text := range map[string]string{
 		"systemctl":  "#!/bin/sh\necho 'Job for mysql.service failed' >&2\nexit 1\n",
 		"journalctl": "#!/bin/sh\necho 'mysql.service: Main process exited'\n",
-		"error.log":  "[Note] start\n[ERROR] the reason\n[Note] end\n",
+		"error.log":  "[Note] start\n[ERROR] the reason\n[ERROR] what came of it\n[ERROR] Aborting\n[Note] end\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
 			t.Fatal(err)
