@@ -24,6 +24,7 @@ func TestMariaDB(t *testing.T) {
 // TestMySQL bakes the same db image on Debian sid, whose mysql-server is Oracle's, and asks it the same questions.
 func TestMySQL(t *testing.T) {
 	must(t, goldsmith(), "cloud", "up", "--base", "sid")
+	keepRelease(t)
 	before := inventory(t)
 	t.Cleanup(func() { assertNothingLeft(t, before) })
 	must(t, packer(t), "build", "-only", "goldsmith-ami.db", "-var", "stack="+stackName, "-var", "ami_prefix=mysql",

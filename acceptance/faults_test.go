@@ -132,7 +132,7 @@ func TestKilled(t *testing.T) {
 		{"launch", `(?i)instance: i-`},
 		{"provision", `the task|PLAY`},
 		{"stop", `(?i)stopping`},
-		{"image", `(?i)AMI: ami-`},
+		{"image", `: AMI: ami-`},
 		{"prove", `(?i)proving .*launched`},
 	} {
 		t.Run(c.stage, func(t *testing.T) {

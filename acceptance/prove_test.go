@@ -24,6 +24,20 @@ func currentRelease(t testing.TB) release {
 	return r
 }
 
+// keepRelease is the current release, which is the current one again when the test ends.
+func keepRelease(t testing.TB) release {
+	t.Helper()
+	old := currentRelease(t)
+	t.Cleanup(func() {
+		text, err := json.Marshal(map[string]string{"name": old.Name, "db": old.DB, "web": old.Web, "created": "2026-01-01T00:00:00Z"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		must(t, "aws", "ssm", "put-parameter", "--overwrite", "--type", "String", "--name", "/goldsmith/"+stackName+"/release", "--value", string(text))
+	})
+	return old
+}
+
 func imageTags(t testing.TB, id string) map[string]string {
 	t.Helper()
 	out, err := api.DescribeImages(context.Background(), &ec2.DescribeImagesInput{ImageIds: []string{id}})
@@ -135,14 +149,7 @@ func TestUnprovedIsKept(t *testing.T) {
 // TestProvedWithTheCurrentRelease bakes a web image alone: it is proved with the release's database and becomes part of a
 // new release, with the user's own assertions in the report.
 func TestProvedWithTheCurrentRelease(t *testing.T) {
-	old := currentRelease(t)
-	t.Cleanup(func() {
-		text, err := json.Marshal(map[string]string{"name": old.Name, "db": old.DB, "web": old.Web, "created": "2026-01-01T00:00:00Z"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		must(t, "aws", "ssm", "put-parameter", "--overwrite", "--type", "String", "--name", "/goldsmith/"+stackName+"/release", "--value", string(text))
-	})
+	old := keepRelease(t)
 	assertion := "provisioner \"goldsmith-tasks\" {\ntask {\nname = \"the database is far\"\nassert {\nshell = \"grep -c . /etc/hosts\"\noutput = \"^[0-9]+$\"\n}\n}\n}"
 	out, err := bake{source: proving("web", `release = "alone-1"`), provisioners: webProvisioners(assertion)}.run(t)
 	if err != nil {

@@ -360,7 +360,10 @@ func TestNetwork(t *testing.T) {
 
 // TestDestroy makes a second stack beside the first and removes it with all that it had.
 func TestDestroy(t *testing.T) {
-	before := inventory(t)
+	gateways := func() string {
+		return must(t, "aws", "ec2", "describe-nat-gateways", "--filter", "Name=state,Values=available", "--query", "NatGateways[].NatGatewayId")
+	}
+	before, own := inventory(t), gateways()
 	must(t, goldsmith(), "network", "up", "--stack", "second")
 	must(t, goldsmith(), "deploy", "--stack", "second", "--db-ami", aws.ToString(tier(t, "db").ImageId), "--web-ami", aws.ToString(tier(t, "web").ImageId))
 	if _, err := output(goldsmith(), "network", "down", "--stack", "second"); err == nil {
@@ -377,6 +380,9 @@ func TestDestroy(t *testing.T) {
 		if strings.TrimSpace(left) != "[]" {
 			t.Errorf("still there after destroy: %s", left)
 		}
+	}
+	if now := gateways(); now != own {
+		t.Errorf("the NAT gateways were %s and are %s", own, now)
 	}
 	must(t, goldsmith(), "destroy", "--stack", "second", "--yes") // and once more, with nothing there
 }
@@ -431,6 +437,7 @@ func TestCertificateOfTheUsersOwn(t *testing.T) {
 				t.Error(err)
 			}
 		}
+		must(t, goldsmith(), "deploy", "--stack", stackName, "--replace", "web")
 	})
 	// One that has expired, or whose key is another's, is never served: the old instance goes on.
 	old := *tier(t, "web").InstanceId

@@ -50,7 +50,7 @@ func TestCloudSurvives(t *testing.T) {
 			}
 		})
 	}
-	if got := mustOnInstance(t, "db", "sudo mkdir -p /mnt/v && sudo mount /dev/sdf /mnt/v && cat /mnt/v/note; sudo umount /mnt/v"); got != "kept" {
+	if got := mustOnInstance(t, "db", "sudo mkdir -p /mnt/v && sudo mount /dev/sdf /mnt/v && sudo cat /mnt/v/note; sudo umount /mnt/v"); got != "kept" {
 		t.Errorf("volume %s holds %q, want %q", volume, got, "kept")
 	}
 }

@@ -153,6 +153,21 @@ func (s *Server) releaseAddress(ctx context.Context, c *call) (*node, error) {
 	return s.forwardNetwork(ctx, c)
 }
 
+// describeNatGateways applies the filters here: the server behind knows few, and lets everything pass the others.
+func (s *Server) describeNatGateways(ctx context.Context, c *call) (*node, error) {
+	rest, filters, err := takeFilters(c, natFilters)
+	if err != nil {
+		return nil, err
+	}
+	described, err := s.ask(ctx, rest)
+	if err != nil {
+		return nil, err
+	}
+	set := described.at("natGatewaySet")
+	set.children = slices.DeleteFunc(set.children, func(item *node) bool { return !passAll(filters, item) })
+	return described, nil
+}
+
 // deleteNatGateway also gives up the gateway's address, which the server behind keeps bound to it.
 func (s *Server) deleteNatGateway(ctx context.Context, c *call) (*node, error) {
 	id := c.get("NatGatewayId")

@@ -43,6 +43,7 @@ var handlers = map[string]handler{
 	"AssociateAddress":                     (*Server).associateAddress,
 	"DisassociateAddress":                  (*Server).disassociateAddress,
 	"ReleaseAddress":                       (*Server).releaseAddress,
+	"DescribeNatGateways":                  (*Server).describeNatGateways,
 	"DeleteNatGateway":                     (*Server).deleteNatGateway,
 	"DescribeNetworkInterfaces":            (*Server).describeNetworkInterfaces,
 	"DeleteSecurityGroup":                  (*Server).deleteSecurityGroup,
