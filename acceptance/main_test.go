@@ -15,8 +15,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
 )
 
 // cloudName keeps the tests away from the cloud that a developer of this machine uses.
@@ -97,7 +98,7 @@ func useCloud() error {
 	os.Setenv("PACKER_PLUGIN_PATH", filepath.Join(repository, ".build", "plugins"))
 	os.Setenv("PACKER_CONFIG_DIR", filepath.Join(repository, ".build", "packer"))
 	os.Setenv("CHECKPOINT_DISABLE", "1")
-	conf, err := config.LoadDefaultConfig(context.Background())
+	conf, err := awsconfig.Load(context.Background(), awsconfig.Options{})
 	if err != nil {
 		return err
 	}

@@ -34,6 +34,7 @@ func keepRelease(t testing.TB) release {
 			t.Fatal(err)
 		}
 		must(t, "aws", "ssm", "put-parameter", "--overwrite", "--type", "String", "--name", "/goldsmith/"+stackName+"/release", "--value", string(text))
+		must(t, "aws", "ec2", "create-tags", "--resources", old.DB, old.Web, "--tags", "Key=goldsmith:release,Value="+old.Name)
 	})
 	return old
 }

@@ -23,6 +23,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/logging"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
 // Options is what a user may say; everything is optional.
@@ -81,6 +83,7 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 	load := []func(*config.LoadOptions) error{
 		// What the SDK would log, a broken connection at an interrupt say, comes as an error too, where it matters.
 		config.WithLogger(logging.Nop{}),
+		config.WithAPIOptions([]func(*middleware.Stack) error{KeepConnection}),
 		config.WithHTTPClient(awshttp.NewBuildableClient().WithDialerOptions(func(d *net.Dialer) { d.Timeout = dialTimeout })),
 		config.WithRetryer(func() aws.Retryer {
 			return retry.NewStandard(func(s *retry.StandardOptions) {
@@ -117,6 +120,26 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 		conf.Credentials = aws.NewCredentialsCache(provider)
 	}
 	return conf, nil
+}
+
+// KeepConnection is an API option that keeps the connection until the answer is read. The SDK closes a request's body as
+// soon as an answer comes, which may be before the HTTP client has seen the body's end; the SDK's closed body is then an
+// error to the client where it has the method WriteTo, and the client ends the connection in the middle of the answer. An
+// endpoint on the same machine is quick enough for that.
+func KeepConnection(stack *middleware.Stack) error {
+	return stack.Deserialize.Add(middleware.DeserializeMiddlewareFunc("KeepConnection",
+		func(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
+			if request, ok := in.Request.(*smithyhttp.Request); ok {
+				if body, ok := request.GetStream().(io.ReadSeeker); ok {
+					request, err := request.SetStream(struct{ io.ReadSeeker }{body})
+					if err != nil {
+						return middleware.DeserializeOutput{}, middleware.Metadata{}, err
+					}
+					in.Request = request
+				}
+			}
+			return next.HandleDeserialize(ctx, in)
+		}), middleware.After)
 }
 
 // Endpoint is where all calls go, or empty for AWS itself.

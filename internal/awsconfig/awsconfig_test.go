@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -124,5 +125,34 @@ func TestExplain(t *testing.T) {
 		if got := Explain(err); got != err {
 			t.Errorf("%v became %v", err, got)
 		}
+	}
+}
+
+type httpClient func(*http.Request) (*http.Response, error)
+
+func (do httpClient) Do(r *http.Request) (*http.Response, error) { return do(r) }
+
+// TestBodyEndsWhereItIsClosed reads a request's body as the HTTP client does, where the SDK was quicker to close it.
+func TestBodyEndsWhereItIsClosed(t *testing.T) {
+	alone(t)
+	conf, err := Load(t.Context(), Options{Region: "us-east-1", AccessKey: "a", SecretKey: "b"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var body string
+	conf.HTTPClient = httpClient(func(r *http.Request) (*http.Response, error) {
+		start, err := io.ReadAll(io.LimitReader(r.Body, r.ContentLength))
+		body = string(start)
+		if err := errors.Join(err, r.Body.Close()); err != nil {
+			return nil, err
+		}
+		if n, err := io.Copy(io.Discard, r.Body); n != 0 || err != nil {
+			t.Errorf("a closed body gives %d bytes and the error %v", n, err)
+		}
+		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(
+			`<GetCallerIdentityResponse><GetCallerIdentityResult><Account>1</Account></GetCallerIdentityResult></GetCallerIdentityResponse>`))}, nil
+	})
+	if _, err := sts.NewFromConfig(conf).GetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{}); err != nil || !strings.Contains(body, "Action=GetCallerIdentity") {
+		t.Errorf("%v, the body was %q", err, body)
 	}
 }

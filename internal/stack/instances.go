@@ -134,18 +134,33 @@ func sleep(ctx context.Context, d time.Duration) error {
 // so be waited for without a way to it. A report that is no younger than after, by the instance's own clock, is of an
 // earlier boot.
 func (s *Stack) waitReady(ctx context.Context, id string, after time.Time) (instance.Report, error) {
+	var console []byte
+	gaveUp := func(err error) error {
+		waiting := instance.FindWaiting(console)
+		if waiting != "" {
+			waiting = "; it waits for: " + waiting
+		}
+		return fmt.Errorf("wait for %s: it has not said that it is ready: %w%s%s", id, err, waiting, s.consoleTail(context.WithoutCancel(ctx), id))
+	}
 	for {
 		described, err := s.describe(ctx, id)
+		if ctx.Err() != nil {
+			return instance.Report{}, gaveUp(ctx.Err())
+		}
 		if err != nil {
 			return instance.Report{}, err
 		}
 		if described.State != "running" && described.State != "pending" {
 			return instance.Report{}, fmt.Errorf("wait for %s: it is %s%s", id, described.State, s.consoleTail(ctx, id))
 		}
-		console, err := s.console(ctx, id)
+		latest, err := s.console(ctx, id)
+		if ctx.Err() != nil {
+			return instance.Report{}, gaveUp(ctx.Err())
+		}
 		if err != nil {
 			return instance.Report{}, err
 		}
+		console = latest
 		if report, ok := instance.FindReport(console); ok && report.Time.After(after) {
 			if !report.Ready {
 				return report, fmt.Errorf("wait for %s: it says that it is not ready: %s", id, failures(report))
@@ -153,11 +168,7 @@ func (s *Stack) waitReady(ctx context.Context, id string, after time.Time) (inst
 			return report, nil
 		}
 		if err := sleep(ctx, 300*time.Millisecond); err != nil {
-			waiting := instance.FindWaiting(console)
-			if waiting != "" {
-				waiting = "; it waits for: " + waiting
-			}
-			return instance.Report{}, fmt.Errorf("wait for %s: it has not said that it is ready: %w%s%s", id, err, waiting, s.consoleTail(context.WithoutCancel(ctx), id))
+			return instance.Report{}, gaveUp(err)
 		}
 	}
 }

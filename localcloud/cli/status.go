@@ -16,15 +16,18 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/smithy-go/middleware"
 	"github.com/spf13/cobra"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/api"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/daemon"
 )
 
 func client(name string) *ec2.Client {
 	return ec2.New(ec2.Options{Region: api.Region, BaseEndpoint: aws.String(daemon.Endpoint(name)),
-		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""), RetryMaxAttempts: 2})
+		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""), RetryMaxAttempts: 2,
+		APIOptions: []func(*middleware.Stack) error{awsconfig.KeepConnection}})
 }
 
 // machine is what a person wants to know of an instance.

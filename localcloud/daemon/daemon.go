@@ -179,7 +179,7 @@ func (d *daemon) serve(ctx context.Context, handler http.Handler) error {
 			if err != nil {
 				return fmt.Errorf("listen for %s: %w", e.what, err)
 			}
-			web := &http.Server{Handler: e.handler, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelError)}
+			web := &http.Server{Handler: e.handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelError)}
 			serving.Go(func() error { return ignoreClosed(web.Serve(listener)) })
 			stops = append(stops, func() { d.shutDown(web) })
 		}
