@@ -113,7 +113,7 @@ func startFlask(b *testing.B, port int, mark string, keep bool) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	mustOnInstance(b, "bench-web", fmt.Sprintf("sudo install -d /opt/flask && echo %s | base64 -d | sudo tee /opt/flask/app.py >/dev/null", base64.StdEncoding.EncodeToString(text)))
+	mustOnInstance(b, "bench-web", fmt.Sprintf("sudo install -d -m 0755 /opt/flask && echo %s | base64 -d | sudo install -m 0644 /dev/stdin /opt/flask/app.py", base64.StdEncoding.EncodeToString(text)))
 	kept := ""
 	if keep {
 		kept = "1"
@@ -123,7 +123,7 @@ func startFlask(b *testing.B, port int, mark string, keep bool) {
 		--property=LoadCredential=db_ca:/run/goldsmith/credentials/db_ca --property=WorkingDirectory=/opt/flask --property=PrivateTmp=yes \
 		--setenv=PYTHONDONTWRITEBYTECODE=1 --setenv=KEEP_CONNECTION=%[2]s --setenv=MARK=%[3]s \
 		gunicorn --workers 4 --bind 127.0.0.1:%[1]d app:app
-		for i in $(seq 100); do curl -sf http://127.0.0.1:%[1]d/health && exit; sleep 0.1; done; sudo journalctl -u flask-%[1]d -n 20 --no-pager >&2; exit 1`, port, kept, quote(mark)))
+		for i in $(seq 100); do python3 -c 'import urllib.request as u; u.urlopen("http://127.0.0.1:%[1]d/health")' 2>/dev/null && exit; sleep 0.1; done; sudo journalctl -u flask-%[1]d -n 20 --no-pager >&2; exit 1`, port, kept, quote(mark)))
 }
 
 // passTo has Nginx pass to an application, with all else as it is, and waits until that application answers. Limits on

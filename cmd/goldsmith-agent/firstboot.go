@@ -11,6 +11,14 @@ func firstBoot(ctx context.Context, _ []string) error { return firstboot.Run(ctx
 
 func database(ctx context.Context, _ []string) error { return firstboot.Account(ctx) }
 
+func data(ctx context.Context, arguments []string) error {
+	verbs := map[string]func(context.Context) error{"take": firstboot.TakeData, "release": firstboot.ReleaseData, "hand-over": firstboot.HandOver, "resume": firstboot.Resume}
+	if len(arguments) != 1 || verbs[arguments[0]] == nil {
+		return errors.New("usage: data take|release|hand-over|resume")
+	}
+	return verbs[arguments[0]](ctx)
+}
+
 func verify(ctx context.Context, _ []string) error { return firstboot.Verify(ctx) }
 
 func certificate(_ context.Context, arguments []string) error {

@@ -15,6 +15,7 @@ var commands = map[string]func(ctx context.Context, arguments []string) error{
 	"facts":       facts,
 	"apply":       apply,
 	"firstboot":   firstBoot,
+	"data":        data,
 	"database":    database,
 	"verify":      verify,
 	"certificate": certificate,

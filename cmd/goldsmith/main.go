@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/cli"
 )
 
@@ -19,6 +20,7 @@ import (
 const (
 	exitFailed   = 1
 	exitBadInput = 2
+	exitPerson   = 3
 )
 
 func main() {
@@ -44,6 +46,9 @@ func code(err error) int {
 	if errors.As(err, &bad) {
 		return exitBadInput
 	}
+	if errors.Is(err, stack.ErrNeedsPerson) {
+		return exitPerson
+	}
 	return exitFailed
 }
 
@@ -64,6 +69,6 @@ Exit codes: 0 done; 1 failed; 2 bad input.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{fmt.Errorf("%w\nhint: %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(cli.Command(), networkCommand(), deployCommand(), statusCommand(), destroyCommand(), imagesCommand(), diffCommand(), gcCommand(), policyCommand())
+	root.AddCommand(cli.Command(), networkCommand(), deployCommand(), rollbackCommand(), historyCommand(), statusCommand(), destroyCommand(), imagesCommand(), diffCommand(), gcCommand(), policyCommand())
 	return root
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -145,58 +144,6 @@ func networkDownCommand() *cobra.Command {
 	}
 	a.flags(down)
 	return down
-}
-
-func deployCommand() *cobra.Command {
-	var a account
-	d := stack.Deployment{}
-	var timings string
-	var asJSON bool
-	deploy := &cobra.Command{
-		Use: "deploy", Short: "Run one instance of each image", Args: cobra.NoArgs,
-		Long: `Launches one instance of each image in its subnet, the database without a public address, and waits until
-both have verified themselves and the page answers from outside. A tier that runs its image already is
-left alone; another is replaced: the new web instance is ready before the old one ends, and if it never
-gets ready, the old one stays. Before a database is replaced, its disk is kept as a snapshot.
-
-Exit codes: 0 done; 1 failed, and what it launched is taken back; 2 bad input.`,
-		Example: "  goldsmith deploy\n  goldsmith deploy --web-ami ami-0123456789abcdef0\n  goldsmith deploy --replace web",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			for _, tier := range d.Replace {
-				if !slices.Contains([]string{"db", "web", "all"}, tier) {
-					return &usageError{fmt.Errorf("--replace %s: db, web or all is needed", tier)}
-				}
-			}
-			s, err := a.open(cmd)
-			if err != nil {
-				return err
-			}
-			steps := &stepTable{file: timings}
-			d.Step = steps.add
-			deployed, err := s.Deploy(cmd.Context(), d)
-			if err = errors.Join(err, steps.err); err != nil {
-				return err
-			}
-			if asJSON {
-				return printJSON(cmd, deployed)
-			}
-			if timings == "" {
-				steps.print(cmd.OutOrStdout())
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "\n%s\n\ncertificate (made by the instance): sha256 %s\n", deployed.URL, deployed.Fingerprint)
-			return nil
-		},
-	}
-	a.flags(deploy)
-	f := deploy.Flags()
-	f.StringVar(&d.DatabaseImage, "db-ami", "", "the database's image (default: the stack's youngest)")
-	f.StringVar(&d.WebImage, "web-ami", "", "the web tier's image (default: the stack's youngest)")
-	f.StringSliceVar(&d.Replace, "replace", nil, "replace this tier's instance also if its image is the wanted one: db, web, all")
-	f.StringVar(&d.InstanceType, "instance-type", "t3.small", "what the instances run on")
-	f.DurationVar(&d.Timeout, "timeout", 5*time.Minute, "how long it may take until all is ready")
-	f.StringVar(&timings, "timings", "", "a file to which a line is added for each step: its name, a tab, its seconds")
-	f.BoolVar(&asJSON, "json", false, "print the result as JSON")
-	return deploy
 }
 
 // stepTable collects how long steps took.

@@ -30,6 +30,9 @@ func Account(ctx context.Context) error {
 	if err != nil || image.MySQL == nil {
 		return err
 	}
+	if err := compareRows(ctx, *image.MySQL); err != nil {
+		return err
+	}
 	password, err := os.ReadFile(filepath.Join(instance.RunDir, "credentials", "db_password"))
 	if err != nil {
 		return fmt.Errorf("read the application's password: %w", err)

@@ -37,7 +37,7 @@ func certificateFor(id identity) (*x509.Certificate, error) {
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true, DNSNames: id.Names,
 	}
-	for _, address := range []string{id.Public, id.Private} {
+	for _, address := range []string{id.Service, id.Public, id.Private} {
 		if parsed := net.ParseIP(address); parsed != nil {
 			c.IPAddresses = append(c.IPAddresses, parsed)
 		}
@@ -121,7 +121,7 @@ func stillGood(certificate, key []byte, id identity) bool {
 	if err != nil || pair.Leaf == nil || time.Until(pair.Leaf.NotAfter) < 30*24*time.Hour {
 		return false
 	}
-	for _, address := range []string{id.Public, id.Private} {
+	for _, address := range []string{id.Service, id.Public, id.Private} {
 		if address != "" && pair.Leaf.VerifyHostname(address) != nil {
 			return false
 		}

@@ -39,12 +39,14 @@ func onEC2() bool {
 
 // identity is what the metadata service says of the instance.
 type identity struct {
-	InstanceID string   `json:"instance_id"`
-	ImageID    string   `json:"image_id"`
-	Region     string   `json:"region"`
-	Private    string   `json:"private"`
-	Public     string   `json:"public,omitempty"`
-	Names      []string `json:"names,omitempty"`
+	InstanceID string `json:"instance_id"`
+	ImageID    string `json:"image_id"`
+	Region     string `json:"region"`
+	Private    string `json:"private"`
+	Public     string `json:"public,omitempty"`
+	// Service is the address that moves from instance to instance, if the instance is to have one.
+	Service string   `json:"service,omitempty"`
+	Names   []string `json:"names,omitempty"`
 }
 
 // cloud is where an instance learns what it is to be.

@@ -1,6 +1,7 @@
 package firstboot
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -74,6 +75,7 @@ func Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	id.Service = settings.ServiceAddress
 	return prepare(ctx, c, image, situation{Settings: settings, Identity: id})
 }
 
@@ -121,7 +123,7 @@ func prepareDatabase(ctx context.Context, c *cloud, image instance.MySQLImage, s
 		return err
 	}
 	if image.BindAddress == "instance" {
-		if err := bindTo(image.Config, s.Identity.Private, gid); err != nil {
+		if err := bindTo(image.Config, cmp.Or(s.Identity.Service, s.Identity.Private), gid); err != nil {
 			return err
 		}
 	}

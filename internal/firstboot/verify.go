@@ -106,8 +106,7 @@ func wait(ctx context.Context, s situation, checks []check) instance.Report {
 			tell(instance.WaitingPrefix + missing)
 			said, at = missing, time.Now()
 		}
-		firstBootFailed := strings.HasPrefix(report.Checks[0].Detail, "failed")
-		if report.Ready || firstBootFailed || time.Now().After(deadline) || ctx.Err() != nil {
+		if report.Ready || hopeless(report) || time.Now().After(deadline) || ctx.Err() != nil {
 			return report
 		}
 		select {
@@ -115,6 +114,13 @@ func wait(ctx context.Context, s situation, checks []check) instance.Report {
 		case <-time.After(verifyInterval):
 		}
 	}
+}
+
+// hopeless tells whether a unit failed that all else waits for, and that nobody starts again.
+func hopeless(report instance.Report) bool {
+	return slices.ContainsFunc(report.Checks, func(c instance.Check) bool {
+		return slices.Contains([]string{"unit " + instance.FirstBootUnit, "unit " + instance.DataUnit, "unit " + instance.DatabaseUnit}, c.Name) && strings.HasPrefix(c.Detail, "failed")
+	})
 }
 
 func once(ctx context.Context, s situation, checks []check) instance.Report {
@@ -147,7 +153,7 @@ func checksOf(image instance.Image, s situation, assertions []instance.Assertion
 	}
 	checks := []check{unit(instance.FirstBootUnit)}
 	if image.MySQL != nil && s.Settings.Tier != "web" {
-		checks = append(checks, server(*image.MySQL), unit(instance.DatabaseUnit))
+		checks = append(checks, unit(instance.DataUnit), server(*image.MySQL), unit(instance.DatabaseUnit))
 		checks = append(checks, databaseChecks(*image.MySQL, s)...)
 	}
 	if image.Webapp != nil && s.Settings.Tier != "db" {
@@ -221,7 +227,7 @@ func lastWords(ctx context.Context, unit string) string {
 func databaseChecks(image instance.MySQLImage, s situation) []check {
 	address := image.BindAddress
 	if address == "instance" {
-		address = s.Identity.Private
+		address = cmp.Or(s.Identity.Service, s.Identity.Private)
 	}
 	question := func(query, want string) func(context.Context) (string, error) {
 		return func(ctx context.Context) (string, error) {
@@ -264,10 +270,7 @@ func listensOnlyOn(port int, address string) (string, error) {
 }
 
 func webChecks(image instance.NginxImage, s situation) []check {
-	name := s.Identity.Public
-	if name == "" {
-		name = s.Identity.Private
-	}
+	name := cmp.Or(s.Identity.Service, s.Identity.Public, s.Identity.Private)
 	return []check{
 		{name: "certificate", run: func(context.Context) (string, error) { return certificateCovers(name, s.OwnCertificate) }},
 		{name: "http", run: func(ctx context.Context) (string, error) {

@@ -34,8 +34,8 @@ func TestChecksAreThoseOfTheTier(t *testing.T) {
 	seeded := instance.Image{MySQL: &instance.MySQLImage{Unit: "mysql.service", Seeded: true}}
 	web := instance.Image{Nginx: &instance.NginxImage{Unit: "nginx.service"}, Webapp: &instance.WebappImage{Unit: "goldsmith-webapp.service"}}
 	both := instance.Image{MySQL: database.MySQL, Nginx: web.Nginx, Webapp: web.Webapp}
-	const first, account = "unit " + instance.FirstBootUnit, "unit " + instance.DatabaseUnit
-	ofDatabase := []string{first, "unit mariadb.service", account, "listens", "sql", "bind-address", "tls", "account"}
+	const first, data, account = "unit " + instance.FirstBootUnit, "unit " + instance.DataUnit, "unit " + instance.DatabaseUnit
+	ofDatabase := []string{first, data, "unit mariadb.service", account, "listens", "sql", "bind-address", "tls", "account"}
 	ofWeb := []string{first, "unit goldsmith-webapp.service", "unit nginx.service", "certificate", "http", "livez", "health"}
 	for _, c := range []struct {
 		name, tier string
@@ -43,7 +43,7 @@ func TestChecksAreThoseOfTheTier(t *testing.T) {
 		want       []string
 	}{
 		{"db", "db", database, ofDatabase},
-		{"db with a seed", "db", seeded, []string{first, "unit mysql.service", account, "listens", "sql", "bind-address", "tls", "account", "seed"}},
+		{"db with a seed", "db", seeded, []string{first, data, "unit mysql.service", account, "listens", "sql", "bind-address", "tls", "account", "seed"}},
 		{"web", "web", web, ofWeb},
 		{"both images, db", "db", both, ofDatabase},
 		{"both images, web", "web", both, ofWeb},
@@ -62,8 +62,8 @@ func TestChecksAreThoseOfTheTier(t *testing.T) {
 }
 
 func TestWait(t *testing.T) {
-	fine := check{name: "first", run: func(context.Context) (string, error) { return "active", nil }}
-	failed := check{name: "first", run: func(context.Context) (string, error) { return "", errors.New("failed: no parameter") }}
+	fine := check{name: "unit " + instance.FirstBootUnit, run: func(context.Context) (string, error) { return "active", nil }}
+	failed := check{name: "unit " + instance.FirstBootUnit, run: func(context.Context) (string, error) { return "", errors.New("failed: no parameter") }}
 	never := check{name: "never", run: func(context.Context) (string, error) { return "", errors.New("not yet") }}
 
 	calls := 0

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -25,6 +27,12 @@ type Settings struct {
 	// DatabaseHost and DatabasePort say where the web tier finds the database.
 	DatabaseHost string `json:"database_host,omitempty"`
 	DatabasePort int    `json:"database_port,omitempty"`
+	// ServiceAddress is an address that the tier is reached by and that moves from one instance to the next: of the db tier
+	// a secondary private one, which the database listens on, of the web tier an elastic one. Empty where there is none.
+	ServiceAddress string `json:"service_address,omitempty"`
+	// DataVolume is the id of the volume that the database's data is on, for example vol-0123456789abcdef0; empty where it is
+	// on the root volume.
+	DataVolume string `json:"data_volume,omitempty"`
 	// ClientCIDR is the range that the application's account may connect from, for example 10.0.1.0/24.
 	ClientCIDR string `json:"client_cidr,omitempty"`
 }
@@ -53,6 +61,87 @@ const ReportPrefix = "GOLDSMITH-READY "
 
 // WaitingPrefix starts a console line that says what an instance waits for before it can say that it is ready.
 const WaitingPrefix = "GOLDSMITH-WAITING "
+
+// StandbyPrefix starts the console line that carries a Standby as JSON.
+const StandbyPrefix = "GOLDSMITH-STANDBY "
+
+// Standby is what a database instance says once nothing is missing but its data volume.
+type Standby struct {
+	Volume string `json:"volume"`
+	// Server would open the data.
+	Server Server    `json:"server"`
+	Time   time.Time `json:"time"`
+}
+
+// Server is a database server's kind and version.
+type Server struct {
+	Flavor  string `json:"flavor"`  // mysql or mariadb
+	Version string `json:"version"` // for example 11.8.3
+}
+
+// String is the server as in "mariadb 11.8.3".
+func (s Server) String() string { return s.Flavor + " " + s.Version }
+
+// Opens tells what is wrong with having this server open data that another wrote last, if anything is. A server upgrades
+// the data of an older series when it opens it; no server opens what a newer series wrote:
+// https://mariadb.com/docs/server/server-management/install-and-upgrade-mariadb/downgrading-between-major-versions-of-mariadb
+// https://dev.mysql.com/doc/refman/8.4/en/downgrading.html
+func (s Server) Opens(data Server) error {
+	if s.Flavor != data.Flavor {
+		return fmt.Errorf("the data is of %s, and %s cannot open it", data, s)
+	}
+	own, err := s.series()
+	if err != nil {
+		return err
+	}
+	theirs, err := data.series()
+	if err != nil {
+		return err
+	}
+	if slices.Compare(own, theirs) < 0 {
+		return fmt.Errorf("the data is of %s, and %s is older", data, s)
+	}
+	return nil
+}
+
+// Upgrades tells whether opening the data makes it unreadable for the server that wrote it.
+func (s Server) Upgrades(data Server) bool {
+	own, err1 := s.series()
+	theirs, err2 := data.series()
+	return err1 != nil || err2 != nil || !slices.Equal(own, theirs)
+}
+
+// series is the part of a version within which data can be opened forth and back: the first two numbers.
+func (s Server) series() ([]int, error) {
+	parts := strings.SplitN(s.Version, ".", 3)
+	if len(parts) < 2 {
+		return nil, fmt.Errorf("version %q of %s: at least two numbers are needed", s.Version, s.Flavor)
+	}
+	var numbers []int
+	for _, part := range parts[:2] {
+		n, err := strconv.Atoi(part)
+		if err != nil {
+			return nil, fmt.Errorf("version %q of %s: %w", s.Version, s.Flavor, err)
+		}
+		numbers = append(numbers, n)
+	}
+	return numbers, nil
+}
+
+// ParseServer reads what Server.String wrote.
+func ParseServer(text string) (Server, error) {
+	flavor, version, ok := strings.Cut(text, " ")
+	s := Server{Flavor: flavor, Version: version}
+	if _, err := s.series(); !ok || err != nil {
+		return Server{}, fmt.Errorf("database server %q: a kind and a version such as %q are needed", text, "mariadb 11.8.3")
+	}
+	return s, nil
+}
+
+// FindStandby is the last standby line on a console, if there is one.
+func FindStandby(console []byte) (s Standby, ok bool) {
+	return s, findLine(console, StandbyPrefix, &s)
+}
 
 // FindWaiting is what the console last said that is waited for, or empty.
 func FindWaiting(console []byte) string {
@@ -104,6 +193,8 @@ func ParseSettings(userData []byte) (Settings, error) {
 
 var stackName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
 
+var volumeID = regexp.MustCompile(`^vol-[0-9a-f]{8,17}$`)
+
 func (s Settings) validate() error {
 	var errs []error
 	if !stackName.MatchString(s.Stack) {
@@ -120,6 +211,12 @@ func (s Settings) validate() error {
 			errs = append(errs, fmt.Errorf("client_cidr %q: an IPv4 range such as 10.0.1.0/24 is needed", s.ClientCIDR))
 		}
 	}
+	if address, err := netip.ParseAddr(s.ServiceAddress); s.ServiceAddress != "" && (err != nil || !address.Is4()) {
+		errs = append(errs, fmt.Errorf("service_address %q: an IPv4 address is needed", s.ServiceAddress))
+	}
+	if s.DataVolume != "" && (s.Tier != "db" || !volumeID.MatchString(s.DataVolume)) {
+		errs = append(errs, fmt.Errorf("data_volume %q: a volume's id such as vol-0123456789abcdef0 is needed, and the tier db", s.DataVolume))
+	}
 	if s.Tier == "web" && s.DatabaseHost == "" {
 		errs = append(errs, errors.New("database_host: it is missing"))
 	}
@@ -128,14 +225,19 @@ func (s Settings) validate() error {
 
 // FindReport is the last report on a console, if there is one.
 func FindReport(console []byte) (Report, bool) {
-	i := bytes.LastIndex(console, []byte(ReportPrefix))
-	if i < 0 {
-		return Report{}, false
-	}
-	line, _, whole := bytes.Cut(console[i+len(ReportPrefix):], []byte("\n"))
 	var r Report
-	if err := json.Unmarshal(bytes.TrimSpace(line), &r); err != nil || !whole {
+	if !findLine(console, ReportPrefix, &r) {
 		return Report{}, false
 	}
 	return r, true
+}
+
+// findLine reads the JSON of the last line with a prefix, if that line is whole.
+func findLine(console []byte, prefix string, into any) bool {
+	i := bytes.LastIndex(console, []byte(prefix))
+	if i < 0 {
+		return false
+	}
+	line, _, whole := bytes.Cut(console[i+len(prefix):], []byte("\n"))
+	return whole && json.Unmarshal(bytes.TrimSpace(line), into) == nil
 }

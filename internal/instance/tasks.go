@@ -13,6 +13,7 @@ var units embed.FS
 // Units of the first boot.
 const (
 	FirstBootUnit = "goldsmith-firstboot.service"
+	DataUnit      = "goldsmith-data.service"
 	DatabaseUnit  = "goldsmith-database.service"
 	ReadyUnit     = "goldsmith-ready.service"
 )
@@ -33,7 +34,7 @@ func FirstBootTasks(agent task.Blob) ([]task.Task, error) {
 		{Name: "directory of cloud-init's settings", Spec: task.Directory{Path: "/etc/cloud/cloud.cfg.d"}},
 		{Name: "kind of host key", Spec: task.File{Path: "/etc/cloud/cloud.cfg.d/95_goldsmith.cfg", Content: task.Bytes([]byte(hostKeys))}},
 	}
-	for _, unit := range []string{FirstBootUnit, DatabaseUnit, ReadyUnit} {
+	for _, unit := range []string{FirstBootUnit, DataUnit, DatabaseUnit, ReadyUnit} {
 		content, err := units.ReadFile("units/" + unit)
 		if err != nil {
 			return nil, err
@@ -46,7 +47,12 @@ func FirstBootTasks(agent task.Blob) ([]task.Task, error) {
 }
 
 // WaitForFirstBoot is the task that has a service start only after a first boot that went well.
-func WaitForFirstBoot(unit string) task.Task {
+func WaitForFirstBoot(unit string) task.Task { return waitFor(unit, FirstBootUnit) }
+
+// WaitForData is the task that has a database server start only when its data is there, and stop before that goes.
+func WaitForData(unit string) task.Task { return waitFor(unit, FirstBootUnit+" "+DataUnit) }
+
+func waitFor(unit, others string) task.Task {
 	return task.Task{Name: unit + " waits for the first boot", Spec: task.Unit{Unit: unit, DropIn: "10-goldsmith.conf",
-		Content: task.Bytes([]byte("[Unit]\nRequires=" + FirstBootUnit + "\nAfter=" + FirstBootUnit + "\n"))}}
+		Content: task.Bytes([]byte("[Unit]\nRequires=" + others + "\nAfter=" + others + "\n"))}}
 }

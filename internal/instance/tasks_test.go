@@ -57,7 +57,7 @@ func TestFirstBootTasksAreValid(t *testing.T) {
 			}
 		}
 	}
-	if units != 3 {
-		t.Errorf("%d units, want 3", units)
+	if units != 4 {
+		t.Errorf("%d units, want 4", units)
 	}
 }

@@ -1,15 +1,11 @@
 package stack
 
 import (
+	"cmp"
 	"context"
-	"crypto/sha256"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -29,65 +25,129 @@ type Deployment struct {
 	// Replace are tiers whose instance is replaced though its image is the wanted one.
 	Replace      []string
 	InstanceType string
-	// Timeout is how long instances may take until they are ready.
+	// Timeout is how long it may take until all is ready.
 	Timeout time.Duration
+	// BakeTime is how long the page is watched after the traffic moved, and before the old instances end.
+	BakeTime time.Duration
+	// DrainTime is how long a web instance keeps running that gets no new connections.
+	DrainTime time.Duration
+	// KeepSnapshots is how many snapshots of the data volume are kept.
+	KeepSnapshots int
+	// VolumeGB is the size of a data volume that has to be made.
+	VolumeGB int32
+	// Kind is deploy or rollback.
+	Kind string
 	// Step is told how long each step took; it may be called from several goroutines.
 	Step func(name string, took time.Duration)
 }
 
 // Deployed is what runs then.
 type Deployed struct {
+	ID       string   `json:"id"`
 	Database Instance `json:"db"`
 	Web      Instance `json:"web"`
 	URL      string   `json:"url"`
 	// Fingerprint is the SHA-256 of the certificate that the web instance shows.
 	Fingerprint string `json:"certificate_sha256"`
-	// Snapshot holds the data of a database that was replaced.
+	// Snapshot holds the data as it was when the database was replaced.
 	Snapshot string `json:"snapshot,omitempty"`
+	// Interruption is how long the database took no writes, in milliseconds.
+	Interruption int64 `json:"interruption_ms,omitempty"`
 }
 
-// Deploy makes the stack run two images: one instance of each, in its subnet. A new web instance is ready before the
-// old one ends; if it never is, the old one stays. A database is replaced by way of a snapshot of the old one's disk.
-func (s *Stack) Deploy(ctx context.Context, d Deployment) (Deployed, error) {
-	ctx, cancel := context.WithTimeout(ctx, d.Timeout)
-	defer cancel()
-	r := &rollout{Stack: s, d: d}
-	if err := r.prepare(ctx); err != nil {
+// ErrNeedsPerson says that a deployment failed and that the stack could not be brought back to what it was.
+var ErrNeedsPerson = errors.New("a person is needed")
+
+// takeBackLimit is how long a failed deployment may take to go back.
+const takeBackLimit = 5 * time.Minute
+
+// Deploy makes the stack run two images: one instance of each, in its subnet. No running instance is changed: new ones are
+// launched, and when they are ready the database's volume and the service addresses move to them. What fails, an
+// interrupt too, goes back: the old instances still run until all is well, and get back what had moved. What a
+// deployment left that was killed is put right first.
+func (s *Stack) Deploy(ctx context.Context, d Deployment) (deployed Deployed, err error) {
+	id := strings.Replace(time.Now().UTC().Format("20060102-150405.000"), ".", "-", 1)
+	ctx, unlock, err := s.lock(ctx, id)
+	if err != nil {
 		return Deployed{}, err
 	}
-	err := r.run(ctx)
+	defer func() { err = errors.Join(err, unlock()) }()
+	who, host := whoami()
+	from, err := s.runs(ctx)
 	if err != nil {
-		// What this run launched and is not good goes; nothing else is touched.
-		soon, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Minute)
-		defer cancel()
-		return Deployed{}, errors.Join(err, r.takeBack(soon))
+		return Deployed{}, err
 	}
-	return r.result, nil
+	j, err := s.openJournal(ctx, Record{ID: id, Kind: cmp.Or(d.Kind, "deploy"), Who: who + "@" + host, Started: time.Now().UTC(), From: from, Result: Running}, d.Step)
+	if err != nil {
+		return Deployed{}, err
+	}
+	r := &rollout{Stack: s, d: d, journal: j, result: Deployed{ID: id}}
+	result, err := r.whole(ctx)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	return r.result, errors.Join(err, j.close(last, result, err), s.forgetHistory(last))
+}
+
+// runs is what the stack runs now.
+func (s *Stack) runs(ctx context.Context) (Images, error) {
+	all, err := s.Instances(ctx)
+	if err != nil {
+		return Images{}, err
+	}
+	return Images{Database: servingOf(all, "db").Image, Web: servingOf(all, "web").Image}, nil
+}
+
+// servingOf is the instance that serves a tier; without one it is empty. Of two, where the end of the older one broke off,
+// it is the younger.
+func servingOf(all []Instance, tier string) Instance {
+	var found Instance
+	for _, i := range all {
+		if i.Tier == tier && i.Role == serving && (found.ID == "" || i.deploy > found.deploy) {
+			found = i
+		}
+	}
+	return found
 }
 
 // rollout is one deployment under way.
 type rollout struct {
 	*Stack
+	*journal
 	d       Deployment
 	network Network
-	fresh   bool // an instance profile was made just now
-	old     map[string][]Instance
+	address types.Address // the web tier's elastic one
+	volume  string        // the data volume
+	fresh   bool          // an instance profile was made just now
+	old     map[string]Instance
 	result  Deployed
 
 	mu       sync.Mutex
-	launched []string
+	launched []Instance
 }
 
-// timed runs a step and tells how long it took.
-func (r *rollout) timed(name string, step func() error) error {
-	started := time.Now()
-	if err := step(); err != nil {
-		return err
+// whole runs a deployment, and goes back if it fails.
+func (r *rollout) whole(ctx context.Context) (result string, err error) {
+	limited, cancel := context.WithTimeout(ctx, r.d.Timeout)
+	defer cancel()
+	if err := r.prepare(limited); err != nil {
+		return RolledBack, err
 	}
-	r.d.Step(name, time.Since(started))
-	return nil
+	if err := r.run(limited); err != nil {
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+			err = fmt.Errorf("%w: %w", err, cause)
+		}
+		soon, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeBackLimit)
+		defer cancel()
+		r.say("going back: %v", err)
+		if settled := r.timed("go back", func() error { return r.settle(soon) }); settled != nil {
+			return NeedsPerson, fmt.Errorf("%w; %w: going back failed: %w\nhint: when its cause is mended, goldsmith rollback goes on with it", err, ErrNeedsPerson, settled)
+		}
+		return RolledBack, err
+	}
+	return Done, r.finish(ctx)
 }
 
+// prepare finds and makes what a deployment needs, and changes nothing of what runs.
 func (r *rollout) prepare(ctx context.Context) error {
 	return r.timed("images, parameters, roles", func() error {
 		var err error
@@ -109,22 +169,36 @@ func (r *rollout) prepare(ctx context.Context) error {
 				return err
 			}
 		}
-		all, err := r.Instances(ctx)
-		if err != nil {
-			return err
-		}
-		r.old = map[string][]Instance{}
-		for _, i := range all {
-			r.old[i.Tier] = append(r.old[i.Tier], i)
-		}
+		r.set(func(record *Record) {
+			record.To = Images{Database: r.d.DatabaseImage, Web: r.d.WebImage}
+			if record.To.Database == release.Database && record.To.Web == release.Web {
+				record.To.Release = release.Name
+			}
+		})
 		if err := r.ensureKey(ctx); err != nil {
 			return err
 		}
 		if err := r.ensureParameters(ctx); err != nil {
 			return err
 		}
-		r.fresh, err = r.ensureRoles(ctx)
-		return err
+		if r.fresh, err = r.ensureRoles(ctx); err != nil {
+			return err
+		}
+		if r.address, err = r.ensureAddress(ctx); err != nil {
+			return err
+		}
+		if err := r.settle(ctx); err != nil {
+			return fmt.Errorf("put right what an earlier deployment left: %w", err)
+		}
+		if r.volume, err = r.ensureVolume(ctx, r.network, r.d.VolumeGB); err != nil {
+			return err
+		}
+		all, err := r.Instances(ctx)
+		if err != nil {
+			return err
+		}
+		r.old = map[string]Instance{"db": servingOf(all, "db"), "web": servingOf(all, "web")}
+		return nil
 	})
 }
 
@@ -136,7 +210,7 @@ func (r *rollout) findImage(ctx context.Context, tier string, image *string) err
 	}
 	out, err := r.ec2.DescribeImages(ctx, input)
 	if err != nil {
-		return fmt.Errorf("find the %s image %s: %w", tier, *image, err)
+		return fmt.Errorf("find the %s image %s in %s: %w", tier, *image, r.conf.Region, err)
 	}
 	var youngest types.Image
 	for _, found := range out.Images {
@@ -147,88 +221,66 @@ func (r *rollout) findImage(ctx context.Context, tier string, image *string) err
 	if youngest.ImageId == nil {
 		return fmt.Errorf("find the %s image of stack %s: there is none\nhint: packer build -var stack=%s .", tier, r.name, r.name)
 	}
+	if youngest.State != types.ImageStateAvailable {
+		return fmt.Errorf("deploy %s image %s: it is %s", tier, *youngest.ImageId, youngest.State)
+	}
 	*image = *youngest.ImageId
 	return nil
 }
 
-// run brings both tiers up side by side: the application waits for its database, whichever is faster.
+// run brings both tiers to the wanted images. New instances boot side by side; then first the database moves, then the
+// traffic.
 func (r *rollout) run(ctx context.Context) error {
+	db, web := r.plan("db", r.d.DatabaseImage), r.plan("web", r.d.WebImage)
+	if !db.replace && !web.replace {
+		return r.keepBoth(ctx)
+	}
 	tiers, tctx := errgroup.WithContext(ctx)
-	tiers.Go(func() error { return r.database(tctx) })
 	var report instance.Report
-	tiers.Go(func() (err error) { report, err = r.web(tctx); return err })
+	tiers.Go(func() error { return r.bringDatabase(tctx, db) })
+	tiers.Go(func() (err error) { report, err = r.bringWeb(tctx, web); return err })
 	if err := tiers.Wait(); err != nil {
 		return err
 	}
-	if err := r.timed("https from outside", func() error { return r.outside(ctx, report) }); err != nil {
-		return err
-	}
-	var ended []string
-	for _, old := range r.old["web"] {
-		if old.ID != r.result.Web.ID {
-			ended = append(ended, old.ID)
-		}
-	}
-	return r.terminate(ctx, ended...)
-}
-
-// keeps is the instance that can stay: one of the wanted image that nobody wants replaced.
-func (r *rollout) keeps(tier, image string) (Instance, bool) {
-	for _, wanted := range r.d.Replace {
-		if wanted == tier || wanted == "all" {
-			return Instance{}, false
-		}
-	}
-	for _, i := range r.old[tier] {
-		if i.Image == image {
-			return i, true
-		}
-	}
-	return Instance{}, false
-}
-
-func (r *rollout) database(ctx context.Context) error {
-	kept, ok := r.keeps("db", r.d.DatabaseImage)
-	if ok {
-		_, err := r.start(ctx, kept)
-		r.result.Database = r.latest(ctx, kept.ID)
-		return err
-	}
-	for _, old := range r.old["db"] {
-		err := r.timed("snapshot of the old db", func() error {
-			snapshot, err := r.keepData(ctx, old)
-			r.result.Snapshot = snapshot
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		r.say("the data of %s is in %s; the new database starts from its image's seed", old.ID, r.result.Snapshot)
-		// The address is the old one's until it is gone.
-		if err := r.terminate(ctx, old.ID); err != nil {
+	if db.replace && db.old.ID != "" {
+		if err := r.moveDatabase(ctx, db.old); err != nil {
 			return err
 		}
 	}
-	id, _, err := r.bringUp(ctx, "db", r.d.DatabaseImage)
-	if err != nil {
+	if err := r.moveTraffic(ctx, web, report); err != nil {
 		return err
 	}
-	r.result.Database = r.latest(ctx, id)
+	if db.old.ID != "" || web.old.ID != "" {
+		return r.watch(ctx)
+	}
 	return nil
 }
 
-func (r *rollout) web(ctx context.Context) (instance.Report, error) {
-	if kept, ok := r.keeps("web", r.d.WebImage); ok {
-		report, err := r.start(ctx, kept)
-		r.result.Web = r.latest(ctx, kept.ID)
-		return report, err
+// change is what happens to a tier.
+type change struct {
+	tier, image string
+	old         Instance // empty where nothing serves
+	replace     bool
+}
+
+func (r *rollout) plan(tier, image string) change {
+	c := change{tier: tier, image: image, old: r.old[tier]}
+	asked := slices.Contains(r.d.Replace, tier) || slices.Contains(r.d.Replace, "all")
+	c.replace = c.old.ID == "" || c.old.Image != image || asked
+	return c
+}
+
+// keepBoth has instances that stay run, and ready.
+func (r *rollout) keepBoth(ctx context.Context) error {
+	tiers, tctx := errgroup.WithContext(ctx)
+	var report instance.Report
+	tiers.Go(func() error { _, err := r.start(tctx, r.old["db"]); return err })
+	tiers.Go(func() (err error) { report, err = r.start(tctx, r.old["web"]); return err })
+	if err := tiers.Wait(); err != nil {
+		return err
 	}
-	id, report, err := r.bringUp(ctx, "web", r.d.WebImage)
-	if err != nil {
-		return report, err
-	}
-	r.result.Web = r.latest(ctx, id)
-	return report, nil
+	r.result.Database, r.result.Web = r.latest(ctx, r.old["db"].ID), r.latest(ctx, r.old["web"].ID)
+	return r.moveTraffic(ctx, r.plan("web", r.d.WebImage), report)
 }
 
 // latest is an instance as it is now; what it was launched as is certain, so a failure to look is told later.
@@ -262,87 +314,75 @@ func (r *rollout) start(ctx context.Context, kept Instance) (instance.Report, er
 	return report, err
 }
 
-// bringUp launches an instance and waits until it is ready.
-func (r *rollout) bringUp(ctx context.Context, tier, image string) (string, instance.Report, error) {
-	var id string
+// launchTier launches an instance as a candidate.
+func (r *rollout) launchTier(ctx context.Context, tier, image string) (Instance, error) {
+	var launched Instance
 	err := r.timed("launch "+tier, func() error {
+		tags := []string{tierTag, tier, deployTag, r.result.ID}
 		l := launch{tier: tier, image: image, instanceType: r.d.InstanceType, database: databaseAddress, key: r.keyName(), patient: r.fresh,
-			tags: append(r.tagged(types.ResourceTypeInstance, r.name+"-"+tier, tierTag, tier), r.tagged(types.ResourceTypeVolume, r.name+"-"+tier, tierTag, tier)...)}
+			tags: append(r.tagged(types.ResourceTypeInstance, r.name+"-"+tier, append(tags, roleTag, candidate)...), r.tagged(types.ResourceTypeVolume, r.name+"-"+tier, tags...)...)}
 		if tier == "db" {
-			l.address = databaseAddress
+			l.service, l.volume = databaseAddress, r.volume
+		} else {
+			l.service = aws.ToString(r.address.PublicIp)
 		}
-		launched, err := r.launch(ctx, r.network, l)
-		id = launched.ID
+		var err error
+		launched, err = r.launch(ctx, r.network, l)
 		return err
 	})
 	if err != nil {
-		return "", instance.Report{}, err
+		return Instance{}, err
 	}
 	r.mu.Lock()
-	r.launched = append(r.launched, id)
+	r.launched = append(r.launched, launched)
 	r.mu.Unlock()
-	r.say("launched %s %s of %s", tier, id, image)
-	var report instance.Report
-	err = r.timed(tier+" ready", func() (err error) { report, err = r.waitReady(ctx, id, time.Time{}); return err })
-	return id, report, err
+	r.say("launched %s %s of %s", tier, launched.ID, image)
+	return launched, nil
 }
 
-// takeBack ends what this run launched.
-func (r *rollout) takeBack(ctx context.Context) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.launched) > 0 {
-		r.say("taking back %s", strings.Join(r.launched, ", "))
+// finish makes the new instances the ones that serve, ends the old ones, and keeps no more snapshots than wanted.
+func (r *rollout) finish(ctx context.Context) error {
+	if len(r.launched) == 0 {
+		return nil
 	}
-	return r.terminate(ctx, r.launched...)
-}
-
-// outside asks the web instance by its public address. Its certificate must be the one of its report.
-func (r *rollout) outside(ctx context.Context, report instance.Report) error {
-	for _, check := range report.Checks {
-		if check.Name == "certificate" {
-			r.result.Fingerprint = strings.TrimPrefix(check.Detail, "sha256:")
-		}
-	}
-	if r.result.Fingerprint == "" || r.result.Web.Public == "" {
-		return fmt.Errorf("ask %s from outside: it has no public address, or its report no certificate", r.result.Web.ID)
-	}
-	r.result.URL = "https://" + r.result.Web.Public + "/"
-	var last error
-	for range 20 {
-		if last = getHealth(ctx, r.result.URL+"health", r.result.Fingerprint); last == nil {
-			return nil
-		}
-		if err := sleep(ctx, 500*time.Millisecond); err != nil {
-			break
-		}
-	}
-	return fmt.Errorf("ask %s from outside: %w", r.result.Web.ID, last)
-}
-
-func getHealth(ctx context.Context, url, fingerprint string) error {
-	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{
-		// The instance made the certificate itself: instead of a chain, its digest is verified, which came by way of the API.
-		InsecureSkipVerify: true,
-		VerifyPeerCertificate: func(raw [][]byte, _ [][]*x509.Certificate) error {
-			if sum := sha256.Sum256(raw[0]); hex.EncodeToString(sum[:]) != fingerprint {
-				return errors.New("the certificate is not the one that the instance reported")
-			}
-			return nil
-		}}}
-	client := &http.Client{Transport: transport, Timeout: 10 * time.Second}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
+	// From here on there is no way back by itself: what was launched serves.
+	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeBackLimit)
+	defer cancel()
+	if err := r.commit(whole); err != nil {
 		return err
 	}
-	response, err := client.Do(request)
-	if err != nil {
+	if r.old["web"].ID != "" && r.old["web"].ID != r.result.Web.ID {
+		if err := r.timed("drain", func() error { return sleep(ctx, r.d.DrainTime) }); err != nil {
+			r.say("the old web instance is not drained: %v", err)
+		}
+	}
+	return r.timed("end the old ones", func() error {
+		return errors.Join(r.settle(whole), r.pruneSnapshots(whole, r.d.KeepSnapshots))
+	})
+}
+
+// commit tags the new instances, all at once, before the old ones.
+func (r *rollout) commit(ctx context.Context) error {
+	var fresh, ended []string
+	for _, i := range r.launched {
+		fresh = append(fresh, i.ID)
+		if old := r.old[i.Tier]; old.ID != "" {
+			ended = append(ended, old.ID)
+		}
+	}
+	if err := r.setRole(ctx, serving, fresh...); err != nil {
 		return err
 	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(response.Body, 500))
-	if err == nil && response.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s answers %s: %s", url, response.Status, strings.TrimSpace(string(body)))
+	return r.setRole(ctx, retired, ended...)
+}
+
+func (s *Stack) setRole(ctx context.Context, role string, ids ...string) error {
+	if len(ids) == 0 {
+		return nil
 	}
-	return err
+	_, err := s.ec2.CreateTags(ctx, &ec2.CreateTagsInput{Resources: ids, Tags: []types.Tag{{Key: aws.String(roleTag), Value: aws.String(role)}}})
+	if err != nil {
+		return fmt.Errorf("tag %s as %s: %w", strings.Join(ids, ", "), role, err)
+	}
+	return nil
 }

@@ -2,6 +2,7 @@ package stack
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -130,7 +131,17 @@ func (s *Stack) Destroy(ctx context.Context) error {
 	if err := s.terminate(ctx, ids...); err != nil {
 		return err
 	}
+	if err := errors.Join(s.releaseAddress(ctx), s.deleteVolumes(ctx)); err != nil {
+		return err
+	}
 	if err := s.removeRoles(ctx); err != nil {
+		return err
+	}
+	records, err := s.History(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.deleteParameters(ctx, records); err != nil {
 		return err
 	}
 	for _, name := range []string{"/db/app_password", "/db/ca", "/db/ca_key"} {

@@ -1,9 +1,9 @@
 package stack
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -25,7 +25,13 @@ type Instance struct {
 	Private string    `json:"private,omitempty"`
 	Public  string    `json:"public,omitempty"`
 	Since   time.Time `json:"since"`
-	volume  string    // root
+	// Role is candidate, serving or retired.
+	Role string `json:"role"`
+
+	deploy    string   // the deployment that launched it
+	server    string   // of the db tier: its database server
+	eni       string   // primary network interface
+	secondary []string // secondary private addresses
 }
 
 // Instances are the stack's, but for those that are terminated.
@@ -52,9 +58,16 @@ func instanceOf(i types.Instance, tier string) Instance {
 	if i.State != nil {
 		found.State = string(i.State.Name)
 	}
-	for _, device := range i.BlockDeviceMappings {
-		if aws.ToString(device.DeviceName) == aws.ToString(i.RootDeviceName) && device.Ebs != nil {
-			found.volume = aws.ToString(device.Ebs.VolumeId)
+	found.Role, found.deploy, found.server = cmp.Or(tagOf(i.Tags, roleTag), serving), tagOf(i.Tags, deployTag), tagOf(i.Tags, serverTag)
+	for _, eni := range i.NetworkInterfaces {
+		if eni.Attachment == nil || aws.ToInt32(eni.Attachment.DeviceIndex) != 0 {
+			continue
+		}
+		found.eni = aws.ToString(eni.NetworkInterfaceId)
+		for _, address := range eni.PrivateIpAddresses {
+			if !aws.ToBool(address.Primary) {
+				found.secondary = append(found.secondary, aws.ToString(address.PrivateIpAddress))
+			}
 		}
 	}
 	return found
@@ -63,8 +76,10 @@ func instanceOf(i types.Instance, tier string) Instance {
 // launch is an instance of a tier that is to run.
 type launch struct {
 	tier, image, instanceType string
-	// address is the instance's private one; empty takes any.
-	address string
+	// service is the service address that the tier is reached by; empty where there is none.
+	service string
+	// volume is the data volume of a database; empty where the data is on the root volume.
+	volume string
 	// database is where the web tier finds its database.
 	database string
 	// key is the name of a key pair; empty lets nobody in.
@@ -76,7 +91,7 @@ type launch struct {
 
 // launch runs an instance, in the subnet and the group of its tier.
 func (s *Stack) launch(ctx context.Context, n Network, l launch) (Instance, error) {
-	settings := instance.Settings{Stack: s.name, Tier: l.tier, Parameters: s.parameters()}
+	settings := instance.Settings{Stack: s.name, Tier: l.tier, Parameters: s.parameters(), ServiceAddress: l.service, DataVolume: l.volume}
 	eni := types.InstanceNetworkInterfaceSpecification{DeviceIndex: aws.Int32(0), DeleteOnTermination: aws.Bool(true)}
 	if l.tier == "db" {
 		settings.ClientCIDR = publicCIDR
@@ -96,9 +111,6 @@ func (s *Stack) launch(ctx context.Context, n Network, l launch) (Instance, erro
 		IamInstanceProfile: &types.IamInstanceProfileSpecification{Name: aws.String(s.roleName(l.tier))},
 		MetadataOptions:    &types.InstanceMetadataOptionsRequest{HttpTokens: types.HttpTokensStateRequired, HttpPutResponseHopLimit: aws.Int32(1), HttpEndpoint: types.InstanceMetadataEndpointStateEnabled},
 		TagSpecifications:  l.tags,
-	}
-	if l.address != "" {
-		input.NetworkInterfaces[0].PrivateIpAddress = aws.String(l.address)
 	}
 	if l.key != "" {
 		input.KeyName = aws.String(l.key)
@@ -133,42 +145,51 @@ func sleep(ctx context.Context, d time.Duration) error {
 // waitReady waits for the report that an instance writes to its console, and for nothing else: a private instance can
 // so be waited for without a way to it. A report that is no younger than after, by the instance's own clock, is of an
 // earlier boot.
-func (s *Stack) waitReady(ctx context.Context, id string, after time.Time) (instance.Report, error) {
+func (s *Stack) waitReady(ctx context.Context, id string, after time.Time) (report instance.Report, err error) {
+	_, err = s.waitConsole(ctx, id, "is ready", func(console []byte) (ok bool, err error) {
+		report, ok = instance.FindReport(console)
+		if ok = ok && report.Time.After(after); ok && !report.Ready {
+			err = fmt.Errorf("wait for %s: it says that it is not ready: %s", id, failures(report))
+		}
+		return ok, err
+	})
+	return report, err
+}
+
+// waitConsole reads an instance's console until it shows what is wanted; said is that, for people.
+func (s *Stack) waitConsole(ctx context.Context, id, said string, shows func(console []byte) (bool, error)) ([]byte, error) {
 	var console []byte
 	gaveUp := func(err error) error {
 		waiting := instance.FindWaiting(console)
 		if waiting != "" {
 			waiting = "; it waits for: " + waiting
 		}
-		return fmt.Errorf("wait for %s: it has not said that it is ready: %w%s%s", id, err, waiting, s.consoleTail(context.WithoutCancel(ctx), id))
+		return fmt.Errorf("wait for %s: it has not said that it %s: %w%s%s", id, said, err, waiting, s.consoleTail(context.WithoutCancel(ctx), id))
 	}
 	for {
 		described, err := s.describe(ctx, id)
 		if ctx.Err() != nil {
-			return instance.Report{}, gaveUp(ctx.Err())
+			return console, gaveUp(ctx.Err())
 		}
 		if err != nil {
-			return instance.Report{}, err
+			return console, err
 		}
 		if described.State != "running" && described.State != "pending" {
-			return instance.Report{}, fmt.Errorf("wait for %s: it is %s%s", id, described.State, s.consoleTail(ctx, id))
+			return console, fmt.Errorf("wait for %s: it is %s%s", id, described.State, s.consoleTail(ctx, id))
 		}
 		latest, err := s.console(ctx, id)
 		if ctx.Err() != nil {
-			return instance.Report{}, gaveUp(ctx.Err())
+			return console, gaveUp(ctx.Err())
 		}
 		if err != nil {
-			return instance.Report{}, err
+			return console, err
 		}
 		console = latest
-		if report, ok := instance.FindReport(console); ok && report.Time.After(after) {
-			if !report.Ready {
-				return report, fmt.Errorf("wait for %s: it says that it is not ready: %s", id, failures(report))
-			}
-			return report, nil
+		if ok, err := shows(console); ok || err != nil {
+			return console, err
 		}
 		if err := sleep(ctx, 300*time.Millisecond); err != nil {
-			return instance.Report{}, gaveUp(err)
+			return console, gaveUp(err)
 		}
 	}
 }
@@ -232,31 +253,4 @@ func (s *Stack) terminate(ctx context.Context, ids ...string) error {
 		return fmt.Errorf("terminate %s: %w", strings.Join(ids, ", "), err)
 	}
 	return nil
-}
-
-// keepData stops a database and makes a snapshot of its disk, so that replacing it loses nothing.
-func (s *Stack) keepData(ctx context.Context, old Instance) (string, error) {
-	if old.State != "stopped" {
-		if _, err := s.ec2.StopInstances(ctx, &ec2.StopInstancesInput{InstanceIds: []string{old.ID}}); err != nil {
-			return "", fmt.Errorf("stop %s: %w", old.ID, err)
-		}
-		err := ec2.NewInstanceStoppedWaiter(s.ec2, func(o *ec2.InstanceStoppedWaiterOptions) {
-			o.MinDelay, o.MaxDelay = 500*time.Millisecond, 10*time.Second
-		}).
-			Wait(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{old.ID}}, 5*time.Minute)
-		if err != nil {
-			return "", fmt.Errorf("stop %s: %w", old.ID, err)
-		}
-	}
-	if old.volume == "" {
-		return "", errors.New("find the disk of " + old.ID + ": it has none")
-	}
-	out, err := s.ec2.CreateSnapshot(ctx, &ec2.CreateSnapshotInput{VolumeId: aws.String(old.volume), Description: aws.String("Disk of " + old.ID + " before it was replaced"),
-		TagSpecifications: s.tagged(types.ResourceTypeSnapshot, s.name+"-db before "+time.Now().UTC().Format(time.RFC3339), tierTag, "db")})
-	if err != nil {
-		return "", fmt.Errorf("make a snapshot of %s: %w", old.volume, err)
-	}
-	err = ec2.NewSnapshotCompletedWaiter(s.ec2, func(o *ec2.SnapshotCompletedWaiterOptions) { o.MinDelay, o.MaxDelay = time.Second, 15*time.Second }).
-		Wait(ctx, &ec2.DescribeSnapshotsInput{SnapshotIds: []string{aws.ToString(out.SnapshotId)}}, 30*time.Minute)
-	return aws.ToString(out.SnapshotId), err
 }

@@ -86,7 +86,9 @@ func (s *Stack) findGateways(ctx context.Context, n *Network) error {
 		return err
 	}
 	for _, address := range addresses.Addresses {
-		n.Address = aws.ToString(address.AllocationId)
+		if tagOf(address.Tags, addressTag) != "web" {
+			n.Address = aws.ToString(address.AllocationId)
+		}
 	}
 	nats, err := s.ec2.DescribeNatGateways(ctx, &ec2.DescribeNatGatewaysInput{Filter: s.mine("state", "pending,available")})
 	if err != nil {
@@ -220,7 +222,7 @@ func (u *networkUp) gateway(ctx context.Context) error {
 
 func (u *networkUp) nat(ctx context.Context) error {
 	if u.n.Address == "" {
-		out, err := u.ec2.AllocateAddress(ctx, &ec2.AllocateAddressInput{Domain: types.DomainTypeVpc, TagSpecifications: u.tagged(types.ResourceTypeElasticIp, u.name+"-nat")})
+		out, err := u.ec2.AllocateAddress(ctx, &ec2.AllocateAddressInput{Domain: types.DomainTypeVpc, TagSpecifications: u.tagged(types.ResourceTypeElasticIp, u.name+"-nat", addressTag, "nat")})
 		if err != nil {
 			return err
 		}

@@ -25,6 +25,23 @@ const (
 	stackTag  = "goldsmith:stack"
 	subnetTag = "goldsmith:subnet"
 	tierTag   = "goldsmith:tier"
+	// roleTag is what an instance is to its tier: candidate, serving or retired.
+	roleTag = "goldsmith:role"
+	// deployTag is the id of the deployment that made something. Ids sort by time.
+	deployTag = "goldsmith:deploy"
+	// addressTag tells the stack's elastic addresses apart: nat or web.
+	addressTag = "goldsmith:address"
+	// dataTag is on the data volume, with the tier as its value, and on its snapshots.
+	dataTag = "goldsmith:data"
+	// serverTag is on a data volume the newest database server that opened it, on an instance the one that it has.
+	serverTag = "goldsmith:server"
+)
+
+// Roles of an instance.
+const (
+	candidate = "candidate"
+	serving   = "serving"
+	retired   = "retired"
 )
 
 // The network of a stack.
@@ -69,11 +86,16 @@ func (s *Stack) mine(more ...string) []types.Filter {
 
 // tagged is the specification that a resource is made with, so that it is the stack's from its first moment.
 func (s *Stack) tagged(kind types.ResourceType, name string, more ...string) []types.TagSpecification {
-	tags := []types.Tag{{Key: aws.String("Name"), Value: aws.String(name)}, {Key: aws.String(stackTag), Value: aws.String(s.name)}}
-	for i := 0; i+1 < len(more); i += 2 {
-		tags = append(tags, types.Tag{Key: aws.String(more[i]), Value: aws.String(more[i+1])})
+	return []types.TagSpecification{{ResourceType: kind, Tags: tagList(append([]string{"Name", name, stackTag, s.name}, more...)...)}}
+}
+
+// tagList are tags of keys and values in turn.
+func tagList(pairs ...string) []types.Tag {
+	var tags []types.Tag
+	for i := 0; i+1 < len(pairs); i += 2 {
+		tags = append(tags, types.Tag{Key: aws.String(pairs[i]), Value: aws.String(pairs[i+1])})
 	}
-	return []types.TagSpecification{{ResourceType: kind, Tags: tags}}
+	return tags
 }
 
 func tagOf(tags []types.Tag, key string) string {

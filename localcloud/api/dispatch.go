@@ -43,6 +43,8 @@ var handlers = map[string]handler{
 	"AssociateAddress":                     (*Server).associateAddress,
 	"DisassociateAddress":                  (*Server).disassociateAddress,
 	"ReleaseAddress":                       (*Server).releaseAddress,
+	"AssignPrivateIpAddresses":             (*Server).assignPrivateIPAddresses,
+	"UnassignPrivateIpAddresses":           (*Server).unassignPrivateIPAddresses,
 	"DescribeNatGateways":                  (*Server).describeNatGateways,
 	"DeleteNatGateway":                     (*Server).deleteNatGateway,
 	"DescribeNetworkInterfaces":            (*Server).describeNetworkInterfaces,

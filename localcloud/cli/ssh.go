@@ -1,18 +1,19 @@
 package cli
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/access"
 )
 
 func sshCommand(name *string) *cobra.Command {
@@ -44,15 +45,19 @@ func logIn(ctx context.Context, name, wanted string, command []string, key, user
 	if target.State != "running" {
 		return fmt.Errorf("log in to %s: it is %s", target.ID, target.State)
 	}
-	hops := []machine{target}
+	through := []machine{target}
 	if target.Public == "" {
 		gateway, err := gatewayTo(all, target)
 		if err != nil {
 			return err
 		}
-		hops = append(hops, gateway)
+		through = []machine{gateway, target}
 	}
-	config, err := sshConfig(ctx, name, hops, key, user)
+	hops, err := way(ctx, name, through, key, user)
+	if err != nil {
+		return err
+	}
+	config, err := access.Config(hops)
 	if err != nil {
 		return err
 	}
@@ -87,37 +92,21 @@ func gatewayTo(all []machine, target machine) (machine, error) {
 	return slices.MinFunc(candidates, func(a, b machine) int { return rank(a) - rank(b) }), nil
 }
 
-// sshConfig writes what ssh(1) needs for the hops, the target first, into a directory of its own.
-func sshConfig(ctx context.Context, name string, hops []machine, key, user string) (string, error) {
-	dir, err := os.MkdirTemp("", "goldsmith-ssh-")
-	if err != nil {
-		return "", err
-	}
-	var config, known strings.Builder
-	for i, hop := range hops {
-		keys, err := hostKeys(ctx, name, hop.ID)
+// way is how the target is entered: by way of the gateway, if there is one.
+func way(ctx context.Context, name string, machines []machine, key, user string) ([]access.Hop, error) {
+	var hops []access.Hop
+	for _, m := range machines {
+		keys, err := hostKeys(ctx, name, m.ID)
 		if err != nil {
-			return "", errors.Join(err, os.RemoveAll(dir))
+			return nil, err
 		}
-		for _, line := range keys {
-			fmt.Fprintf(&known, "%s %s\n", hop.ID, line)
-		}
-		identity, err := identityOf(hop, key)
+		identity, err := identityOf(m, key)
 		if err != nil {
-			return "", errors.Join(err, os.RemoveAll(dir))
+			return nil, err
 		}
-		address := hop.Public
-		if address == "" {
-			address = hop.Private
-		}
-		fmt.Fprintf(&config, "Host %s\n  HostName %s\n  HostKeyAlias %s\n  User %s\n  IdentityFile %s\n", hop.ID, address, hop.ID, user, identity)
-		if i+1 < len(hops) {
-			fmt.Fprintf(&config, "  ProxyJump %s\n", hops[i+1].ID)
-		}
+		hops = append(hops, access.Hop{ID: m.ID, Address: cmp.Or(m.Public, m.Private), User: user, HostKeys: keys, Identity: identity})
 	}
-	fmt.Fprintf(&config, "Host *\n  IdentitiesOnly yes\n  IdentityAgent none\n  StrictHostKeyChecking yes\n  UserKnownHostsFile %s\n  GlobalKnownHostsFile none\n  LogLevel ERROR\n  ConnectTimeout 15\n", filepath.Join(dir, "known_hosts"))
-	path := filepath.Join(dir, "config")
-	return path, errors.Join(os.WriteFile(path, []byte(config.String()), 0o600), os.WriteFile(filepath.Join(dir, "known_hosts"), []byte(known.String()), 0o600))
+	return hops, nil
 }
 
 // identityOf is the private key for an instance. A stack's key pair is named after it, and its file too.
@@ -143,7 +132,7 @@ func hostKeys(ctx context.Context, name, id string) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		if keys := printedKeys(string(text)); len(keys) > 0 {
+		if keys := access.HostKeys(text); len(keys) > 0 {
 			return keys, nil
 		}
 		select {
@@ -153,27 +142,4 @@ func hostKeys(ctx context.Context, name, id string) ([]string, error) {
 		}
 	}
 	return nil, fmt.Errorf("log in to %s: its console shows no SSH host keys\nhint: goldsmith cloud logs %s", id, id)
-}
-
-// hostKeyLine is a public key as ssh(1) writes it; the console has other lines in between.
-var hostKeyLine = regexp.MustCompile(`^(?:ssh-[a-z0-9]+|ecdsa-sha2-[a-z0-9]+) [A-Za-z0-9+/=]+`)
-
-// printedKeys are the keys between cloud-init's marks, the last pair of them.
-func printedKeys(console string) []string {
-	const begin, end = "-----BEGIN SSH HOST KEY KEYS-----", "-----END SSH HOST KEY KEYS-----"
-	i := strings.LastIndex(console, begin)
-	if i < 0 {
-		return nil
-	}
-	block, _, ok := strings.Cut(console[i+len(begin):], end)
-	if !ok {
-		return nil
-	}
-	var keys []string
-	for line := range strings.Lines(block) {
-		if key := hostKeyLine.FindString(line); key != "" {
-			keys = append(keys, key)
-		}
-	}
-	return keys
 }

@@ -72,9 +72,17 @@ func (h *Host) applyVPC(ctx context.Context, vpc VPC) error {
 	if err := r.setGateways(ctx, vpc.Subnets); err != nil {
 		return err
 	}
+	holders := map[netip.Addr]string{}
 	for _, i := range vpc.Interfaces {
 		if _, plugged := r.plugged[i.ID]; plugged {
-			if err := r.route(ctx, i.ID, i.PrivateIPs); err != nil {
+			for _, address := range i.PrivateIPs {
+				holders[address] = i.ID
+			}
+		}
+	}
+	for _, i := range vpc.Interfaces {
+		if _, plugged := r.plugged[i.ID]; plugged {
+			if err := r.route(ctx, i.ID, i.PrivateIPs, holders); err != nil {
 				return err
 			}
 		}
@@ -168,14 +176,15 @@ func (r *router) setGateways(ctx context.Context, subnets []Subnet) error {
 	return ip(ctx, r.namespace, lines...)
 }
 
-// route makes the interface's private addresses reachable over its link.
-func (r *router) route(ctx context.Context, eni string, addresses []netip.Addr) error {
+// route makes the interface's private addresses reachable over its link. An address that another interface holds now is
+// routed there at one stroke, and so is not taken away here.
+func (r *router) route(ctx context.Context, eni string, addresses []netip.Addr, holders map[netip.Addr]string) error {
 	if slices.Equal(r.routed[eni], addresses) {
 		return nil
 	}
 	var lines []string
 	for _, old := range r.routed[eni] {
-		if !slices.Contains(addresses, old) {
+		if !slices.Contains(addresses, old) && holders[old] == "" {
 			lines = append(lines, fmt.Sprintf("route delete %s/32 dev %s", old, device(eni)))
 		}
 	}
@@ -214,7 +223,7 @@ func (h *Host) plugNetwork(ctx context.Context, i Interface) error {
 	}); err != nil {
 		return err
 	}
-	if err := r.route(ctx, i.ID, i.PrivateIPs); err != nil {
+	if err := r.route(ctx, i.ID, i.PrivateIPs, nil); err != nil {
 		return err
 	}
 	if err := ip(ctx, name,

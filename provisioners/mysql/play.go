@@ -129,7 +129,7 @@ func (c *Config) play(facts task.Facts, agent task.Blob) (task.Play, error) {
 	}}
 	yes := true
 	restart := []string{"restart the server"}
-	play.Tasks = append(play.Tasks, task.Task{Name: "install " + server, Spec: task.Package{Names: []string{server}}}, instance.WaitForFirstBoot(f.unit))
+	play.Tasks = append(play.Tasks, task.Task{Name: "install " + server, Spec: task.Package{Names: []string{server}}}, instance.WaitForData(f.unit))
 	play.Tasks = append(play.Tasks, places(restart)...)
 	play.Tasks = append(play.Tasks,
 		task.Task{Name: "keep the server in", Notify: restart, Spec: task.Unit{Unit: f.unit, DropIn: "20-hardening.conf", Content: task.Bytes(dropIn)}},

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+)
+
+// rollout is what deploy and rollback have in common.
+type rollout struct {
+	account
+	d       stack.Deployment
+	timings string
+	asJSON  bool
+}
+
+func (r *rollout) flags(cmd *cobra.Command) {
+	r.account.flags(cmd)
+	f := cmd.Flags()
+	f.StringVar(&r.d.InstanceType, "instance-type", "t3.small", "what the instances run on")
+	f.DurationVar(&r.d.Timeout, "timeout", 10*time.Minute, "how long it may take until all is ready")
+	f.DurationVar(&r.d.BakeTime, "bake-time", 10*time.Second, "how long the page is watched after the traffic moved, before the old instances end")
+	f.DurationVar(&r.d.DrainTime, "drain-time", 5*time.Second, "how long the old web instance may finish what it is at")
+	f.IntVar(&r.d.KeepSnapshots, "keep-snapshots", 3, "how many snapshots of the data volume are kept")
+	f.Int32Var(&r.d.VolumeGB, "volume-size", 8, "the size in GiB of a data volume that has to be made")
+	f.StringVar(&r.timings, "timings", "", "a file to which a line is added for each step: its name, a tab, its seconds")
+	f.BoolVar(&r.asJSON, "json", false, "print the result as JSON")
+}
+
+func (r *rollout) run(cmd *cobra.Command, s *stack.Stack) error {
+	if r.d.KeepSnapshots < 1 || r.d.VolumeGB < 1 {
+		return &usageError{errors.New("--keep-snapshots and --volume-size: at least 1 is needed")}
+	}
+	steps := &stepTable{file: r.timings}
+	r.d.Step = steps.add
+	deployed, err := s.Deploy(cmd.Context(), r.d)
+	if err = errors.Join(err, steps.err); err != nil {
+		return err
+	}
+	if r.asJSON {
+		return printJSON(cmd, deployed)
+	}
+	if r.timings == "" {
+		steps.print(cmd.OutOrStdout())
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "\n%s\n\ncertificate (made by the instance): sha256 %s\n", deployed.URL, deployed.Fingerprint)
+	return nil
+}
+
+const exitCodes = "Exit codes: 0 done; 1 failed, and all is as it was; 2 bad input; 3 failed, and a person is needed."
+
+func deployCommand() *cobra.Command {
+	var r rollout
+	deploy := &cobra.Command{
+		Use: "deploy", Short: "Run the current release: one instance of each image", Args: cobra.NoArgs,
+		Long: `Makes the stack run a db and a web image: those of the current release, or others. No running instance is
+changed. New ones are launched and verify themselves; then the database's volume moves to the new database,
+which verifies the data, and the elastic IP to the new web instance; then the page is watched; then the old
+instances end. Whatever fails, an interrupt too, goes back to the old instances, with all data that was written
+in between. A tier that runs its image already is left alone.
+
+What a deployment left that was killed is put right first. Of two at once the second is refused.
+
+` + exitCodes,
+		Example: "  goldsmith deploy\n  goldsmith deploy --web-ami ami-0123456789abcdef0\n  goldsmith deploy --replace web",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, tier := range r.d.Replace {
+				if !slices.Contains([]string{"db", "web", "all"}, tier) {
+					return &usageError{fmt.Errorf("--replace %s: db, web or all is needed", tier)}
+				}
+			}
+			s, err := r.open(cmd)
+			if err != nil {
+				return err
+			}
+			return r.run(cmd, s)
+		},
+	}
+	r.flags(deploy)
+	f := deploy.Flags()
+	f.StringVar(&r.d.DatabaseImage, "db-ami", "", "the database's image (default: the current release's)")
+	f.StringVar(&r.d.WebImage, "web-ami", "", "the web tier's image (default: the current release's)")
+	f.StringSliceVar(&r.d.Replace, "replace", nil, "replace this tier's instance also if its image is the wanted one: db, web, all")
+	return deploy
+}
+
+func rollbackCommand() *cobra.Command {
+	var r rollout
+	var to string
+	rollback := &cobra.Command{
+		Use: "rollback", Short: "Run again what ran before the last deployment", Args: cobra.NoArgs,
+		Long: `Deploys the images that ran before the last deployment that was good, or those that another one of the history
+led to. The data stays as it is now: what was written since then survives. Where the old database server
+could not open it any more, as it is older than the data, nothing is changed, and the error names the snapshot
+that was made before the data was upgraded.
+
+After a deployment that was killed it puts the stack right first.
+
+` + exitCodes,
+		Example: "  goldsmith rollback\n  goldsmith rollback --to 20261123-101112",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := r.open(cmd)
+			if err != nil {
+				return err
+			}
+			images, err := s.Before(cmd.Context(), to)
+			if err != nil {
+				return err
+			}
+			r.d.Kind, r.d.DatabaseImage, r.d.WebImage = "rollback", images.Database, images.Web
+			fmt.Fprintf(cmd.ErrOrStderr(), "back to db %s, web %s; what was written since then stays\n", images.Database, images.Web)
+			return r.run(cmd, s)
+		},
+	}
+	r.flags(rollback)
+	rollback.Flags().StringVar(&to, "to", "", "a release, or the id of a deployment in the history whose images are wanted")
+	return rollback
+}
+
+func historyCommand() *cobra.Command {
+	var a account
+	var asJSON bool
+	history := &cobra.Command{
+		Use: "history", Short: "Show the stack's deployments", Args: cobra.NoArgs,
+		Long:    "Lists the deployments that the stack remembers, the youngest first: who, when, from what to what, and how it ended.\n\nExit codes: 0 done; 1 failed; 2 bad input.",
+		Example: "  goldsmith history\n  goldsmith history --json | jq '.[0].steps'",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := a.open(cmd)
+			if err != nil {
+				return err
+			}
+			records, err := s.History(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(cmd, records)
+			}
+			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
+			fmt.Fprintln(table, "ID\tKIND\tWHO\tTOOK\tDB\tWEB\tRESULT")
+			for _, r := range records {
+				took := "-"
+				if !r.Ended.IsZero() {
+					took = r.Ended.Sub(r.Started).Round(time.Second).String()
+				}
+				result := r.Result
+				if reason, _, _ := strings.Cut(r.Reason, "\n"); reason != "" {
+					result += ": " + reason
+				}
+				fmt.Fprintln(table, strings.Join([]string{r.ID, r.Kind, r.Who, took, step(r.From.Database, r.To.Database), step(r.From.Web, r.To.Web), result}, "\t"))
+			}
+			return table.Flush()
+		},
+	}
+	a.flags(history)
+	history.Flags().BoolVar(&asJSON, "json", false, "as JSON, with each step")
+	return history
+}
+
+// step is a tier's change for people.
+func step(from, to string) string {
+	switch {
+	case from == to:
+		return to
+	case from == "":
+		return "-> " + to
+	}
+	return from + " -> " + to
+}

@@ -1,0 +1,342 @@
+package firstboot
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
+)
+
+// Where a database's data is.
+const (
+	serverDir = "/var/lib/mysql"
+	// volumeDir is where the data volume is mounted. The server's directory is one in it, as the file system's own
+	// lost+found would be a database to the server.
+	volumeDir = instance.StateDir + "/data"
+	dataDir   = volumeDir + "/mysql"
+	// seedDir is the image's data on its way into a new volume.
+	seedDir = volumeDir + "/mysql.new"
+	// serverNote names the newest server that had the data open.
+	serverNote = volumeDir + "/server.json"
+	// rowsNote is what the instance that gave the volume up counted, until the next one has counted too.
+	rowsNote = volumeDir + "/rows.json"
+)
+
+// TakeData gives the database its volume and its service address. It waits for the volume as long as that takes, and says
+// on the console that it does. A volume that is blank gets a file system and the image's data; one that holds anything
+// is never formatted. Data that the server could not open is refused before it is touched.
+func TakeData(ctx context.Context) error {
+	s, image, err := databaseSituation()
+	if err != nil || image == nil {
+		return err
+	}
+	if s.Settings.DataVolume != "" {
+		if err := takeVolume(ctx, s.Settings.DataVolume, *image); err != nil {
+			return fmt.Errorf("take the data volume %s: %w", s.Settings.DataVolume, err)
+		}
+	}
+	return address(ctx, s, "replace")
+}
+
+// ReleaseData is the way back: after it the volume can be detached. The server has stopped by then.
+func ReleaseData(ctx context.Context) error {
+	s, image, err := databaseSituation()
+	if err != nil || image == nil {
+		return err
+	}
+	var errs []error
+	for _, dir := range []string{serverDir, volumeDir} {
+		if mounted(dir) {
+			errs = append(errs, run(ctx, "umount", dir))
+		}
+	}
+	if err := address(ctx, s, "delete"); err != nil {
+		slog.Info("give up the service address", "error", err) // it is not there: somebody took it away by hand
+	}
+	return errors.Join(errs...)
+}
+
+// databaseSituation is what the first boot of a database found out; a nil image says that this is no database of a stack.
+func databaseSituation() (situation, *instance.MySQLImage, error) {
+	s, err := readSituation()
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, nil, nil
+	}
+	if err != nil {
+		return s, nil, err
+	}
+	image, err := instance.ReadImage(instance.DescriptionDir)
+	if err != nil || s.Settings.Tier != "db" {
+		return s, nil, err
+	}
+	return s, image.MySQL, nil
+}
+
+func takeVolume(ctx context.Context, volume string, image instance.MySQLImage) error {
+	own, err := installedServer(ctx, image.Flavor)
+	if err != nil {
+		return err
+	}
+	line, err := json.Marshal(instance.Standby{Volume: volume, Server: own, Time: time.Now().UTC()})
+	if err != nil {
+		return err
+	}
+	if err := tell(instance.StandbyPrefix + string(line)); err != nil {
+		return err
+	}
+	device, err := waitForVolume(ctx, volume)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(volumeDir, 0o700); err != nil {
+		return err
+	}
+	if !mounted(volumeDir) {
+		if err := mountVolume(ctx, device); err != nil {
+			return err
+		}
+	}
+	if err := ensureData(ctx); err != nil {
+		return err
+	}
+	if err := guard(own); err != nil {
+		return err
+	}
+	if err := ownedBy(dataDir, "mysql"); err != nil {
+		return err
+	}
+	if mounted(serverDir) {
+		return nil
+	}
+	return run(ctx, "mount", "--bind", dataDir, serverDir)
+}
+
+var versionNumber = regexp.MustCompile(`\bVer ([0-9]+(?:\.[0-9]+)+)`)
+
+// installedServer asks the server's program.
+func installedServer(ctx context.Context, flavor string) (instance.Server, error) {
+	program := map[string]string{"mariadb": "mariadbd", "mysql": "mysqld"}[flavor]
+	out, err := exec.CommandContext(ctx, program, "--no-defaults", "--version").Output()
+	found := versionNumber.FindSubmatch(out)
+	if err != nil || found == nil {
+		return instance.Server{}, fmt.Errorf("ask %s for its version: %w: %q", program, err, out)
+	}
+	return instance.Server{Flavor: flavor, Version: string(found[1])}, nil
+}
+
+// waitForVolume waits for the device of a volume. On Nitro its link has the volume's id; on Xen only the name tells that
+// the volume was attached as /dev/sdf.
+func waitForVolume(ctx context.Context, volume string) (string, error) {
+	names := []string{"/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_" + strings.ReplaceAll(volume, "-", ""), "/dev/xvdf"}
+	for {
+		for _, name := range names {
+			if info, err := os.Stat(name); err == nil && info.Mode()&os.ModeDevice != 0 {
+				return filepath.EvalSymlinks(name)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return "", ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// mountVolume mounts the volume's file system, which it makes only where there is nothing at all.
+func mountVolume(ctx context.Context, device string) error {
+	err := exec.CommandContext(ctx, "blkid", "--probe", device).Run()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		// 1 says that errors were corrected.
+		if err := run(ctx, "e2fsck", "-p", device); err != nil && (!errors.As(err, &exit) || exit.ExitCode() > 1) {
+			return err
+		}
+	case errors.As(err, &exit) && exit.ExitCode() == 2: // no signature of anything that is known
+		blank, err := isBlank(device)
+		if err != nil {
+			return err
+		}
+		if !blank {
+			return fmt.Errorf("%s holds something that is no file system; it is not formatted", device)
+		}
+		slog.Info("the volume is blank: making a file system", "device", device)
+		if err := run(ctx, "mkfs.ext4", "-q", "-F", "-L", "goldsmith-data", device); err != nil {
+			return err
+		}
+	default:
+		return fmt.Errorf("look what is on %s: %w", device, err)
+	}
+	if err := run(ctx, "mount", "-t", "ext4", "-o", "noatime,nodev,nosuid,noexec", device, volumeDir); err != nil {
+		return err
+	}
+	return run(ctx, "resize2fs", device) // the volume may have grown; else this does nothing
+}
+
+// isBlank looks at the start and the end of a device, where all that a volume can hold has its marks.
+func isBlank(device string) (bool, error) {
+	f, err := os.Open(device)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return false, err
+	}
+	const probe = 4 << 20
+	zero, got := make([]byte, probe), make([]byte, probe)
+	for _, at := range []int64{0, max(0, size-probe)} {
+		n, err := f.ReadAt(got, at)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return false, err
+		}
+		if !bytes.Equal(got[:n], zero[:n]) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// ensureData copies the image's data into a volume that has none yet. A copy that broke off is made anew: it has not got
+// its name yet.
+func ensureData(ctx context.Context) error {
+	if _, err := os.Stat(dataDir); err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	entries, err := os.ReadDir(volumeDir)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if name := entry.Name(); name != "lost+found" && name != filepath.Base(seedDir) {
+			return fmt.Errorf("its file system holds %s and no data of a database; it is left alone", name)
+		}
+	}
+	if err := os.RemoveAll(seedDir); err != nil {
+		return err
+	}
+	if err := run(ctx, "cp", "--archive", serverDir, seedDir); err != nil {
+		return err
+	}
+	if err := run(ctx, "sync", "--file-system", volumeDir); err != nil {
+		return err
+	}
+	return os.Rename(seedDir, dataDir)
+}
+
+// guard refuses data that the server here could not open, and notes that it will.
+func guard(own instance.Server) error {
+	text, err := os.ReadFile(serverNote)
+	if err == nil {
+		var last instance.Server
+		if err := json.Unmarshal(text, &last); err != nil {
+			return fmt.Errorf("read %s: %w", serverNote, err)
+		}
+		if err := own.Opens(last); err != nil {
+			return err
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if text, err = json.Marshal(own); err != nil {
+		return err
+	}
+	return place(serverNote, text, 0o600, 0, 0)
+}
+
+// ownedBy gives a tree to a user whose number is another one in this image. The top is last, so that a change that broke
+// off is seen.
+func ownedBy(dir, name string) error {
+	uid, gid, err := ids(name)
+	if err != nil {
+		return err
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok && int(stat.Uid) == uid && int(stat.Gid) == gid {
+		return nil
+	}
+	err = filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || path == dir {
+			return err
+		}
+		return os.Lchown(path, uid, gid)
+	})
+	return errors.Join(err, os.Chown(dir, uid, gid))
+}
+
+// address gives the interface of the instance's private address the service address too, or takes it away.
+func address(ctx context.Context, s situation, verb string) error {
+	if s.Identity.Service == "" {
+		return nil
+	}
+	device, err := deviceOf(s.Identity.Private)
+	if err != nil {
+		return err
+	}
+	return run(ctx, "ip", "address", verb, s.Identity.Service+"/32", "dev", device)
+}
+
+func deviceOf(private string) (string, error) {
+	wanted, err := netip.ParseAddr(private)
+	if err != nil {
+		return "", err
+	}
+	all, err := net.Interfaces()
+	if err != nil {
+		return "", err
+	}
+	for _, i := range all {
+		addresses, err := i.Addrs()
+		if err != nil {
+			return "", err
+		}
+		for _, a := range addresses {
+			if prefix, err := netip.ParsePrefix(a.String()); err == nil && prefix.Addr() == wanted {
+				return i.Name, nil
+			}
+		}
+	}
+	return "", fmt.Errorf("no interface has the address %s", private)
+}
+
+// mounted tells whether something is mounted exactly there.
+func mounted(dir string) bool {
+	text, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(text)) {
+		if fields := strings.Fields(line); len(fields) > 4 && fields[4] == dir {
+			return true
+		}
+	}
+	return false
+}
+
+// run runs a program; what it says is part of the error.
+func run(ctx context.Context, name string, arguments ...string) error {
+	out, err := exec.CommandContext(ctx, name, arguments...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(arguments, " "), err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}

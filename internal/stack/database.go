@@ -1,0 +1,297 @@
+package stack
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/access"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
+)
+
+// sshUser is the account of Debian's images that has the launch's key.
+const sshUser = "admin"
+
+// agentData is the agent's command for a database's data.
+const agentData = "sudo -n " + instance.AgentPath + " data "
+
+// bringDatabase has a database wait for its volume; the first one of a stack gets it at once. One that stays is ready.
+func (r *rollout) bringDatabase(ctx context.Context, c change) error {
+	if !c.replace {
+		_, err := r.start(ctx, c.old)
+		r.result.Database = r.latest(ctx, c.old.ID)
+		return err
+	}
+	launched, err := r.launchTier(ctx, "db", c.image)
+	if err != nil {
+		return err
+	}
+	r.result.Database = launched
+	var standby instance.Standby
+	err = r.timed("db on standby", func() error { standby, err = r.waitStandby(ctx, launched.ID); return err })
+	if err != nil {
+		return err
+	}
+	if err := r.checkData(ctx, c.old, standby.Server); err != nil {
+		return err
+	}
+	if err := r.setServer(ctx, standby.Server, launched.ID); err != nil {
+		return err
+	}
+	if c.old.ID != "" {
+		return nil
+	}
+	return r.takeOver(ctx, standby.Server)
+}
+
+// waitStandby waits until an instance says that nothing is missing but its volume.
+func (s *Stack) waitStandby(ctx context.Context, id string) (instance.Standby, error) {
+	var found instance.Standby
+	_, err := s.waitConsole(ctx, id, "waits for its volume", func(console []byte) (ok bool, err error) {
+		if report, reported := instance.FindReport(console); reported && !report.Ready {
+			return false, fmt.Errorf("wait for %s: it says that it is not ready: %s", id, failures(report))
+		}
+		found, ok = instance.FindStandby(console)
+		return ok, nil
+	})
+	return found, err
+}
+
+// checkData refuses what would lose the data, before anything is stopped: a database server that could not open it, and an
+// old instance that does not have it on the volume.
+func (r *rollout) checkData(ctx context.Context, old Instance, server instance.Server) error {
+	v, err := r.dataVolume(ctx)
+	if err != nil {
+		return err
+	}
+	if v == nil {
+		return fmt.Errorf("find the data volume of stack %s: %s is gone", r.name, r.volume)
+	}
+	if holder := attachedTo(v); old.ID != "" && holder != old.ID {
+		return fmt.Errorf("replace %s: the data volume %s is attached to %q and not to it; its data is somewhere else and would be left behind", old.ID, r.volume, holder)
+	}
+	noted := tagOf(v.Tags, serverTag)
+	if noted == "" {
+		return nil
+	}
+	data, err := instance.ParseServer(noted)
+	if err != nil {
+		return fmt.Errorf("read the tag %s of %s: %w", serverTag, r.volume, err)
+	}
+	if err := server.Opens(data); err != nil {
+		return fmt.Errorf("deploy %s: %w\nhint: deploy an image with %s or newer", r.d.DatabaseImage, err, data)
+	}
+	return nil
+}
+
+// moveDatabase takes the data from the old instance to the new one.
+func (r *rollout) moveDatabase(ctx context.Context, old Instance) error {
+	server, err := instance.ParseServer(r.latest(ctx, r.result.Database.ID).server)
+	if err != nil {
+		return err
+	}
+	stopped := time.Now()
+	if err := r.timed("stop the old db", func() error { return r.handOver(ctx, old) }); err != nil {
+		return err
+	}
+	err = r.timed("snapshot", func() (err error) {
+		r.result.Snapshot, err = r.snapshot(ctx, r.volume, r.result.ID)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	r.set(func(record *Record) { record.Snapshot = r.result.Snapshot })
+	if err := r.timed("detach", func() error { return r.detach(ctx, r.volume) }); err != nil {
+		return err
+	}
+	if err := r.takeOver(ctx, server); err != nil {
+		return err
+	}
+	r.result.Interruption = time.Since(stopped).Milliseconds()
+	r.set(func(record *Record) { record.Interruption = r.result.Interruption })
+	r.say("the database moved to %s; no writes for %.1f s", r.result.Database.ID, time.Since(stopped).Seconds())
+	return nil
+}
+
+// takeOver gives the new database its volume and, when it has verified itself, its address.
+func (r *rollout) takeOver(ctx context.Context, server instance.Server) error {
+	id := r.result.Database.ID
+	err := r.timed("attach", func() error {
+		// The tag comes first: a server may have changed the data from the moment on that it has it.
+		if err := r.setServer(ctx, server, r.volume); err != nil {
+			return err
+		}
+		return r.attach(ctx, r.volume, id)
+	})
+	if err != nil {
+		return err
+	}
+	err = r.timed("db ready", func() error { _, err := r.waitReady(ctx, id, time.Time{}); return err })
+	if err != nil {
+		return err
+	}
+	return r.timed("move the db address", func() error {
+		if err := r.giveServiceAddress(ctx, r.latest(ctx, id)); err != nil {
+			return err
+		}
+		r.result.Database = r.latest(ctx, id)
+		return nil
+	})
+}
+
+// handOver stops a database cleanly and unmounts its volume. Over SSH that takes a second; where there is no way in, the
+// instance is stopped, which does the same and takes longer.
+func (s *Stack) handOver(ctx context.Context, old Instance) error {
+	if old.State == "running" {
+		if err := s.onDatabase(ctx, old, agentData+"hand-over"); err == nil {
+			return nil
+		} else if ctx.Err() != nil {
+			return fmt.Errorf("stop the database on %s: %w", old.ID, err)
+		} else {
+			s.say("the database on %s cannot be stopped over SSH (%v): stopping the instance", old.ID, err)
+		}
+	}
+	return s.stopInstance(ctx, old.ID)
+}
+
+// resume has a database serve again that had handed its data over, and has it back.
+func (s *Stack) resume(ctx context.Context, i Instance) error {
+	if i.State == "running" {
+		if err := s.onDatabase(ctx, i, agentData+"resume"); err == nil || ctx.Err() != nil {
+			return err
+		} else {
+			s.say("the database on %s cannot be started over SSH (%v): restarting the instance", i.ID, err)
+		}
+		if err := s.stopInstance(ctx, i.ID); err != nil {
+			return err
+		}
+	}
+	console, err := s.console(ctx, i.ID)
+	if err != nil {
+		return err
+	}
+	last, _ := instance.FindReport(console)
+	if _, err := s.ec2.StartInstances(ctx, &ec2.StartInstancesInput{InstanceIds: []string{i.ID}}); err != nil {
+		return fmt.Errorf("start %s: %w", i.ID, err)
+	}
+	_, err = s.waitReady(ctx, i.ID, last.Time)
+	return err
+}
+
+func (s *Stack) stopInstance(ctx context.Context, id string) error {
+	if _, err := s.ec2.StopInstances(ctx, &ec2.StopInstancesInput{InstanceIds: []string{id}}); err != nil {
+		return fmt.Errorf("stop %s: %w", id, err)
+	}
+	err := ec2.NewInstanceStoppedWaiter(s.ec2, func(o *ec2.InstanceStoppedWaiterOptions) {
+		o.MinDelay, o.MaxDelay = 500*time.Millisecond, 5*time.Second
+	}).
+		Wait(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{id}}, 5*time.Minute)
+	if err != nil {
+		return fmt.Errorf("stop %s: %w", id, err)
+	}
+	return nil
+}
+
+// onDatabase runs a command on a database, by way of a web instance.
+func (s *Stack) onDatabase(ctx context.Context, i Instance, command string) error {
+	hops, err := s.Way(ctx, i)
+	if err != nil {
+		return err
+	}
+	limited, cancel := context.WithTimeout(ctx, 90*time.Second)
+	defer cancel()
+	client, err := access.Dial(limited, hops)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	_, err = client.Run(limited, command)
+	return err
+}
+
+// Way is how an instance is entered over SSH: by its public address or, where it has none, through a web instance.
+func (s *Stack) Way(ctx context.Context, target Instance) ([]access.Hop, error) {
+	path, err := KeyPath(s.name)
+	if err != nil {
+		return nil, err
+	}
+	through := []Instance{target}
+	if target.Public == "" {
+		all, err := s.Instances(ctx)
+		if err != nil {
+			return nil, err
+		}
+		var gateway Instance
+		for _, i := range all {
+			if i.Tier == "web" && i.Public != "" && i.State == "running" && (gateway.ID == "" || i.Role == serving) {
+				gateway = i
+			}
+		}
+		if gateway.ID == "" {
+			return nil, fmt.Errorf("log in to %s: it has no public address, and no web instance that has one is running", target.ID)
+		}
+		through = []Instance{gateway, target}
+	}
+	var hops []access.Hop
+	for _, i := range through {
+		keys, err := s.hostKeys(ctx, i.ID)
+		if err != nil {
+			return nil, err
+		}
+		hops = append(hops, access.Hop{ID: i.ID, Address: cmp.Or(i.Public, i.Private), User: sshUser, HostKeys: keys, Identity: path})
+	}
+	return hops, nil
+}
+
+// hostKeys are those that an instance printed on its console. On AWS the console is there some time after the launch.
+func (s *Stack) hostKeys(ctx context.Context, id string) (keys []string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	_, err = s.waitConsole(ctx, id, "shows its SSH host keys", func(console []byte) (bool, error) {
+		keys = access.HostKeys(console)
+		return len(keys) > 0, nil
+	})
+	return keys, err
+}
+
+// restoreVolume makes a volume of the snapshot of a deployment, and has it take the place of one whose data the old server
+// cannot open any more. That one is kept.
+func (s *Stack) restoreVolume(ctx context.Context, n Network, deploy string, upgraded string, server string) (string, error) {
+	all, err := s.snapshots(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, snapshot := range all {
+		if tagOf(snapshot.Tags, deployTag) != deploy {
+			continue
+		}
+		zone, err := s.zoneOf(ctx, n.Private)
+		if err != nil {
+			return "", err
+		}
+		if err := s.setAside(ctx, upgraded); err != nil {
+			return "", err
+		}
+		made, err := s.ec2.CreateVolume(ctx, &ec2.CreateVolumeInput{AvailabilityZone: aws.String(zone), SnapshotId: snapshot.SnapshotId, VolumeType: "gp3",
+			TagSpecifications: s.tagged("volume", s.name+"-data", dataTag, "db", serverTag, server)})
+		if err != nil {
+			return "", fmt.Errorf("make a volume of snapshot %s: %w", aws.ToString(snapshot.SnapshotId), err)
+		}
+		s.say("the data of %s was upgraded: %s of snapshot %s takes its place, and it is set aside", upgraded, aws.ToString(made.VolumeId), aws.ToString(snapshot.SnapshotId))
+		return aws.ToString(made.VolumeId), s.volumeAvailable(ctx, aws.ToString(made.VolumeId))
+	}
+	return "", fmt.Errorf("the data of %s was upgraded, and there is no snapshot of before deployment %s", upgraded, deploy)
+}
+
+func (s *Stack) setAside(ctx context.Context, volume string) error {
+	_, err := s.ec2.CreateTags(ctx, &ec2.CreateTagsInput{Resources: []string{volume}, Tags: tagList(dataTag, setAside)})
+	if err != nil {
+		return fmt.Errorf("set %s aside: %w", volume, err)
+	}
+	return nil
+}

@@ -1,0 +1,181 @@
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
+)
+
+// dataDevice is what the data volume is attached as.
+const dataDevice = "/dev/sdf"
+
+// setAside is the value of dataTag on a volume that another took the place of.
+const setAside = "set aside"
+
+// dataVolume is the volume of the database's data; nil where there is none yet.
+func (s *Stack) dataVolume(ctx context.Context) (*types.Volume, error) {
+	out, err := s.ec2.DescribeVolumes(ctx, &ec2.DescribeVolumesInput{Filters: s.mine("tag:"+dataTag, "db")})
+	if err != nil {
+		return nil, fmt.Errorf("find the data volume of stack %s: %w", s.name, err)
+	}
+	var found []types.Volume
+	for _, v := range out.Volumes {
+		if v.State != types.VolumeStateDeleting && v.State != types.VolumeStateDeleted {
+			found = append(found, v)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return nil, nil
+	case 1:
+		return &found[0], nil
+	}
+	return nil, fmt.Errorf("find the data volume of stack %s: %s and %s both have the tag %s=db; one should", s.name, aws.ToString(found[0].VolumeId), aws.ToString(found[1].VolumeId), dataTag)
+}
+
+// attachedTo is the instance that a volume is attached to, or empty.
+func attachedTo(v *types.Volume) string {
+	for _, a := range v.Attachments {
+		if a.State != types.VolumeAttachmentStateDetached {
+			return aws.ToString(a.InstanceId)
+		}
+	}
+	return ""
+}
+
+// ensureVolume makes the data volume where there is none, in the zone of the private subnet.
+func (s *Stack) ensureVolume(ctx context.Context, n Network, sizeGB int32) (string, error) {
+	v, err := s.dataVolume(ctx)
+	if err != nil {
+		return "", err
+	}
+	if v != nil {
+		return aws.ToString(v.VolumeId), nil
+	}
+	zone, err := s.zoneOf(ctx, n.Private)
+	if err != nil {
+		return "", err
+	}
+	made, err := s.ec2.CreateVolume(ctx, &ec2.CreateVolumeInput{AvailabilityZone: aws.String(zone), Size: aws.Int32(sizeGB), VolumeType: types.VolumeTypeGp3, Encrypted: aws.Bool(true),
+		ClientToken: aws.String(randomPassword()[:32]), TagSpecifications: s.tagged(types.ResourceTypeVolume, s.name+"-data", dataTag, "db")})
+	if err != nil {
+		return "", fmt.Errorf("make the data volume of stack %s: %w", s.name, err)
+	}
+	id := aws.ToString(made.VolumeId)
+	s.say("made data volume %s of %d GiB", id, sizeGB)
+	return id, s.volumeAvailable(ctx, id)
+}
+
+func (s *Stack) zoneOf(ctx context.Context, subnet string) (string, error) {
+	out, err := s.ec2.DescribeSubnets(ctx, &ec2.DescribeSubnetsInput{SubnetIds: []string{subnet}})
+	if err != nil {
+		return "", fmt.Errorf("find the zone of %s: %w", subnet, err)
+	}
+	return aws.ToString(out.Subnets[0].AvailabilityZone), nil
+}
+
+func (s *Stack) volumeAvailable(ctx context.Context, id string) error {
+	err := ec2.NewVolumeAvailableWaiter(s.ec2, func(o *ec2.VolumeAvailableWaiterOptions) {
+		o.MinDelay, o.MaxDelay = 200*time.Millisecond, 5*time.Second
+	}).
+		Wait(ctx, &ec2.DescribeVolumesInput{VolumeIds: []string{id}}, 5*time.Minute)
+	if err != nil {
+		return fmt.Errorf("wait for volume %s to be available: %w", id, err)
+	}
+	return nil
+}
+
+// attach gives the data volume to an instance, which runs; it is no error if it has it.
+func (s *Stack) attach(ctx context.Context, volume, id string) error {
+	_, err := s.ec2.AttachVolume(ctx, &ec2.AttachVolumeInput{VolumeId: aws.String(volume), InstanceId: aws.String(id), Device: aws.String(dataDevice)})
+	if err != nil {
+		return fmt.Errorf("attach %s to %s: %w", volume, id, err)
+	}
+	return nil
+}
+
+// detach takes a volume away from whoever has it; it must be unmounted there.
+func (s *Stack) detach(ctx context.Context, volume string) error {
+	if _, err := s.ec2.DetachVolume(ctx, &ec2.DetachVolumeInput{VolumeId: aws.String(volume)}); err != nil && code(err) != "IncorrectState" {
+		return fmt.Errorf("detach %s: %w", volume, err)
+	}
+	return s.volumeAvailable(ctx, volume)
+}
+
+// setServer notes which database server opens a volume's data, or runs on an instance.
+func (s *Stack) setServer(ctx context.Context, server instance.Server, ids ...string) error {
+	_, err := s.ec2.CreateTags(ctx, &ec2.CreateTagsInput{Resources: ids, Tags: []types.Tag{{Key: aws.String(serverTag), Value: aws.String(server.String())}}})
+	if err != nil {
+		return fmt.Errorf("tag %s with %s: %w", strings.Join(ids, ", "), server, err)
+	}
+	return nil
+}
+
+// snapshot keeps the data as it is at this moment. The volume may be used again at once.
+func (s *Stack) snapshot(ctx context.Context, volume, deploy string) (string, error) {
+	out, err := s.ec2.CreateSnapshot(ctx, &ec2.CreateSnapshotInput{VolumeId: aws.String(volume), Description: aws.String("Data of stack " + s.name + " before deployment " + deploy),
+		TagSpecifications: s.tagged(types.ResourceTypeSnapshot, s.name+"-data before "+deploy, dataTag, "db", deployTag, deploy)})
+	if err != nil {
+		return "", fmt.Errorf("make a snapshot of %s: %w", volume, err)
+	}
+	return aws.ToString(out.SnapshotId), nil
+}
+
+// snapshots are those of the data volume, the youngest first.
+func (s *Stack) snapshots(ctx context.Context) ([]types.Snapshot, error) {
+	var all []types.Snapshot
+	for pages := ec2.NewDescribeSnapshotsPaginator(s.ec2, &ec2.DescribeSnapshotsInput{OwnerIds: []string{"self"}, Filters: s.mine("tag:"+dataTag, "db")}); pages.HasMorePages(); {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("list the snapshots of stack %s: %w", s.name, err)
+		}
+		all = append(all, page.Snapshots...)
+	}
+	slices.SortFunc(all, func(a, b types.Snapshot) int {
+		return strings.Compare(tagOf(b.Tags, deployTag), tagOf(a.Tags, deployTag))
+	})
+	return all, nil
+}
+
+// pruneSnapshots removes all but the youngest.
+func (s *Stack) pruneSnapshots(ctx context.Context, keep int) error {
+	all, err := s.snapshots(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, old := range all[min(keep, len(all)):] {
+		if _, err := s.ec2.DeleteSnapshot(ctx, &ec2.DeleteSnapshotInput{SnapshotId: old.SnapshotId}); err != nil {
+			errs = append(errs, fmt.Errorf("delete snapshot %s: %w", aws.ToString(old.SnapshotId), err))
+			continue
+		}
+		s.say("deleted snapshot %s, of before deployment %s", aws.ToString(old.SnapshotId), tagOf(old.Tags, deployTag))
+	}
+	return errors.Join(errs...)
+}
+
+// deleteVolumes removes the stack's data volumes, those that were set aside too.
+func (s *Stack) deleteVolumes(ctx context.Context) error {
+	out, err := s.ec2.DescribeVolumes(ctx, &ec2.DescribeVolumesInput{Filters: s.mine("tag-key", dataTag)})
+	if err != nil {
+		return fmt.Errorf("find the data volumes of stack %s: %w", s.name, err)
+	}
+	for _, v := range out.Volumes {
+		if err := s.volumeAvailable(ctx, aws.ToString(v.VolumeId)); err != nil {
+			return err
+		}
+		if _, err := s.ec2.DeleteVolume(ctx, &ec2.DeleteVolumeInput{VolumeId: v.VolumeId}); err != nil {
+			return fmt.Errorf("delete volume %s: %w", aws.ToString(v.VolumeId), err)
+		}
+	}
+	return nil
+}

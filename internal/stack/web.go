@@ -1,0 +1,147 @@
+package stack
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
+)
+
+const (
+	// inARow is how often the page must answer before an instance counts as healthy, or not before it counts as sick.
+	inARow = 3
+	// askEvery is the time between two questions.
+	askEvery = 500 * time.Millisecond
+)
+
+// bringWeb has a web instance be ready, a new one by its own address.
+func (r *rollout) bringWeb(ctx context.Context, c change) (instance.Report, error) {
+	if !c.replace {
+		report, err := r.start(ctx, c.old)
+		r.result.Web = r.latest(ctx, c.old.ID)
+		return report, err
+	}
+	launched, err := r.launchTier(ctx, "web", c.image)
+	if err != nil {
+		return instance.Report{}, err
+	}
+	var report instance.Report
+	err = r.timed("web ready", func() (err error) { report, err = r.waitReady(ctx, launched.ID, time.Time{}); return err })
+	r.result.Web = r.latest(ctx, launched.ID)
+	return report, err
+}
+
+// moveTraffic asks the web instance from outside, by its own address and several times in a row, and gives it the stack's
+// address if it has not got it.
+func (r *rollout) moveTraffic(ctx context.Context, c change, report instance.Report) error {
+	for _, check := range report.Checks {
+		if check.Name == "certificate" {
+			r.result.Fingerprint = strings.TrimPrefix(check.Detail, "sha256:")
+		}
+	}
+	own := aws.ToString(r.address.PublicIp)
+	r.result.URL = "https://" + own + "/"
+	if r.result.Fingerprint == "" || r.result.Web.Public == "" {
+		return fmt.Errorf("ask %s from outside: it has no public address, or its report no certificate", r.result.Web.ID)
+	}
+	if err := r.timed("https from outside", func() error { return r.healthy(ctx, r.result.Web.Public) }); err != nil {
+		return err
+	}
+	if r.result.Web.Public == own {
+		return nil
+	}
+	err := r.timed("move the web address", func() error {
+		if err := r.giveAddress(ctx, r.address, r.result.Web.ID); err != nil {
+			return err
+		}
+		r.result.Web = r.latest(ctx, r.result.Web.ID)
+		return r.healthy(ctx, own)
+	})
+	if err == nil {
+		r.say("the traffic goes to %s", r.result.Web.ID)
+	}
+	return err
+}
+
+// healthy waits until an address answers several times in a row.
+func (r *rollout) healthy(ctx context.Context, address string) error {
+	limited, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	var last error
+	for good := 0; good < inARow; {
+		err := getHealth(limited, "https://"+address+"/health", r.result.Fingerprint)
+		if err == nil {
+			good++
+			continue
+		}
+		good = 0
+		if limited.Err() == nil {
+			last = err
+		}
+		if err := sleep(limited, askEvery); err != nil {
+			return fmt.Errorf("ask %s from outside, at %s: %w", r.result.Web.ID, address, errors.Join(last, ctx.Err()))
+		}
+	}
+	return nil
+}
+
+// watch keeps asking the page for a while. Several bad answers in a row say that the new instances are no good.
+func (r *rollout) watch(ctx context.Context) error {
+	if r.d.BakeTime <= 0 {
+		return nil
+	}
+	r.say("watching for %s", r.d.BakeTime)
+	return r.timed("watch", func() error {
+		bad := 0
+		for until := time.Now().Add(r.d.BakeTime); time.Now().Before(until); {
+			err := getHealth(ctx, r.result.URL+"health", r.result.Fingerprint)
+			if err == nil {
+				bad = 0
+			} else if bad++; bad >= inARow {
+				return fmt.Errorf("the page was healthy and then was not: %w", err)
+			}
+			if err := sleep(ctx, askEvery); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func getHealth(ctx context.Context, url, fingerprint string) error {
+	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{
+		// The instance made the certificate itself: instead of a chain, its digest is verified, which came by way of the API.
+		InsecureSkipVerify: true,
+		VerifyPeerCertificate: func(raw [][]byte, _ [][]*x509.Certificate) error {
+			if sum := sha256.Sum256(raw[0]); hex.EncodeToString(sum[:]) != fingerprint {
+				return errors.New("the certificate is not the one that the instance reported")
+			}
+			return nil
+		}}}
+	client := &http.Client{Transport: transport, Timeout: 10 * time.Second}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, 500))
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s answers %s: %s", url, response.Status, strings.TrimSpace(string(body)))
+	}
+	return err
+}
