@@ -18,7 +18,7 @@ import (
 )
 
 func TestMariaDB(t *testing.T) {
-	assertDatabase(t, "db", "MariaDB", aws.ToString(tier(t, "db").PrivateIpAddress))
+	assertDatabase(t, "db", "MariaDB", databaseAddress)
 }
 
 // TestMySQL bakes the same db image on Debian sid, whose mysql-server is Oracle's, and asks it the same questions.

@@ -50,12 +50,12 @@ func TestCloudSurvives(t *testing.T) {
 			}
 		})
 	}
-	if got := mustOnInstance(t, "db", "sudo mkdir -p /mnt/v && sudo mount /dev/sdf /mnt/v && sudo cat /mnt/v/note; sudo umount /mnt/v"); got != "kept" {
+	if got := mustOnInstance(t, "db", "sudo mkdir -p /mnt/v && sudo mount /dev/sdg /mnt/v && sudo cat /mnt/v/note; sudo umount /mnt/v"); got != "kept" {
 		t.Errorf("volume %s holds %q, want %q", volume, got, "kept")
 	}
 }
 
-// attachedVolume makes a volume with a file system and a note on it, attached to the db instance as /dev/sdf.
+// attachedVolume makes a volume with a file system and a note on it, attached to the db instance as /dev/sdg.
 func attachedVolume(t *testing.T, name string) string {
 	t.Helper()
 	ctx := context.Background()
@@ -76,10 +76,10 @@ func attachedVolume(t *testing.T, name string) string {
 			t.Error(err)
 		}
 	})
-	if _, err := api.AttachVolume(ctx, &ec2.AttachVolumeInput{InstanceId: db.InstanceId, VolumeId: volume.VolumeId, Device: aws.String("/dev/sdf")}); err != nil {
+	if _, err := api.AttachVolume(ctx, &ec2.AttachVolumeInput{InstanceId: db.InstanceId, VolumeId: volume.VolumeId, Device: aws.String("/dev/sdg")}); err != nil {
 		t.Fatal(err)
 	}
-	mustOnInstance(t, "db", "until test -b /dev/sdf; do sleep 0.1; done; sudo mkfs.ext4 -q /dev/sdf && sudo mkdir -p /mnt/v && sudo mount /dev/sdf /mnt/v && echo kept | sudo tee /mnt/v/note && sudo umount /mnt/v")
+	mustOnInstance(t, "db", "until test -b /dev/sdg; do sleep 0.1; done; sudo mkfs.ext4 -q /dev/sdg && sudo mkdir -p /mnt/v && sudo mount /dev/sdg /mnt/v && echo kept | sudo tee /mnt/v/note && sudo umount /mnt/v")
 	return *volume.VolumeId
 }
 

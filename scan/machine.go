@@ -18,7 +18,7 @@ type machine struct {
 	tier    string
 	id      string
 	public  string // IPv4; empty where the instance has none
-	private string // IPv4
+	private string // IPv4: the service address, where the tier has one
 	// web is the web tier's instance, which a database lets in and nobody else.
 	web *machine
 }
@@ -35,7 +35,7 @@ func findMachine(ctx context.Context, stack, tier string) (*machine, error) {
 // oneMachine is the one running instance that the filters match, which is taken for one of this tier.
 func oneMachine(ctx context.Context, tier string, filters ...string) (*machine, error) {
 	var stdout, stderr bytes.Buffer
-	argv := append([]string{"ec2", "describe-instances", "--query", "Reservations[].Instances[].{id:InstanceId,public:PublicIpAddress,private:PrivateIpAddress}", "--output", "json",
+	argv := append([]string{"ec2", "describe-instances", "--query", "Reservations[].Instances[].{id:InstanceId,public:PublicIpAddress,private:NetworkInterfaces[0].PrivateIpAddresses[-1].PrivateIpAddress}", "--output", "json",
 		"--filters", "Name=instance-state-name,Values=running"}, filters...)
 	cmd := exec.CommandContext(ctx, "aws", argv...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

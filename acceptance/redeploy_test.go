@@ -1,0 +1,400 @@
+//go:build acceptance
+
+package acceptance
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+)
+
+// impatient opens a connection for each request and tries nothing again. Instances make their certificates themselves, and
+// the address moves from one to another: which of them answers does not matter here.
+func impatient() *http.Client {
+	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+}
+
+// deployArgs are those of a deployment that does not take its time.
+func deployArgs(more ...string) []string {
+	return append([]string{"deploy", "--stack", stackName, "--bake-time", "2s", "--drain-time", "1s"}, more...)
+}
+
+// request is one that failed: when it began and when that was known.
+type request struct {
+	began, ended time.Time
+	fault        string
+}
+
+func TestNoRequestFailsWhileTheWebTierIsReplaced(t *testing.T) {
+	const wanted, clients = 2000, 4
+	before := tier(t, "web")
+	address := aws.ToString(before.PublicIpAddress)
+	var asked atomic.Int64
+	var mu sync.Mutex
+	var failed []request
+	ctx, stop := context.WithCancel(context.Background())
+	var group sync.WaitGroup
+	for range clients {
+		group.Go(func() {
+			client := impatient()
+			for ctx.Err() == nil || asked.Load() < wanted {
+				began := time.Now()
+				response, err := client.Get("https://" + address + "/users?limit=1")
+				asked.Add(1)
+				if err == nil {
+					response.Body.Close()
+				}
+				if err != nil || response.StatusCode != http.StatusOK {
+					mu.Lock()
+					failed = append(failed, request{began, time.Now(), fmt.Sprint(err, response)})
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	out, err := output(goldsmith(), deployArgs("--replace", "web")...)
+	stop()
+	group.Wait()
+	if err != nil {
+		t.Fatalf("%v:\n%s", err, out)
+	}
+	// Who has a connection to the old instance when the address moves may lose it, as on EC2; who connects does not.
+	from, to := stepOfLastDeployment(t, "move the web address")
+	cut := 0
+	for _, r := range failed {
+		if r.began.After(to) || r.ended.Before(from) {
+			t.Errorf("a request failed that did not meet the swap: %s", r.fault)
+			continue
+		}
+		cut++
+	}
+	t.Logf("%d requests, %d of them cut at the swap", asked.Load(), cut)
+	if cut > clients {
+		t.Errorf("%d requests were cut, and no more than %d were open", cut, clients)
+	}
+	after := tier(t, "web")
+	if *after.InstanceId == *before.InstanceId || aws.ToString(after.PublicIpAddress) != address {
+		t.Errorf("%s at %s became %s at %s; another instance at the same address is wanted", *before.InstanceId, address, *after.InstanceId, aws.ToString(after.PublicIpAddress))
+	}
+}
+
+// stepOfLastDeployment is when a step began and ended.
+func stepOfLastDeployment(t *testing.T, name string) (from, to time.Time) {
+	t.Helper()
+	var records []struct {
+		Started time.Time
+		Steps   []struct {
+			Name     string
+			At, Took int64
+		}
+	}
+	decode(t, strings.NewReader(must(t, goldsmith(), "history", "--stack", stackName, "--json")), &records)
+	for _, step := range records[0].Steps {
+		if step.Name == name {
+			from = records[0].Started.Add(time.Duration(step.At) * time.Millisecond)
+			return from, from.Add(time.Duration(step.Took+1) * time.Millisecond)
+		}
+	}
+	t.Fatalf("the last deployment has no step %q: %+v", name, records[0])
+	return from, to
+}
+
+// writer adds numbered users as fast as one client may, until it is stopped, and knows which were acknowledged.
+type writer struct {
+	prefix  string
+	acked   []string
+	longest time.Duration
+}
+
+func (w *writer) run(ctx context.Context, address string) {
+	client := impatient()
+	good := time.Now()
+	for n := 0; ctx.Err() == nil; n++ {
+		name := w.prefix + strconv.Itoa(n)
+		response, err := client.Post("https://"+address+"/users", "application/json", strings.NewReader(fmt.Sprintf(`{"username":%q,"email":"%s@example.com"}`, name, name)))
+		if err == nil {
+			response.Body.Close()
+			if response.StatusCode == http.StatusCreated {
+				w.acked = append(w.acked, name)
+				w.longest, good = max(w.longest, time.Since(good)), time.Now()
+			}
+		}
+		time.Sleep(110 * time.Millisecond) // a client may write ten times a second
+	}
+}
+
+// assertAcknowledged looks for every row that was acknowledged.
+func assertAcknowledged(t *testing.T, w *writer) {
+	t.Helper()
+	there := map[string]bool{}
+	for _, name := range strings.Fields(mustOnInstance(t, "db", fmt.Sprintf(`sudo mysql --batch --skip-column-names --execute "SELECT username FROM app.users WHERE username LIKE '%s%%'"`, w.prefix))) {
+		there[name] = true
+	}
+	lost := 0
+	for _, name := range w.acked {
+		if !there[name] {
+			lost++
+		}
+	}
+	t.Logf("%d writes acknowledged, none for at most %s", len(w.acked), w.longest.Round(time.Millisecond))
+	if len(w.acked) == 0 || lost > 0 {
+		t.Errorf("%d of %d acknowledged rows are lost", lost, len(w.acked))
+	}
+}
+
+func TestNoWriteIsLostWhileTheDatabaseIsReplaced(t *testing.T) {
+	before, address := tier(t, "db"), aws.ToString(tier(t, "web").PublicIpAddress)
+	w := &writer{prefix: fmt.Sprintf("w%d-", time.Now().Unix()%1e6)}
+	ctx, stop := context.WithCancel(context.Background())
+	var clients sync.WaitGroup
+	clients.Go(func() { w.run(ctx, address) })
+	out, err := output(goldsmith(), deployArgs("--replace", "db")...)
+	time.Sleep(2 * time.Second)
+	stop()
+	clients.Wait()
+	if err != nil {
+		t.Fatalf("%v:\n%s", err, out)
+	}
+	if after := tier(t, "db"); *after.InstanceId == *before.InstanceId {
+		t.Error("the database was not replaced")
+	}
+	assertAcknowledged(t, w)
+	assertServes(t)
+}
+
+// assertServes wants both tiers to run, and the page to answer with the database.
+func assertServes(t *testing.T) {
+	t.Helper()
+	tier(t, "db")
+	waitHealthy(t, aws.ToString(tier(t, "web").PublicIpAddress), 20*time.Second)
+}
+
+// TestDeployGoesBack has deployments fail at different places: what served before serves, with what was written in the
+// meantime, and nothing is left of the new instances.
+func TestDeployGoesBack(t *testing.T) {
+	broken := bakedWith(t, proving("web", ""), webProvisioners(command("rm /usr/local/lib/goldsmith/webapp")))
+	late := bakedWith(t, proving("web", ""), webProvisioners(`
+provisioner "goldsmith-systemd" {
+  unit {
+    name    = "late.service"
+    content = "[Unit]\nAfter=goldsmith-ready.service\n[Service]\nExecStart=/bin/sh -c 'sleep 4; systemctl stop goldsmith-webapp nginx'\n[Install]\nWantedBy=multi-user.target\n"
+    enabled = true
+  }
+}`))
+	for _, c := range []struct {
+		name, want string
+		args       []string
+	}{
+		{"a web image that never gets healthy", "it waits for", []string{"--web-ami", broken, "--timeout", "25s"}},
+		{"a web image that is healthy and then is not", "was healthy and then was not", []string{"--web-ami", late, "--bake-time", "15s"}},
+		{"both tiers, and the web image is bad", "was healthy and then was not", []string{"--web-ami", late, "--bake-time", "15s", "--replace", "db"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			db, web := tier(t, "db"), tier(t, "web")
+			before := withoutSnapshots(inventory(t))
+			w := &writer{prefix: fmt.Sprintf("b%d-", time.Now().Unix()%1e6)}
+			ctx, stop := context.WithCancel(context.Background())
+			var clients sync.WaitGroup
+			clients.Go(func() { w.run(ctx, aws.ToString(web.PublicIpAddress)) })
+			out, err := output(goldsmith(), deployArgs(c.args...)...)
+			stop()
+			clients.Wait()
+			if err == nil || !strings.Contains(out, c.want) || !strings.Contains(out, "going back") {
+				t.Errorf("%v; the output should say %q:\n%s", err, c.want, out)
+			}
+			if now := tier(t, "db"); *now.InstanceId != *db.InstanceId {
+				t.Errorf("the database is %s, it was %s", *now.InstanceId, *db.InstanceId)
+			}
+			if now := tier(t, "web"); *now.InstanceId != *web.InstanceId {
+				t.Errorf("the web instance is %s, it was %s", *now.InstanceId, *web.InstanceId)
+			}
+			assertServes(t)
+			assertAcknowledged(t, w)
+			assertSame(t, before)
+		})
+	}
+}
+
+// bakedWith bakes an image that is not proved, and removes it at the end.
+func bakedWith(t *testing.T, source, provisioners string) string {
+	t.Helper()
+	source, _, _ = strings.Cut(source, "prove {")
+	name := fmt.Sprintf("t-redeploy-%d", time.Now().UnixNano())
+	out, err := bake{name: name, source: source, provisioners: provisioners}.run(t)
+	if err != nil {
+		t.Fatalf("%v:\n%s", err, out)
+	}
+	image := imageNamed(t, name)
+	deregisterAtEnd(t, image)
+	return *image.ImageId
+}
+
+// withoutSnapshots leaves out what a deployment of the database keeps on purpose.
+func withoutSnapshots(all []string) []string {
+	var rest []string
+	for _, thing := range all {
+		if !strings.Contains(thing, "snap-") {
+			rest = append(rest, thing)
+		}
+	}
+	return rest
+}
+
+func assertSame(t *testing.T, before []string) {
+	t.Helper()
+	var after []string
+	for range 20 {
+		if after = withoutSnapshots(inventory(t)); strings.Join(after, "\n") == strings.Join(before, "\n") {
+			return
+		}
+		time.Sleep(500 * time.Millisecond)
+	}
+	t.Errorf("before:\n%s\nafter:\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
+}
+
+// TestKilledDeploy kills a deployment of both tiers with kill -9 after each of its steps. The next deployment, or a
+// rollback, brings the stack to a working state, whatever it finds.
+func TestKilledDeploy(t *testing.T) {
+	w := &writer{prefix: fmt.Sprintf("k%d-", time.Now().Unix()%1e6)}
+	ctx, stop := context.WithCancel(context.Background())
+	var clients sync.WaitGroup
+	clients.Go(func() { w.run(ctx, aws.ToString(tier(t, "web").PublicIpAddress)) })
+	for n := 1; ; n++ {
+		last := killAfter(t, n)
+		if last == "" {
+			if n < 10 {
+				t.Errorf("the deployment had %d steps only", n-1)
+			}
+			break
+		}
+		args := deployArgs()
+		if n%2 == 0 {
+			args = []string{"rollback", "--stack", stackName, "--to", doneDeployment(t), "--bake-time", "1s", "--drain-time", "0s"}
+		}
+		if out, err := output(goldsmith(), args...); err != nil {
+			t.Fatalf("killed after step %d (%s), %s: %v\n%s", n, last, args[0], err, out)
+		}
+		assertServes(t)
+		if all := stackInstances(t); len(all) != 2 {
+			t.Errorf("killed after step %d (%s): %d instances run", n, last, len(all))
+		}
+	}
+	stop()
+	clients.Wait()
+	assertAcknowledged(t, w)
+}
+
+// killAfter runs a deployment and kills it after so many steps; it returns the last one, or nothing if it had no more.
+func killAfter(t *testing.T, steps int) string {
+	t.Helper()
+	timings := filepath.Join(t.TempDir(), "steps")
+	cmd := exec.Command(goldsmith(), deployArgs("--replace", "all", "--timings", timings)...)
+	cmd.Dir = repository
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for {
+		text, _ := os.ReadFile(timings)
+		if lines := strings.Split(strings.TrimSpace(string(text)), "\n"); len(text) > 0 && len(lines) >= steps {
+			cmd.Process.Kill()
+			<-ended
+			return lines[len(lines)-1]
+		}
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Fatalf("%v:\n%s", err, out.String())
+			}
+			return ""
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// doneDeployment is the id of the youngest deployment that was good.
+func doneDeployment(t *testing.T) string {
+	t.Helper()
+	var records []struct{ ID, Result string }
+	decode(t, strings.NewReader(must(t, goldsmith(), "history", "--stack", stackName, "--json")), &records)
+	for _, r := range records {
+		if r.Result == "done" {
+			return r.ID
+		}
+	}
+	t.Fatal("no deployment was good")
+	return ""
+}
+
+func stackInstances(t *testing.T) []string {
+	t.Helper()
+	out, err := api.DescribeInstances(context.Background(), &ec2.DescribeInstancesInput{Filters: []types.Filter{
+		{Name: aws.String("tag:goldsmith:stack"), Values: []string{stackName}}, {Name: aws.String("tag-key"), Values: []string{"goldsmith:tier"}},
+		{Name: aws.String("instance-state-name"), Values: []string{"pending", "running", "stopping", "stopped"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for _, reservation := range out.Reservations {
+		for _, i := range reservation.Instances {
+			ids = append(ids, *i.InstanceId)
+		}
+	}
+	return ids
+}
+
+func TestTwoDeploysAtOnce(t *testing.T) {
+	var first sync.WaitGroup
+	var out string
+	var err error
+	first.Go(func() { out, err = output(goldsmith(), deployArgs("--replace", "web")...) })
+	defer first.Wait()
+	time.Sleep(time.Second)
+	second, refused := output(goldsmith(), deployArgs("--replace", "web")...)
+	if refused == nil || !strings.Contains(second, "another deployment is under way: by ") || !strings.Contains(second, " since ") {
+		t.Errorf("%v:\n%s", refused, second)
+	}
+	first.Wait()
+	if err != nil {
+		t.Errorf("%v:\n%s", err, out)
+	}
+	assertServes(t)
+}
+
+func TestInterruptedDeploy(t *testing.T) {
+	web := tier(t, "web")
+	cmd := exec.Command(goldsmith(), deployArgs("--replace", "all", "--bake-time", "1m")...)
+	cmd.Dir = repository
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(6 * time.Second)
+	cmd.Process.Signal(os.Interrupt)
+	if err := cmd.Wait(); err == nil || !strings.Contains(out.String(), "going back") {
+		t.Errorf("%v:\n%s", err, out.String())
+	}
+	if now := tier(t, "web"); *now.InstanceId != *web.InstanceId {
+		t.Errorf("%s serves, and %s did", *now.InstanceId, *web.InstanceId)
+	}
+	assertServes(t)
+}
