@@ -63,7 +63,7 @@ func command() *cobra.Command {
 		Short: "Golden images for a two-tier application, and the stack that runs them",
 		Long: `Goldsmith bakes golden images with Packer and runs them, on AWS or on a local cloud on this machine.
 
-Exit codes: 0 done; 1 failed; 2 bad input.`,
+Exit codes: 0 done; 1 failed; 2 bad input; 3 failed, and a person is needed.`,
 		SilenceErrors: true, SilenceUsage: true,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {

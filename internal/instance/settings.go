@@ -104,13 +104,6 @@ func (s Server) Opens(data Server) error {
 	return nil
 }
 
-// Upgrades tells whether opening the data makes it unreadable for the server that wrote it.
-func (s Server) Upgrades(data Server) bool {
-	own, err1 := s.series()
-	theirs, err2 := data.series()
-	return err1 != nil || err2 != nil || !slices.Equal(own, theirs)
-}
-
 // series is the part of a version within which data can be opened forth and back: the first two numbers.
 func (s Server) series() ([]int, error) {
 	parts := strings.SplitN(s.Version, ".", 3)
