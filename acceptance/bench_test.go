@@ -12,6 +12,7 @@ import (
 	"math"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -54,6 +55,27 @@ func BenchmarkLaunchToHTTPS(b *testing.B) {
 		must(b, goldsmith(), "network", "up", "--stack", stackName)
 		b.StartTimer()
 		must(b, goldsmith(), "deploy", "--stack", stackName)
+	}
+}
+
+// BenchmarkRedeploy replaces each tier in turn, without watching or draining, and tells for how long nobody could write.
+func BenchmarkRedeploy(b *testing.B) {
+	for _, tier := range []string{"web", "db"} {
+		b.Run(tier, func(b *testing.B) {
+			var interrupted []float64
+			for b.Loop() {
+				out, err := exec.Command(goldsmith(), "deploy", "--stack", stackName, "--replace", tier, "--bake-time", "0s", "--drain-time", "0s", "--json").Output()
+				if err != nil {
+					b.Fatal(err)
+				}
+				var deployed struct {
+					Interruption float64 `json:"interruption_ms"`
+				}
+				decode(b, bytes.NewReader(out), &deployed)
+				interrupted = append(interrupted, deployed.Interruption)
+			}
+			b.ReportMetric(median(interrupted), "interruption-ms")
+		})
 	}
 }
 

@@ -196,12 +196,14 @@ provisioner "goldsmith-systemd" {
     enabled = true
   }
 }`))
+	mute := bakedWith(t, fmt.Sprintf("source_ami = %q", currentRelease(t).DB), command(`printf '[mysqld]\nno_such_option = 1\n' >/etc/mysql/mariadb.conf.d/zz-mute.cnf`))
 	for _, c := range []struct {
 		name, want string
 		args       []string
 	}{
 		{"a web image that never gets healthy", "it waits for", []string{"--web-ami", broken, "--timeout", "25s"}},
 		{"a web image that is healthy and then is not", "was healthy and then was not", []string{"--web-ami", late, "--bake-time", "15s"}},
+		{"a db image whose server does not start", "not ready", []string{"--db-ami", mute}},
 		{"both tiers, and the web image is bad", "was healthy and then was not", []string{"--web-ami", late, "--bake-time", "15s", "--replace", "db"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -397,4 +399,55 @@ func TestInterruptedDeploy(t *testing.T) {
 		t.Errorf("%s serves, and %s did", *now.InstanceId, *web.InstanceId)
 	}
 	assertServes(t)
+}
+
+// TestOlderServerIsRefused has data that a newer server wrote: nothing is stopped for an image that could not open it.
+func TestOlderServerIsRefused(t *testing.T) {
+	volumes, err := api.DescribeVolumes(context.Background(), &ec2.DescribeVolumesInput{Filters: []types.Filter{
+		{Name: aws.String("tag:goldsmith:stack"), Values: []string{stackName}}, {Name: aws.String("tag:goldsmith:data"), Values: []string{"db"}}}})
+	if err != nil || len(volumes.Volumes) != 1 {
+		t.Fatal(err, volumes)
+	}
+	server := ""
+	for _, tag := range volumes.Volumes[0].Tags {
+		if *tag.Key == "goldsmith:server" {
+			server = *tag.Value
+		}
+	}
+	if !strings.HasPrefix(server, "mariadb ") {
+		t.Fatalf("the data volume's server is %q", server)
+	}
+	note := func(value string) {
+		must(t, "aws", "ec2", "create-tags", "--resources", *volumes.Volumes[0].VolumeId, "--tags", "Key=goldsmith:server,Value="+value)
+	}
+	note("mariadb 99.1.2")
+	t.Cleanup(func() { note(server) })
+	started := mustOnInstance(t, "db", "systemctl show -P ActiveEnterTimestampMonotonic mysql")
+	before := inventory(t)
+	out, err := output(goldsmith(), deployArgs("--replace", "db")...)
+	if err == nil || !strings.Contains(out, "the data is of mariadb 99.1.2, and "+server+" is older") {
+		t.Errorf("%v:\n%s", err, out)
+	}
+	if now := mustOnInstance(t, "db", "systemctl show -P ActiveEnterTimestampMonotonic mysql"); now != started {
+		t.Error("the database was stopped all the same")
+	}
+	assertNothingLeft(t, before)
+}
+
+// TestTerminatedByHand ends instances that serve: the next deployment launches others, with the same address and data.
+func TestTerminatedByHand(t *testing.T) {
+	address := aws.ToString(tier(t, "web").PublicIpAddress)
+	w := &writer{prefix: fmt.Sprintf("h%d-", time.Now().Unix()%1e6)}
+	ctx, stop := context.WithTimeout(context.Background(), 2*time.Second)
+	w.run(ctx, address)
+	stop()
+	for _, name := range []string{"web", "db"} {
+		terminate(t, *tier(t, name).InstanceId)
+		must(t, goldsmith(), deployArgs()...)
+	}
+	if now := aws.ToString(tier(t, "web").PublicIpAddress); now != address {
+		t.Errorf("the page is at %s, it was at %s", now, address)
+	}
+	assertServes(t)
+	assertAcknowledged(t, w)
 }

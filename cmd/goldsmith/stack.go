@@ -199,9 +199,9 @@ func statusCommand() *cobra.Command {
 				return printJSON(cmd, all)
 			}
 			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
-			fmt.Fprintln(table, "TIER\tINSTANCE\tSTATE\tIMAGE\tPRIVATE\tPUBLIC\tAGE")
+			fmt.Fprintln(table, "TIER\tROLE\tINSTANCE\tSTATE\tIMAGE\tPRIVATE\tPUBLIC\tAGE")
 			for _, i := range all {
-				fmt.Fprintln(table, strings.Join([]string{i.Tier, i.ID, i.State, i.Image, i.Private, i.Public, time.Since(i.Since).Round(time.Second).String()}, "\t"))
+				fmt.Fprintln(table, strings.Join([]string{i.Tier, i.Role, i.ID, i.State, i.Image, i.Private, i.Public, time.Since(i.Since).Round(time.Second).String()}, "\t"))
 			}
 			return table.Flush()
 		},

@@ -95,6 +95,7 @@ func (r *rollout) moveDatabase(ctx context.Context, old Instance) error {
 		return err
 	}
 	stopped := time.Now()
+	r.stopped = true
 	if err := r.timed("stop the old db", func() error { return r.handOver(ctx, old) }); err != nil {
 		return err
 	}

@@ -118,6 +118,7 @@ type rollout struct {
 	address types.Address // the web tier's elastic one
 	volume  string        // the data volume
 	fresh   bool          // an instance profile was made just now
+	stopped bool          // the old database was told to stop
 	old     map[string]Instance
 	result  Deployed
 
@@ -129,17 +130,23 @@ type rollout struct {
 func (r *rollout) whole(ctx context.Context) (result string, err error) {
 	limited, cancel := context.WithTimeout(ctx, r.d.Timeout)
 	defer cancel()
-	if err := r.prepare(limited); err != nil {
+	if err := r.prepare(limited); errors.Is(err, ErrNeedsPerson) {
+		return NeedsPerson, err
+	} else if err != nil {
 		return RolledBack, err
 	}
-	if err := r.run(limited); err != nil {
+	err = r.run(limited)
+	if err == nil {
+		err = r.commit(context.WithoutCancel(ctx))
+	}
+	if err != nil {
 		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
 			err = fmt.Errorf("%w: %w", err, cause)
 		}
 		soon, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeBackLimit)
 		defer cancel()
 		r.say("going back: %v", err)
-		if settled := r.timed("go back", func() error { return r.settle(soon) }); settled != nil {
+		if settled := r.timed("go back", func() error { return r.settle(soon, r.stopped) }); settled != nil {
 			return NeedsPerson, fmt.Errorf("%w; %w: going back failed: %w\nhint: when its cause is mended, goldsmith rollback goes on with it", err, ErrNeedsPerson, settled)
 		}
 		return RolledBack, err
@@ -187,8 +194,8 @@ func (r *rollout) prepare(ctx context.Context) error {
 		if r.address, err = r.ensureAddress(ctx); err != nil {
 			return err
 		}
-		if err := r.settle(ctx); err != nil {
-			return fmt.Errorf("put right what an earlier deployment left: %w", err)
+		if err := r.putRight(ctx); err != nil {
+			return fmt.Errorf("put right what an earlier deployment left: %w; %w", err, ErrNeedsPerson)
 		}
 		if r.volume, err = r.ensureVolume(ctx, r.network, r.d.VolumeGB); err != nil {
 			return err
@@ -200,6 +207,25 @@ func (r *rollout) prepare(ctx context.Context) error {
 		r.old = map[string]Instance{"db": servingOf(all, "db"), "web": servingOf(all, "web")}
 		return nil
 	})
+}
+
+// putRight ends what deployments left that were killed, and says so in their records.
+func (r *rollout) putRight(ctx context.Context) error {
+	records, err := r.History(ctx)
+	if err != nil {
+		return err
+	}
+	killed := slices.DeleteFunc(records, func(record Record) bool { return record.Result != Running || record.ID == r.result.ID })
+	if err := r.settle(ctx, len(killed) > 0); err != nil {
+		return err
+	}
+	for _, record := range killed {
+		record.Result, record.Reason = RolledBack, "it ended without a word; "+r.result.ID+" put right what it left"
+		if err := r.writeRecord(ctx, record); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // findImage checks the image that was asked for, or finds the stack's youngest.
@@ -340,28 +366,25 @@ func (r *rollout) launchTier(ctx context.Context, tier, image string) (Instance,
 	return launched, nil
 }
 
-// finish makes the new instances the ones that serve, ends the old ones, and keeps no more snapshots than wanted.
+// finish ends the old instances, and keeps no more snapshots than wanted.
 func (r *rollout) finish(ctx context.Context) error {
 	if len(r.launched) == 0 {
 		return nil
 	}
-	// From here on there is no way back by itself: what was launched serves.
 	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeBackLimit)
 	defer cancel()
-	if err := r.commit(whole); err != nil {
-		return err
-	}
 	if r.old["web"].ID != "" && r.old["web"].ID != r.result.Web.ID {
 		if err := r.timed("drain", func() error { return sleep(ctx, r.d.DrainTime) }); err != nil {
 			r.say("the old web instance is not drained: %v", err)
 		}
 	}
 	return r.timed("end the old ones", func() error {
-		return errors.Join(r.settle(whole), r.pruneSnapshots(whole, r.d.KeepSnapshots))
+		return errors.Join(r.settle(whole, false), r.pruneSnapshots(whole, r.d.KeepSnapshots))
 	})
 }
 
-// commit tags the new instances, all at once, before the old ones.
+// commit makes the new instances the ones that serve. They are tagged all at once, before the old ones: from the first of
+// the two calls on there is no way back by itself.
 func (r *rollout) commit(ctx context.Context) error {
 	var fresh, ended []string
 	for _, i := range r.launched {
@@ -373,7 +396,10 @@ func (r *rollout) commit(ctx context.Context) error {
 	if err := r.setRole(ctx, serving, fresh...); err != nil {
 		return err
 	}
-	return r.setRole(ctx, retired, ended...)
+	if err := r.setRole(ctx, retired, ended...); err != nil {
+		r.say("%v; the younger of two that serve counts", err)
+	}
+	return nil
 }
 
 func (s *Stack) setRole(ctx context.Context, role string, ids ...string) error {

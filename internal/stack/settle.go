@@ -14,14 +14,15 @@ import (
 
 // settle brings the stack to what its tags say: in each tier one instance serves, with the volume and the address, and
 // there is no other. A failed deployment goes back this way, what a killed one left is put right this way, and the old
-// instances of a good one end this way: what differs is only who has the role.
-func (s *Stack) settle(ctx context.Context) error {
+// instances of a good one end this way: what differs is only who has the role. broken says that the database may have
+// been stopped, also where nothing else shows it.
+func (s *Stack) settle(ctx context.Context, broken bool) error {
 	all, err := s.Instances(ctx)
 	if err != nil {
 		return err
 	}
 	// The database first: the web tier is of no use without.
-	if err := s.settleDatabase(ctx, all); err != nil {
+	if err := s.settleDatabase(ctx, all, broken); err != nil {
 		return err
 	}
 	return s.settleWeb(ctx, all)
@@ -56,7 +57,7 @@ func (s *Stack) end(ctx context.Context, instances []Instance) error {
 	return s.terminate(ctx, ids...)
 }
 
-func (s *Stack) settleDatabase(ctx context.Context, all []Instance) error {
+func (s *Stack) settleDatabase(ctx context.Context, all []Instance, broken bool) error {
 	keeper := servingOf(all, "db")
 	rest := others(all, "db", keeper)
 	if keeper.ID == "" || len(rest) == 0 && keeper.State != "running" {
@@ -67,7 +68,7 @@ func (s *Stack) settleDatabase(ctx context.Context, all []Instance) error {
 		return errors.Join(err, s.end(ctx, rest))
 	}
 	volume, holder := aws.ToString(v.VolumeId), attachedTo(v)
-	if holder == keeper.ID && slices.Contains(keeper.secondary, databaseAddress) && !anyCandidate(rest) {
+	if holder == keeper.ID && slices.Contains(keeper.secondary, databaseAddress) && !broken {
 		return s.end(ctx, rest)
 	}
 	if holder != keeper.ID {
@@ -82,15 +83,11 @@ func (s *Stack) settleDatabase(ctx context.Context, all []Instance) error {
 	if err := s.giveServiceAddress(ctx, keeper); err != nil {
 		return err
 	}
-	// A database that never stopped is not touched by this.
+	// One that never stopped is not touched by this.
 	if err := s.resume(ctx, keeper); err != nil {
 		return fmt.Errorf("have the database on %s serve again: %w", keeper.ID, err)
 	}
 	return s.end(ctx, rest)
-}
-
-func anyCandidate(instances []Instance) bool {
-	return slices.ContainsFunc(instances, func(i Instance) bool { return i.Role == candidate })
 }
 
 // giveBack takes the data volume from whoever has it. Data that the keeper cannot open any more is not forced on it: while
@@ -107,8 +104,8 @@ func (s *Stack) giveBack(ctx context.Context, v *types.Volume, keeper Instance, 
 	data, err2 := instance.ParseServer(tagOf(v.Tags, serverTag))
 	unreadable := err1 == nil && err2 == nil && own.Opens(data) != nil
 	if unreadable && slices.Contains(holder.secondary, databaseAddress) {
-		return "", fmt.Errorf("the data is of %s by now and was written to since; %s on %s cannot open it\nhint: to keep %s, tag it: aws ec2 create-tags --resources %s --tags Key=%s,Value=%s; to go back to the data of before, goldsmith rollback --restore-snapshot",
-			data, own, keeper.ID, holder.ID, holder.ID, roleTag, serving)
+		return "", fmt.Errorf("the data is of %s by now and was written to since; %s on %s cannot open it\nhint: to keep %s, tag it: aws ec2 create-tags --resources %s --tags Key=%s,Value=%s; the data of before is in the snapshot with the tag %s=%s",
+			data, own, keeper.ID, holder.ID, holder.ID, roleTag, serving, deployTag, holder.deploy)
 	}
 	if holder.ID != "" {
 		if err := s.handOver(ctx, holder); err != nil {
