@@ -96,7 +96,7 @@ func failures(report instance.Report) string {
 	return strings.Join(failed, ", ")
 }
 
-// wait repeats the checks. A first boot that failed is not waited for: nothing mends it.
+// wait repeats the checks. A unit that failed is not waited for: nothing mends it.
 func wait(ctx context.Context, s situation, checks []check) instance.Report {
 	said, at := "", time.Now()
 	for deadline := time.Now().Add(verifyDeadline); ; {
@@ -116,10 +116,10 @@ func wait(ctx context.Context, s situation, checks []check) instance.Report {
 	}
 }
 
-// hopeless tells whether a unit failed that all else waits for, and that nobody starts again.
+// hopeless tells whether a unit failed: systemd says so only of one that it does not start again.
 func hopeless(report instance.Report) bool {
 	return slices.ContainsFunc(report.Checks, func(c instance.Check) bool {
-		return slices.Contains([]string{"unit " + instance.FirstBootUnit, "unit " + instance.DataUnit, "unit " + instance.DatabaseUnit}, c.Name) && strings.HasPrefix(c.Detail, "failed")
+		return strings.HasPrefix(c.Name, "unit ") && strings.HasPrefix(c.Detail, "failed")
 	})
 }
 

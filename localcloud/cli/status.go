@@ -44,11 +44,18 @@ type machine struct {
 }
 
 func machines(ctx context.Context, name string) ([]machine, error) {
+	down := fmt.Errorf("local cloud %s is not up\nhint: goldsmith cloud up%s", name, nameFlag(name))
+	// At its address may be another cloud, whose name has the same number.
+	if _, err := daemon.Find(name); errors.Is(err, daemon.ErrDown) {
+		return nil, down
+	} else if err != nil {
+		return nil, err
+	}
 	var all []machine
 	for pages := ec2.NewDescribeInstancesPaginator(client(name), &ec2.DescribeInstancesInput{}); pages.HasMorePages(); {
 		out, err := pages.NextPage(ctx)
 		if errors.Is(err, syscall.ECONNREFUSED) {
-			return nil, fmt.Errorf("local cloud %s is not up\nhint: goldsmith cloud up%s", name, nameFlag(name))
+			return nil, down
 		}
 		if err != nil {
 			return nil, fmt.Errorf("list instances: %w", err)
