@@ -34,7 +34,7 @@ func (s *Stack) settleWeb(ctx context.Context, all []Instance) error {
 	if err != nil {
 		return err
 	}
-	if keeper.ID != "" && keeper.State != "terminated" && address != nil && aws.ToString(address.InstanceId) != keeper.ID {
+	if keeper.ID != "" && address != nil && aws.ToString(address.InstanceId) != keeper.ID {
 		s.say("%s goes to %s", aws.ToString(address.PublicIp), keeper.ID)
 		if err := s.giveAddress(ctx, *address, keeper.ID); err != nil {
 			return err
@@ -111,6 +111,8 @@ func (s *Stack) giveBack(ctx context.Context, v *types.Volume, keeper Instance, 
 		if err := s.handOver(ctx, holder); err != nil {
 			return "", err
 		}
+	}
+	if attachedTo(v) != "" {
 		if err := s.detach(ctx, volume); err != nil {
 			return "", err
 		}

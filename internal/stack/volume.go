@@ -94,8 +94,11 @@ func (s *Stack) volumeAvailable(ctx context.Context, id string) error {
 	return nil
 }
 
-// attach gives the data volume to an instance, which runs; it is no error if it has it.
+// attach gives the data volume to an instance. Who had it may be on its way out still.
 func (s *Stack) attach(ctx context.Context, volume, id string) error {
+	if err := s.volumeAvailable(ctx, volume); err != nil {
+		return err
+	}
 	_, err := s.ec2.AttachVolume(ctx, &ec2.AttachVolumeInput{VolumeId: aws.String(volume), InstanceId: aws.String(id), Device: aws.String(dataDevice)})
 	if err != nil {
 		return fmt.Errorf("attach %s to %s: %w", volume, id, err)
