@@ -108,8 +108,12 @@ func (s *Stack) attach(ctx context.Context, volume, id string) error {
 
 // detach takes a volume away from whoever has it; it must be unmounted there.
 func (s *Stack) detach(ctx context.Context, volume string) error {
-	if _, err := s.ec2.DetachVolume(ctx, &ec2.DetachVolumeInput{VolumeId: aws.String(volume)}); err != nil && code(err) != "IncorrectState" {
-		return fmt.Errorf("detach %s: %w", volume, err)
+	if _, err := s.ec2.DetachVolume(ctx, &ec2.DetachVolumeInput{VolumeId: aws.String(volume)}); err != nil {
+		// It may be nobody's already: a deployment was killed right here.
+		v, failed := s.dataVolume(ctx)
+		if failed != nil || v == nil || attachedTo(v) != "" {
+			return errors.Join(fmt.Errorf("detach %s: %w", volume, err), failed)
+		}
 	}
 	return s.volumeAvailable(ctx, volume)
 }
