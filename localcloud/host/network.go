@@ -18,6 +18,7 @@ type router struct {
 	namespace string // network namespace
 	rules     string // as loaded
 	subnets   []Subnet
+	wanted    map[string][]netip.Addr    // by interface: private addresses, as last applied
 	routed    map[string][]netip.Addr    // by interface: private addresses with a route
 	plugged   map[string]*metadataServer // by interface: who answers its machine; nil without metadata
 	desk      *metadataDesk
@@ -73,7 +74,9 @@ func (h *Host) applyVPC(ctx context.Context, vpc VPC) error {
 		return err
 	}
 	holders := map[netip.Addr]string{}
+	r.wanted = map[string][]netip.Addr{}
 	for _, i := range vpc.Interfaces {
+		r.wanted[i.ID] = i.PrivateIPs
 		if _, plugged := r.plugged[i.ID]; plugged {
 			for _, address := range i.PrivateIPs {
 				holders[address] = i.ID
@@ -223,7 +226,12 @@ func (h *Host) plugNetwork(ctx context.Context, i Interface) error {
 	}); err != nil {
 		return err
 	}
-	if err := r.route(ctx, i.ID, i.PrivateIPs, nil); err != nil {
+	// A machine that was stopped may have got other addresses meanwhile.
+	addresses := i.PrivateIPs
+	if applied := r.wanted[i.ID]; len(applied) > 0 {
+		addresses = applied
+	}
+	if err := r.route(ctx, i.ID, addresses, nil); err != nil {
 		return err
 	}
 	if err := ip(ctx, name,
