@@ -145,6 +145,8 @@ func assertAcknowledged(t *testing.T, w *writer) {
 	for _, name := range strings.Fields(mustOnInstance(t, "db", fmt.Sprintf(`sudo mysql --batch --skip-column-names --execute "SELECT username FROM app.users WHERE username LIKE '%s%%'"`, w.prefix))) {
 		there[name] = true
 	}
+	// Other tests look at the first page.
+	mustOnInstance(t, "db", fmt.Sprintf(`sudo mysql --execute "DELETE FROM app.users WHERE username LIKE '%s%%'"`, w.prefix))
 	lost := 0
 	for _, name := range w.acked {
 		if !there[name] {

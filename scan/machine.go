@@ -18,7 +18,6 @@ type machine struct {
 	tier    string
 	id      string
 	public  string // IPv4; empty where the instance has none
-	private string // IPv4: the service address, where the tier has one
 	// web is the web tier's instance, which a database lets in and nobody else.
 	web *machine
 }
@@ -35,21 +34,21 @@ func findMachine(ctx context.Context, stack, tier string) (*machine, error) {
 // oneMachine is the one running instance that the filters match, which is taken for one of this tier.
 func oneMachine(ctx context.Context, tier string, filters ...string) (*machine, error) {
 	var stdout, stderr bytes.Buffer
-	argv := append([]string{"ec2", "describe-instances", "--query", "Reservations[].Instances[].{id:InstanceId,public:PublicIpAddress,private:NetworkInterfaces[0].PrivateIpAddresses[-1].PrivateIpAddress}", "--output", "json",
+	argv := append([]string{"ec2", "describe-instances", "--query", "Reservations[].Instances[].{id:InstanceId,public:PublicIpAddress}", "--output", "json",
 		"--filters", "Name=instance-state-name,Values=running"}, filters...)
 	cmd := exec.CommandContext(ctx, "aws", argv...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
 		return nil, fmt.Errorf("%w: %s", err, stderr.String())
 	}
-	var found []struct{ ID, Public, Private string }
+	var found []struct{ ID, Public string }
 	if err := json.Unmarshal(stdout.Bytes(), &found); err != nil {
 		return nil, err
 	}
 	if len(found) != 1 {
 		return nil, fmt.Errorf("%d are running, there should be one", len(found))
 	}
-	return &machine{tier: tier, id: found[0].ID, public: found[0].Public, private: found[0].Private}, nil
+	return &machine{tier: tier, id: found[0].ID, public: found[0].Public}, nil
 }
 
 // root runs a script as root on the instance and returns its standard output; stdin may be nil. An exit status other than

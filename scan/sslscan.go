@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 )
 
 // sslscanDatabase has sslscan speak to the database from the web tier's instance: the server greets nobody else.
@@ -19,7 +20,12 @@ func sslscanDatabase(ctx context.Context, m *machine) (string, []finding, error)
 	if err != nil {
 		return "", nil, err
 	}
-	out, err := m.web.root(ctx, `f=$(mktemp /usr/local/sslscan.XXXXXX) && cat >"$f" && chmod 700 "$f" && "$f" --starttls-mysql --no-colour --xml=- `+m.private+`:3306; rm "$f"`, program)
+	// It listens on the tier's service address, where there is one.
+	address, err := m.root(ctx, `mysql --batch --skip-column-names --execute "SELECT @@bind_address"`, nil)
+	if err != nil {
+		return "", nil, err
+	}
+	out, err := m.web.root(ctx, `f=$(mktemp /usr/local/sslscan.XXXXXX) && cat >"$f" && chmod 700 "$f" && "$f" --starttls-mysql --no-colour --xml=- `+strings.TrimSpace(address)+`:3306; rm "$f"`, program)
 	if err != nil {
 		return "", nil, err
 	}
