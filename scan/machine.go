@@ -15,9 +15,9 @@ const goldsmith = ".build/goldsmith"
 
 // machine is an instance that is judged.
 type machine struct {
-	tier    string
-	id      string
-	public  string // IPv4; empty where the instance has none
+	tier   string
+	id     string
+	public string // IPv4; empty where the instance has none
 	// web is the web tier's instance, which a database lets in and nobody else.
 	web *machine
 }
