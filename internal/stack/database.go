@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/access"
@@ -258,41 +257,4 @@ func (s *Stack) hostKeys(ctx context.Context, id string) (keys []string, err err
 		return len(keys) > 0, nil
 	})
 	return keys, err
-}
-
-// restoreVolume makes a volume of the snapshot of a deployment, and has it take the place of one whose data the old server
-// cannot open any more. That one is kept.
-func (s *Stack) restoreVolume(ctx context.Context, n Network, deploy string, upgraded string, server string) (string, error) {
-	all, err := s.snapshots(ctx)
-	if err != nil {
-		return "", err
-	}
-	for _, snapshot := range all {
-		if tagOf(snapshot.Tags, deployTag) != deploy {
-			continue
-		}
-		zone, err := s.zoneOf(ctx, n.Private)
-		if err != nil {
-			return "", err
-		}
-		if err := s.setAside(ctx, upgraded); err != nil {
-			return "", err
-		}
-		made, err := s.ec2.CreateVolume(ctx, &ec2.CreateVolumeInput{AvailabilityZone: aws.String(zone), SnapshotId: snapshot.SnapshotId, VolumeType: "gp3",
-			TagSpecifications: s.tagged("volume", s.name+"-data", dataTag, "db", serverTag, server)})
-		if err != nil {
-			return "", fmt.Errorf("make a volume of snapshot %s: %w", aws.ToString(snapshot.SnapshotId), err)
-		}
-		s.say("the data of %s was upgraded: %s of snapshot %s takes its place, and it is set aside", upgraded, aws.ToString(made.VolumeId), aws.ToString(snapshot.SnapshotId))
-		return aws.ToString(made.VolumeId), s.volumeAvailable(ctx, aws.ToString(made.VolumeId))
-	}
-	return "", fmt.Errorf("the data of %s was upgraded, and there is no snapshot of before deployment %s", upgraded, deploy)
-}
-
-func (s *Stack) setAside(ctx context.Context, volume string) error {
-	_, err := s.ec2.CreateTags(ctx, &ec2.CreateTagsInput{Resources: []string{volume}, Tags: tagList(dataTag, setAside)})
-	if err != nil {
-		return fmt.Errorf("set %s aside: %w", volume, err)
-	}
-	return nil
 }

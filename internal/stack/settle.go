@@ -72,7 +72,7 @@ func (s *Stack) settleDatabase(ctx context.Context, all []Instance, broken bool)
 		return s.end(ctx, rest)
 	}
 	if holder != keeper.ID {
-		if volume, err = s.giveBack(ctx, v, keeper, all); err != nil {
+		if err := s.giveBack(ctx, v, keeper, all); err != nil {
 			return err
 		}
 		s.say("%s goes to %s", volume, keeper.ID)
@@ -90,10 +90,9 @@ func (s *Stack) settleDatabase(ctx context.Context, all []Instance, broken bool)
 	return s.end(ctx, rest)
 }
 
-// giveBack takes the data volume from whoever has it. Data that the keeper cannot open any more is not forced on it: while
-// nobody wrote to the new database, its state of before the deployment comes back from the snapshot.
-func (s *Stack) giveBack(ctx context.Context, v *types.Volume, keeper Instance, all []Instance) (volume string, err error) {
-	volume = aws.ToString(v.VolumeId)
+// giveBack takes the data volume from whoever has it. Data that the keeper cannot open any more is not forced on it.
+func (s *Stack) giveBack(ctx context.Context, v *types.Volume, keeper Instance, all []Instance) error {
+	volume := aws.ToString(v.VolumeId)
 	var holder Instance
 	for _, i := range all {
 		if i.ID == attachedTo(v) {
@@ -102,27 +101,17 @@ func (s *Stack) giveBack(ctx context.Context, v *types.Volume, keeper Instance, 
 	}
 	own, err1 := instance.ParseServer(keeper.server)
 	data, err2 := instance.ParseServer(tagOf(v.Tags, serverTag))
-	unreadable := err1 == nil && err2 == nil && own.Opens(data) != nil
-	if unreadable && slices.Contains(holder.secondary, databaseAddress) {
-		return "", fmt.Errorf("the data is of %s by now and was written to since; %s on %s cannot open it\nhint: to keep %s, tag it: aws ec2 create-tags --resources %s --tags Key=%s,Value=%s; the data of before is in the snapshot with the tag %s=%s",
-			data, own, keeper.ID, holder.ID, holder.ID, roleTag, serving, deployTag, holder.deploy)
+	if err1 == nil && err2 == nil && own.Opens(data) != nil {
+		return fmt.Errorf("the data on %s is of %s by now, and %s on %s cannot open it\nhint: to keep %s, tag it: aws ec2 create-tags --resources %s --tags Key=%s,Value=%s; the data of before is in the snapshot with the tag %s=%s",
+			volume, data, own, keeper.ID, holder.ID, holder.ID, roleTag, serving, deployTag, holder.deploy)
 	}
 	if holder.ID != "" {
 		if err := s.handOver(ctx, holder); err != nil {
-			return "", err
+			return err
 		}
 	}
-	if attachedTo(v) != "" {
-		if err := s.detach(ctx, volume); err != nil {
-			return "", err
-		}
+	if attachedTo(v) == "" {
+		return nil
 	}
-	if !unreadable {
-		return volume, nil
-	}
-	n, err := s.FindNetwork(ctx)
-	if err != nil {
-		return "", err
-	}
-	return s.restoreVolume(ctx, n, holder.deploy, volume, own.String())
+	return s.detach(ctx, volume)
 }

@@ -18,9 +18,6 @@ import (
 // dataDevice is what the data volume is attached as.
 const dataDevice = "/dev/sdf"
 
-// setAside is the value of dataTag on a volume that another took the place of.
-const setAside = "set aside"
-
 // dataVolume is the volume of the database's data; nil where there is none yet.
 func (s *Stack) dataVolume(ctx context.Context) (*types.Volume, error) {
 	out, err := s.ec2.DescribeVolumes(ctx, &ec2.DescribeVolumesInput{Filters: s.mine("tag:"+dataTag, "db")})
@@ -170,7 +167,7 @@ func (s *Stack) pruneSnapshots(ctx context.Context, keep int) error {
 	return errors.Join(errs...)
 }
 
-// deleteVolumes removes the stack's data volumes, those that were set aside too.
+// deleteVolumes removes the stack's data volume.
 func (s *Stack) deleteVolumes(ctx context.Context) error {
 	out, err := s.ec2.DescribeVolumes(ctx, &ec2.DescribeVolumesInput{Filters: s.mine("tag-key", dataTag)})
 	if err != nil {
