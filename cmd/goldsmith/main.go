@@ -64,6 +64,6 @@ Exit codes: 0 done; 1 failed; 2 bad input.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{fmt.Errorf("%w\nhint: %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(cli.Command(), networkCommand(), deployCommand(), statusCommand(), destroyCommand(), imagesCommand(), diffCommand(), gcCommand(), policyCommand())
+	root.AddCommand(cli.Command(), networkCommand(), stackCommand(), deployCommand(), statusCommand(), destroyCommand(), imagesCommand(), diffCommand(), gcCommand(), policyCommand())
 	return root
 }
