@@ -84,6 +84,7 @@ func TestFaults(t *testing.T) {
 		{"in a map", in(`tier "db"`, "tags = {", "  a = 1", "  b = c.d", "}"), []string{`4,9: tier "db": tags: only literals`}},
 		{"key", in(`tier "db"`, "tags = { (a) = 1 }"), []string{`2,12: tier "db": tags: only literals`}},
 		{"key with a dot", in(`tier "db"`, "tags = { a.b = 1 }"), []string{`2,12: tier "db": tags: only literals`}},
+		{"list as a key", in(`tier "db"`, "tags = { [1] = 1 }"), []string{`2,12: tier "db": tags: a key should be a word, or a text in quotes`}},
 		{"null", "name = null", []string{`1,8: name: null is no value; leave the attribute out for its default`}},
 		{"null in a list", in("deploy", "checkpoints = [null]"), []string{`2,18: deploy: checkpoints: null is no value`}},
 		{"monstrous number", "name = 1e99999999", []string{`1,8: name: the number is beyond anything that makes sense`}},
@@ -117,6 +118,8 @@ func TestFaults(t *testing.T) {
 			[]string{`1,1: network: public_cidr: 10.0.1.0/24 should be inside the VPC's cidr 10.1.0.0/16`, `1,1: network: private_cidr: 10.0.2.0/24 should be inside`}},
 		{"overlap", in("network", `public_cidr = "10.0.2.0/25"`, `private_cidr = "10.0.2.0/24"`),
 			[]string{`3,18: network: private_cidr: the public subnet 10.0.2.0/25 and the private one 10.0.2.0/24 overlap; they should be apart`}},
+		{"as large as the VPC", in("network", `cidr = "10.0.0.0/24"`, `public_cidr = "10.0.0.0/24"`, `private_cidr = "10.0.0.0/28"`),
+			[]string{`4,18: network: private_cidr: the public subnet 10.0.0.0/24 and the private one 10.0.0.0/28 overlap`}},
 		{"overlap with the default", in("network", `public_cidr = "10.0.0.0/20"`), []string{`2,17: network: public_cidr: the public subnet 10.0.0.0/20 and the private one 10.0.2.0/24 overlap`}},
 		{"made and there", in("network", `cidr = "10.0.0.0/16"`, existing, `public_subnet_ids = ["subnet-01234567"]`, `private_subnet_ids = ["subnet-0123abcd"]`),
 			[]string{`2,10: network: cidr: it is for a network that Goldsmith makes, and vpc_id is for one that is there; take one out`}},
@@ -150,7 +153,7 @@ func TestFaults(t *testing.T) {
 			[]string{`3,5: tier "web": tags["goldsmith:stack"]: keys that begin with goldsmith: are Goldsmith's own; take another`,
 				`4,5: tier "web": tags["AWS:x"]: keys that begin with aws: are Amazon's`, `5,5: tier "web": tags[""]: the key has 0 characters`,
 				`6,5: tier "web": tags["` + strings.Repeat("ä", 129) + `"]: the key has 129 characters`, `7,5: tier "web": tags["e"]: the value has 257 characters; it should have at most 256`}},
-		{"many tags", in(`tier "web"`, many(46)), []string{`2,10: tier "web": tags: there are 46; at most 45 are taken`}},
+		{"many tags, and one less", in(`tier "web"`, many(46)) + in(`tier "db"`, many(45)), []string{`2,10: tier "web": tags: there are 46; at most 45 are taken`}},
 
 		// Rules.
 		{"protocol", rule(`protocol = "sctp"`, `port = 1`, `cidr = "10.0.0.0/8"`), []string{`3,14: tier "web": rule: protocol: "sctp" should be one of tcp, udp, icmp`}},
@@ -253,7 +256,10 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 	if _, err := Read(directory); err == nil || !strings.Contains(err.Error(), "should be a regular file") {
 		t.Errorf("a directory: got %v", err)
 	}
-	if _, err := read(t, strings.Repeat("#\n", sizeLimit)); err == nil || !strings.Contains(err.Error(), "has more than 131072 bytes") {
+	if _, err := read(t, strings.Repeat("#\n", sizeLimit/2)); err != nil {
+		t.Errorf("the longest file: got %v", err)
+	}
+	if _, err := read(t, strings.Repeat("#\n", sizeLimit/2)+"\n"); err == nil || !strings.Contains(err.Error(), "has more than 131072 bytes") {
 		t.Errorf("a long file: got %v", err)
 	}
 }

@@ -174,6 +174,11 @@ func TestWhatFollowsFromSomethingElse(t *testing.T) {
 				f.Database.DataVolume = DataVolume{Size: 1, Type: "gp3", IOPS: 3000, Throughput: 750, Encrypted: true}
 			}},
 		{"pauses as long as the last watch", "deploy {\n  bake_time = \"1m\"\n}", func(f *File) { f.Deploy.BakeTime, f.Deploy.CheckpointDelay = time.Minute, time.Minute }},
+		{"all that is taken", "deploy {\n  keep_snapshots = 1\n}\nhealth_check {\n  deadline = \"4s\"\n}\ntier \"web\" {\n  scaling = \"single\"\n  user_data = \"#!" + strings.Repeat("x", 14334) + "\"\n}",
+			func(f *File) {
+				f.Deploy.KeepSnapshots, f.HealthCheck.Deadline, f.Web.UserData = 1, 4*time.Second, "#!"+strings.Repeat("x", 14334)
+			}},
+		{"the longest tag", "tier \"web\" {\n  tags = { a = \"" + strings.Repeat("ä", 256) + "\" }\n}", func(f *File) { f.Web.Tags = map[string]string{"a": strings.Repeat("ä", 256)} }},
 		{"hcl's conversions", "tier \"web\" {\n  count = \"2\"\n  tags = { size = 5, on = true }\n}",
 			func(f *File) {
 				f.Web.Count, f.Web.Scaling, f.Web.Tags = 2, "asg", map[string]string{"size": "5", "on": "true"}
@@ -195,18 +200,21 @@ func TestWhatFollowsFromSomethingElse(t *testing.T) {
 }
 
 func TestServiceAddressInASubnetThatWasFound(t *testing.T) {
-	for _, c := range []struct{ given, subnet, want string }{
-		{"", "10.7.0.0/20", "10.7.0.10"}, {"10.7.0.4", "10.7.0.0/20", "10.7.0.4"}, {"10.7.15.254", "10.7.0.0/20", "10.7.15.254"},
-		{"10.7.0.3", "10.7.0.0/20", "keeps for itself"}, {"10.7.15.255", "10.7.0.0/20", "keeps for itself"}, {"10.8.0.9", "10.7.0.0/20", "inside 10.7.0.0/20"},
-		{"", "fd00::/64", "IPv4"},
+	for _, c := range []struct{ given, subnet, want, fault string }{
+		{"", "10.7.0.0/20", "10.7.0.10", ""}, {"10.7.0.4", "10.7.0.0/20", "10.7.0.4", ""}, {"10.7.15.254", "10.7.0.0/20", "10.7.15.254", ""},
+		{"10.7.0.3", "10.7.0.0/20", "", "keeps for itself"}, {"10.7.15.255", "10.7.0.0/20", "", "keeps for itself"}, {"10.8.0.9", "10.7.0.0/20", "", "inside 10.7.0.0/20"},
+		{"", "fd00::/64", "", "IPv4"},
 	} {
 		var d Database
 		if c.given != "" {
 			d.ServiceAddress = netip.MustParseAddr(c.given)
 		}
 		got, err := d.ServiceAddressIn(netip.MustParsePrefix(c.subnet))
-		if err == nil && got.String() != c.want || err != nil && !strings.Contains(err.Error(), c.want) {
+		switch {
+		case c.fault == "" && (err != nil || got.String() != c.want):
 			t.Errorf("%q in %s: got %v, %v, want %s", c.given, c.subnet, got, err, c.want)
+		case c.fault != "" && (err == nil || !strings.Contains(err.Error(), c.fault)):
+			t.Errorf("%q in %s: got %v, %v, want an error with %q", c.given, c.subnet, got, err, c.fault)
 		}
 	}
 }
