@@ -82,7 +82,7 @@ func printStack(w io.Writer, f *stackfile.File) error {
 	line("db", db...)
 	line("web", append(tierText(f.Web.Tier, f.Web.Count), "kept by "+map[string]string{"single": "Goldsmith", "asg": "an Auto Scaling group"}[f.Web.Scaling])...)
 	h := f.HealthCheck
-	line("good", fmt.Sprintf("%d × %s in a row, every %v", h.HealthyThreshold, h.Path, h.Interval), fmt.Sprintf("within %v", h.Deadline))
+	line("healthy", fmt.Sprintf("%d × %s in a row, every %v", h.HealthyThreshold, h.Path, h.Interval), fmt.Sprintf("within %v", h.Deadline))
 	line("deploy", fmt.Sprintf("watched for %v", f.Deploy.BakeTime), fmt.Sprintf("drained for %v", f.Deploy.DrainTime), fmt.Sprintf("%v at most", f.Deploy.Timeout))
 	return table.Flush()
 }
