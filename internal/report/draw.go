@@ -40,6 +40,8 @@ const (
 	lineStep = 18
 	// axisHeight is what the labels of an axis take below it.
 	axisHeight = 28
+	// bold is how much wider bold text is.
+	bold = 1.12
 )
 
 func newDrawing(kind string, width float64, title string) *drawing {
@@ -62,17 +64,28 @@ func (d *drawing) path(class, format string, points ...float64) {
 
 // text writes at most as much as has room; the tables have all of it. It returns the width that is taken.
 func (d *drawing) text(class string, x, y, room float64, text string) float64 {
-	text = fit(text, room)
+	if strings.Contains(class, "strong") {
+		return bold * d.write(class, x, y, fit(text, room/bold))
+	}
+	return d.write(class, x, y, fit(text, room))
+}
+
+func (d *drawing) write(class string, x, y float64, text string) float64 {
 	if text != "" {
 		d.Shapes = append(d.Shapes, shape{Kind: "text", Class: class, X: number(x), Y: number(y), Text: text})
 	}
 	return textWidth(text)
 }
 
-// centre writes around x, but not over the picture's edges.
-func (d *drawing) centre(class string, x, y float64, text string) {
-	half := textWidth(text) / 2
-	d.text(class+" middle", max(half, min(x, float64(d.Width)-half)), y, math.Inf(1), text)
+// centre writes around x, but not over the picture's edges nor over what ends at after. It returns where the text ends.
+func (d *drawing) centre(class string, x, y, after float64, text string) float64 {
+	half := bold * textWidth(text) / 2
+	x = max(half, min(x, float64(d.Width)-half))
+	if x-half < after {
+		return after
+	}
+	d.write(class+" middle", x, y, text)
+	return x + half
 }
 
 // clean is text that XML can hold, on one line.
@@ -94,8 +107,10 @@ func textWidth(text string) float64 {
 	em := 0.0
 	for _, r := range text {
 		switch {
-		case r >= 0x1100 || strings.ContainsRune("mwMW@%✕✓…", r):
-			em += 1
+		case r >= 0x1100 || strings.ContainsRune("mwMW@%…", r):
+			em += 1.03
+		case strings.ContainsRune("<>=+~#&−", r):
+			em += 0.86
 		case strings.ContainsRune("iljftr.,:;|!()[] -/'·", r):
 			em += 0.42
 		case unicode.IsUpper(r):
@@ -215,8 +230,9 @@ func (d *drawing) grid(a axis, top, bottom float64) {
 	if d.Width > 600 {
 		n = 8
 	}
+	last := 0.0
 	for _, t := range a.ticks(n) {
 		d.path("grid", "M%s %sV%s", t.x, top, bottom)
-		d.centre("soft", t.x, bottom+axisHeight-6, t.label)
+		last = d.centre("soft", t.x, bottom+axisHeight-6, last, t.label)
 	}
 }

@@ -31,7 +31,7 @@ func timeline(r Report, width float64) drawing {
 		from, to := l.at(i.Start), l.at(i.End)
 		label := fmt.Sprintf("no writes for %d ms", i.End.Sub(i.Start).Milliseconds())
 		d.rect("pause", from, y-6, max(2, to-from), bottom-y+6)
-		d.centre("strong", (from+to)/2, y-10, label)
+		d.centre("strong", (from+to)/2, y-10, 0, label)
 	}
 	d.grid(l.axis, y, bottom)
 	var told []string
