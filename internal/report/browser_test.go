@@ -161,11 +161,15 @@ func (b *browser) note(m message) {
 	}
 }
 
-// open shows a file in a window of some width and a colour scheme. The window is as high as the page.
+// open shows a file in a window of some width and a colour scheme, or as it is printed. The window is as high as the page.
 func (b *browser) open(file string, width int, scheme string) {
 	b.t.Helper()
 	b.requests, b.complaints = nil, nil
-	b.call("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}}, nil)
+	media := map[string]any{"media": "screen", "features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}}
+	if scheme == "print" {
+		media = map[string]any{"media": "print", "features": []map[string]string{{"name": "prefers-color-scheme", "value": "dark"}}}
+	}
+	b.call("Emulation.setEmulatedMedia", media, nil)
 	b.size(width, 800)
 	b.call("Page.navigate", map[string]any{"url": "file://" + file}, nil)
 	b.wait("open "+file, func(m message) bool { return m.Method == "Page.loadEventFired" })

@@ -16,11 +16,12 @@ type drawing struct {
 	Shapes          []shape
 }
 
-// shape is a rect (X, Y, Width, Height), a path (Path) or a text (Text at X, Y).
+// shape is a rect (X, Y, Width, Height), a path (Path) or a text (Text at X, Y, with Tail after it in
+// plain and soft).
 type shape struct {
 	Kind, Class         string
 	X, Y, Width, Height number
-	Path, Text          string
+	Path, Text, Tail    string
 }
 
 // number is a coordinate. It is never NaN or infinite, and has a digit after the point at most.
@@ -68,6 +69,16 @@ func (d *drawing) text(class string, x, y, room float64, text string) float64 {
 		return bold * d.write(class, x, y, fit(text, room/bold))
 	}
 	return d.write(class, x, y, fit(text, room))
+}
+
+// tailed writes a text and, as far as there is room, another after it.
+func (d *drawing) tailed(class string, x, y, room float64, text, tail string) {
+	const space = textSize / 2
+	if taken := d.text(class, x, y, room, text); taken > 0 {
+		d.Shapes[len(d.Shapes)-1].Tail = fit(tail, room-taken-space)
+		return
+	}
+	d.text("soft", x, y, room, tail)
 }
 
 func (d *drawing) write(class string, x, y float64, text string) float64 {

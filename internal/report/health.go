@@ -38,10 +38,10 @@ func health(r Report, width float64) drawing {
 		rows = max(rows, m.row+1)
 	}
 	strip := float64(rows)*markSize + 8
-	top := strip + 28
+	top := strip + 32
 	bottom := top + tall
 
-	d.rect("lane", left, strip, width-left-0.5, 22)
+	d.rect("lane", left, strip, a.right-left, 22)
 	if i := r.Interruption; i != nil {
 		d.rect("pause", a.at(i.Start), strip, max(2, a.at(i.End)-a.at(i.Start)), bottom-strip)
 	}
@@ -50,7 +50,7 @@ func health(r Report, width float64) drawing {
 	full := niceLimit(most)
 	for _, part := range []time.Duration{0, full / 2, full} {
 		y := bottom - tall*float64(part)/float64(full)
-		d.path("grid", "M%s %sH%s", left, y, width-14)
+		d.path("grid", "M%s %sH%s", left, y, a.right)
 		d.text("end soft", left-6, y+4, left, levelLabel(part))
 	}
 	for i, m := range marks {

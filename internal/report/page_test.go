@@ -27,7 +27,7 @@ type looked struct {
 	Overlaps, Outside, Faint, Small []string
 }
 
-// TestPage looks at each report as a reader would, in a browser, on a phone and on a screen, light and dark.
+// TestPage looks at each report as a reader would, in a browser, on a phone and on a screen, light and dark, and on paper.
 func TestPage(t *testing.T) {
 	axe, err := os.ReadFile(axePath)
 	if err != nil {
@@ -39,8 +39,8 @@ func TestPage(t *testing.T) {
 		if err := os.WriteFile(file, []byte(written(t, r)), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		for _, width := range []int{360, 800, 1600} {
-			for _, scheme := range []string{"light", "dark"} {
+		for scheme, widths := range map[string][]int{"light": {360, 800, 1600}, "dark": {360, 1600}, "print": {700}} {
+			for _, width := range widths {
 				t.Run(fmt.Sprintf("%s-%d-%s", name, width, scheme), func(t *testing.T) {
 					b.t = t
 					b.open(file, width, scheme)

@@ -142,7 +142,7 @@ func Write(w io.Writer, r Report) error {
 }
 
 // mostFailures is how many runs of failed samples the table has.
-const mostFailures = 40
+const mostFailures = 20
 
 // widths are those that each picture is drawn for: a phone, a tablet or a sheet of paper, a screen. The page shows one.
 var widths = []float64{312, 700, 1060}
@@ -262,6 +262,18 @@ func (t Topology) Source(r Rule) string {
 		names = append(names, p.name)
 	}
 	return strings.Join(names, ", ")
+}
+
+// Now is what an instance is, in words.
+func (i Instance) Now() string {
+	words := []string{"old", cmp.Or(i.State, "state not known")}
+	if i.New {
+		words[0] = "new"
+	}
+	if i.Serving {
+		words = append(words, "serving")
+	}
+	return strings.Join(words, " · ")
 }
 
 // Title is how people call a group.

@@ -55,7 +55,7 @@ type lanes struct {
 func (l *lanes) place(r Report, width float64) {
 	left, right := 10.0, width-10
 	if !l.narrow {
-		l.names = width * 0.24
+		l.names = max(200, width*0.24)
 		left, right = l.names+24, width-118
 	}
 	times := []time.Time{r.Ended}
@@ -72,26 +72,26 @@ func (l *lanes) place(r Report, width float64) {
 
 func (l *lanes) rowHeight() float64 {
 	if l.narrow {
-		return 38
+		return 40
 	}
 	return 26
 }
 
 func (l *lanes) laneHeight(steps []Step, tier string) float64 {
-	return 36 + l.rowHeight()*float64(len(stepNames(steps, tier)))
+	return 38 + l.rowHeight()*float64(len(stepNames(steps, tier)))
 }
 
 // lane draws a tier's steps, and returns where the next lane begins.
 func (l *lanes) lane(r Report, tier string, y float64) float64 {
 	l.text("strong", 10, y+22, 200, tierName(tier))
-	y += 28
+	y += 29
 	for _, s := range r.Steps {
 		if s.Tier == tier {
 			l.step(r, s, y)
 			y += l.rowHeight()
 		}
 	}
-	return y + 8
+	return y + 9
 }
 
 func (l *lanes) step(r Report, s Step, y float64) {
@@ -105,10 +105,10 @@ func (l *lanes) step(r Report, s Step, y float64) {
 	thick := max(3, to-from)
 	if l.narrow {
 		room := float64(l.Width) - 20
-		l.text("end soft", float64(l.Width)-10, y+13, room/2, label)
-		l.text("", 10, y+13, room-textWidth(fit(label, room/2))-8, s.Name)
+		l.text("end soft halo", float64(l.Width)-10, y+14, room/2, label)
+		l.text("halo", 10, y+14, room-textWidth(fit(label, room/2))-8, s.Name)
 		if !s.Started.IsZero() {
-			l.rect(class, from, y+19, thick, 10)
+			l.rect(class, from, y+20, thick, 10)
 		}
 		return
 	}
@@ -117,7 +117,7 @@ func (l *lanes) step(r Report, s Step, y float64) {
 		return
 	}
 	l.rect(class, from, y+5, thick, 16)
-	l.text("soft", from+thick+7, y+17, float64(l.Width)-from-thick-8, label)
+	l.text("soft halo", from+thick+7, y+17, float64(l.Width)-from-thick-8, label)
 }
 
 func stepNames(steps []Step, tier string) []string {

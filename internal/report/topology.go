@@ -63,8 +63,7 @@ func (n *chart) outside(peers []peer) float64 {
 	for _, p := range peers {
 		width := min(boxWidth, n.right-n.left)
 		n.rect("peer", n.left, y, width, 30)
-		taken := n.text("strong", n.left+12, y+20, width-24, p.name)
-		n.text("soft", n.left+20+taken, y+20, width-32-taken, p.detail)
+		n.tailed("strong", n.left+12, y+20, width-24, p.name, p.detail)
 		n.starts[p.key] = point{n.left, y + 15}
 		y += 38
 	}
@@ -79,8 +78,7 @@ func (n *chart) vpc(y float64) float64 {
 	if n.Width > 600 {
 		room -= 270
 	}
-	taken := n.text("strong", n.left, y+24, room, "VPC "+n.t.VPC.CIDR)
-	n.text("soft", n.left+taken+10, y+24, room-taken-10, n.t.VPC.ID)
+	n.tailed("strong", n.left, y+24, room, "VPC "+n.t.VPC.CIDR, n.t.VPC.ID)
 	y += 38
 	gates := n.gates()
 	if width := min(250, n.right-n.left); len(gates) > 0 && n.Width > 600 {
@@ -163,14 +161,8 @@ func (n *chart) subnet(s Subnet, y float64) float64 {
 	}
 	n.rect("subnet "+kind, n.left, top, width, 0)
 	x, room := n.left+gap, width-2*gap
-	taken := n.text("strong", x, y+22, room, kind+" subnet "+s.CIDR)
-	if title := strings.TrimSpace(s.Name + " " + s.ID); room-taken > 200 {
-		n.text("soft", x+taken+10, y+22, room-taken-10, title)
-		y += 34
-	} else {
-		n.text("soft", x, y+22+lineStep, room, title)
-		y += 34 + lineStep
-	}
+	n.tailed("strong", x, y+22, room, kind+" subnet "+s.CIDR, strings.TrimSpace(s.Name+" "+s.ID))
+	y += 34
 	side, sideWidth := y, room
 	if room >= 2.4*instanceWidth {
 		sideWidth = min(320, room*0.5)
@@ -192,31 +184,38 @@ func (n *chart) subnet(s Subnet, y float64) float64 {
 	return y
 }
 
-// group draws a security group with a line for each talk to it.
+// group draws a security group with each talk to it: who it is with comes on the next line where there is no room.
 func (n *chart) group(g Group, x, y, width float64) float64 {
-	var in []talk
-	for _, talk := range n.talks {
-		if talk.to == g.key() {
-			in = append(in, talk)
-		}
+	at, top, room := len(n.Shapes), y, width-24
+	n.rect("group", x, y, width, 0)
+	id := g.ID
+	if g.Name == "" {
+		id = ""
 	}
-	height := 32 + lineStep*float64(max(1, len(in)))
-	n.rect("group", x, y, width, height)
-	taken := n.text("strong", x+12, y+20, width-24, g.Title())
-	if g.Name != "" {
-		n.text("soft", x+20+taken, y+20, width-32-taken, g.ID)
-	}
+	n.tailed("strong", x+12, y+20, room, g.Title(), id)
 	n.starts[g.key()] = point{x, y + 15}
-	if len(in) == 0 {
-		n.text("soft", x+12, y+40, width-24, "lets nobody in")
+	y += 22
+	for _, talk := range n.talks {
+		if talk.to != g.key() {
+			continue
+		}
+		y += lineStep
+		n.ends[talkKey{talk.from, talk.to}] = point{x, y - 5}
+		how, from := traffic(talk.rules), "from "+n.peerName(talk.from, talk.rules)
+		if textWidth(clean(how+" "+from)) <= room {
+			n.tailed("", x+12, y, room, how, from)
+			continue
+		}
+		n.text("", x+12, y, room, how)
+		y += lineStep
+		n.text("soft", x+12, y, room, from)
 	}
-	for i, talk := range in {
-		at := y + 40 + lineStep*float64(i)
-		n.ends[talkKey{talk.from, talk.to}] = point{x, at - 5}
-		taken := n.text("", x+12, at, width-24, traffic(talk.rules))
-		n.text("soft", x+18+taken, at, width-30-taken, "from "+n.peerName(talk.from, talk.rules))
+	if y == top+22 {
+		y += lineStep
+		n.text("soft", x+12, y, room, "lets nobody in")
 	}
-	return y + height
+	n.Shapes[at].Height = number(y + 10 - top)
+	return y + 10
 }
 
 // peerName is what a source is called.
@@ -233,8 +232,8 @@ func (n *chart) peerName(key string, rules []Rule) string {
 
 func (n *chart) gateway(g Gateway, x, y, width float64) float64 {
 	n.rect("gateway", x, y, width, gatewayHeight)
-	n.text("strong", x+12, y+20, width-24, g.Kind+" gateway")
-	n.text("soft", x+12, y+20+lineStep, width-24, strings.TrimSpace(g.ID+" "+g.Address))
+	n.tailed("strong", x+12, y+20, width-24, g.Kind+" gateway", g.Address)
+	n.text("soft", x+12, y+20+lineStep, width-24, g.ID)
 	return y + gatewayHeight
 }
 
@@ -258,17 +257,15 @@ func (n *chart) instances(s Subnet, x, y, room float64) float64 {
 }
 
 func (n *chart) instance(i Instance, x, y, width float64) {
-	age := "old"
+	class := "instance old"
 	if i.New {
-		age = "new"
+		class = "instance new"
 	}
-	facts := age + " · " + cmp.Or(i.State, "state not known")
-	n.rect("instance "+age, x, y, width, instanceHeight)
+	n.rect(class, x, y, width, instanceHeight)
 	if i.Serving {
-		facts += " · serving"
 		n.rect("serves", x, y+6, 5, instanceHeight-12)
 	}
-	lines := []string{facts, i.ID, i.Image, strings.Join(slices.DeleteFunc([]string{i.Private, i.Public}, func(a string) bool { return a == "" }), " · "), n.t.GroupNames(i)}
+	lines := []string{i.Now(), i.ID, i.Image, strings.Join(slices.DeleteFunc([]string{i.Private, i.Public}, func(a string) bool { return a == "" }), " · "), n.t.GroupNames(i)}
 	n.text("strong", x+12, y+20, width-24, cmp.Or(i.Name, i.Tier, i.ID))
 	for at, line := range lines {
 		class := "soft"

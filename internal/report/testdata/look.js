@@ -14,7 +14,7 @@
   // What is painted behind a spot: the first thing below the labels that is filled.
   const behind = (x, y) => {
     for (const element of document.elementsFromPoint(x, y)) {
-      if (element.matches("text")) continue;
+      if (element.matches("text, tspan")) continue;
       const style = getComputedStyle(element);
       const colour = element.matches("rect, path") ? style.fill : style.backgroundColor;
       if (colour !== "none" && !/, 0\)$/.test(colour)) return colour;
@@ -31,13 +31,12 @@
       if (box.left < edge.left - 0.5 || box.right > edge.right + 0.5 || box.top < edge.top - 0.5 || box.bottom > edge.bottom + 0.5) found.Outside.push(text);
       const size = parseFloat(getComputedStyle(element).fontSize) * element.getScreenCTM().a;
       if (size < 11.5) found.Small.push(`${text}: ${size}`);
-      const fill = getComputedStyle(element).fill;
-      for (const part of [0.02, 0.5, 0.98]) {
-        const background = behind(box.left + box.width * part, box.top + box.height / 2);
-        if (contrast(fill, background) < 4.5) {
-          found.Faint.push(`${text}: ${fill} on ${background}`);
-          break;
-        }
+      for (const part of [element, ...element.children]) {
+        const fill = getComputedStyle(part).fill;
+        const spot = part.getBoundingClientRect();
+        const backgrounds = [0.02, 0.5, 0.98].map(at => behind(spot.left + spot.width * at, spot.top + spot.height / 2));
+        const faint = backgrounds.find(background => contrast(fill, background) < 4.5);
+        if (faint) found.Faint.push(`${part.textContent}: ${fill} on ${faint}`);
       }
       for (const other of labels.slice(0, at)) {
         const b = other.box;
