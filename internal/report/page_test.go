@@ -71,6 +71,12 @@ func (b *browser) judge(r Report) {
 	if l.Wide > 0 {
 		b.t.Errorf("the page is %d pixels wider than the window", l.Wide)
 	}
+	// Without a background of its own the page would be on the browser's, which may be dark where the text is too.
+	var ground string
+	b.evaluate("getComputedStyle(document.body).backgroundColor", &ground)
+	if !strings.HasPrefix(ground, "rgb(") {
+		b.t.Errorf("the page's background is %s", ground)
+	}
 	pictures := 0
 	for _, there := range []bool{len(r.Steps) > 0, !r.Topology.Empty(), len(r.Health) > 0} {
 		if there {

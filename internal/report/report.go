@@ -193,6 +193,8 @@ func newView(r Report) view {
 	switch r.Result {
 	case "done":
 		v.Tone, v.Mark = "good", "✓"
+	case "running":
+		v.Took = "it is still running"
 	case "rolled back":
 		v.Tone, v.Mark = "bad", "↩"
 	case "needs a person":
@@ -202,7 +204,7 @@ func newView(r Report) view {
 		v.Took = length(r.Ended.Sub(r.Started))
 	}
 	for _, s := range r.Steps {
-		v.Rows = append(v.Rows, row{s, offset(r.Started, s.Started), fmt.Sprintf("%.1f", max(0, s.Took).Seconds()), word(s)})
+		v.Rows = append(v.Rows, row{s, offset(r.Started, s.Started), seconds(s), word(s)})
 	}
 	for _, m := range r.Moves {
 		v.Jumps = append(v.Jumps, jump{offset(r.Started, m.At), m.What})
@@ -282,6 +284,14 @@ func (g Group) Title() string { return cmp.Or(g.Name, g.ID, "without a name") }
 // word is a step's result.
 func word(s Step) string {
 	return cmp.Or(s.Result, "running")
+}
+
+// seconds is how long a step took, as far as that is known.
+func seconds(s Step) string {
+	if s.Result == "" && s.Took <= 0 {
+		return "not known"
+	}
+	return fmt.Sprintf("%.1f", max(0, s.Took).Seconds())
 }
 
 // clock is a moment as people read it.

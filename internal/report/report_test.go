@@ -358,7 +358,7 @@ func TestHeadline(t *testing.T) {
 	for name, wants := range map[string][]string{
 		"done":      {"<h1>golden</h1>", "20261120-091500", "20261123-204112", "</span> done</h2>", "ada@workshop", "2026-11-23 21:04:05 UTC", "<dd>41.3 s</dd>", "Writes were interrupted for 570 ms, 25.4 s after the start."},
 		"failed":    {"</span> rolled back</h2>", "not ready within 2 min", "hint: goldsmith diagnose", `<td class="bad">failed</td>`, "&lt;script&gt;"},
-		"running":   {"</span> running</h2>", "<dd>not known</dd>", "No sample was taken."},
+		"running":   {"</span> running</h2>", "<dd>it is still running</dd>", `<td class="n">12.0 s</td><td class="n">not known</td>`, "No sample was taken."},
 		"backwards": {"<dt>Took</dt><dd>not known</dd>", "−1.0 s"},
 		"nothing":   {"result not known", "No step was recorded.", "Nothing is known of the network.", "No sample was taken."},
 	} {

@@ -96,7 +96,9 @@ func (l *lanes) lane(r Report, tier string, y float64) float64 {
 
 func (l *lanes) step(r Report, s Step, y float64) {
 	label := length(max(0, s.Took))
-	if w := word(s); w != "ok" {
+	if w := word(s); s.Result == "" && s.Took <= 0 {
+		label = w
+	} else if w != "ok" {
 		label = w + ", " + label
 	}
 	class := "bar " + map[string]string{"ok": "ok", "failed": "failed", "undone": "undone"}[s.Result]

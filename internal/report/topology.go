@@ -107,7 +107,7 @@ func (n *chart) subnets() []Subnet {
 	all := slices.Clone(n.t.Subnets)
 	for _, i := range n.t.Instances {
 		if !slices.ContainsFunc(all, func(s Subnet) bool { return s.ID == i.Subnet }) {
-			all = append(all, Subnet{ID: i.Subnet, Name: "not known"})
+			all = append(all, Subnet{ID: i.Subnet})
 		}
 	}
 	return all
@@ -151,37 +151,56 @@ const (
 	instanceHeight = 6*lineStep + 14
 )
 
-// subnet draws its groups and gateways on the left, and its instances right of them; on a narrow picture below them.
+// subnet draws its groups and gateways on the left, and its instances right of them and below.
 func (n *chart) subnet(s Subnet, y float64) float64 {
 	at := len(n.Shapes)
 	top, width := y, n.right-n.left
 	kind := "private"
 	if s.Public {
 		kind = "public"
+	} else if !n.known(s.ID) {
+		kind = "unknown"
 	}
 	n.rect("subnet "+kind, n.left, top, width, 0)
 	x, room := n.left+gap, width-2*gap
 	n.tailed("strong", x, y+22, room, kind+" subnet "+s.CIDR, strings.TrimSpace(s.Name+" "+s.ID))
 	y += 34
-	side, sideWidth := y, room
-	if room >= 2.4*instanceWidth {
-		sideWidth = min(320, room*0.5)
+	columns := max(1, int((room+gap)/(instanceWidth+gap)))
+	g := cells{x: x, y: y, columns: columns, width: (room+gap)/float64(columns) - gap, side: y}
+	for _, group := range n.groupsIn(s.ID, true) {
+		g.side = n.group(group, x, g.side, g.width) + gap
 	}
-	for _, g := range n.groupsIn(s.ID, true) {
-		side = n.group(g, x, side, sideWidth) + gap
-	}
-	for _, g := range n.t.Gateways {
-		if g.Subnet == s.ID && n.known(g.Subnet) {
-			side = n.gateway(g, x, side, sideWidth) + gap
+	for _, gateway := range n.t.Gateways {
+		if gateway.Subnet == s.ID && n.known(s.ID) {
+			g.side = n.gateway(gateway, x, g.side, g.width) + gap
 		}
 	}
-	if sideWidth == room {
-		y = n.instances(s, x, side, room)
-	} else {
-		y = max(side, n.instances(s, x+sideWidth+gap, y, room-sideWidth-gap))
-	}
+	y = max(g.side, n.instances(s, g))
 	n.Shapes[at].Height = number(y - top)
 	return y
+}
+
+// cells are where instances can be: in columns, of which the first is taken as far down as side.
+type cells struct {
+	x, y, width, side float64
+	columns           int
+}
+
+// all are the first cells that are free.
+func (c cells) all(count int) []point {
+	var free []point
+	y := c.y
+	if c.columns == 1 {
+		y = c.side
+	}
+	for ; len(free) < count; y += instanceHeight + gap {
+		for column := range c.columns {
+			if len(free) < count && (column > 0 || y >= c.side) {
+				free = append(free, point{c.x + float64(column)*(c.width+gap), y})
+			}
+		}
+	}
+	return free
 }
 
 // group draws a security group with each talk to it: who it is with comes on the next line where there is no room.
@@ -237,23 +256,20 @@ func (n *chart) gateway(g Gateway, x, y, width float64) float64 {
 	return y + gatewayHeight
 }
 
-// instances draws a subnet's instances side by side, as many as there is room for.
-func (n *chart) instances(s Subnet, x, y, room float64) float64 {
-	columns := max(1, int((room+gap)/(instanceWidth+gap)))
-	width := min((room+gap)/float64(columns)-gap, 1.5*instanceWidth)
-	count := 0
-	for _, i := range n.t.Instances {
-		if i.Subnet == s.ID {
-			row, column := count/columns, count%columns
-			n.instance(i, x+float64(column)*(width+gap), y+float64(row)*(instanceHeight+gap), width)
-			count++
-		}
+// instances draws a subnet's instances, and returns where they end.
+func (n *chart) instances(s Subnet, c cells) float64 {
+	mine := slices.DeleteFunc(slices.Clone(n.t.Instances), func(i Instance) bool { return i.Subnet != s.ID })
+	if len(mine) == 0 {
+		at := c.all(1)[0]
+		n.text("soft", at.x, at.y+16, c.width, "no instance")
+		return at.y + 16 + gap
 	}
-	if count == 0 {
-		n.text("soft", x, y+16, room, "no instance")
-		return y + 16 + gap
+	end := 0.0
+	for at, cell := range c.all(len(mine)) {
+		n.instance(mine[at], cell.x, cell.y, c.width)
+		end = cell.y + instanceHeight + gap
 	}
-	return y + float64((count+columns-1)/columns)*(instanceHeight+gap)
+	return end
 }
 
 func (n *chart) instance(i Instance, x, y, width float64) {
@@ -266,7 +282,7 @@ func (n *chart) instance(i Instance, x, y, width float64) {
 		n.rect("serves", x, y+6, 5, instanceHeight-12)
 	}
 	lines := []string{i.Now(), i.ID, i.Image, strings.Join(slices.DeleteFunc([]string{i.Private, i.Public}, func(a string) bool { return a == "" }), " · "), n.t.GroupNames(i)}
-	n.text("strong", x+12, y+20, width-24, cmp.Or(i.Name, i.Tier, i.ID))
+	n.text("strong", x+12, y+20, width-24, cmp.Or(i.Name, i.Tier, i.ID, "without a name"))
 	for at, line := range lines {
 		class := "soft"
 		if at == 0 {
