@@ -22,7 +22,7 @@ func health(r Report, width float64) drawing {
 	for _, s := range r.Health {
 		times = append(times, s.At)
 		if s.OK {
-			most = max(most, s.Took)
+			most = min(max(most, s.Took), 24*time.Hour)
 		}
 	}
 	for _, m := range r.Moves {
@@ -55,22 +55,24 @@ func health(r Report, width float64) drawing {
 	}
 	for i, m := range marks {
 		d.path("move", "M%s %sL%s %sV%s", m.x, float64(m.row+1)*markSize, a.at(r.Moves[i].At), strip, bottom)
+	}
+	for i, m := range marks {
 		d.rect("mark", m.x-markSize/2+1, float64(m.row)*markSize+1, markSize-2, markSize-2)
 		d.text("middle strong", m.x, float64(m.row)*markSize+markSize/2+4.5, markSize, strconv.Itoa(i+1))
 	}
-	d.samples(r.Health, a, strip+11, bottom, tall/float64(full))
+	d.samples(r.Health, a, strip+11, func(took time.Duration) float64 { return bottom - tall*float64(max(0, min(took, full)))/float64(full) })
 	d.Height = number(bottom + axisHeight)
 	return *d
 }
 
 // samples are two paths of whole numbers: thousands of samples fit into a small page, and those on one spot are one.
-func (d *drawing) samples(all []Sample, a axis, failed, bottom, scale float64) {
+func (d *drawing) samples(all []Sample, a axis, failed float64, level func(time.Duration) float64) {
 	var dots, crosses strings.Builder
 	seen := map[string]bool{}
 	for _, s := range all {
 		out, mark := &crosses, fmt.Sprintf("M%.0f %.0fl8 8m0-8l-8 8", a.at(s.At)-4, failed-4)
 		if s.OK {
-			out, mark = &dots, fmt.Sprintf("M%.0f %.0fh0", a.at(s.At), bottom-scale*float64(max(0, s.Took)))
+			out, mark = &dots, fmt.Sprintf("M%.0f %.0fh0", a.at(s.At), level(s.Took))
 		}
 		if !seen[mark] {
 			seen[mark] = true

@@ -122,6 +122,29 @@ func TestPictures(t *testing.T) {
 	}
 }
 
+// TestInside has every shape within its picture, whatever there is to draw.
+func TestInside(t *testing.T) {
+	for name, r := range cases() {
+		v := newView(r)
+		for _, d := range slices.Concat(v.Timelines, v.Networks, v.Healths) {
+			for _, s := range d.Shapes {
+				if s.Kind != "path" && !within(s, shape{Width: d.Width, Height: d.Height}) {
+					t.Errorf("%s: %s, %v x %v: %+v is outside", name, d.ID, d.Width, d.Height, s)
+				}
+			}
+			for _, s := range d.Shapes {
+				for _, point := range regexp.MustCompile(`M(\S+) ([0-9.-]+)`).FindAllStringSubmatch(s.Path, -1) {
+					x, errX := strconv.ParseFloat(point[1], 64)
+					y, errY := strconv.ParseFloat(point[2], 64)
+					if errX != nil || errY != nil || x < 0 || y < 0 || x > float64(d.Width) || y > float64(d.Height) {
+						t.Errorf("%s: %s: a %s begins at %s", name, d.ID, s.Class, point[0])
+					}
+				}
+			}
+		}
+	}
+}
+
 // TestUntrustedText is nowhere markup, though it is in every field.
 func TestUntrustedText(t *testing.T) {
 	page := written(t, poisoned())
