@@ -267,6 +267,13 @@ func TestTalks(t *testing.T) {
 	}
 }
 
+func TestTraffic(t *testing.T) {
+	rules := []Rule{{Protocol: "tcp", Port: 443}, {Protocol: "tcp", Port: 80}, {Protocol: "tcp", Port: 443}, {Protocol: "udp", Port: -1}, {Protocol: "icmp", Port: -1}, {Protocol: "-1", Port: -1}}
+	if got := traffic(rules); got != "tcp 80, 443; udp, all ports; icmp; all traffic" {
+		t.Errorf("got %s", got)
+	}
+}
+
 // TestBars has one for each step with a time, on the axis, and in the order of time.
 func TestBars(t *testing.T) {
 	for name, r := range cases() {
@@ -284,7 +291,14 @@ func TestBars(t *testing.T) {
 				t.Errorf("%s, %.0f wide: %d bars, want %d", name, width, len(bars), want)
 			}
 			lanes := boxes(d, "lane")
+			right := number(width - 10)
+			if width > 600 {
+				right = number(width - 118)
+			}
 			for _, bar := range bars {
+				if bar.X+bar.Width > right+0.1 {
+					t.Errorf("%s, %.0f wide: the bar %+v goes over the axis's end, %v", name, width, bar, right)
+				}
 				if !slices.ContainsFunc(lanes, func(lane shape) bool { return within(bar, lane) }) || bar.Width < 3 {
 					t.Errorf("%s, %.0f wide: the bar %+v is in no lane", name, width, bar)
 				}
@@ -306,23 +320,26 @@ func TestBars(t *testing.T) {
 	}
 }
 
-// TestHealth has a cross for each sample that failed, a dot for each other, and moves where they happened.
+// TestHealth has a cross for each sample that failed, a dot for each other that is not on one already, and moves where they happened.
 func TestHealth(t *testing.T) {
-	r := Report{Started: began, Ended: after(10), Moves: []Move{{after(5), "to the new one"}},
-		Health: []Sample{{after(0), true, 10 * time.Millisecond, ""}, {after(5), false, 0, "refused"}, {after(6), false, 0, "refused"}, {after(10), true, 20 * time.Millisecond, ""}}}
+	const ms = time.Millisecond
+	r := Report{Started: began, Ended: after(10), Moves: []Move{{after(5), "to the new one"}}, Health: []Sample{
+		{after(0), true, 10 * ms, ""}, {after(1), true, 10 * ms, ""}, {after(1), true, 10 * ms, ""}, {after(2), true, 10 * ms, ""},
+		{after(5), false, 0, "refused"}, {after(6), false, 0, "refused"}, {after(7), false, 0, "timed out"}, {after(10), true, 20 * ms, ""}}}
 	d := health(r, 1060)
 	paths := map[string]string{}
 	for _, s := range d.Shapes {
 		paths[s.Class] = s.Path
 	}
-	if strings.Count(paths["dots"], "M") != 2 || strings.Count(paths["crosses"], "M") != 2 {
+	if strings.Count(paths["dots"], "M") != 4 || strings.Count(paths["crosses"], "M") != 3 {
 		t.Errorf("dots %s, crosses %s", paths["dots"], paths["crosses"])
 	}
 	if at := strings.Split(strings.TrimPrefix(paths["move"], "M"), " ")[0]; at != "554" { // halfway between 62 and 1046
 		t.Errorf("the move is at %s", at)
 	}
 	page := written(t, r)
-	for _, want := range []string{"2 of 4 samples were answered: half of them within 20 ms, the slowest after 20 ms.", `<td class="n">5.0 s</td><td class="n">6.0 s</td><td class="n">2</td><td class="long">refused</td>`, "to the new one"} {
+	for _, want := range []string{"5 of 8 samples were answered: half of them within 10 ms, the slowest after 20 ms.", `<td class="n">5.0 s</td><td class="n">6.0 s</td><td class="n">2</td><td class="long">refused</td>`,
+		`<td class="n">7.0 s</td><td class="n">7.0 s</td><td class="n">1</td><td class="long">timed out</td>`, "to the new one"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page does not say %q", want)
 		}
@@ -390,6 +407,9 @@ func TestHeadline(t *testing.T) {
 			if !strings.Contains(page, want) {
 				t.Errorf("%s: the page does not say %q", name, want)
 			}
+		}
+		if interrupted := name == "done" || name == "failed"; strings.Contains(page, "Writes were interrupted") != interrupted {
+			t.Errorf("%s: the page should speak of an interruption: %v", name, interrupted)
 		}
 	}
 }
