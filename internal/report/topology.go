@@ -73,7 +73,7 @@ func (n *chart) outside(peers []peer) float64 {
 func (n *chart) vpc(y float64) float64 {
 	at := len(n.Shapes)
 	top := y
-	n.rect("vpc", 0.5, top, float64(n.Width)-1, 0)
+	n.rect("vpc", 1, top, float64(n.Width)-2.5, 0)
 	room := n.right - n.left
 	if n.Width > 600 {
 		room -= 270
