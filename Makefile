@@ -43,8 +43,8 @@ check:
 ## acceptance: both images baked on a local cloud of their own, and looked at from the outside
 acceptance:
 	@scripts/deps --test
-	@$(MAKE) --no-print-directory -j2 build packer $(BUILD)/packer-plugin-amazon .tools/http-observatory/installed
-	go test -tags acceptance -count=1 -timeout 75m -p 1 ./acceptance/... ./localcloud/... ./provisioners/...
+	@$(MAKE) --no-print-directory -j2 build packer $(BUILD)/packer-plugin-amazon .tools/http-observatory/installed .tools/axe/installed
+	go test -tags acceptance -count=1 -timeout 75m -p 1 ./acceptance/... ./internal/report/... ./localcloud/... ./provisioners/...
 
 ## scan: judge the instances of the stack with scanners that are not this project's, and print one table
 scan: goldsmith
@@ -104,6 +104,12 @@ $(BUILD)/packer-plugin-amazon: tools/packer-plugin-amazon/go.sum
 	@mkdir -p $(@D) && cp $^ $(@D)
 	@$(STEP) "HTTP Observatory" npm ci --prefix $(@D) --ignore-scripts --omit=dev --no-audit --no-fund --loglevel=error
 	@echo '{}' >$(@D)/node_modules/@mdn/mdn-http-observatory/conf/hsts-preload.json
+	@touch $@
+
+# An outside judge of the deploy report's page, for the tests only.
+.tools/axe/installed: tools/axe/package.json tools/axe/package-lock.json
+	@mkdir -p $(@D) && cp $^ $(@D)
+	@$(STEP) "axe" npm ci --prefix $(@D) --ignore-scripts --omit=dev --no-audit --no-fund --loglevel=error
 	@touch $@
 
 ## cloud: the local cloud, started if it is not
