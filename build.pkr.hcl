@@ -108,4 +108,11 @@ build {
   provisioner "goldsmith-seal" {
     manifest_dir = "${path.root}/.build/manifests"
   }
+
+  # Of the two builds one deploys, when both images are released.
+  post-processor "goldsmith-deploy" {
+    enabled = var.deploy
+    region  = var.region
+    stack   = var.stack
+  }
 }

@@ -9,6 +9,9 @@ import (
 	"github.com/hashicorp/packer-plugin-sdk/version"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/builder"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/datasource/network"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/datasource/release"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/postprocessor/deploy"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/provisioners/hardening"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/provisioners/mysql"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/provisioners/nginx"
@@ -28,6 +31,9 @@ func main() {
 	set.RegisterProvisioner("systemd", new(systemd.Provisioner))
 	set.RegisterProvisioner("tasks", new(tasks.Provisioner))
 	set.RegisterProvisioner("seal", new(seal.Provisioner))
+	set.RegisterDatasource("network", new(network.Datasource))
+	set.RegisterDatasource("release", new(release.Datasource))
+	set.RegisterPostProcessor("deploy", new(deploy.PostProcessor))
 	set.SetVersion(version.NewPluginVersion("0.1.0", "", ""))
 	if err := set.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -51,3 +51,9 @@ variable "force" {
   description = "Bake although nothing changed."
   default     = false
 }
+
+variable "deploy" {
+  type        = bool
+  description = "Deploy the release when it is proved."
+  default     = false
+}

@@ -42,4 +42,19 @@ integration {
     name = "goldsmith-seal"
     slug = "seal"
   }
+  component {
+    type = "data-source"
+    name = "goldsmith-network"
+    slug = "network"
+  }
+  component {
+    type = "data-source"
+    name = "goldsmith-release"
+    slug = "release"
+  }
+  component {
+    type = "post-processor"
+    name = "goldsmith-deploy"
+    slug = "deploy"
+  }
 }

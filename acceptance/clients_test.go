@@ -96,7 +96,7 @@ json.dump({'type': described['RootDeviceType'], 'refused': refused, 'ssm': bool(
 // TestAmazonEBS bakes with HashiCorp's own builder and our provisioners, from Debian's image and from a baked one.
 func TestAmazonEBS(t *testing.T) {
 	before := inventory(t)
-	must(t, packer(t), "plugins", "install", "--path", filepath.Join(repository, ".build", "packer-plugin-amazon"), "github.com/hashicorp/amazon")
+	installAmazon(t)
 	for name, source := range map[string]string{
 		"Debian":    fmt.Sprintf("source_ami_filter {\nfilters = { name = %q }\nowners = [%q]\nmost_recent = true\n}", "debian-13-amd64-*", "136693071363"),
 		"baked web": fmt.Sprintf("source_ami = %q", aws.ToString(tier(t, "web").ImageId)),
@@ -138,6 +138,12 @@ build {
 		})
 	}
 	assertNothingLeft(t, before)
+}
+
+// installAmazon lets Packer find HashiCorp's plugin.
+func installAmazon(t testing.TB) {
+	t.Helper()
+	must(t, packer(t), "plugins", "install", "--path", filepath.Join(repository, ".build", "packer-plugin-amazon"), "github.com/hashicorp/amazon")
 }
 
 // TestBastion bakes on an instance of the private subnet, which only the web instance reaches.

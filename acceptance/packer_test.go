@@ -29,6 +29,7 @@ func packer(t testing.TB) string {
 // bake is a build file of one source and its provisioners.
 type bake struct {
 	name         string            // of the AMI; the default is another one for each run
+	data         string            // blocks before the source
 	source       string            // attributes of the source, over the defaults
 	provisioners string            // provisioner blocks
 	files        map[string]string // written beside it
@@ -81,7 +82,7 @@ func (b bake) text(name string) string {
 			fmt.Fprintf(&source, "%s = %s\n", key, value)
 		}
 	}
-	return header + fmt.Sprintf("source \"goldsmith-ami\" \"t\" {\nami_name = %q\n%s%s\n}\nbuild {\nsources = [\"source.goldsmith-ami.t\"]\n%s\n}\n",
+	return header + b.data + fmt.Sprintf("source \"goldsmith-ami\" \"t\" {\nami_name = %q\n%s%s\n}\nbuild {\nsources = [\"source.goldsmith-ami.t\"]\n%s\n}\n",
 		name, source.String(), b.source, b.provisioners)
 }
 

@@ -9,19 +9,24 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	registryimage "github.com/hashicorp/packer-plugin-sdk/packer/registry/image"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 )
 
 // artifact is the AMI, and its copies.
 type artifact struct {
 	all    []publication
 	source string
-	// reused says that the image was there before the build.
-	reused bool
-	state  map[string]any
+	// reused says that the image was there before the build, proved that a release may have it.
+	reused, proved bool
+	state          map[string]any
 }
 
 func (b *bake) artifact(state map[string]any) *artifact {
-	return &artifact{all: b.published(), source: b.source.id, reused: b.reused, state: state}
+	if p := b.config.Prove; p != nil {
+		state[stack.ArtifactStack], state[stack.ArtifactTier], state[stack.ArtifactRelease] = p.Stack, p.Tier, p.Release
+	}
+	return &artifact{all: b.published(), source: b.source.id, reused: b.reused, proved: b.proved, state: state}
 }
 
 // BuilderId tells post-processors whose artifact it is.
@@ -61,9 +66,10 @@ func (a *artifact) State(name string) any {
 	return images
 }
 
-// Destroy removes the AMIs and their snapshots, if they are of this build.
+// Destroy removes the AMIs and their snapshots, if they are of this build. Packer calls it also where a post-processor
+// failed: an AMI that was proved stays then, as the current release has it.
 func (a *artifact) Destroy() error {
-	if a.reused {
+	if a.reused || a.proved {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), cleanupDeadline)

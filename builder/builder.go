@@ -53,7 +53,7 @@ func (b *Builder) Prepare(raws ...any) ([]string, []string, error) {
 
 // Run bakes the image.
 func (b *Builder) Run(ctx context.Context, ui packersdk.Ui, hook packersdk.Hook) (packersdk.Artifact, error) {
-	conf, err := awsconfig.Load(ctx, b.config.awsOptions())
+	conf, err := awsconfig.Load(ctx, b.config.Access.Options())
 	if err != nil {
 		return nil, awsconfig.Explain(err)
 	}

@@ -18,6 +18,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/hashicorp/packer-plugin-sdk/multistep"
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsaccess"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 )
 
 // valid is a configuration without a fault; change says what is different.
@@ -67,8 +70,10 @@ func TestPrepareNamesTheAttribute(t *testing.T) {
 			t.Errorf("%v: got %v, want an error that names %s", c.change, err, c.want)
 		}
 	}
-	if _, _, err := new(Builder).Prepare(valid(nil)); err != nil {
-		t.Errorf("a good configuration: %v", err)
+	for _, change := range []map[string]any{nil, {"subnet_id": awsaccess.Unknown, "vpc_id": awsaccess.Unknown, "security_group_ids": []string{awsaccess.Unknown}, "source_ami": awsaccess.Unknown}} {
+		if _, _, err := new(Builder).Prepare(valid(change)); err != nil {
+			t.Errorf("a good configuration, %v: %v", change, err)
+		}
 	}
 }
 
@@ -267,7 +272,25 @@ func TestArtifact(t *testing.T) {
 	if made.Id() != "us-east-1:ami-0made" || !strings.Contains(made.String(), "ami-0made") {
 		t.Errorf("got %s, %s", made.Id(), made)
 	}
+	// What was proved may be released: it stays when a post-processor fails.
+	proved := &artifact{all: made.all, proved: true}
+	if err := proved.Destroy(); err != nil || len(a.things) == 0 {
+		t.Errorf("destroyed a proved image: %v, left %v", err, a.things)
+	}
 	if err := made.Destroy(); err != nil || len(a.things) > 0 {
 		t.Errorf("destroyed: %v, left %v", err, a.things)
+	}
+}
+
+func TestArtifactSaysItsPartInTheRelease(t *testing.T) {
+	b := newBake(t, newAccount(t), map[string]any{"prove": map[string]any{"stack": "golden", "tier": "web", "release": "r1"}})
+	made := b.artifact(map[string]any{})
+	for key, want := range map[string]string{stack.ArtifactStack: "golden", stack.ArtifactTier: "web", stack.ArtifactRelease: "r1"} {
+		if got := made.State(key); got != want {
+			t.Errorf("%s is %v, want %s", key, got, want)
+		}
+	}
+	if got := newBake(t, newAccount(t), nil).artifact(map[string]any{}).State(stack.ArtifactRelease); got != nil {
+		t.Errorf("an image that is not proved is of release %v", got)
 	}
 }

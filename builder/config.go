@@ -1,4 +1,4 @@
-//go:generate go tool packer-sdc mapstructure-to-hcl2 -type Config,SourceFilter,SubnetFilter,VPCFilter,MetadataOptions,BlockDevice,AssumeRole,Polling,Prove,Unchanged,Placement,DeregistrationProtection,PolicyDocument,Statement
+//go:generate go tool packer-sdc mapstructure-to-hcl2 -type Config,SourceFilter,SubnetFilter,VPCFilter,MetadataOptions,BlockDevice,Polling,Prove,Unchanged,Placement,DeregistrationProtection,PolicyDocument,Statement
 
 package builder
 
@@ -6,39 +6,23 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/packer-plugin-sdk/common"
 	"github.com/hashicorp/packer-plugin-sdk/communicator"
-	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 	"github.com/hashicorp/packer-plugin-sdk/template/config"
 	"github.com/hashicorp/packer-plugin-sdk/template/interpolate"
 
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsaccess"
 )
 
 // Config is the builder's configuration. Names are amazon-ebs's wherever the meaning is the same.
 type Config struct {
 	common.PackerConfig `mapstructure:",squash" json:"-"`
+	awsaccess.Access    `mapstructure:",squash"`
 	Comm                communicator.Config `mapstructure:",squash" json:"-"`
 
-	// The region to build in. The default is what the AWS SDK finds: `AWS_REGION`, or the profile's.
-	Region string `mapstructure:"region"`
-	// The profile of the shared configuration files whose credentials are used.
-	Profile string `mapstructure:"profile"`
-	// The access key, where no profile or environment gives one.
-	AccessKey string `mapstructure:"access_key"`
-	// The secret key that belongs to `access_key`.
-	SecretKey string `mapstructure:"secret_key"`
-	// The session token that belongs to temporary keys.
-	Token string `mapstructure:"token"`
-	// A role to assume with these credentials.
-	AssumeRole AssumeRole `mapstructure:"assume_role"`
-	// The URL of another EC2 API than AWS's own, of the local cloud for example. `AWS_ENDPOINT_URL` says the same. No
-	// call goes to AWS then.
-	CustomEndpointEc2 string `mapstructure:"custom_endpoint_ec2"`
-	// How often a call to the API is repeated. The default is 4.
-	MaxRetries int `mapstructure:"max_retries"`
 	// How long to wait for the AMI.
 	PollingConfig Polling `mapstructure:"aws_polling"`
 
@@ -218,18 +202,6 @@ type Unchanged struct {
 	maxAge time.Duration
 }
 
-// AssumeRole is a role to assume.
-type AssumeRole struct {
-	// The role's ARN.
-	RoleARN string `mapstructure:"role_arn"`
-	// The name of the session. The default is `goldsmith`.
-	SessionName string `mapstructure:"session_name"`
-	// The external id that the role wants.
-	ExternalID string `mapstructure:"external_id"`
-	// How long credentials of the role last, in seconds. The default is AWS's, an hour.
-	DurationSeconds int `mapstructure:"duration_seconds"`
-}
-
 // SourceFilter finds the source AMI.
 type SourceFilter struct {
 	// Filters of DescribeImages, by name.
@@ -338,14 +310,6 @@ type Polling struct {
 	MaxAttempts int `mapstructure:"max_attempts"`
 }
 
-// awsOptions are the configuration of the AWS SDK.
-func (c *Config) awsOptions() awsconfig.Options {
-	return awsconfig.Options{
-		Region: c.Region, Profile: c.Profile, AccessKey: c.AccessKey, SecretKey: c.SecretKey, Token: c.Token, Endpoint: c.CustomEndpointEc2, MaxRetries: c.MaxRetries,
-		Role: awsconfig.Role{ARN: c.AssumeRole.RoleARN, SessionName: c.AssumeRole.SessionName, ExternalID: c.AssumeRole.ExternalID, Duration: time.Duration(c.AssumeRole.DurationSeconds) * time.Second},
-	}
-}
-
 // decode reads the configuration, fills in defaults, and reports everything that is wrong.
 func (c *Config) decode(raws []any) (warnings []string, err error) {
 	err = config.Decode(c, &config.DecodeOpts{PluginType: builderID, Interpolate: true, InterpolateContext: &c.ctx,
@@ -354,12 +318,11 @@ func (c *Config) decode(raws []any) (warnings []string, err error) {
 		return nil, err
 	}
 	c.defaults()
-	packersdk.LogSecretFilter.Set(c.SecretKey, c.Token)
-	return nil, errors.Join(append(c.Comm.Prepare(&c.ctx), c.faults()...)...)
+	return nil, errors.Join(slices.Concat(c.Access.Prepare(), c.Comm.Prepare(&c.ctx), c.faults())...)
 }
 
 func (c *Config) defaults() {
-	for value, fallback := range map[*string]string{&c.Metadata.HttpEndpoint: "enabled", &c.Metadata.HttpTokens: "required", &c.AssumeRole.SessionName: "goldsmith"} {
+	for value, fallback := range map[*string]string{&c.Metadata.HttpEndpoint: "enabled", &c.Metadata.HttpTokens: "required"} {
 		if *value == "" {
 			*value = fallback
 		}

@@ -3,38 +3,10 @@
 package builder
 
 import (
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsaccess"
 	"github.com/hashicorp/hcl/v2/hcldec"
 	"github.com/zclconf/go-cty/cty"
 )
-
-// FlatAssumeRole is an auto-generated flat version of AssumeRole.
-// Where the contents of a field with a `mapstructure:,squash` tag are bubbled up.
-type FlatAssumeRole struct {
-	RoleARN         *string `mapstructure:"role_arn" cty:"role_arn" hcl:"role_arn"`
-	SessionName     *string `mapstructure:"session_name" cty:"session_name" hcl:"session_name"`
-	ExternalID      *string `mapstructure:"external_id" cty:"external_id" hcl:"external_id"`
-	DurationSeconds *int    `mapstructure:"duration_seconds" cty:"duration_seconds" hcl:"duration_seconds"`
-}
-
-// FlatMapstructure returns a new FlatAssumeRole.
-// FlatAssumeRole is an auto-generated flat version of AssumeRole.
-// Where the contents a fields with a `mapstructure:,squash` tag are bubbled up.
-func (*AssumeRole) FlatMapstructure() interface{ HCL2Spec() map[string]hcldec.Spec } {
-	return new(FlatAssumeRole)
-}
-
-// HCL2Spec returns the hcl spec of a AssumeRole.
-// This spec is used by HCL to read the fields of AssumeRole.
-// The decoded values from this spec will then be applied to a FlatAssumeRole.
-func (*FlatAssumeRole) HCL2Spec() map[string]hcldec.Spec {
-	s := map[string]hcldec.Spec{
-		"role_arn":         &hcldec.AttrSpec{Name: "role_arn", Type: cty.String, Required: false},
-		"session_name":     &hcldec.AttrSpec{Name: "session_name", Type: cty.String, Required: false},
-		"external_id":      &hcldec.AttrSpec{Name: "external_id", Type: cty.String, Required: false},
-		"duration_seconds": &hcldec.AttrSpec{Name: "duration_seconds", Type: cty.Number, Required: false},
-	}
-	return s
-}
 
 // FlatBlockDevice is an auto-generated flat version of BlockDevice.
 // Where the contents of a field with a `mapstructure:,squash` tag are bubbled up.
@@ -88,6 +60,14 @@ type FlatConfig struct {
 	PackerOnError                             *string                       `mapstructure:"packer_on_error" cty:"packer_on_error" hcl:"packer_on_error"`
 	PackerUserVars                            map[string]string             `mapstructure:"packer_user_variables" cty:"packer_user_variables" hcl:"packer_user_variables"`
 	PackerSensitiveVars                       []string                      `mapstructure:"packer_sensitive_variables" cty:"packer_sensitive_variables" hcl:"packer_sensitive_variables"`
+	Region                                    *string                       `mapstructure:"region" cty:"region" hcl:"region"`
+	Profile                                   *string                       `mapstructure:"profile" cty:"profile" hcl:"profile"`
+	AccessKey                                 *string                       `mapstructure:"access_key" cty:"access_key" hcl:"access_key"`
+	SecretKey                                 *string                       `mapstructure:"secret_key" cty:"secret_key" hcl:"secret_key"`
+	Token                                     *string                       `mapstructure:"token" cty:"token" hcl:"token"`
+	AssumeRole                                *awsaccess.FlatAssumeRole     `mapstructure:"assume_role" cty:"assume_role" hcl:"assume_role"`
+	CustomEndpointEc2                         *string                       `mapstructure:"custom_endpoint_ec2" cty:"custom_endpoint_ec2" hcl:"custom_endpoint_ec2"`
+	MaxRetries                                *int                          `mapstructure:"max_retries" cty:"max_retries" hcl:"max_retries"`
 	Type                                      *string                       `mapstructure:"communicator" cty:"communicator" hcl:"communicator"`
 	PauseBeforeConnect                        *string                       `mapstructure:"pause_before_connecting" cty:"pause_before_connecting" hcl:"pause_before_connecting"`
 	SSHHost                                   *string                       `mapstructure:"ssh_host" cty:"ssh_host" hcl:"ssh_host"`
@@ -137,14 +117,6 @@ type FlatConfig struct {
 	WinRMUseSSL                               *bool                         `mapstructure:"winrm_use_ssl" cty:"winrm_use_ssl" hcl:"winrm_use_ssl"`
 	WinRMInsecure                             *bool                         `mapstructure:"winrm_insecure" cty:"winrm_insecure" hcl:"winrm_insecure"`
 	WinRMUseNTLM                              *bool                         `mapstructure:"winrm_use_ntlm" cty:"winrm_use_ntlm" hcl:"winrm_use_ntlm"`
-	Region                                    *string                       `mapstructure:"region" cty:"region" hcl:"region"`
-	Profile                                   *string                       `mapstructure:"profile" cty:"profile" hcl:"profile"`
-	AccessKey                                 *string                       `mapstructure:"access_key" cty:"access_key" hcl:"access_key"`
-	SecretKey                                 *string                       `mapstructure:"secret_key" cty:"secret_key" hcl:"secret_key"`
-	Token                                     *string                       `mapstructure:"token" cty:"token" hcl:"token"`
-	AssumeRole                                *FlatAssumeRole               `mapstructure:"assume_role" cty:"assume_role" hcl:"assume_role"`
-	CustomEndpointEc2                         *string                       `mapstructure:"custom_endpoint_ec2" cty:"custom_endpoint_ec2" hcl:"custom_endpoint_ec2"`
-	MaxRetries                                *int                          `mapstructure:"max_retries" cty:"max_retries" hcl:"max_retries"`
 	PollingConfig                             *FlatPolling                  `mapstructure:"aws_polling" cty:"aws_polling" hcl:"aws_polling"`
 	AMIName                                   *string                       `mapstructure:"ami_name" required:"true" cty:"ami_name" hcl:"ami_name"`
 	AMIDescription                            *string                       `mapstructure:"ami_description" cty:"ami_description" hcl:"ami_description"`
@@ -228,6 +200,14 @@ func (*FlatConfig) HCL2Spec() map[string]hcldec.Spec {
 		"packer_on_error":                       &hcldec.AttrSpec{Name: "packer_on_error", Type: cty.String, Required: false},
 		"packer_user_variables":                 &hcldec.AttrSpec{Name: "packer_user_variables", Type: cty.Map(cty.String), Required: false},
 		"packer_sensitive_variables":            &hcldec.AttrSpec{Name: "packer_sensitive_variables", Type: cty.List(cty.String), Required: false},
+		"region":                                &hcldec.AttrSpec{Name: "region", Type: cty.String, Required: false},
+		"profile":                               &hcldec.AttrSpec{Name: "profile", Type: cty.String, Required: false},
+		"access_key":                            &hcldec.AttrSpec{Name: "access_key", Type: cty.String, Required: false},
+		"secret_key":                            &hcldec.AttrSpec{Name: "secret_key", Type: cty.String, Required: false},
+		"token":                                 &hcldec.AttrSpec{Name: "token", Type: cty.String, Required: false},
+		"assume_role":                           &hcldec.BlockSpec{TypeName: "assume_role", Nested: hcldec.ObjectSpec((*awsaccess.FlatAssumeRole)(nil).HCL2Spec())},
+		"custom_endpoint_ec2":                   &hcldec.AttrSpec{Name: "custom_endpoint_ec2", Type: cty.String, Required: false},
+		"max_retries":                           &hcldec.AttrSpec{Name: "max_retries", Type: cty.Number, Required: false},
 		"communicator":                          &hcldec.AttrSpec{Name: "communicator", Type: cty.String, Required: false},
 		"pause_before_connecting":               &hcldec.AttrSpec{Name: "pause_before_connecting", Type: cty.String, Required: false},
 		"ssh_host":                              &hcldec.AttrSpec{Name: "ssh_host", Type: cty.String, Required: false},
@@ -277,14 +257,6 @@ func (*FlatConfig) HCL2Spec() map[string]hcldec.Spec {
 		"winrm_use_ssl":                         &hcldec.AttrSpec{Name: "winrm_use_ssl", Type: cty.Bool, Required: false},
 		"winrm_insecure":                        &hcldec.AttrSpec{Name: "winrm_insecure", Type: cty.Bool, Required: false},
 		"winrm_use_ntlm":                        &hcldec.AttrSpec{Name: "winrm_use_ntlm", Type: cty.Bool, Required: false},
-		"region":                                &hcldec.AttrSpec{Name: "region", Type: cty.String, Required: false},
-		"profile":                               &hcldec.AttrSpec{Name: "profile", Type: cty.String, Required: false},
-		"access_key":                            &hcldec.AttrSpec{Name: "access_key", Type: cty.String, Required: false},
-		"secret_key":                            &hcldec.AttrSpec{Name: "secret_key", Type: cty.String, Required: false},
-		"token":                                 &hcldec.AttrSpec{Name: "token", Type: cty.String, Required: false},
-		"assume_role":                           &hcldec.BlockSpec{TypeName: "assume_role", Nested: hcldec.ObjectSpec((*FlatAssumeRole)(nil).HCL2Spec())},
-		"custom_endpoint_ec2":                   &hcldec.AttrSpec{Name: "custom_endpoint_ec2", Type: cty.String, Required: false},
-		"max_retries":                           &hcldec.AttrSpec{Name: "max_retries", Type: cty.Number, Required: false},
 		"aws_polling":                           &hcldec.BlockSpec{TypeName: "aws_polling", Nested: hcldec.ObjectSpec((*FlatPolling)(nil).HCL2Spec())},
 		"ami_name":                              &hcldec.AttrSpec{Name: "ami_name", Type: cty.String, Required: false},
 		"ami_description":                       &hcldec.AttrSpec{Name: "ami_description", Type: cty.String, Required: false},

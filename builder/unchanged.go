@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/hashicorp/packer-plugin-sdk/multistep"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsaccess"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/inputs"
 )
@@ -74,11 +75,11 @@ func (b *bake) gatherInputs(context.Context) error {
 // the image is called. An option that is new here counts until somebody finds that it need not.
 func (b *bake) addOptions(in inputs.Inputs) error {
 	c := *b.config
-	for _, option := range []*string{&c.Region, &c.Profile, &c.AccessKey, &c.SecretKey, &c.Token, &c.CustomEndpointEc2, &c.AMIName, &c.AMIDescription, &c.InstanceType, &c.SourceAmi,
+	for _, option := range []*string{&c.AMIName, &c.AMIDescription, &c.InstanceType, &c.SourceAmi,
 		&c.VpcId, &c.SubnetId, &c.AvailabilityZone, &c.SSHInterface, &c.SecurityGroupId, &c.IamInstanceProfile} {
 		*option = ""
 	}
-	c.AssumeRole, c.MaxRetries, c.PollingConfig = AssumeRole{}, 0, Polling{}
+	c.Access, c.PollingConfig = awsaccess.Access{}, Polling{}
 	c.SourceAmiFilter, c.VpcFilter, c.SubnetFilter = SourceFilter{}, VPCFilter{}, SubnetFilter{}
 	c.SecurityGroupIds, c.TemporarySGSourceCidrs = nil, nil
 	c.Tags, c.SnapshotTags, c.RunTags, c.RunVolumeTags = nil, nil, nil, nil

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/packer-plugin-sdk/template/config"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsaccess"
 )
 
 var (
@@ -26,7 +28,6 @@ const userDataLimit = 14 << 10
 func (c *Config) faults() []error {
 	var errs []error
 	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	errs = append(errs, c.awsOptions().Validate()...)
 	switch {
 	case c.AMIName == "":
 		fault("ami_name: it is missing; name the image to be made")
@@ -59,8 +60,8 @@ func (c *Config) faults() []error {
 	if n := c.Metadata.HttpPutResponseHopLimit; n < 1 || n > 64 {
 		fault("metadata_options.http_put_response_hop_limit: %d should be within 1 and 64", n)
 	}
-	if c.PollingConfig.DelaySeconds < 0 || c.PollingConfig.MaxAttempts < 0 || c.MaxRetries < 0 {
-		fault("aws_polling, max_retries: negative numbers mean nothing here")
+	if c.PollingConfig.DelaySeconds < 0 || c.PollingConfig.MaxAttempts < 0 {
+		fault("aws_polling: negative numbers mean nothing here")
 	}
 	return errs
 }
@@ -112,12 +113,12 @@ func (c *Config) networkFaults() []error {
 	return errs
 }
 
-// ids checks the form of resource ids.
+// ids checks the form of resource ids, where they are known.
 func ids(attribute, prefix string, values ...string) []error {
 	pattern := regexp.MustCompile("^" + prefix + "[0-9a-f]{8,17}$")
 	var errs []error
 	for _, value := range values {
-		if value != "" && !pattern.MatchString(value) {
+		if value != "" && value != awsaccess.Unknown && !pattern.MatchString(value) {
 			errs = append(errs, fmt.Errorf("%s: %q should be an id such as %s0123456789abcdef0", attribute, value, prefix))
 		}
 	}

@@ -26,15 +26,20 @@ type Network struct {
 	DatabaseSG   string `json:"db_sg"`
 }
 
-// complete tells whether all of it is there.
-func (n Network) complete() bool {
-	for _, id := range []string{n.VPC, n.Public, n.Private, n.Gateway, n.NAT, n.PublicTable, n.PrivateTable, n.WebGroup, n.DatabaseSG} {
-		if id == "" {
-			return false
+// Missing names what is not there of what a stack needs.
+func (n Network) Missing() []string {
+	var missing []string
+	for _, part := range []struct{ name, id string }{{"VPC", n.VPC}, {"public subnet", n.Public}, {"private subnet", n.Private}, {"internet gateway", n.Gateway}, {"NAT gateway", n.NAT},
+		{"public route table", n.PublicTable}, {"private route table", n.PrivateTable}, {"security group web-sg", n.WebGroup}, {"security group db-sg", n.DatabaseSG}} {
+		if part.id == "" {
+			missing = append(missing, part.name)
 		}
 	}
-	return true
+	return missing
 }
+
+// complete tells whether all of it is there.
+func (n Network) complete() bool { return len(n.Missing()) == 0 }
 
 // FindNetwork reads the network from the tags.
 func (s *Stack) FindNetwork(ctx context.Context) (Network, error) {

@@ -122,7 +122,7 @@ func (p *Proof) Prove(ctx context.Context, image string) error {
 				return err
 			}
 			if !mine {
-				return p.await(ctx, other)
+				return p.await(ctx, image, other)
 			}
 			return p.together(ctx, p.pair(image, c.Image))
 		case ok && c.State == Baking:
@@ -170,7 +170,7 @@ func (p *Proof) together(ctx context.Context, r Release) error {
 }
 
 // await waits for the proof that another build makes.
-func (p *Proof) await(ctx context.Context, other string) error {
+func (p *Proof) await(ctx context.Context, image, other string) error {
 	p.stack.say("the build of the %s image proves both", other)
 	for {
 		outcome, ok, err := p.stack.candidate(ctx, p.Release, "proof")
@@ -178,7 +178,7 @@ func (p *Proof) await(ctx context.Context, other string) error {
 		case err != nil:
 			return err
 		case ok && outcome.State == Proved:
-			return nil
+			return p.say(ctx, Candidate{State: Proved, Image: image})
 		case !ok || outcome.State == Failed:
 			return fmt.Errorf("%w: %s", ErrUnproved, outcome.Reason)
 		}

@@ -147,18 +147,24 @@ func (s *Stack) candidate(ctx context.Context, release, part string) (c Candidat
 
 // claimProof makes one of several builds the one that proves; it is the one for which this returns true.
 func (s *Stack) claimProof(ctx context.Context, release string) (bool, error) {
-	text, err := json.Marshal(Candidate{State: Proving, Updated: time.Now().UTC()})
+	return s.claim(ctx, release, "proof", Candidate{State: Proving})
+}
+
+// claim writes a part of a release that nobody has written yet; of several who try, it returns true for one.
+func (s *Stack) claim(ctx context.Context, release, part string, c Candidate) (bool, error) {
+	c.Updated = time.Now().UTC()
+	text, err := json.Marshal(c)
 	if err != nil {
 		return false, err
 	}
-	_, err = s.ssm.PutParameter(ctx, &ssm.PutParameterInput{Name: aws.String(s.candidateParameter(release, "proof")), Value: aws.String(string(text)), Type: types.ParameterTypeString,
+	_, err = s.ssm.PutParameter(ctx, &ssm.PutParameterInput{Name: aws.String(s.candidateParameter(release, part)), Value: aws.String(string(text)), Type: types.ParameterTypeString,
 		Tags: []types.Tag{{Key: aws.String(stackTag), Value: aws.String(s.name)}}})
 	var taken *types.ParameterAlreadyExists
 	if errors.As(err, &taken) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("claim the proof of release %s: %w", release, err)
+		return false, fmt.Errorf("claim the %s of release %s: %w", part, release, err)
 	}
 	return true, nil
 }

@@ -65,10 +65,18 @@ type Stack struct {
 
 var validName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
 
+// CheckName tells what is wrong with a stack's name, if anything is.
+func CheckName(name string) error {
+	if !validName.MatchString(name) {
+		return fmt.Errorf("stack %q: 1 to 32 lower-case letters, digits and dashes are needed", name)
+	}
+	return nil
+}
+
 // New is the stack of this name. say is told what goes on, a line at a time.
 func New(conf aws.Config, name string, say func(format string, args ...any)) (*Stack, error) {
-	if !validName.MatchString(name) {
-		return nil, fmt.Errorf("stack %q: 1 to 32 lower-case letters, digits and dashes are needed", name)
+	if err := CheckName(name); err != nil {
+		return nil, err
 	}
 	return &Stack{name: name, ec2: ec2.NewFromConfig(conf), iam: iam.NewFromConfig(conf), ssm: ssm.NewFromConfig(conf), conf: conf, say: say}, nil
 }

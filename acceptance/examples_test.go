@@ -1,0 +1,36 @@
+//go:build acceptance
+
+package acceptance
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestExamples validates each build file of examples, with its data sources asked.
+func TestExamples(t *testing.T) {
+	installAmazon(t)
+	directories, err := filepath.Glob(filepath.Join(repository, "examples", "*"))
+	if err != nil || len(directories) == 0 {
+		t.Fatalf("there are no examples: %v", err)
+	}
+	for _, directory := range directories {
+		t.Run(filepath.Base(directory), func(t *testing.T) {
+			if _, err := os.Stat(filepath.Join(directory, "README.md")); err != nil {
+				t.Error(err)
+			}
+			validate := func(stack string) (string, error) {
+				return output(packer(t), "validate", "-evaluate-datasources", "-var", "stack="+stack, "-var", "region=us-east-1", directory)
+			}
+			if out, err := validate(stackName); err != nil {
+				t.Errorf("%v:\n%s", err, out)
+			}
+			if out, err := validate("Golden!"); err == nil || !strings.Contains(out, "stack") || !strings.Contains(out, `"Golden!"`) {
+				t.Errorf("a stack of an impossible name: %v:\n%s", err, out)
+			}
+			must(t, packer(t), "fmt", "-check", "-diff", directory)
+		})
+	}
+}

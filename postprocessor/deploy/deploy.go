@@ -1,0 +1,88 @@
+// Package deploy is the post-processor goldsmith-deploy: it has the stack run the release that a build was part of, so that
+// images are baked and rolled out by one command. It is off unless the configuration says otherwise.
+package deploy
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/hcl/v2/hcldec"
+	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+)
+
+// PostProcessor is goldsmith-deploy.
+type PostProcessor struct{ config Config }
+
+// ConfigSpec describes the configuration to Packer.
+func (p *PostProcessor) ConfigSpec() hcldec.ObjectSpec { return p.config.FlatMapstructure().HCL2Spec() }
+
+// Configure checks the configuration.
+func (p *PostProcessor) Configure(raws ...any) error { return p.config.decode(raws) }
+
+// PostProcess deploys the release that the artifact is part of, and passes the artifact on. The AMI stays whatever the
+// configuration says: it is the artifact that is passed on.
+func (p *PostProcessor) PostProcess(ctx context.Context, ui packersdk.Ui, a packersdk.Artifact) (packersdk.Artifact, bool, bool, error) {
+	if !p.config.Enabled {
+		ui.Say("Not deployed: goldsmith-deploy is off (enabled = true would)")
+		return a, true, true, nil
+	}
+	if err := p.deploy(ctx, ui, a); err != nil {
+		return nil, true, true, fmt.Errorf("deploy stack %s after the build: %w", p.config.Stack, awsconfig.Explain(err))
+	}
+	return a, true, true, nil
+}
+
+func (p *PostProcessor) deploy(ctx context.Context, ui packersdk.Ui, a packersdk.Artifact) error {
+	conf, err := awsconfig.Load(ctx, p.config.Options())
+	if err != nil {
+		return err
+	}
+	b, err := buildOf(a, p.config.Stack, conf.Region)
+	if err != nil {
+		return err
+	}
+	s, err := stack.New(conf, p.config.Stack, func(format string, args ...any) { ui.Message(fmt.Sprintf(format, args...)) })
+	if err != nil {
+		return err
+	}
+	mine, err := s.ClaimDeployment(ctx, b.run, b.tier, b.image)
+	if err != nil || !mine {
+		return err
+	}
+	ui.Say(fmt.Sprintf("Deploying stack %s...", p.config.Stack))
+	// Without images it is the current release's that are deployed.
+	deployed, err := s.Deploy(ctx, stack.Deployment{InstanceType: p.config.InstanceType, Timeout: p.config.timeout, BakeTime: p.config.bakeTime, DrainTime: p.config.drainTime,
+		KeepSnapshots: p.config.KeepSnapshots, VolumeGB: p.config.VolumeSize, Kind: "deploy", Step: func(string, time.Duration) {}})
+	if err != nil {
+		return fmt.Errorf("%w\nhint: the AMIs and their release stay; this build once more, or goldsmith deploy --stack %s, tries again", err, p.config.Stack)
+	}
+	ui.Say("Deployed: " + deployed.URL)
+	return nil
+}
+
+// build is what an artifact says of the build that it is of.
+type build struct{ run, tier, image string }
+
+// buildOf reads an artifact. Only one that was proved in the stack can be part of its release.
+func buildOf(a packersdk.Artifact, name, region string) (build, error) {
+	said := func(key string) string { text, _ := a.State(key).(string); return text }
+	b := build{run: said(stack.ArtifactRelease), tier: said(stack.ArtifactTier)}
+	if b.run == "" {
+		return b, fmt.Errorf("%s is not of a goldsmith-ami build with a prove block; only such images become part of a release", a)
+	}
+	if proved := said(stack.ArtifactStack); proved != name {
+		return b, fmt.Errorf("stack: %s was proved in stack %s and cannot be deployed in %s", a, proved, name)
+	}
+	for each := range strings.SplitSeq(a.Id(), ",") {
+		if image, ok := strings.CutPrefix(each, region+":"); ok {
+			b.image = image
+			return b, nil
+		}
+	}
+	return b, fmt.Errorf("region: the stack is looked for in %s, and the build made %s", region, a)
+}

@@ -1,0 +1,83 @@
+package deploy
+
+import (
+	"maps"
+	"strings"
+	"testing"
+
+	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+)
+
+// valid is a configuration without a fault; change says what is different. Nobody answers at its endpoint.
+func valid(change map[string]any) map[string]any {
+	config := map[string]any{"stack": "golden", "region": "us-east-1", "access_key": "a", "secret_key": "b", "custom_endpoint_ec2": "http://127.0.0.1:1", "max_retries": 1}
+	maps.Copy(config, change)
+	return config
+}
+
+func TestConfigureNamesTheAttribute(t *testing.T) {
+	for _, c := range []struct {
+		change map[string]any
+		want   string
+	}{
+		{map[string]any{"stack": ""}, "stack"}, {map[string]any{"stack": "Golden!"}, "stack"}, {map[string]any{"enabled": "perhaps"}, "enabled"},
+		{map[string]any{"instance_type": "big"}, "instance_type"}, {map[string]any{"timeout": "soon"}, "timeout"}, {map[string]any{"timeout": "0s"}, "timeout"},
+		{map[string]any{"bake_time": "-1s"}, "bake_time"}, {map[string]any{"drain_time": "5"}, "drain_time"}, {map[string]any{"keep_snapshots": -1}, "keep_snapshots"},
+		{map[string]any{"volume_size": -1}, "volume_size"}, {map[string]any{"secret_key": ""}, "secret_key"}, {map[string]any{"no_such_option": 1}, "no_such_option"},
+	} {
+		err := new(PostProcessor).Configure(valid(c.change))
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v: got %v, want an error that names %s", c.change, err, c.want)
+		}
+	}
+	if err := new(PostProcessor).Configure(valid(map[string]any{"bake_time": "0s"})); err != nil {
+		t.Errorf("a good configuration: %v", err)
+	}
+}
+
+func proved(in, id string) *packersdk.MockArtifact {
+	return &packersdk.MockArtifact{IdValue: id, StateValues: map[string]any{stack.ArtifactStack: in, stack.ArtifactTier: "web", stack.ArtifactRelease: "r1"}}
+}
+
+func TestOff(t *testing.T) {
+	p := new(PostProcessor)
+	if err := p.Configure(valid(nil)); err != nil {
+		t.Fatal(err)
+	}
+	ui := packersdk.TestUi(t)
+	made := proved("golden", "us-east-1:ami-1")
+	got, keep, force, err := p.PostProcess(t.Context(), ui, made)
+	if err != nil || got != made || !keep || !force || made.DestroyCalled {
+		t.Errorf("got %v, keep %v, force %v, %v; the artifact should be passed on and stay", got, keep, force, err)
+	}
+}
+
+func TestArtifactsThatCannotBeDeployed(t *testing.T) {
+	p := new(PostProcessor)
+	if err := p.Configure(valid(map[string]any{"enabled": true})); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		made packersdk.Artifact
+		want string
+	}{
+		{"of another builder", &packersdk.MockArtifact{IdValue: "us-east-1:ami-1"}, "prove block"},
+		{"of another stack", proved("blue", "us-east-1:ami-1"), "stack blue"},
+		{"of another region", proved("golden", "eu-west-1:ami-1"), "region: the stack is looked for in us-east-1"},
+		{"of a stack that cannot be asked", proved("golden", "eu-west-1:ami-2,us-east-1:ami-1"), "hint: is it up?"},
+	} {
+		if _, _, _, err := p.PostProcess(t.Context(), packersdk.TestUi(t), c.made); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want an error with %q", c.name, err, c.want)
+		}
+	}
+}
+
+func TestBuildOf(t *testing.T) {
+	b, err := buildOf(proved("golden", "eu-west-1:ami-2,us-east-1:ami-1"), "golden", "us-east-1")
+	if want := (build{run: "r1", tier: "web", image: "ami-1"}); err != nil || b != want {
+		t.Errorf("got %+v, %v, want %+v", b, err, want)
+	}
+}
