@@ -117,8 +117,8 @@ func TestPackerNamesTheAttribute(t *testing.T) {
 			}
 		}
 	}
-	out, err := bake{validate: true, provisioners: "post-processor \"goldsmith-deploy\" {\ninstance_type = \"big\"\ntimeout = \"soon\"\nbake_time = \"-1s\"\ndrain_time = \"x\"\nkeep_snapshots = -1\nvolume_size = -1\ntoken = \"x\"\n}"}.run(t)
-	for _, attribute := range []string{"stack", "instance_type", "timeout", "bake_time", "drain_time", "keep_snapshots", "volume_size", "token"} {
+	out, err := bake{validate: true, provisioners: "post-processor \"goldsmith-deploy\" {\nstack_file = \"missing.hcl\"\ntoken = \"x\"\n}"}.run(t)
+	for _, attribute := range []string{"stack", "stack_file", "token"} {
 		if err == nil || !strings.Contains(out, attribute+": ") && !strings.Contains(out, attribute+` "`) {
 			t.Errorf("%v: the output does not name %s:\n%s", err, attribute, out)
 		}
@@ -187,7 +187,11 @@ func TestDeployAfterTheBuild(t *testing.T) {
 func TestFailedDeploymentKeepsTheRelease(t *testing.T) {
 	old := keepStack(t)
 	web := aws.ToString(tier(t, "web").InstanceId)
-	deploy := fmt.Sprintf("post-processor \"goldsmith-deploy\" {\nenabled = true\nstack = %q\ntimeout = \"1s\"\n}", stackName)
+	file := filepath.Join(t.TempDir(), "stack.hcl")
+	if err := os.WriteFile(file, fmt.Appendf(nil, "name = %q\ndeploy {\n  bake_time = \"0s\"\n  drain_time = \"0s\"\n  timeout = \"1s\"\n}\n", stackName), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	deploy := fmt.Sprintf("post-processor \"goldsmith-deploy\" {\nenabled = true\nstack = %q\nstack_file = %q\n}", stackName, file)
 	out, err := bake{source: proving("web", `release = "no-time"`), provisioners: webProvisioners(deploy)}.run(t)
 	if err == nil || !strings.Contains(out, "deploy stack "+stackName+" after the build") || !strings.Contains(out, "hint: the AMIs and their release stay") {
 		t.Errorf("%v: the output should say what was not done, and what is left:\n%s", err, out)

@@ -11,33 +11,61 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
 
 // rollout is what deploy and rollback have in common.
 type rollout struct {
 	account
-	d       stack.Deployment
-	timings string
-	asJSON  bool
+	d             stack.Deployment
+	instanceType  string
+	timeout       time.Duration
+	bakeTime      time.Duration
+	drainTime     time.Duration
+	keepSnapshots int32
+	volumeSize    int32
+	timings       string
+	asJSON        bool
 }
 
 func (r *rollout) flags(cmd *cobra.Command) {
 	r.account.flags(cmd)
-	f := cmd.Flags()
-	f.StringVar(&r.d.InstanceType, "instance-type", "t3.small", "what the instances run on")
-	f.DurationVar(&r.d.Timeout, "timeout", 10*time.Minute, "how long it may take until all is ready")
-	f.DurationVar(&r.d.BakeTime, "bake-time", 10*time.Second, "how long the page is watched after the traffic moved, before the old instances end")
-	f.DurationVar(&r.d.DrainTime, "drain-time", 5*time.Second, "how long the old web instance may finish what it is at")
-	f.IntVar(&r.d.KeepSnapshots, "keep-snapshots", 3, "how many snapshots of the data volume are kept")
-	f.Int32Var(&r.d.VolumeGB, "volume-size", 8, "the size in GiB of a data volume that has to be made")
+	f, d := cmd.Flags(), stackfile.Default()
+	f.StringVar(&r.instanceType, "instance-type", d.Web.InstanceType, "what the instances run on (stack file: instance_type)")
+	f.DurationVar(&r.timeout, "timeout", d.Deploy.Timeout, "how long it may take until all is ready (stack file: timeout)")
+	f.DurationVar(&r.bakeTime, "bake-time", d.Deploy.BakeTime, "how long the page is watched after the traffic moved, before the old instances end (stack file: bake_time)")
+	f.DurationVar(&r.drainTime, "drain-time", d.Deploy.DrainTime, "how long the old web instance may finish what it is at (stack file: drain_time)")
+	f.Int32Var(&r.keepSnapshots, "keep-snapshots", d.Deploy.KeepSnapshots, "how many snapshots of the data volume are kept (stack file: keep_snapshots)")
+	f.Int32Var(&r.volumeSize, "volume-size", d.Database.DataVolume.Size, "the size in GiB of a data volume that has to be made (stack file: size of data_volume)")
 	f.StringVar(&r.timings, "timings", "", "a file to which a line is added for each step: its name, a tab, its seconds")
 	f.BoolVar(&r.asJSON, "json", false, "print the result as JSON")
 }
 
-func (r *rollout) run(cmd *cobra.Command, s *stack.Stack) error {
-	if r.d.KeepSnapshots < 1 || r.d.VolumeGB < 1 {
-		return &usageError{errors.New("--keep-snapshots and --volume-size: at least 1 is needed")}
+// open is the stack of the stack file, where the flags say nothing else.
+func (r *rollout) open(cmd *cobra.Command) (*stack.Stack, error) {
+	if r.keepSnapshots < 1 || r.volumeSize < 1 || r.timeout <= 0 {
+		return nil, &usageError{errors.New("--keep-snapshots and --volume-size: at least 1 is needed; --timeout: more than 0")}
 	}
+	file, err := r.read(cmd)
+	if err != nil {
+		return nil, err
+	}
+	for flag, set := range map[string]func(){
+		"instance-type":  func() { file.Database.InstanceType, file.Web.InstanceType = r.instanceType, r.instanceType },
+		"timeout":        func() { file.Deploy.Timeout = r.timeout },
+		"bake-time":      func() { file.Deploy.BakeTime = r.bakeTime },
+		"drain-time":     func() { file.Deploy.DrainTime = r.drainTime },
+		"keep-snapshots": func() { file.Deploy.KeepSnapshots = r.keepSnapshots },
+		"volume-size":    func() { file.Database.DataVolume.Size = r.volumeSize },
+	} {
+		if cmd.Flags().Changed(flag) {
+			set()
+		}
+	}
+	return r.openFile(cmd, file)
+}
+
+func (r *rollout) run(cmd *cobra.Command, s *stack.Stack) error {
 	steps := &stepTable{file: r.timings}
 	r.d.Step = steps.add
 	deployed, err := s.Deploy(cmd.Context(), r.d)

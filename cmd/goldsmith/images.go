@@ -19,8 +19,15 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 )
 
-// load is the AWS configuration that the flags name.
+// load is the AWS configuration that the flags and the stack file name.
 func (a *account) load(cmd *cobra.Command) (aws.Config, error) {
+	if _, err := a.read(cmd); err != nil {
+		return aws.Config{}, err
+	}
+	return a.configuration(cmd)
+}
+
+func (a *account) configuration(cmd *cobra.Command) (aws.Config, error) {
 	for _, err := range a.options.Validate() {
 		return aws.Config{}, &usageError{err}
 	}

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 	"sync"
@@ -15,38 +17,59 @@ import (
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
 
-// account is where a command works: the stack's name, and the AWS configuration.
+// account is where a command works: the stack's name and file, and the AWS configuration.
 type account struct {
 	stack   string
+	path    string
 	options awsconfig.Options
 }
 
 // flags are the flags of all commands that speak to EC2.
 func (a *account) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&a.stack, "stack", "golden", "the stack's name")
-	f.StringVar(&a.options.Region, "region", "", "the region (default: AWS_REGION, or the profile's)")
+	f.StringVar(&a.stack, "stack", "golden", "the stack's name; with a stack file it is that file's")
+	f.StringVar(&a.path, "file", stackFile, "the stack file; without one, the stack is the default one of this name")
+	f.StringVar(&a.options.Region, "region", "", "the region (default: the stack file's, AWS_REGION, or the profile's)")
 	f.StringVar(&a.options.Profile, "profile", "", "the profile of the shared AWS configuration")
 	f.StringVar(&a.options.Endpoint, "endpoint", "", "the URL of another EC2 API than AWS's own (default: AWS_ENDPOINT_URL)")
 }
 
-// open is the stack that the flags name.
+// read is the stack file, with what the flags say instead. A file that lies in the working directory by chance must not
+// describe another stack than the one that is named.
+func (a *account) read(cmd *cobra.Command) (*stackfile.File, error) {
+	file, err := stackfile.Read(a.path)
+	if errors.Is(err, fs.ErrNotExist) && !cmd.Flags().Changed("file") {
+		file, err = stackfile.Named(a.stack)
+	} else if err == nil && cmd.Flags().Changed("stack") && a.stack != file.Name {
+		err = fmt.Errorf("--stack %s: the stack file %s is of stack %s\nhint: name the file of that stack: --file FILE", a.stack, a.path, file.Name)
+	}
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	a.stack = file.Name
+	from := file.AWS()
+	a.options.Region, a.options.Profile, a.options.Endpoint = cmp.Or(a.options.Region, from.Region), cmp.Or(a.options.Profile, from.Profile), cmp.Or(a.options.Endpoint, from.Endpoint)
+	return file, nil
+}
+
+// open is the stack that the flags and the stack file name.
 func (a *account) open(cmd *cobra.Command) (*stack.Stack, error) {
-	for _, err := range a.options.Validate() {
-		return nil, &usageError{err}
-	}
-	conf, err := awsconfig.Load(cmd.Context(), a.options)
+	file, err := a.read(cmd)
 	if err != nil {
-		return nil, &usageError{err}
+		return nil, err
 	}
-	say := teller(cmd.ErrOrStderr())
-	opened, err := stack.New(conf, a.stack, say)
+	return a.openFile(cmd, file)
+}
+
+func (a *account) openFile(cmd *cobra.Command, file *stackfile.File) (*stack.Stack, error) {
+	conf, err := a.configuration(cmd)
 	if err != nil {
-		return nil, &usageError{err}
+		return nil, err
 	}
-	return opened, nil
+	return stack.New(conf, file, teller(cmd.ErrOrStderr())), nil
 }
 
 // teller writes a line at a time, with the time since the start; it may be called from several goroutines.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
 
 // Datasource is goldsmith-network.
@@ -45,10 +46,11 @@ func (d *Datasource) read(ctx context.Context) (DatasourceOutput, error) {
 	if err != nil {
 		return DatasourceOutput{}, err
 	}
-	s, err := stack.New(conf, d.config.Stack, func(string, ...any) {})
+	file, err := stackfile.Named(d.config.Stack)
 	if err != nil {
 		return DatasourceOutput{}, err
 	}
+	s := stack.New(conf, file, func(string, ...any) {})
 	n, err := s.FindNetwork(ctx)
 	if err != nil {
 		return DatasourceOutput{}, err

@@ -8,7 +8,7 @@ import (
 	"github.com/hashicorp/packer-plugin-sdk/template/config"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsaccess"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
 
 // Config is the data source's configuration.
@@ -38,5 +38,5 @@ func (c *Config) decode(raws []any) error {
 	if err := config.Decode(c, &config.DecodeOpts{PluginType: "goldsmith-release"}, raws...); err != nil {
 		return err
 	}
-	return errors.Join(append(c.Access.Prepare(), stack.CheckName(c.Stack))...)
+	return errors.Join(append(c.Access.Prepare(), stackfile.CheckName(c.Stack))...)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
 
 // Datasource is goldsmith-release.
@@ -44,10 +45,11 @@ func (d *Datasource) read(ctx context.Context) (DatasourceOutput, error) {
 	if err != nil {
 		return DatasourceOutput{}, err
 	}
-	s, err := stack.New(conf, d.config.Stack, func(string, ...any) {})
+	file, err := stackfile.Named(d.config.Stack)
 	if err != nil {
 		return DatasourceOutput{}, err
 	}
+	s := stack.New(conf, file, func(string, ...any) {})
 	r, ok, err := s.CurrentRelease(ctx)
 	if err != nil {
 		return DatasourceOutput{}, err

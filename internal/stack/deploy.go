@@ -18,23 +18,13 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 )
 
-// Deployment is what to run.
+// Deployment is what to run. How it is done is said in the stack file.
 type Deployment struct {
-	// Images by tier. Where one is empty it is that of the current release or, in a stack that never had one, the youngest.
+	// Images by tier. Where one is empty it is what the stack file names, or that of the current release or, in a stack
+	// that never had one, the youngest.
 	DatabaseImage, WebImage string
 	// Replace are tiers whose instance is replaced though its image is the wanted one.
-	Replace      []string
-	InstanceType string
-	// Timeout is how long it may take until all is ready.
-	Timeout time.Duration
-	// BakeTime is how long the page is watched after the traffic moved, and before the old instances end.
-	BakeTime time.Duration
-	// DrainTime is how long a web instance keeps running that gets no new connections.
-	DrainTime time.Duration
-	// KeepSnapshots is how many snapshots of the data volume are kept.
-	KeepSnapshots int
-	// VolumeGB is the size of a data volume that has to be made.
-	VolumeGB int32
+	Replace []string
 	// Kind is deploy or rollback.
 	Kind string
 	// Step is told how long each step took; it may be called from several goroutines.
@@ -128,7 +118,7 @@ type rollout struct {
 
 // whole runs a deployment, and goes back if it fails.
 func (r *rollout) whole(ctx context.Context) (result string, err error) {
-	limited, cancel := context.WithTimeout(ctx, r.d.Timeout)
+	limited, cancel := context.WithTimeout(ctx, r.file.Deploy.Timeout)
 	defer cancel()
 	if err := r.prepare(limited); errors.Is(err, ErrNeedsPerson) {
 		return NeedsPerson, err
@@ -169,10 +159,7 @@ func (r *rollout) prepare(ctx context.Context) error {
 			return err
 		}
 		for tier, image := range map[string]*string{"db": &r.d.DatabaseImage, "web": &r.d.WebImage} {
-			if *image == "" {
-				*image = release.image(tier)
-			}
-			if err := r.findImage(ctx, tier, image); err != nil {
+			if *image, err = r.findImage(ctx, tier, *image, release); err != nil {
 				return err
 			}
 		}
@@ -197,7 +184,7 @@ func (r *rollout) prepare(ctx context.Context) error {
 		if err := r.putRight(ctx); err != nil {
 			return fmt.Errorf("put right what an earlier deployment left: %w; %w", err, ErrNeedsPerson)
 		}
-		if r.volume, err = r.ensureVolume(ctx, r.network, r.d.VolumeGB); err != nil {
+		if r.volume, err = r.ensureVolume(ctx, r.network); err != nil {
 			return err
 		}
 		all, err := r.Instances(ctx)
@@ -225,32 +212,6 @@ func (r *rollout) putRight(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
-}
-
-// findImage checks the image that was asked for, or finds the stack's youngest.
-func (r *rollout) findImage(ctx context.Context, tier string, image *string) error {
-	input := &ec2.DescribeImagesInput{Owners: []string{"self"}, Filters: r.mine("tag:"+tierTag, tier, "state", "available")}
-	if *image != "" {
-		input = &ec2.DescribeImagesInput{ImageIds: []string{*image}}
-	}
-	out, err := r.ec2.DescribeImages(ctx, input)
-	if err != nil {
-		return fmt.Errorf("find the %s image %s in %s: %w", tier, *image, r.conf.Region, err)
-	}
-	var youngest types.Image
-	for _, found := range out.Images {
-		if aws.ToString(found.CreationDate) >= aws.ToString(youngest.CreationDate) {
-			youngest = found
-		}
-	}
-	if youngest.ImageId == nil {
-		return fmt.Errorf("find the %s image of stack %s: there is none\nhint: packer build -var stack=%s .", tier, r.name, r.name)
-	}
-	if youngest.State != types.ImageStateAvailable {
-		return fmt.Errorf("deploy %s image %s: it is %s", tier, *youngest.ImageId, youngest.State)
-	}
-	*image = *youngest.ImageId
 	return nil
 }
 
@@ -345,7 +306,7 @@ func (r *rollout) launchTier(ctx context.Context, tier, image string) (Instance,
 	var launched Instance
 	err := r.timed("launch "+tier, func() error {
 		tags := []string{tierTag, tier, deployTag, r.result.ID}
-		l := launch{tier: tier, image: image, instanceType: r.d.InstanceType, database: databaseAddress, key: r.keyName(), patient: r.fresh,
+		l := launch{tier: tier, image: image, instanceType: r.tier(tier).InstanceType, database: databaseAddress, key: r.keyName(), patient: r.fresh,
 			tags: append(r.tagged(types.ResourceTypeInstance, r.name+"-"+tier, append(tags, roleTag, candidate)...), r.tagged(types.ResourceTypeVolume, r.name+"-"+tier, tags...)...)}
 		if tier == "db" {
 			l.service, l.volume = databaseAddress, r.volume
@@ -374,12 +335,12 @@ func (r *rollout) finish(ctx context.Context) error {
 	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeBackLimit)
 	defer cancel()
 	if r.old["web"].ID != "" && r.old["web"].ID != r.result.Web.ID {
-		if err := r.timed("drain", func() error { return sleep(ctx, r.d.DrainTime) }); err != nil {
+		if err := r.timed("drain", func() error { return sleep(ctx, r.file.Deploy.DrainTime) }); err != nil {
 			r.say("the old web instance is not drained: %v", err)
 		}
 	}
 	return r.timed("end the old ones", func() error {
-		return errors.Join(r.settle(whole, false), r.pruneSnapshots(whole, r.d.KeepSnapshots))
+		return errors.Join(r.settle(whole, false), r.pruneSnapshots(whole, int(r.file.Deploy.KeepSnapshots)))
 	})
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
 
 // parameterStore is as much of SSM as builds need to talk to each other.
@@ -58,11 +59,7 @@ func talking(t *testing.T) *Stack {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := New(conf, "golden", t.Logf)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return New(conf, stackfile.Default(), t.Logf)
 }
 
 func (s *Stack) release(t *testing.T, database, web string) {

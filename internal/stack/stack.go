@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"regexp"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -18,6 +17,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
 
 // Tags of everything that belongs to a stack.
@@ -56,6 +56,7 @@ const (
 // Stack is one stack in one region.
 type Stack struct {
 	name string
+	file *stackfile.File
 	ec2  *ec2.Client
 	iam  *iam.Client
 	ssm  *ssm.Client
@@ -63,22 +64,17 @@ type Stack struct {
 	say  func(format string, args ...any)
 }
 
-var validName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
-
-// CheckName tells what is wrong with a stack's name, if anything is.
-func CheckName(name string) error {
-	if !validName.MatchString(name) {
-		return fmt.Errorf("stack %q: 1 to 32 lower-case letters, digits and dashes are needed", name)
-	}
-	return nil
+// New is the stack that a file describes. say is told what goes on, a line at a time.
+func New(conf aws.Config, file *stackfile.File, say func(format string, args ...any)) *Stack {
+	return &Stack{name: file.Name, file: file, ec2: ec2.NewFromConfig(conf), iam: iam.NewFromConfig(conf), ssm: ssm.NewFromConfig(conf), conf: conf, say: say}
 }
 
-// New is the stack of this name. say is told what goes on, a line at a time.
-func New(conf aws.Config, name string, say func(format string, args ...any)) (*Stack, error) {
-	if err := CheckName(name); err != nil {
-		return nil, err
+// tier is what the stack file says of a tier.
+func (s *Stack) tier(name string) *stackfile.Tier {
+	if name == "db" {
+		return &s.file.Database.Tier
 	}
-	return &Stack{name: name, ec2: ec2.NewFromConfig(conf), iam: iam.NewFromConfig(conf), ssm: ssm.NewFromConfig(conf), conf: conf, say: say}, nil
+	return &s.file.Web.Tier
 }
 
 func (s *Stack) parameters() string { return "/goldsmith/" + s.name }

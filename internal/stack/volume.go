@@ -50,7 +50,7 @@ func attachedTo(v *types.Volume) string {
 }
 
 // ensureVolume makes the data volume where there is none, in the zone of the private subnet.
-func (s *Stack) ensureVolume(ctx context.Context, n Network, sizeGB int32) (string, error) {
+func (s *Stack) ensureVolume(ctx context.Context, n Network) (string, error) {
 	v, err := s.dataVolume(ctx)
 	if err != nil {
 		return "", err
@@ -62,14 +62,31 @@ func (s *Stack) ensureVolume(ctx context.Context, n Network, sizeGB int32) (stri
 	if err != nil {
 		return "", err
 	}
-	made, err := s.ec2.CreateVolume(ctx, &ec2.CreateVolumeInput{AvailabilityZone: aws.String(zone), Size: aws.Int32(sizeGB), VolumeType: types.VolumeTypeGp3, Encrypted: aws.Bool(true),
-		ClientToken: aws.String(randomPassword()[:32]), TagSpecifications: s.tagged(types.ResourceTypeVolume, s.name+"-data", dataTag, "db")})
+	input := s.volumeInput(zone)
+	input.TagSpecifications = s.tagged(types.ResourceTypeVolume, s.name+"-data", dataTag, "db")
+	made, err := s.ec2.CreateVolume(ctx, input)
 	if err != nil {
 		return "", fmt.Errorf("make the data volume of stack %s: %w", s.name, err)
 	}
 	id := aws.ToString(made.VolumeId)
-	s.say("made data volume %s of %d GiB", id, sizeGB)
+	s.say("made data volume %s of %d GiB", id, s.file.Database.DataVolume.Size)
 	return id, s.volumeAvailable(ctx, id)
+}
+
+// volumeInput asks for a volume as the stack file describes it.
+func (s *Stack) volumeInput(zone string) *ec2.CreateVolumeInput {
+	v := s.file.Database.DataVolume
+	input := &ec2.CreateVolumeInput{AvailabilityZone: aws.String(zone), Size: aws.Int32(v.Size), VolumeType: types.VolumeType(v.Type), Encrypted: aws.Bool(v.Encrypted), ClientToken: aws.String(randomPassword()[:32])}
+	if v.IOPS > 0 {
+		input.Iops = aws.Int32(v.IOPS)
+	}
+	if v.Throughput > 0 {
+		input.Throughput = aws.Int32(v.Throughput)
+	}
+	if v.KMSKeyID != "" {
+		input.KmsKeyId = aws.String(v.KMSKeyID)
+	}
+	return input
 }
 
 func (s *Stack) zoneOf(ctx context.Context, subnet string) (string, error) {

@@ -98,13 +98,13 @@ func (r *rollout) healthy(ctx context.Context, address string) error {
 
 // watch keeps asking the page for a while. Several bad answers in a row say that the new instances are no good.
 func (r *rollout) watch(ctx context.Context) error {
-	if r.d.BakeTime <= 0 {
+	if r.file.Deploy.BakeTime <= 0 {
 		return nil
 	}
-	r.say("watching for %s", r.d.BakeTime)
+	r.say("watching for %s", r.file.Deploy.BakeTime)
 	return r.timed("watch", func() error {
 		bad := 0
-		for until := time.Now().Add(r.d.BakeTime); time.Now().Before(until); {
+		for until := time.Now().Add(r.file.Deploy.BakeTime); time.Now().Before(until); {
 			err := getHealth(ctx, r.result.URL+"health", r.result.Fingerprint)
 			if err == nil {
 				bad = 0

@@ -35,6 +35,24 @@ func Default() *File {
 	return f
 }
 
+// Named is the default stack under another name.
+func Named(name string) (*File, error) {
+	if err := CheckName(name); err != nil {
+		return nil, err
+	}
+	f := Default()
+	f.Name = name
+	return f, nil
+}
+
+// CheckName tells what is wrong with a stack's name, if anything is.
+func CheckName(name string) error {
+	if !stackName.MatchString(name) {
+		return fmt.Errorf("stack %q: 1 to 32 lower-case letters, digits and dashes are needed", name)
+	}
+	return nil
+}
+
 // readLimited reads a regular file. Another would be waited for, a pipe say, or never end.
 func readLimited(path string, limit int64) ([]byte, error) {
 	info, err := os.Stat(path)

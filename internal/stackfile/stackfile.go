@@ -162,7 +162,7 @@ type Web struct {
 type HealthCheck struct {
 	// The path that is asked for. The default is `/health`.
 	Path string `hcl:"path"`
-	// The duration between two checks: 100ms to 5m. The default is `2s`.
+	// The duration between two checks: 100ms to 5m. The default is `500ms`.
 	Interval time.Duration `hcl:"interval"`
 	// The duration that an answer may take: 100ms to 5m. The default is `5s`.
 	Timeout time.Duration `hcl:"timeout"`
@@ -208,7 +208,7 @@ func defaults() *File {
 		},
 		Database:    Database{Tier: tier("private"), DataVolume: DataVolume{Size: 8, Type: "gp3", Encrypted: true}},
 		Web:         Web{Tier: tier("public"), Count: 1},
-		HealthCheck: HealthCheck{Path: "/health", Interval: 2 * time.Second, Timeout: 5 * time.Second, HealthyThreshold: 3, Deadline: 5 * time.Minute},
+		HealthCheck: HealthCheck{Path: "/health", Interval: 500 * time.Millisecond, Timeout: 5 * time.Second, HealthyThreshold: 3, Deadline: 5 * time.Minute},
 		Deploy:      Deploy{BakeTime: 10 * time.Second, DrainTime: 5 * time.Second, KeepSnapshots: 3, Timeout: 10 * time.Minute, MinHealthyPercentage: 90, AutoRollback: true},
 	}
 }

@@ -34,7 +34,7 @@ func golden() *File {
 			DataVolume: DataVolume{Size: 8, Type: "gp3", IOPS: 3000, Throughput: 125, Encrypted: true},
 		},
 		Web:         Web{Tier: Tier{Subnet: "public", InstanceType: "t3.small"}, Count: 1, Scaling: "single"},
-		HealthCheck: HealthCheck{Path: "/health", Interval: 2 * time.Second, Timeout: 5 * time.Second, HealthyThreshold: 3, Deadline: 5 * time.Minute},
+		HealthCheck: HealthCheck{Path: "/health", Interval: 500 * time.Millisecond, Timeout: 5 * time.Second, HealthyThreshold: 3, Deadline: 5 * time.Minute},
 		Deploy: Deploy{BakeTime: 10 * time.Second, DrainTime: 5 * time.Second, KeepSnapshots: 3, Timeout: 10 * time.Minute,
 			MinHealthyPercentage: 90, CheckpointDelay: 10 * time.Second, AutoRollback: true},
 	}

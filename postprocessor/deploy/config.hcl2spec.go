@@ -29,12 +29,7 @@ type FlatConfig struct {
 	MaxRetries          *int                      `mapstructure:"max_retries" cty:"max_retries" hcl:"max_retries"`
 	Enabled             *bool                     `mapstructure:"enabled" cty:"enabled" hcl:"enabled"`
 	Stack               *string                   `mapstructure:"stack" required:"true" cty:"stack" hcl:"stack"`
-	InstanceType        *string                   `mapstructure:"instance_type" cty:"instance_type" hcl:"instance_type"`
-	Timeout             *string                   `mapstructure:"timeout" cty:"timeout" hcl:"timeout"`
-	BakeTime            *string                   `mapstructure:"bake_time" cty:"bake_time" hcl:"bake_time"`
-	DrainTime           *string                   `mapstructure:"drain_time" cty:"drain_time" hcl:"drain_time"`
-	KeepSnapshots       *int                      `mapstructure:"keep_snapshots" cty:"keep_snapshots" hcl:"keep_snapshots"`
-	VolumeSize          *int32                    `mapstructure:"volume_size" cty:"volume_size" hcl:"volume_size"`
+	StackFile           *string                   `mapstructure:"stack_file" cty:"stack_file" hcl:"stack_file"`
 }
 
 // FlatMapstructure returns a new FlatConfig.
@@ -67,12 +62,7 @@ func (*FlatConfig) HCL2Spec() map[string]hcldec.Spec {
 		"max_retries":                &hcldec.AttrSpec{Name: "max_retries", Type: cty.Number, Required: false},
 		"enabled":                    &hcldec.AttrSpec{Name: "enabled", Type: cty.Bool, Required: false},
 		"stack":                      &hcldec.AttrSpec{Name: "stack", Type: cty.String, Required: false},
-		"instance_type":              &hcldec.AttrSpec{Name: "instance_type", Type: cty.String, Required: false},
-		"timeout":                    &hcldec.AttrSpec{Name: "timeout", Type: cty.String, Required: false},
-		"bake_time":                  &hcldec.AttrSpec{Name: "bake_time", Type: cty.String, Required: false},
-		"drain_time":                 &hcldec.AttrSpec{Name: "drain_time", Type: cty.String, Required: false},
-		"keep_snapshots":             &hcldec.AttrSpec{Name: "keep_snapshots", Type: cty.Number, Required: false},
-		"volume_size":                &hcldec.AttrSpec{Name: "volume_size", Type: cty.Number, Required: false},
+		"stack_file":                 &hcldec.AttrSpec{Name: "stack_file", Type: cty.String, Required: false},
 	}
 	return s
 }

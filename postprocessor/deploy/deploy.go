@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/hashicorp/hcl/v2/hcldec"
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
@@ -46,18 +45,14 @@ func (p *PostProcessor) deploy(ctx context.Context, ui packersdk.Ui, a packersdk
 	if err != nil {
 		return err
 	}
-	s, err := stack.New(conf, p.config.Stack, func(format string, args ...any) { ui.Message(fmt.Sprintf(format, args...)) })
-	if err != nil {
-		return err
-	}
+	s := stack.New(conf, p.config.file, func(format string, args ...any) { ui.Message(fmt.Sprintf(format, args...)) })
 	mine, err := s.ClaimDeployment(ctx, b.run, b.tier, b.image)
 	if err != nil || !mine {
 		return err
 	}
 	ui.Say(fmt.Sprintf("Deploying stack %s...", p.config.Stack))
 	// Without images it is the current release's that are deployed.
-	deployed, err := s.Deploy(ctx, stack.Deployment{InstanceType: p.config.InstanceType, Timeout: p.config.timeout, BakeTime: p.config.bakeTime, DrainTime: p.config.drainTime,
-		KeepSnapshots: p.config.KeepSnapshots, VolumeGB: p.config.VolumeSize, Kind: "deploy", Step: func(string, time.Duration) {}})
+	deployed, err := s.Deploy(ctx, stack.Deployment{Kind: "deploy"})
 	if err != nil {
 		return fmt.Errorf("%w\nhint: the AMIs and their release stay; this build once more, or goldsmith deploy --stack %s, tries again", err, p.config.Stack)
 	}

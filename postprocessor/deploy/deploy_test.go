@@ -2,6 +2,8 @@ package deploy
 
 import (
 	"maps"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -18,21 +20,28 @@ func valid(change map[string]any) map[string]any {
 }
 
 func TestConfigureNamesTheAttribute(t *testing.T) {
+	file := func(text string) string {
+		path := filepath.Join(t.TempDir(), "stack.hcl")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
 	for _, c := range []struct {
 		change map[string]any
 		want   string
 	}{
 		{map[string]any{"stack": ""}, "stack"}, {map[string]any{"stack": "Golden!"}, "stack"}, {map[string]any{"enabled": "perhaps"}, "enabled"},
-		{map[string]any{"instance_type": "big"}, "instance_type"}, {map[string]any{"timeout": "soon"}, "timeout"}, {map[string]any{"timeout": "0s"}, "timeout"},
-		{map[string]any{"bake_time": "-1s"}, "bake_time"}, {map[string]any{"drain_time": "5"}, "drain_time"}, {map[string]any{"keep_snapshots": -1}, "keep_snapshots"},
-		{map[string]any{"volume_size": -1}, "volume_size"}, {map[string]any{"secret_key": ""}, "secret_key"}, {map[string]any{"no_such_option": 1}, "no_such_option"},
+		{map[string]any{"stack_file": "missing.hcl"}, "stack_file"}, {map[string]any{"stack_file": file("name = \"blue\"\n")}, "is of stack blue"},
+		{map[string]any{"stack_file": file("region = \"eu-west-1\"\n")}, "region is us-east-1"}, {map[string]any{"stack_file": file("deploy {\n  timeout = \"soon\"\n}\n")}, "timeout"},
+		{map[string]any{"secret_key": ""}, "secret_key"}, {map[string]any{"no_such_option": 1}, "no_such_option"},
 	} {
 		err := new(PostProcessor).Configure(valid(c.change))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v: got %v, want an error that names %s", c.change, err, c.want)
 		}
 	}
-	if err := new(PostProcessor).Configure(valid(map[string]any{"bake_time": "0s"})); err != nil {
+	if err := new(PostProcessor).Configure(valid(map[string]any{"stack_file": file("deploy {\n  bake_time = \"0s\"\n}\n")})); err != nil {
 		t.Errorf("a good configuration: %v", err)
 	}
 }
