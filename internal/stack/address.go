@@ -44,6 +44,7 @@ func (s *Stack) giveAddress(ctx context.Context, address types.Address, id strin
 	if err != nil {
 		return fmt.Errorf("give %s to %s: %w", aws.ToString(address.PublicIp), id, err)
 	}
+	s.observer.moved("the page's address "+aws.ToString(address.PublicIp), id)
 	return nil
 }
 
@@ -73,5 +74,6 @@ func (s *Stack) giveServiceAddress(ctx context.Context, i Instance) error {
 	if err != nil {
 		return fmt.Errorf("give %s to %s: %w", databaseAddress, i.ID, err)
 	}
+	s.observer.moved("the database's address "+databaseAddress, i.ID)
 	return nil
 }

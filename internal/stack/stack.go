@@ -62,6 +62,8 @@ type Stack struct {
 	ssm  *ssm.Client
 	conf aws.Config
 	say  func(format string, args ...any)
+	// observer is told what a deployment moves and stops, while one goes on.
+	observer *observer
 }
 
 // New is the stack that a file describes. say is told what goes on, a line at a time.

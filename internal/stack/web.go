@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,11 +46,7 @@ func (r *rollout) bringWeb(ctx context.Context, c change) (instance.Report, erro
 // moveTraffic asks the web instance from outside, by its own address and several times in a row, and gives it the stack's
 // address if it has not got it.
 func (r *rollout) moveTraffic(ctx context.Context, c change, report instance.Report) error {
-	for _, check := range report.Checks {
-		if check.Name == "certificate" {
-			r.result.Fingerprint = strings.TrimPrefix(check.Detail, "sha256:")
-		}
-	}
+	r.result.Fingerprint = certificateOf(report)
 	own := aws.ToString(r.address.PublicIp)
 	r.result.URL = "https://" + own + "/"
 	if r.result.Fingerprint == "" || r.result.Web.Public == "" {
@@ -58,7 +55,9 @@ func (r *rollout) moveTraffic(ctx context.Context, c change, report instance.Rep
 	if err := r.timed("https from outside", func() error { return r.healthy(ctx, r.result.Web.Public) }); err != nil {
 		return err
 	}
+	r.observer.trust(r.result.Fingerprint)
 	if r.result.Web.Public == own {
+		r.observer.ask(own)
 		return nil
 	}
 	err := r.timed("move the web address", func() error {
@@ -69,6 +68,7 @@ func (r *rollout) moveTraffic(ctx context.Context, c change, report instance.Rep
 		return r.healthy(ctx, own)
 	})
 	if err == nil {
+		r.observer.ask(own)
 		r.say("the traffic goes to %s", r.result.Web.ID)
 	}
 	return err
@@ -119,12 +119,13 @@ func (r *rollout) watch(ctx context.Context) error {
 	})
 }
 
-func getHealth(ctx context.Context, url, fingerprint string) error {
+// getHealth asks for a page's health. Whoever answers must have a certificate with one of the fingerprints.
+func getHealth(ctx context.Context, url string, fingerprints ...string) error {
 	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{
 		// The instance made the certificate itself: instead of a chain, its digest is verified, which came by way of the API.
 		InsecureSkipVerify: true,
 		VerifyPeerCertificate: func(raw [][]byte, _ [][]*x509.Certificate) error {
-			if sum := sha256.Sum256(raw[0]); hex.EncodeToString(sum[:]) != fingerprint {
+			if sum := sha256.Sum256(raw[0]); !slices.Contains(fingerprints, hex.EncodeToString(sum[:])) {
 				return errors.New("the certificate is not the one that the instance reported")
 			}
 			return nil
