@@ -114,12 +114,18 @@ func (r *rollout) topology(ctx context.Context) (report.Topology, error) {
 		return report.Topology{}, err
 	}
 	var t report.Topology
-	return t, errors.Join(r.lookAtSubnets(ctx, n, &t), r.lookAtGateways(ctx, n, &t), r.lookAtGroups(ctx, n, &t), r.lookAtInstances(ctx, n, &t))
+	return t, errors.Join(r.lookAtInstances(ctx, n, &t), r.lookAtSubnets(ctx, n, &t), r.lookAtGateways(ctx, n, &t), r.lookAtGroups(ctx, n, &t))
 }
 
-// known are the ids that are not empty. Without any, an API would describe all that there are.
+// known are the ids that are not empty, each once. Without any, an API would describe all that there are.
 func known(ids ...string) []string {
-	return slices.DeleteFunc(ids, func(id string) bool { return id == "" })
+	var all []string
+	for _, id := range ids {
+		if id != "" && !slices.Contains(all, id) {
+			all = append(all, id)
+		}
+	}
+	return all
 }
 
 func (r *rollout) lookAtSubnets(ctx context.Context, n Network, t *report.Topology) error {
@@ -134,8 +140,11 @@ func (r *rollout) lookAtSubnets(ctx context.Context, n Network, t *report.Topolo
 	for _, v := range vpcs.Vpcs {
 		t.VPC.CIDR = aws.ToString(v.CidrBlock)
 	}
-	ids := known(n.Public, n.Private)
-	if len(ids) == 0 {
+	ids := []string{n.Public, n.Private}
+	for _, i := range t.Instances {
+		ids = append(ids, i.Subnet)
+	}
+	if ids = known(ids...); len(ids) == 0 {
 		return nil
 	}
 	subnets, err := r.ec2.DescribeSubnets(ctx, &ec2.DescribeSubnetsInput{SubnetIds: ids})
@@ -145,7 +154,7 @@ func (r *rollout) lookAtSubnets(ctx context.Context, n Network, t *report.Topolo
 	for _, id := range ids { // the public one is drawn first
 		for _, s := range subnets.Subnets {
 			if aws.ToString(s.SubnetId) == id {
-				t.Subnets = append(t.Subnets, report.Subnet{ID: id, Name: tagOf(s.Tags, "Name"), CIDR: aws.ToString(s.CidrBlock), Public: id == n.Public})
+				t.Subnets = append(t.Subnets, report.Subnet{ID: id, Name: tagOf(s.Tags, "Name"), CIDR: aws.ToString(s.CidrBlock), Public: id == n.Public || aws.ToBool(s.MapPublicIpOnLaunch)})
 			}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -16,12 +17,17 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/report"
 )
 
-// sampleTimeout is after what time a question to the page counts as not answered.
-const sampleTimeout = 5 * time.Second
+const (
+	// sampleEvery is the time between two questions to the page.
+	sampleEvery = 500 * time.Millisecond
+	// sampleTimeout is after what time one counts as not answered.
+	sampleTimeout = 5 * time.Second
+)
 
 // observer collects, while a deployment goes on, what its report shows beside the record. It never fails a deployment, and
 // a nil one collects nothing.
 type observer struct {
+	path   string // of the page's health
 	stop   func()
 	asking sync.WaitGroup
 
@@ -37,12 +43,12 @@ type observer struct {
 // observe begins to ask the page, also while the deployment is interrupted and goes back. end stops it.
 func (s *Stack) observe(ctx context.Context) *observer {
 	asking, stop := context.WithCancel(context.WithoutCancel(ctx))
-	o := &observer{stop: stop}
+	o := &observer{path: s.file.HealthCheck.Path, stop: stop}
 	o.asking.Go(func() {
 		if err := s.observeServing(asking, o); err != nil && asking.Err() == nil {
 			s.say("the report will show the page's health from the new instance on: %v", err)
 		}
-		for o.sample(asking); sleep(asking, askEvery) == nil; {
+		for o.sample(asking); sleep(asking, sampleEvery) == nil; {
 			o.sample(asking)
 		}
 	})
@@ -92,9 +98,19 @@ func (o *observer) trust(certificate string) {
 // ask has an address be asked from now on: something serves there.
 func (o *observer) ask(address string) { o.change(func() { o.address = address }) }
 
-// moved notes that an address or a volume has gone somewhere.
+// moved notes that an address or a volume has gone somewhere. That it goes where it is already is no move.
 func (o *observer) moved(what, to string) {
-	o.change(func() { o.moves = append(o.moves, report.Move{At: time.Now(), What: what + " to " + to}) })
+	o.change(func() {
+		for _, last := range slices.Backward(o.moves) {
+			if strings.HasPrefix(last.What, what+" to ") {
+				if last.What == what+" to "+to {
+					return
+				}
+				break
+			}
+		}
+		o.moves = append(o.moves, report.Move{At: time.Now(), What: what + " to " + to})
+	})
 }
 
 // writesStop notes that the database takes no writes from now on, and writesGoOn that it does again.
@@ -134,10 +150,11 @@ func (o *observer) sample(ctx context.Context) {
 	limited, cancel := context.WithTimeout(ctx, sampleTimeout)
 	defer cancel()
 	asked := time.Now()
-	err := getHealth(limited, "https://"+address+"/health", certificates...)
+	page := "https://" + address + o.path
+	err := getHealth(limited, page, certificates...)
 	taken := report.Sample{At: asked, OK: err == nil, Took: time.Since(asked)}
 	if err != nil {
-		taken.Detail = faultOf(err)
+		taken.Detail = faultOf(page, err)
 	}
 	if ctx.Err() == nil { // else it was the end of the deployment that broke it off
 		o.change(func() { o.samples = append(o.samples, taken) })
@@ -146,23 +163,18 @@ func (o *observer) sample(ctx context.Context) {
 
 // faultOf is what is wrong, without what differs from one question to the next: the same fault many times in a row is one
 // line of the report.
-func faultOf(err error) string {
+func faultOf(page string, err error) string {
 	var broken *net.OpError
+	var failed *url.Error
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Sprintf("no answer within %s", sampleTimeout)
 	case errors.As(err, &broken): // without the ports
 		return broken.Err.Error()
+	case errors.As(err, &failed):
+		return failed.Err.Error()
 	}
-	text := err.Error()
-	if _, answer, ok := strings.Cut(text, "/health answers "); ok {
-		return answer
-	}
-	_, fault, ok := strings.Cut(text, `/health": `)
-	if !ok {
-		return text
-	}
-	return fault
+	return strings.TrimPrefix(err.Error(), page+" answers ")
 }
 
 // end stops asking, and fills in what was collected.

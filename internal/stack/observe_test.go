@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -49,7 +50,7 @@ func TestSamples(t *testing.T) {
 		{"nobody there", gone, []string{known}, false, "connect: connection refused"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			o := &observer{}
+			o := &observer{path: "/health"}
 			for _, certificate := range c.certificates {
 				o.trust(certificate)
 			}
@@ -107,13 +108,23 @@ func TestInterruptions(t *testing.T) {
 
 func TestMoves(t *testing.T) {
 	o := &observer{stop: func() {}}
-	o.moved("the data volume vol-1", "i-2")
+	for _, to := range []string{"i-2", "i-2", "i-1"} {
+		o.moved("the data volume vol-1", to)
+		o.moved("the database's address 10.0.2.10", "i-2")
+	}
 	o.writesStop()
 	o.ask("127.0.0.1:1")
 	o.sample(t.Context())
 	var page report.Report
 	o.end(&page)
-	if len(page.Moves) != 1 || page.Moves[0].What != "the data volume vol-1 to i-2" || page.Moves[0].At.IsZero() || len(page.Interruptions) != 1 || len(page.Health) != 1 {
+	var moves []string
+	for _, m := range page.Moves {
+		if moves = append(moves, m.What); m.At.IsZero() {
+			t.Errorf("%s happened at no time", m.What)
+		}
+	}
+	want := []string{"the data volume vol-1 to i-2", "the database's address 10.0.2.10 to i-2", "the data volume vol-1 to i-1"}
+	if !slices.Equal(moves, want) || len(page.Interruptions) != 1 || len(page.Health) != 1 {
 		t.Errorf("got %+v", page)
 	}
 	// Without a report nobody is told, and nothing breaks.
