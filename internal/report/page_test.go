@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/browser"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/chromium"
 )
 
 // axePath is where `make` installs axe.
@@ -21,7 +21,7 @@ func TestPage(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\nhint: make .tools/axe/installed", err)
 	}
-	b := browser.Start(t)
+	b := chromium.Start(t)
 	for name, r := range cases() {
 		file := filepath.Join(t.TempDir(), name+".html")
 		if err := os.WriteFile(file, []byte(written(t, r)), 0o600); err != nil {
@@ -44,7 +44,7 @@ func TestPage(t *testing.T) {
 }
 
 // count compares how much of the report the page shows with how much there is.
-func count(t *testing.T, l browser.Looked, r Report) {
+func count(t *testing.T, l chromium.Looked, r Report) {
 	t.Helper()
 	pictures := 0
 	for _, there := range []bool{len(r.Steps) > 0, !r.Topology.Empty(), len(r.Health) > 0} {
@@ -64,24 +64,24 @@ func TestJudges(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\nhint: make .tools/axe/installed", err)
 	}
-	b := browser.Start(t)
+	b := chromium.Start(t)
 	svg := func(inside string) string {
 		return `<svg width="300" height="100" viewBox="0 0 300 100" role="img" aria-label="x"><rect width="300" height="100" fill="#fff"/>` + inside + `</svg>`
 	}
 	for name, c := range map[string]struct {
 		body  string
-		found func(l browser.Looked, violations []string) bool
+		found func(l chromium.Looked, violations []string) bool
 	}{
-		"wide":      {`<div style="width:500px">x</div>`, func(l browser.Looked, _ []string) bool { return l.Wide > 0 }},
-		"overlap":   {svg(`<text x="10" y="50">one</text><text x="20" y="52">two</text>`), func(l browser.Looked, _ []string) bool { return len(l.Overlaps) == 1 && l.Labels == 2 }},
-		"cut off":   {svg(`<text x="290" y="50">one more</text>`), func(l browser.Looked, _ []string) bool { return len(l.Outside) == 1 }},
-		"faint":     {svg(`<text x="10" y="50" fill="#999">one</text>`), func(l browser.Looked, _ []string) bool { return len(l.Faint) == 1 }},
-		"on colour": {svg(`<rect x="5" y="30" width="90" height="30" fill="#333"/><text x="10" y="50" fill="#000">one</text>`), func(l browser.Looked, _ []string) bool { return len(l.Faint) == 1 }},
-		"small":     {svg(`<text x="10" y="50" font-size="7">one</text>`), func(l browser.Looked, _ []string) bool { return len(l.Small) == 1 }},
-		"good": {svg(`<text x="10" y="30">one</text><text x="10" y="70">two</text>`), func(l browser.Looked, _ []string) bool {
+		"wide":      {`<div style="width:500px">x</div>`, func(l chromium.Looked, _ []string) bool { return l.Wide > 0 }},
+		"overlap":   {svg(`<text x="10" y="50">one</text><text x="20" y="52">two</text>`), func(l chromium.Looked, _ []string) bool { return len(l.Overlaps) == 1 && l.Labels == 2 }},
+		"cut off":   {svg(`<text x="290" y="50">one more</text>`), func(l chromium.Looked, _ []string) bool { return len(l.Outside) == 1 }},
+		"faint":     {svg(`<text x="10" y="50" fill="#999">one</text>`), func(l chromium.Looked, _ []string) bool { return len(l.Faint) == 1 }},
+		"on colour": {svg(`<rect x="5" y="30" width="90" height="30" fill="#333"/><text x="10" y="50" fill="#000">one</text>`), func(l chromium.Looked, _ []string) bool { return len(l.Faint) == 1 }},
+		"small":     {svg(`<text x="10" y="50" font-size="7">one</text>`), func(l chromium.Looked, _ []string) bool { return len(l.Small) == 1 }},
+		"good": {svg(`<text x="10" y="30">one</text><text x="10" y="70">two</text>`), func(l chromium.Looked, _ []string) bool {
 			return len(l.Overlaps)+len(l.Outside)+len(l.Faint)+len(l.Small)+l.Wide == 0
 		}},
-		"contrast": {`<p style="color:#999;background:#fff">one</p>`, func(_ browser.Looked, v []string) bool { return strings.Contains(fmt.Sprint(v), "color-contrast") }},
+		"contrast": {`<p style="color:#999;background:#fff">one</p>`, func(_ chromium.Looked, v []string) bool { return strings.Contains(fmt.Sprint(v), "color-contrast") }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b.T = t

@@ -1,7 +1,7 @@
 //go:build acceptance
 
-// Package browser is a Chromium in which tests look at a page as its readers do.
-package browser
+// Package chromium is a browser in which tests look at a page as its readers do.
+package chromium
 
 import (
 	"bufio"
