@@ -46,6 +46,11 @@ func (r *rollout) open(cmd *cobra.Command) (*stack.Stack, error) {
 	if r.keepSnapshots < 1 || r.volumeSize < 1 || r.timeout <= 0 {
 		return nil, &usageError{errors.New("--keep-snapshots and --volume-size: at least 1 is needed; --timeout: more than 0")}
 	}
+	for _, tier := range r.d.Replace {
+		if !slices.Contains([]string{"db", "web", "all"}, tier) {
+			return nil, &usageError{fmt.Errorf("--replace %s: db, web or all is needed", tier)}
+		}
+	}
 	file, err := r.read(cmd)
 	if err != nil {
 		return nil, err
@@ -99,11 +104,6 @@ What a deployment left that was killed is put right first. Of two at once the se
 ` + exitCodes,
 		Example: "  goldsmith deploy\n  goldsmith deploy --web-ami ami-0123456789abcdef0\n  goldsmith deploy --replace web",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			for _, tier := range r.d.Replace {
-				if !slices.Contains([]string{"db", "web", "all"}, tier) {
-					return &usageError{fmt.Errorf("--replace %s: db, web or all is needed", tier)}
-				}
-			}
 			s, err := r.open(cmd)
 			if err != nil {
 				return err
@@ -112,11 +112,16 @@ What a deployment left that was killed is put right first. Of two at once the se
 		},
 	}
 	r.flags(deploy)
-	f := deploy.Flags()
-	f.StringVar(&r.d.DatabaseImage, "db-ami", "", "the database's image (default: the current release's)")
-	f.StringVar(&r.d.WebImage, "web-ami", "", "the web tier's image (default: the current release's)")
-	f.StringSliceVar(&r.d.Replace, "replace", nil, "replace this tier's instance also if its image is the wanted one: db, web, all")
+	r.imageFlags(deploy)
 	return deploy
+}
+
+// imageFlags say what is to run, for those who choose it.
+func (r *rollout) imageFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&r.d.DatabaseImage, "db-ami", "", "the database's image (default: the stack file's, else the current release's)")
+	f.StringVar(&r.d.WebImage, "web-ami", "", "the web tier's image (default: the stack file's, else the current release's)")
+	f.StringSliceVar(&r.d.Replace, "replace", nil, "replace this tier's instance also if its image is the wanted one: db, web, all")
 }
 
 func rollbackCommand() *cobra.Command {

@@ -93,40 +93,44 @@ func networkUpCommand() *cobra.Command {
 	var a account
 	var operator string
 	up := &cobra.Command{
-		Use: "up", Short: "Make what is missing of the network", Args: cobra.NoArgs,
+		Use: "up", Short: "Make the network what the stack file says", Args: cobra.NoArgs,
 		Long: `Makes the stack's network: VPC 10.0.0.0/16 with a public subnet 10.0.1.0/24 and a private one
 10.0.2.0/24, internet gateway, NAT gateway with an elastic IP, a route table for each subnet, and the
 security groups web-sg (22 from the operator, 80 and 443 from anywhere) and db-sg (22, 3306 and ICMP
-from web-sg). What is there already stays; run it again after it broke off.
+from web-sg). The stack file may name other ranges, more rules, or a VPC and subnets that are there
+already, in which only the groups are made. What is there stays; rules and routes that differ are
+mended. Run it again after it broke off; deploy does the same before anything else.
 
 Exit codes: 0 done; 1 failed; 2 bad input.`,
 		Example: "  goldsmith network up\n  goldsmith network up --stack blue --operator 192.0.2.7/32",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.open(cmd)
+			file, err := a.read(cmd)
 			if err != nil {
 				return err
 			}
-			from, err := s.Operator(cmd.Context(), operator)
-			if err != nil && operator != "auto" {
-				return &usageError{err}
+			if cmd.Flags().Changed("operator") {
+				if err := file.Operator.UnmarshalText([]byte(operator)); err != nil {
+					return &usageError{fmt.Errorf("--operator %s: auto or a range such as 192.0.2.1/32 is needed", operator)}
+				}
 			}
+			s, err := a.openFile(cmd, file)
 			if err != nil {
 				return err
 			}
-			n, changes, err := s.NetworkUp(cmd.Context(), from)
+			n, changes, err := s.NetworkUp(cmd.Context())
 			if err != nil {
 				return err
 			}
-			if changes == 0 {
+			if len(changes) == 0 {
 				fmt.Fprintf(cmd.OutOrStdout(), "the network of stack %s is unchanged: %s\n", a.stack, n.VPC)
 				return nil
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "the network of stack %s is up: %s, %d changes\n", a.stack, n.VPC, changes)
+			fmt.Fprintf(cmd.OutOrStdout(), "the network of stack %s is up: %s, %d changes\n", a.stack, n.VPC, len(changes))
 			return nil
 		},
 	}
 	a.flags(up)
-	up.Flags().StringVar(&operator, "operator", "auto", "who may log in to the web tier: a range, or auto for this machine's own address")
+	up.Flags().StringVar(&operator, "operator", "auto", "who may log in to the web tier: a range, or auto for this machine's own address (stack file: operator)")
 	return up
 }
 

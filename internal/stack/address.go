@@ -66,12 +66,12 @@ func (s *Stack) releaseAddress(ctx context.Context) error {
 
 // giveServiceAddress moves the database's address to an instance, whoever had it.
 func (s *Stack) giveServiceAddress(ctx context.Context, i Instance) error {
-	if slices.Contains(i.secondary, databaseAddress) {
+	if i.service == "" || slices.Contains(i.secondary, i.service) {
 		return nil
 	}
-	_, err := s.ec2.AssignPrivateIpAddresses(ctx, &ec2.AssignPrivateIpAddressesInput{NetworkInterfaceId: aws.String(i.eni), PrivateIpAddresses: []string{databaseAddress}, AllowReassignment: aws.Bool(true)})
+	_, err := s.ec2.AssignPrivateIpAddresses(ctx, &ec2.AssignPrivateIpAddressesInput{NetworkInterfaceId: aws.String(i.eni), PrivateIpAddresses: []string{i.service}, AllowReassignment: aws.Bool(true)})
 	if err != nil {
-		return fmt.Errorf("give %s to %s: %w", databaseAddress, i.ID, err)
+		return fmt.Errorf("give %s to %s: %w", i.service, i.ID, err)
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ func (r *rollout) bringDatabase(ctx context.Context, c change) error {
 		r.result.Database = r.latest(ctx, c.old.ID)
 		return err
 	}
-	launched, err := r.launchTier(ctx, "db", c.image)
+	launched, err := r.launchTier(ctx, c)
 	if err != nil {
 		return err
 	}

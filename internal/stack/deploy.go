@@ -56,7 +56,7 @@ const takeBackLimit = 5 * time.Minute
 // interrupt too, goes back: the old instances still run until all is well, and get back what had moved. What a
 // deployment left that was killed is put right first.
 func (s *Stack) Deploy(ctx context.Context, d Deployment) (deployed Deployed, err error) {
-	id := strings.Replace(time.Now().UTC().Format("20060102-150405.000"), ".", "-", 1)
+	id := deploymentID()
 	ctx, unlock, err := s.lock(ctx, id)
 	if err != nil {
 		return Deployed{}, err
@@ -107,9 +107,11 @@ type rollout struct {
 	network Network
 	address types.Address // the web tier's elastic one
 	volume  string        // the data volume
+	zone    string        // where that is
 	fresh   bool          // an instance profile was made just now
 	stopped bool          // the old database was told to stop
 	old     map[string]Instance
+	changes map[string]change
 	result  Deployed
 
 	mu       sync.Mutex
@@ -147,13 +149,6 @@ func (r *rollout) whole(ctx context.Context) (result string, err error) {
 // prepare finds and makes what a deployment needs, and changes nothing of what runs.
 func (r *rollout) prepare(ctx context.Context) error {
 	return r.timed("images, parameters, roles", func() error {
-		var err error
-		if r.network, err = r.FindNetwork(ctx); err != nil {
-			return err
-		}
-		if !r.network.complete() {
-			return fmt.Errorf("deploy stack %s: its network is missing or incomplete\nhint: goldsmith network up --stack %s", r.name, r.name)
-		}
 		release, _, err := r.CurrentRelease(ctx)
 		if err != nil {
 			return err
@@ -169,6 +164,9 @@ func (r *rollout) prepare(ctx context.Context) error {
 				record.To.Release = release.Name
 			}
 		})
+		if r.network, _, err = r.bringNetwork(ctx, false); err != nil {
+			return err
+		}
 		if err := r.ensureKey(ctx); err != nil {
 			return err
 		}
@@ -184,7 +182,7 @@ func (r *rollout) prepare(ctx context.Context) error {
 		if err := r.putRight(ctx); err != nil {
 			return fmt.Errorf("put right what an earlier deployment left: %w; %w", err, ErrNeedsPerson)
 		}
-		if r.volume, err = r.ensureVolume(ctx, r.network); err != nil {
+		if r.volume, r.zone, err = r.ensureVolume(ctx, r.network); err != nil {
 			return err
 		}
 		all, err := r.Instances(ctx)
@@ -192,8 +190,30 @@ func (r *rollout) prepare(ctx context.Context) error {
 			return err
 		}
 		r.old = map[string]Instance{"db": servingOf(all, "db"), "web": servingOf(all, "web")}
-		return nil
+		if r.changes, err = r.tierChanges(r.network, r.wants(), r.old, r.d.Replace); err != nil {
+			return err
+		}
+		return r.tagOld(ctx)
 	})
+}
+
+// tagOld gives instances that stay the tags that the stack file adds.
+func (r *rollout) tagOld(ctx context.Context) error {
+	for tier, c := range r.changes {
+		wanted := tagList(r.moreTags(tier)...)
+		if c.replace || len(missingTags(c.old.tags, wanted)) == 0 {
+			continue
+		}
+		if _, err := r.ec2.CreateTags(ctx, &ec2.CreateTagsInput{Resources: []string{c.old.ID}, Tags: wanted}); err != nil {
+			return fmt.Errorf("tag %s %s: %w", tier, c.old.ID, err)
+		}
+	}
+	return nil
+}
+
+// wants is what the deployment was asked for, with what it found and made.
+func (r *rollout) wants() wants {
+	return wants{images: map[string]string{"db": r.d.DatabaseImage, "web": r.d.WebImage}, volume: r.volume, zone: r.zone, address: aws.ToString(r.address.PublicIp)}
 }
 
 // putRight ends what deployments left that were killed, and says so in their records.
@@ -218,7 +238,7 @@ func (r *rollout) putRight(ctx context.Context) error {
 // run brings both tiers to the wanted images. New instances boot side by side; then first the database moves, then the
 // traffic.
 func (r *rollout) run(ctx context.Context) error {
-	db, web := r.plan("db", r.d.DatabaseImage), r.plan("web", r.d.WebImage)
+	db, web := r.changes["db"], r.changes["web"]
 	if !db.replace && !web.replace {
 		return r.keepBoth(ctx)
 	}
@@ -234,27 +254,13 @@ func (r *rollout) run(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := r.moveTraffic(ctx, web, report); err != nil {
+	if err := r.moveTraffic(ctx, report); err != nil {
 		return err
 	}
 	if db.old.ID != "" || web.old.ID != "" {
 		return r.watch(ctx)
 	}
 	return nil
-}
-
-// change is what happens to a tier.
-type change struct {
-	tier, image string
-	old         Instance // empty where nothing serves
-	replace     bool
-}
-
-func (r *rollout) plan(tier, image string) change {
-	c := change{tier: tier, image: image, old: r.old[tier]}
-	asked := slices.Contains(r.d.Replace, tier) || slices.Contains(r.d.Replace, "all")
-	c.replace = c.old.ID == "" || c.old.Image != image || asked
-	return c
 }
 
 // keepBoth has instances that stay run, and ready.
@@ -267,7 +273,7 @@ func (r *rollout) keepBoth(ctx context.Context) error {
 		return err
 	}
 	r.result.Database, r.result.Web = r.latest(ctx, r.old["db"].ID), r.latest(ctx, r.old["web"].ID)
-	return r.moveTraffic(ctx, r.plan("web", r.d.WebImage), report)
+	return r.moveTraffic(ctx, report)
 }
 
 // latest is an instance as it is now; what it was launched as is certain, so a failure to look is told later.
@@ -302,18 +308,17 @@ func (r *rollout) start(ctx context.Context, kept Instance) (instance.Report, er
 }
 
 // launchTier launches an instance as a candidate.
-func (r *rollout) launchTier(ctx context.Context, tier, image string) (Instance, error) {
+func (r *rollout) launchTier(ctx context.Context, c change) (Instance, error) {
 	var launched Instance
-	err := r.timed("launch "+tier, func() error {
-		tags := []string{tierTag, tier, deployTag, r.result.ID}
-		l := launch{tier: tier, image: image, instanceType: r.tier(tier).InstanceType, database: databaseAddress, key: r.keyName(), patient: r.fresh,
-			tags: append(r.tagged(types.ResourceTypeInstance, r.name+"-"+tier, append(tags, roleTag, candidate)...), r.tagged(types.ResourceTypeVolume, r.name+"-"+tier, tags...)...)}
-		if tier == "db" {
-			l.service, l.volume = databaseAddress, r.volume
-		} else {
-			l.service = aws.ToString(r.address.PublicIp)
+	err := r.timed("launch "+c.tier, func() (err error) {
+		l, digest := c.launch, c.settings
+		tags := append(r.moreTags(c.tier), tierTag, c.tier, deployTag, r.result.ID)
+		own := append(slices.Clone(tags), roleTag, candidate, settingsTag, digest)
+		if c.tier == "db" {
+			own = append(own, addressTag, l.service)
 		}
-		var err error
+		l.key, l.patient = r.keyName(), r.fresh
+		l.tags = append(r.tagged(types.ResourceTypeInstance, r.name+"-"+c.tier, own...), r.tagged(types.ResourceTypeVolume, r.name+"-"+c.tier, tags...)...)
 		launched, err = r.launch(ctx, r.network, l)
 		return err
 	})
@@ -323,7 +328,7 @@ func (r *rollout) launchTier(ctx context.Context, tier, image string) (Instance,
 	r.mu.Lock()
 	r.launched = append(r.launched, launched)
 	r.mu.Unlock()
-	r.say("launched %s %s of %s", tier, launched.ID, image)
+	r.say("launched %s %s of %s", c.tier, launched.ID, c.image)
 	return launched, nil
 }
 

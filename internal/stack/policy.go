@@ -17,8 +17,8 @@ var operatorActions = []struct {
 	{"Network", []string{"ec2:AllocateAddress", "ec2:AssociateRouteTable", "ec2:AttachInternetGateway", "ec2:CreateInternetGateway", "ec2:CreateNatGateway", "ec2:CreateRoute",
 		"ec2:CreateRouteTable", "ec2:CreateSubnet", "ec2:CreateVpc", "ec2:DeleteInternetGateway", "ec2:DeleteNatGateway", "ec2:DeleteRouteTable", "ec2:DeleteSubnet",
 		"ec2:DeleteVpc", "ec2:DetachInternetGateway", "ec2:DisassociateRouteTable", "ec2:ModifySubnetAttribute", "ec2:ModifyVpcAttribute", "ec2:ReleaseAddress",
-		"ec2:RevokeSecurityGroupIngress"}},
-	{"Redeploy", []string{"ec2:AssignPrivateIpAddresses", "ec2:AssociateAddress", "ec2:AttachVolume", "ec2:CreateVolume", "ec2:DeleteVolume", "ec2:DetachVolume", "ec2:DisassociateAddress"}},
+		"ec2:AuthorizeSecurityGroupEgress", "ec2:ReplaceRoute", "ec2:ReplaceRouteTableAssociation", "ec2:RevokeSecurityGroupEgress", "ec2:RevokeSecurityGroupIngress"}},
+	{"Redeploy", []string{"ec2:AssignPrivateIpAddresses", "ec2:AssociateAddress", "ec2:AttachVolume", "ec2:CreateVolume", "ec2:DeleteVolume", "ec2:DetachVolume", "ec2:DisassociateAddress", "ec2:ModifyVolume"}},
 }
 
 // OperatorPolicy is the IAM policy, as JSON, of whoever bakes images and runs stacks. What can be held to the stacks'

@@ -68,7 +68,7 @@ func (s *Stack) settleDatabase(ctx context.Context, all []Instance, broken bool)
 		return errors.Join(err, s.end(ctx, rest))
 	}
 	volume, holder := aws.ToString(v.VolumeId), attachedTo(v)
-	if holder == keeper.ID && slices.Contains(keeper.secondary, databaseAddress) && !broken {
+	if holder == keeper.ID && slices.Contains(keeper.secondary, keeper.service) && !broken {
 		return s.end(ctx, rest)
 	}
 	if holder != keeper.ID {

@@ -5,7 +5,6 @@ package stack
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"strings"
 
@@ -29,12 +28,15 @@ const (
 	roleTag = "goldsmith:role"
 	// deployTag is the id of the deployment that made something. Ids sort by time.
 	deployTag = "goldsmith:deploy"
-	// addressTag tells the stack's elastic addresses apart: nat or web.
+	// addressTag tells the stack's elastic addresses apart: nat or web. On an instance of the db tier it is the service
+	// address that it has when it serves.
 	addressTag = "goldsmith:address"
 	// dataTag is on the data volume, with the tier as its value, and on its snapshots.
 	dataTag = "goldsmith:data"
 	// serverTag is on a data volume the newest database server that opened it, on an instance the one that it has.
 	serverTag = "goldsmith:server"
+	// settingsTag is on an instance a digest of what it was launched with, but for its image.
+	settingsTag = "goldsmith:settings"
 )
 
 // Roles of an instance.
@@ -42,15 +44,6 @@ const (
 	candidate = "candidate"
 	serving   = "serving"
 	retired   = "retired"
-)
-
-// The network of a stack.
-const (
-	vpcCIDR     = "10.0.0.0/16"
-	publicCIDR  = "10.0.1.0/24"
-	privateCIDR = "10.0.2.0/24"
-	// databaseAddress is where the web tier finds the database, whichever instance that is.
-	databaseAddress = "10.0.2.10"
 )
 
 // Stack is one stack in one region.
@@ -120,14 +113,10 @@ func code(err error) string {
 	return ""
 }
 
-// Operator is the address of whoever runs this, as instances see it, unless it is given.
-func (s *Stack) Operator(ctx context.Context, given string) (netip.Prefix, error) {
-	if given != "" && given != "auto" {
-		prefix, err := netip.ParsePrefix(given)
-		if err != nil {
-			return netip.Prefix{}, fmt.Errorf("operator %q: a range such as 192.0.2.1/32 is needed", given)
-		}
-		return prefix.Masked(), nil
+// operator is who may log in, as instances see them.
+func (s *Stack) operator(ctx context.Context) (netip.Prefix, error) {
+	if given := s.file.Operator; !given.Auto() {
+		return given.Prefix, nil
 	}
 	address, err := awsconfig.CallerAddress(ctx, s.conf)
 	if err != nil {

@@ -18,13 +18,6 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 )
 
-const (
-	// inARow is how often the page must answer before an instance counts as healthy, or not before it counts as sick.
-	inARow = 3
-	// askEvery is the time between two questions.
-	askEvery = 500 * time.Millisecond
-)
-
 // bringWeb has a web instance be ready, a new one by its own address.
 func (r *rollout) bringWeb(ctx context.Context, c change) (instance.Report, error) {
 	if !c.replace {
@@ -32,19 +25,24 @@ func (r *rollout) bringWeb(ctx context.Context, c change) (instance.Report, erro
 		r.result.Web = r.latest(ctx, c.old.ID)
 		return report, err
 	}
-	launched, err := r.launchTier(ctx, "web", c.image)
+	launched, err := r.launchTier(ctx, c)
 	if err != nil {
 		return instance.Report{}, err
 	}
 	var report instance.Report
-	err = r.timed("web ready", func() (err error) { report, err = r.waitReady(ctx, launched.ID, time.Time{}); return err })
+	err = r.timed("web ready", func() (err error) {
+		limited, cancel := context.WithTimeout(ctx, r.file.HealthCheck.Deadline)
+		defer cancel()
+		report, err = r.waitReady(limited, launched.ID, time.Time{})
+		return err
+	})
 	r.result.Web = r.latest(ctx, launched.ID)
 	return report, err
 }
 
 // moveTraffic asks the web instance from outside, by its own address and several times in a row, and gives it the stack's
 // address if it has not got it.
-func (r *rollout) moveTraffic(ctx context.Context, c change, report instance.Report) error {
+func (r *rollout) moveTraffic(ctx context.Context, report instance.Report) error {
 	for _, check := range report.Checks {
 		if check.Name == "certificate" {
 			r.result.Fingerprint = strings.TrimPrefix(check.Detail, "sha256:")
@@ -55,7 +53,7 @@ func (r *rollout) moveTraffic(ctx context.Context, c change, report instance.Rep
 	if r.result.Fingerprint == "" || r.result.Web.Public == "" {
 		return fmt.Errorf("ask %s from outside: it has no public address, or its report no certificate", r.result.Web.ID)
 	}
-	if err := r.timed("https from outside", func() error { return r.healthy(ctx, r.result.Web.Public) }); err != nil {
+	if err := r.timed("https from outside", func() error { return r.healthy(ctx, r.result.Web.Public, r.file.HealthCheck.HealthyThreshold) }); err != nil {
 		return err
 	}
 	if r.result.Web.Public == own {
@@ -66,7 +64,7 @@ func (r *rollout) moveTraffic(ctx context.Context, c change, report instance.Rep
 			return err
 		}
 		r.result.Web = r.latest(ctx, r.result.Web.ID)
-		return r.healthy(ctx, own)
+		return r.healthy(ctx, own, 1)
 	})
 	if err == nil {
 		r.say("the traffic goes to %s", r.result.Web.ID)
@@ -74,26 +72,26 @@ func (r *rollout) moveTraffic(ctx context.Context, c change, report instance.Rep
 	return err
 }
 
-// healthy waits until an address answers several times in a row.
-func (r *rollout) healthy(ctx context.Context, address string) error {
-	limited, cancel := context.WithTimeout(ctx, 30*time.Second)
+// healthy waits until an address answers so many times in a row.
+func (r *rollout) healthy(ctx context.Context, address string, times int32) error {
+	check := r.file.HealthCheck
+	limited, cancel := context.WithTimeout(ctx, check.Deadline)
 	defer cancel()
 	var last error
-	for good := 0; good < inARow; {
-		err := getHealth(limited, "https://"+address+"/health", r.result.Fingerprint)
+	for good := int32(0); ; {
+		err := r.getHealth(limited, address)
 		if err == nil {
 			good++
-			continue
-		}
-		good = 0
-		if limited.Err() == nil {
+		} else if good = 0; limited.Err() == nil {
 			last = err
 		}
-		if err := sleep(limited, askEvery); err != nil {
-			return fmt.Errorf("ask %s from outside, at %s: %w", r.result.Web.ID, address, errors.Join(last, ctx.Err()))
+		if good == times {
+			return nil
+		}
+		if err := sleep(limited, check.Interval); err != nil {
+			return fmt.Errorf("ask %s from outside, at %s: %w", r.result.Web.ID, address, errors.Join(last, limited.Err()))
 		}
 	}
-	return nil
 }
 
 // watch keeps asking the page for a while. Several bad answers in a row say that the new instances are no good.
@@ -103,20 +101,28 @@ func (r *rollout) watch(ctx context.Context) error {
 	}
 	r.say("watching for %s", r.file.Deploy.BakeTime)
 	return r.timed("watch", func() error {
-		bad := 0
+		bad := int32(0)
 		for until := time.Now().Add(r.file.Deploy.BakeTime); time.Now().Before(until); {
-			err := getHealth(ctx, r.result.URL+"health", r.result.Fingerprint)
+			err := r.getHealth(ctx, aws.ToString(r.address.PublicIp))
 			if err == nil {
 				bad = 0
-			} else if bad++; bad >= inARow {
+			} else if bad++; bad >= r.file.HealthCheck.HealthyThreshold {
 				return fmt.Errorf("the page was healthy and then was not: %w", err)
 			}
-			if err := sleep(ctx, askEvery); err != nil {
+			if err := sleep(ctx, r.file.HealthCheck.Interval); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// getHealth asks an address as the stack file's health check says.
+func (r *rollout) getHealth(ctx context.Context, address string) error {
+	check := r.file.HealthCheck
+	limited, cancel := context.WithTimeout(ctx, check.Timeout)
+	defer cancel()
+	return getHealth(limited, "https://"+address+check.Path, r.result.Fingerprint)
 }
 
 func getHealth(ctx context.Context, url, fingerprint string) error {
@@ -129,7 +135,7 @@ func getHealth(ctx context.Context, url, fingerprint string) error {
 			}
 			return nil
 		}}}
-	client := &http.Client{Transport: transport, Timeout: 10 * time.Second}
+	client := &http.Client{Transport: transport}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err

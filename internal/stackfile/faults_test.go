@@ -210,6 +210,7 @@ func TestFaults(t *testing.T) {
 		{"threshold", in("health_check", `healthy_threshold = 0`), []string{`2,23: health_check: healthy_threshold: 0 should be within 1 and 100`}},
 		{"deadline", in("health_check", `deadline = "25h"`), []string{`2,14: health_check: deadline: 25h0m0s should be within 1s and 24h0m0s`}},
 		{"deadline too near", in("health_check", `interval = "2s"`, `deadline = "3s"`), []string{`3,14: health_check: deadline: 3s is too short for 3 checks in a row, one every 2s; it should be 4s or more`}},
+		{"one instance that nobody reaches", in(`tier "web"`, `subnet = "private"`), []string{`2,12: tier "web": subnet: one instance is reached by an elastic IP`}},
 		{"bake time", in("deploy", `bake_time = "-1s"`), []string{`2,15: deploy: bake_time: -1s should be within 0s and 24h0m0s`}},
 		{"drain time", in("deploy", `drain_time = "2h"`), []string{`2,16: deploy: drain_time: 2h0m0s should be within 0s and 1h0m0s`}},
 		{"snapshots", in("deploy", `keep_snapshots = 0`), []string{`2,20: deploy: keep_snapshots: 0 should be 1 or more: without a snapshot there is no way back`}},

@@ -83,7 +83,8 @@ func (n Network) rangeOf(subnet string) netip.Prefix {
 
 // Tier is what both tiers have.
 type Tier struct {
-	// The subnet that its instances are in: `public` or `private`. The default is `private` for db and `public` for web.
+	// The subnet that its instances are in: `public` or `private`. The default is `private` for db and `public` for web,
+	// which needs it with `scaling = "single"`.
 	Subnet string `hcl:"subnet"`
 	// What its instances run on. The default is `t3.small`.
 	InstanceType string `hcl:"instance_type"`

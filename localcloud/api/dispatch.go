@@ -49,6 +49,8 @@ var handlers = map[string]handler{
 	"DeleteNatGateway":                     (*Server).deleteNatGateway,
 	"DescribeNetworkInterfaces":            (*Server).describeNetworkInterfaces,
 	"DeleteSecurityGroup":                  (*Server).deleteSecurityGroup,
+	"RevokeSecurityGroupIngress":           (*Server).revokeRules,
+	"RevokeSecurityGroupEgress":            (*Server).revokeRules,
 	"DeleteSubnet":                         (*Server).deleteSubnet,
 	"CreateVpc":                            (*Server).createVpc,
 	"DeleteVpc":                            (*Server).deleteVpc,
