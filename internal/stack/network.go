@@ -48,11 +48,12 @@ var subnetKinds = []string{"public", "private"}
 
 // Missing names what is not there of what a stack needs.
 func (n Network) Missing() []string {
-	parts := []struct{ name, id string }{{"VPC", n.VPC}, {"security group web-sg", n.WebGroup}, {"security group db-sg", n.DatabaseSG}}
+	parts := []struct{ name, id string }{{"VPC", n.VPC}}
 	if !n.Existing {
 		parts = append(parts, []struct{ name, id string }{{"public subnet", n.Public}, {"private subnet", n.Private}, {"internet gateway", n.Gateway}, {"NAT gateway", n.NAT},
 			{"public route table", n.PublicTable}, {"private route table", n.PrivateTable}}...)
 	}
+	parts = append(parts, []struct{ name, id string }{{"security group web-sg", n.WebGroup}, {"security group db-sg", n.DatabaseSG}}...)
 	var missing []string
 	for _, part := range parts {
 		if part.id == "" {

@@ -129,7 +129,7 @@ func TestFaults(t *testing.T) {
 		{"id and tags", in("network", existing, `vpc_tags = { a = "b" }`, `public_subnet_ids = ["subnet-01234567"]`, `public_subnet_tags = { a = "b" }`, `private_subnet_tags = { a = "b" }`, `private_subnet_ids = ["subnet-0123abcd"]`),
 			[]string{`3,14: network: vpc_tags: it cannot go with vpc_id; take one out`, `5,24: network: public_subnet_tags: it cannot go with public_subnet_ids`, `6,25: network: private_subnet_tags: it cannot go with private_subnet_ids`}},
 		{"no subnets", in("network", existing), []string{`1,1: network: public_subnet_ids: it is missing`, `1,1: network: private_subnet_ids: it is missing; this or private_subnet_tags is needed, to find the subnets by that a tier is in`}},
-		{"no subnet for either tier", in("network", existing, `private_subnet_ids = ["subnet-01234567"]`) + in(`tier "web"`, `subnet = "private"`) + in(`tier "db"`, `subnet = "public"`),
+		{"no subnet for either tier", in("network", existing, `private_subnet_ids = ["subnet-01234567"]`) + in(`tier "web"`, `subnet = "private"`, `scaling = "asg"`) + in(`tier "db"`, `subnet = "public"`),
 			[]string{`1,1: network: public_subnet_ids: it is missing`}},
 		{"ids", in("network", `vpc_id = "vpc-x"`, `public_subnet_ids = []`, `private_subnet_ids = ["subnet-01234567", "sub", "subnet-01234567"]`),
 			[]string{`2,12: network: vpc_id: "vpc-x" should be an id such as vpc-0123456789abcdef0`, `3,23: network: public_subnet_ids: it is empty; at least one id is needed`,
@@ -175,7 +175,7 @@ func TestFaults(t *testing.T) {
 		// The database.
 		{"no address", in(`tier "db"`, `service_address = "db.local"`), []string{`2,21: tier "db": service_address: "db.local" should be an IP address such as 10.0.2.10`}},
 		{"IPv6 address", in(`tier "db"`, `service_address = "fd00::1"`), []string{`2,21: tier "db": service_address: fd00::1 should be an IPv4 address such as 10.0.2.10`}},
-		{"IPv6 address in a network that is there", in("network", existing, `private_subnet_ids = ["subnet-01234567"]`) + in(`tier "db"`, `service_address = "fd00::1"`) + in(`tier "web"`, `subnet = "private"`),
+		{"IPv6 address in a network that is there", in("network", existing, `private_subnet_ids = ["subnet-01234567"]`) + in(`tier "db"`, `service_address = "fd00::1"`) + in(`tier "web"`, `subnet = "private"`, `scaling = "asg"`),
 			[]string{`6,21: tier "db": service_address: fd00::1 should be an IPv4 address`}},
 		{"address elsewhere", in(`tier "db"`, `service_address = "10.0.1.10"`), []string{`2,21: tier "db": service_address: 10.0.1.10 should be inside 10.0.2.0/24, where the tier is`}},
 		{"fourth address", in(`tier "db"`, `service_address = "10.0.2.3"`), []string{`2,21: tier "db": service_address: 10.0.2.3 is one of the five that AWS keeps for itself in 10.0.2.0/24: the first four and the last`}},
