@@ -427,7 +427,7 @@ func TestOlderServerIsRefused(t *testing.T) {
 	started := mustOnInstance(t, "db", "systemctl show -P ActiveEnterTimestampMonotonic mysql")
 	before := inventory(t)
 	out, err := output(goldsmith(), deployArgs("--replace", "db")...)
-	if err == nil || !strings.Contains(out, "the data is of mariadb 99.1.2, and "+server+" is older") {
+	if err == nil || !strings.Contains(out, "the data is of mariadb 99.1.2, and "+server+" is older") || !strings.Contains(out, " --snapshot snap-") {
 		t.Errorf("%v:\n%s", err, out)
 	}
 	if now := mustOnInstance(t, "db", "systemctl show -P ActiveEnterTimestampMonotonic mysql"); now != started {

@@ -132,12 +132,13 @@ func rollbackCommand() *cobra.Command {
 		Long: `Deploys the images that ran before the last deployment that was good, or those that another one of the history
 led to. The data stays as it is now: what was written since then survives. Where the old database server
 could not open it any more, as it is older than the data, nothing is changed, and the error names the snapshot
-that was made before the data was upgraded.
+that was made before the data was upgraded. With --snapshot the data goes back to such a one, and what was
+written since then is in another snapshot only.
 
 After a deployment that was killed it puts the stack right first.
 
 ` + exitCodes,
-		Example: "  goldsmith rollback\n  goldsmith rollback --to 20261123-101112",
+		Example: "  goldsmith rollback\n  goldsmith rollback --to 20261123-101112\n  goldsmith rollback --snapshot snap-0123456789abcdef0",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := r.open(cmd)
 			if err != nil {
@@ -148,11 +149,16 @@ After a deployment that was killed it puts the stack right first.
 				return err
 			}
 			r.d.Kind, r.d.DatabaseImage, r.d.WebImage = "rollback", images.Database, images.Web
-			fmt.Fprintf(cmd.ErrOrStderr(), "back to db %s, web %s; what was written since then stays\n", images.Database, images.Web)
+			data := "what was written since then stays"
+			if r.d.Snapshot != "" {
+				data = "the data goes back to " + r.d.Snapshot + ", and what was written since then is kept in a snapshot only"
+			}
+			fmt.Fprintf(cmd.ErrOrStderr(), "back to db %s, web %s; %s\n", images.Database, images.Web, data)
 			return r.run(cmd, s)
 		},
 	}
 	r.flags(rollback)
+	rollback.Flags().StringVar(&r.d.Snapshot, "snapshot", "", "a snapshot of the data volume that the data goes back to, too: what was written since then is lost to the stack")
 	rollback.Flags().StringVar(&to, "to", "", "a release, or the id of a deployment in the history whose images are wanted")
 	return rollback
 }

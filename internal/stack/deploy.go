@@ -25,6 +25,8 @@ type Deployment struct {
 	DatabaseImage, WebImage string
 	// Replace are tiers whose instance is replaced though its image is the wanted one.
 	Replace []string
+	// Snapshot is what the data volume is made of anew; empty leaves the data as it is.
+	Snapshot string
 	// Kind is deploy or rollback.
 	Kind string
 	// Step is told how long each step took; it may be called from several goroutines.
@@ -108,6 +110,7 @@ type rollout struct {
 	address types.Address // the web tier's elastic one
 	volume  string        // the data volume
 	zone    string        // where that is
+	held    string        // the one that the old database has, if that is another
 	fresh   bool          // an instance profile was made just now
 	stopped bool          // the old database was told to stop
 	old     map[string]Instance
@@ -238,6 +241,11 @@ func (r *rollout) putRight(ctx context.Context) error {
 // run brings both tiers to the wanted images. New instances boot side by side; then first the database moves, then the
 // traffic.
 func (r *rollout) run(ctx context.Context) error {
+	if r.d.Snapshot != "" {
+		if err := r.timed("make the volume of a snapshot", func() error { return r.restoreVolume(ctx) }); err != nil {
+			return err
+		}
+	}
 	db, web := r.changes["db"], r.changes["web"]
 	if !db.replace && !web.replace {
 		return r.keepBoth(ctx)
@@ -315,7 +323,7 @@ func (r *rollout) launchTier(ctx context.Context, c change) (Instance, error) {
 		tags := append(r.moreTags(c.tier), tierTag, c.tier, deployTag, r.result.ID)
 		own := append(slices.Clone(tags), roleTag, candidate, settingsTag, digest)
 		if c.tier == "db" {
-			own = append(own, addressTag, l.service)
+			own = append(own, addressTag, l.service, volumeTag, l.volume)
 		}
 		l.key, l.patient = r.keyName(), r.fresh
 		l.tags = append(r.tagged(types.ResourceTypeInstance, r.name+"-"+c.tier, own...), r.tagged(types.ResourceTypeVolume, r.name+"-"+c.tier, tags...)...)

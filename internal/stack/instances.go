@@ -36,6 +36,7 @@ type Instance struct {
 	settings  string   // digest of what it was launched with
 	service   string   // of the db tier: the service address that it has when it serves
 	server    string   // of the db tier: its database server
+	volume    string   // of the db tier: the data volume that it is made for
 	eni       string   // primary network interface
 	secondary []string // secondary private addresses
 }
@@ -66,6 +67,7 @@ func instanceOf(i types.Instance, tier string) Instance {
 	}
 	found.Role, found.deploy, found.server = cmp.Or(tagOf(i.Tags, roleTag), serving), tagOf(i.Tags, deployTag), tagOf(i.Tags, serverTag)
 	found.tags, found.kind, found.subnet, found.settings, found.service = i.Tags, string(i.InstanceType), aws.ToString(i.SubnetId), tagOf(i.Tags, settingsTag), tagOf(i.Tags, addressTag)
+	found.volume = tagOf(i.Tags, volumeTag)
 	for _, eni := range i.NetworkInterfaces {
 		if eni.Attachment == nil || aws.ToInt32(eni.Attachment.DeviceIndex) != 0 {
 			continue

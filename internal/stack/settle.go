@@ -25,7 +25,10 @@ func (s *Stack) settle(ctx context.Context, broken bool) error {
 	if err := s.settleDatabase(ctx, all, broken); err != nil {
 		return err
 	}
-	return s.settleWeb(ctx, all)
+	if err := s.settleWeb(ctx, all); err != nil {
+		return err
+	}
+	return s.settleVolumes(ctx)
 }
 
 func (s *Stack) settleWeb(ctx context.Context, all []Instance) error {
@@ -102,7 +105,7 @@ func (s *Stack) giveBack(ctx context.Context, v *types.Volume, keeper Instance, 
 	own, err1 := instance.ParseServer(keeper.server)
 	data, err2 := instance.ParseServer(tagOf(v.Tags, serverTag))
 	if err1 == nil && err2 == nil && own.Opens(data) != nil {
-		return fmt.Errorf("the data on %s is of %s by now, and %s on %s cannot open it\nhint: to keep %s, tag it: aws ec2 create-tags --resources %s --tags Key=%s,Value=%s; the data of before is in the snapshot with the tag %s=%s",
+		return fmt.Errorf("the data on %s is of %s by now, and %s on %s cannot open it\nhint: to keep %s, tag it: aws ec2 create-tags --resources %s --tags Key=%s,Value=%s; the data of before is in the snapshot with the tag %s=%s, to which goldsmith rollback --snapshot goes back then",
 			volume, data, own, keeper.ID, holder.ID, holder.ID, roleTag, serving, deployTag, holder.deploy)
 	}
 	if holder.ID != "" {

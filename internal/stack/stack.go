@@ -31,8 +31,11 @@ const (
 	// addressTag tells the stack's elastic addresses apart: nat or web. On an instance of the db tier it is the service
 	// address that it has when it serves.
 	addressTag = "goldsmith:address"
-	// dataTag is on the data volume, with the tier as its value, and on its snapshots.
+	// dataTag is on the data volume, with the tier as its value, and on its snapshots. A volume that is to take the place of
+	// another has candidate as its value, until it has.
 	dataTag = "goldsmith:data"
+	// volumeTag is on an instance of the db tier the data volume that it is made for.
+	volumeTag = "goldsmith:volume"
 	// serverTag is on a data volume the newest database server that opened it, on an instance the one that it has.
 	serverTag = "goldsmith:server"
 	// settingsTag is on an instance a digest of what it was launched with, but for its image.

@@ -18,25 +18,43 @@ import (
 // dataDevice is what the data volume is attached as.
 const dataDevice = "/dev/sdf"
 
-// dataVolume is the volume of the database's data; nil where there is none yet.
+// dataVolume is the volume of the database's data: the one that the database is made for or, where none serves, the one
+// with the tag; nil where there is none yet.
 func (s *Stack) dataVolume(ctx context.Context) (*types.Volume, error) {
-	out, err := s.ec2.DescribeVolumes(ctx, &ec2.DescribeVolumesInput{Filters: s.mine("tag:"+dataTag, "db")})
+	all, err := s.Instances(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("find the data volume of stack %s: %w", s.name, err)
+		return nil, err
 	}
-	var found []types.Volume
-	for _, v := range out.Volumes {
-		if v.State != types.VolumeStateDeleting && v.State != types.VolumeStateDeleted {
-			found = append(found, v)
-		}
+	if own := servingOf(all, "db").volume; own != "" {
+		return s.volumeByID(ctx, own)
 	}
-	switch len(found) {
-	case 0:
-		return nil, nil
-	case 1:
+	found, err := s.volumes(ctx, "db")
+	switch {
+	case err != nil || len(found) == 0:
+		return nil, err
+	case len(found) == 1:
 		return &found[0], nil
 	}
 	return nil, fmt.Errorf("find the data volume of stack %s: %s and %s both have the tag %s=db; one should", s.name, aws.ToString(found[0].VolumeId), aws.ToString(found[1].VolumeId), dataTag)
+}
+
+// volumes are the stack's data volumes of a kind, or of both.
+func (s *Stack) volumes(ctx context.Context, kinds string) ([]types.Volume, error) {
+	out, err := s.ec2.DescribeVolumes(ctx, &ec2.DescribeVolumesInput{Filters: s.mine("tag:"+dataTag, kinds)})
+	if err != nil {
+		return nil, fmt.Errorf("find the data volumes of stack %s: %w", s.name, err)
+	}
+	return slices.DeleteFunc(out.Volumes, func(v types.Volume) bool {
+		return v.State == types.VolumeStateDeleting || v.State == types.VolumeStateDeleted
+	}), nil
+}
+
+func (s *Stack) volumeByID(ctx context.Context, id string) (*types.Volume, error) {
+	out, err := s.ec2.DescribeVolumes(ctx, &ec2.DescribeVolumesInput{VolumeIds: []string{id}})
+	if err != nil {
+		return nil, fmt.Errorf("find the data volume %s of stack %s: %w", id, s.name, err)
+	}
+	return &out.Volumes[0], nil
 }
 
 // attachedTo is the instance that a volume is attached to, or empty.
@@ -179,12 +197,28 @@ func (s *Stack) setServer(ctx context.Context, server instance.Server, ids ...st
 
 // snapshot keeps the data as it is at this moment. The volume may be used again at once.
 func (s *Stack) snapshot(ctx context.Context, volume, deploy string) (string, error) {
+	server, err := s.serverOf(ctx, volume)
+	if err != nil {
+		return "", err
+	}
 	out, err := s.ec2.CreateSnapshot(ctx, &ec2.CreateSnapshotInput{VolumeId: aws.String(volume), Description: aws.String("Data of stack " + s.name + " before deployment " + deploy),
-		TagSpecifications: s.tagged(types.ResourceTypeSnapshot, s.name+"-data before "+deploy, dataTag, "db", deployTag, deploy)})
+		TagSpecifications: s.tagged(types.ResourceTypeSnapshot, s.name+"-data before "+deploy, append(server, dataTag, "db", deployTag, deploy)...)})
 	if err != nil {
 		return "", fmt.Errorf("make a snapshot of %s: %w", volume, err)
 	}
 	return aws.ToString(out.SnapshotId), nil
+}
+
+// serverOf is the tag of the server that opened a volume's data last, as keys and values; it is on a snapshot too.
+func (s *Stack) serverOf(ctx context.Context, volume string) ([]string, error) {
+	v, err := s.volumeByID(ctx, volume)
+	if err != nil {
+		return nil, err
+	}
+	if server := tagOf(v.Tags, serverTag); server != "" {
+		return []string{serverTag, server}, nil
+	}
+	return nil, nil
 }
 
 // snapshots are those of the data volume, the youngest first.
