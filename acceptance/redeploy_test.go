@@ -405,6 +405,7 @@ func TestInterruptedDeploy(t *testing.T) {
 
 // TestOlderServerIsRefused has data that a newer server wrote: nothing is stopped for an image that could not open it.
 func TestOlderServerIsRefused(t *testing.T) {
+	must(t, goldsmith(), deployArgs("--replace", "db")...) // which leaves a snapshot to go back to
 	volumes, err := api.DescribeVolumes(context.Background(), &ec2.DescribeVolumesInput{Filters: []types.Filter{
 		{Name: aws.String("tag:goldsmith:stack"), Values: []string{stackName}}, {Name: aws.String("tag:goldsmith:data"), Values: []string{"db"}}}})
 	if err != nil || len(volumes.Volumes) != 1 {

@@ -71,17 +71,17 @@ func (r *rollout) open(cmd *cobra.Command) (*stack.Stack, error) {
 }
 
 func (r *rollout) run(cmd *cobra.Command, s *stack.Stack) error {
-	steps := &stepTable{file: r.timings}
-	r.d.Step = steps.add
+	r.progress.timings = r.timings
+	r.d.Step = r.progress.step
 	deployed, err := s.Deploy(cmd.Context(), r.d)
-	if err = errors.Join(err, steps.err); err != nil {
+	if err = errors.Join(err, r.progress.end()); err != nil {
 		return err
 	}
 	if r.asJSON {
 		return printJSON(cmd, deployed)
 	}
 	if r.timings == "" {
-		steps.print(cmd.OutOrStdout())
+		r.progress.print(cmd.OutOrStdout())
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "\n%s\n\ncertificate (made by the instance): sha256 %s\n", deployed.URL, deployed.Fingerprint)
 	return nil

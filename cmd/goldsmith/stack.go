@@ -5,13 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
-	"strings"
-	"sync"
-	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -25,6 +19,8 @@ type account struct {
 	stack   string
 	path    string
 	options awsconfig.Options
+
+	progress *progress
 }
 
 // flags are the flags of all commands that speak to EC2.
@@ -69,18 +65,8 @@ func (a *account) openFile(cmd *cobra.Command, file *stackfile.File) (*stack.Sta
 	if err != nil {
 		return nil, err
 	}
-	return stack.New(conf, file, teller(cmd.ErrOrStderr())), nil
-}
-
-// teller writes a line at a time, with the time since the start; it may be called from several goroutines.
-func teller(w io.Writer) func(string, ...any) {
-	started := time.Now()
-	var mu sync.Mutex
-	return func(format string, args ...any) {
-		mu.Lock()
-		defer mu.Unlock()
-		fmt.Fprintf(w, "%6.1f s  %s\n", time.Since(started).Seconds(), fmt.Sprintf(format, args...))
-	}
+	a.progress = newProgress(cmd.ErrOrStderr())
+	return stack.New(conf, file, a.progress.say), nil
 }
 
 func networkCommand() *cobra.Command {
@@ -138,6 +124,7 @@ func networkShowCommand() *cobra.Command {
 	var a account
 	show := &cobra.Command{
 		Use: "show", Short: "Print the network's ids as JSON", Args: cobra.NoArgs,
+		Long:    "Prints what the stack's network is made of, as JSON; what is missing is empty.\n\nExit codes: 0 done; 1 failed; 2 bad input.",
 		Example: "  goldsmith network show | jq -r .vpc",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.open(cmd)
@@ -157,85 +144,28 @@ func networkShowCommand() *cobra.Command {
 
 func networkDownCommand() *cobra.Command {
 	var a account
+	var yes bool
 	down := &cobra.Command{
 		Use: "down", Short: "Remove the network", Args: cobra.NoArgs,
-		Long:    "Removes the stack's network. While an instance is in it, it refuses.\n\nExit codes: 0 done; 1 failed; 2 bad input.",
-		Example: "  goldsmith network down",
+		Long: `Removes the stack's network, once it was asked whether that is meant. While an instance is in it, it refuses.
+Of a VPC that was there before the stack only the stack's security groups go.
+
+Exit codes: 0 done; 1 failed; 2 bad input.`,
+		Example: "  goldsmith network down\n  goldsmith network down --stack blue --yes",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.open(cmd)
 			if err != nil {
+				return err
+			}
+			if err := confirm(cmd, yes, "remove the network of stack "+a.stack, a.stack); err != nil {
 				return err
 			}
 			return s.NetworkDown(cmd.Context())
 		},
 	}
 	a.flags(down)
+	down.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return down
-}
-
-// stepTable collects how long steps took.
-type stepTable struct {
-	file string
-
-	mu    sync.Mutex
-	lines []string
-	err   error
-}
-
-func (t *stepTable) add(name string, took time.Duration) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	line := fmt.Sprintf("%s\t%.1f", name, took.Seconds())
-	t.lines = append(t.lines, line)
-	if t.file == "" {
-		return
-	}
-	f, err := os.OpenFile(t.file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-	if err == nil {
-		_, err = fmt.Fprintln(f, line)
-		err = errors.Join(err, f.Close())
-	}
-	t.err = errors.Join(t.err, err)
-}
-
-func (t *stepTable) print(w io.Writer) {
-	table := tabwriter.NewWriter(w, 0, 4, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "\nstep\tseconds\t")
-	for _, line := range t.lines {
-		fmt.Fprintln(table, line+"\t")
-	}
-	table.Flush()
-}
-
-func statusCommand() *cobra.Command {
-	var a account
-	var asJSON bool
-	status := &cobra.Command{
-		Use: "status", Short: "Show the stack's instances", Args: cobra.NoArgs,
-		Example: "  goldsmith status\n  goldsmith status --json",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.open(cmd)
-			if err != nil {
-				return err
-			}
-			all, err := s.Instances(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return printJSON(cmd, all)
-			}
-			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
-			fmt.Fprintln(table, "TIER\tROLE\tINSTANCE\tSTATE\tIMAGE\tPRIVATE\tPUBLIC\tAGE")
-			for _, i := range all {
-				fmt.Fprintln(table, strings.Join([]string{i.Tier, i.Role, i.ID, i.State, i.Image, i.Private, i.Public, time.Since(i.Since).Round(time.Second).String()}, "\t"))
-			}
-			return table.Flush()
-		},
-	}
-	a.flags(status)
-	status.Flags().BoolVar(&asJSON, "json", false, "as JSON")
-	return status
 }
 
 func destroyCommand() *cobra.Command {
@@ -243,27 +173,28 @@ func destroyCommand() *cobra.Command {
 	var yes bool
 	destroy := &cobra.Command{
 		Use: "destroy", Short: "Remove the stack: instances, roles, parameters, key pair and network", Args: cobra.NoArgs,
-		Long:    "Removes everything of the stack but its images and snapshots. The data of a running database is lost with it.\n\nExit codes: 0 done; 1 failed; 2 bad input.",
-		Example: "  goldsmith destroy --stack golden --yes",
+		Long:    "Removes everything of the stack but its images and snapshots, once it was asked whether that is meant. The data\nof a running database is lost with it.\n\nExit codes: 0 done; 1 failed; 2 bad input.",
+		Example: "  goldsmith destroy\n  goldsmith destroy --stack golden --yes",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if !yes {
-				return &usageError{fmt.Errorf("destroy stack %s: its database would be lost\nhint: say --yes", a.stack)}
-			}
 			s, err := a.open(cmd)
 			if err != nil {
+				return err
+			}
+			if err := confirm(cmd, yes, "destroy stack "+a.stack+", with the data of its database", a.stack); err != nil {
 				return err
 			}
 			return s.Destroy(cmd.Context())
 		},
 	}
 	a.flags(destroy)
-	destroy.Flags().BoolVar(&yes, "yes", false, "yes, destroy it")
+	destroy.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return destroy
 }
 
 func policyCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "iam-policy", Short: "Print the IAM policy that baking and running a stack needs", Args: cobra.NoArgs,
+		Long:    "Prints an IAM policy, as JSON, for whoever bakes images and runs stacks.\n\nExit codes: 0 done; 2 bad input.",
 		Example: "  goldsmith iam-policy >policy.json\n  aws iam create-policy --policy-name goldsmith --policy-document file://policy.json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			policy, err := stack.OperatorPolicy()

@@ -29,8 +29,8 @@ type Deployment struct {
 	Snapshot string
 	// Kind is deploy or rollback.
 	Kind string
-	// Step is told how long each step took; it may be called from several goroutines.
-	Step func(name string, took time.Duration)
+	// Step is told of each step that begins; what it returns, of its end. It may be called from several goroutines.
+	Step func(name string) (done func(error))
 }
 
 // Deployed is what runs then.

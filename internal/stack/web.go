@@ -43,11 +43,7 @@ func (r *rollout) bringWeb(ctx context.Context, c change) (instance.Report, erro
 // moveTraffic asks the web instance from outside, by its own address and several times in a row, and gives it the stack's
 // address if it has not got it.
 func (r *rollout) moveTraffic(ctx context.Context, report instance.Report) error {
-	for _, check := range report.Checks {
-		if check.Name == "certificate" {
-			r.result.Fingerprint = strings.TrimPrefix(check.Detail, "sha256:")
-		}
-	}
+	r.result.Fingerprint = certificateOf(report)
 	own := aws.ToString(r.address.PublicIp)
 	r.result.URL = "https://" + own + "/"
 	if r.result.Fingerprint == "" || r.result.Web.Public == "" {
