@@ -64,6 +64,9 @@ const ReportPrefix = "GOLDSMITH-READY "
 // WaitingPrefix starts a console line that says what an instance waits for before it can say that it is ready.
 const WaitingPrefix = "GOLDSMITH-WAITING "
 
+// NoRoom begins what a database instance says whose data volume is full.
+const NoRoom = "no space left on the data volume"
+
 // StandbyPrefix starts the console line that carries a Standby as JSON.
 const StandbyPrefix = "GOLDSMITH-STANDBY "
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -23,6 +24,9 @@ func (r *rollout) bringDatabase(ctx context.Context, c change) error {
 	if !c.replace {
 		_, err := r.start(ctx, c.old)
 		r.result.Database = r.latest(ctx, c.old.ID)
+		return err
+	}
+	if err := r.checkRoom(ctx, c.old); err != nil {
 		return err
 	}
 	launched, err := r.launchTier(ctx, c)
@@ -45,6 +49,19 @@ func (r *rollout) bringDatabase(ctx context.Context, c change) error {
 		return nil
 	}
 	return r.takeOver(ctx, standby.Server)
+}
+
+// checkRoom refuses to replace a database whose volume is full: it could not be stopped cleanly. That it cannot be asked,
+// as there is no way in or its image does not know the question, is no reason not to go on.
+func (r *rollout) checkRoom(ctx context.Context, old Instance) error {
+	if old.ID == "" || old.State != "running" {
+		return nil
+	}
+	err := r.onDatabase(ctx, old, agentData+"room")
+	if err != nil && strings.Contains(err.Error(), instance.NoRoom) {
+		return fmt.Errorf("replace the database on %s: %w\nhint: make room, or a larger volume: size in data_volume of the stack file, and restart the instance", old.ID, err)
+	}
+	return nil
 }
 
 // waitStandby waits until an instance says that nothing is missing but its volume.

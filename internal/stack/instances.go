@@ -29,16 +29,15 @@ type Instance struct {
 	// Role is candidate, serving or retired.
 	Role string `json:"role"`
 
-	deploy    string // the deployment that launched it
-	tags      []types.Tag
-	kind      string   // instance type
-	subnet    string   // its id
-	settings  string   // digest of what it was launched with
-	service   string   // of the db tier: the service address that it has when it serves
-	server    string   // of the db tier: its database server
-	volume    string   // of the db tier: the data volume that it is made for
-	eni       string   // primary network interface
-	secondary []string // secondary private addresses
+	deploy   string // the deployment that launched it
+	tags     []types.Tag
+	kind     string // instance type
+	subnet   string // its id
+	settings string // digest of what it was launched with
+	service  string // of the db tier: the service address that it has when it serves
+	server   string // of the db tier: its database server
+	volume   string // of the db tier: the data volume that it is made for
+	eni      string // primary network interface
 }
 
 // Instances are the stack's, but for those that are terminated.
@@ -73,11 +72,6 @@ func instanceOf(i types.Instance, tier string) Instance {
 			continue
 		}
 		found.eni = aws.ToString(eni.NetworkInterfaceId)
-		for _, address := range eni.PrivateIpAddresses {
-			if !aws.ToBool(address.Primary) {
-				found.secondary = append(found.secondary, aws.ToString(address.PrivateIpAddress))
-			}
-		}
 	}
 	return found
 }

@@ -71,7 +71,11 @@ func (s *Stack) settleDatabase(ctx context.Context, all []Instance, broken bool)
 		return errors.Join(err, s.end(ctx, rest))
 	}
 	volume, holder := aws.ToString(v.VolumeId), attachedTo(v)
-	if holder == keeper.ID && slices.Contains(keeper.secondary, keeper.service) && !broken {
+	found, err := s.hasServiceAddress(ctx, keeper)
+	if err != nil {
+		return err
+	}
+	if holder == keeper.ID && found && !broken {
 		return s.end(ctx, rest)
 	}
 	if holder != keeper.ID {
