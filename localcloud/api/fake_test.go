@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -212,6 +213,9 @@ func (m *machinery) Apply(_ context.Context, topology host.Topology) error {
 	return m.call("Apply")
 }
 
+func (m *machinery) Dial(context.Context, string, netip.AddrPort) (net.Conn, error) {
+	return nil, errors.New("nobody listens")
+}
 func (m *machinery) Exits() <-chan host.Exit { return m.exits }
 func (m *machinery) RebootMachine(_ context.Context, id string) error {
 	return m.call("RebootMachine", id)

@@ -107,6 +107,7 @@ func (s *Server) topology(r *records) (host.Topology, error) {
 	for _, item := range r.vpcs {
 		t.VPCs = append(t.VPCs, *vpcs[item.get("vpcId")])
 	}
+	s.addBalancers(&t, r)
 	return t, nil
 }
 
