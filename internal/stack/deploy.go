@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -38,7 +39,9 @@ type Deployed struct {
 	ID       string   `json:"id"`
 	Database Instance `json:"db"`
 	Web      Instance `json:"web"`
-	URL      string   `json:"url"`
+	// WebGroup are all instances of an Auto Scaling group; Web is the first of them.
+	WebGroup []Instance `json:"web_group,omitempty"`
+	URL      string     `json:"url"`
 	// Fingerprint is the SHA-256 of the certificate that the web instance shows.
 	Fingerprint string `json:"certificate_sha256"`
 	// Snapshot holds the data as it was when the database was replaced.
@@ -86,15 +89,19 @@ func (s *Stack) runs(ctx context.Context) (Images, error) {
 	if err != nil {
 		return Images{}, err
 	}
-	return Images{Database: servingOf(all, "db").Image, Web: servingOf(all, "web").Image}, nil
+	images := Images{Database: servingOf(all, "db").Image, Web: servingOf(all, "web").Image}
+	if s.scaled() && images.Web == "" {
+		images.Web, err = s.groupRuns(ctx)
+	}
+	return images, err
 }
 
-// servingOf is the instance that serves a tier; without one it is empty. Of two, where the end of the older one broke off,
+// servingOf is the instance that serves a tier by itself; without one it is empty. Of two, where the end of the older one broke off,
 // it is the younger.
 func servingOf(all []Instance, tier string) Instance {
 	var found Instance
 	for _, i := range all {
-		if i.Tier == tier && i.Role == serving && (found.ID == "" || i.deploy > found.deploy) {
+		if i.Tier == tier && i.Role == serving && i.group == "" && (found.ID == "" || i.deploy > found.deploy) {
 			found = i
 		}
 	}
@@ -117,8 +124,15 @@ type rollout struct {
 	changes map[string]change
 	result  Deployed
 
-	mu       sync.Mutex
-	launched []Instance
+	// Of a web tier that is an Auto Scaling group: it, nil before it is made, and the version of the launch template that
+	// is to serve.
+	group   *webGroup
+	version string
+	baked   bool // EC2 waited for the bake time, and the page was asked meanwhile
+
+	mu           sync.Mutex
+	launched     []Instance
+	certificates map[string]string // digests, by the instance that reported it
 }
 
 // whole runs a deployment, and goes back if it fails.
@@ -134,11 +148,14 @@ func (r *rollout) whole(ctx context.Context) (result string, err error) {
 	if err == nil {
 		err = r.commit(context.WithoutCancel(ctx))
 	}
+	if errors.Is(err, errKept) {
+		return NeedsPerson, err
+	}
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
 			err = fmt.Errorf("%w: %w", err, cause)
 		}
-		soon, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeBackLimit)
+		soon, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.takeBackTime())
 		defer cancel()
 		r.say("going back: %v", err)
 		if settled := r.timed("go back", func() error { return r.settle(soon, r.stopped) }); settled != nil {
@@ -152,6 +169,9 @@ func (r *rollout) whole(ctx context.Context) (result string, err error) {
 // prepare finds and makes what a deployment needs, and changes nothing of what runs.
 func (r *rollout) prepare(ctx context.Context) error {
 	return r.timed("images, parameters, roles", func() error {
+		if err := r.checkScaling(ctx); err != nil {
+			return err
+		}
 		release, _, err := r.CurrentRelease(ctx)
 		if err != nil {
 			return err
@@ -193,7 +213,11 @@ func (r *rollout) prepare(ctx context.Context) error {
 			return err
 		}
 		r.old = map[string]Instance{"db": servingOf(all, "db"), "web": servingOf(all, "web")}
-		if r.changes, err = r.tierChanges(r.network, r.wants(), r.old, r.d.Replace); err != nil {
+		old := maps.Clone(r.old)
+		if r.group, old["web"], err = r.groupAsOld(ctx, all, old["web"]); err != nil {
+			return err
+		}
+		if r.changes, err = r.tierChanges(r.network, r.wants(), old, r.d.Replace); err != nil {
 			return err
 		}
 		return r.tagOld(ctx)
@@ -207,7 +231,11 @@ func (r *rollout) tagOld(ctx context.Context) error {
 		if c.replace || len(missingTags(c.old.tags, wanted)) == 0 {
 			continue
 		}
-		if _, err := r.ec2.CreateTags(ctx, &ec2.CreateTagsInput{Resources: []string{c.old.ID}, Tags: wanted}); err != nil {
+		ids := []string{c.old.ID}
+		if c.old.group != "" {
+			ids = r.group.ids()
+		}
+		if _, err := r.ec2.CreateTags(ctx, &ec2.CreateTagsInput{Resources: ids, Tags: wanted}); err != nil {
 			return fmt.Errorf("tag %s %s: %w", tier, c.old.ID, err)
 		}
 	}
@@ -262,7 +290,7 @@ func (r *rollout) run(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := r.moveTraffic(ctx, report); err != nil {
+	if err := r.moveTraffic(ctx, web, report); err != nil {
 		return err
 	}
 	if db.old.ID != "" || web.old.ID != "" {
@@ -276,12 +304,13 @@ func (r *rollout) keepBoth(ctx context.Context) error {
 	tiers, tctx := errgroup.WithContext(ctx)
 	var report instance.Report
 	tiers.Go(func() error { _, err := r.start(tctx, r.old["db"]); return err })
-	tiers.Go(func() (err error) { report, err = r.start(tctx, r.old["web"]); return err })
+	web := r.changes["web"]
+	tiers.Go(func() (err error) { report, err = r.bringWeb(tctx, web); return err })
 	if err := tiers.Wait(); err != nil {
 		return err
 	}
-	r.result.Database, r.result.Web = r.latest(ctx, r.old["db"].ID), r.latest(ctx, r.old["web"].ID)
-	return r.moveTraffic(ctx, report)
+	r.result.Database = r.latest(ctx, r.old["db"].ID)
+	return r.moveTraffic(ctx, web, report)
 }
 
 // latest is an instance as it is now; what it was launched as is certain, so a failure to look is told later.
@@ -345,7 +374,7 @@ func (r *rollout) finish(ctx context.Context) error {
 	if len(r.launched) == 0 {
 		return nil
 	}
-	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeBackLimit)
+	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.takeBackTime())
 	defer cancel()
 	if r.old["web"].ID != "" && r.old["web"].ID != r.result.Web.ID {
 		if err := r.timed("drain", func() error { return sleep(ctx, r.file.Deploy.DrainTime) }); err != nil {
@@ -367,8 +396,15 @@ func (r *rollout) commit(ctx context.Context) error {
 			ended = append(ended, old.ID)
 		}
 	}
-	if err := r.setRole(ctx, serving, fresh...); err != nil {
+	before := ""
+	if r.group != nil {
+		before = r.group.serving
+	}
+	if err := r.commitGroup(ctx, before, r.version); err != nil {
 		return err
+	}
+	if err := r.setRole(ctx, serving, fresh...); err != nil {
+		return errors.Join(err, r.commitGroup(ctx, r.version, before))
 	}
 	if err := r.setRole(ctx, retired, ended...); err != nil {
 		r.say("%v; the younger of two that serve counts", err)

@@ -152,6 +152,10 @@ func (s *Stack) removeTable(ctx context.Context) func(*string) error {
 func (s *Stack) Destroy(ctx context.Context) error { return s.alone(ctx, s.destroy) }
 
 func (s *Stack) destroy(ctx context.Context) error {
+	// The group first: it would launch others in place of instances that end.
+	if err := s.removeGroup(ctx); err != nil {
+		return err
+	}
 	all, err := s.Instances(ctx)
 	if err != nil {
 		return err

@@ -30,6 +30,7 @@ type Instance struct {
 	Role string `json:"role"`
 
 	deploy   string // the deployment that launched it
+	group    string // the Auto Scaling group that launched it
 	tags     []types.Tag
 	kind     string // instance type
 	subnet   string // its id
@@ -66,7 +67,7 @@ func instanceOf(i types.Instance, tier string) Instance {
 	}
 	found.Role, found.deploy, found.server = cmp.Or(tagOf(i.Tags, roleTag), serving), tagOf(i.Tags, deployTag), tagOf(i.Tags, serverTag)
 	found.tags, found.kind, found.subnet, found.settings, found.service = i.Tags, string(i.InstanceType), aws.ToString(i.SubnetId), tagOf(i.Tags, settingsTag), tagOf(i.Tags, addressTag)
-	found.volume = tagOf(i.Tags, volumeTag)
+	found.volume, found.group = tagOf(i.Tags, volumeTag), tagOf(i.Tags, groupTag)
 	for _, eni := range i.NetworkInterfaces {
 		if eni.Attachment == nil || aws.ToInt32(eni.Attachment.DeviceIndex) != 0 {
 			continue
@@ -108,11 +109,11 @@ func (s *Stack) userData(l launch) ([]byte, error) {
 	return settings.UserData(l.more)
 }
 
-// launch runs an instance, in its subnet and in the group of its tier.
-func (s *Stack) launch(ctx context.Context, n Network, l launch) (Instance, error) {
+// runInput asks for an instance, in its subnet and in the group of its tier.
+func (s *Stack) runInput(n Network, l launch) (*ec2.RunInstancesInput, error) {
 	userData, err := s.userData(l)
 	if err != nil {
-		return Instance{}, err
+		return nil, err
 	}
 	// In a public subnet there is no other way out than by an address of one's own.
 	public := slices.ContainsFunc(n.Subnets["public"], func(subnet Subnet) bool { return subnet.ID == l.subnet.ID })
@@ -128,6 +129,15 @@ func (s *Stack) launch(ctx context.Context, n Network, l launch) (Instance, erro
 	}
 	if l.key != "" {
 		input.KeyName = aws.String(l.key)
+	}
+	return input, nil
+}
+
+// launch runs an instance.
+func (s *Stack) launch(ctx context.Context, n Network, l launch) (Instance, error) {
+	input, err := s.runInput(n, l)
+	if err != nil {
+		return Instance{}, err
 	}
 	for attempt := 0; ; attempt++ {
 		// The call is let end, also when the deployment is interrupted: what it launches must be known to be taken back.

@@ -19,6 +19,13 @@ var operatorActions = []struct {
 		"ec2:DeleteVpc", "ec2:DetachInternetGateway", "ec2:DisassociateRouteTable", "ec2:ModifySubnetAttribute", "ec2:ModifyVpcAttribute", "ec2:ReleaseAddress",
 		"ec2:AuthorizeSecurityGroupEgress", "ec2:ReplaceRoute", "ec2:ReplaceRouteTableAssociation", "ec2:RevokeSecurityGroupEgress", "ec2:RevokeSecurityGroupIngress"}},
 	{"Redeploy", []string{"ec2:AssignPrivateIpAddresses", "ec2:AssociateAddress", "ec2:AttachVolume", "ec2:CreateVolume", "ec2:DeleteVolume", "ec2:DetachVolume", "ec2:DisassociateAddress", "ec2:ModifyVolume"}},
+	{"Group", []string{"autoscaling:CancelInstanceRefresh", "autoscaling:CreateAutoScalingGroup", "autoscaling:CreateOrUpdateTags", "autoscaling:DeleteAutoScalingGroup",
+		"autoscaling:DescribeAutoScalingGroups", "autoscaling:DescribeInstanceRefreshes", "autoscaling:DescribeScalingActivities", "autoscaling:RollbackInstanceRefresh",
+		"autoscaling:StartInstanceRefresh", "autoscaling:UpdateAutoScalingGroup", "ec2:CreateLaunchTemplate", "ec2:CreateLaunchTemplateVersion", "ec2:DeleteLaunchTemplate",
+		"ec2:DescribeLaunchTemplateVersions", "ec2:DescribeNetworkInterfaces", "elasticloadbalancing:AddTags", "elasticloadbalancing:CreateListener",
+		"elasticloadbalancing:CreateLoadBalancer", "elasticloadbalancing:CreateTargetGroup", "elasticloadbalancing:DeleteLoadBalancer", "elasticloadbalancing:DeleteTargetGroup",
+		"elasticloadbalancing:DescribeLoadBalancers", "elasticloadbalancing:DescribeTargetGroups", "elasticloadbalancing:DescribeTargetHealth",
+		"elasticloadbalancing:ModifyLoadBalancerAttributes", "elasticloadbalancing:ModifyTargetGroupAttributes"}},
 }
 
 // OperatorPolicy is the IAM policy, as JSON, of whoever bakes images and runs stacks. What can be held to the stacks'
@@ -35,6 +42,8 @@ func OperatorPolicy() ([]byte, error) {
 		map[string]any{"Sid": "Roles", "Effect": "Allow", "Resource": roles, "Action": []string{"iam:AddRoleToInstanceProfile", "iam:CreateInstanceProfile", "iam:CreateRole",
 			"iam:DeleteInstanceProfile", "iam:DeleteRole", "iam:DeleteRolePolicy", "iam:GetInstanceProfile", "iam:PutRolePolicy", "iam:RemoveRoleFromInstanceProfile",
 			"iam:TagInstanceProfile", "iam:TagRole"}},
+		map[string]any{"Sid": "ServiceRoles", "Effect": "Allow", "Resource": "arn:aws:iam::*:role/aws-service-role/*", "Action": "iam:CreateServiceLinkedRole",
+			"Condition": map[string]any{"StringEquals": map[string]any{"iam:AWSServiceName": []string{"autoscaling.amazonaws.com", "elasticloadbalancing.amazonaws.com"}}}},
 		map[string]any{"Sid": "PassRoles", "Effect": "Allow", "Resource": roles[0], "Action": "iam:PassRole",
 			"Condition": map[string]any{"StringEquals": map[string]string{"iam:PassedToService": "ec2.amazonaws.com"}}})
 	return json.MarshalIndent(map[string]any{"Version": "2012-10-17", "Statement": statements}, "", "  ")

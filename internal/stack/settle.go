@@ -33,6 +33,11 @@ func (s *Stack) settle(ctx context.Context, broken bool) error {
 
 func (s *Stack) settleWeb(ctx context.Context, all []Instance) error {
 	keeper := servingOf(all, "web")
+	if s.scaled() {
+		if err := s.settleGroup(ctx); err != nil {
+			return err
+		}
+	}
 	address, err := s.webAddress(ctx)
 	if err != nil {
 		return err
@@ -46,9 +51,9 @@ func (s *Stack) settleWeb(ctx context.Context, all []Instance) error {
 	return s.end(ctx, others(all, "web", keeper))
 }
 
-// others are the instances of a tier but for one.
+// others are the instances of a tier but for one, and but for those that an Auto Scaling group keeps.
 func others(all []Instance, tier string, keeper Instance) []Instance {
-	return slices.DeleteFunc(slices.Clone(all), func(i Instance) bool { return i.Tier != tier || i.ID == keeper.ID })
+	return slices.DeleteFunc(slices.Clone(all), func(i Instance) bool { return i.Tier != tier || i.ID == keeper.ID || i.group != "" })
 }
 
 func (s *Stack) end(ctx context.Context, instances []Instance) error {

@@ -9,8 +9,10 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/smithy-go"
@@ -58,11 +60,15 @@ type Stack struct {
 	ssm  *ssm.Client
 	conf aws.Config
 	say  func(format string, args ...any)
+
+	scaling   *autoscaling.Client
+	balancing *elasticloadbalancingv2.Client
 }
 
 // New is the stack that a file describes. say is told what goes on, a line at a time.
 func New(conf aws.Config, file *stackfile.File, say func(format string, args ...any)) *Stack {
-	return &Stack{name: file.Name, file: file, ec2: ec2.NewFromConfig(conf), iam: iam.NewFromConfig(conf), ssm: ssm.NewFromConfig(conf), conf: conf, say: say}
+	return &Stack{name: file.Name, file: file, ec2: ec2.NewFromConfig(conf), iam: iam.NewFromConfig(conf), ssm: ssm.NewFromConfig(conf), conf: conf, say: say,
+		scaling: autoscaling.NewFromConfig(conf), balancing: elasticloadbalancingv2.NewFromConfig(conf)}
 }
 
 // tier is what the stack file says of a tier.

@@ -9,7 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,6 +22,9 @@ import (
 
 // bringWeb has a web instance be ready, a new one by its own address.
 func (r *rollout) bringWeb(ctx context.Context, c change) (instance.Report, error) {
+	if r.scaled() {
+		return instance.Report{}, r.bringGroup(ctx, c)
+	}
 	if !c.replace {
 		report, err := r.start(ctx, c.old)
 		r.result.Web = r.latest(ctx, c.old.ID)
@@ -42,7 +47,10 @@ func (r *rollout) bringWeb(ctx context.Context, c change) (instance.Report, erro
 
 // moveTraffic asks the web instance from outside, by its own address and several times in a row, and gives it the stack's
 // address if it has not got it.
-func (r *rollout) moveTraffic(ctx context.Context, report instance.Report) error {
+func (r *rollout) moveTraffic(ctx context.Context, c change, report instance.Report) error {
+	if r.scaled() {
+		return r.serveGroup(ctx, c)
+	}
 	r.result.Fingerprint = certificateOf(report)
 	own := aws.ToString(r.address.PublicIp)
 	r.result.URL = "https://" + own + "/"
@@ -66,6 +74,13 @@ func (r *rollout) moveTraffic(ctx context.Context, report instance.Report) error
 		r.say("the traffic goes to %s", r.result.Web.ID)
 	}
 	return err
+}
+
+// fingerprints are the digests of the certificates that the web tier may show.
+func (r *rollout) fingerprints() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append(slices.Collect(maps.Values(r.certificates)), r.result.Fingerprint)
 }
 
 // healthy waits until an address answers so many times in a row.
@@ -92,7 +107,7 @@ func (r *rollout) healthy(ctx context.Context, address string, times int32) erro
 
 // watch keeps asking the page for a while. Several bad answers in a row say that the new instances are no good.
 func (r *rollout) watch(ctx context.Context) error {
-	if r.file.Deploy.BakeTime <= 0 {
+	if r.file.Deploy.BakeTime <= 0 || r.baked {
 		return nil
 	}
 	r.say("watching for %s", r.file.Deploy.BakeTime)
@@ -118,15 +133,15 @@ func (r *rollout) getHealth(ctx context.Context, address string) error {
 	check := r.file.HealthCheck
 	limited, cancel := context.WithTimeout(ctx, check.Timeout)
 	defer cancel()
-	return getHealth(limited, "https://"+address+check.Path, r.result.Fingerprint)
+	return getHealth(limited, "https://"+address+check.Path, r.fingerprints()...)
 }
 
-func getHealth(ctx context.Context, url, fingerprint string) error {
+func getHealth(ctx context.Context, url string, fingerprints ...string) error {
 	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{
 		// The instance made the certificate itself: instead of a chain, its digest is verified, which came by way of the API.
 		InsecureSkipVerify: true,
 		VerifyPeerCertificate: func(raw [][]byte, _ [][]*x509.Certificate) error {
-			if sum := sha256.Sum256(raw[0]); hex.EncodeToString(sum[:]) != fingerprint {
+			if sum := sha256.Sum256(raw[0]); !slices.Contains(fingerprints, hex.EncodeToString(sum[:])) {
 				return errors.New("the certificate is not the one that the instance reported")
 			}
 			return nil
