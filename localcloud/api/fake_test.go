@@ -120,6 +120,7 @@ type machinery struct {
 	ran      []host.Machine
 	metadata map[string]host.Metadata
 	topology host.Topology
+	dial     string // where Dial leads
 }
 
 func newMachinery(t *testing.T, allowed ...string) *machinery {
@@ -214,7 +215,10 @@ func (m *machinery) Apply(_ context.Context, topology host.Topology) error {
 }
 
 func (m *machinery) Dial(context.Context, string, netip.AddrPort) (net.Conn, error) {
-	return nil, errors.New("nobody listens")
+	if m.dial == "" {
+		return nil, errors.New("nobody listens")
+	}
+	return net.Dial("tcp", m.dial)
 }
 func (m *machinery) Exits() <-chan host.Exit { return m.exits }
 func (m *machinery) RebootMachine(_ context.Context, id string) error {

@@ -111,7 +111,7 @@ type Server struct {
 // New makes a server; Start makes it ready to serve.
 func New(config Config, machinery Machinery) *Server {
 	return &Server{
-		config: config, machinery: machinery, keys: map[string]string{}, health: map[string]*health{}, drained: map[string]bool{}, queues: map[string]chan struct{}{},
+		config: config, machinery: machinery, running: context.Background(), keys: map[string]string{}, health: map[string]*health{}, drained: map[string]bool{}, queues: map[string]chan struct{}{},
 		backend: &http.Client{Transport: &http.Transport{DialContext: config.Dial, MaxIdleConnsPerHost: 8, DisableCompression: true}},
 	}
 }

@@ -43,6 +43,14 @@ func (s *Server) createLaunchTemplateVersion(ctx context.Context, c *call) (*nod
 }
 
 func (s *Server) deleteLaunchTemplate(ctx context.Context, c *call) (*node, error) {
+	if found, err := s.findTemplate(ctx, c, ""); err != nil && found.ID == "" {
+		kind := "Name"
+		if c.get("LaunchTemplateId") != "" {
+			kind = "Id"
+		}
+		return nil, fault("InvalidLaunchTemplate"+kind+".NotFoundException", "The specified launch template, with template %s %s%s, does not exist.",
+			strings.ToLower(kind), c.get("LaunchTemplateId"), c.get("LaunchTemplateName"))
+	}
 	answered, err := s.forward(ctx, c)
 	if err != nil {
 		return nil, err
