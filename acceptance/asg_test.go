@@ -102,7 +102,9 @@ func TestSeveralWebInstances(t *testing.T) {
 		must(t, goldsmith(), with("destroy", "--yes")...)
 		assertNothingOfSeveral(t)
 	}()
-	must(t, goldsmith(), with("network", "up")...)
+	if plan := must(t, goldsmith(), with("stack", "plan")...); !strings.Contains(plan, "web group of 2") || !strings.Contains(plan, "load balancer") {
+		t.Errorf("the plan does not tell of the group:\n%s", plan)
+	}
 	var deployed struct {
 		URL   string
 		Group []struct{ ID string } `json:"web_group"`
@@ -161,6 +163,9 @@ func TestSeveralWebInstances(t *testing.T) {
 		t.Errorf("from a group to a single instance: %v\n%s", err, out)
 	}
 	writeSeveral(t, file, `scaling = "asg"`, "")
+	if plan := must(t, goldsmith(), with("stack", "plan")...); !strings.Contains(plan, "it has 2 instances and not 1") || !strings.Contains(plan, "1 to change, 0 to replace") {
+		t.Errorf("the plan does not tell of the size alone:\n%s", plan)
+	}
 	must(t, goldsmith(), with("deploy")...)
 	if left := idsOf(members(t)); len(left) != 1 || !slices.Contains(idsOf(second), left[0]) {
 		t.Errorf("a group of one has %v; before it had %v", left, idsOf(second))

@@ -47,6 +47,7 @@ type member struct {
 	inService   bool
 }
 
+// scaled tells whether the web tier is to be an Auto Scaling group.
 func (s *Stack) scaled() bool { return s.file.Web.Scaling == "asg" }
 
 func (s *Stack) groupName() string { return "goldsmith-" + s.name + "-web" }
@@ -121,32 +122,32 @@ func (s *Stack) groupRuns(ctx context.Context) (string, error) {
 
 // checkScaling refuses, before anything is changed, what a deployment could not bring to a good end: another kind of web
 // tier than the one that serves, checkpoints that take longer than it may, an API without instance refreshes.
-func (r *rollout) checkScaling(ctx context.Context) error {
-	all, err := r.Instances(ctx)
+func (s *Stack) checkScaling(ctx context.Context) error {
+	all, err := s.Instances(ctx)
 	if err != nil {
 		return err
 	}
 	const gap = "an elastic IP cannot be moved onto a load balancer that is there, so that the page would be away for as long as AWS needs to make one, some minutes"
-	if !r.scaled() {
+	if !s.scaled() {
 		if i := slices.IndexFunc(all, func(i Instance) bool { return i.group != "" }); i >= 0 {
 			return fmt.Errorf("deploy stack %s: its web tier is the Auto Scaling group %s, and the stack file wants a single instance; Goldsmith does not change one into the other: %s\nhint: to do it with that gap: aws autoscaling delete-auto-scaling-group --auto-scaling-group-name %[2]s --force-delete, then goldsmith deploy",
-				r.name, all[i].group, gap)
+				s.name, all[i].group, gap)
 		}
 		return nil
 	}
 	if single := servingOf(all, "web"); single.ID != "" {
 		return fmt.Errorf("deploy stack %s: its web tier is the single instance %s, and the stack file wants an Auto Scaling group; Goldsmith does not change one into the other: %s\nhint: to do it with that gap: aws ec2 terminate-instances --instance-ids %[2]s, then goldsmith deploy",
-			r.name, single.ID, gap)
+			s.name, single.ID, gap)
 	}
-	d := r.file.Deploy
+	d := s.file.Deploy
 	if pauses := time.Duration(len(pauses(d.Checkpoints))) * d.CheckpointDelay; pauses+d.BakeTime >= d.Timeout {
-		return fmt.Errorf("deploy stack %s: it waits %v at its checkpoints and %v at the end, and may take %v; timeout should be longer", r.name, pauses, d.BakeTime, d.Timeout)
+		return fmt.Errorf("deploy stack %s: it waits %v at its checkpoints and %v at the end, and may take %v; timeout should be longer", s.name, pauses, d.BakeTime, d.Timeout)
 	}
-	if r.group, err = r.findGroup(ctx); err != nil || r.group == nil {
+	if g, err := s.findGroup(ctx); err != nil || g == nil {
 		return err
 	}
-	if _, err := r.lastRefresh(ctx); err != nil {
-		return fmt.Errorf("deploy stack %s: its API answers no question about instance refreshes, by which an Auto Scaling group is redeployed; nothing was changed: %w", r.name, err)
+	if _, err := s.lastRefresh(ctx); err != nil {
+		return fmt.Errorf("deploy stack %s: its API answers no question about instance refreshes, by which an Auto Scaling group is redeployed; nothing was changed: %w", s.name, err)
 	}
 	return nil
 }
@@ -541,4 +542,21 @@ func (r *rollout) commitGroup(ctx context.Context, from, to string) error {
 		return nil
 	}
 	return r.setServing(ctx, to)
+}
+
+// planGroup tells what a deployment would do to a web tier that is a group.
+func (s *Stack) planGroup(p *Plan, g *webGroup, c change) {
+	what := fmt.Sprintf("web group of %d × %s", s.file.Web.Count, c.image)
+	if g == nil || g.serving == "" {
+		p.Changes = append(p.Changes, Change{Action: "create", What: "load balancer of the page", Reason: missing}, Change{Action: "create", What: what, Reason: c.reason})
+		return
+	}
+	if c.replace {
+		p.Changes = append(p.Changes, Change{Action: "replace", What: what + ", by an instance refresh", ID: g.name, Reason: c.reason})
+	} else if missing := missingTags(c.old.tags, tagList(s.moreTags("web")...)); len(missing) > 0 {
+		p.Changes = append(p.Changes, Change{Action: "change", What: "web instances", ID: g.name, Reason: "their tags differ: " + strings.Join(missing, ", ")})
+	}
+	if g.desired != s.file.Web.Count {
+		p.Changes = append(p.Changes, Change{Action: "change", What: "web group", ID: g.name, Reason: fmt.Sprintf("it has %d instances and not %d", g.desired, s.file.Web.Count)})
+	}
 }

@@ -140,7 +140,8 @@ func refreshing(t *testing.T, api *scalingAPI) (*rollout, *page, *strings.Builde
 	file.Web.Scaling, file.Web.Count = "asg", 2
 	s := New(conf, file, func(format string, args ...any) { fmt.Fprintf(said, format+"\n", args...) })
 	sum := sha256.Sum256(shown.Certificate().Raw)
-	r := &rollout{Stack: s, journal: &journal{stack: s}, result: Deployed{URL: shown.URL + "/", Fingerprint: hex.EncodeToString(sum[:])}}
+	r := &rollout{Stack: s, journal: &journal{stack: s}, result: Deployed{Fingerprint: hex.EncodeToString(sum[:])},
+		address: types.Address{PublicIp: aws.String(strings.TrimPrefix(shown.URL, "https://"))}}
 	return r, p, said
 }
 
@@ -324,7 +325,8 @@ func TestNoRefreshesNoDeployment(t *testing.T) {
 // TestTemplateHasAllOfALaunch holds a launch template to what an instance of its own would get.
 func TestTemplateHasAllOfALaunch(t *testing.T) {
 	r, _, _ := refreshing(t, &scalingAPI{})
-	input, err := r.runInput(Network{Public: "subnet-1", WebGroup: "sg-1"}, launch{tier: "web", image: "ami-1", instanceType: "t3.small", key: "k", database: "10.0.2.10", service: "192.0.2.1"})
+	input, err := r.runInput(Network{WebGroup: "sg-1", Subnets: map[string][]Subnet{"public": {{ID: "subnet-1"}}}},
+		launch{tier: "web", image: "ami-1", instanceType: "t3.small", key: "k", database: "10.0.2.10", service: "192.0.2.1", subnet: Subnet{ID: "subnet-1"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,6 +24,9 @@ type Plan struct {
 // known before.
 func (s *Stack) Plan(ctx context.Context, d Deployment) (Plan, error) {
 	p := Plan{Changes: []Change{}}
+	if err := s.checkScaling(ctx); err != nil {
+		return p, err
+	}
 	release, _, err := s.CurrentRelease(ctx)
 	if err != nil {
 		return p, err
@@ -131,6 +134,11 @@ func (s *Stack) planTiers(ctx context.Context, p *Plan, n Network, w wants, aske
 		return err
 	}
 	old := map[string]Instance{"db": servingOf(all, "db"), "web": servingOf(all, "web")}
+	group, web, err := s.groupAsOld(ctx, all, old["web"])
+	if err != nil {
+		return err
+	}
+	old["web"] = web
 	changes, err := s.tierChanges(n, w, old, asked)
 	if err != nil {
 		return err
@@ -139,6 +147,8 @@ func (s *Stack) planTiers(ctx context.Context, p *Plan, n Network, w wants, aske
 		c := changes[tier]
 		what := fmt.Sprintf("%s instance of %s", tier, c.image)
 		switch {
+		case tier == "web" && s.scaled():
+			s.planGroup(p, group, c)
 		case c.old.ID == "":
 			p.Changes = append(p.Changes, Change{Action: "create", What: what, Reason: c.reason})
 		case c.replace:

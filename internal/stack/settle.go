@@ -42,6 +42,12 @@ func (s *Stack) settleWeb(ctx context.Context, all []Instance) error {
 	if err != nil {
 		return err
 	}
+	if !s.scaled() && address != nil && address.AssociationId != nil && address.InstanceId == nil {
+		// What is left of a group that somebody deleted: its load balancer has the address.
+		if err := s.removeGroup(ctx); err != nil {
+			return err
+		}
+	}
 	if keeper.ID != "" && address != nil && aws.ToString(address.InstanceId) != keeper.ID {
 		s.say("%s goes to %s", aws.ToString(address.PublicIp), keeper.ID)
 		if err := s.giveAddress(ctx, *address, keeper.ID); err != nil {

@@ -92,6 +92,21 @@ func (s *Server) balancerAt(allocation string) string {
 	return ""
 }
 
+// describeAddresses shows addresses of load balancers as associated, with no instance of the caller's.
+func (s *Server) describeAddresses(ctx context.Context, c *call) (*node, error) {
+	described, err := s.ask(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	for _, item := range described.items("addressesSet") {
+		if allocation := item.get("allocationId"); s.balancerAt(allocation) != "" {
+			item.set("eipassoc-"+strings.TrimPrefix(allocation, "eipalloc-"), "associationId")
+			item.set("amazon-elb", "networkInterfaceOwnerId")
+		}
+	}
+	return described, nil
+}
+
 func (s *Server) deleteBalancer(ctx context.Context, c *call) (*node, error) {
 	answered, err := s.forward(ctx, c)
 	if err != nil {

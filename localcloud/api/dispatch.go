@@ -43,6 +43,7 @@ var handlers = map[string]handler{
 	"AssociateAddress":                     (*Server).associateAddress,
 	"DisassociateAddress":                  (*Server).disassociateAddress,
 	"ReleaseAddress":                       (*Server).releaseAddress,
+	"DescribeAddresses":                    (*Server).describeAddresses,
 	"AssignPrivateIpAddresses":             (*Server).assignPrivateIPAddresses,
 	"UnassignPrivateIpAddresses":           (*Server).unassignPrivateIPAddresses,
 	"DescribeNatGateways":                  (*Server).describeNatGateways,
