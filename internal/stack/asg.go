@@ -317,7 +317,9 @@ const askGroupEvery = time.Second
 
 // untilServing waits until the group has its instances, all of this version, and each says on its console that it is
 // ready and is healthy for the load balancer. The certificates that they made are trusted from then on.
-func (r *rollout) untilServing(ctx context.Context, version string) error {
+func (r *rollout) untilServing(whole context.Context, version string) error {
+	ctx, cancel := context.WithTimeout(whole, r.file.HealthCheck.Deadline)
+	defer cancel()
 	last := "it was not looked at"
 	for round := 0; ; round++ {
 		g, err := r.findGroup(ctx)

@@ -31,18 +31,9 @@ func (r *rollout) makeBalancer(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	if balancer == nil {
-		var mappings []elbtypes.SubnetMapping
-		zones := map[string]bool{}
-		for _, subnet := range r.network.Subnets["public"] {
-			if zones[subnet.Zone] {
-				continue // a load balancer has one subnet in each zone
-			}
-			zones[subnet.Zone] = true
-			mapping := elbtypes.SubnetMapping{SubnetId: aws.String(subnet.ID)}
-			if len(mappings) == 0 {
-				mapping.AllocationId = r.address.AllocationId
-			}
-			mappings = append(mappings, mapping)
+		mappings, err := r.subnetMappings(ctx)
+		if err != nil {
+			return nil, err
 		}
 		made, err := r.balancing.CreateLoadBalancer(ctx, &elb.CreateLoadBalancerInput{Name: aws.String(name), Type: elbtypes.LoadBalancerTypeEnumNetwork, Scheme: elbtypes.LoadBalancerSchemeEnumInternetFacing,
 			SubnetMappings: mappings, Tags: r.balancerTags(name)})
@@ -77,6 +68,53 @@ func (r *rollout) makeBalancer(ctx context.Context) ([]string, error) {
 		return nil, fmt.Errorf("wait for load balancer %s: %w", name, err)
 	}
 	return targets, nil
+}
+
+// zoneAddress is the addressTag of elastic addresses that the load balancer has in zones beside the first.
+const zoneAddress = "zone"
+
+// subnetMappings are a public subnet in each zone, with an elastic address: the stack's in the first, others of the load
+// balancer's own beside it, as it has one in all of its subnets or in none.
+func (r *rollout) subnetMappings(ctx context.Context) ([]elbtypes.SubnetMapping, error) {
+	spare, err := r.ec2.DescribeAddresses(ctx, &ec2.DescribeAddressesInput{Filters: r.mine("tag:"+addressTag, zoneAddress)})
+	if err != nil {
+		return nil, fmt.Errorf("find the load balancer's addresses: %w", err)
+	}
+	var mappings []elbtypes.SubnetMapping
+	zones := map[string]bool{}
+	for _, subnet := range r.network.Subnets["public"] {
+		if zones[subnet.Zone] {
+			continue
+		}
+		zones[subnet.Zone] = true
+		address := r.address.AllocationId
+		switch n := len(mappings); {
+		case n > 0 && n <= len(spare.Addresses):
+			address = spare.Addresses[n-1].AllocationId
+		case n > 0:
+			made, err := r.ec2.AllocateAddress(ctx, &ec2.AllocateAddressInput{Domain: types.DomainTypeVpc, TagSpecifications: r.tagged(types.ResourceTypeElasticIp, r.name+"-web-"+subnet.Zone, addressTag, zoneAddress)})
+			if err != nil {
+				return nil, fmt.Errorf("allocate an address of the load balancer in %s: %w", subnet.Zone, err)
+			}
+			address = made.AllocationId
+		}
+		mappings = append(mappings, elbtypes.SubnetMapping{SubnetId: aws.String(subnet.ID), AllocationId: address})
+	}
+	return mappings, nil
+}
+
+// releaseZones gives back the load balancer's own addresses.
+func (s *Stack) releaseZones(ctx context.Context) error {
+	out, err := s.ec2.DescribeAddresses(ctx, &ec2.DescribeAddressesInput{Filters: s.mine("tag:"+addressTag, zoneAddress)})
+	if err != nil {
+		return fmt.Errorf("find the load balancer's addresses: %w", err)
+	}
+	for _, address := range out.Addresses {
+		if _, err := s.ec2.ReleaseAddress(ctx, &ec2.ReleaseAddressInput{AllocationId: address.AllocationId}); err != nil {
+			return fmt.Errorf("release %s: %w", aws.ToString(address.PublicIp), err)
+		}
+	}
+	return nil
 }
 
 // makeTargets makes the target group of a port. Whether a target is healthy is asked at the page for both.
@@ -183,7 +221,7 @@ func (s *Stack) removeBalancer(ctx context.Context) error {
 			}
 		}
 	}
-	return nil
+	return s.releaseZones(ctx)
 }
 
 // deleteTargets deletes a target group. For some moments after its load balancer went it still counts as used.

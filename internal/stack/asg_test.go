@@ -9,7 +9,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -357,5 +359,47 @@ func TestBalancerNamesFit(t *testing.T) {
 				t.Errorf("stack %s: %s", stack, name)
 			}
 		}
+	}
+}
+
+// TestNoAutoRollback: the stack file may want a failed refresh to stay.
+func TestNoAutoRollback(t *testing.T) {
+	r, _, _ := refreshing(t, &scalingAPI{})
+	failed := errors.New("failed")
+	if err := r.keptBroken(failed); errors.Is(err, errKept) || !errors.Is(err, failed) {
+		t.Errorf("it goes back by itself: %v", err)
+	}
+	r.file.Deploy.AutoRollback = false
+	if err := r.keptBroken(failed); !errors.Is(err, errKept) || !errors.Is(err, failed) || !errors.Is(err, ErrNeedsPerson) {
+		t.Errorf("%v", err)
+	}
+	if aws.ToBool(r.preferences(false).AutoRollback) {
+		t.Error("EC2 is asked to go back")
+	}
+}
+
+// TestPolicyCoversGroups holds the operator's policy to what this package calls of the services of a group.
+func TestPolicyCoversGroups(t *testing.T) {
+	policy, err := OperatorPolicy()
+	if err != nil {
+		t.Fatal(err)
+	}
+	call := regexp.MustCompile(`\.(scaling|balancing|ec2)\.([A-Z]\w+)\(`)
+	found := 0
+	for _, name := range []string{"asg.go", "asg_balancer.go", "asg_refresh.go"} {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, match := range call.FindAllStringSubmatch(string(text), -1) {
+			found++
+			action := map[string]string{"scaling": "autoscaling:", "balancing": "elasticloadbalancing:", "ec2": "ec2:"}[match[1]] + match[2]
+			if !strings.Contains(string(policy), `"`+action+`"`) {
+				t.Errorf("%s calls %s, which the policy lacks", name, action)
+			}
+		}
+	}
+	if found < 20 {
+		t.Errorf("%d calls were found", found)
 	}
 }

@@ -257,7 +257,7 @@ func (s *Stack) findGateways(ctx context.Context, n *Network) error {
 		return err
 	}
 	for _, address := range addresses.Addresses {
-		if tagOf(address.Tags, addressTag) != "web" {
+		if kind := tagOf(address.Tags, addressTag); kind != "web" && kind != zoneAddress {
 			n.Address = aws.ToString(address.AllocationId)
 		}
 	}

@@ -30,7 +30,7 @@ const (
 	roleTag = "goldsmith:role"
 	// deployTag is the id of the deployment that made something. Ids sort by time.
 	deployTag = "goldsmith:deploy"
-	// addressTag tells the stack's elastic addresses apart: nat or web. On an instance of the db tier it is the service
+	// addressTag tells the stack's elastic addresses apart: nat, web or zone. On an instance of the db tier it is the service
 	// address that it has when it serves.
 	addressTag = "goldsmith:address"
 	// dataTag is on the data volume, with the tier as its value, and on its snapshots. A volume that is to take the place of

@@ -348,12 +348,14 @@ func (s *Server) checkTargets(ctx context.Context) (changed bool) {
 func (s *Server) askTarget(ctx context.Context, t target) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	vpc, private, err := s.privateOf(ctx, t.instance)
-	if err != nil {
-		return err
+	s.mu.Lock()
+	at, ok := s.overlay.homes[t.instance]
+	s.mu.Unlock()
+	if !ok {
+		return fmt.Errorf("instance %s has no interface yet", t.instance)
 	}
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return s.machinery.Dial(ctx, vpc, netip.AddrPortFrom(private, uint16(t.record.HealthPort)))
+		return s.machinery.Dial(ctx, at.vpc, netip.AddrPortFrom(at.private, uint16(t.record.HealthPort)))
 	}
 	scheme := strings.ToLower(t.record.Protocol)
 	if scheme != "http" && scheme != "https" {
@@ -368,7 +370,7 @@ func (s *Server) askTarget(ctx context.Context, t target) error {
 		Transport:     &http.Transport{DialContext: dial, DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+private.String()+t.record.Path, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+at.private.String()+t.record.Path, nil)
 	if err != nil {
 		return err
 	}
@@ -382,19 +384,6 @@ func (s *Server) askTarget(ctx context.Context, t target) error {
 		return fmt.Errorf("health checks failed with these codes: [%d]", response.StatusCode)
 	}
 	return nil
-}
-
-// privateOf is where an instance is, by the network that was applied last.
-func (s *Server) privateOf(ctx context.Context, id string) (vpc string, private netip.Addr, err error) {
-	item, err := s.rawInstance(ctx, id)
-	if err != nil {
-		return "", private, err
-	}
-	i, err := interfaceOf(item)
-	if err != nil {
-		return "", private, err
-	}
-	return i.VPC, i.PrivateIPs[0], nil
 }
 
 // describeTargetHealth adds the instances of groups to the targets that were registered by hand.
@@ -434,12 +423,7 @@ func (s *Server) describeTargetHealth(ctx context.Context, c *call) (*node, erro
 
 // addBalancers has the elastic addresses of load balancers lead to the healthy targets of each listener.
 func (s *Server) addBalancers(t *host.Topology, r *records) {
-	private := map[string]netip.Addr{}
-	for _, eni := range r.interfaces {
-		if addresses, err := privateAddresses(eni); err == nil && eni.get("attachment", "deviceIndex") == "0" {
-			private[eni.get("attachment", "instanceId")] = addresses[0]
-		}
-	}
+	homes := r.homes()
 	public := map[string]netip.Addr{} // by allocation
 	for _, item := range r.addresses {
 		if address, err := netip.ParseAddr(item.get("publicIp")); err == nil {
@@ -452,8 +436,8 @@ func (s *Server) addBalancers(t *host.Topology, r *records) {
 		known := s.health[each.key()]
 		well := known != nil && known.healthy && !s.drained[each.instance]
 		s.mu.Unlock()
-		if address, ok := private[each.instance]; ok && well {
-			healthy[each.group] = append(healthy[each.group], netip.AddrPortFrom(address, uint16(each.record.Port)))
+		if at, ok := homes[each.instance]; ok && well {
+			healthy[each.group] = append(healthy[each.group], netip.AddrPortFrom(at.private, uint16(each.record.Port)))
 		}
 	}
 	s.mu.Lock()

@@ -60,6 +60,13 @@ func newGroup(t *testing.T) (*Server, *backend, *machinery) {
 	} {
 		b.set(action, inner)
 	}
+	// Where instances are, but outside the subnet: there its addresses would be taken.
+	var interfaces strings.Builder
+	for i := range 9 {
+		fmt.Fprintf(&interfaces, "<item><networkInterfaceId>eni-%017d</networkInterfaceId><vpcId>%s</vpcId><privateIpAddress>10.0.9.%d</privateIpAddress>"+
+			"<attachment><instanceId>i-%017d</instanceId><deviceIndex>0</deviceIndex></attachment></item>", i, testVPC, i, i)
+	}
+	b.set("DescribeNetworkInterfaces", "<networkInterfaceSet>"+interfaces.String()+"</networkInterfaceSet>")
 	s := newServer(t, b, m)
 	data := func(text string) []string {
 		return []string{"LaunchTemplateName", "web", templateData + "ImageId", BaseImages["trixie"].ID, templateData + "UserData", base64.StdEncoding.EncodeToString([]byte(text)),
@@ -184,8 +191,7 @@ func refreshed(t *testing.T, s *Server) string {
 }
 
 func TestRefreshReplacesAndGoesBack(t *testing.T) {
-	s, b, m := newGroup(t)
-	b.set("DescribeNetworkInterfaces", "<networkInterfaceSet/>")
+	s, _, m := newGroup(t)
 	page := httptest.NewTLSServer(http.NotFoundHandler())
 	defer page.Close()
 	good := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))

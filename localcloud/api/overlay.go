@@ -25,7 +25,9 @@ type overlay struct {
 	Balancers    map[string]*balancerRecord    `json:"balancers"`
 	TargetGroups map[string]*targetGroupRecord `json:"target_groups"`
 
-	elastic map[netip.Addr]string // by elastic address, the instance that has it, or nothing; of the last applyNetwork
+	// Of the last applyNetwork: by elastic address, the instance that has it, or nothing; and where instances are.
+	elastic map[netip.Addr]string
+	homes   map[string]home
 }
 
 type instanceRecord struct {
@@ -62,6 +64,12 @@ type imageRecord struct {
 	IMDS       string    `json:"imds,omitempty"`
 	Deprecated time.Time `json:"deprecated,omitzero"`
 	Protection string    `json:"protection,omitempty"` // EC2's name; empty is none
+}
+
+// home is where an instance is.
+type home struct {
+	vpc     string
+	private netip.Addr
 }
 
 // launchRecord is what a RunInstances call with a client token made.
