@@ -37,6 +37,7 @@ type webGroup struct {
 	template, version string // what it launches
 	serving           string // the version that serves; empty if none ever did
 	desired           int32
+	held              bool     // EC2 was told not to replace instances that are not healthy
 	targets           []string // ARNs of target groups
 	members           []member
 }
@@ -73,7 +74,7 @@ func (s *Stack) findGroup(ctx context.Context) (*webGroup, error) {
 		if aws.ToString(found.Status) != "" {
 			continue // it is being deleted
 		}
-		g := &webGroup{name: s.groupName(), desired: aws.ToInt32(found.DesiredCapacity), targets: found.TargetGroupARNs}
+		g := &webGroup{name: s.groupName(), desired: aws.ToInt32(found.DesiredCapacity), held: len(found.SuspendedProcesses) > 0, targets: found.TargetGroupARNs}
 		if found.LaunchTemplate != nil {
 			g.template, g.version = aws.ToString(found.LaunchTemplate.LaunchTemplateId), aws.ToString(found.LaunchTemplate.Version)
 		}
@@ -476,6 +477,47 @@ func (r *rollout) setServing(ctx context.Context, version string) error {
 	return nil
 }
 
+// unhealthy are what EC2 does with instances that their load balancer finds sick.
+var unhealthy = []string{"HealthCheck", "ReplaceUnhealthy"}
+
+// withoutReplacing does what takes the database from the web tier for a while: the pages of all instances are sick then,
+// and EC2 would replace every one.
+func (r *rollout) withoutReplacing(ctx context.Context, work func() error) error {
+	if r.group == nil {
+		return work()
+	}
+	if _, err := r.scaling.SuspendProcesses(ctx, &autoscaling.SuspendProcessesInput{AutoScalingGroupName: aws.String(r.group.name), ScalingProcesses: unhealthy}); err != nil {
+		return fmt.Errorf("have group %s keep its instances while the database moves: %w", r.group.name, err)
+	}
+	// What fails is settled, and that lets the group go on.
+	if err := work(); err != nil {
+		return err
+	}
+	return r.resumeReplacing(ctx, r.group)
+}
+
+// resumeReplacing lets EC2 replace instances again, when they are healthy or have had the time for it.
+func (s *Stack) resumeReplacing(ctx context.Context, g *webGroup) error {
+	h := s.file.HealthCheck
+	for until := time.Now().Add(2 * time.Duration(interval(h)*threshold(h)) * time.Second); time.Now().Before(until); {
+		states, err := s.targetStates(ctx, g)
+		if err != nil {
+			return err
+		}
+		sick := slices.ContainsFunc(g.ids(), func(id string) bool { return states[id] != "" })
+		if !sick {
+			break
+		}
+		if err := sleep(ctx, askGroupEvery); err != nil {
+			return err
+		}
+	}
+	if _, err := s.scaling.ResumeProcesses(ctx, &autoscaling.ResumeProcessesInput{AutoScalingGroupName: aws.String(g.name), ScalingProcesses: unhealthy}); err != nil {
+		return fmt.Errorf("have group %s replace sick instances again: %w", g.name, err)
+	}
+	return nil
+}
+
 // settleGroup brings the group to the version that serves; one that never served goes, with all that belongs to it.
 func (s *Stack) settleGroup(ctx context.Context) error {
 	g, err := s.findGroup(ctx)
@@ -484,6 +526,11 @@ func (s *Stack) settleGroup(ctx context.Context) error {
 	}
 	if g == nil || g.serving == "" {
 		return s.removeGroup(ctx)
+	}
+	if g.held {
+		if err := s.resumeReplacing(ctx, g); err != nil {
+			return err
+		}
 	}
 	if err := s.takeBackRefresh(ctx, g); err != nil {
 		return err

@@ -35,6 +35,8 @@ type scalingAPI struct {
 	// groupVersion and serving are the group's, members the versions of its instances.
 	groupVersion, serving string
 	members               []string
+	// held are the processes that are suspended.
+	held []string
 	// then is called with the action before it is answered.
 	then func(action string)
 
@@ -69,9 +71,13 @@ func (a *scalingAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprintf(&members, `<member><InstanceId>i-%017d</InstanceId><LifecycleState>InService</LifecycleState><HealthStatus>Healthy</HealthStatus>
 				<LaunchTemplate><LaunchTemplateId>lt-0a20c965061f64abc</LaunchTemplateId><Version>%s</Version></LaunchTemplate></member>`, i, version)
 		}
+		var held strings.Builder
+		for _, process := range a.held {
+			fmt.Fprintf(&held, "<SuspendedProcesses><member><ProcessName>%s</ProcessName></member></SuspendedProcesses>", process)
+		}
 		result = fmt.Sprintf(`<AutoScalingGroups><member><AutoScalingGroupName>goldsmith-golden-web</AutoScalingGroupName><DesiredCapacity>%d</DesiredCapacity>
 			<LaunchTemplate><LaunchTemplateId>lt-0a20c965061f64abc</LaunchTemplateId><Version>%s</Version></LaunchTemplate><Instances>%s</Instances>
-			<Tags><member><Key>goldsmith:version</Key><Value>%s</Value></member></Tags></member></AutoScalingGroups>`, len(a.members), a.groupVersion, members.String(), a.serving)
+			%s<Tags><member><Key>goldsmith:version</Key><Value>%s</Value></member></Tags></member></AutoScalingGroups>`, len(a.members), a.groupVersion, members.String(), held.String(), a.serving)
 	case "StartInstanceRefresh", "RollbackInstanceRefresh", "CancelInstanceRefresh":
 		result = "<InstanceRefreshId>" + refreshID + "</InstanceRefreshId>"
 	case "DescribeInstanceRefreshes":
@@ -89,6 +95,7 @@ func (a *scalingAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		} else {
 			result = "<InstanceRefreshes/>"
 		}
+	case "SuspendProcesses", "ResumeProcesses":
 	case "GetConsoleOutput":
 		fmt.Fprintf(w, `<GetConsoleOutputResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>1</requestId><instanceId>i-1</instanceId></GetConsoleOutputResponse>`)
 		return
@@ -401,5 +408,37 @@ func TestPolicyCoversGroups(t *testing.T) {
 	}
 	if found < 20 {
 		t.Errorf("%d calls were found", found)
+	}
+}
+
+// TestGroupKeepsItsInstancesWhileTheDatabaseMoves: their pages are sick then, and EC2 would replace them all.
+func TestGroupKeepsItsInstancesWhileTheDatabaseMoves(t *testing.T) {
+	api := &scalingAPI{serving: "3", groupVersion: "3", members: []string{"3"}}
+	r, _, _ := refreshing(t, api)
+	r.group = testGroup
+	processes := func(action string) []string {
+		var all []string
+		for _, form := range api.asked(action) {
+			all = append(all, form.Get("ScalingProcesses.member.1"), form.Get("ScalingProcesses.member.2"))
+		}
+		return all
+	}
+	want := []string{"HealthCheck", "ReplaceUnhealthy"}
+	err := r.withoutReplacing(t.Context(), func() error {
+		if got := processes("SuspendProcesses"); !slices.Equal(got, want) {
+			t.Errorf("suspended: %v", got)
+		}
+		return nil
+	})
+	if got := processes("ResumeProcesses"); err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v; resumed: %v", err, got)
+	}
+	failed := errors.New("failed")
+	if err := r.withoutReplacing(t.Context(), func() error { return failed }); !errors.Is(err, failed) || len(api.asked("ResumeProcesses")) != 1 {
+		t.Errorf("%v; what failed is to be settled first", err)
+	}
+	api.held = want[:1]
+	if err := r.settleGroup(t.Context()); err != nil || len(api.asked("ResumeProcesses")) != 2 {
+		t.Errorf("%v: a group that a killed deployment held stays so", err)
 	}
 }

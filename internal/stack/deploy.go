@@ -286,7 +286,7 @@ func (r *rollout) run(ctx context.Context) error {
 		return err
 	}
 	if db.replace && db.old.ID != "" {
-		if err := r.moveDatabase(ctx, db.old); err != nil {
+		if err := r.withoutReplacing(ctx, func() error { return r.moveDatabase(ctx, db.old) }); err != nil {
 			return err
 		}
 	}
