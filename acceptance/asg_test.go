@@ -171,6 +171,22 @@ func TestSeveralWebInstances(t *testing.T) {
 		t.Errorf("a group of one has %v; before it had %v", left, idsOf(second))
 	}
 	waitHealthy(t, address, 5*time.Second)
+
+	// The way to a single instance that the error names: what is left of the group goes.
+	conf, err := awsconfig.Load(context.Background(), awsconfig.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := "goldsmith-" + severalName + "-web"
+	if _, err := autoscaling.NewFromConfig(conf).DeleteAutoScalingGroup(context.Background(), &autoscaling.DeleteAutoScalingGroupInput{AutoScalingGroupName: &name, ForceDelete: aws.Bool(true)}); err != nil {
+		t.Fatal(err)
+	}
+	writeSeveral(t, file, `count = 1`, "")
+	must(t, goldsmith(), with("deploy")...)
+	if left := members(t); len(left) > 0 {
+		t.Errorf("instances of the group: %v", idsOf(left))
+	}
+	waitHealthy(t, address, 5*time.Second)
 }
 
 // whileAsking has a client ask for the page, with a connection for each request, until work is done.

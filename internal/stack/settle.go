@@ -42,7 +42,7 @@ func (s *Stack) settleWeb(ctx context.Context, all []Instance) error {
 	if err != nil {
 		return err
 	}
-	if !s.scaled() && address != nil && address.AssociationId != nil && address.InstanceId == nil {
+	if !s.scaled() && address != nil && aws.ToString(address.AssociationId) != "" && aws.ToString(address.InstanceId) == "" {
 		// What is left of a group that somebody deleted: its load balancer has the address.
 		if err := s.removeGroup(ctx); err != nil {
 			return err
