@@ -22,7 +22,7 @@ var operatorActions = []struct {
 	{"Group", []string{"autoscaling:CancelInstanceRefresh", "autoscaling:CreateAutoScalingGroup", "autoscaling:CreateOrUpdateTags", "autoscaling:DeleteAutoScalingGroup",
 		"autoscaling:DescribeAutoScalingGroups", "autoscaling:DescribeInstanceRefreshes", "autoscaling:DescribeScalingActivities", "autoscaling:ResumeProcesses", "autoscaling:RollbackInstanceRefresh",
 		"autoscaling:StartInstanceRefresh", "autoscaling:SuspendProcesses", "autoscaling:UpdateAutoScalingGroup", "ec2:CreateLaunchTemplate", "ec2:CreateLaunchTemplateVersion", "ec2:DeleteLaunchTemplate",
-		"ec2:DescribeLaunchTemplateVersions", "ec2:DescribeNetworkInterfaces", "elasticloadbalancing:AddTags", "elasticloadbalancing:CreateListener",
+		"ec2:DescribeLaunchTemplateVersions", "elasticloadbalancing:AddTags", "elasticloadbalancing:CreateListener",
 		"elasticloadbalancing:CreateLoadBalancer", "elasticloadbalancing:CreateTargetGroup", "elasticloadbalancing:DeleteLoadBalancer", "elasticloadbalancing:DeleteTargetGroup",
 		"elasticloadbalancing:DescribeLoadBalancers", "elasticloadbalancing:DescribeTargetGroups", "elasticloadbalancing:DescribeTargetHealth",
 		"elasticloadbalancing:ModifyLoadBalancerAttributes", "elasticloadbalancing:ModifyTargetGroupAttributes"}},
