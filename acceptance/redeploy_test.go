@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -172,11 +173,24 @@ func TestNoWriteIsLostWhileTheDatabaseIsReplaced(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v:\n%s", err, out)
 	}
-	if after := tier(t, "db"); *after.InstanceId == *before.InstanceId {
+	after := *tier(t, "db").InstanceId
+	if after == *before.InstanceId {
 		t.Error("the database was not replaced")
 	}
 	assertAcknowledged(t, w)
 	assertServes(t)
+	assertReport(t, out, *before.InstanceId, "Writes were interrupted for", "the data volume "+dataVolume(t)+" to "+after, "the database's address 10.0.2.10 to "+after)
+}
+
+// dataVolume is the id of the volume with the stack's data.
+func dataVolume(t *testing.T) string {
+	t.Helper()
+	volumes, err := api.DescribeVolumes(context.Background(), &ec2.DescribeVolumesInput{Filters: []types.Filter{
+		{Name: aws.String("tag:goldsmith:stack"), Values: []string{stackName}}, {Name: aws.String("tag:goldsmith:data"), Values: []string{"db"}}}})
+	if err != nil || len(volumes.Volumes) != 1 {
+		t.Fatal(err, volumes)
+	}
+	return *volumes.Volumes[0].VolumeId
 }
 
 // assertServes wants both tiers to run, and the page to answer with the database.
@@ -230,6 +244,12 @@ provisioner "goldsmith-systemd" {
 			assertServes(t)
 			assertAcknowledged(t, w)
 			assertSame(t, before)
+			if slices.Contains(c.args, "db") { // both had moved, and came back
+				assertReport(t, out, "was healthy and then was not", "the data volume "+dataVolume(t)+" to "+*db.InstanceId, "the database's address 10.0.2.10 to "+*db.InstanceId,
+					"the page's address "+aws.ToString(web.PublicIpAddress)+" to "+*web.InstanceId)
+			} else if !strings.Contains(out, "\nreport: ") {
+				t.Errorf("it left no report:\n%s", out)
+			}
 		})
 	}
 }

@@ -38,6 +38,7 @@ func (r *rollout) flags(cmd *cobra.Command) {
 	f.Int32Var(&r.keepSnapshots, "keep-snapshots", d.Deploy.KeepSnapshots, "how many snapshots of the data volume are kept (stack file: keep_snapshots)")
 	f.Int32Var(&r.volumeSize, "volume-size", d.Database.DataVolume.Size, "the size in GiB of a data volume that has to be made (stack file: size of data_volume)")
 	f.StringVar(&r.timings, "timings", "", "a file to which a line is added for each step: its name, a tab, its seconds")
+	f.StringVar(&r.d.Report, "report", "", "the file that the report is written to; none for no report (default: ~/.goldsmith/reports/STACK-ID.html)")
 	f.BoolVar(&r.asJSON, "json", false, "print the result as JSON")
 }
 
@@ -75,6 +76,9 @@ func (r *rollout) run(cmd *cobra.Command, s *stack.Stack) error {
 	r.d.Step = r.progress.step
 	deployed, err := s.Deploy(cmd.Context(), r.d)
 	if err = errors.Join(err, r.progress.end()); err != nil {
+		if deployed.Report != "" {
+			fmt.Fprintln(cmd.ErrOrStderr(), "report:", deployed.Report)
+		}
 		return err
 	}
 	if r.asJSON {
@@ -84,6 +88,9 @@ func (r *rollout) run(cmd *cobra.Command, s *stack.Stack) error {
 		r.progress.print(cmd.OutOrStdout())
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "\n%s\n\ncertificate (made by the instance): sha256 %s\n", deployed.URL, deployed.Fingerprint)
+	if deployed.Report != "" {
+		fmt.Fprintln(cmd.OutOrStdout(), "report:", deployed.Report)
+	}
 	return nil
 }
 

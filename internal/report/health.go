@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// health draws the samples: how long an answer took as a dot, none as a cross above them, and traffic's moves as lines.
+// health draws the samples: how long an answer took as a dot, none as a cross above them, and moves as lines.
 func health(r Report, width float64) drawing {
 	d := newDrawing("health", width, "Health over time")
 	answered, failures := judge(r)
-	d.Text = clean(fmt.Sprintf("%s %s of failures; traffic moved %s.", answered, plural(len(failures), "run"), plural(len(r.Moves), "time")))
+	d.Text = clean(fmt.Sprintf("%s %s of failures; %s.", answered, plural(len(failures), "run"), plural(len(r.Moves), "move")))
 	if len(r.Health) == 0 {
 		return *d
 	}
@@ -28,7 +28,7 @@ func health(r Report, width float64) drawing {
 	for _, m := range r.Moves {
 		times = append(times, m.At)
 	}
-	if i := r.Interruption; i != nil {
+	for _, i := range r.Interruptions {
 		times = append(times, i.Start, i.End)
 	}
 	a := newAxis(left, width-14, r.Started, times...)
@@ -42,7 +42,7 @@ func health(r Report, width float64) drawing {
 	bottom := top + tall
 
 	d.rect("lane", left, strip, a.right-left, 22)
-	if i := r.Interruption; i != nil {
+	for _, i := range r.Interruptions {
 		d.rect("pause", a.at(i.Start), strip, max(2, a.at(i.End)-a.at(i.Start)), bottom-strip)
 	}
 	d.grid(a, top, bottom)

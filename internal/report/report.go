@@ -28,11 +28,11 @@ type Report struct {
 	// Reason is why it is not done.
 	Reason string
 	Steps  []Step
-	// Interruption is when the database took no writes, nil where it always did.
-	Interruption *Interval
-	Moves        []Move
-	Health       []Sample
-	Topology     Topology
+	// Interruptions are when the database took no writes. One without an end lasts.
+	Interruptions []Interval
+	Moves         []Move
+	Health        []Sample
+	Topology      Topology
 }
 
 // Release is two images that were proved together.
@@ -51,7 +51,7 @@ type Step struct {
 // Interval is from one moment to another.
 type Interval struct{ Start, End time.Time }
 
-// Move is a moment at which traffic went elsewhere.
+// Move is a moment at which an address or a volume went elsewhere.
 type Move struct {
 	At   time.Time
 	What string
@@ -67,11 +67,13 @@ type Sample struct {
 
 // Topology is the network and what runs in it.
 type Topology struct {
-	VPC       VPC
-	Subnets   []Subnet
-	Instances []Instance
-	Groups    []Group
-	Gateways  []Gateway
+	// Incomplete is why some of it is not known.
+	Incomplete string
+	VPC        VPC
+	Subnets    []Subnet
+	Instances  []Instance
+	Groups     []Group
+	Gateways   []Gateway
 }
 
 type VPC struct{ ID, CIDR string }
@@ -103,8 +105,8 @@ type Group struct {
 type Rule struct {
 	// Protocol is tcp, udp, icmp, or -1 for all.
 	Protocol string
-	// Port is -1 for all.
-	Port int
+	// Port is -1 for all, or the first of those up to Last.
+	Port, Last int
 	// CIDR is a range; Group is the id or name of a security group.
 	CIDR, Group, Description string
 }
@@ -158,7 +160,7 @@ type view struct {
 	Failures                     []failure
 	More                         string
 	Jumps                        []jump
-	Pause                        string
+	Pauses                       []string
 	Timelines, Networks, Healths []drawing
 }
 
@@ -183,13 +185,11 @@ func newView(r Report) view {
 	slices.SortStableFunc(r.Steps, func(a, b Step) int { return a.Started.Compare(b.Started) })
 	slices.SortStableFunc(r.Health, func(a, b Sample) int { return a.At.Compare(b.At) })
 	slices.SortStableFunc(r.Moves, func(a, b Move) int { return a.At.Compare(b.At) })
-	if i := r.Interruption; i != nil && (i.Start.IsZero() || i.End.Before(i.Start)) {
-		r.Interruption = nil
-	}
 	if r.Started.IsZero() && len(r.Steps) > 0 {
 		r.Started = r.Steps[0].Started
 	}
-	v := view{Report: r, Style: template.CSS(style), Policy: policy, Took: "not known", Tone: "open", Mark: "…"}
+	r, pauses := interrupted(r)
+	v := view{Report: r, Pauses: pauses, Style: template.CSS(style), Policy: policy, Took: "not known", Tone: "open", Mark: "…"}
 	switch r.Result {
 	case "done":
 		v.Tone, v.Mark = "good", "✓"
@@ -209,9 +209,6 @@ func newView(r Report) view {
 	for _, m := range r.Moves {
 		v.Jumps = append(v.Jumps, jump{offset(r.Started, m.At), m.What})
 	}
-	if i := r.Interruption; i != nil {
-		v.Pause = fmt.Sprintf("Writes were interrupted for %d ms, %s after the start.", i.End.Sub(i.Start).Milliseconds(), offset(r.Started, i.Start))
-	}
 	v.Answered, v.Failures = judge(r)
 	if more := len(v.Failures) - mostFailures; more > 0 {
 		v.Failures, v.More = v.Failures[:mostFailures], fmt.Sprintf("And %d more.", more)
@@ -222,6 +219,27 @@ func newView(r Report) view {
 		v.Healths = append(v.Healths, health(r, w))
 	}
 	return v
+}
+
+// interrupted says when there were no writes. An interruption that lasts is drawn up to the end of what is known; one that
+// makes no sense is left out.
+func interrupted(r Report) (Report, []string) {
+	var all []Interval
+	var told []string
+	for _, i := range r.Interruptions {
+		from := offset(r.Started, i.Start) + " after the start"
+		switch {
+		case i.Start.IsZero():
+		case i.End.IsZero() && !r.Ended.Before(i.Start):
+			all = append(all, Interval{i.Start, r.Ended})
+			told = append(told, fmt.Sprintf("Writes were interrupted %s, and still were at the end.", from))
+		case !i.End.Before(i.Start):
+			all = append(all, i)
+			told = append(told, fmt.Sprintf("Writes were interrupted for %d ms, %s.", i.End.Sub(i.Start).Milliseconds(), from))
+		}
+	}
+	r.Interruptions = all
+	return r, told
 }
 
 // Empty says that nothing is known of the network.
@@ -284,6 +302,14 @@ func (g Group) Title() string { return cmp.Or(g.Name, g.ID, "without a name") }
 // word is a step's result.
 func word(s Step) string {
 	return cmp.Or(s.Result, "running")
+}
+
+// Title is how people call a release; of nothing at all it is the other word.
+func (r Release) Title(nothing string) string {
+	if r.Database+r.Web != "" {
+		nothing = "images of no release"
+	}
+	return cmp.Or(r.Name, nothing)
 }
 
 // seconds is how long a step took, as far as that is known.

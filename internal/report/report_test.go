@@ -22,12 +22,12 @@ const hostile = "</title><script>alert(1)</script>\"'><img src=x onerror=alert(1
 func cases() map[string]Report {
 	all := map[string]Report{"nothing": {}, "done": sample(2, 200), "failed": failed(), "big": sample(20, 2000), "hostile": poisoned()}
 	running := sample(2, 0)
-	running.Result, running.Ended, running.Interruption, running.Moves = "running", time.Time{}, nil, nil
+	running.Result, running.Ended, running.Interruptions, running.Moves = "running", time.Time{}, nil, nil
 	running.Steps = append(running.Steps[:3], Step{Name: "watch", Started: after(12)}, Step{Name: "without a time"})
 	all["running"] = running
 	backwards := sample(2, 50)
 	backwards.Ended = backwards.Started.Add(-time.Hour)
-	backwards.Interruption = &Interval{after(9), after(3)}
+	backwards.Interruptions = []Interval{{after(9), after(3)}}
 	for n := range backwards.Steps {
 		backwards.Steps[n].Took, backwards.Steps[n].Started = -time.Second, after(float64(-n))
 	}
@@ -41,11 +41,11 @@ func cases() map[string]Report {
 	all["ages"] = ages
 	odd := Report{Topology: Topology{Instances: []Instance{{}, {ID: "i-1", Subnet: "subnet-x", Groups: []string{"sg-x", "sg-y"}}}, Gateways: []Gateway{{}},
 		Groups: []Group{{}, {ID: "sg-y", Rules: []Rule{{}, {Protocol: "tcp", Port: -1, Group: "sg-y"}, {Protocol: "-1", Port: -1, Group: "sg-gone"}, {Protocol: "udp", Port: 53, CIDR: "no range"}, {Protocol: "tcp", Port: 9, CIDR: "::/0"}}}}},
-		Steps: []Step{{}}, Health: []Sample{{}, {OK: true}}, Moves: []Move{{}}, Interruption: &Interval{}}
+		Steps: []Step{{}}, Health: []Sample{{}, {OK: true}}, Moves: []Move{{}}, Interruptions: []Interval{{}}}
 	all["odd"] = odd
 	crowd := sample(3, 40)
 	for n := range 60 {
-		crowd.Topology.Groups[0].Rules = append(crowd.Topology.Groups[0].Rules, Rule{"tcp", 8000 + n, fmt.Sprintf("192.0.2.%d/32", n%30), "", ""})
+		crowd.Topology.Groups[0].Rules = append(crowd.Topology.Groups[0].Rules, Rule{Protocol: "tcp", Port: 8000 + n, CIDR: fmt.Sprintf("192.0.2.%d/32", n%30)})
 		crowd.Moves = append(crowd.Moves, Move{after(26), "once more"})
 	}
 	all["crowd"] = crowd
@@ -61,10 +61,10 @@ func poisoned() Report {
 	r.Moves = []Move{{after(2), hostile}}
 	r.Health[3] = Sample{At: after(3), Detail: hostile}
 	t := &r.Topology
-	t.VPC = VPC{hostile, hostile}
+	t.VPC, t.Incomplete = VPC{hostile, hostile}, hostile
 	t.Subnets = append(t.Subnets, Subnet{hostile, hostile, hostile, true})
 	t.Instances = append(t.Instances, Instance{hostile, hostile, hostile, hostile, hostile, hostile, hostile, hostile, []string{hostile}, true, true})
-	t.Groups = append(t.Groups, Group{hostile, hostile, []Rule{{hostile, 1, hostile, hostile, hostile}, {"tcp", 2, "", hostile, hostile}}})
+	t.Groups = append(t.Groups, Group{hostile, hostile, []Rule{{hostile, 1, 0, hostile, hostile, hostile}, {"tcp", 2, 0, "", hostile, hostile}}})
 	t.Gateways = append(t.Gateways, Gateway{hostile, hostile, hostile, hostile})
 	return r
 }
@@ -268,8 +268,8 @@ func TestTalks(t *testing.T) {
 }
 
 func TestTraffic(t *testing.T) {
-	rules := []Rule{{Protocol: "tcp", Port: 443}, {Protocol: "tcp", Port: 80}, {Protocol: "tcp", Port: 443}, {Protocol: "udp", Port: -1}, {Protocol: "icmp", Port: -1}, {Protocol: "-1", Port: -1}}
-	if got := traffic(rules); got != "tcp 80, 443; udp, all ports; icmp; all traffic" {
+	rules := []Rule{{Protocol: "tcp", Port: 443}, {Protocol: "tcp", Port: 80}, {Protocol: "tcp", Port: 443}, {Protocol: "tcp", Port: 8000, Last: 8100}, {Protocol: "udp", Port: -1}, {Protocol: "icmp", Port: -1}, {Protocol: "-1", Port: -1}}
+	if got := traffic(rules); got != "tcp 80, 443, 8000–8100; udp, all ports; icmp; all traffic" {
 		t.Errorf("got %s", got)
 	}
 }

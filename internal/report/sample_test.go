@@ -24,13 +24,13 @@ func sample(webs, samples int) Report {
 			step("launch db", "db", 0.7, 1.2), step("copy the data", "db", 1.9, 17.2), step("db ready on the copy", "db", 19.1, 6.3),
 			step("stop writes", "db", 25.4, 0.1), step("last changes", "db", 25.5, 0.35), step("move the address", "db", 25.85, 0.12),
 			step("https from outside", "web", 26.2, 0.4), step("move the public address", "web", 26.6, 0.3), step("watch", "", 27, 12), step("end the old instances", "", 39, 2.3)},
-		Interruption: &Interval{after(25.4), after(25.97)},
-		Moves:        []Move{{after(25.97), "10.0.2.10 to i-0db00000000000002"}, {after(26.9), "127.66.0.3 to i-0web0000000000001"}},
+		Interruptions: []Interval{{after(25.4), after(25.97)}},
+		Moves:         []Move{{after(25.97), "10.0.2.10 to i-0db00000000000002"}, {after(26.9), "127.66.0.3 to i-0web0000000000001"}},
 		Topology: Topology{VPC: VPC{"vpc-0a1b2c3d4e5f60718", "10.0.0.0/16"},
 			Subnets: []Subnet{{"subnet-0aaaaaaaaaaaaaaa1", "golden-public", "10.0.1.0/24", true}, {"subnet-0bbbbbbbbbbbbbbb2", "golden-private", "10.0.2.0/24", false}},
 			Groups: []Group{
-				{"sg-0a0a0a0a0a0a0a0a1", "web-sg", []Rule{{"tcp", 22, "198.51.100.1/32", "", "operator"}, {"tcp", 80, "0.0.0.0/0", "", "goldsmith"}, {"tcp", 443, "0.0.0.0/0", "", "goldsmith"}}},
-				{"sg-0b0b0b0b0b0b0b0b2", "db-sg", []Rule{{"tcp", 22, "", "sg-0a0a0a0a0a0a0a0a1", ""}, {"tcp", 3306, "", "sg-0a0a0a0a0a0a0a0a1", ""}, {"icmp", -1, "", "sg-0a0a0a0a0a0a0a0a1", ""}}}},
+				{"sg-0a0a0a0a0a0a0a0a1", "web-sg", []Rule{{Protocol: "tcp", Port: 22, CIDR: "198.51.100.1/32", Description: "operator"}, {Protocol: "tcp", Port: 80, CIDR: "0.0.0.0/0"}, {Protocol: "tcp", Port: 443, CIDR: "0.0.0.0/0"}}},
+				{"sg-0b0b0b0b0b0b0b0b2", "db-sg", []Rule{{Protocol: "tcp", Port: 22, Group: "sg-0a0a0a0a0a0a0a0a1"}, {Protocol: "tcp", Port: 3306, Group: "sg-0a0a0a0a0a0a0a0a1"}, {Protocol: "icmp", Port: -1, Group: "sg-0a0a0a0a0a0a0a0a1"}}}},
 			Gateways: []Gateway{{"internet", "igw-0c0c0c0c0c0c0c0c3", "", ""}, {"NAT", "nat-0d0d0d0d0d0d0d0d4", "127.66.0.2", "subnet-0aaaaaaaaaaaaaaa1"}}}}
 	r.Steps[4].Detail = "1,204 rows in 3 tables, by way of snap-0f1e2d3c4b5a69788"
 	instance := func(id, tier, image, private, public string, fresh, serving bool) Instance {
@@ -73,6 +73,7 @@ func failed() Report {
 	r.Steps[1].Result = "undone"
 	r.Steps = append(r.Steps, Step{Name: "a step with a name that is much longer than there is room for in any of the three drawings of a timeline, wide as the widest is", Tier: "web", Started: after(30), Took: 3 * time.Second, Result: "undone"})
 	r.Topology.Instances[0].Name = "</title><script>alert(1)</script>"
+	r.Interruptions = append(r.Interruptions, Interval{Start: after(33)})
 	for n := range r.Health {
 		if n > 200 && n%3 > 0 {
 			r.Health[n].OK, r.Health[n].Detail = false, "connection refused"

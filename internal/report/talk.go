@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -77,7 +78,7 @@ func (g Group) key() string { return "group " + g.ID + " " + g.Name }
 // traffic is what rules let in, for example tcp 80, 443; icmp.
 func traffic(rules []Rule) string {
 	var protocols []string
-	ports := map[string][]int{}
+	ports := map[string][]Rule{}
 	for _, r := range rules {
 		name := r.Protocol
 		if name == "-1" || name == "" {
@@ -86,9 +87,7 @@ func traffic(rules []Rule) string {
 		if !slices.Contains(protocols, name) {
 			protocols = append(protocols, name)
 		}
-		if !slices.Contains(ports[name], r.Port) {
-			ports[name] = append(ports[name], r.Port)
-		}
+		ports[name] = append(ports[name], r)
 	}
 	var told []string
 	for _, name := range protocols {
@@ -98,17 +97,22 @@ func traffic(rules []Rule) string {
 }
 
 // portList is a protocol's ports. ICMP has none, and all traffic needs none.
-func portList(protocol string, ports []int) string {
+func portList(protocol string, rules []Rule) string {
 	if protocol != "tcp" && protocol != "udp" {
 		return ""
 	}
-	if slices.Min(ports) < 0 {
+	slices.SortStableFunc(rules, func(a, b Rule) int { return cmp.Or(cmp.Compare(a.Port, b.Port), cmp.Compare(a.Last, b.Last)) })
+	if rules[0].Port < 0 {
 		return ", all ports"
 	}
-	slices.Sort(ports)
 	var texts []string
-	for _, p := range ports {
-		texts = append(texts, strconv.Itoa(p))
+	for _, r := range rules {
+		text := strconv.Itoa(r.Port)
+		if r.Last > r.Port {
+			text += "–" + strconv.Itoa(r.Last)
+		}
+		texts = append(texts, text)
 	}
+	texts = slices.Compact(texts)
 	return " " + strings.Join(texts, ", ")
 }

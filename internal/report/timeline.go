@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// timeline draws each step as a bar on a common axis, a lane for each tier, and the interruption of writes across them.
+// timeline draws each step as a bar on a common axis, a lane for each tier, and the interruptions of writes across them.
 func timeline(r Report, width float64) drawing {
 	d := newDrawing("timeline", width, "Timeline of the steps")
 	if len(r.Steps) == 0 {
@@ -15,7 +15,7 @@ func timeline(r Report, width float64) drawing {
 	l := lanes{drawing: d, narrow: width < 600}
 	l.place(r, width)
 	y := 0.0
-	if i := r.Interruption; i != nil {
+	if len(r.Interruptions) > 0 {
 		y = 26
 	}
 	bottom := y
@@ -27,11 +27,12 @@ func timeline(r Report, width float64) drawing {
 		d.rect("lane", 0.5, lane+2, width-1, l.laneHeight(r.Steps, tier)-4)
 		lane += l.laneHeight(r.Steps, tier)
 	}
-	if i := r.Interruption; i != nil {
+	labelled := 0.0
+	for _, i := range r.Interruptions {
 		from, to := l.at(i.Start), l.at(i.End)
 		label := fmt.Sprintf("no writes for %d ms", i.End.Sub(i.Start).Milliseconds())
 		d.rect("pause", from, y-6, max(2, to-from), bottom-y+6)
-		d.centre("strong", (from+to)/2, y-10, 0, label)
+		labelled = d.centre("strong", (from+to)/2, y-10, labelled, label)
 	}
 	d.grid(l.axis, y, bottom)
 	var told []string
@@ -64,8 +65,8 @@ func (l *lanes) place(r Report, width float64) {
 			times = append(times, s.Started, s.Started.Add(max(0, s.Took)))
 		}
 	}
-	if r.Interruption != nil {
-		times = append(times, r.Interruption.Start, r.Interruption.End)
+	for _, i := range r.Interruptions {
+		times = append(times, i.Start, i.End)
 	}
 	l.axis = newAxis(left, right, r.Started, times...)
 }

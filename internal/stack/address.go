@@ -49,10 +49,14 @@ func (s *Stack) giveAddress(ctx context.Context, address types.Address, id strin
 	if err != nil {
 		return fmt.Errorf("give %s to %s: %w", aws.ToString(address.PublicIp), id, err)
 	}
-	return arrived(ctx, aws.ToString(address.PublicIp), id, func(ctx context.Context) (bool, error) {
+	err = arrived(ctx, aws.ToString(address.PublicIp), id, func(ctx context.Context) (bool, error) {
 		i, err := s.describe(ctx, id)
 		return i.Public == aws.ToString(address.PublicIp), err
 	})
+	if err == nil {
+		s.observer.moved("the page's address "+aws.ToString(address.PublicIp), id)
+	}
+	return err
 }
 
 // moveLimit is how long EC2 may take to show that an address has moved.
@@ -103,7 +107,10 @@ func (s *Stack) giveServiceAddress(ctx context.Context, i Instance) error {
 	if err != nil {
 		return fmt.Errorf("give %s to %s: %w", i.service, i.ID, err)
 	}
-	return arrived(ctx, i.service, i.ID, has)
+	if err = arrived(ctx, i.service, i.ID, has); err == nil {
+		s.observer.moved("the database's address "+i.service, i.ID)
+	}
+	return err
 }
 
 // hasServiceAddress tells whether an instance has the database's address; one that is not to have one has what it needs.

@@ -401,6 +401,7 @@ func (r *rollout) trust(ctx context.Context, id string) error {
 		r.certificates = map[string]string{}
 	}
 	r.certificates[id] = certificateOf(report)
+	r.observer.trust(r.certificates[id])
 	return nil
 }
 
@@ -429,6 +430,7 @@ func (r *rollout) lastActivity(ctx context.Context) string {
 // serveGroup has the new version take the traffic: of a group that was made just now it already has.
 func (r *rollout) serveGroup(ctx context.Context, c change) error {
 	r.result.URL = "https://" + aws.ToString(r.address.PublicIp) + "/"
+	r.observer.ask(aws.ToString(r.address.PublicIp))
 	if c.replace && r.group.serving != "" {
 		if err := r.timed("instance refresh", func() error { return r.refresh(ctx, r.group, r.version) }); err != nil {
 			return r.keptBroken(err)

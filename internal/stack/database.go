@@ -155,6 +155,7 @@ func (r *rollout) takeOver(ctx context.Context, server instance.Server) error {
 		if err := r.giveServiceAddress(ctx, r.latest(ctx, id)); err != nil {
 			return err
 		}
+		r.observer.writesGoOn()
 		r.result.Database = r.latest(ctx, id)
 		return nil
 	})
@@ -163,6 +164,7 @@ func (r *rollout) takeOver(ctx context.Context, server instance.Server) error {
 // handOver stops a database cleanly and unmounts its volume. Over SSH that takes a second; where there is no way in, the
 // instance is stopped, which does the same and takes longer.
 func (s *Stack) handOver(ctx context.Context, old Instance) error {
+	s.observer.writesStop()
 	if old.State == "running" {
 		if err := s.onDatabase(ctx, old, agentData+"hand-over"); err == nil {
 			return nil

@@ -30,6 +30,8 @@ type Deployment struct {
 	Snapshot string
 	// Kind is deploy or rollback.
 	Kind string
+	// Report is the file that the report goes to. Without one it is in its usual place, beside the keys; NoReport is for none.
+	Report string
 	// Step is told of each step that begins; what it returns, of its end. It may be called from several goroutines.
 	Step func(name string) (done func(error))
 }
@@ -48,6 +50,8 @@ type Deployed struct {
 	Snapshot string `json:"snapshot,omitempty"`
 	// Interruption is how long the database took no writes, in milliseconds.
 	Interruption int64 `json:"interruption_ms,omitempty"`
+	// Report is the file with the report; empty where none was wanted or it could not be written.
+	Report string `json:"report,omitempty"`
 }
 
 // ErrNeedsPerson says that a deployment failed and that the stack could not be brought back to what it was.
@@ -77,10 +81,16 @@ func (s *Stack) Deploy(ctx context.Context, d Deployment) (deployed Deployed, er
 		return Deployed{}, err
 	}
 	r := &rollout{Stack: s, d: d, journal: j, result: Deployed{ID: id}}
+	s.observer = nil
+	if d.Report != NoReport {
+		s.observer = s.observe(ctx)
+	}
 	result, err := r.whole(ctx)
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
-	return r.result, errors.Join(err, j.close(last, result, err), s.forgetHistory(last))
+	closed := errors.Join(j.close(last, result, err), s.forgetHistory(last))
+	r.result.Report = r.leaveReport(last, err)
+	return r.result, errors.Join(err, closed)
 }
 
 // runs is what the stack runs now.

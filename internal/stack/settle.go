@@ -105,6 +105,7 @@ func (s *Stack) settleDatabase(ctx context.Context, all []Instance, broken bool)
 	if err := s.resume(ctx, keeper); err != nil {
 		return fmt.Errorf("have the database on %s serve again: %w", keeper.ID, err)
 	}
+	s.observer.writesGoOn()
 	return s.end(ctx, rest)
 }
 

@@ -60,6 +60,8 @@ type Stack struct {
 	ssm  *ssm.Client
 	conf aws.Config
 	say  func(format string, args ...any)
+	// observer is told what a deployment moves and stops, while one goes on.
+	observer *observer
 
 	scaling   *autoscaling.Client
 	balancing *elasticloadbalancingv2.Client

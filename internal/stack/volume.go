@@ -171,6 +171,7 @@ func (s *Stack) attach(ctx context.Context, volume, id string) error {
 	if err != nil {
 		return fmt.Errorf("attach %s to %s: %w", volume, id, err)
 	}
+	s.observer.moved("the data volume "+volume, id)
 	return nil
 }
 

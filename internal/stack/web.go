@@ -60,7 +60,9 @@ func (r *rollout) moveTraffic(ctx context.Context, c change, report instance.Rep
 	if err := r.timed("https from outside", func() error { return r.healthy(ctx, r.result.Web.Public, r.file.HealthCheck.HealthyThreshold) }); err != nil {
 		return err
 	}
+	r.observer.trust(r.result.Fingerprint)
 	if r.result.Web.Public == own {
+		r.observer.ask(own)
 		return nil
 	}
 	err := r.timed("move the web address", func() error {
@@ -71,6 +73,7 @@ func (r *rollout) moveTraffic(ctx context.Context, c change, report instance.Rep
 		return r.healthy(ctx, own, 1)
 	})
 	if err == nil {
+		r.observer.ask(own)
 		r.say("the traffic goes to %s", r.result.Web.ID)
 	}
 	return err
@@ -136,6 +139,7 @@ func (r *rollout) getHealth(ctx context.Context, address string) error {
 	return getHealth(limited, "https://"+address+check.Path, r.fingerprints()...)
 }
 
+// getHealth asks for a page's health. Whoever answers must have a certificate with one of the fingerprints.
 func getHealth(ctx context.Context, url string, fingerprints ...string) error {
 	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{
 		// The instance made the certificate itself: instead of a chain, its digest is verified, which came by way of the API.

@@ -53,6 +53,9 @@ func (p *PostProcessor) deploy(ctx context.Context, ui packersdk.Ui, a packersdk
 	ui.Say(fmt.Sprintf("Deploying stack %s...", p.config.Stack))
 	// Without images it is the current release's that are deployed.
 	deployed, err := s.Deploy(ctx, stack.Deployment{Kind: "deploy"})
+	if deployed.Report != "" {
+		ui.Say("Report: " + deployed.Report)
+	}
 	if err != nil {
 		return fmt.Errorf("%w\nhint: the AMIs and their release stay; this build once more, or goldsmith deploy --stack %s, tries again", err, p.config.Stack)
 	}

@@ -1,9 +1,11 @@
 //go:build acceptance
 
-package report
+// Package chromium is a browser in which tests look at a page as its readers do.
+package chromium
 
 import (
 	"bufio"
+	_ "embed"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -15,16 +17,17 @@ import (
 	"time"
 )
 
-// browser is a Chromium of the test's own, driven by the DevTools protocol through a pipe: it ends when the pipe does, so
+// Browser is a Chromium of the test's own, driven by the DevTools protocol through a pipe: it ends when the pipe does, so
 // also when the test is killed. It has no way to anywhere: no name resolves, and its proxy is a port that nobody listens on.
-type browser struct {
-	t        *testing.T
+type Browser struct {
+	// T is the test that is under way.
+	T        testing.TB
 	commands *os.File
 	messages chan message
 	next     int
 	session  string
-	// requests and complaints are what pages asked for, and what the browser said of them, since the last page was opened.
-	requests, complaints []string
+	// Requests and Complaints are what pages asked for, and what the browser said of them, since the last page was opened.
+	Requests, Complaints []string
 }
 
 type message struct {
@@ -35,7 +38,8 @@ type message struct {
 	Error  *struct{ Message string }
 }
 
-func startBrowser(t *testing.T) *browser {
+// Start starts a browser, which ends with the test.
+func Start(t testing.TB) *Browser {
 	t.Helper()
 	theirCommands, commands, err := os.Pipe()
 	if err != nil {
@@ -61,7 +65,7 @@ func startBrowser(t *testing.T) *browser {
 	}
 	theirCommands.Close()
 	theirMessages.Close()
-	b := &browser{t: t, commands: commands, messages: make(chan message, 1000)}
+	b := &Browser{T: t, commands: commands, messages: make(chan message, 1000)}
 	t.Cleanup(func() {
 		commands.Close()
 		if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); err != nil {
@@ -85,7 +89,7 @@ func startBrowser(t *testing.T) *browser {
 }
 
 // listen reads messages, each of which a zero byte ends.
-func (b *browser) listen(r *bufio.Reader) {
+func (b *Browser) listen(r *bufio.Reader) {
 	defer close(b.messages)
 	for {
 		text, err := r.ReadBytes(0)
@@ -100,8 +104,8 @@ func (b *browser) listen(r *bufio.Reader) {
 }
 
 // call has the browser do something, and waits for its answer.
-func (b *browser) call(method string, params, result any) {
-	b.t.Helper()
+func (b *Browser) call(method string, params, result any) {
+	b.T.Helper()
 	b.next++
 	call := map[string]any{"id": b.next, "method": method}
 	if params != nil {
@@ -112,59 +116,59 @@ func (b *browser) call(method string, params, result any) {
 	}
 	text, err := json.Marshal(call)
 	if err != nil {
-		b.t.Fatal(err)
+		b.T.Fatal(err)
 	}
 	if _, err := b.commands.Write(append(text, 0)); err != nil {
-		b.t.Fatalf("%s: %v", method, err)
+		b.T.Fatalf("%s: %v", method, err)
 	}
 	answer := b.wait(method, func(m message) bool { return m.ID == b.next })
 	if answer.Error != nil {
-		b.t.Fatalf("%s: %s", method, answer.Error.Message)
+		b.T.Fatalf("%s: %s", method, answer.Error.Message)
 	}
 	if result != nil {
 		if err := json.Unmarshal(answer.Result, result); err != nil {
-			b.t.Fatalf("%s: %v: %s", method, err, answer.Result)
+			b.T.Fatalf("%s: %v: %s", method, err, answer.Result)
 		}
 	}
 }
 
 // wait takes messages until the wanted one, and keeps what those between say.
-func (b *browser) wait(what string, wanted func(message) bool) message {
-	b.t.Helper()
+func (b *Browser) wait(what string, wanted func(message) bool) message {
+	b.T.Helper()
 	deadline := time.After(time.Minute)
 	for {
 		select {
 		case m, ok := <-b.messages:
 			if !ok {
-				b.t.Fatalf("%s: Chromium ended", what)
+				b.T.Fatalf("%s: Chromium ended", what)
 			}
 			b.note(m)
 			if wanted(m) {
 				return m
 			}
 		case <-deadline:
-			b.t.Fatalf("%s: no answer within a minute", what)
+			b.T.Fatalf("%s: no answer within a minute", what)
 		}
 	}
 }
 
-func (b *browser) note(m message) {
+func (b *Browser) note(m message) {
 	switch m.Method {
 	case "Network.requestWillBeSent":
 		var sent struct{ Request struct{ URL string } }
 		if err := json.Unmarshal(m.Params, &sent); err != nil {
-			b.t.Fatal(err)
+			b.T.Fatal(err)
 		}
-		b.requests = append(b.requests, sent.Request.URL)
+		b.Requests = append(b.Requests, sent.Request.URL)
 	case "Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded", "Audits.issueAdded":
-		b.complaints = append(b.complaints, fmt.Sprintf("%s %s", m.Method, m.Params))
+		b.Complaints = append(b.Complaints, fmt.Sprintf("%s %s", m.Method, m.Params))
 	}
 }
 
-// open shows a file in a window of some width and a colour scheme, or as it is printed. The window is as high as the page.
-func (b *browser) open(file string, width int, scheme string) {
-	b.t.Helper()
-	b.requests, b.complaints = nil, nil
+// Open shows a file in a window of some width and a colour scheme, or as it is printed. The window is as high as the page.
+func (b *Browser) Open(file string, width int, scheme string) {
+	b.T.Helper()
+	b.Requests, b.Complaints = nil, nil
 	media := map[string]any{"media": "screen", "features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}}
 	if scheme == "print" {
 		media = map[string]any{"media": "print", "features": []map[string]string{{"name": "prefers-color-scheme", "value": "dark"}}}
@@ -174,39 +178,101 @@ func (b *browser) open(file string, width int, scheme string) {
 	b.call("Page.navigate", map[string]any{"url": "file://" + file}, nil)
 	b.wait("open "+file, func(m message) bool { return m.Method == "Page.loadEventFired" })
 	var height int
-	b.evaluate("document.documentElement.scrollHeight", &height)
+	b.Evaluate("document.documentElement.scrollHeight", &height)
 	b.size(width, height)
 }
 
-func (b *browser) size(width, height int) {
-	b.t.Helper()
+func (b *Browser) size(width, height int) {
+	b.T.Helper()
 	b.call("Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false}, nil)
 }
 
-// evaluate is what an expression is in the page.
-func (b *browser) evaluate(expression string, result any) {
-	b.t.Helper()
+// Evaluate is what an expression is in the page.
+func (b *Browser) Evaluate(expression string, result any) {
+	b.T.Helper()
 	var answer struct {
 		Result           struct{ Value json.RawMessage }
 		ExceptionDetails json.RawMessage
 	}
 	b.call("Runtime.evaluate", map[string]any{"expression": expression, "returnByValue": true, "awaitPromise": true}, &answer)
 	if answer.ExceptionDetails != nil {
-		b.t.Fatalf("evaluate: %s", answer.ExceptionDetails)
+		b.T.Fatalf("evaluate: %s", answer.ExceptionDetails)
 	}
 	if result != nil {
 		if err := json.Unmarshal(answer.Result.Value, result); err != nil {
-			b.t.Fatalf("evaluate: %v: %s", err, answer.Result.Value)
+			b.T.Fatalf("evaluate: %v: %s", err, answer.Result.Value)
 		}
 	}
 }
 
-// screenshot writes a picture of the whole page.
-func (b *browser) screenshot(file string) {
-	b.t.Helper()
+// Screenshot writes a picture of the whole page.
+func (b *Browser) Screenshot(file string) {
+	b.T.Helper()
 	var shot struct{ Data []byte }
 	b.call("Page.captureScreenshot", map[string]any{"format": "png"}, &shot)
 	if err := os.WriteFile(file, shot.Data, 0o644); err != nil {
-		b.t.Fatal(err)
+		b.T.Fatal(err)
 	}
+}
+
+//go:embed look.js
+var look string
+
+// Looked is what look.js finds in a page.
+type Looked struct {
+	// Wide is how much wider than the window the page is.
+	Wide int
+	// Pictures, Labels and Arrows are how many are shown.
+	Pictures, Labels, Arrows int
+	// Overlaps are pairs of labels, Outside labels that are cut off, Faint those that can hardly be read, Small those too small.
+	Overlaps, Outside, Faint, Small []string
+}
+
+// Look looks at the pictures and labels of the page that is open.
+func (b *Browser) Look() Looked {
+	b.T.Helper()
+	var l Looked
+	b.Evaluate(look, &l)
+	return l
+}
+
+// Axe has axe, whose source it is given, judge the page that is open; it returns what is wrong.
+func (b *Browser) Axe(source string) []string {
+	b.T.Helper()
+	b.Evaluate(source+";0", nil)
+	var found []string
+	b.Evaluate(`axe.run(document, {preload: false, resultTypes: ["violations"]}).then(r => r.violations.map(v => v.id + ": " + v.nodes.map(n => n.html + " " + n.failureSummary).join("\n")))`, &found)
+	return found
+}
+
+// Judge opens a page that has all that it needs in its file, and says of it what a reader could not read, what axe and the
+// browser complain of, and what the page asks for besides.
+func (b *Browser) Judge(file string, width int, scheme, axe string) Looked {
+	b.T.Helper()
+	b.Open(file, width, scheme)
+	l := b.Look()
+	if l.Wide > 0 {
+		b.T.Errorf("the page is %d pixels wider than the window", l.Wide)
+	}
+	// Without a background of its own the page would be on the browser's, which may be dark where the text is too.
+	var ground string
+	b.Evaluate("getComputedStyle(document.body).backgroundColor", &ground)
+	if !strings.HasPrefix(ground, "rgb(") {
+		b.T.Errorf("the page's background is %s", ground)
+	}
+	for what, found := range map[string][]string{"over each other": l.Overlaps, "cut off": l.Outside, "hardly to be read": l.Faint, "too small": l.Small} {
+		if len(found) > 0 {
+			b.T.Errorf("%d labels are %s: %q", len(found), what, found[:min(5, len(found))])
+		}
+	}
+	for _, violation := range b.Axe(axe) {
+		b.T.Errorf("axe: %s", violation)
+	}
+	if len(b.Complaints) > 0 {
+		b.T.Errorf("the browser complains: %s", strings.Join(b.Complaints, "\n"))
+	}
+	if len(b.Requests) != 1 || b.Requests[0] != "file://"+file {
+		b.T.Errorf("the page asks for %q", b.Requests)
+	}
+	return l
 }

@@ -1,0 +1,175 @@
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/report"
+)
+
+const (
+	// sampleEvery is the time between two questions to the page.
+	sampleEvery = 500 * time.Millisecond
+	// sampleTimeout is after what time one counts as not answered.
+	sampleTimeout = 5 * time.Second
+)
+
+// observer collects, while a deployment goes on, what its report shows beside the record. It never fails a deployment, and
+// a nil one collects nothing.
+type observer struct {
+	path   string // of the page's health
+	stop   func()
+	asking sync.WaitGroup
+
+	mu      sync.Mutex
+	address string // what is asked; empty until something serves there
+	// certificates are the fingerprints of those instances whose answers count.
+	certificates []string
+	samples      []report.Sample
+	moves        []report.Move
+	pauses       []report.Interval
+}
+
+// observe begins to ask the page, also while the deployment is interrupted and goes back. end stops it.
+func (s *Stack) observe(ctx context.Context) *observer {
+	asking, stop := context.WithCancel(context.WithoutCancel(ctx))
+	o := &observer{path: s.file.HealthCheck.Path, stop: stop}
+	o.asking.Go(func() {
+		if err := s.observeServing(asking, o); err != nil && asking.Err() == nil {
+			s.say("the report will show the page's health from the new instance on: %v", err)
+		}
+		for o.sample(asking); sleep(asking, sampleEvery) == nil; {
+			o.sample(asking)
+		}
+	})
+	return o
+}
+
+// observeServing has the page be asked that is served when the deployment begins, if one is.
+func (s *Stack) observeServing(ctx context.Context, o *observer) error {
+	all, err := s.Instances(ctx)
+	if err != nil {
+		return err
+	}
+	old := servingOf(all, "web")
+	address, err := s.webAddress(ctx)
+	if err != nil || old.State != "running" || address == nil || aws.ToString(address.InstanceId) != old.ID {
+		return err
+	}
+	console, err := s.console(ctx, old.ID)
+	if err != nil {
+		return err
+	}
+	found, _ := instance.FindReport(console)
+	shown := certificateOf(found)
+	if shown == "" {
+		return fmt.Errorf("the console of %s does not show its certificate any more", old.ID)
+	}
+	o.trust(shown)
+	o.ask(aws.ToString(address.PublicIp))
+	return nil
+}
+
+// trust has answers count that come with a certificate of this fingerprint.
+func (o *observer) trust(certificate string) {
+	o.change(func() { o.certificates = append(o.certificates, certificate) })
+}
+
+// ask has an address be asked from now on: something serves there.
+func (o *observer) ask(address string) { o.change(func() { o.address = address }) }
+
+// moved notes that an address or a volume has gone somewhere. That it goes where it is already is no move.
+func (o *observer) moved(what, to string) {
+	o.change(func() {
+		for _, last := range slices.Backward(o.moves) {
+			if strings.HasPrefix(last.What, what+" to ") {
+				if last.What == what+" to "+to {
+					return
+				}
+				break
+			}
+		}
+		o.moves = append(o.moves, report.Move{At: time.Now(), What: what + " to " + to})
+	})
+}
+
+// writesStop notes that the database takes no writes from now on, and writesGoOn that it does again.
+func (o *observer) writesStop() {
+	o.change(func() {
+		if last := len(o.pauses) - 1; last < 0 || !o.pauses[last].End.IsZero() {
+			o.pauses = append(o.pauses, report.Interval{Start: time.Now()})
+		}
+	})
+}
+
+func (o *observer) writesGoOn() {
+	o.change(func() {
+		if last := len(o.pauses) - 1; last >= 0 && o.pauses[last].End.IsZero() {
+			o.pauses[last].End = time.Now()
+		}
+	})
+}
+
+func (o *observer) change(change func()) {
+	if o == nil {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	change()
+}
+
+// sample asks once, if there is somebody to ask.
+func (o *observer) sample(ctx context.Context) {
+	var address string
+	var certificates []string
+	o.change(func() { address, certificates = o.address, slices.Clone(o.certificates) })
+	if address == "" {
+		return
+	}
+	limited, cancel := context.WithTimeout(ctx, sampleTimeout)
+	defer cancel()
+	asked := time.Now()
+	page := "https://" + address + o.path
+	err := getHealth(limited, page, certificates...)
+	taken := report.Sample{At: asked, OK: err == nil, Took: time.Since(asked)}
+	if err != nil {
+		taken.Detail = faultOf(page, err)
+	}
+	if ctx.Err() == nil { // else it was the end of the deployment that broke it off
+		o.change(func() { o.samples = append(o.samples, taken) })
+	}
+}
+
+// faultOf is what is wrong, without what differs from one question to the next: the same fault many times in a row is one
+// line of the report.
+func faultOf(page string, err error) string {
+	var broken *net.OpError
+	var failed *url.Error
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Sprintf("no answer within %s", sampleTimeout)
+	case errors.As(err, &broken): // without the ports
+		return broken.Err.Error()
+	case errors.As(err, &failed):
+		return failed.Err.Error()
+	}
+	return strings.TrimPrefix(err.Error(), page+" answers ")
+}
+
+// end stops asking, and fills in what was collected.
+func (o *observer) end(into *report.Report) {
+	o.stop()
+	o.asking.Wait()
+	into.Health, into.Moves, into.Interruptions = o.samples, o.moves, o.pauses
+}
