@@ -109,7 +109,7 @@ func BenchmarkLaunchToReady(b *testing.B) {
 	const address = "10.0.2.60"
 	baked := func(s instance.Settings) []byte {
 		s.Stack, s.Parameters = stackName, "/goldsmith/"+stackName
-		userData, err := s.UserData()
+		userData, err := s.UserData("")
 		if err != nil {
 			b.Fatal(err)
 		}

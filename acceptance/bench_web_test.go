@@ -46,7 +46,7 @@ func (s *served) medians(path string) (rate, p99 float64) {
 func BenchmarkWebApp(b *testing.B) {
 	const seconds = 8
 	web := tier(b, "web")
-	userData, err := instance.Settings{Stack: stackName, Tier: "web", Parameters: "/goldsmith/" + stackName, DatabaseHost: databaseAddress, DatabasePort: 3306}.UserData()
+	userData, err := instance.Settings{Stack: stackName, Tier: "web", Parameters: "/goldsmith/" + stackName, DatabaseHost: databaseAddress, DatabasePort: 3306}.UserData("")
 	if err != nil {
 		b.Fatal(err)
 	}

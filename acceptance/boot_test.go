@@ -23,7 +23,7 @@ func TestWebBootsBeforeItsDatabase(t *testing.T) {
 	ctx := context.Background()
 	web := tier(t, "web")
 	settings := instance.Settings{Stack: stackName, Tier: "web", Parameters: "/goldsmith/" + stackName, DatabaseHost: address, DatabasePort: 3306}
-	userData, err := settings.UserData()
+	userData, err := settings.UserData("")
 	if err != nil {
 		t.Fatal(err)
 	}

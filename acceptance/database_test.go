@@ -176,7 +176,7 @@ func reportOfDatabase(t *testing.T, image, name, address string, settings instan
 	t.Helper()
 	ctx := context.Background()
 	db := tier(t, "db")
-	userData, err := settings.UserData()
+	userData, err := settings.UserData("")
 	if err != nil {
 		t.Fatal(err)
 	}

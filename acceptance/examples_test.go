@@ -9,14 +9,21 @@ import (
 	"testing"
 )
 
-// TestExamples validates each build file of examples, with its data sources asked.
+// TestExamples validates each build file of examples, with its data sources asked, and each stack file.
 func TestExamples(t *testing.T) {
 	installAmazon(t)
-	directories, err := filepath.Glob(filepath.Join(repository, "examples", "*"))
-	if err != nil || len(directories) == 0 {
-		t.Fatalf("there are no examples: %v", err)
+	files := func(pattern string) []string {
+		found, err := filepath.Glob(filepath.Join(repository, "examples", pattern))
+		if err != nil || len(found) == 0 {
+			t.Fatalf("there are no examples %s: %v", pattern, err)
+		}
+		return found
 	}
-	for _, directory := range directories {
+	for _, file := range append(files("stack.hcl"), files("*/stack.hcl")...) {
+		must(t, goldsmith(), "stack", "validate", file)
+	}
+	for _, file := range files("*/build.pkr.hcl") {
+		directory := filepath.Dir(file)
 		t.Run(filepath.Base(directory), func(t *testing.T) {
 			if _, err := os.Stat(filepath.Join(directory, "README.md")); err != nil {
 				t.Error(err)

@@ -425,6 +425,7 @@ func TestInterruptedDeploy(t *testing.T) {
 
 // TestOlderServerIsRefused has data that a newer server wrote: nothing is stopped for an image that could not open it.
 func TestOlderServerIsRefused(t *testing.T) {
+	must(t, goldsmith(), deployArgs("--replace", "db")...) // which leaves a snapshot to go back to
 	volumes, err := api.DescribeVolumes(context.Background(), &ec2.DescribeVolumesInput{Filters: []types.Filter{
 		{Name: aws.String("tag:goldsmith:stack"), Values: []string{stackName}}, {Name: aws.String("tag:goldsmith:data"), Values: []string{"db"}}}})
 	if err != nil || len(volumes.Volumes) != 1 {
@@ -447,7 +448,7 @@ func TestOlderServerIsRefused(t *testing.T) {
 	started := mustOnInstance(t, "db", "systemctl show -P ActiveEnterTimestampMonotonic mysql")
 	before := inventory(t)
 	out, err := output(goldsmith(), deployArgs("--replace", "db")...)
-	if err == nil || !strings.Contains(out, "the data is of mariadb 99.1.2, and "+server+" is older") {
+	if err == nil || !strings.Contains(out, "the data is of mariadb 99.1.2, and "+server+" is older") || !strings.Contains(out, " --snapshot snap-") {
 		t.Errorf("%v:\n%s", err, out)
 	}
 	if now := mustOnInstance(t, "db", "systemctl show -P ActiveEnterTimestampMonotonic mysql"); now != started {

@@ -47,6 +47,11 @@ func (r *rollout) open(cmd *cobra.Command) (*stack.Stack, error) {
 	if r.keepSnapshots < 1 || r.volumeSize < 1 || r.timeout <= 0 {
 		return nil, &usageError{errors.New("--keep-snapshots and --volume-size: at least 1 is needed; --timeout: more than 0")}
 	}
+	for _, tier := range r.d.Replace {
+		if !slices.Contains([]string{"db", "web", "all"}, tier) {
+			return nil, &usageError{fmt.Errorf("--replace %s: db, web or all is needed", tier)}
+		}
+	}
 	file, err := r.read(cmd)
 	if err != nil {
 		return nil, err
@@ -67,10 +72,10 @@ func (r *rollout) open(cmd *cobra.Command) (*stack.Stack, error) {
 }
 
 func (r *rollout) run(cmd *cobra.Command, s *stack.Stack) error {
-	steps := &stepTable{file: r.timings}
-	r.d.Step = steps.add
+	r.progress.timings = r.timings
+	r.d.Step = r.progress.step
 	deployed, err := s.Deploy(cmd.Context(), r.d)
-	if err = errors.Join(err, steps.err); err != nil {
+	if err = errors.Join(err, r.progress.end()); err != nil {
 		if deployed.Report != "" {
 			fmt.Fprintln(cmd.ErrOrStderr(), "report:", deployed.Report)
 		}
@@ -80,7 +85,7 @@ func (r *rollout) run(cmd *cobra.Command, s *stack.Stack) error {
 		return printJSON(cmd, deployed)
 	}
 	if r.timings == "" {
-		steps.print(cmd.OutOrStdout())
+		r.progress.print(cmd.OutOrStdout())
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "\n%s\n\ncertificate (made by the instance): sha256 %s\n", deployed.URL, deployed.Fingerprint)
 	if deployed.Report != "" {
@@ -106,11 +111,6 @@ What a deployment left that was killed is put right first. Of two at once the se
 ` + exitCodes,
 		Example: "  goldsmith deploy\n  goldsmith deploy --web-ami ami-0123456789abcdef0\n  goldsmith deploy --replace web",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			for _, tier := range r.d.Replace {
-				if !slices.Contains([]string{"db", "web", "all"}, tier) {
-					return &usageError{fmt.Errorf("--replace %s: db, web or all is needed", tier)}
-				}
-			}
 			s, err := r.open(cmd)
 			if err != nil {
 				return err
@@ -119,11 +119,16 @@ What a deployment left that was killed is put right first. Of two at once the se
 		},
 	}
 	r.flags(deploy)
-	f := deploy.Flags()
-	f.StringVar(&r.d.DatabaseImage, "db-ami", "", "the database's image (default: the current release's)")
-	f.StringVar(&r.d.WebImage, "web-ami", "", "the web tier's image (default: the current release's)")
-	f.StringSliceVar(&r.d.Replace, "replace", nil, "replace this tier's instance also if its image is the wanted one: db, web, all")
+	r.imageFlags(deploy)
 	return deploy
+}
+
+// imageFlags say what is to run, for those who choose it.
+func (r *rollout) imageFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&r.d.DatabaseImage, "db-ami", "", "the database's image (default: the stack file's, else the current release's)")
+	f.StringVar(&r.d.WebImage, "web-ami", "", "the web tier's image (default: the stack file's, else the current release's)")
+	f.StringSliceVar(&r.d.Replace, "replace", nil, "replace this tier's instance also if its image is the wanted one: db, web, all")
 }
 
 func rollbackCommand() *cobra.Command {
@@ -134,12 +139,13 @@ func rollbackCommand() *cobra.Command {
 		Long: `Deploys the images that ran before the last deployment that was good, or those that another one of the history
 led to. The data stays as it is now: what was written since then survives. Where the old database server
 could not open it any more, as it is older than the data, nothing is changed, and the error names the snapshot
-that was made before the data was upgraded.
+that was made before the data was upgraded. With --snapshot the data goes back to such a one, and what was
+written since then is in another snapshot only.
 
 After a deployment that was killed it puts the stack right first.
 
 ` + exitCodes,
-		Example: "  goldsmith rollback\n  goldsmith rollback --to 20261123-101112",
+		Example: "  goldsmith rollback\n  goldsmith rollback --to 20261123-101112\n  goldsmith rollback --snapshot snap-0123456789abcdef0",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := r.open(cmd)
 			if err != nil {
@@ -150,11 +156,16 @@ After a deployment that was killed it puts the stack right first.
 				return err
 			}
 			r.d.Kind, r.d.DatabaseImage, r.d.WebImage = "rollback", images.Database, images.Web
-			fmt.Fprintf(cmd.ErrOrStderr(), "back to db %s, web %s; what was written since then stays\n", images.Database, images.Web)
+			data := "what was written since then stays"
+			if r.d.Snapshot != "" {
+				data = "the data goes back to " + r.d.Snapshot + ", and what was written since then is kept in a snapshot only"
+			}
+			fmt.Fprintf(cmd.ErrOrStderr(), "back to db %s, web %s; %s\n", images.Database, images.Web, data)
 			return r.run(cmd, s)
 		},
 	}
 	r.flags(rollback)
+	rollback.Flags().StringVar(&r.d.Snapshot, "snapshot", "", "a snapshot of the data volume that the data goes back to, too: what was written since then is lost to the stack")
 	rollback.Flags().StringVar(&to, "to", "", "a release, or the id of a deployment in the history whose images are wanted")
 	return rollback
 }

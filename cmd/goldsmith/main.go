@@ -69,6 +69,6 @@ Exit codes: 0 done; 1 failed; 2 bad input; 3 failed, and a person is needed.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{fmt.Errorf("%w\nhint: %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(cli.Command(), networkCommand(), stackCommand(), deployCommand(), rollbackCommand(), historyCommand(), statusCommand(), destroyCommand(), imagesCommand(), diffCommand(), gcCommand(), policyCommand())
+	root.AddCommand(cli.Command(), networkCommand(), stackCommand(), deployCommand(), rollbackCommand(), historyCommand(), statusCommand(), sshCommand(), scpCommand(), logsCommand(), openCommand(), destroyCommand(), imagesCommand(), diffCommand(), gcCommand(), policyCommand())
 	return root
 }

@@ -5,13 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
-	"strings"
-	"sync"
-	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -25,6 +19,8 @@ type account struct {
 	stack   string
 	path    string
 	options awsconfig.Options
+
+	progress *progress
 }
 
 // flags are the flags of all commands that speak to EC2.
@@ -69,18 +65,8 @@ func (a *account) openFile(cmd *cobra.Command, file *stackfile.File) (*stack.Sta
 	if err != nil {
 		return nil, err
 	}
-	return stack.New(conf, file, teller(cmd.ErrOrStderr())), nil
-}
-
-// teller writes a line at a time, with the time since the start; it may be called from several goroutines.
-func teller(w io.Writer) func(string, ...any) {
-	started := time.Now()
-	var mu sync.Mutex
-	return func(format string, args ...any) {
-		mu.Lock()
-		defer mu.Unlock()
-		fmt.Fprintf(w, "%6.1f s  %s\n", time.Since(started).Seconds(), fmt.Sprintf(format, args...))
-	}
+	a.progress = newProgress(cmd.ErrOrStderr())
+	return stack.New(conf, file, a.progress.say), nil
 }
 
 func networkCommand() *cobra.Command {
@@ -93,40 +79,44 @@ func networkUpCommand() *cobra.Command {
 	var a account
 	var operator string
 	up := &cobra.Command{
-		Use: "up", Short: "Make what is missing of the network", Args: cobra.NoArgs,
+		Use: "up", Short: "Make the network what the stack file says", Args: cobra.NoArgs,
 		Long: `Makes the stack's network: VPC 10.0.0.0/16 with a public subnet 10.0.1.0/24 and a private one
 10.0.2.0/24, internet gateway, NAT gateway with an elastic IP, a route table for each subnet, and the
 security groups web-sg (22 from the operator, 80 and 443 from anywhere) and db-sg (22, 3306 and ICMP
-from web-sg). What is there already stays; run it again after it broke off.
+from web-sg). The stack file may name other ranges, more rules, or a VPC and subnets that are there
+already, in which only the groups are made. What is there stays; rules and routes that differ are
+mended. Run it again after it broke off; deploy does the same before anything else.
 
 Exit codes: 0 done; 1 failed; 2 bad input.`,
 		Example: "  goldsmith network up\n  goldsmith network up --stack blue --operator 192.0.2.7/32",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.open(cmd)
+			file, err := a.read(cmd)
 			if err != nil {
 				return err
 			}
-			from, err := s.Operator(cmd.Context(), operator)
-			if err != nil && operator != "auto" {
-				return &usageError{err}
+			if cmd.Flags().Changed("operator") {
+				if err := file.Operator.UnmarshalText([]byte(operator)); err != nil {
+					return &usageError{fmt.Errorf("--operator %s: auto or a range such as 192.0.2.1/32 is needed", operator)}
+				}
 			}
+			s, err := a.openFile(cmd, file)
 			if err != nil {
 				return err
 			}
-			n, changes, err := s.NetworkUp(cmd.Context(), from)
+			n, changes, err := s.NetworkUp(cmd.Context())
 			if err != nil {
 				return err
 			}
-			if changes == 0 {
+			if len(changes) == 0 {
 				fmt.Fprintf(cmd.OutOrStdout(), "the network of stack %s is unchanged: %s\n", a.stack, n.VPC)
 				return nil
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "the network of stack %s is up: %s, %d changes\n", a.stack, n.VPC, changes)
+			fmt.Fprintf(cmd.OutOrStdout(), "the network of stack %s is up: %s, %d changes\n", a.stack, n.VPC, len(changes))
 			return nil
 		},
 	}
 	a.flags(up)
-	up.Flags().StringVar(&operator, "operator", "auto", "who may log in to the web tier: a range, or auto for this machine's own address")
+	up.Flags().StringVar(&operator, "operator", "auto", "who may log in to the web tier: a range, or auto for this machine's own address (stack file: operator)")
 	return up
 }
 
@@ -134,6 +124,7 @@ func networkShowCommand() *cobra.Command {
 	var a account
 	show := &cobra.Command{
 		Use: "show", Short: "Print the network's ids as JSON", Args: cobra.NoArgs,
+		Long:    "Prints what the stack's network is made of, as JSON; what is missing is empty.\n\nExit codes: 0 done; 1 failed; 2 bad input.",
 		Example: "  goldsmith network show | jq -r .vpc",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.open(cmd)
@@ -153,85 +144,28 @@ func networkShowCommand() *cobra.Command {
 
 func networkDownCommand() *cobra.Command {
 	var a account
+	var yes bool
 	down := &cobra.Command{
 		Use: "down", Short: "Remove the network", Args: cobra.NoArgs,
-		Long:    "Removes the stack's network. While an instance is in it, it refuses.\n\nExit codes: 0 done; 1 failed; 2 bad input.",
-		Example: "  goldsmith network down",
+		Long: `Removes the stack's network, once it was asked whether that is meant. While an instance is in it, it refuses.
+Of a VPC that was there before the stack only the stack's security groups go.
+
+Exit codes: 0 done; 1 failed; 2 bad input.`,
+		Example: "  goldsmith network down\n  goldsmith network down --stack blue --yes",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.open(cmd)
 			if err != nil {
+				return err
+			}
+			if err := confirm(cmd, yes, "remove the network of stack "+a.stack, a.stack); err != nil {
 				return err
 			}
 			return s.NetworkDown(cmd.Context())
 		},
 	}
 	a.flags(down)
+	down.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return down
-}
-
-// stepTable collects how long steps took.
-type stepTable struct {
-	file string
-
-	mu    sync.Mutex
-	lines []string
-	err   error
-}
-
-func (t *stepTable) add(name string, took time.Duration) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	line := fmt.Sprintf("%s\t%.1f", name, took.Seconds())
-	t.lines = append(t.lines, line)
-	if t.file == "" {
-		return
-	}
-	f, err := os.OpenFile(t.file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-	if err == nil {
-		_, err = fmt.Fprintln(f, line)
-		err = errors.Join(err, f.Close())
-	}
-	t.err = errors.Join(t.err, err)
-}
-
-func (t *stepTable) print(w io.Writer) {
-	table := tabwriter.NewWriter(w, 0, 4, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "\nstep\tseconds\t")
-	for _, line := range t.lines {
-		fmt.Fprintln(table, line+"\t")
-	}
-	table.Flush()
-}
-
-func statusCommand() *cobra.Command {
-	var a account
-	var asJSON bool
-	status := &cobra.Command{
-		Use: "status", Short: "Show the stack's instances", Args: cobra.NoArgs,
-		Example: "  goldsmith status\n  goldsmith status --json",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.open(cmd)
-			if err != nil {
-				return err
-			}
-			all, err := s.Instances(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return printJSON(cmd, all)
-			}
-			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
-			fmt.Fprintln(table, "TIER\tROLE\tINSTANCE\tSTATE\tIMAGE\tPRIVATE\tPUBLIC\tAGE")
-			for _, i := range all {
-				fmt.Fprintln(table, strings.Join([]string{i.Tier, i.Role, i.ID, i.State, i.Image, i.Private, i.Public, time.Since(i.Since).Round(time.Second).String()}, "\t"))
-			}
-			return table.Flush()
-		},
-	}
-	a.flags(status)
-	status.Flags().BoolVar(&asJSON, "json", false, "as JSON")
-	return status
 }
 
 func destroyCommand() *cobra.Command {
@@ -239,27 +173,28 @@ func destroyCommand() *cobra.Command {
 	var yes bool
 	destroy := &cobra.Command{
 		Use: "destroy", Short: "Remove the stack: instances, roles, parameters, key pair and network", Args: cobra.NoArgs,
-		Long:    "Removes everything of the stack but its images and snapshots. The data of a running database is lost with it.\n\nExit codes: 0 done; 1 failed; 2 bad input.",
-		Example: "  goldsmith destroy --stack golden --yes",
+		Long:    "Removes everything of the stack but its images and snapshots, once it was asked whether that is meant. The data\nof a running database is lost with it.\n\nExit codes: 0 done; 1 failed; 2 bad input.",
+		Example: "  goldsmith destroy\n  goldsmith destroy --stack golden --yes",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if !yes {
-				return &usageError{fmt.Errorf("destroy stack %s: its database would be lost\nhint: say --yes", a.stack)}
-			}
 			s, err := a.open(cmd)
 			if err != nil {
+				return err
+			}
+			if err := confirm(cmd, yes, "destroy stack "+a.stack+", with the data of its database", a.stack); err != nil {
 				return err
 			}
 			return s.Destroy(cmd.Context())
 		},
 	}
 	a.flags(destroy)
-	destroy.Flags().BoolVar(&yes, "yes", false, "yes, destroy it")
+	destroy.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return destroy
 }
 
 func policyCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "iam-policy", Short: "Print the IAM policy that baking and running a stack needs", Args: cobra.NoArgs,
+		Long:    "Prints an IAM policy, as JSON, for whoever bakes images and runs stacks.\n\nExit codes: 0 done; 2 bad input.",
 		Example: "  goldsmith iam-policy >policy.json\n  aws iam create-policy --policy-name goldsmith --policy-document file://policy.json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			policy, err := stack.OperatorPolicy()

@@ -17,8 +17,8 @@ import (
 const stackFile = "stack.hcl"
 
 func stackCommand() *cobra.Command {
-	stack := &cobra.Command{Use: "stack", Short: "The stack file"}
-	stack.AddCommand(validateCommand())
+	stack := &cobra.Command{Use: "stack", Short: "The stack file, and what deploying it would do"}
+	stack.AddCommand(validateCommand(), planCommand())
 	return stack
 }
 

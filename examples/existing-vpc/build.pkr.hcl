@@ -11,7 +11,7 @@ packer {
 
 variable "stack" {
   type        = string
-  description = "The stack whose tag your VPC has."
+  description = "The stack; stack.hcl names its VPC."
 }
 
 variable "region" {
@@ -31,7 +31,7 @@ locals {
   time = formatdate("YYYYMMDD-hhmmss", timestamp())
 }
 
-# The ids of what is tagged. If something is missing, this names it before anything is launched.
+# The ids of the stack's network. If something is missing, this names it before anything is launched.
 data "goldsmith-network" "stack" {
   region = var.region
   stack  = var.stack

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -38,7 +39,7 @@ type Options struct {
 	Endpoint string
 	// Role is assumed with the credentials found.
 	Role Role
-	// MaxRetries is how often a call is repeated; 0 is the default of 4.
+	// MaxRetries is how often a call is repeated; 0 is AWS_MAX_ATTEMPTS less one, or else 4.
 	MaxRetries int
 }
 
@@ -79,6 +80,10 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 	attempts := o.MaxRetries + 1
 	if o.MaxRetries == 0 {
 		attempts = 5
+		// The retryer below is in place of the SDK's own, which reads this.
+		if n, err := strconv.Atoi(os.Getenv("AWS_MAX_ATTEMPTS")); err == nil && n > 0 {
+			attempts = n
+		}
 	}
 	load := []func(*config.LoadOptions) error{
 		// What the SDK would log, a broken connection at an interrupt say, comes as an error too, where it matters.

@@ -254,8 +254,12 @@ func guard(own instance.Server) error {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	noted := text
 	if text, err = json.Marshal(own); err != nil {
 		return err
+	}
+	if bytes.Equal(noted, text) { // a volume that is full can be taken again by the server that it comes from
+		return nil
 	}
 	return place(serverNote, text, 0o600, 0, 0)
 }

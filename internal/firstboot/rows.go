@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
@@ -43,6 +44,22 @@ func HandOver(ctx context.Context) error {
 		slog.Info("the rows are not counted", "error", err)
 	}
 	return run(ctx, "systemctl", "stop", instance.DataUnit)
+}
+
+// roomNeeded is what a database server may write before it has stopped or started: its log, its temporary table space.
+const roomNeeded = 64 << 20
+
+// Room fails if the data volume is so full that the server might not stop: one that cannot write what is in its memory
+// waits for somebody to make room, and takes no other end than being killed.
+func Room(context.Context) error {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(serverDir, &fs); err != nil {
+		return fmt.Errorf("look for room in %s: %w", serverDir, err)
+	}
+	if free := int64(fs.Bavail) * fs.Bsize; free < roomNeeded {
+		return fmt.Errorf("%s: %d MiB of %d are free in %s; the database may need %d to stop and to start", instance.NoRoom, free>>20, int64(fs.Blocks)*fs.Bsize>>20, serverDir, roomNeeded>>20)
+	}
+	return nil
 }
 
 func noteRows(ctx context.Context, image instance.MySQLImage) error {

@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"mime/multipart"
 	"net/netip"
+	"net/textproto"
 	"regexp"
 	"slices"
 	"strconv"
@@ -61,6 +63,9 @@ const ReportPrefix = "GOLDSMITH-READY "
 
 // WaitingPrefix starts a console line that says what an instance waits for before it can say that it is ready.
 const WaitingPrefix = "GOLDSMITH-WAITING "
+
+// NoRoom begins what a database instance says whose data volume is full.
+const NoRoom = "no space left on the data volume"
 
 // StandbyPrefix starts the console line that carries a Standby as JSON.
 const StandbyPrefix = "GOLDSMITH-STANDBY "
@@ -153,8 +158,9 @@ const directive = "#goldsmith: "
 // image is being baked, say.
 var ErrNotConfigured = errors.New("user-data holds no #goldsmith line")
 
-// UserData is the settings as user-data that cloud-init reads without effect.
-func (s Settings) UserData() ([]byte, error) {
+// UserData is the settings as user-data that cloud-init reads without effect, with more user-data of the user's own: a
+// cloud-config or a script, or nothing.
+func (s Settings) UserData(more string) ([]byte, error) {
 	if err := s.validate(); err != nil {
 		return nil, fmt.Errorf("make user-data: %w", err)
 	}
@@ -162,7 +168,34 @@ func (s Settings) UserData() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make user-data: %w", err)
 	}
-	return fmt.Appendf(nil, "#cloud-config\n%s%s\n", directive, text), nil
+	own := fmt.Appendf(nil, "#cloud-config\n%s%s\n", directive, text)
+	if more == "" {
+		return own, nil
+	}
+	var body bytes.Buffer
+	parts := multipart.NewWriter(&body)
+	// The same settings make the same user-data.
+	if err := parts.SetBoundary("goldsmith-settings-and-more"); err != nil {
+		return nil, err
+	}
+	for _, content := range [][]byte{own, []byte(more)} {
+		kind := "text/x-shellscript"
+		if bytes.HasPrefix(content, []byte("#cloud-config")) {
+			kind = "text/cloud-config"
+		}
+		part, err := parts.CreatePart(textproto.MIMEHeader{"Content-Type": {kind + `; charset="utf-8"`}, "Content-Transfer-Encoding": {"8bit"}})
+		if err == nil {
+			_, err = part.Write(content)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if err := parts.Close(); err != nil {
+		return nil, err
+	}
+	head := fmt.Sprintf("Content-Type: multipart/mixed; boundary=%q\nMIME-Version: 1.0\n\n", parts.Boundary())
+	return append([]byte(head), body.Bytes()...), nil
 }
 
 // ParseSettings finds the settings in user-data, or ErrNotConfigured.

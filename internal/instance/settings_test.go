@@ -12,7 +12,7 @@ func TestSettingsTravelInUserData(t *testing.T) {
 		{Stack: "golden", Tier: "db", Parameters: "/goldsmith/golden", ClientCIDR: "10.0.1.0/24"},
 		{Stack: "blue-2", Tier: "web", Parameters: "/goldsmith/blue-2", DatabaseHost: "10.0.2.10", DatabasePort: 3306},
 	} {
-		text, err := s.UserData()
+		text, err := s.UserData("")
 		if err != nil {
 			t.Fatal(err)
 		}

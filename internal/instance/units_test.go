@@ -79,7 +79,7 @@ func contentOf(t *testing.T, blob task.Blob) []byte {
 }
 
 func TestInvalidSettingsMakeNoUserData(t *testing.T) {
-	text, err := Settings{Stack: "Golden", Tier: "app", Parameters: "golden"}.UserData()
+	text, err := Settings{Stack: "Golden", Tier: "app", Parameters: "golden"}.UserData("")
 	if err == nil || text != nil {
 		t.Fatalf("got %q, %v", text, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -16,10 +17,14 @@ func (s *Stack) webAddress(ctx context.Context) (*types.Address, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the address of stack %s: %w", s.name, err)
 	}
-	if len(out.Addresses) == 0 {
-		return nil, nil
+	// The answer to an allocation may have been lost, and the next have made another: the one that is used counts.
+	var found *types.Address
+	for i := range out.Addresses {
+		if found == nil || found.AssociationId == nil && out.Addresses[i].AssociationId != nil {
+			found = &out.Addresses[i]
+		}
 	}
-	return &out.Addresses[0], nil
+	return found, nil
 }
 
 func (s *Stack) ensureAddress(ctx context.Context) (types.Address, error) {
@@ -44,36 +49,80 @@ func (s *Stack) giveAddress(ctx context.Context, address types.Address, id strin
 	if err != nil {
 		return fmt.Errorf("give %s to %s: %w", aws.ToString(address.PublicIp), id, err)
 	}
-	s.observer.moved("the page's address "+aws.ToString(address.PublicIp), id)
-	return nil
+	err = arrived(ctx, aws.ToString(address.PublicIp), id, func(ctx context.Context) (bool, error) {
+		i, err := s.describe(ctx, id)
+		return i.Public == aws.ToString(address.PublicIp), err
+	})
+	if err == nil {
+		s.observer.moved("the page's address "+aws.ToString(address.PublicIp), id)
+	}
+	return err
 }
 
-// releaseAddress gives the elastic address back.
-func (s *Stack) releaseAddress(ctx context.Context) error {
-	found, err := s.webAddress(ctx)
-	if err != nil || found == nil {
-		return err
-	}
-	if found.AssociationId != nil {
-		if _, err := s.ec2.DisassociateAddress(ctx, &ec2.DisassociateAddressInput{AssociationId: found.AssociationId}); err != nil && code(err) != "InvalidAssociationID.NotFound" {
-			return fmt.Errorf("take %s from its instance: %w", aws.ToString(found.PublicIp), err)
+// moveLimit is how long EC2 may take to show that an address has moved.
+const moveLimit = 10 * time.Second
+
+// arrived waits until an instance has an address.
+func arrived(ctx context.Context, address, id string, has func(context.Context) (bool, error)) error {
+	for began := time.Now(); ; {
+		there, err := has(ctx)
+		if err != nil || there {
+			return err
+		}
+		if time.Since(began) > moveLimit {
+			return fmt.Errorf("give %s to %s: EC2 says that it did, and after %s %s does not have it", address, id, moveLimit, id)
+		}
+		if err := sleep(ctx, 300*time.Millisecond); err != nil {
+			return err
 		}
 	}
-	if _, err := s.ec2.ReleaseAddress(ctx, &ec2.ReleaseAddressInput{AllocationId: found.AllocationId}); err != nil {
-		return fmt.Errorf("release %s: %w", aws.ToString(found.PublicIp), err)
+}
+
+// releaseAddress gives the elastic address back, and others of its kind.
+func (s *Stack) releaseAddress(ctx context.Context) error {
+	out, err := s.ec2.DescribeAddresses(ctx, &ec2.DescribeAddressesInput{Filters: s.mine("tag:"+addressTag, "web")})
+	if err != nil {
+		return fmt.Errorf("find the address of stack %s: %w", s.name, err)
+	}
+	for _, found := range out.Addresses {
+		if found.AssociationId != nil {
+			if _, err := s.ec2.DisassociateAddress(ctx, &ec2.DisassociateAddressInput{AssociationId: found.AssociationId}); err != nil && code(err) != "InvalidAssociationID.NotFound" {
+				return fmt.Errorf("take %s from its instance: %w", aws.ToString(found.PublicIp), err)
+			}
+		}
+		if _, err := s.ec2.ReleaseAddress(ctx, &ec2.ReleaseAddressInput{AllocationId: found.AllocationId}); err != nil {
+			return fmt.Errorf("release %s: %w", aws.ToString(found.PublicIp), err)
+		}
 	}
 	return nil
 }
 
 // giveServiceAddress moves the database's address to an instance, whoever had it.
 func (s *Stack) giveServiceAddress(ctx context.Context, i Instance) error {
-	if slices.Contains(i.secondary, databaseAddress) {
-		return nil
+	has := func(ctx context.Context) (bool, error) { return s.hasServiceAddress(ctx, i) }
+	if there, err := has(ctx); err != nil || there {
+		return err
 	}
-	_, err := s.ec2.AssignPrivateIpAddresses(ctx, &ec2.AssignPrivateIpAddressesInput{NetworkInterfaceId: aws.String(i.eni), PrivateIpAddresses: []string{databaseAddress}, AllowReassignment: aws.Bool(true)})
+	_, err := s.ec2.AssignPrivateIpAddresses(ctx, &ec2.AssignPrivateIpAddressesInput{NetworkInterfaceId: aws.String(i.eni), PrivateIpAddresses: []string{i.service}, AllowReassignment: aws.Bool(true)})
 	if err != nil {
-		return fmt.Errorf("give %s to %s: %w", databaseAddress, i.ID, err)
+		return fmt.Errorf("give %s to %s: %w", i.service, i.ID, err)
 	}
-	s.observer.moved("the database's address "+databaseAddress, i.ID)
-	return nil
+	if err = arrived(ctx, i.service, i.ID, has); err == nil {
+		s.observer.moved("the database's address "+i.service, i.ID)
+	}
+	return err
+}
+
+// hasServiceAddress tells whether an instance has the database's address; one that is not to have one has what it needs.
+func (s *Stack) hasServiceAddress(ctx context.Context, i Instance) (bool, error) {
+	if i.service == "" {
+		return true, nil
+	}
+	out, err := s.ec2.DescribeNetworkInterfaces(ctx, &ec2.DescribeNetworkInterfacesInput{NetworkInterfaceIds: []string{i.eni}})
+	if err != nil {
+		return false, fmt.Errorf("look at the addresses of %s: %w", i.ID, err)
+	}
+	return slices.ContainsFunc(out.NetworkInterfaces[0].PrivateIpAddresses, func(a types.NetworkInterfacePrivateIpAddress) bool {
+		return aws.ToString(a.PrivateIpAddress) == i.service
+	}), nil
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -25,7 +26,10 @@ func (r *rollout) bringDatabase(ctx context.Context, c change) error {
 		r.result.Database = r.latest(ctx, c.old.ID)
 		return err
 	}
-	launched, err := r.launchTier(ctx, "db", c.image)
+	if err := r.checkRoom(ctx, c.old); err != nil {
+		return err
+	}
+	launched, err := r.launchTier(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -47,6 +51,19 @@ func (r *rollout) bringDatabase(ctx context.Context, c change) error {
 	return r.takeOver(ctx, standby.Server)
 }
 
+// checkRoom refuses to replace a database whose volume is full: it could not be stopped cleanly. That it cannot be asked,
+// as there is no way in or its image does not know the question, is no reason not to go on.
+func (r *rollout) checkRoom(ctx context.Context, old Instance) error {
+	if old.ID == "" || old.State != "running" {
+		return nil
+	}
+	err := r.onDatabase(ctx, old, agentData+"room")
+	if err != nil && strings.Contains(err.Error(), instance.NoRoom) {
+		return fmt.Errorf("replace the database on %s: %w\nhint: make room, or a larger volume: size in data_volume of the stack file, and restart the instance", old.ID, err)
+	}
+	return nil
+}
+
 // waitStandby waits until an instance says that nothing is missing but its volume.
 func (s *Stack) waitStandby(ctx context.Context, id string) (instance.Standby, error) {
 	var found instance.Standby
@@ -63,14 +80,11 @@ func (s *Stack) waitStandby(ctx context.Context, id string) (instance.Standby, e
 // checkData refuses what would lose the data, before anything is stopped: a database server that could not open it, and an
 // old instance that does not have it on the volume.
 func (r *rollout) checkData(ctx context.Context, old Instance, server instance.Server) error {
-	v, err := r.dataVolume(ctx)
+	v, err := r.volumeByID(ctx, r.volume)
 	if err != nil {
 		return err
 	}
-	if v == nil {
-		return fmt.Errorf("find the data volume of stack %s: %s is gone", r.name, r.volume)
-	}
-	if holder := attachedTo(v); old.ID != "" && holder != old.ID {
+	if holder := attachedTo(v); r.d.Snapshot == "" && old.ID != "" && holder != old.ID {
 		return fmt.Errorf("replace %s: the data volume %s is attached to %q and not to it; its data is somewhere else and would be left behind", old.ID, r.volume, holder)
 	}
 	noted := tagOf(v.Tags, serverTag)
@@ -82,7 +96,7 @@ func (r *rollout) checkData(ctx context.Context, old Instance, server instance.S
 		return fmt.Errorf("read the tag %s of %s: %w", serverTag, r.volume, err)
 	}
 	if err := server.Opens(data); err != nil {
-		return fmt.Errorf("deploy %s: %w\nhint: deploy an image with %s or newer", r.d.DatabaseImage, err, data)
+		return fmt.Errorf("deploy %s: %w\nhint: deploy an image with %s or newer%s", r.d.DatabaseImage, err, data, r.snapshotHint(ctx))
 	}
 	return nil
 }
@@ -99,15 +113,17 @@ func (r *rollout) moveDatabase(ctx context.Context, old Instance) error {
 		return err
 	}
 	err = r.timed("snapshot", func() (err error) {
-		r.result.Snapshot, err = r.snapshot(ctx, r.volume, r.result.ID)
+		r.result.Snapshot, err = r.snapshot(ctx, r.heldVolume(), r.result.ID)
 		return err
 	})
 	if err != nil {
 		return err
 	}
 	r.set(func(record *Record) { record.Snapshot = r.result.Snapshot })
-	if err := r.timed("detach", func() error { return r.detach(ctx, r.volume) }); err != nil {
-		return err
+	if r.d.Snapshot == "" {
+		if err := r.timed("detach", func() error { return r.detach(ctx, r.volume) }); err != nil {
+			return err
+		}
 	}
 	if err := r.takeOver(ctx, server); err != nil {
 		return err

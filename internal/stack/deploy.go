@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -25,12 +26,14 @@ type Deployment struct {
 	DatabaseImage, WebImage string
 	// Replace are tiers whose instance is replaced though its image is the wanted one.
 	Replace []string
+	// Snapshot is what the data volume is made of anew; empty leaves the data as it is.
+	Snapshot string
 	// Kind is deploy or rollback.
 	Kind string
 	// Report is the file that the report goes to. Without one it is in its usual place, beside the keys; NoReport is for none.
 	Report string
-	// Step is told how long each step took; it may be called from several goroutines.
-	Step func(name string, took time.Duration)
+	// Step is told of each step that begins; what it returns, of its end. It may be called from several goroutines.
+	Step func(name string) (done func(error))
 }
 
 // Deployed is what runs then.
@@ -38,7 +41,9 @@ type Deployed struct {
 	ID       string   `json:"id"`
 	Database Instance `json:"db"`
 	Web      Instance `json:"web"`
-	URL      string   `json:"url"`
+	// WebGroup are all instances of an Auto Scaling group; Web is the first of them.
+	WebGroup []Instance `json:"web_group,omitempty"`
+	URL      string     `json:"url"`
 	// Fingerprint is the SHA-256 of the certificate that the web instance shows.
 	Fingerprint string `json:"certificate_sha256"`
 	// Snapshot holds the data as it was when the database was replaced.
@@ -60,7 +65,7 @@ const takeBackLimit = 5 * time.Minute
 // interrupt too, goes back: the old instances still run until all is well, and get back what had moved. What a
 // deployment left that was killed is put right first.
 func (s *Stack) Deploy(ctx context.Context, d Deployment) (deployed Deployed, err error) {
-	id := strings.Replace(time.Now().UTC().Format("20060102-150405.000"), ".", "-", 1)
+	id := deploymentID()
 	ctx, unlock, err := s.lock(ctx, id)
 	if err != nil {
 		return Deployed{}, err
@@ -94,15 +99,19 @@ func (s *Stack) runs(ctx context.Context) (Images, error) {
 	if err != nil {
 		return Images{}, err
 	}
-	return Images{Database: servingOf(all, "db").Image, Web: servingOf(all, "web").Image}, nil
+	images := Images{Database: servingOf(all, "db").Image, Web: servingOf(all, "web").Image}
+	if s.scaled() && images.Web == "" {
+		images.Web, err = s.groupRuns(ctx)
+	}
+	return images, err
 }
 
-// servingOf is the instance that serves a tier; without one it is empty. Of two, where the end of the older one broke off,
+// servingOf is the instance that serves a tier by itself; without one it is empty. Of two, where the end of the older one broke off,
 // it is the younger.
 func servingOf(all []Instance, tier string) Instance {
 	var found Instance
 	for _, i := range all {
-		if i.Tier == tier && i.Role == serving && (found.ID == "" || i.deploy > found.deploy) {
+		if i.Tier == tier && i.Role == serving && i.group == "" && (found.ID == "" || i.deploy > found.deploy) {
 			found = i
 		}
 	}
@@ -117,13 +126,23 @@ type rollout struct {
 	network Network
 	address types.Address // the web tier's elastic one
 	volume  string        // the data volume
+	zone    string        // where that is
+	held    string        // the one that the old database has, if that is another
 	fresh   bool          // an instance profile was made just now
 	stopped bool          // the old database was told to stop
 	old     map[string]Instance
+	changes map[string]change
 	result  Deployed
 
-	mu       sync.Mutex
-	launched []Instance
+	// Of a web tier that is an Auto Scaling group: it, nil before it is made, and the version of the launch template that
+	// is to serve.
+	group   *webGroup
+	version string
+	baked   bool // EC2 waited for the bake time, and the page was asked meanwhile
+
+	mu           sync.Mutex
+	launched     []Instance
+	certificates map[string]string // digests, by the instance that reported it
 }
 
 // whole runs a deployment, and goes back if it fails.
@@ -139,11 +158,14 @@ func (r *rollout) whole(ctx context.Context) (result string, err error) {
 	if err == nil {
 		err = r.commit(context.WithoutCancel(ctx))
 	}
+	if errors.Is(err, errKept) {
+		return NeedsPerson, err
+	}
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
 			err = fmt.Errorf("%w: %w", err, cause)
 		}
-		soon, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeBackLimit)
+		soon, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.takeBackTime())
 		defer cancel()
 		r.say("going back: %v", err)
 		if settled := r.timed("go back", func() error { return r.settle(soon, r.stopped) }); settled != nil {
@@ -157,12 +179,8 @@ func (r *rollout) whole(ctx context.Context) (result string, err error) {
 // prepare finds and makes what a deployment needs, and changes nothing of what runs.
 func (r *rollout) prepare(ctx context.Context) error {
 	return r.timed("images, parameters, roles", func() error {
-		var err error
-		if r.network, err = r.FindNetwork(ctx); err != nil {
+		if err := r.checkScaling(ctx); err != nil {
 			return err
-		}
-		if !r.network.complete() {
-			return fmt.Errorf("deploy stack %s: its network is missing or incomplete\nhint: goldsmith network up --stack %s", r.name, r.name)
 		}
 		release, _, err := r.CurrentRelease(ctx)
 		if err != nil {
@@ -179,6 +197,9 @@ func (r *rollout) prepare(ctx context.Context) error {
 				record.To.Release = release.Name
 			}
 		})
+		if r.network, _, err = r.bringNetwork(ctx, false); err != nil {
+			return err
+		}
 		if err := r.ensureKey(ctx); err != nil {
 			return err
 		}
@@ -194,7 +215,7 @@ func (r *rollout) prepare(ctx context.Context) error {
 		if err := r.putRight(ctx); err != nil {
 			return fmt.Errorf("put right what an earlier deployment left: %w; %w", err, ErrNeedsPerson)
 		}
-		if r.volume, err = r.ensureVolume(ctx, r.network); err != nil {
+		if r.volume, r.zone, err = r.ensureVolume(ctx, r.network); err != nil {
 			return err
 		}
 		all, err := r.Instances(ctx)
@@ -202,8 +223,38 @@ func (r *rollout) prepare(ctx context.Context) error {
 			return err
 		}
 		r.old = map[string]Instance{"db": servingOf(all, "db"), "web": servingOf(all, "web")}
-		return nil
+		old := maps.Clone(r.old)
+		if r.group, old["web"], err = r.groupAsOld(ctx, all, old["web"]); err != nil {
+			return err
+		}
+		if r.changes, err = r.tierChanges(r.network, r.wants(), old, r.d.Replace); err != nil {
+			return err
+		}
+		return r.tagOld(ctx)
 	})
+}
+
+// tagOld gives instances that stay the tags that the stack file adds.
+func (r *rollout) tagOld(ctx context.Context) error {
+	for tier, c := range r.changes {
+		wanted := tagList(r.moreTags(tier)...)
+		if c.replace || len(missingTags(c.old.tags, wanted)) == 0 {
+			continue
+		}
+		ids := []string{c.old.ID}
+		if c.old.group != "" {
+			ids = r.group.ids()
+		}
+		if _, err := r.ec2.CreateTags(ctx, &ec2.CreateTagsInput{Resources: ids, Tags: wanted}); err != nil {
+			return fmt.Errorf("tag %s %s: %w", tier, c.old.ID, err)
+		}
+	}
+	return nil
+}
+
+// wants is what the deployment was asked for, with what it found and made.
+func (r *rollout) wants() wants {
+	return wants{images: map[string]string{"db": r.d.DatabaseImage, "web": r.d.WebImage}, volume: r.volume, zone: r.zone, address: aws.ToString(r.address.PublicIp)}
 }
 
 // putRight ends what deployments left that were killed, and says so in their records.
@@ -228,7 +279,12 @@ func (r *rollout) putRight(ctx context.Context) error {
 // run brings both tiers to the wanted images. New instances boot side by side; then first the database moves, then the
 // traffic.
 func (r *rollout) run(ctx context.Context) error {
-	db, web := r.plan("db", r.d.DatabaseImage), r.plan("web", r.d.WebImage)
+	if r.d.Snapshot != "" {
+		if err := r.timed("make the volume of a snapshot", func() error { return r.restoreVolume(ctx) }); err != nil {
+			return err
+		}
+	}
+	db, web := r.changes["db"], r.changes["web"]
 	if !db.replace && !web.replace {
 		return r.keepBoth(ctx)
 	}
@@ -240,7 +296,7 @@ func (r *rollout) run(ctx context.Context) error {
 		return err
 	}
 	if db.replace && db.old.ID != "" {
-		if err := r.moveDatabase(ctx, db.old); err != nil {
+		if err := r.withoutReplacing(ctx, func() error { return r.moveDatabase(ctx, db.old) }); err != nil {
 			return err
 		}
 	}
@@ -253,31 +309,18 @@ func (r *rollout) run(ctx context.Context) error {
 	return nil
 }
 
-// change is what happens to a tier.
-type change struct {
-	tier, image string
-	old         Instance // empty where nothing serves
-	replace     bool
-}
-
-func (r *rollout) plan(tier, image string) change {
-	c := change{tier: tier, image: image, old: r.old[tier]}
-	asked := slices.Contains(r.d.Replace, tier) || slices.Contains(r.d.Replace, "all")
-	c.replace = c.old.ID == "" || c.old.Image != image || asked
-	return c
-}
-
 // keepBoth has instances that stay run, and ready.
 func (r *rollout) keepBoth(ctx context.Context) error {
 	tiers, tctx := errgroup.WithContext(ctx)
 	var report instance.Report
 	tiers.Go(func() error { _, err := r.start(tctx, r.old["db"]); return err })
-	tiers.Go(func() (err error) { report, err = r.start(tctx, r.old["web"]); return err })
+	web := r.changes["web"]
+	tiers.Go(func() (err error) { report, err = r.bringWeb(tctx, web); return err })
 	if err := tiers.Wait(); err != nil {
 		return err
 	}
-	r.result.Database, r.result.Web = r.latest(ctx, r.old["db"].ID), r.latest(ctx, r.old["web"].ID)
-	return r.moveTraffic(ctx, r.plan("web", r.d.WebImage), report)
+	r.result.Database = r.latest(ctx, r.old["db"].ID)
+	return r.moveTraffic(ctx, web, report)
 }
 
 // latest is an instance as it is now; what it was launched as is certain, so a failure to look is told later.
@@ -312,18 +355,17 @@ func (r *rollout) start(ctx context.Context, kept Instance) (instance.Report, er
 }
 
 // launchTier launches an instance as a candidate.
-func (r *rollout) launchTier(ctx context.Context, tier, image string) (Instance, error) {
+func (r *rollout) launchTier(ctx context.Context, c change) (Instance, error) {
 	var launched Instance
-	err := r.timed("launch "+tier, func() error {
-		tags := []string{tierTag, tier, deployTag, r.result.ID}
-		l := launch{tier: tier, image: image, instanceType: r.tier(tier).InstanceType, database: databaseAddress, key: r.keyName(), patient: r.fresh,
-			tags: append(r.tagged(types.ResourceTypeInstance, r.name+"-"+tier, append(tags, roleTag, candidate)...), r.tagged(types.ResourceTypeVolume, r.name+"-"+tier, tags...)...)}
-		if tier == "db" {
-			l.service, l.volume = databaseAddress, r.volume
-		} else {
-			l.service = aws.ToString(r.address.PublicIp)
+	err := r.timed("launch "+c.tier, func() (err error) {
+		l, digest := c.launch, c.settings
+		tags := append(r.moreTags(c.tier), tierTag, c.tier, deployTag, r.result.ID)
+		own := append(slices.Clone(tags), roleTag, candidate, settingsTag, digest)
+		if c.tier == "db" {
+			own = append(own, addressTag, l.service, volumeTag, l.volume)
 		}
-		var err error
+		l.key, l.patient = r.keyName(), r.fresh
+		l.tags = append(r.tagged(types.ResourceTypeInstance, r.name+"-"+c.tier, own...), r.tagged(types.ResourceTypeVolume, r.name+"-"+c.tier, tags...)...)
 		launched, err = r.launch(ctx, r.network, l)
 		return err
 	})
@@ -333,7 +375,7 @@ func (r *rollout) launchTier(ctx context.Context, tier, image string) (Instance,
 	r.mu.Lock()
 	r.launched = append(r.launched, launched)
 	r.mu.Unlock()
-	r.say("launched %s %s of %s", tier, launched.ID, image)
+	r.say("launched %s %s of %s", c.tier, launched.ID, c.image)
 	return launched, nil
 }
 
@@ -342,7 +384,7 @@ func (r *rollout) finish(ctx context.Context) error {
 	if len(r.launched) == 0 {
 		return nil
 	}
-	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeBackLimit)
+	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.takeBackTime())
 	defer cancel()
 	if r.old["web"].ID != "" && r.old["web"].ID != r.result.Web.ID {
 		if err := r.timed("drain", func() error { return sleep(ctx, r.file.Deploy.DrainTime) }); err != nil {
@@ -364,8 +406,15 @@ func (r *rollout) commit(ctx context.Context) error {
 			ended = append(ended, old.ID)
 		}
 	}
-	if err := r.setRole(ctx, serving, fresh...); err != nil {
+	before := ""
+	if r.group != nil {
+		before = r.group.serving
+	}
+	if err := r.commitGroup(ctx, before, r.version); err != nil {
 		return err
+	}
+	if err := r.setRole(ctx, serving, fresh...); err != nil {
+		return errors.Join(err, r.commitGroup(ctx, r.version, before))
 	}
 	if err := r.setRole(ctx, retired, ended...); err != nil {
 		r.say("%v; the younger of two that serve counts", err)

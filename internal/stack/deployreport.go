@@ -272,8 +272,12 @@ func (r *rollout) lookAtInstances(ctx context.Context, n Network, t *report.Topo
 // drawn is an instance as the report shows it; before is what was known of it while it ran.
 func (r *rollout) drawn(n Network, raw types.Instance, i, before Instance) report.Instance {
 	ended := i.State == string(types.InstanceStateNameTerminated) || i.State == string(types.InstanceStateNameShuttingDown)
+	private := []string{cmp.Or(i.Private, before.Private)}
+	if i.Role == serving && !ended {
+		private = append(private, i.service)
+	}
 	d := report.Instance{ID: i.ID, Name: tagOf(raw.Tags, "Name"), Tier: i.Tier, Image: i.Image, State: i.State, Subnet: aws.ToString(raw.SubnetId),
-		Private: strings.Join(known(append([]string{cmp.Or(i.Private, before.Private)}, i.secondary...)...), ", "), Public: i.Public,
+		Private: strings.Join(known(private...), ", "), Public: i.Public,
 		New: i.deploy == r.result.ID, Serving: i.Role == serving && !ended}
 	for _, g := range raw.SecurityGroups {
 		d.Groups = append(d.Groups, aws.ToString(g.GroupId))

@@ -93,10 +93,8 @@ func TestDrawnInstances(t *testing.T) {
 	raw := func(id, state string, tags ...string) types.Instance {
 		return types.Instance{InstanceId: aws.String(id), ImageId: aws.String("ami-1"), State: &types.InstanceState{Name: types.InstanceStateName(state)}, Tags: tagList(tags...)}
 	}
-	runs := raw("i-1", "running", "Name", "golden-db", roleTag, serving, deployTag, r.result.ID)
+	runs := raw("i-1", "running", "Name", "golden-db", roleTag, serving, deployTag, r.result.ID, addressTag, "10.0.2.10")
 	runs.SubnetId, runs.PrivateIpAddress, runs.SecurityGroups = aws.String("subnet-9"), aws.String("10.0.2.7"), []types.GroupIdentifier{{GroupId: aws.String("sg-9")}}
-	runs.NetworkInterfaces = []types.InstanceNetworkInterface{{Attachment: &types.InstanceNetworkInterfaceAttachment{DeviceIndex: aws.Int32(0)},
-		PrivateIpAddresses: []types.InstancePrivateIpAddress{{Primary: aws.Bool(true), PrivateIpAddress: aws.String("10.0.2.7")}, {Primary: aws.Bool(false), PrivateIpAddress: aws.String("10.0.2.10")}}}}
 	for _, c := range []struct {
 		name   string
 		raw    types.Instance

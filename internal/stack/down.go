@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,8 +14,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 )
 
-// NetworkDown removes the network, and refuses while an instance is in it.
-func (s *Stack) NetworkDown(ctx context.Context) error {
+// NetworkDown removes the network, and refuses while an instance is in it. Of a VPC that was there before the stack only
+// the stack's security groups go.
+func (s *Stack) NetworkDown(ctx context.Context) error { return s.alone(ctx, s.networkDown) }
+
+func (s *Stack) networkDown(ctx context.Context) error {
 	n, err := s.FindNetwork(ctx)
 	if err != nil {
 		return err
@@ -23,13 +27,20 @@ func (s *Stack) NetworkDown(ctx context.Context) error {
 		s.say("stack %s has no network", s.name)
 		return nil
 	}
-	out, err := s.ec2.DescribeInstances(ctx, &ec2.DescribeInstancesInput{Filters: []types.Filter{
-		{Name: aws.String("vpc-id"), Values: []string{n.VPC}}, {Name: aws.String("instance-state-name"), Values: []string{"pending", "running", "stopping", "stopped"}}}})
+	in := types.Filter{Name: aws.String("vpc-id"), Values: []string{n.VPC}}
+	if n.Existing {
+		in = types.Filter{Name: aws.String("instance.group-id"), Values: slices.DeleteFunc([]string{n.WebGroup, n.DatabaseSG}, func(id string) bool { return id == "" })}
+	}
+	out, err := s.ec2.DescribeInstances(ctx, &ec2.DescribeInstancesInput{Filters: []types.Filter{in,
+		{Name: aws.String("instance-state-name"), Values: []string{"pending", "running", "stopping", "stopped"}}}})
 	if err != nil {
 		return fmt.Errorf("look for instances in %s: %w", n.VPC, err)
 	}
 	if len(out.Reservations) > 0 {
 		return fmt.Errorf("remove the network of stack %s: instance %s is in it\nhint: goldsmith destroy --stack %s", s.name, aws.ToString(out.Reservations[0].Instances[0].InstanceId), s.name)
+	}
+	if n.Existing { // what is left of it is somebody else's
+		n = Network{VPC: n.VPC, Existing: true, WebGroup: n.WebGroup, DatabaseSG: n.DatabaseSG}
 	}
 	if err := s.removeNetwork(ctx, n); err != nil {
 		return fmt.Errorf("remove the network of stack %s: %w\nhint: what is left stays; run this again to go on", s.name, err)
@@ -58,6 +69,8 @@ func (s *Stack) removeNetwork(ctx context.Context, n Network) error {
 			_, err := s.ec2.ReleaseAddress(ctx, &ec2.ReleaseAddressInput{AllocationId: id})
 			return err
 		}},
+		// Rules that name the other group keep it from being deleted.
+		{n.WebGroup, s.clearGroup(ctx)}, {n.DatabaseSG, s.clearGroup(ctx)},
 		{n.DatabaseSG, func(id *string) error {
 			_, err := s.ec2.DeleteSecurityGroup(ctx, &ec2.DeleteSecurityGroupInput{GroupId: id})
 			return err
@@ -84,6 +97,9 @@ func (s *Stack) removeNetwork(ctx context.Context, n Network) error {
 			return err
 		}},
 		{n.VPC, func(id *string) error {
+			if n.Existing {
+				return nil
+			}
 			_, err := s.ec2.DeleteVpc(ctx, &ec2.DeleteVpcInput{VpcId: id})
 			return err
 		}},
@@ -96,6 +112,20 @@ func (s *Stack) removeNetwork(ctx context.Context, n Network) error {
 		}
 	}
 	return nil
+}
+
+// clearGroup takes all rules from a security group.
+func (s *Stack) clearGroup(ctx context.Context) func(*string) error {
+	return func(id *string) error {
+		out, err := s.ec2.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{GroupIds: []string{*id}})
+		if err != nil {
+			return err
+		}
+		if ingress := out.SecurityGroups[0].IpPermissions; len(ingress) > 0 {
+			_, err = s.ec2.RevokeSecurityGroupIngress(ctx, &ec2.RevokeSecurityGroupIngressInput{GroupId: id, IpPermissions: ingress})
+		}
+		return err
+	}
 }
 
 // removeTable takes a route table from its subnets first, where those are still there.
@@ -119,7 +149,13 @@ func (s *Stack) removeTable(ctx context.Context) func(*string) error {
 }
 
 // Destroy removes the stack's instances, roles, parameters, key pair and network. Images and snapshots stay.
-func (s *Stack) Destroy(ctx context.Context) error {
+func (s *Stack) Destroy(ctx context.Context) error { return s.alone(ctx, s.destroy) }
+
+func (s *Stack) destroy(ctx context.Context) error {
+	// The group first: it would launch others in place of instances that end.
+	if err := s.removeGroup(ctx); err != nil {
+		return err
+	}
 	all, err := s.Instances(ctx)
 	if err != nil {
 		return err
@@ -152,5 +188,5 @@ func (s *Stack) Destroy(ctx context.Context) error {
 	if _, err := s.ec2.DeleteKeyPair(ctx, &ec2.DeleteKeyPairInput{KeyName: aws.String(s.keyName())}); err != nil && code(err) != "InvalidKeyPair.NotFound" {
 		return fmt.Errorf("delete key pair %s: %w", s.keyName(), err)
 	}
-	return s.NetworkDown(ctx)
+	return s.networkDown(ctx)
 }

@@ -83,7 +83,7 @@ func (s *Stack) History(ctx context.Context) ([]Record, error) {
 // journal keeps a record up to date on the stack while the deployment goes on.
 type journal struct {
 	stack *Stack
-	step  func(string, time.Duration)
+	step  func(string) func(error)
 
 	mu     sync.Mutex
 	record Record
@@ -91,7 +91,7 @@ type journal struct {
 	done   sync.WaitGroup
 }
 
-func (s *Stack) openJournal(ctx context.Context, r Record, step func(string, time.Duration)) (*journal, error) {
+func (s *Stack) openJournal(ctx context.Context, r Record, step func(string) func(error)) (*journal, error) {
 	j := &journal{stack: s, step: step, record: r, wake: make(chan struct{}, 1)}
 	if err := s.writeRecord(ctx, r); err != nil {
 		return nil, err
@@ -113,17 +113,18 @@ func (s *Stack) openJournal(ctx context.Context, r Record, step func(string, tim
 
 // timed runs a step and notes it.
 func (j *journal) timed(name string, step func() error) error {
-	started := time.Now()
+	started, done := time.Now(), func(error) {}
+	if j.step != nil {
+		done = j.step(name)
+	}
 	err := step()
+	done(err)
 	j.mu.Lock()
 	j.record.Steps = append(j.record.Steps, Step{Name: name, At: started.Sub(j.record.Started).Milliseconds(), Took: time.Since(started).Milliseconds(), Failed: err != nil})
 	j.mu.Unlock()
 	select {
 	case j.wake <- struct{}{}:
 	default:
-	}
-	if err == nil && j.step != nil {
-		j.step(name, time.Since(started))
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -28,10 +29,16 @@ type Instance struct {
 	// Role is candidate, serving or retired.
 	Role string `json:"role"`
 
-	deploy    string   // the deployment that launched it
-	server    string   // of the db tier: its database server
-	eni       string   // primary network interface
-	secondary []string // secondary private addresses
+	deploy   string // the deployment that launched it
+	group    string // the Auto Scaling group that launched it
+	tags     []types.Tag
+	kind     string // instance type
+	subnet   string // its id
+	settings string // digest of what it was launched with
+	service  string // of the db tier: the service address that it has when it serves
+	server   string // of the db tier: its database server
+	volume   string // of the db tier: the data volume that it is made for
+	eni      string // primary network interface
 }
 
 // Instances are the stack's, but for those that are terminated.
@@ -59,16 +66,13 @@ func instanceOf(i types.Instance, tier string) Instance {
 		found.State = string(i.State.Name)
 	}
 	found.Role, found.deploy, found.server = cmp.Or(tagOf(i.Tags, roleTag), serving), tagOf(i.Tags, deployTag), tagOf(i.Tags, serverTag)
+	found.tags, found.kind, found.subnet, found.settings, found.service = i.Tags, string(i.InstanceType), aws.ToString(i.SubnetId), tagOf(i.Tags, settingsTag), tagOf(i.Tags, addressTag)
+	found.volume, found.group = tagOf(i.Tags, volumeTag), tagOf(i.Tags, groupTag)
 	for _, eni := range i.NetworkInterfaces {
 		if eni.Attachment == nil || aws.ToInt32(eni.Attachment.DeviceIndex) != 0 {
 			continue
 		}
 		found.eni = aws.ToString(eni.NetworkInterfaceId)
-		for _, address := range eni.PrivateIpAddresses {
-			if !aws.ToBool(address.Primary) {
-				found.secondary = append(found.secondary, aws.ToString(address.PrivateIpAddress))
-			}
-		}
 	}
 	return found
 }
@@ -76,12 +80,17 @@ func instanceOf(i types.Instance, tier string) Instance {
 // launch is an instance of a tier that is to run.
 type launch struct {
 	tier, image, instanceType string
+	subnet                    Subnet
+	// clients is the range that a database is asked from.
+	clients netip.Prefix
 	// service is the service address that the tier is reached by; empty where there is none.
 	service string
 	// volume is the data volume of a database; empty where the data is on the root volume.
 	volume string
 	// database is where the web tier finds its database.
 	database string
+	// more is user-data beside Goldsmith's own.
+	more string
 	// key is the name of a key pair; empty lets nobody in.
 	key string
 	// patient asks EC2 again about a profile that was made just now.
@@ -89,21 +98,27 @@ type launch struct {
 	tags    []types.TagSpecification
 }
 
-// launch runs an instance, in the subnet and the group of its tier.
-func (s *Stack) launch(ctx context.Context, n Network, l launch) (Instance, error) {
+// userData is what an instance is told.
+func (s *Stack) userData(l launch) ([]byte, error) {
 	settings := instance.Settings{Stack: s.name, Tier: l.tier, Parameters: s.parameters(), ServiceAddress: l.service, DataVolume: l.volume}
-	eni := types.InstanceNetworkInterfaceSpecification{DeviceIndex: aws.Int32(0), DeleteOnTermination: aws.Bool(true)}
 	if l.tier == "db" {
-		settings.ClientCIDR = publicCIDR
-		eni.SubnetId, eni.Groups, eni.AssociatePublicIpAddress = aws.String(n.Private), []string{n.DatabaseSG}, aws.Bool(false)
+		settings.ClientCIDR = l.clients.String()
 	} else {
 		settings.DatabaseHost, settings.DatabasePort = l.database, 3306
-		eni.SubnetId, eni.Groups, eni.AssociatePublicIpAddress = aws.String(n.Public), []string{n.WebGroup}, aws.Bool(true)
 	}
-	userData, err := settings.UserData()
+	return settings.UserData(l.more)
+}
+
+// runInput asks for an instance, in its subnet and in the group of its tier.
+func (s *Stack) runInput(n Network, l launch) (*ec2.RunInstancesInput, error) {
+	userData, err := s.userData(l)
 	if err != nil {
-		return Instance{}, err
+		return nil, err
 	}
+	// In a public subnet there is no other way out than by an address of one's own.
+	public := slices.ContainsFunc(n.Subnets["public"], func(subnet Subnet) bool { return subnet.ID == l.subnet.ID })
+	eni := types.InstanceNetworkInterfaceSpecification{DeviceIndex: aws.Int32(0), DeleteOnTermination: aws.Bool(true), SubnetId: aws.String(l.subnet.ID),
+		Groups: []string{*n.group(l.tier)}, AssociatePublicIpAddress: aws.Bool(public)}
 	input := &ec2.RunInstancesInput{
 		ImageId: aws.String(l.image), InstanceType: types.InstanceType(l.instanceType), MinCount: aws.Int32(1), MaxCount: aws.Int32(1),
 		ClientToken: aws.String(s.name + "-" + l.tier + "-" + randomPassword()[:12]), UserData: aws.String(base64.StdEncoding.EncodeToString(userData)),
@@ -114,6 +129,15 @@ func (s *Stack) launch(ctx context.Context, n Network, l launch) (Instance, erro
 	}
 	if l.key != "" {
 		input.KeyName = aws.String(l.key)
+	}
+	return input, nil
+}
+
+// launch runs an instance.
+func (s *Stack) launch(ctx context.Context, n Network, l launch) (Instance, error) {
+	input, err := s.runInput(n, l)
+	if err != nil {
+		return Instance{}, err
 	}
 	for attempt := 0; ; attempt++ {
 		// The call is let end, also when the deployment is interrupted: what it launches must be known to be taken back.

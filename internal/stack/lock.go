@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -79,6 +80,21 @@ func (s *Stack) lock(ctx context.Context, id string) (locked context.Context, un
 		}
 		return s.removeLock(last)
 	}, nil
+}
+
+// alone does something as the only one who changes the stack.
+func (s *Stack) alone(ctx context.Context, act func(ctx context.Context) error) (err error) {
+	ctx, unlock, err := s.lock(ctx, deploymentID())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	return act(ctx)
+}
+
+// deploymentID is the id of what begins now.
+func deploymentID() string {
+	return strings.Replace(time.Now().UTC().Format("20060102-150405.000"), ".", "-", 1)
 }
 
 // claimLock takes the lock if nobody has it.

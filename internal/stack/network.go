@@ -1,20 +1,26 @@
 package stack
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
-	"time"
+	"slices"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 )
 
-// Network is the ids of a stack's network; what is not there is empty.
+// Network is what a stack's network is made of; what is not there is empty.
 type Network struct {
-	VPC          string `json:"vpc"`
+	VPC  string `json:"vpc"`
+	CIDR string `json:"cidr"`
+	// Existing says that the VPC was there before the stack. It and all that is in it but for the two security groups
+	// belong to somebody else.
+	Existing bool `json:"existing"`
+	// Public and Private are the first subnets of either kind.
 	Public       string `json:"public_subnet"`
 	Private      string `json:"private_subnet"`
 	Gateway      string `json:"internet_gateway"`
@@ -24,13 +30,32 @@ type Network struct {
 	PrivateTable string `json:"private_route_table"`
 	WebGroup     string `json:"web_sg"`
 	DatabaseSG   string `json:"db_sg"`
+	// Subnets are all of them, by kind: public and private.
+	Subnets map[string][]Subnet `json:"subnets"`
 }
+
+// Subnet is one of a network's.
+type Subnet struct {
+	ID   string `json:"id"`
+	CIDR string `json:"cidr"`
+	Zone string `json:"zone"`
+
+	mapsPublic bool // gives its instances public addresses
+}
+
+// subnetKinds are the kinds of subnets, the one that others need first.
+var subnetKinds = []string{"public", "private"}
 
 // Missing names what is not there of what a stack needs.
 func (n Network) Missing() []string {
+	parts := []struct{ name, id string }{{"VPC", n.VPC}}
+	if !n.Existing {
+		parts = append(parts, []struct{ name, id string }{{"public subnet", n.Public}, {"private subnet", n.Private}, {"internet gateway", n.Gateway}, {"NAT gateway", n.NAT},
+			{"public route table", n.PublicTable}, {"private route table", n.PrivateTable}}...)
+	}
+	parts = append(parts, []struct{ name, id string }{{"security group web-sg", n.WebGroup}, {"security group db-sg", n.DatabaseSG}}...)
 	var missing []string
-	for _, part := range []struct{ name, id string }{{"VPC", n.VPC}, {"public subnet", n.Public}, {"private subnet", n.Private}, {"internet gateway", n.Gateway}, {"NAT gateway", n.NAT},
-		{"public route table", n.PublicTable}, {"private route table", n.PrivateTable}, {"security group web-sg", n.WebGroup}, {"security group db-sg", n.DatabaseSG}} {
+	for _, part := range parts {
 		if part.id == "" {
 			missing = append(missing, part.name)
 		}
@@ -41,20 +66,76 @@ func (n Network) Missing() []string {
 // complete tells whether all of it is there.
 func (n Network) complete() bool { return len(n.Missing()) == 0 }
 
-// FindNetwork reads the network from the tags.
-func (s *Stack) FindNetwork(ctx context.Context) (Network, error) {
-	var n Network
-	vpcs, err := s.ec2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{Filters: s.mine()})
+// group is the security group of a tier.
+func (n Network) group(tier string) *string {
+	if tier == "db" {
+		return aws.String(n.DatabaseSG)
+	}
+	return aws.String(n.WebGroup)
+}
+
+// subnetOf is where an instance of a tier belongs, in a zone if one is named.
+func (s *Stack) subnetOf(n Network, tier, zone string) (Subnet, error) {
+	kind := s.tier(tier).Subnet
+	for _, subnet := range n.Subnets[kind] {
+		if zone == "" || subnet.Zone == zone {
+			return subnet, nil
+		}
+	}
+	if zone != "" {
+		zone = " in zone " + zone + ", where its data volume is"
+	}
+	return Subnet{}, fmt.Errorf("find a subnet for tier %s of stack %s: its network has no %s one%s", tier, s.name, kind, zone)
+}
+
+// clients is the range that the web tier's addresses are in.
+func (s *Stack) clients(n Network) (netip.Prefix, error) {
+	var all netip.Prefix
+	for _, subnet := range n.Subnets[s.file.Web.Subnet] {
+		prefix, err := netip.ParsePrefix(subnet.CIDR)
+		if err != nil || !prefix.Addr().Is4() {
+			return all, fmt.Errorf("subnet %s: %q should be an IPv4 range", subnet.ID, subnet.CIDR)
+		}
+		all = covering(all, prefix)
+	}
+	if !all.IsValid() {
+		return all, fmt.Errorf("find the web tier's addresses in stack %s: its network has no %s subnet", s.name, s.file.Web.Subnet)
+	}
+	return all, nil
+}
+
+// covering is the smallest range that holds both; a may be none.
+func covering(a, b netip.Prefix) netip.Prefix {
+	if !a.IsValid() {
+		return b.Masked()
+	}
+	bits := min(a.Bits(), b.Bits())
+	for ; bits > 0; bits-- {
+		if p, err := b.Addr().Prefix(bits); err == nil && p.Contains(a.Addr()) {
+			return p
+		}
+	}
+	return netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+}
+
+// serviceAddress is where the web tier finds the database, whichever instance that is.
+func (s *Stack) serviceAddress(subnet Subnet) (string, error) {
+	prefix, err := netip.ParsePrefix(subnet.CIDR)
 	if err != nil {
-		return n, fmt.Errorf("find the network of stack %s: %w", s.name, err)
+		return "", fmt.Errorf("subnet %s: %w", subnet.ID, err)
 	}
-	if len(vpcs.Vpcs) > 1 {
-		return n, fmt.Errorf("find the network of stack %s: %d VPCs have its tag; there should be one", s.name, len(vpcs.Vpcs))
+	address, err := s.file.Database.ServiceAddressIn(prefix)
+	if err != nil {
+		return "", fmt.Errorf("service_address: %w", err)
 	}
-	if len(vpcs.Vpcs) == 1 {
-		n.VPC = aws.ToString(vpcs.Vpcs[0].VpcId)
-	}
-	for _, find := range []func(context.Context, *Network) error{s.findSubnets, s.findGateways, s.findTables, s.findGroups} {
+	return address.String(), nil
+}
+
+// FindNetwork reads the network from the tags: the VPC that has the stack's or, if that was there before, the one that
+// the stack's security groups are in.
+func (s *Stack) FindNetwork(ctx context.Context) (Network, error) {
+	n := Network{Subnets: map[string][]Subnet{}}
+	for _, find := range []func(context.Context, *Network) error{s.findVPC, s.findGroups, s.findSubnets, s.findGateways, s.findTables} {
 		if err := find(ctx, &n); err != nil {
 			return n, fmt.Errorf("find the network of stack %s: %w", s.name, err)
 		}
@@ -62,20 +143,105 @@ func (s *Stack) FindNetwork(ctx context.Context) (Network, error) {
 	return n, nil
 }
 
-func (s *Stack) findSubnets(ctx context.Context, n *Network) error {
-	out, err := s.ec2.DescribeSubnets(ctx, &ec2.DescribeSubnetsInput{Filters: s.mine()})
+func (s *Stack) findVPC(ctx context.Context, n *Network) error {
+	out, err := s.ec2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{Filters: s.mine()})
 	if err != nil {
 		return err
 	}
-	for _, subnet := range out.Subnets {
-		switch tagOf(subnet.Tags, subnetTag) {
-		case "public":
-			n.Public = aws.ToString(subnet.SubnetId)
-		case "private":
-			n.Private = aws.ToString(subnet.SubnetId)
+	if len(out.Vpcs) > 1 {
+		return fmt.Errorf("%d VPCs have its tag; there should be one", len(out.Vpcs))
+	}
+	for _, vpc := range out.Vpcs {
+		n.VPC, n.CIDR = aws.ToString(vpc.VpcId), aws.ToString(vpc.CidrBlock)
+	}
+	return nil
+}
+
+// findGroups finds the security groups; where the VPC was there before, they say which it is.
+func (s *Stack) findGroups(ctx context.Context, n *Network) error {
+	out, err := s.ec2.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{Filters: s.mine()})
+	if err != nil {
+		return err
+	}
+	for _, group := range out.SecurityGroups {
+		tier := cmp.Or(tagOf(group.Tags, tierTag), strings.TrimSuffix(aws.ToString(group.GroupName), "-sg"))
+		id := map[string]*string{"db": &n.DatabaseSG, "web": &n.WebGroup}[tier]
+		if id == nil {
+			continue
+		}
+		*id = aws.ToString(group.GroupId)
+		switch vpc := aws.ToString(group.VpcId); {
+		case n.VPC == "":
+			n.VPC, n.Existing = vpc, true
+		case n.VPC != vpc:
+			return fmt.Errorf("security group %s has its tag, and is in %s and not in %s", *id, vpc, n.VPC)
+		}
+		for _, kind := range subnetKinds {
+			for id := range strings.FieldsFuncSeq(tagOf(group.Tags, subnetTag+"-"+kind), func(r rune) bool { return r == ' ' }) {
+				if !slices.ContainsFunc(n.Subnets[kind], func(known Subnet) bool { return known.ID == id }) {
+					n.Subnets[kind] = append(n.Subnets[kind], Subnet{ID: id})
+				}
+			}
+		}
+	}
+	if !n.Existing {
+		return nil
+	}
+	vpcs, err := s.ec2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{VpcIds: []string{n.VPC}})
+	if err != nil {
+		return err
+	}
+	n.CIDR = aws.ToString(vpcs.Vpcs[0].CidrBlock)
+	return nil
+}
+
+// findSubnets finds those with the stack's tag; of those that were there before the security groups have told the ids.
+func (s *Stack) findSubnets(ctx context.Context, n *Network) error {
+	if !n.Existing {
+		out, err := s.ec2.DescribeSubnets(ctx, &ec2.DescribeSubnetsInput{Filters: s.mine()})
+		if err != nil {
+			return err
+		}
+		for _, subnet := range out.Subnets {
+			kind := tagOf(subnet.Tags, subnetTag)
+			n.Subnets[kind] = append(n.Subnets[kind], subnetFrom(subnet))
+		}
+	}
+	for _, kind := range subnetKinds {
+		if n.Existing && len(n.Subnets[kind]) > 0 {
+			ids := make([]string, len(n.Subnets[kind]))
+			for i, subnet := range n.Subnets[kind] {
+				ids[i] = subnet.ID
+			}
+			found, err := s.describeSubnets(ctx, &ec2.DescribeSubnetsInput{SubnetIds: ids})
+			if err != nil {
+				return err
+			}
+			n.Subnets[kind] = found
+		}
+		if len(n.Subnets[kind]) > 0 {
+			*map[string]*string{"public": &n.Public, "private": &n.Private}[kind] = n.Subnets[kind][0].ID
 		}
 	}
 	return nil
+}
+
+// describeSubnets are subnets in the order of their zones.
+func (s *Stack) describeSubnets(ctx context.Context, input *ec2.DescribeSubnetsInput) ([]Subnet, error) {
+	out, err := s.ec2.DescribeSubnets(ctx, input)
+	if err != nil {
+		return nil, err
+	}
+	var all []Subnet
+	for _, subnet := range out.Subnets {
+		all = append(all, subnetFrom(subnet))
+	}
+	slices.SortFunc(all, func(a, b Subnet) int { return strings.Compare(a.Zone+a.ID, b.Zone+b.ID) })
+	return all, nil
+}
+
+func subnetFrom(subnet types.Subnet) Subnet {
+	return Subnet{ID: aws.ToString(subnet.SubnetId), CIDR: aws.ToString(subnet.CidrBlock), Zone: aws.ToString(subnet.AvailabilityZone), mapsPublic: aws.ToBool(subnet.MapPublicIpOnLaunch)}
 }
 
 func (s *Stack) findGateways(ctx context.Context, n *Network) error {
@@ -91,7 +257,7 @@ func (s *Stack) findGateways(ctx context.Context, n *Network) error {
 		return err
 	}
 	for _, address := range addresses.Addresses {
-		if tagOf(address.Tags, addressTag) != "web" {
+		if kind := tagOf(address.Tags, addressTag); kind != "web" && kind != zoneAddress {
 			n.Address = aws.ToString(address.AllocationId)
 		}
 	}
@@ -119,206 +285,4 @@ func (s *Stack) findTables(ctx context.Context, n *Network) error {
 		}
 	}
 	return nil
-}
-
-func (s *Stack) findGroups(ctx context.Context, n *Network) error {
-	out, err := s.ec2.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{Filters: s.mine()})
-	if err != nil {
-		return err
-	}
-	for _, group := range out.SecurityGroups {
-		switch aws.ToString(group.GroupName) {
-		case "web-sg":
-			n.WebGroup = aws.ToString(group.GroupId)
-		case "db-sg":
-			n.DatabaseSG = aws.ToString(group.GroupId)
-		}
-	}
-	return nil
-}
-
-// NetworkUp makes what is missing of the network, and tells how much that was. It can be run again after it broke off.
-func (s *Stack) NetworkUp(ctx context.Context, operator netip.Prefix) (Network, int, error) {
-	n, err := s.FindNetwork(ctx)
-	if err != nil {
-		return n, 0, err
-	}
-	u := &networkUp{Stack: s, n: &n, operator: operator}
-	for _, part := range []struct {
-		name string
-		make func(context.Context) error
-	}{
-		{"VPC " + vpcCIDR, u.vpc}, {"subnets", u.subnets}, {"internet gateway", u.gateway}, {"NAT gateway", u.nat},
-		{"route tables", u.tables}, {"security groups", u.groups},
-	} {
-		if err := part.make(ctx); err != nil {
-			return n, u.changes, fmt.Errorf("make the network of stack %s: %s: %w\nhint: what was made stays; run this again to go on", s.name, part.name, err)
-		}
-	}
-	return n, u.changes, nil
-}
-
-// networkUp is one run of NetworkUp.
-type networkUp struct {
-	*Stack
-	n        *Network
-	operator netip.Prefix
-	changes  int
-}
-
-func (u *networkUp) made(what, id string) {
-	u.changes++
-	u.say("made %s %s", what, id)
-}
-
-func (u *networkUp) vpc(ctx context.Context) error {
-	if u.n.VPC == "" {
-		out, err := u.ec2.CreateVpc(ctx, &ec2.CreateVpcInput{CidrBlock: aws.String(vpcCIDR), TagSpecifications: u.tagged(types.ResourceTypeVpc, u.name)})
-		if err != nil {
-			return err
-		}
-		u.n.VPC = aws.ToString(out.Vpc.VpcId)
-		u.made("VPC", u.n.VPC)
-	}
-	_, err := u.ec2.ModifyVpcAttribute(ctx, &ec2.ModifyVpcAttributeInput{VpcId: aws.String(u.n.VPC), EnableDnsHostnames: &types.AttributeBooleanValue{Value: aws.Bool(true)}})
-	return err
-}
-
-func (u *networkUp) subnets(ctx context.Context) error {
-	zone := ""
-	for _, subnet := range []struct {
-		role, cidr string
-		id         *string
-	}{{"public", publicCIDR, &u.n.Public}, {"private", privateCIDR, &u.n.Private}} {
-		if *subnet.id != "" {
-			continue
-		}
-		input := &ec2.CreateSubnetInput{VpcId: aws.String(u.n.VPC), CidrBlock: aws.String(subnet.cidr),
-			TagSpecifications: u.tagged(types.ResourceTypeSubnet, u.name+"-"+subnet.role, subnetTag, subnet.role)}
-		if zone != "" {
-			input.AvailabilityZone = aws.String(zone)
-		}
-		out, err := u.ec2.CreateSubnet(ctx, input)
-		if err != nil {
-			return err
-		}
-		*subnet.id, zone = aws.ToString(out.Subnet.SubnetId), aws.ToString(out.Subnet.AvailabilityZone)
-		u.made(subnet.role+" subnet "+subnet.cidr, *subnet.id)
-	}
-	_, err := u.ec2.ModifySubnetAttribute(ctx, &ec2.ModifySubnetAttributeInput{SubnetId: aws.String(u.n.Public), MapPublicIpOnLaunch: &types.AttributeBooleanValue{Value: aws.Bool(true)}})
-	return err
-}
-
-func (u *networkUp) gateway(ctx context.Context) error {
-	if u.n.Gateway == "" {
-		out, err := u.ec2.CreateInternetGateway(ctx, &ec2.CreateInternetGatewayInput{TagSpecifications: u.tagged(types.ResourceTypeInternetGateway, u.name)})
-		if err != nil {
-			return err
-		}
-		u.n.Gateway = aws.ToString(out.InternetGateway.InternetGatewayId)
-		u.made("internet gateway", u.n.Gateway)
-	}
-	_, err := u.ec2.AttachInternetGateway(ctx, &ec2.AttachInternetGatewayInput{InternetGatewayId: aws.String(u.n.Gateway), VpcId: aws.String(u.n.VPC)})
-	if code(err) == "Resource.AlreadyAssociated" {
-		return nil
-	}
-	return err
-}
-
-func (u *networkUp) nat(ctx context.Context) error {
-	if u.n.Address == "" {
-		out, err := u.ec2.AllocateAddress(ctx, &ec2.AllocateAddressInput{Domain: types.DomainTypeVpc, TagSpecifications: u.tagged(types.ResourceTypeElasticIp, u.name+"-nat", addressTag, "nat")})
-		if err != nil {
-			return err
-		}
-		u.n.Address = aws.ToString(out.AllocationId)
-		u.made("elastic IP", aws.ToString(out.PublicIp))
-	}
-	if u.n.NAT == "" {
-		out, err := u.ec2.CreateNatGateway(ctx, &ec2.CreateNatGatewayInput{SubnetId: aws.String(u.n.Public), AllocationId: aws.String(u.n.Address),
-			ClientToken: aws.String(u.name + "-" + u.n.Address), TagSpecifications: u.tagged(types.ResourceTypeNatgateway, u.name)})
-		if err != nil {
-			return err
-		}
-		u.n.NAT = aws.ToString(out.NatGateway.NatGatewayId)
-		u.made("NAT gateway", u.n.NAT)
-	}
-	return ec2.NewNatGatewayAvailableWaiter(u.ec2, func(o *ec2.NatGatewayAvailableWaiterOptions) { o.MinDelay = time.Second }).
-		Wait(ctx, &ec2.DescribeNatGatewaysInput{NatGatewayIds: []string{u.n.NAT}}, 5*time.Minute)
-}
-
-func (u *networkUp) tables(ctx context.Context) error {
-	for _, table := range []struct {
-		role, subnet string
-		id           *string
-		route        ec2.CreateRouteInput
-	}{
-		{"public", u.n.Public, &u.n.PublicTable, ec2.CreateRouteInput{GatewayId: aws.String(u.n.Gateway)}},
-		{"private", u.n.Private, &u.n.PrivateTable, ec2.CreateRouteInput{NatGatewayId: aws.String(u.n.NAT)}},
-	} {
-		if *table.id == "" {
-			out, err := u.ec2.CreateRouteTable(ctx, &ec2.CreateRouteTableInput{VpcId: aws.String(u.n.VPC), TagSpecifications: u.tagged(types.ResourceTypeRouteTable, u.name+"-"+table.role, subnetTag, table.role)})
-			if err != nil {
-				return err
-			}
-			*table.id = aws.ToString(out.RouteTable.RouteTableId)
-			u.made(table.role+" route table", *table.id)
-		}
-		if err := u.completeTable(ctx, *table.id, table.subnet, table.route); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// completeTable gives a route table its default route and its subnet, if they are missing.
-func (u *networkUp) completeTable(ctx context.Context, id, subnet string, route ec2.CreateRouteInput) error {
-	out, err := u.ec2.DescribeRouteTables(ctx, &ec2.DescribeRouteTablesInput{RouteTableIds: []string{id}})
-	if err != nil {
-		return err
-	}
-	routed, associated := false, false
-	for _, table := range out.RouteTables {
-		for _, r := range table.Routes {
-			routed = routed || aws.ToString(r.DestinationCidrBlock) == "0.0.0.0/0"
-		}
-		for _, a := range table.Associations {
-			associated = associated || aws.ToString(a.SubnetId) == subnet
-		}
-	}
-	if !routed {
-		route.RouteTableId, route.DestinationCidrBlock = aws.String(id), aws.String("0.0.0.0/0")
-		if _, err := u.ec2.CreateRoute(ctx, &route); err != nil {
-			return err
-		}
-		u.changes++
-	}
-	if !associated {
-		if _, err := u.ec2.AssociateRouteTable(ctx, &ec2.AssociateRouteTableInput{RouteTableId: aws.String(id), SubnetId: aws.String(subnet)}); err != nil {
-			return err
-		}
-		u.changes++
-	}
-	return nil
-}
-
-func (u *networkUp) groups(ctx context.Context) error {
-	for _, group := range []struct {
-		name, description string
-		id                *string
-	}{{"web-sg", "Web tier of stack " + u.name, &u.n.WebGroup}, {"db-sg", "Database tier of stack " + u.name, &u.n.DatabaseSG}} {
-		if *group.id != "" {
-			continue
-		}
-		out, err := u.ec2.CreateSecurityGroup(ctx, &ec2.CreateSecurityGroupInput{VpcId: aws.String(u.n.VPC), GroupName: aws.String(group.name),
-			Description: aws.String(group.description), TagSpecifications: u.tagged(types.ResourceTypeSecurityGroup, group.name)})
-		if err != nil {
-			return err
-		}
-		*group.id = aws.ToString(out.GroupId)
-		u.made("security group "+group.name, *group.id)
-	}
-	return errors.Join(
-		u.setRules(ctx, u.n.WebGroup, webRules(u.operator)),
-		u.setRules(ctx, u.n.DatabaseSG, databaseRules(u.n.WebGroup)))
 }

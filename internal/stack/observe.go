@@ -80,16 +80,6 @@ func (s *Stack) observeServing(ctx context.Context, o *observer) error {
 	return nil
 }
 
-// certificateOf is the fingerprint of the certificate that an instance reported, or empty.
-func certificateOf(r instance.Report) string {
-	for _, check := range r.Checks {
-		if check.Name == "certificate" {
-			return strings.TrimPrefix(check.Detail, "sha256:")
-		}
-	}
-	return ""
-}
-
 // trust has answers count that come with a certificate of this fingerprint.
 func (o *observer) trust(certificate string) {
 	o.change(func() { o.certificates = append(o.certificates, certificate) })

@@ -252,10 +252,18 @@ func (s *Stack) prove(ctx context.Context, p *Proof, r Release) (err error) {
 		err = errors.Join(err, s.terminate(soon, launched...))
 	}()
 	started := time.Now()
+	clients, err := s.clients(n)
+	if err != nil {
+		return err
+	}
 	run := func(tier, image, database string) (Instance, error) {
+		subnet, err := s.subnetOf(n, tier, "")
+		if err != nil {
+			return Instance{}, err
+		}
 		name := fmt.Sprintf("goldsmith proof of %s", image)
 		tags := []types.Tag{{Key: aws.String("Name"), Value: aws.String(name)}, {Key: aws.String(p.BuildTag), Value: aws.String(p.Build)}}
-		i, err := s.launch(ctx, n, launch{tier: tier, image: image, instanceType: p.InstanceType, database: database, patient: fresh,
+		i, err := s.launch(ctx, n, launch{tier: tier, image: image, instanceType: p.InstanceType, subnet: subnet, clients: clients, database: database, patient: fresh,
 			tags: []types.TagSpecification{{ResourceType: types.ResourceTypeInstance, Tags: tags}, {ResourceType: types.ResourceTypeVolume, Tags: tags}}})
 		if err == nil {
 			launched = append(launched, i.ID)

@@ -25,14 +25,28 @@ func (s *Stack) settle(ctx context.Context, broken bool) error {
 	if err := s.settleDatabase(ctx, all, broken); err != nil {
 		return err
 	}
-	return s.settleWeb(ctx, all)
+	if err := s.settleWeb(ctx, all); err != nil {
+		return err
+	}
+	return s.settleVolumes(ctx)
 }
 
 func (s *Stack) settleWeb(ctx context.Context, all []Instance) error {
 	keeper := servingOf(all, "web")
+	if s.scaled() {
+		if err := s.settleGroup(ctx); err != nil {
+			return err
+		}
+	}
 	address, err := s.webAddress(ctx)
 	if err != nil {
 		return err
+	}
+	if !s.scaled() && address != nil && aws.ToString(address.AssociationId) != "" && aws.ToString(address.InstanceId) == "" {
+		// What is left of a group that somebody deleted: its load balancer has the address.
+		if err := s.removeGroup(ctx); err != nil {
+			return err
+		}
 	}
 	if keeper.ID != "" && address != nil && aws.ToString(address.InstanceId) != keeper.ID {
 		s.say("%s goes to %s", aws.ToString(address.PublicIp), keeper.ID)
@@ -43,9 +57,9 @@ func (s *Stack) settleWeb(ctx context.Context, all []Instance) error {
 	return s.end(ctx, others(all, "web", keeper))
 }
 
-// others are the instances of a tier but for one.
+// others are the instances of a tier but for one, and but for those that an Auto Scaling group keeps.
 func others(all []Instance, tier string, keeper Instance) []Instance {
-	return slices.DeleteFunc(slices.Clone(all), func(i Instance) bool { return i.Tier != tier || i.ID == keeper.ID })
+	return slices.DeleteFunc(slices.Clone(all), func(i Instance) bool { return i.Tier != tier || i.ID == keeper.ID || i.group != "" })
 }
 
 func (s *Stack) end(ctx context.Context, instances []Instance) error {
@@ -68,7 +82,11 @@ func (s *Stack) settleDatabase(ctx context.Context, all []Instance, broken bool)
 		return errors.Join(err, s.end(ctx, rest))
 	}
 	volume, holder := aws.ToString(v.VolumeId), attachedTo(v)
-	if holder == keeper.ID && slices.Contains(keeper.secondary, databaseAddress) && !broken {
+	found, err := s.hasServiceAddress(ctx, keeper)
+	if err != nil {
+		return err
+	}
+	if holder == keeper.ID && found && !broken {
 		return s.end(ctx, rest)
 	}
 	if holder != keeper.ID {
@@ -103,7 +121,7 @@ func (s *Stack) giveBack(ctx context.Context, v *types.Volume, keeper Instance, 
 	own, err1 := instance.ParseServer(keeper.server)
 	data, err2 := instance.ParseServer(tagOf(v.Tags, serverTag))
 	if err1 == nil && err2 == nil && own.Opens(data) != nil {
-		return fmt.Errorf("the data on %s is of %s by now, and %s on %s cannot open it\nhint: to keep %s, tag it: aws ec2 create-tags --resources %s --tags Key=%s,Value=%s; the data of before is in the snapshot with the tag %s=%s",
+		return fmt.Errorf("the data on %s is of %s by now, and %s on %s cannot open it\nhint: to keep %s, tag it: aws ec2 create-tags --resources %s --tags Key=%s,Value=%s; the data of before is in the snapshot with the tag %s=%s, to which goldsmith rollback --snapshot goes back then",
 			volume, data, own, keeper.ID, holder.ID, holder.ID, roleTag, serving, deployTag, holder.deploy)
 	}
 	if holder.ID != "" {

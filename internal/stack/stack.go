@@ -5,13 +5,14 @@ package stack
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/smithy-go"
@@ -29,12 +30,18 @@ const (
 	roleTag = "goldsmith:role"
 	// deployTag is the id of the deployment that made something. Ids sort by time.
 	deployTag = "goldsmith:deploy"
-	// addressTag tells the stack's elastic addresses apart: nat or web.
+	// addressTag tells the stack's elastic addresses apart: nat, web or zone. On an instance of the db tier it is the service
+	// address that it has when it serves.
 	addressTag = "goldsmith:address"
-	// dataTag is on the data volume, with the tier as its value, and on its snapshots.
+	// dataTag is on the data volume, with the tier as its value, and on its snapshots. A volume that is to take the place of
+	// another has candidate as its value, until it has.
 	dataTag = "goldsmith:data"
+	// volumeTag is on an instance of the db tier the data volume that it is made for.
+	volumeTag = "goldsmith:volume"
 	// serverTag is on a data volume the newest database server that opened it, on an instance the one that it has.
 	serverTag = "goldsmith:server"
+	// settingsTag is on an instance a digest of what it was launched with, but for its image.
+	settingsTag = "goldsmith:settings"
 )
 
 // Roles of an instance.
@@ -42,15 +49,6 @@ const (
 	candidate = "candidate"
 	serving   = "serving"
 	retired   = "retired"
-)
-
-// The network of a stack.
-const (
-	vpcCIDR     = "10.0.0.0/16"
-	publicCIDR  = "10.0.1.0/24"
-	privateCIDR = "10.0.2.0/24"
-	// databaseAddress is where the web tier finds the database, whichever instance that is.
-	databaseAddress = "10.0.2.10"
 )
 
 // Stack is one stack in one region.
@@ -64,11 +62,15 @@ type Stack struct {
 	say  func(format string, args ...any)
 	// observer is told what a deployment moves and stops, while one goes on.
 	observer *observer
+
+	scaling   *autoscaling.Client
+	balancing *elasticloadbalancingv2.Client
 }
 
 // New is the stack that a file describes. say is told what goes on, a line at a time.
 func New(conf aws.Config, file *stackfile.File, say func(format string, args ...any)) *Stack {
-	return &Stack{name: file.Name, file: file, ec2: ec2.NewFromConfig(conf), iam: iam.NewFromConfig(conf), ssm: ssm.NewFromConfig(conf), conf: conf, say: say}
+	return &Stack{name: file.Name, file: file, ec2: ec2.NewFromConfig(conf), iam: iam.NewFromConfig(conf), ssm: ssm.NewFromConfig(conf), conf: conf, say: say,
+		scaling: autoscaling.NewFromConfig(conf), balancing: elasticloadbalancingv2.NewFromConfig(conf)}
 }
 
 // tier is what the stack file says of a tier.
@@ -122,14 +124,10 @@ func code(err error) string {
 	return ""
 }
 
-// Operator is the address of whoever runs this, as instances see it, unless it is given.
-func (s *Stack) Operator(ctx context.Context, given string) (netip.Prefix, error) {
-	if given != "" && given != "auto" {
-		prefix, err := netip.ParsePrefix(given)
-		if err != nil {
-			return netip.Prefix{}, fmt.Errorf("operator %q: a range such as 192.0.2.1/32 is needed", given)
-		}
-		return prefix.Masked(), nil
+// operator is who may log in, as instances see them.
+func (s *Stack) operator(ctx context.Context) (netip.Prefix, error) {
+	if given := s.file.Operator; !given.Auto() {
+		return given.Prefix, nil
 	}
 	address, err := awsconfig.CallerAddress(ctx, s.conf)
 	if err != nil {

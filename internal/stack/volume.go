@@ -18,25 +18,43 @@ import (
 // dataDevice is what the data volume is attached as.
 const dataDevice = "/dev/sdf"
 
-// dataVolume is the volume of the database's data; nil where there is none yet.
+// dataVolume is the volume of the database's data: the one that the database is made for or, where none serves, the one
+// with the tag; nil where there is none yet.
 func (s *Stack) dataVolume(ctx context.Context) (*types.Volume, error) {
-	out, err := s.ec2.DescribeVolumes(ctx, &ec2.DescribeVolumesInput{Filters: s.mine("tag:"+dataTag, "db")})
+	all, err := s.Instances(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("find the data volume of stack %s: %w", s.name, err)
+		return nil, err
 	}
-	var found []types.Volume
-	for _, v := range out.Volumes {
-		if v.State != types.VolumeStateDeleting && v.State != types.VolumeStateDeleted {
-			found = append(found, v)
-		}
+	if own := servingOf(all, "db").volume; own != "" {
+		return s.volumeByID(ctx, own)
 	}
-	switch len(found) {
-	case 0:
-		return nil, nil
-	case 1:
+	found, err := s.volumes(ctx, "db")
+	switch {
+	case err != nil || len(found) == 0:
+		return nil, err
+	case len(found) == 1:
 		return &found[0], nil
 	}
 	return nil, fmt.Errorf("find the data volume of stack %s: %s and %s both have the tag %s=db; one should", s.name, aws.ToString(found[0].VolumeId), aws.ToString(found[1].VolumeId), dataTag)
+}
+
+// volumes are the stack's data volumes of a kind, or of both.
+func (s *Stack) volumes(ctx context.Context, kinds string) ([]types.Volume, error) {
+	out, err := s.ec2.DescribeVolumes(ctx, &ec2.DescribeVolumesInput{Filters: s.mine("tag:"+dataTag, kinds)})
+	if err != nil {
+		return nil, fmt.Errorf("find the data volumes of stack %s: %w", s.name, err)
+	}
+	return slices.DeleteFunc(out.Volumes, func(v types.Volume) bool {
+		return v.State == types.VolumeStateDeleting || v.State == types.VolumeStateDeleted
+	}), nil
+}
+
+func (s *Stack) volumeByID(ctx context.Context, id string) (*types.Volume, error) {
+	out, err := s.ec2.DescribeVolumes(ctx, &ec2.DescribeVolumesInput{VolumeIds: []string{id}})
+	if err != nil {
+		return nil, fmt.Errorf("find the data volume %s of stack %s: %w", id, s.name, err)
+	}
+	return &out.Volumes[0], nil
 }
 
 // attachedTo is the instance that a volume is attached to, or empty.
@@ -49,28 +67,29 @@ func attachedTo(v *types.Volume) string {
 	return ""
 }
 
-// ensureVolume makes the data volume where there is none, in the zone of the private subnet.
-func (s *Stack) ensureVolume(ctx context.Context, n Network) (string, error) {
+// ensureVolume makes the data volume where there is none, in the zone of the database's subnet, and tells its zone.
+func (s *Stack) ensureVolume(ctx context.Context, n Network) (id, zone string, err error) {
 	v, err := s.dataVolume(ctx)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	if v != nil {
-		return aws.ToString(v.VolumeId), nil
+		return aws.ToString(v.VolumeId), aws.ToString(v.AvailabilityZone), s.changeVolume(ctx, v)
 	}
-	zone, err := s.zoneOf(ctx, n.Private)
+	subnet, err := s.subnetOf(n, "db", "")
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
+	zone = subnet.Zone
 	input := s.volumeInput(zone)
-	input.TagSpecifications = s.tagged(types.ResourceTypeVolume, s.name+"-data", dataTag, "db")
+	input.TagSpecifications = s.tagged(types.ResourceTypeVolume, s.name+"-data", append(s.moreTags("db"), dataTag, "db")...)
 	made, err := s.ec2.CreateVolume(ctx, input)
 	if err != nil {
-		return "", fmt.Errorf("make the data volume of stack %s: %w", s.name, err)
+		return "", "", fmt.Errorf("make the data volume of stack %s: %w", s.name, err)
 	}
-	id := aws.ToString(made.VolumeId)
+	id = aws.ToString(made.VolumeId)
 	s.say("made data volume %s of %d GiB", id, s.file.Database.DataVolume.Size)
-	return id, s.volumeAvailable(ctx, id)
+	return id, zone, s.volumeAvailable(ctx, id)
 }
 
 // volumeInput asks for a volume as the stack file describes it.
@@ -89,12 +108,47 @@ func (s *Stack) volumeInput(zone string) *ec2.CreateVolumeInput {
 	return input
 }
 
-func (s *Stack) zoneOf(ctx context.Context, subnet string) (string, error) {
-	out, err := s.ec2.DescribeSubnets(ctx, &ec2.DescribeSubnetsInput{SubnetIds: []string{subnet}})
-	if err != nil {
-		return "", fmt.Errorf("find the zone of %s: %w", subnet, err)
+// volumeDifferences are what a volume is otherwise than in the stack file, and what of that cannot be changed.
+func (s *Stack) volumeDifferences(v *types.Volume) (different []string, err error) {
+	is, wanted := v, s.file.Database.DataVolume
+	if aws.ToBool(is.Encrypted) != wanted.Encrypted {
+		return nil, fmt.Errorf("data volume %s: its encryption is %v, and the stack file wants %v, to which a volume cannot be changed", aws.ToString(v.VolumeId), aws.ToBool(is.Encrypted), wanted.Encrypted)
 	}
-	return aws.ToString(out.Subnets[0].AvailabilityZone), nil
+	if aws.ToInt32(is.Size) > wanted.Size {
+		return nil, fmt.Errorf("data volume %s: it has %d GiB, and the stack file wants %d; a volume cannot be made smaller", aws.ToString(v.VolumeId), aws.ToInt32(is.Size), wanted.Size)
+	}
+	note := func(name string, is, wanted any) {
+		different = append(different, fmt.Sprintf("%s is %v and not %v", name, is, wanted))
+	}
+	if aws.ToInt32(is.Size) != wanted.Size {
+		note("size", aws.ToInt32(is.Size), wanted.Size)
+	}
+	if string(is.VolumeType) != wanted.Type {
+		note("type", is.VolumeType, wanted.Type)
+	}
+	if is.Iops != nil && wanted.IOPS > 0 && *is.Iops != wanted.IOPS {
+		note("iops", *is.Iops, wanted.IOPS)
+	}
+	if is.Throughput != nil && wanted.Throughput > 0 && *is.Throughput != wanted.Throughput {
+		note("throughput", *is.Throughput, wanted.Throughput)
+	}
+	return different, nil
+}
+
+// changeVolume makes the data volume what the stack file says, while it is in use. The file system on it grows when the
+// next database takes it.
+func (s *Stack) changeVolume(ctx context.Context, v *types.Volume) error {
+	different, err := s.volumeDifferences(v)
+	if err != nil || len(different) == 0 {
+		return err
+	}
+	input, id := s.volumeInput(""), aws.ToString(v.VolumeId)
+	_, err = s.ec2.ModifyVolume(ctx, &ec2.ModifyVolumeInput{VolumeId: v.VolumeId, Size: input.Size, VolumeType: input.VolumeType, Iops: input.Iops, Throughput: input.Throughput})
+	if err != nil {
+		return fmt.Errorf("change data volume %s, whose %s: %w", id, strings.Join(different, ", "), err)
+	}
+	s.say("changed data volume %s, whose %s", id, strings.Join(different, ", "))
+	return nil
 }
 
 func (s *Stack) volumeAvailable(ctx context.Context, id string) error {
@@ -144,12 +198,28 @@ func (s *Stack) setServer(ctx context.Context, server instance.Server, ids ...st
 
 // snapshot keeps the data as it is at this moment. The volume may be used again at once.
 func (s *Stack) snapshot(ctx context.Context, volume, deploy string) (string, error) {
+	server, err := s.serverOf(ctx, volume)
+	if err != nil {
+		return "", err
+	}
 	out, err := s.ec2.CreateSnapshot(ctx, &ec2.CreateSnapshotInput{VolumeId: aws.String(volume), Description: aws.String("Data of stack " + s.name + " before deployment " + deploy),
-		TagSpecifications: s.tagged(types.ResourceTypeSnapshot, s.name+"-data before "+deploy, dataTag, "db", deployTag, deploy)})
+		TagSpecifications: s.tagged(types.ResourceTypeSnapshot, s.name+"-data before "+deploy, append(server, dataTag, "db", deployTag, deploy)...)})
 	if err != nil {
 		return "", fmt.Errorf("make a snapshot of %s: %w", volume, err)
 	}
 	return aws.ToString(out.SnapshotId), nil
+}
+
+// serverOf is the tag of the server that opened a volume's data last, as keys and values; it is on a snapshot too.
+func (s *Stack) serverOf(ctx context.Context, volume string) ([]string, error) {
+	v, err := s.volumeByID(ctx, volume)
+	if err != nil {
+		return nil, err
+	}
+	if server := tagOf(v.Tags, serverTag); server != "" {
+		return []string{serverTag, server}, nil
+	}
+	return nil, nil
 }
 
 // snapshots are those of the data volume, the youngest first.

@@ -166,4 +166,7 @@ func (r *reader) checkCount(f *File, b, network *block) {
 	default:
 		w.Scaling = "single"
 	}
+	if w.Scaling == "single" && w.Subnet == "private" && b.good("subnet", "scaling") {
+		r.fault(b, "subnet", `one instance is reached by an elastic IP, which needs the public subnet; with scaling = "asg" a load balancer is there for it`)
+	}
 }

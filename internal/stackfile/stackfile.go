@@ -83,7 +83,8 @@ func (n Network) rangeOf(subnet string) netip.Prefix {
 
 // Tier is what both tiers have.
 type Tier struct {
-	// The subnet that its instances are in: `public` or `private`. The default is `private` for db and `public` for web.
+	// The subnet that its instances are in: `public` or `private`. The default is `private` for db and `public` for web,
+	// which needs it with `scaling = "single"`.
 	Subnet string `hcl:"subnet"`
 	// What its instances run on. The default is `t3.small`.
 	InstanceType string `hcl:"instance_type"`
@@ -162,11 +163,11 @@ type Web struct {
 type HealthCheck struct {
 	// The path that is asked for. The default is `/health`.
 	Path string `hcl:"path"`
-	// The duration between two checks: 100ms to 5m. The default is `500ms`.
+	// The duration between two checks: 100ms to 5m. The default is `500ms`. A load balancer asks every 5s at most.
 	Interval time.Duration `hcl:"interval"`
 	// The duration that an answer may take: 100ms to 5m. The default is `5s`.
 	Timeout time.Duration `hcl:"timeout"`
-	// How many good answers in a row it takes: 1 to 100. The default is 3.
+	// How many good answers in a row it takes: 1 to 100. The default is 3. A load balancer takes 2 to 10.
 	HealthyThreshold int32 `hcl:"healthy_threshold"`
 	// The duration after which an instance that is not good has failed: 1s to 24h, and time enough for
 	// `healthy_threshold` checks. The default is `5m`.
@@ -183,7 +184,7 @@ type Deploy struct {
 	// How many snapshots of the data volume are kept: 1 or more. The default is 3.
 	KeepSnapshots int32 `hcl:"keep_snapshots"`
 	// The duration after which the whole deployment has failed: 1s to 24h, longer than `bake_time` and `drain_time`
-	// together. The default is `10m`.
+	// together, and than `bake_time` and the pauses at `checkpoints`. The default is `10m`.
 	Timeout time.Duration `hcl:"timeout"`
 	// With `scaling = "asg"`: the percentage of the instances that stays healthy meanwhile, 0 to 100. The default is 90.
 	MinHealthyPercentage int32 `hcl:"min_healthy_percentage"`

@@ -148,11 +148,11 @@ func TestWhatFollowsFromSomethingElse(t *testing.T) {
 					PrivateSubnetTags: map[string]string{"aws:x": "y", "tier": "private"}}
 				f.Database.ServiceAddress = netip.Addr{}
 			}},
-		{"network that is there, and both tiers in one subnet", "network {\n  vpc_tags = { team = \"shop\" }\n  private_subnet_ids = [\"subnet-01234567\"]\n}\ntier \"db\" {\n  service_address = \"10.9.8.7\"\n}\ntier \"web\" {\n  subnet = \"private\"\n}",
+		{"network that is there, and both tiers in one subnet", "network {\n  vpc_tags = { team = \"shop\" }\n  private_subnet_ids = [\"subnet-01234567\"]\n}\ntier \"db\" {\n  service_address = \"10.9.8.7\"\n}\ntier \"web\" {\n  subnet = \"private\"\n  scaling = \"asg\"\n}",
 			func(f *File) {
 				f.Network = Network{VPCTags: map[string]string{"team": "shop"}, PrivateSubnetIDs: []string{"subnet-01234567"}}
 				f.Database.ServiceAddress = netip.MustParseAddr("10.9.8.7")
-				f.Web.Subnet = "private"
+				f.Web.Subnet, f.Web.Scaling = "private", "asg"
 			}},
 		{"service address in other ranges", "network {\n  cidr = \"192.168.0.0/24\"\n  public_cidr = \"192.168.0.0/28\"\n  private_cidr = \"192.168.0.64/28\"\n}",
 			func(f *File) {

@@ -99,6 +99,9 @@ func (s *Server) associateAddress(ctx context.Context, c *call) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
+	if balancer := s.balancerAt(address.get("allocationId")); balancer != "" {
+		return nil, fault("Resource.AlreadyAssociated", "resource %s is already associated with load balancer %s", address.get("allocationId"), balancer)
+	}
 	if id := c.get("InstanceId"); id != "" {
 		if err := s.inStates([]string{id}, "given an address", "pending", "running", "stopping", "stopped"); err != nil {
 			return nil, err
@@ -138,6 +141,9 @@ func (s *Server) releaseAddress(ctx context.Context, c *call) (*node, error) {
 	}
 	if address.get("associationId") != "" {
 		return nil, fault("InvalidIPAddress.InUse", "Address %s is in use.", address.get("publicIp"))
+	}
+	if balancer := s.balancerAt(address.get("allocationId")); balancer != "" {
+		return nil, fault("InvalidIPAddress.InUse", "Address %s is in use by load balancer %s.", address.get("publicIp"), balancer)
 	}
 	nats, err := s.ask(ctx, newCall("ec2", "DescribeNatGateways"))
 	if err != nil {

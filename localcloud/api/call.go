@@ -51,7 +51,7 @@ func readCall(r *http.Request) (*call, error) {
 
 // newCall is a call of our own, in the query protocol.
 func newCall(service, action string, parameters ...string) *call {
-	version := map[string]string{"ec2": "2016-11-15", "iam": "2010-05-08", "sts": "2011-06-15"}[service]
+	version := map[string]string{"ec2": "2016-11-15", "iam": "2010-05-08", "sts": "2011-06-15", "autoscaling": "2011-01-01"}[service]
 	form := url.Values{"Action": {action}, "Version": {version}}
 	for i := 0; i+1 < len(parameters); i += 2 {
 		form.Set(parameters[i], parameters[i+1])

@@ -43,12 +43,15 @@ var handlers = map[string]handler{
 	"AssociateAddress":                     (*Server).associateAddress,
 	"DisassociateAddress":                  (*Server).disassociateAddress,
 	"ReleaseAddress":                       (*Server).releaseAddress,
+	"DescribeAddresses":                    (*Server).describeAddresses,
 	"AssignPrivateIpAddresses":             (*Server).assignPrivateIPAddresses,
 	"UnassignPrivateIpAddresses":           (*Server).unassignPrivateIPAddresses,
 	"DescribeNatGateways":                  (*Server).describeNatGateways,
 	"DeleteNatGateway":                     (*Server).deleteNatGateway,
 	"DescribeNetworkInterfaces":            (*Server).describeNetworkInterfaces,
 	"DeleteSecurityGroup":                  (*Server).deleteSecurityGroup,
+	"RevokeSecurityGroupIngress":           (*Server).revokeRules,
+	"RevokeSecurityGroupEgress":            (*Server).revokeRules,
 	"DeleteSubnet":                         (*Server).deleteSubnet,
 	"CreateVpc":                            (*Server).createVpc,
 	"DeleteVpc":                            (*Server).deleteVpc,
@@ -58,7 +61,13 @@ var handlers = map[string]handler{
 	"DescribeKeyPairs":                     (*Server).describeKeyPairs,
 	"CreateTags":                           (*Server).changeTags,
 	"DeleteTags":                           (*Server).changeTags,
+	"CreateLaunchTemplate":                 (*Server).createLaunchTemplate,
+	"CreateLaunchTemplateVersion":          (*Server).createLaunchTemplateVersion,
+	"DeleteLaunchTemplate":                 (*Server).deleteLaunchTemplate,
 }
+
+// owned are the services of which some calls are more than a record.
+var owned = map[string]map[string]handler{"ec2": handlers, "autoscaling": groupHandlers, "elasticloadbalancing": balancerHandlers}
 
 // networkAction matches the names of calls after which the network is another.
 var networkAction = regexp.MustCompile(`Vpc|Subnet|Route|Gateway|SecurityGroup|Address|NetworkInterface`)
@@ -74,7 +83,8 @@ func (s *Server) answer(ctx context.Context, c *call) (*answer, error) {
 		a, err := s.passThrough(ctx, c)
 		return numberBlocks(a), err
 	}
-	if c.Service != "ec2" || c.form == nil {
+	own, ok := owned[c.Service]
+	if !ok || c.form == nil {
 		return s.passThrough(ctx, c)
 	}
 	if !c.reads() {
@@ -83,9 +93,9 @@ func (s *Server) answer(ctx context.Context, c *call) (*answer, error) {
 		s.change.Lock()
 		defer s.change.Unlock()
 	}
-	handle, ok := handlers[c.action()]
+	handle, ok := own[c.action()]
 	if !ok || c.get("DryRun") == "true" {
-		return s.passThroughEC2(ctx, c)
+		return s.passThroughOwn(ctx, c)
 	}
 	root, err := handle(s, ctx, c)
 	if err != nil {
@@ -94,10 +104,10 @@ func (s *Server) answer(ctx context.Context, c *call) (*answer, error) {
 	return &answer{status: http.StatusOK, header: http.Header{"Content-Type": {"text/xml;charset=UTF-8"}}, body: root.bytes()}, nil
 }
 
-// passThroughEC2 is for actions that are a record only, or change no more than the network.
-func (s *Server) passThroughEC2(ctx context.Context, c *call) (*answer, error) {
+// passThroughOwn is for actions that are a record only, or change no more than the network.
+func (s *Server) passThroughOwn(ctx context.Context, c *call) (*answer, error) {
 	a, err := s.passThrough(ctx, c)
-	if err != nil || !a.ok() || c.reads() || !networkAction.MatchString(c.action()) {
+	if err != nil || !a.ok() || c.reads() || c.Service != "ec2" || !networkAction.MatchString(c.action()) {
 		return a, err
 	}
 	return a, s.applyNetwork(ctx)

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -119,6 +120,7 @@ type machinery struct {
 	ran      []host.Machine
 	metadata map[string]host.Metadata
 	topology host.Topology
+	dial     string // where Dial leads
 }
 
 func newMachinery(t *testing.T, allowed ...string) *machinery {
@@ -212,6 +214,12 @@ func (m *machinery) Apply(_ context.Context, topology host.Topology) error {
 	return m.call("Apply")
 }
 
+func (m *machinery) Dial(context.Context, string, netip.AddrPort) (net.Conn, error) {
+	if m.dial == "" {
+		return nil, errors.New("nobody listens")
+	}
+	return net.Dial("tcp", m.dial)
+}
 func (m *machinery) Exits() <-chan host.Exit { return m.exits }
 func (m *machinery) RebootMachine(_ context.Context, id string) error {
 	return m.call("RebootMachine", id)

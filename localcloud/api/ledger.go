@@ -29,6 +29,7 @@ var makes = map[string]made{
 	"CreateInternetGateway": lasting("igw-"), "CreateNatGateway": lasting("nat-"), "AllocateAddress": lasting("eipalloc-"),
 	"CreateNetworkInterface": lasting("eni-"), "CreateNetworkAcl": lasting("acl-"), "CreateLaunchTemplate": lasting("lt-"),
 	"CreateVpcPeeringConnection": lasting("pcx-"), "CreateVpcEndpoint": lasting("vpce-"),
+	"CreateAutoScalingGroup": lasting("group:"), "CreateLoadBalancer": lasting(balancerARN), "CreateTargetGroup": lasting(balancerARN), "CreateListener": joining(balancerARN),
 	"ImportKeyPair": lasting("key:"), "CreateRole": lasting("role:"), "CreateInstanceProfile": lasting("profile:"), "PutParameter": lasting("parameter:"),
 	"AssociateAddress": joining("eipassoc-"), "AssociateRouteTable": joining("rtbassoc-"), "ReplaceRouteTableAssociation": joining("rtbassoc-"),
 	"AuthorizeSecurityGroupIngress": joining("sgr-"), "AuthorizeSecurityGroupEgress": joining("sgr-"),
@@ -46,14 +47,21 @@ var ends = map[string]string{
 	"ReleaseAddress": "eipalloc-", "DeleteNetworkInterface": "eni-", "DeleteNetworkAcl": "acl-", "DeleteLaunchTemplate": "lt-",
 	"DeleteVpcPeeringConnection": "pcx-", "DeleteVpcEndpoints": "vpce-", "DeleteKeyPair": "key:", "DeleteRole": "role:",
 	"DeleteInstanceProfile": "profile:", "DeleteParameter": "parameter:", "DeleteParameters": "parameter:",
+	"DeleteAutoScalingGroup": "group:", "DeleteLoadBalancer": balancerARN, "DeleteTargetGroup": balancerARN,
 }
 
 // nameParameters are parameters by which things without an id are named.
 var nameParameters = map[string]string{
 	"KeyName": "key:", "RoleName": "role:", "InstanceProfileName": "profile:", "IamInstanceProfile.Name": "profile:", "IamInstanceProfile.Arn": "profile:",
+	"AutoScalingGroupName": "group:", "Tags.member.1.ResourceId": "group:",
 }
 
 var resourceID = regexp.MustCompile(`\b[a-z]+(?:-[a-z]+)*-[0-9a-f]{8,17}\b`)
+
+// balancerARN is how the names of load balancers, target groups and listeners begin.
+const balancerARN = "arn:aws:elasticloadbalancing:"
+
+var balancerName = regexp.MustCompile(balancerARN + `[^<\s]+`)
 
 func isResourceID(name string) bool {
 	return resourceID.MatchString(name) && !strings.Contains(name, ":")
@@ -65,6 +73,13 @@ func named(c *call) []string {
 	for parameter, prefix := range nameParameters {
 		if value := c.form.Get(parameter); value != "" {
 			names = append(names, prefix+value[strings.LastIndexByte(value, '/')+1:])
+		}
+	}
+	for _, values := range c.form {
+		for _, value := range values {
+			if strings.HasPrefix(value, balancerARN) {
+				names = append(names, value)
+			}
 		}
 	}
 	if c.Service == "ssm" {
@@ -132,7 +147,8 @@ func (l *ledger) created(c *call, answered []byte) []string {
 	}
 	var created []string
 	request := named(c)
-	for _, name := range append(resourceID.FindAllString(string(answered), -1), request...) {
+	answers := append(resourceID.FindAllString(string(answered), -1), balancerName.FindAllString(string(answered), -1)...)
+	for _, name := range append(answers, request...) {
 		before := slices.Contains(request, name) && isResourceID(name)
 		_, known := l.maker[name]
 		if before || known || slices.Contains(created, name) {

@@ -51,7 +51,7 @@ func (s *Server) applyNetwork(ctx context.Context) error {
 		}
 	}
 	s.mu.Lock()
-	s.overlay.elastic = elastic
+	s.overlay.elastic, s.overlay.homes = elastic, r.homes()
 	s.mu.Unlock()
 	topology, err := s.topology(r)
 	if err != nil {
@@ -65,6 +65,17 @@ func (s *Server) applyNetwork(ctx context.Context) error {
 	}
 	s.applied = topology
 	return nil
+}
+
+// homes are where instances are, by their first interface.
+func (r *records) homes() map[string]home {
+	homes := map[string]home{}
+	for _, eni := range r.interfaces {
+		if addresses, err := privateAddresses(eni); err == nil && eni.get("attachment", "deviceIndex") == "0" {
+			homes[eni.get("attachment", "instanceId")] = home{eni.get("vpcId"), addresses[0]}
+		}
+	}
+	return homes
 }
 
 func (s *Server) topology(r *records) (host.Topology, error) {
@@ -107,6 +118,7 @@ func (s *Server) topology(r *records) (host.Topology, error) {
 	for _, item := range r.vpcs {
 		t.VPCs = append(t.VPCs, *vpcs[item.get("vpcId")])
 	}
+	s.addBalancers(&t, r)
 	return t, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"net/url"
+	"reflect"
 	"slices"
 	"syscall"
 	"testing"
@@ -61,7 +62,7 @@ func TestTopology(t *testing.T) {
 		}
 	}
 	// The elastic address goes before the automatic one; a NAT gateway's interface has no machine.
-	if len(got.Public) != 1 || got.Public[netip.MustParseAddr("127.66.9.8")] != (host.Target{VPC: "vpc-1", Private: netip.MustParseAddr("10.0.1.4")}) {
+	if len(got.Public) != 1 || !reflect.DeepEqual(got.Public[netip.MustParseAddr("127.66.9.8")], host.Target{VPC: "vpc-1", Private: netip.MustParseAddr("10.0.1.4")}) {
 		t.Errorf("public addresses: %v", got.Public)
 	}
 	if len(vpc.Interfaces) != 2 || !vpc.Interfaces[0].Public || vpc.Interfaces[1].Public || len(vpc.Interfaces[0].PrivateIPs) != 2 {

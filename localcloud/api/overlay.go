@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"net/url"
 	"os"
 	"time"
 )
@@ -17,8 +18,16 @@ type overlay struct {
 	Images    map[string]*imageRecord    `json:"images"`
 	// Launches are by client token.
 	Launches map[string]launchRecord `json:"launches"`
+	// Templates are launch templates, by id and version, as parameters of RunInstances.
+	Templates map[string]map[string]url.Values `json:"templates"`
+	Groups    map[string]*groupRecord          `json:"groups"` // Auto Scaling groups, by name
+	// Balancers and TargetGroups are by ARN.
+	Balancers    map[string]*balancerRecord    `json:"balancers"`
+	TargetGroups map[string]*targetGroupRecord `json:"target_groups"`
 
-	elastic map[netip.Addr]string // by elastic address, the instance that has it, or nothing; of the last applyNetwork
+	// Of the last applyNetwork: by elastic address, the instance that has it, or nothing; and where instances are.
+	elastic map[netip.Addr]string
+	homes   map[string]home
 }
 
 type instanceRecord struct {
@@ -39,6 +48,9 @@ type instanceRecord struct {
 	UserData            []byte `json:"user_data,omitempty"`
 	PublicKey           string `json:"public_key,omitempty"`
 	ClientToken         string `json:"client_token,omitempty"`
+	// Group is the Auto Scaling group that launched it, Template what from.
+	Group    string      `json:"group,omitempty"`
+	Template templateRef `json:"template,omitzero"`
 }
 
 type imageRecord struct {
@@ -52,6 +64,12 @@ type imageRecord struct {
 	IMDS       string    `json:"imds,omitempty"`
 	Deprecated time.Time `json:"deprecated,omitzero"`
 	Protection string    `json:"protection,omitempty"` // EC2's name; empty is none
+}
+
+// home is where an instance is.
+type home struct {
+	vpc     string
+	private netip.Addr
 }
 
 // launchRecord is what a RunInstances call with a client token made.
@@ -81,6 +99,18 @@ func (o *overlay) load(path string) error {
 	}
 	if o.Launches == nil {
 		o.Launches = map[string]launchRecord{}
+	}
+	if o.Templates == nil {
+		o.Templates = map[string]map[string]url.Values{}
+	}
+	if o.Groups == nil {
+		o.Groups = map[string]*groupRecord{}
+	}
+	if o.Balancers == nil {
+		o.Balancers = map[string]*balancerRecord{}
+	}
+	if o.TargetGroups == nil {
+		o.TargetGroups = map[string]*targetGroupRecord{}
 	}
 	return nil
 }
@@ -134,6 +164,7 @@ func (s *Server) image(id string) (imageRecord, bool) {
 // setState moves an instance on; a terminated one stays so. It is called from work that nobody waits for: that the
 // state could not be written is told in the log, and the next start sees what is really there.
 func (s *Server) setState(id, state, reason string) {
+	var left instanceRecord
 	err := s.update(func(o *overlay) {
 		record := o.Instances[id]
 		if record == nil || record.State == "terminated" {
@@ -146,7 +177,11 @@ func (s *Server) setState(id, state, reason string) {
 		if state == "terminated" {
 			record.Ended = time.Now()
 		}
+		if state != "pending" && state != "running" {
+			left = *record
+		}
 	})
+	s.left(left)
 	if err != nil {
 		s.config.Log.Error("keep an instance's state", "instance", id, "state", state, "error", err)
 	}

@@ -12,7 +12,7 @@
 // instance removed. After a start all instances are stopped.
 //
 // Limits: one region, one network interface for each instance; an image is of the root volume only; volumes keep their
-// size; instances that Auto Scaling makes are records without machines; there is never capacity for bare metal, so that a
+// size; Auto Scaling and load balancing are what groups.go, refresh.go and balancers.go say; there is never capacity for bare metal, so that a
 // client's handling of that can be tried.
 //
 // An access key id that starts with ASIAEXPIRED is answered as expired credentials are, so that a client's handling
@@ -55,6 +55,8 @@ type Machinery interface {
 	Machines() map[string]bool
 	SetMetadata(string, host.Metadata)
 	Console(string) ([]byte, time.Time, error)
+	// Dial connects to a private address in a VPC.
+	Dial(ctx context.Context, vpc string, private netip.AddrPort) (net.Conn, error)
 	Exits() <-chan host.Exit
 	Apply(context.Context, host.Topology) error
 	CreateVolume(ctx context.Context, id string, sizeGB int, snapshot string) error
@@ -87,7 +89,8 @@ type Server struct {
 	machinery Machinery
 	backend   *http.Client
 	journal   *journal
-	work      sync.WaitGroup // what goes on after an answer
+	work      sync.WaitGroup  // what goes on after an answer
+	running   context.Context // of Start
 
 	// change is held by each changing EC2 call from its checks to its answer.
 	change sync.Mutex
@@ -100,13 +103,15 @@ type Server struct {
 	mu      sync.Mutex
 	overlay overlay
 	keys    map[string]string        // public keys, by key pair
+	health  map[string]*health       // of load balancers' targets, by target group and instance
+	drained map[string]bool          // instances of groups that get no new connections any more
 	queues  map[string]chan struct{} // closed at the end of the last work on an instance
 }
 
 // New makes a server; Start makes it ready to serve.
 func New(config Config, machinery Machinery) *Server {
 	return &Server{
-		config: config, machinery: machinery, keys: map[string]string{}, queues: map[string]chan struct{}{},
+		config: config, machinery: machinery, running: context.Background(), keys: map[string]string{}, health: map[string]*health{}, drained: map[string]bool{}, queues: map[string]chan struct{}{},
 		backend: &http.Client{Transport: &http.Transport{DialContext: config.Dial, MaxIdleConnsPerHost: 8, DisableCompression: true}},
 	}
 }
@@ -114,6 +119,7 @@ func New(config Config, machinery Machinery) *Server {
 // Start replays what users made and brings the records and the machines to agree. ctx ends what goes on in the
 // background.
 func (s *Server) Start(ctx context.Context) error {
+	s.running = ctx
 	var err error
 	if s.journal, err = openJournal(filepath.Join(s.config.StateDir, "journal.jsonl")); err != nil {
 		return err
@@ -132,7 +138,11 @@ func (s *Server) Start(ctx context.Context) error {
 		return err
 	}
 	s.work.Go(func() { s.watchExits(ctx) })
-	return s.applyNetwork(ctx)
+	s.work.Go(func() { s.watchTargets(ctx) })
+	if err := s.applyNetwork(ctx); err != nil {
+		return err
+	}
+	return s.resumeGroups()
 }
 
 // Close waits for what is under way; the context that Start got must have ended.

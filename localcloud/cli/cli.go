@@ -46,7 +46,9 @@ func upCommand(name *string) *cobra.Command {
 		Use: "up", Short: "Start the local cloud", Args: cobra.NoArgs,
 		Long: `Starts the local cloud, and makes its base image first if this machine has none yet (half a minute, once).
 A cloud that is up already is left as it is, but for base images that it is asked for and does not have.
-Everything that was made in it before is there again; instances are stopped.`,
+Everything that was made in it before is there again; instances are stopped.
+
+Exit codes: 0 done; 1 failed; 2 bad input.`,
 		Example: "  goldsmith cloud up\n  eval \"$(goldsmith cloud env)\"\n  aws ec2 describe-images",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return up(cmd.Context(), cmd.OutOrStdout(), *name, bases)
@@ -117,7 +119,9 @@ func downCommand(name *string) *cobra.Command {
 		Use: "down", Short: "Stop the local cloud and all that runs in it", Args: cobra.NoArgs,
 		Long: `Powers all machines off and takes down every namespace, mount, loop device and listener. Images, volumes,
 the network, parameters and instances (stopped) are there again after the next "up". After a crash,
-"down" clears away what was left.`,
+"down" clears away what was left.
+
+Exit codes: 0 done; 1 failed; 2 bad input.`,
 		Example: "  goldsmith cloud down\n  goldsmith cloud down --destroy   # and forget everything",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return down(cmd.Context(), cmd.OutOrStdout(), *name, destroy)

@@ -21,7 +21,9 @@ func envCommand(name *string) *cobra.Command {
 		Long: `Prints what a shell has to export so that the AWS CLI, the SDKs, Packer and Terraform use the local cloud.
 
 Clients that are older than AWS_ENDPOINT_URL, as Debian 12's awscli and python3-boto3, are reached by
-AWS_DATA_PATH: a directory of endpoint rules below your cache directory, which this command writes.`,
+AWS_DATA_PATH: a directory of endpoint rules below your cache directory, which this command writes.
+
+Exit codes: 0 done; 1 failed; 2 bad input.`,
 		Example: "  eval \"$(goldsmith cloud env)\"",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cache, err := os.UserCacheDir()

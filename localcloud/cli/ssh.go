@@ -22,7 +22,9 @@ func sshCommand(name *string) *cobra.Command {
 		Use: "ssh NAME [-- COMMAND...]", Short: "Log in to an instance", Args: cobra.MinimumNArgs(1),
 		Long: `Logs in to an instance by its id, name or tier, with OpenSSH. The host key is the one that the instance
 printed on its console, and no other is accepted. An instance without a public address is reached
-through one of the same VPC that has one.`,
+through one of the same VPC that has one.
+
+Exit codes: 0 done; 1 failed; 2 bad input; else that of the command on the instance, 255 where there was no way in.`,
 		Example: "  goldsmith cloud ssh web\n  goldsmith cloud ssh db -- sudo journalctl -u mariadb",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return logIn(cmd.Context(), *name, args[0], args[1:], key, user)

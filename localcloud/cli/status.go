@@ -122,7 +122,7 @@ func statusCommand(name *string) *cobra.Command {
 	var asJSON bool
 	command := &cobra.Command{
 		Use: "status", Short: "Show the local cloud's instances and images", Args: cobra.NoArgs,
-		Long:    "Shows where the local cloud's API is, its instances with their addresses, and its images. It fails if the cloud is not up.",
+		Long:    "Shows where the local cloud's API is, its instances with their addresses, and its images. It fails if the cloud is not up.\n\nExit codes: 0 done; 1 failed; 2 bad input.",
 		Example: "  goldsmith cloud status\n  goldsmith cloud status --json | jq '.instances[].public'",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			found, err := look(cmd.Context(), *name)
@@ -173,7 +173,7 @@ func logsCommand(name *string) *cobra.Command {
 	var own bool
 	logs := &cobra.Command{
 		Use: "logs NAME", Short: "Show an instance's console, or the cloud's own log", Args: cobra.MaximumNArgs(1),
-		Long:    "Shows the end of what an instance wrote to its console, by its id, name or tier. With --daemon, the local cloud's own log.",
+		Long:    "Shows the end of what an instance wrote to its console, by its id, name or tier. With --daemon, the local cloud's own log.\n\nExit codes: 0 done; 1 failed; 2 bad input.",
 		Example: "  goldsmith cloud logs web\n  goldsmith cloud logs --daemon",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if own {

@@ -86,10 +86,12 @@ type Topology struct {
 	Public map[netip.Addr]Target
 }
 
-// Target is an address inside a VPC.
+// Target is an address inside a VPC. That of a load balancer has, for each port that it listens on, where connections
+// go in turn, and no private address.
 type Target struct {
-	VPC     string
-	Private netip.Addr
+	VPC      string
+	Private  netip.Addr
+	Balanced map[uint16][]netip.AddrPort
 }
 
 // VPC is a router with its subnets and what may pass between the interfaces in them.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -31,6 +32,7 @@ type relay struct {
 	mu     sync.RWMutex
 	public map[netip.Addr]Target
 	links  map[string]string // by VPC: the device towards its router
+	turn   atomic.Uint64     // of connections to load balancers
 }
 
 func (h *Host) hostTable() string { return fmt.Sprintf("goldsmith_%d", h.number) }
@@ -73,19 +75,26 @@ func (r *relay) set(public map[netip.Addr]Target, links map[string]string) {
 	r.public, r.links = public, links
 }
 
-// target is what a public address leads to, and over which device.
-func (r *relay) target(public netip.Addr) (private netip.Addr, link string, err error) {
+// target is what a public address and port lead to, and over which device.
+func (r *relay) target(public netip.AddrPort) (private netip.AddrPort, link string, err error) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	target, ok := r.public[public]
+	target, ok := r.public[public.Addr()]
 	if !ok {
-		return private, "", fmt.Errorf("public address %s belongs to no instance", public)
+		return private, "", fmt.Errorf("public address %s belongs to no instance", public.Addr())
 	}
 	link, ok = r.links[target.VPC]
 	if !ok {
-		return private, "", fmt.Errorf("public address %s: %s has no router", public, target.VPC)
+		return private, "", fmt.Errorf("public address %s: %s has no router", public.Addr(), target.VPC)
 	}
-	return target.Private, link, nil
+	if target.Balanced == nil {
+		return netip.AddrPortFrom(target.Private, public.Port()), link, nil
+	}
+	healthy := target.Balanced[public.Port()]
+	if len(healthy) == 0 {
+		return private, "", fmt.Errorf("load balancer at %s: nobody listens, or no target is healthy", public)
+	}
+	return healthy[r.turn.Add(1)%uint64(len(healthy))], link, nil
 }
 
 // acceptEach handles each connection, relayed of them at a time, until the listener is closed.
@@ -125,17 +134,28 @@ func (r *relay) connect(client *net.TCPConn) (*net.TCPConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	private, link, err := r.target(destination.Addr())
+	private, link, err := r.target(destination)
 	if err != nil {
 		return nil, err
 	}
-	return r.host.dialVPC(link, netip.AddrPortFrom(private, destination.Port()))
+	ctx, cancel := context.WithTimeout(context.Background(), relayDial)
+	defer cancel()
+	return r.host.dialVPC(ctx, link, private)
+}
+
+// Dial connects to a private address in a VPC, as load balancers do that look at their targets.
+func (h *Host) Dial(ctx context.Context, vpc string, private netip.AddrPort) (net.Conn, error) {
+	h.relay.mu.RLock()
+	link, ok := h.relay.links[vpc]
+	h.relay.mu.RUnlock()
+	if !ok {
+		return nil, fmt.Errorf("connect to %s: %s has no router", private, vpc)
+	}
+	return h.dialVPC(ctx, link, private)
 }
 
 // dialVPC connects to a private address, from the operator's, over the device that leads to its VPC.
-func (h *Host) dialVPC(link string, private netip.AddrPort) (*net.TCPConn, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), relayDial)
-	defer cancel()
+func (h *Host) dialVPC(ctx context.Context, link string, private netip.AddrPort) (*net.TCPConn, error) {
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(inetOperator)}, Control: func(_, _ string, raw syscall.RawConn) error {
 		var bind error
 		err := raw.Control(func(fd uintptr) { bind = unix.BindToDevice(int(fd), link) })

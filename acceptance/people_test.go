@@ -1,0 +1,140 @@
+//go:build acceptance
+
+package acceptance
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestAccess enters both tiers by the stack's own commands.
+func TestAccess(t *testing.T) {
+	ssh := func(where string, command ...string) (string, error) {
+		return output(goldsmith(), append([]string{"ssh", where, "--stack", stackName, "--"}, command...)...)
+	}
+	for _, where := range []string{"web", "db"} {
+		id := *tier(t, where).InstanceId
+		for _, name := range []string{where, id} {
+			if out, err := ssh(name, "cloud-init", "query", "instance_id"); err != nil || !strings.Contains(out, id) {
+				t.Errorf("ssh %s: %v: %q, want %s", name, err, out, id)
+			}
+		}
+		var exit *exec.ExitError
+		if _, err := ssh(where, "exit", "42"); !errors.As(err, &exit) || exit.ExitCode() != 42 {
+			t.Errorf("ssh %s -- exit 42: %v", where, err)
+		}
+		dir := t.TempDir()
+		there := filepath.Join(dir, "-odd:name")
+		if err := os.WriteFile(there, []byte("over "+where), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		back := filepath.Join(dir, "back")
+		must(t, goldsmith(), "scp", "--stack", stackName, there, where+":/tmp/goldsmith-copy")
+		must(t, goldsmith(), "scp", "--stack", stackName, where+":/tmp/goldsmith-copy", back)
+		if got, err := os.ReadFile(back); err != nil || string(got) != "over "+where {
+			t.Errorf("%s: got %q back, %v", where, got, err)
+		}
+		ssh(where, "rm", "/tmp/goldsmith-copy")
+	}
+	var exit *exec.ExitError
+	if _, err := output(goldsmith(), "ssh", "app", "--stack", stackName); !errors.As(err, &exit) || exit.ExitCode() != 2 {
+		t.Errorf("ssh app: %v, want exit code 2", err)
+	}
+	if out, err := ssh("i-0123456789abcdef0"); err == nil || !strings.Contains(out, "no instance is of that tier or id") {
+		t.Errorf("ssh to an unknown instance: %v: %s", err, out)
+	}
+}
+
+func TestLogs(t *testing.T) {
+	for _, c := range []struct{ tier, source, want string }{
+		{"db", "", "systemd[1]"}, {"web", "journal", "systemd[1]"}, {"db", "mysql", "ready for connections"}, {"web", "nginx", "GET "}, {"web", "app", "goldsmith-webapp"},
+	} {
+		args := []string{"logs", c.tier, "--stack", stackName, "--lines", "400"}
+		if c.source != "" {
+			args = append(args, "--source", c.source)
+		}
+		if out, err := output(goldsmith(), args...); err != nil || !strings.Contains(out, c.want) {
+			t.Errorf("logs %s %s: %v: it does not show %q:\n%.2000s", c.tier, c.source, err, c.want, out)
+		}
+	}
+	if out := must(t, goldsmith(), "open", "--stack", stackName); !strings.HasPrefix(out, "https://127.") || !strings.Contains(out, "sha256 ") {
+		t.Errorf("open: %q", out)
+	}
+}
+
+type status struct {
+	URL       string
+	Release   string
+	DB        string `json:"db_address"`
+	Instances []struct{ ID, Tier, Role, Release, Health, Reason string }
+}
+
+func statusNow(t *testing.T) status {
+	t.Helper()
+	var s status
+	decode(t, strings.NewReader(must(t, goldsmith(), "status", "--stack", stackName, "--json")), &s)
+	if len(s.Instances) != 2 {
+		t.Fatalf("the status has %d instances: %+v", len(s.Instances), s)
+	}
+	return s
+}
+
+// TestStatusTellsHealth breaks the app and mends it.
+func TestStatusTellsHealth(t *testing.T) {
+	good := statusNow(t)
+	for _, i := range good.Instances {
+		if i.Health != "good" || i.Role != "serving" || i.Release != good.Release || good.Release == "" {
+			t.Errorf("%+v; good and serving, with release %q, is wanted", i, good.Release)
+		}
+	}
+	if good.DB != databaseAddress || !strings.HasPrefix(good.URL, "https://127.") {
+		t.Errorf("addresses: %+v", good)
+	}
+	t.Cleanup(func() { mustOnInstance(t, "web", "sudo systemctl start goldsmith-webapp"); assertServes(t) })
+	mustOnInstance(t, "web", "sudo systemctl stop goldsmith-webapp")
+	for _, i := range statusNow(t).Instances {
+		switch {
+		case i.Tier == "web" && (i.Health != "bad" || !strings.Contains(i.Reason, "502")):
+			t.Errorf("without the app: %+v", i)
+		case i.Tier == "db" && i.Health != "unknown":
+			t.Errorf("nobody asks the database, and yet: %+v", i)
+		}
+	}
+	mustOnInstance(t, "web", "sudo systemctl start goldsmith-webapp")
+
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	watch := exec.CommandContext(ctx, goldsmith(), "status", "--stack", stackName, "--watch", "--interval", "100ms")
+	var out bytes.Buffer
+	watch.Stdout, watch.Stderr, watch.Dir = &out, &out, repository
+	if err := watch.Start(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(1500 * time.Millisecond)
+	watch.Process.Signal(syscall.SIGINT)
+	if err := watch.Wait(); err != nil || strings.Count(out.String(), "stack "+stackName+" in ") < 2 || strings.Contains(out.String(), "\x1b") {
+		t.Errorf("--watch, interrupted: %v\n%s", err, out.String())
+	}
+}
+
+// TestNetworkDownRefuses has nobody at a terminal, and then instances in the network.
+func TestNetworkDownRefuses(t *testing.T) {
+	for _, command := range [][]string{{"network", "down"}, {"destroy"}} {
+		var exit *exec.ExitError
+		if out, err := output(goldsmith(), append(command, "--stack", stackName)...); !errors.As(err, &exit) || exit.ExitCode() != 2 || !strings.Contains(out, "say --yes") {
+			t.Errorf("%v without anybody to ask: %v: %s", command, err, out)
+		}
+	}
+	if out, err := output(goldsmith(), "network", "down", "--yes", "--stack", stackName); err == nil || !strings.Contains(out, "is in it") {
+		t.Errorf("network down while instances run: %v: %s", err, out)
+	}
+	assertServes(t)
+}

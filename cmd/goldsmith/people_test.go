@@ -1,0 +1,151 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+)
+
+// TestEachCommandHasAnExampleAndItsExitCodes walks over all commands.
+func TestEachCommandHasAnExampleAndItsExitCodes(t *testing.T) {
+	var walk func(*cobra.Command) int
+	walk = func(c *cobra.Command) int {
+		count := 0
+		if c.Runnable() && !c.Hidden && c.Name() != "help" && (c.HasParent() && c.Parent().Name() != "completion") {
+			count++
+			if c.Example == "" || !strings.Contains(c.Example, c.CommandPath()) {
+				t.Errorf("%s: it has no example of itself", c.CommandPath())
+			}
+			if !strings.Contains(c.Long, "Exit codes: 0 ") {
+				t.Errorf("%s: it does not tell its exit codes", c.CommandPath())
+			}
+		}
+		for _, child := range c.Commands() {
+			count += walk(child)
+		}
+		return count
+	}
+	if count := walk(command()); count < 20 {
+		t.Errorf("only %d commands were looked at", count)
+	}
+}
+
+func TestConfirm(t *testing.T) {
+	for _, c := range []struct {
+		answer string
+		yes    bool
+		want   string
+	}{{"golden\n", false, ""}, {" golden \n", false, ""}, {"golden", false, ""}, {"y\n", false, `"y" is not golden, and nothing was done`}, {"", false, "nothing was done"}, {"", true, ""}} {
+		cmd := &cobra.Command{}
+		cmd.SetIn(strings.NewReader(c.answer))
+		var said bytes.Buffer
+		cmd.SetErr(&said)
+		err := confirm(cmd, c.yes, "remove the network of stack golden", "golden")
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%q, yes %v: got %v, want %q", c.answer, c.yes, err, c.want)
+		}
+		if asked := strings.Contains(said.String(), "Type the stack's name, golden,"); asked == c.yes {
+			t.Errorf("%q, yes %v: it said %q", c.answer, c.yes, said.String())
+		}
+	}
+}
+
+func TestLogCommand(t *testing.T) {
+	for _, c := range []struct {
+		tier, source, since string
+		lines               int
+		follow              bool
+		want                string
+	}{
+		{"db", "", "", 5, false, "sudo -n journalctl --no-pager --lines=5"},
+		{"web", "journal", "it's 10:00", 5, true, `sudo -n journalctl --no-pager --lines=5 --since='it'\''s 10:00' --follow`},
+		{"web", "app", "", 7, false, "sudo -n journalctl --no-pager --lines=7 --unit=goldsmith-webapp.service"},
+		{"web", "nginx", "", 7, true, "sudo -n sh -c 'tail --lines=7 --follow=name --retry /var/log/nginx/*.log'"},
+		{"db", "mysql", "", 7, false, "sudo -n sh -c 'tail --lines=7 /var/log/mysql/error.log'"},
+	} {
+		if got, err := logCommand(c.tier, c.source, c.since, c.lines, c.follow); err != nil || got != c.want {
+			t.Errorf("%+v: got %q, %v", c, got, err)
+		}
+	}
+	for _, c := range []struct {
+		tier, source, since string
+		lines               int
+		want                string
+	}{{"app", "", "", 5, "db or web"}, {"db", "nginx", "", 5, "it has journal, mysql"}, {"db", "jour", "", 5, "it has"}, {"web", "nginx", "today", 5, "--since"}, {"db", "", "", 0, "--lines 0"}} {
+		if got, err := logCommand(c.tier, c.source, c.since, c.lines, false); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: got %q, %v", c, got, err)
+		}
+	}
+}
+
+func TestScpArguments(t *testing.T) {
+	args := []string{"web:/var/log/x", "web:y", "-odd", "/tmp/a:b", "c:d"}
+	name, err := remoteOf(args)
+	if err != nil || name != "web" {
+		t.Fatalf("got %q, %v", name, err)
+	}
+	got := scpArguments(args, name, "i-1", true)
+	if want := []string{"-r", "--", "i-1:/var/log/x", "i-1:y", "./-odd", "/tmp/a:b", "./c:d"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	for _, bad := range [][]string{{"a", "b"}, {"web:a", "db:b"}, {"web", "db"}} {
+		if name, err := remoteOf(bad); err == nil {
+			t.Errorf("%q: got %q", bad, name)
+		}
+	}
+}
+
+func TestProgress(t *testing.T) {
+	var out bytes.Buffer
+	p := newProgress(&out)
+	p.width = 60 // as a terminal's
+	web := p.step("web ready")
+	db := p.step("db on standby")
+	p.say("launched %s", "i-1")
+	time.Sleep(300 * time.Millisecond) // drawn anew at least once
+	web(nil)
+	db(errors.New("no"))
+	if err := p.end(); err != nil {
+		t.Fatal(err)
+	}
+	text := out.String()
+	for _, want := range []string{"... web ready 0.0 s, db on standby 0.0 s", "  launched i-1\n", "web ready 0.2 s", "  web ready: 0.3 s\n", "  db on standby: failed after 0.3 s\n"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is missing in %q", want, text)
+		}
+	}
+	for line := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == '\r' || r == '\n' }) {
+		if n := len([]rune(strings.TrimPrefix(line, "\x1b[K"))); n >= 60 && !strings.Contains(line, "launched") {
+			t.Errorf("a line of %d characters is wider than the terminal: %q", n, line)
+		}
+	}
+	if want := []string{"web ready\t0.3"}; !slices.Equal(p.table, want) {
+		t.Errorf("the table is %q, want %q: a step that failed has no time", p.table, want)
+	}
+}
+
+func TestPrintStatus(t *testing.T) {
+	var out bytes.Buffer
+	err := printStatus(&out, stack.Status{Stack: "golden", Region: "us-east-1", URL: "https://192.0.2.1/", DatabaseAddress: "10.0.2.10", Release: "r2",
+		Deploying: &stack.Deploying{ID: "d1", Who: "ann@host", Since: time.Now()},
+		Instances: []stack.InstanceStatus{
+			{Instance: stack.Instance{ID: "i-1", Tier: "db", Role: "serving", State: "running", Image: "ami-1", Private: "10.0.2.4", Since: time.Now().Add(-90 * time.Second)}, Release: "r1", Health: stack.Good},
+			{Instance: stack.Instance{ID: "i-2", Tier: "web", Role: "serving", State: "running", Image: "ami-2", Since: time.Now().Add(-50 * time.Hour)}, Health: stack.Bad, Reason: "no answer"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := regexp.MustCompile(" +").ReplaceAllString(out.String(), " ")
+	for _, want := range []string{"page https://192.0.2.1/\n", "database 10.0.2.10\n", "deploying d1, by ann@host since ", "db serving i-1 good running r1", "1m30s\n", "2d\n", "\nweb i-2 is bad: no answer\n"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is missing in\n%s", want, out.String())
+		}
+	}
+}

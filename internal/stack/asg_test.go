@@ -1,0 +1,444 @@
+package stack
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
+)
+
+// scalingAPI answers calls of Auto Scaling in the form that AWS's API reference gives. Refreshes are what successive
+// DescribeInstanceRefreshes find, the last of them for ever; what is asked and is not here is an error.
+type scalingAPI struct {
+	mu        sync.Mutex
+	refreshes []refreshAnswer
+	// failures are error codes, by action.
+	failures map[string]string
+	// groupVersion and serving are the group's, members the versions of its instances.
+	groupVersion, serving string
+	members               []string
+	// held are the processes that are suspended.
+	held []string
+	// then is called with the action before it is answered.
+	then func(action string)
+
+	calls []url.Values
+}
+
+type refreshAnswer struct {
+	status, reason string
+	percent        int
+}
+
+const refreshID = "08b91cf7-8fa6-48af-b6a6-d227f40f1b9b"
+
+func (a *scalingAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if err := r.ParseForm(); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	action := r.Form.Get("Action")
+	if a.then != nil {
+		a.then(action)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.calls = append(a.calls, r.Form)
+	result := ""
+	fault := a.failures[action]
+	switch action {
+	case "DescribeAutoScalingGroups":
+		var members strings.Builder
+		for i, version := range a.members {
+			fmt.Fprintf(&members, `<member><InstanceId>i-%017d</InstanceId><LifecycleState>InService</LifecycleState><HealthStatus>Healthy</HealthStatus>
+				<LaunchTemplate><LaunchTemplateId>lt-0a20c965061f64abc</LaunchTemplateId><Version>%s</Version></LaunchTemplate></member>`, i, version)
+		}
+		var held strings.Builder
+		for _, process := range a.held {
+			fmt.Fprintf(&held, "<SuspendedProcesses><member><ProcessName>%s</ProcessName></member></SuspendedProcesses>", process)
+		}
+		result = fmt.Sprintf(`<AutoScalingGroups><member><AutoScalingGroupName>goldsmith-golden-web</AutoScalingGroupName><DesiredCapacity>%d</DesiredCapacity>
+			<LaunchTemplate><LaunchTemplateId>lt-0a20c965061f64abc</LaunchTemplateId><Version>%s</Version></LaunchTemplate><Instances>%s</Instances>
+			%s<Tags><member><Key>goldsmith:version</Key><Value>%s</Value></member></Tags></member></AutoScalingGroups>`, len(a.members), a.groupVersion, members.String(), held.String(), a.serving)
+	case "StartInstanceRefresh", "RollbackInstanceRefresh", "CancelInstanceRefresh":
+		result = "<InstanceRefreshId>" + refreshID + "</InstanceRefreshId>"
+	case "DescribeInstanceRefreshes":
+		if len(a.refreshes) > 0 {
+			now := a.refreshes[0]
+			if len(a.refreshes) > 1 {
+				a.refreshes = a.refreshes[1:]
+			}
+			reason := ""
+			if now.reason != "" {
+				reason = "<StatusReason>" + now.reason + "</StatusReason>"
+			}
+			result = fmt.Sprintf(`<InstanceRefreshes><member><InstanceRefreshId>%s</InstanceRefreshId><AutoScalingGroupName>goldsmith-golden-web</AutoScalingGroupName>
+				<Status>%s</Status>%s<StartTime>2026-06-02T18:11:27Z</StartTime><PercentageComplete>%d</PercentageComplete><InstancesToUpdate>5</InstancesToUpdate></member></InstanceRefreshes>`, refreshID, now.status, reason, now.percent)
+		} else {
+			result = "<InstanceRefreshes/>"
+		}
+	case "SuspendProcesses", "ResumeProcesses":
+	case "GetConsoleOutput":
+		fmt.Fprintf(w, `<GetConsoleOutputResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>1</requestId><instanceId>i-1</instanceId></GetConsoleOutputResponse>`)
+		return
+	case "DescribeInstances":
+		fmt.Fprintf(w, `<DescribeInstancesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>1</requestId><reservationSet/></DescribeInstancesResponse>`)
+		return
+	default:
+		fault = "InvalidAction"
+	}
+	if fault != "" {
+		w.WriteHeader(http.StatusBadRequest)
+		fmt.Fprintf(w, `<ErrorResponse xmlns="http://autoscaling.amazonaws.com/doc/2011-01-01/"><Error><Type>Sender</Type><Code>%s</Code><Message>said the test</Message></Error><RequestId>1</RequestId></ErrorResponse>`, fault)
+		return
+	}
+	fmt.Fprintf(w, `<%[1]sResponse xmlns="http://autoscaling.amazonaws.com/doc/2011-01-01/"><%[1]sResult>%[2]s</%[1]sResult><ResponseMetadata><RequestId>7c6e177f-f082-11e1-ac58-3714bEXAMPLE</RequestId></ResponseMetadata></%[1]sResponse>`, action, result)
+}
+
+// asked are the calls of an action.
+func (a *scalingAPI) asked(action string) []url.Values {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(a.calls), func(form url.Values) bool { return form.Get("Action") != action })
+}
+
+// page is a web tier's page; its answers can be changed.
+type page struct {
+	mu  sync.Mutex
+	bad bool
+}
+
+func (p *page) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.bad {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+}
+
+// refreshing is a deployment of a group whose API and page are the test's, and what it said.
+func refreshing(t *testing.T, api *scalingAPI) (*rollout, *page, *strings.Builder) {
+	t.Helper()
+	server, p, said := httptest.NewServer(api), &page{}, &strings.Builder{}
+	shown := httptest.NewTLSServer(p)
+	t.Cleanup(server.Close)
+	t.Cleanup(shown.Close)
+	conf, err := awsconfig.Load(t.Context(), awsconfig.Options{Region: "us-east-1", AccessKey: "a", SecretKey: "b", Endpoint: server.URL, MaxRetries: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := stackfile.Default()
+	file.Web.Scaling, file.Web.Count = "asg", 2
+	s := New(conf, file, func(format string, args ...any) { fmt.Fprintf(said, format+"\n", args...) })
+	sum := sha256.Sum256(shown.Certificate().Raw)
+	r := &rollout{Stack: s, journal: &journal{stack: s}, result: Deployed{Fingerprint: hex.EncodeToString(sum[:])},
+		address: types.Address{PublicIp: aws.String(strings.TrimPrefix(shown.URL, "https://"))}}
+	return r, p, said
+}
+
+var testGroup = &webGroup{name: "goldsmith-golden-web", template: "lt-0a20c965061f64abc", version: "3", serving: "3"}
+
+// TestRefreshAsksForWhatTheFileSays holds the request to AWS's rules: the last checkpoint is 100, the version is a number,
+// the range between the percentages is at most 100.
+func TestRefreshAsksForWhatTheFileSays(t *testing.T) {
+	t.Parallel()
+	api := &scalingAPI{serving: "3", groupVersion: "3", members: []string{"3", "4"}, refreshes: []refreshAnswer{{status: "Pending"}, {"InProgress", "Reached checkpoint at 50%.", 50}, {status: "Baking", percent: 100}, {status: "Successful", percent: 100}}}
+	r, _, said := refreshing(t, api)
+	d := &r.file.Deploy
+	d.Checkpoints, d.CheckpointDelay, d.MinHealthyPercentage, d.BakeTime = []int32{20, 50}, 90*time.Second, 5, 1500*time.Millisecond
+	if err := r.refresh(t.Context(), testGroup, "4"); err != nil {
+		t.Fatal(err)
+	}
+	started := api.asked("StartInstanceRefresh")
+	if len(started) != 1 {
+		t.Fatalf("%d refreshes were started", len(started))
+	}
+	for parameter, want := range map[string]string{
+		"AutoScalingGroupName": "goldsmith-golden-web", "Strategy": "Rolling",
+		"DesiredConfiguration.LaunchTemplate.LaunchTemplateId": "lt-0a20c965061f64abc", "DesiredConfiguration.LaunchTemplate.Version": "4",
+		"Preferences.MinHealthyPercentage": "5", "Preferences.MaxHealthyPercentage": "105", "Preferences.InstanceWarmup": "15", "Preferences.SkipMatching": "false",
+		"Preferences.AutoRollback": "true", "Preferences.BakeTime": "2", "Preferences.CheckpointDelay": "90",
+		"Preferences.CheckpointPercentages.member.1": "20", "Preferences.CheckpointPercentages.member.2": "50", "Preferences.CheckpointPercentages.member.3": "100",
+		"Preferences.CheckpointPercentages.member.4": "",
+	} {
+		if got := started[0].Get(parameter); got != want {
+			t.Errorf("%s is %q, want %q", parameter, got, want)
+		}
+	}
+	for _, want := range []string{"Pending, 0 %", "InProgress, 50 %: Reached checkpoint at 50%.", "Baking, 100 %", "Successful, 100 %"} {
+		if !strings.Contains(said.String(), want) {
+			t.Errorf("%q was not told:\n%s", want, said)
+		}
+	}
+}
+
+func TestCheckpointsEndOnceInAHundred(t *testing.T) {
+	r, _, _ := refreshing(t, &scalingAPI{})
+	for _, test := range []struct{ given, want []int32 }{{nil, nil}, {[]int32{100}, []int32{100}}, {[]int32{30, 100}, []int32{30, 100}}, {[]int32{30}, []int32{30, 100}}} {
+		r.file.Deploy.Checkpoints = test.given
+		p := r.preferences(false)
+		if !slices.Equal(p.CheckpointPercentages, test.want) || (p.CheckpointDelay != nil) != (test.want != nil) {
+			t.Errorf("%v: %v, delay %v", test.given, p.CheckpointPercentages, p.CheckpointDelay)
+		}
+	}
+}
+
+// TestEndsOfRefreshes: each end but one is an error, and only a rollback that failed needs a person.
+func TestEndsOfRefreshes(t *testing.T) {
+	for _, test := range []struct {
+		end    refreshAnswer
+		person bool
+	}{
+		{refreshAnswer{"Failed", "The Load Balancer health checks failed.", 20}, false}, {refreshAnswer{"Cancelled", "Cancelled due to user request.", 20}, false},
+		{refreshAnswer{"RollbackSuccessful", "Rolled back due to alarm.", 0}, false}, {refreshAnswer{"RollbackFailed", "Launching failed.", 0}, true},
+	} {
+		t.Run(test.end.status, func(t *testing.T) {
+			t.Parallel()
+			api := &scalingAPI{serving: "3", groupVersion: "3", members: []string{"3"}, refreshes: []refreshAnswer{{status: "InProgress", percent: 20}, test.end}}
+			r, _, _ := refreshing(t, api)
+			err := r.refresh(t.Context(), testGroup, "4")
+			if err == nil || !strings.Contains(err.Error(), test.end.status) || !strings.Contains(err.Error(), test.end.reason) || errors.Is(err, ErrNeedsPerson) != test.person {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+// TestRefreshGoesBack ends a refresh that is under way in each way that there is, and looks at what is asked of EC2.
+func TestRefreshGoesBack(t *testing.T) {
+	running := refreshAnswer{status: "InProgress", percent: 40}
+	back := []refreshAnswer{running, {status: "RollbackInProgress", percent: 20}, {status: "RollbackSuccessful"}}
+	for _, test := range []struct {
+		name      string
+		refreshes []refreshAnswer
+		failures  map[string]string
+		members   []string
+		want      []string // calls that change something
+		err       string
+		person    bool
+	}{
+		{"killed while it was under way", back, nil, []string{"3", "3"}, []string{"RollbackInstanceRefresh"}, "", false},
+		{"killed in the bake time", append([]refreshAnswer{{status: "Baking", percent: 100}}, back[1:]...), nil, []string{"3"}, []string{"RollbackInstanceRefresh"}, "", false},
+		{"killed while it went back", back[1:], nil, []string{"3"}, nil, "", false},
+		{"not to be taken back", []refreshAnswer{running, {status: "Cancelling"}, {status: "Cancelled"}, {status: "InProgress"}, {status: "Successful"}},
+			map[string]string{"RollbackInstanceRefresh": "IrreversibleInstanceRefresh"}, []string{"3", "4"}, []string{"RollbackInstanceRefresh", "CancelInstanceRefresh", "StartInstanceRefresh"}, "", false},
+		{"ended in that moment", []refreshAnswer{running, {status: "Successful"}}, map[string]string{"RollbackInstanceRefresh": "ActiveInstanceRefreshNotFound"}, []string{"4"},
+			[]string{"RollbackInstanceRefresh", "StartInstanceRefresh"}, "", false},
+		{"failed, and half of it is new", []refreshAnswer{{status: "Failed"}, {status: "Successful"}}, nil, []string{"3", "4"}, []string{"StartInstanceRefresh"}, "", false},
+		{"cannot go back", append(slices.Clone(back[:2]), refreshAnswer{status: "RollbackFailed"}), nil, []string{"4"}, []string{"RollbackInstanceRefresh"}, "RollbackFailed", true},
+		{"may not", []refreshAnswer{running}, map[string]string{"RollbackInstanceRefresh": "AccessDenied"}, []string{"4"}, []string{"RollbackInstanceRefresh"}, "AccessDenied", false},
+		{"nothing to do", []refreshAnswer{{status: "Successful", percent: 100}}, nil, []string{"3"}, nil, "", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			api := &scalingAPI{serving: "3", groupVersion: "3", members: test.members, refreshes: test.refreshes, failures: test.failures}
+			r, _, _ := refreshing(t, api)
+			err := r.settleGroup(t.Context())
+			if test.err == "" && err != nil || test.err != "" && (err == nil || !strings.Contains(err.Error(), test.err) || errors.Is(err, ErrNeedsPerson) != test.person) {
+				t.Errorf("%v", err)
+			}
+			var changes []string
+			for _, form := range api.calls {
+				if action := form.Get("Action"); !strings.HasPrefix(action, "Describe") {
+					changes = append(changes, action)
+				}
+			}
+			if !slices.Equal(changes, test.want) {
+				t.Errorf("asked for %v, want %v", changes, test.want)
+			}
+			for _, form := range api.asked("StartInstanceRefresh") {
+				if form.Get("DesiredConfiguration.LaunchTemplate.Version") != "3" || form.Get("Preferences.SkipMatching") != "true" || form.Get("Preferences.BakeTime") != "" {
+					t.Errorf("it goes back by %v", form)
+				}
+			}
+		})
+	}
+}
+
+// TestInterruptTakesTheRefreshBack is ctrl-C while EC2 is at it.
+func TestInterruptTakesTheRefreshBack(t *testing.T) {
+	t.Parallel()
+	api := &scalingAPI{serving: "3", groupVersion: "3", members: []string{"3"}, refreshes: []refreshAnswer{{status: "InProgress", percent: 10}}}
+	r, _, _ := refreshing(t, api)
+	ctx, interrupt := context.WithCancel(t.Context())
+	api.then = func(action string) {
+		if action == "DescribeInstanceRefreshes" {
+			interrupt()
+		}
+	}
+	if err := r.refresh(ctx, testGroup, "4"); !errors.Is(err, context.Canceled) {
+		t.Fatalf("%v", err)
+	}
+	api.then, api.refreshes = nil, []refreshAnswer{{status: "InProgress", percent: 10}, {status: "RollbackSuccessful"}}
+	if err := r.settleGroup(t.Context()); err != nil || len(api.asked("RollbackInstanceRefresh")) != 1 {
+		t.Errorf("%v; rollbacks: %v", err, api.asked("RollbackInstanceRefresh"))
+	}
+}
+
+// TestSickPageEndsTheWaiting: EC2 finds its instances healthy, and the page is not.
+func TestSickPageEndsTheWaiting(t *testing.T) {
+	t.Parallel()
+	api := &scalingAPI{serving: "3", groupVersion: "3", members: []string{"3"}, refreshes: []refreshAnswer{{status: "Baking", percent: 100}}}
+	r, p, _ := refreshing(t, api)
+	p.bad = true
+	if err := r.refresh(t.Context(), testGroup, "4"); err == nil || !strings.Contains(err.Error(), "was healthy and then was not") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestSomebodyElsesRefresh(t *testing.T) {
+	t.Parallel()
+	r, _, _ := refreshing(t, &scalingAPI{failures: map[string]string{"StartInstanceRefresh": "InstanceRefreshInProgress"}})
+	if err := r.refresh(t.Context(), testGroup, "4"); err == nil || !strings.Contains(err.Error(), "somebody else") || !strings.Contains(err.Error(), "cancel-instance-refresh") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestNoRefreshesNoDeployment: an API that cannot refresh is found out before anything is changed.
+func TestNoRefreshesNoDeployment(t *testing.T) {
+	t.Parallel()
+	api := &scalingAPI{serving: "3", groupVersion: "3", members: []string{"3"}, failures: map[string]string{"DescribeInstanceRefreshes": "UnsupportedOperation"}}
+	r, _, _ := refreshing(t, api)
+	if err := r.checkScaling(t.Context()); err == nil || !strings.Contains(err.Error(), "nothing was changed") {
+		t.Errorf("%v", err)
+	}
+	for _, form := range api.calls {
+		if !strings.HasPrefix(form.Get("Action"), "Describe") {
+			t.Errorf("%s was called", form.Get("Action"))
+		}
+	}
+	r.file.Deploy.Checkpoints, r.file.Deploy.CheckpointDelay = []int32{25, 50}, 5*time.Minute
+	if err := r.checkScaling(t.Context()); err == nil || !strings.Contains(err.Error(), "timeout should be longer") {
+		t.Errorf("checkpoints that wait longer than the deployment may take: %v", err)
+	}
+}
+
+// TestTemplateHasAllOfALaunch holds a launch template to what an instance of its own would get.
+func TestTemplateHasAllOfALaunch(t *testing.T) {
+	r, _, _ := refreshing(t, &scalingAPI{})
+	input, err := r.runInput(Network{WebGroup: "sg-1", Subnets: map[string][]Subnet{"public": {{ID: "subnet-1"}}}},
+		launch{tier: "web", image: "ami-1", instanceType: "t3.small", key: "k", database: "10.0.2.10", service: "192.0.2.1", subnet: Subnet{ID: "subnet-1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := templateData(input)
+	// What a template has no place for: how many, and that a call is made once.
+	elsewhere := []string{"MinCount", "MaxCount", "ClientToken", "TagSpecifications"}
+	from, to := reflect.ValueOf(*input), reflect.ValueOf(*data)
+	for i := range from.NumField() {
+		name := from.Type().Field(i).Name
+		if !from.Type().Field(i).IsExported() || from.Field(i).IsZero() || slices.Contains(elsewhere, name) {
+			continue
+		}
+		if there := to.FieldByName(name); !there.IsValid() || there.IsZero() {
+			t.Errorf("%s is left out of the template", name)
+		}
+	}
+	eni := data.NetworkInterfaces[0]
+	if eni.SubnetId != nil || !aws.ToBool(eni.AssociatePublicIpAddress) || !slices.Equal(eni.Groups, []string{"sg-1"}) || data.MetadataOptions.HttpTokens != types.LaunchTemplateHttpTokensStateRequired {
+		t.Errorf("%+v, %+v", eni, data.MetadataOptions)
+	}
+}
+
+func TestBalancerNamesFit(t *testing.T) {
+	for _, stack := range []string{"golden", "a--b", "ends-", strings.Repeat("x", 32)} {
+		for _, suffix := range []string{"", "-443"} {
+			name := (&Stack{name: stack}).balancerName(suffix)
+			if len(name) > 32 || strings.Contains(name, "--") {
+				t.Errorf("stack %s: %s", stack, name)
+			}
+		}
+	}
+}
+
+// TestNoAutoRollback: the stack file may want a failed refresh to stay.
+func TestNoAutoRollback(t *testing.T) {
+	r, _, _ := refreshing(t, &scalingAPI{})
+	failed := errors.New("failed")
+	if err := r.keptBroken(failed); errors.Is(err, errKept) || !errors.Is(err, failed) {
+		t.Errorf("it goes back by itself: %v", err)
+	}
+	r.file.Deploy.AutoRollback = false
+	if err := r.keptBroken(failed); !errors.Is(err, errKept) || !errors.Is(err, failed) || !errors.Is(err, ErrNeedsPerson) {
+		t.Errorf("%v", err)
+	}
+	if aws.ToBool(r.preferences(false).AutoRollback) {
+		t.Error("EC2 is asked to go back")
+	}
+}
+
+// TestPolicyCoversGroups holds the operator's policy to what this package calls of the services of a group.
+func TestPolicyCoversGroups(t *testing.T) {
+	policy, err := OperatorPolicy()
+	if err != nil {
+		t.Fatal(err)
+	}
+	call := regexp.MustCompile(`\.(scaling|balancing|ec2)\.([A-Z]\w+)\(`)
+	found := 0
+	for _, name := range []string{"asg.go", "asg_balancer.go", "asg_refresh.go"} {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, match := range call.FindAllStringSubmatch(string(text), -1) {
+			found++
+			action := map[string]string{"scaling": "autoscaling:", "balancing": "elasticloadbalancing:", "ec2": "ec2:"}[match[1]] + match[2]
+			if !strings.Contains(string(policy), `"`+action+`"`) {
+				t.Errorf("%s calls %s, which the policy lacks", name, action)
+			}
+		}
+	}
+	if found < 20 {
+		t.Errorf("%d calls were found", found)
+	}
+}
+
+// TestGroupKeepsItsInstancesWhileTheDatabaseMoves: their pages are sick then, and EC2 would replace them all.
+func TestGroupKeepsItsInstancesWhileTheDatabaseMoves(t *testing.T) {
+	api := &scalingAPI{serving: "3", groupVersion: "3", members: []string{"3"}}
+	r, _, _ := refreshing(t, api)
+	r.group = testGroup
+	processes := func(action string) []string {
+		var all []string
+		for _, form := range api.asked(action) {
+			all = append(all, form.Get("ScalingProcesses.member.1"), form.Get("ScalingProcesses.member.2"))
+		}
+		return all
+	}
+	want := []string{"HealthCheck", "ReplaceUnhealthy"}
+	err := r.withoutReplacing(t.Context(), func() error {
+		if got := processes("SuspendProcesses"); !slices.Equal(got, want) {
+			t.Errorf("suspended: %v", got)
+		}
+		return nil
+	})
+	if got := processes("ResumeProcesses"); err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v; resumed: %v", err, got)
+	}
+	failed := errors.New("failed")
+	if err := r.withoutReplacing(t.Context(), func() error { return failed }); !errors.Is(err, failed) || len(api.asked("ResumeProcesses")) != 1 {
+		t.Errorf("%v; what failed is to be settled first", err)
+	}
+	api.held = want[:1]
+	if err := r.settleGroup(t.Context()); err != nil || len(api.asked("ResumeProcesses")) != 2 {
+		t.Errorf("%v: a group that a killed deployment held stays so", err)
+	}
+}

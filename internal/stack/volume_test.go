@@ -1,0 +1,74 @@
+package stack
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
+)
+
+// TestChangedVolume holds what is asked of EC2 to what differs. The local cloud's volumes keep their size, so that this is
+// tried against an answer as AWS documents it.
+func TestChangedVolume(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*types.Volume)
+		want   string // of the request; empty where there should be none
+		fault  string
+	}{
+		{"nothing differs", func(*types.Volume) {}, "", ""},
+		{"it shall grow", func(v *types.Volume) { v.Size = aws.Int32(5) }, "vol-1 8 gp3 3000 125", ""},
+		{"another type", func(v *types.Volume) { v.VolumeType, v.Throughput = types.VolumeTypeGp2, nil }, "vol-1 8 gp3 3000 125", ""},
+		{"other limits", func(v *types.Volume) { v.Iops, v.Throughput = aws.Int32(4000), aws.Int32(250) }, "vol-1 8 gp3 3000 125", ""},
+		{"it shall shrink", func(v *types.Volume) { v.Size = aws.Int32(9) }, "", "a volume cannot be made smaller"},
+		{"it is not encrypted", func(v *types.Volume) { v.Encrypted = aws.Bool(false) }, "", "its encryption is false"},
+		{"EC2 refuses", func(v *types.Volume) { v.Size = aws.Int32(1) }, "vol-1 8 gp3 3000 125", "change data volume vol-1, whose size is 1 and not 8"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			asked := ""
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				form := readForm(t, r)
+				asked = strings.Join([]string{form.Get("VolumeId"), form.Get("Size"), form.Get("VolumeType"), form.Get("Iops"), form.Get("Throughput")}, " ")
+				if form.Get("Action") != "ModifyVolume" {
+					t.Errorf("the call is %s", form.Get("Action"))
+				}
+				if c.fault != "" {
+					w.WriteHeader(http.StatusBadRequest)
+					fmt.Fprint(w, `<Response><Errors><Error><Code>VolumeModificationRateExceeded</Code><Message>wait six hours</Message></Error></Errors></Response>`)
+					return
+				}
+				fmt.Fprint(w, `<ModifyVolumeResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><volumeModification><volumeId>vol-1</volumeId><modificationState>modifying</modificationState></volumeModification></ModifyVolumeResponse>`)
+			}))
+			defer server.Close()
+			conf, err := awsconfig.Load(t.Context(), awsconfig.Options{Region: "us-east-1", AccessKey: "a", SecretKey: "b", Endpoint: server.URL, MaxRetries: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			v := &types.Volume{VolumeId: aws.String("vol-1"), Size: aws.Int32(8), VolumeType: types.VolumeTypeGp3, Iops: aws.Int32(3000), Throughput: aws.Int32(125), Encrypted: aws.Bool(true)}
+			c.change(v)
+			err = New(conf, stackfile.Default(), t.Logf).changeVolume(t.Context(), v)
+			if c.fault == "" && err != nil || c.fault != "" && (err == nil || !strings.Contains(err.Error(), c.fault)) {
+				t.Errorf("got %v, want %q", err, c.fault)
+			}
+			if asked != c.want {
+				t.Errorf("EC2 was asked for %q, want %q", asked, c.want)
+			}
+		})
+	}
+}
+
+func readForm(t *testing.T, r *http.Request) url.Values {
+	t.Helper()
+	if err := r.ParseForm(); err != nil {
+		t.Error(err)
+	}
+	return r.PostForm
+}

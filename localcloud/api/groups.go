@@ -1,0 +1,414 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Auto Scaling groups are records of the server behind, of size nought: their instances are launched and ended here, as
+// those of RunInstances are. What a group should have is in the overlay, what it has are the instances that name it.
+
+// groupRecord is what a group should have.
+type groupRecord struct {
+	Min          int             `json:"min"`
+	Max          int             `json:"max"`
+	Desired      int             `json:"desired"`
+	Grace        int             `json:"grace"` // seconds
+	Template     templateRef     `json:"template"`
+	Subnets      []string        `json:"subnets"`
+	TargetGroups []string        `json:"target_groups"`
+	Refreshes    []*refreshState `json:"refreshes,omitempty"` // the youngest first
+}
+
+// groupHandlers answer calls of Auto Scaling; others go to the server behind.
+var groupHandlers = map[string]handler{
+	"CreateAutoScalingGroup":              (*Server).createGroup,
+	"UpdateAutoScalingGroup":              (*Server).updateGroup,
+	"SetDesiredCapacity":                  (*Server).updateGroup,
+	"DeleteAutoScalingGroup":              (*Server).deleteGroup,
+	"DescribeAutoScalingGroups":           (*Server).describeGroups,
+	"DescribeAutoScalingInstances":        (*Server).describeMembers,
+	"TerminateInstanceInAutoScalingGroup": (*Server).terminateMember,
+	"StartInstanceRefresh":                (*Server).startRefresh,
+	"DescribeInstanceRefreshes":           (*Server).describeRefreshes,
+	"RollbackInstanceRefresh":             (*Server).endRefresh,
+	"CancelInstanceRefresh":               (*Server).endRefresh,
+}
+
+// queryReply is an answer of a service that puts its results into an element of their own.
+func queryReply(space string, c *call, children ...*node) *node {
+	return &node{name: c.action() + "Response", space: space, children: []*node{
+		element(c.action()+"Result", children...), element("ResponseMetadata", text("RequestId", requestID()))}}
+}
+
+const groupSpace = "http://autoscaling.amazonaws.com/doc/2011-01-01/"
+
+// group is a copy of what is known of a group.
+func (s *Server) group(name string) (groupRecord, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	record, ok := s.overlay.Groups[name]
+	if !ok {
+		return groupRecord{}, fault("ValidationError", "AutoScalingGroup name not found - no such group: %s", name)
+	}
+	group := *record
+	group.Refreshes = nil
+	for _, r := range record.Refreshes {
+		copied := *r
+		group.Refreshes = append(group.Refreshes, &copied)
+	}
+	return group, nil
+}
+
+func (s *Server) createGroup(ctx context.Context, c *call) (*node, error) {
+	name := c.get("AutoScalingGroupName")
+	if _, err := s.group(name); err == nil {
+		return nil, fault("AlreadyExists", "AutoScalingGroup by this name already exists - A group with the name %s already exists", name)
+	}
+	if c.get("LaunchTemplate.LaunchTemplateId") == "" && c.get("LaunchTemplate.LaunchTemplateName") == "" {
+		return nil, fault("UnsupportedOperation", "groups of the local cloud have a launch template")
+	}
+	group := &groupRecord{Subnets: strings.Split(c.get("VPCZoneIdentifier"), ","), TargetGroups: c.list("TargetGroupARNs.member")}
+	if err := s.readGroup(ctx, c, group); err != nil {
+		return nil, err
+	}
+	// The server behind is told of a group of none, so that it makes no instances of its own.
+	other := c.clone()
+	other.drop("MinSize", "MaxSize", "DesiredCapacity")
+	for _, size := range []string{"MinSize", "MaxSize", "DesiredCapacity"} {
+		other.set(size, "0")
+	}
+	answered, err := s.forward(ctx, other)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.update(func(o *overlay) { o.Groups[name] = group }); err != nil {
+		return nil, err
+	}
+	s.tend(name)
+	return answered, nil
+}
+
+// readGroup reads what a call says of a group's size and template.
+func (s *Server) readGroup(ctx context.Context, c *call, group *groupRecord) error {
+	for parameter, into := range map[string]*int{"MinSize": &group.Min, "MaxSize": &group.Max, "HealthCheckGracePeriod": &group.Grace} {
+		if given := c.get(parameter); given != "" {
+			number, err := strconv.Atoi(given)
+			if err != nil || number < 0 {
+				return fault("ValidationError", "%s %s should be a number of 0 or more", parameter, given)
+			}
+			*into = number
+		}
+	}
+	group.Desired = max(group.Desired, group.Min)
+	if given := c.get("DesiredCapacity"); given != "" {
+		var err error
+		if group.Desired, err = strconv.Atoi(given); err != nil {
+			return fault("ValidationError", "DesiredCapacity %s should be a number", given)
+		}
+	}
+	if group.Desired < group.Min || group.Desired > group.Max {
+		return fault("ValidationError", "Desired capacity:%d must be between the specified min size:%d and max size:%d", group.Desired, group.Min, group.Max)
+	}
+	if group.Desired > launchLimit {
+		return fault("ValidationError", "a group of the local cloud has %d instances at most", launchLimit)
+	}
+	if c.get("LaunchTemplate.LaunchTemplateId") == "" && c.get("LaunchTemplate.LaunchTemplateName") == "" {
+		return nil
+	}
+	var err error
+	group.Template, err = s.findTemplate(ctx, c, "LaunchTemplate.")
+	return err
+}
+
+func (s *Server) updateGroup(ctx context.Context, c *call) (*node, error) {
+	name := c.get("AutoScalingGroupName")
+	group, err := s.group(name)
+	if err != nil {
+		return nil, err
+	}
+	if active(group.Refreshes) != nil && c.get("LaunchTemplate.Version") != "" {
+		return nil, fault("ValidationError", "An active instance refresh with a desired configuration exists. All configuration options derived from the desired configuration are not available for update while the instance refresh is active.")
+	}
+	if err := s.readGroup(ctx, c, &group); err != nil {
+		return nil, err
+	}
+	if zones := c.get("VPCZoneIdentifier"); zones != "" {
+		group.Subnets = strings.Split(zones, ",")
+	}
+	answered := queryReply(groupSpace, c)
+	if c.action() == "UpdateAutoScalingGroup" {
+		other := c.clone()
+		other.drop("MinSize", "MaxSize", "DesiredCapacity")
+		if answered, err = s.forward(ctx, other); err != nil {
+			return nil, err
+		}
+	}
+	err = s.update(func(o *overlay) {
+		record := o.Groups[name]
+		record.Min, record.Max, record.Desired, record.Grace, record.Template, record.Subnets = group.Min, group.Max, group.Desired, group.Grace, group.Template, group.Subnets
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.tend(name)
+	return answered, nil
+}
+
+func (s *Server) deleteGroup(ctx context.Context, c *call) (*node, error) {
+	name := c.get("AutoScalingGroupName")
+	if _, err := s.group(name); err != nil {
+		return nil, err
+	}
+	members := s.members(name)
+	if len(members) > 0 && c.get("ForceDelete") != "true" {
+		return nil, fault("ResourceInUse", "You cannot delete an AutoScalingGroup while there are instances or pending Spot instance request(s) still in the group.")
+	}
+	answered, err := s.forward(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.update(func(o *overlay) { delete(o.Groups, name) }); err != nil {
+		return nil, err
+	}
+	return answered, s.endMembers(ctx, members)
+}
+
+// members are the instances of a group that are there, the oldest first.
+func (s *Server) members(name string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var ids []string
+	for id, record := range s.overlay.Instances {
+		if record.Group == name && record.State != "terminated" && record.State != "shutting-down" {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, func(a, b string) int {
+		return cmp.Or(s.overlay.Instances[a].Launched.Compare(s.overlay.Instances[b].Launched), strings.Compare(a, b))
+	})
+	return ids
+}
+
+// endMembers ends instances as a call of TerminateInstances does. The caller holds s.change.
+func (s *Server) endMembers(ctx context.Context, ids []string) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	_, err := s.terminateInstances(ctx, newCall("ec2", "TerminateInstances").with("InstanceId", ids...))
+	return err
+}
+
+// describeGroups writes into the records of the server behind what its groups really have.
+func (s *Server) describeGroups(ctx context.Context, c *call) (*node, error) {
+	described, err := s.ask(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	for _, item := range described.items("DescribeAutoScalingGroupsResult", "AutoScalingGroups") {
+		name := item.get("AutoScalingGroupName")
+		group, err := s.group(name)
+		if err != nil {
+			continue
+		}
+		item.set(strconv.Itoa(group.Min), "MinSize")
+		item.set(strconv.Itoa(group.Max), "MaxSize")
+		item.set(strconv.Itoa(group.Desired), "DesiredCapacity")
+		item.set(group.Template.ID, "LaunchTemplate", "LaunchTemplateId")
+		item.set(group.Template.Name, "LaunchTemplate", "LaunchTemplateName")
+		item.set(group.Template.Version, "LaunchTemplate", "Version")
+		item.remove("Instances")
+		item.children = append(item.children, element("Instances", s.describedMembers(ctx, name)...))
+	}
+	return described, nil
+}
+
+func (s *Server) describeMembers(ctx context.Context, c *call) (*node, error) {
+	wanted := c.list("InstanceIds.member")
+	var all []*node
+	s.mu.Lock()
+	names := slices.Collect(func(yield func(string) bool) {
+		for name := range s.overlay.Groups {
+			if !yield(name) {
+				return
+			}
+		}
+	})
+	s.mu.Unlock()
+	slices.Sort(names)
+	for _, name := range names {
+		for _, member := range s.describedMembers(ctx, name) {
+			if len(wanted) == 0 || slices.Contains(wanted, member.get("InstanceId")) {
+				member.set(name, "AutoScalingGroupName")
+				all = append(all, member)
+			}
+		}
+	}
+	return queryReply(groupSpace, c, element("AutoScalingInstances", all...)), nil
+}
+
+// describedMembers are a group's instances as Auto Scaling describes them.
+func (s *Server) describedMembers(ctx context.Context, name string) []*node {
+	var all []*node
+	for _, id := range s.members(name) {
+		record, _ := s.instance(id)
+		item, err := s.rawInstance(ctx, id)
+		if err != nil {
+			continue
+		}
+		state := "Pending"
+		if record.State == "running" {
+			state = "InService"
+		}
+		if s.isDraining(id) {
+			state = "Terminating:Wait"
+		}
+		all = append(all, element("member", text("InstanceId", id), text("InstanceType", item.get("instanceType")), text("AvailabilityZone", item.get("placement", "availabilityZone")),
+			text("LifecycleState", state), text("HealthStatus", "Healthy"), text("ProtectedFromScaleIn", "false"),
+			element("LaunchTemplate", text("LaunchTemplateId", record.Template.ID), text("LaunchTemplateName", record.Template.Name), text("Version", record.Template.Version))))
+	}
+	return all
+}
+
+func (s *Server) terminateMember(ctx context.Context, c *call) (*node, error) {
+	id := c.get("InstanceId")
+	record, ok := s.instance(id)
+	if !ok || record.Group == "" {
+		return nil, fault("ValidationError", "Instance Id not found - No managed instance found for instance ID %s", id)
+	}
+	if c.get("ShouldDecrementDesiredCapacity") == "true" {
+		if err := s.update(func(o *overlay) { o.Groups[record.Group].Desired-- }); err != nil {
+			return nil, err
+		}
+	}
+	return queryReply(groupSpace, c), s.endMembers(ctx, []string{id})
+}
+
+// tend has a group get what it should have, after the answer.
+func (s *Server) tend(name string) {
+	s.later("group "+name, func(ctx context.Context) error {
+		if s.running.Err() != nil {
+			return nil // the cloud goes down, and its machines with it
+		}
+		s.change.Lock()
+		defer s.change.Unlock()
+		return s.balance(ctx, name)
+	})
+}
+
+// balance launches what a group lacks, and ends what it has too many of and what is stopped. During a refresh nothing is
+// too many. The caller holds s.change.
+func (s *Server) balance(ctx context.Context, name string) error {
+	group, err := s.group(name)
+	if err != nil {
+		return nil // it was deleted meanwhile
+	}
+	var alive, ended []string
+	for _, id := range s.members(name) {
+		if record, _ := s.instance(id); record.State == "stopped" || record.State == "stopping" {
+			ended = append(ended, id)
+		} else if !s.isDraining(id) {
+			alive = append(alive, id)
+		}
+	}
+	if more := len(alive) - group.Desired; more > 0 && active(group.Refreshes) == nil {
+		ended = append(ended, alive[:more]...)
+	}
+	errs := []error{s.endMembers(ctx, ended)}
+	if lacking := group.Desired - len(alive); lacking > 0 {
+		_, err := s.launchMembers(ctx, name, group, group.Template, lacking)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// launchMembers launches instances of a version of the group's template, in the subnets in turn. The caller holds s.change.
+func (s *Server) launchMembers(ctx context.Context, name string, group groupRecord, template templateRef, count int) ([]string, error) {
+	tags, err := s.groupTags(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	var launched []string
+	before := len(s.members(name))
+	for i := range count {
+		c := newCall("ec2", "RunInstances", "MinCount", "1", "MaxCount", "1")
+		for parameter, value := range s.templateValues(template) {
+			c.form[parameter] = value
+		}
+		if c.get("NetworkInterface.1.DeviceIndex") != "" {
+			c.set("NetworkInterface.1.SubnetId", group.Subnets[(before+i)%len(group.Subnets)])
+		} else {
+			c.set("SubnetId", group.Subnets[(before+i)%len(group.Subnets)])
+		}
+		tagInstances(c, append(tags, "aws:autoscaling:groupName", name, "aws:ec2launchtemplate:id", template.ID, "aws:ec2launchtemplate:version", template.Version))
+		answered, err := s.runInstances(ctx, c)
+		if err != nil {
+			return launched, fmt.Errorf("launch an instance of group %s: %w", name, err)
+		}
+		for _, item := range answered.items("instancesSet") {
+			id := item.get("instanceId")
+			launched = append(launched, id)
+			if err := s.update(func(o *overlay) { o.Instances[id].Group, o.Instances[id].Template = name, template }); err != nil {
+				return launched, err
+			}
+		}
+	}
+	return launched, nil
+}
+
+// groupTags are the group's tags that its instances get, keys and values in turn.
+func (s *Server) groupTags(ctx context.Context, name string) ([]string, error) {
+	described, err := s.ask(ctx, newCall("autoscaling", "DescribeAutoScalingGroups", "AutoScalingGroupNames.member.1", name))
+	if err != nil {
+		return nil, err
+	}
+	var tags []string
+	for _, group := range described.items("DescribeAutoScalingGroupsResult", "AutoScalingGroups") {
+		for _, tag := range group.items("Tags") {
+			if strings.EqualFold(tag.get("PropagateAtLaunch"), "true") {
+				tags = append(tags, tag.get("Key"), tag.get("Value"))
+			}
+		}
+	}
+	return tags, nil
+}
+
+// tagInstances adds tags, keys and values in turn, to those that a launch gives its instances.
+func tagInstances(c *call, tags []string) {
+	spec := 1
+	for c.get(fmt.Sprintf("TagSpecification.%d.ResourceType", spec)) != "" && c.get(fmt.Sprintf("TagSpecification.%d.ResourceType", spec)) != "instance" {
+		spec++
+	}
+	c.set(fmt.Sprintf("TagSpecification.%d.ResourceType", spec), "instance")
+	next := 1
+	for c.get(fmt.Sprintf("TagSpecification.%d.Tag.%d.Key", spec, next)) != "" {
+		next++
+	}
+	for i := 0; i+1 < len(tags); i += 2 {
+		c.set(fmt.Sprintf("TagSpecification.%d.Tag.%d.Key", spec, next), tags[i])
+		c.set(fmt.Sprintf("TagSpecification.%d.Tag.%d.Value", spec, next), tags[i+1])
+		next++
+	}
+}
+
+// relaunchDelay is how long a group waits before it replaces an instance that ended soon after its launch: one that can
+// never run would be launched again and again.
+const relaunchDelay = 5 * time.Second
+
+// left has the group of an instance that ended replace it.
+func (s *Server) left(record instanceRecord) {
+	if record.Group == "" {
+		return
+	}
+	if time.Since(record.Launched) < 2*relaunchDelay {
+		time.AfterFunc(relaunchDelay, func() { s.tend(record.Group) })
+		return
+	}
+	s.tend(record.Group)
+}

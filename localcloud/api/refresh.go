@@ -1,0 +1,382 @@
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// An instance refresh of the local cloud replaces a group's instances some at a time: new ones are launched, and when
+// they are healthy as many old ones are drained and ended. It always launches first, whatever the maximum percentage
+// says. It knows checkpoints, bake time, warm-up, skipped matches, cancellation and rollback. It does not know alarms,
+// warm pools and standby, and fails where EC2's tries for an hour: when an instance is not healthy within the group's
+// grace period. A refresh that is under way when the cloud goes down has failed.
+
+// refreshState is an instance refresh.
+type refreshState struct {
+	ID           string      `json:"id"`
+	Status       string      `json:"status"` // EC2's names
+	Reason       string      `json:"reason,omitempty"`
+	Started      time.Time   `json:"started"`
+	Ended        time.Time   `json:"ended,omitzero"`
+	Percent      int         `json:"percent"`
+	Left         int         `json:"left"` // instances to update
+	Before       templateRef `json:"before"`
+	Wanted       templateRef `json:"wanted"`
+	MinHealthy   int         `json:"min_healthy"`
+	Checkpoints  []int       `json:"checkpoints,omitempty"`
+	Delay        int         `json:"delay"` // seconds, at a checkpoint
+	Warmup       int         `json:"warmup"`
+	Bake         int         `json:"bake"`
+	AutoRollback bool        `json:"auto_rollback,omitempty"`
+	SkipMatching bool        `json:"skip_matching,omitempty"`
+	Ending       string      `json:"ending,omitempty"` // Cancelled or RollbackSuccessful: what somebody asked for
+}
+
+var activeStatus = []string{"Pending", "InProgress", "Baking", "Cancelling", "RollbackInProgress"}
+
+// active is the refresh that is under way, or nil.
+func active(all []*refreshState) *refreshState {
+	for _, r := range all {
+		if slices.Contains(activeStatus, r.Status) {
+			return r
+		}
+	}
+	return nil
+}
+
+func (s *Server) startRefresh(ctx context.Context, c *call) (*node, error) {
+	name := c.get("AutoScalingGroupName")
+	group, err := s.group(name)
+	if err != nil {
+		return nil, err
+	}
+	if r := active(group.Refreshes); r != nil {
+		return nil, fault("InstanceRefreshInProgress", "An Instance Refresh is already in progress and blocks the execution of this Instance Refresh.")
+	}
+	id := make([]byte, 16)
+	rand.Read(id) // never fails
+	text16 := hex.EncodeToString(id)
+	r := &refreshState{ID: fmt.Sprintf("%s-%s-%s-%s-%s", text16[:8], text16[8:12], text16[12:16], text16[16:20], text16[20:]), Status: "Pending", Started: time.Now(),
+		Before: group.Template, Wanted: group.Template, MinHealthy: 90, Delay: 3600, Warmup: group.Grace, Left: group.Desired,
+		AutoRollback: c.get("Preferences.AutoRollback") == "true", SkipMatching: c.get("Preferences.SkipMatching") == "true"}
+	const desired = "DesiredConfiguration.LaunchTemplate."
+	wanted := c.get(desired+"LaunchTemplateId") != "" || c.get(desired+"LaunchTemplateName") != ""
+	if wanted {
+		if r.Wanted, err = s.findTemplate(ctx, c, desired); err != nil {
+			return nil, err
+		}
+	}
+	if r.AutoRollback && !wanted {
+		return nil, fault("ValidationError", "AutoRollback is not supported without a desired configuration.")
+	}
+	for parameter, into := range map[string]*int{"MinHealthyPercentage": &r.MinHealthy, "CheckpointDelay": &r.Delay, "InstanceWarmup": &r.Warmup, "BakeTime": &r.Bake} {
+		if given := c.get("Preferences." + parameter); given != "" {
+			if *into, err = strconv.Atoi(given); err != nil || *into < 0 {
+				return nil, fault("ValidationError", "%s %s should be a number of 0 or more", parameter, given)
+			}
+		}
+	}
+	for _, given := range c.list("Preferences.CheckpointPercentages.member") {
+		percent, err := strconv.Atoi(given)
+		if err != nil || percent < 1 || percent > 100 || len(r.Checkpoints) > 0 && percent <= r.Checkpoints[len(r.Checkpoints)-1] {
+			return nil, fault("ValidationError", "CheckpointPercentages should ascend, from 1 to 100")
+		}
+		r.Checkpoints = append(r.Checkpoints, percent)
+	}
+	if n := len(r.Checkpoints); n > 0 && r.Checkpoints[n-1] != 100 {
+		return nil, fault("ValidationError", "The last value of CheckpointPercentages must be 100 to replace all instances in the group.")
+	}
+	if err := s.update(func(o *overlay) { o.Groups[name].Refreshes = append([]*refreshState{r}, o.Groups[name].Refreshes...) }); err != nil {
+		return nil, err
+	}
+	s.work.Go(func() { s.runRefresh(s.running, name, r.ID) })
+	return queryReply(groupSpace, c, text("InstanceRefreshId", r.ID)), nil
+}
+
+func (s *Server) describeRefreshes(_ context.Context, c *call) (*node, error) {
+	group, err := s.group(c.get("AutoScalingGroupName"))
+	if err != nil {
+		return nil, err
+	}
+	wanted := c.list("InstanceRefreshIds.member")
+	list := element("InstanceRefreshes")
+	for _, r := range group.Refreshes {
+		if len(wanted) > 0 && !slices.Contains(wanted, r.ID) {
+			continue
+		}
+		member := element("member", text("InstanceRefreshId", r.ID), text("AutoScalingGroupName", c.get("AutoScalingGroupName")), text("Status", r.Status), text("StartTime", timestamp(r.Started)),
+			text("PercentageComplete", strconv.Itoa(r.Percent)), text("InstancesToUpdate", strconv.Itoa(r.Left)),
+			element("DesiredConfiguration", element("LaunchTemplate", text("LaunchTemplateId", r.Wanted.ID), text("Version", r.Wanted.Version))))
+		if r.Reason != "" {
+			member.children = append(member.children, text("StatusReason", r.Reason))
+		}
+		if !r.Ended.IsZero() {
+			member.children = append(member.children, text("EndTime", timestamp(r.Ended)))
+		}
+		list.children = append(list.children, member)
+	}
+	return queryReply(groupSpace, c, list), nil
+}
+
+// endRefresh cancels a refresh that is under way, or has it go back.
+func (s *Server) endRefresh(_ context.Context, c *call) (*node, error) {
+	name := c.get("AutoScalingGroupName")
+	group, err := s.group(name)
+	if err != nil {
+		return nil, err
+	}
+	r := active(group.Refreshes)
+	if r == nil || r.Status == "RollbackInProgress" || r.Status == "Cancelling" {
+		return nil, fault("ActiveInstanceRefreshNotFound", "No in progress or pending Instance Refresh found for Auto Scaling group %s", name)
+	}
+	err = s.setRefresh(name, r.ID, func(r *refreshState) {
+		if r.Ending, r.Status = "Cancelled", "Cancelling"; c.action() == "RollbackInstanceRefresh" {
+			r.Ending, r.Status = "RollbackSuccessful", "RollbackInProgress"
+		}
+	})
+	return queryReply(groupSpace, c, text("InstanceRefreshId", r.ID)), err
+}
+
+func (s *Server) setRefresh(name, id string, change func(*refreshState)) error {
+	return s.update(func(o *overlay) {
+		if group := o.Groups[name]; group != nil {
+			for _, r := range group.Refreshes {
+				if r.ID == id {
+					change(r)
+				}
+			}
+		}
+	})
+}
+
+// refreshNow is a copy of a refresh as it is.
+func (s *Server) refreshNow(name, id string) refreshState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if group := s.overlay.Groups[name]; group != nil {
+		for _, r := range group.Refreshes {
+			if r.ID == id {
+				return *r
+			}
+		}
+	}
+	return refreshState{Ending: "Cancelled"} // the group was deleted
+}
+
+// errEnding is that somebody asked for the end of a refresh.
+var errEnding = errors.New("it was told to end")
+
+// runRefresh brings a refresh to its end.
+func (s *Server) runRefresh(ctx context.Context, name, id string) {
+	r := s.refreshNow(name, id)
+	err := s.setRefresh(name, id, func(r *refreshState) {
+		if r.Status == "Pending" {
+			r.Status = "InProgress"
+		}
+	})
+	if err == nil {
+		err = s.replaceAll(ctx, name, r, r.Wanted)
+	}
+	if err == nil && r.Bake > 0 {
+		_ = s.setRefresh(name, id, func(r *refreshState) { r.Status = "Baking" })
+		err = s.pause(ctx, name, id, r.Bake)
+	}
+	status, reason := "Successful", ""
+	ending := s.refreshNow(name, id).Ending
+	switch {
+	case ctx.Err() != nil:
+		return // Start of the next cloud says so
+	case err == nil:
+		err = s.update(func(o *overlay) { o.Groups[name].Template = r.Wanted })
+	case ending == "Cancelled":
+		status, err = "Cancelled", nil
+	case ending != "" || r.AutoRollback:
+		reason = "Rolled back: " + err.Error()
+		_ = s.setRefresh(name, id, func(r *refreshState) { r.Status, r.Reason, r.Ending = "RollbackInProgress", reason, "" })
+		back := r
+		back.SkipMatching, back.Checkpoints, back.Ending = true, nil, "back"
+		status, err = "RollbackSuccessful", nil
+		if failed := s.replaceAll(ctx, name, back, r.Before); failed != nil {
+			status, reason = "RollbackFailed", failed.Error()
+		}
+	default:
+		status, reason, err = "Failed", err.Error(), nil
+	}
+	err = errors.Join(err, s.setRefresh(name, id, func(r *refreshState) { r.Status, r.Reason, r.Ended = status, reason, time.Now() }))
+	if err != nil {
+		s.config.Log.Error("refresh a group", "group", name, "error", err)
+	}
+	s.tend(name)
+}
+
+// replaceAll replaces a group's instances by ones of a template, some at a time.
+func (s *Server) replaceAll(ctx context.Context, name string, r refreshState, template templateRef) error {
+	var old []string
+	for _, id := range s.members(name) {
+		if record, _ := s.instance(id); !s.isDraining(id) && !(r.SkipMatching && record.Template == template) {
+			old = append(old, id)
+		}
+	}
+	total := len(old)
+	for len(old) > 0 {
+		if err := s.mayGoOn(ctx, name, r); err != nil {
+			return err
+		}
+		group, err := s.group(name)
+		if err != nil {
+			return err
+		}
+		batch := min(len(old), max(1, group.Desired*(100-r.MinHealthy)/100))
+		// What goes back may have fewer than it should: then as many are launched at once.
+		s.change.Lock()
+		fresh, err := s.launchMembers(ctx, name, group, template, batch)
+		s.change.Unlock()
+		if err == nil {
+			err = s.untilHealthy(ctx, name, r, fresh, time.Duration(group.Grace)*time.Second)
+		}
+		if err != nil {
+			return errors.Join(err, s.retire(ctx, name, fresh))
+		}
+		if err := s.retire(ctx, name, old[:batch]); err != nil {
+			return err
+		}
+		old = old[batch:]
+		if r.Ending == "back" {
+			continue
+		}
+		percent := 100 * (total - len(old)) / total
+		if err := s.setRefresh(name, r.ID, func(r *refreshState) { r.Percent, r.Left = percent, len(old) }); err != nil {
+			return err
+		}
+		for len(r.Checkpoints) > 0 && percent >= r.Checkpoints[0] {
+			if r.Checkpoints = r.Checkpoints[1:]; len(old) == 0 || len(r.Checkpoints) > 0 && percent >= r.Checkpoints[0] {
+				continue
+			}
+			_ = s.setRefresh(name, r.ID, func(r *refreshState) {
+				r.Reason = fmt.Sprintf("Reached checkpoint at %d%%. Waiting for %d seconds.", percent, r.Delay)
+			})
+			if err := s.pause(ctx, name, r.ID, r.Delay); err != nil {
+				return err
+			}
+			_ = s.setRefresh(name, r.ID, func(r *refreshState) { r.Reason = "" })
+		}
+	}
+	return nil
+}
+
+// mayGoOn is an error when the cloud goes down or the refresh has been told to end.
+func (s *Server) mayGoOn(ctx context.Context, name string, r refreshState) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if r.Ending != "back" && s.refreshNow(name, r.ID).Ending != "" {
+		return errEnding
+	}
+	return nil
+}
+
+// pause waits, and looks meanwhile whether the refresh is to end.
+func (s *Server) pause(ctx context.Context, name, id string, seconds int) error {
+	for until := time.Now().Add(time.Duration(seconds) * time.Second); time.Now().Before(until); {
+		if err := s.mayGoOn(ctx, name, refreshState{ID: id}); err != nil {
+			return err
+		}
+		if err := wait(ctx, min(checkEvery, time.Until(until))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// untilHealthy waits until instances run, are healthy in all target groups, and have warmed up.
+func (s *Server) untilHealthy(ctx context.Context, name string, r refreshState, ids []string, limit time.Duration) error {
+	for until := time.Now().Add(limit); ; {
+		if err := s.mayGoOn(ctx, name, r); err != nil {
+			return err
+		}
+		sick := ""
+		for _, id := range ids {
+			record, _ := s.instance(id)
+			if record.State != "running" && record.State != "pending" {
+				return fmt.Errorf("instance %s is %s: %s", id, record.State, record.Reason)
+			}
+			if record.State != "running" || !s.isHealthy(id) {
+				sick = id
+			}
+		}
+		if sick == "" {
+			break
+		}
+		if time.Now().After(until) {
+			return fmt.Errorf("instance %s was not healthy within %s", sick, limit)
+		}
+		if err := wait(ctx, checkEvery/2); err != nil {
+			return err
+		}
+	}
+	if r.Ending == "back" {
+		return nil
+	}
+	return s.pause(ctx, name, r.ID, r.Warmup)
+}
+
+// isHealthy tells whether all load balancers find an instance well.
+func (s *Server) isHealthy(id string) bool {
+	for _, t := range s.targets() {
+		if t.instance != id {
+			continue
+		}
+		s.mu.Lock()
+		known := s.health[t.key()]
+		well := known != nil && known.healthy
+		s.mu.Unlock()
+		if !well {
+			return false
+		}
+	}
+	return true
+}
+
+// retire drains instances and ends them.
+func (s *Server) retire(ctx context.Context, name string, ids []string) error {
+	if err := s.drain(ctx, name, ids); err != nil {
+		return err
+	}
+	s.change.Lock()
+	defer s.change.Unlock()
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, id := range ids {
+			delete(s.drained, id)
+		}
+	}()
+	ids = slices.DeleteFunc(slices.Clone(ids), func(id string) bool {
+		record, _ := s.instance(id)
+		return record.State == "terminated" || record.State == "shutting-down"
+	})
+	return s.endMembers(ctx, ids)
+}
+
+// resumeGroups has groups get what they should have after a start of the cloud, and ends the refreshes of before.
+func (s *Server) resumeGroups() error {
+	var names []string
+	err := s.update(func(o *overlay) {
+		for name, group := range o.Groups {
+			names = append(names, name)
+			if r := active(group.Refreshes); r != nil {
+				r.Status, r.Reason, r.Ended = "Failed", "the local cloud went down meanwhile", time.Now()
+			}
+		}
+	})
+	for _, name := range names {
+		s.tend(name)
+	}
+	return err
+}

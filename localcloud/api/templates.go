@@ -1,0 +1,118 @@
+package api
+
+import (
+	"context"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// templateData is the beginning of the names of a launch template's parameters. Behind it they are those of
+// RunInstances.
+const templateData = "LaunchTemplateData."
+
+// createLaunchTemplate keeps what a template says as RunInstances takes it: the server behind leaves parts of it out.
+func (s *Server) createLaunchTemplate(ctx context.Context, c *call) (*node, error) {
+	answered, err := s.forward(ctx, withoutOwnTags(c))
+	if err != nil {
+		return nil, err
+	}
+	id := answered.get("launchTemplate", "launchTemplateId")
+	return answered, s.update(func(o *overlay) { o.Templates[id] = map[string]url.Values{"1": dataOf(c)} })
+}
+
+func (s *Server) createLaunchTemplateVersion(ctx context.Context, c *call) (*node, error) {
+	answered, err := s.forward(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	made := answered.at("launchTemplateVersion")
+	id, version := made.get("launchTemplateId"), made.get("versionNumber")
+	return answered, s.update(func(o *overlay) {
+		if o.Templates[id] == nil {
+			o.Templates[id] = map[string]url.Values{}
+		}
+		data := dataOf(c)
+		for name, value := range o.Templates[id][c.get("SourceVersion")] {
+			if _, given := data[name]; !given {
+				data[name] = value
+			}
+		}
+		o.Templates[id][version] = data
+	})
+}
+
+func (s *Server) deleteLaunchTemplate(ctx context.Context, c *call) (*node, error) {
+	if found, err := s.findTemplate(ctx, c, ""); err != nil && found.ID == "" {
+		kind := "Name"
+		if c.get("LaunchTemplateId") != "" {
+			kind = "Id"
+		}
+		return nil, fault("InvalidLaunchTemplate"+kind+".NotFoundException", "The specified launch template, with template %s %s%s, does not exist.",
+			strings.ToLower(kind), c.get("LaunchTemplateId"), c.get("LaunchTemplateName"))
+	}
+	answered, err := s.forward(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return answered, s.update(func(o *overlay) { delete(o.Templates, answered.get("launchTemplate", "launchTemplateId")) })
+}
+
+// dataOf are the parameters of a launch that a template holds.
+func dataOf(c *call) url.Values {
+	data := url.Values{}
+	for name, value := range c.form {
+		if rest, ok := strings.CutPrefix(name, templateData); ok {
+			data[rest] = value
+		}
+	}
+	return data
+}
+
+// withoutOwnTags is a call whose template has no tags for what it launches where the template itself has some: the
+// server behind takes only one of the two. They are kept here.
+func withoutOwnTags(c *call) *call {
+	c = c.clone()
+	c.drop(templateData + "TagSpecification.")
+	return c
+}
+
+// templateRef is one version of a launch template.
+type templateRef struct {
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	Version string `json:"version"`
+}
+
+// findTemplate reads the template that parameters beginning with prefix name, by id or by name.
+func (s *Server) findTemplate(ctx context.Context, c *call, prefix string) (templateRef, error) {
+	question := newCall("ec2", "DescribeLaunchTemplates")
+	id, name := c.get(prefix+"LaunchTemplateId"), c.get(prefix+"LaunchTemplateName")
+	described, err := s.ask(ctx, question)
+	if err != nil {
+		return templateRef{}, err
+	}
+	for _, item := range described.items("launchTemplates") {
+		if id != "" && item.get("launchTemplateId") != id || id == "" && item.get("launchTemplateName") != name {
+			continue
+		}
+		found := templateRef{ID: item.get("launchTemplateId"), Name: item.get("launchTemplateName"), Version: c.get(prefix + "Version")}
+		switch found.Version {
+		case "", "$Default":
+			found.Version = item.get("defaultVersionNumber")
+		case "$Latest":
+			found.Version = item.get("latestVersionNumber")
+		}
+		if _, err := strconv.Atoi(found.Version); err != nil || s.templateValues(found) == nil {
+			return found, fault("ValidationError", "The specified launch template version does not exist: %s of %s.", found.Version, found.Name)
+		}
+		return found, nil
+	}
+	return templateRef{}, fault("ValidationError", "You must use a valid fully-formed launch template. The launch template %s%s does not exist.", id, name)
+}
+
+func (s *Server) templateValues(t templateRef) url.Values {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.overlay.Templates[t.ID][t.Version]
+}
