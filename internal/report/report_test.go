@@ -320,6 +320,24 @@ func TestBars(t *testing.T) {
 	}
 }
 
+// TestInterruptions says each of them, also one that lasts; one without a beginning, or that ends before it, is none.
+func TestInterruptions(t *testing.T) {
+	r := Report{Started: began, Ended: after(10), Steps: []Step{{Name: "watch", Started: began}},
+		Interruptions: []Interval{{after(1), after(1.5)}, {End: after(2)}, {after(4), after(3)}, {Start: after(8)}}}
+	page := written(t, r)
+	for _, want := range []string{"Writes were interrupted for 500 ms, 1.0 s after the start.", "Writes were interrupted 8.0 s after the start, and still were at the end."} {
+		if strings.Count(page, want) != 1 {
+			t.Errorf("the page does not say once %q", want)
+		}
+	}
+	if n := strings.Count(page, "Writes were"); n != 2 {
+		t.Errorf("%d interruptions, want 2", n)
+	}
+	if bands := boxes(timeline(newView(r).Report, 1060), "pause"); len(bands) != 2 || bands[0].X >= bands[1].X {
+		t.Errorf("the bands are %+v", bands)
+	}
+}
+
 // TestHealth has a cross for each sample that failed, a dot for each other that is not on one already, and moves where they happened.
 func TestHealth(t *testing.T) {
 	const ms = time.Millisecond

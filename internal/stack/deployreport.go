@@ -99,9 +99,9 @@ func reportOf(stack string, record Record, reason error) report.Report {
 func tierOf(step string) string {
 	words := strings.Fields(step)
 	switch {
-	case slices.Contains(words, "db"), slices.Contains([]string{"snapshot", "detach", "attach"}, step):
+	case slices.Contains(words, "db"), slices.Contains([]string{"snapshot", "make the volume of a snapshot", "detach", "attach"}, step):
 		return "db"
-	case slices.Contains(words, "web"), slices.Contains([]string{"https from outside", "drain"}, step):
+	case slices.Contains(words, "web"), slices.Contains([]string{"load balancer and group", "instance refresh", "https from outside", "drain"}, step):
 		return "web"
 	}
 	return ""

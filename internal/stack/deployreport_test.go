@@ -42,8 +42,8 @@ func TestReportOfRecord(t *testing.T) {
 func TestTierOfSteps(t *testing.T) {
 	for tier, steps := range map[string][]string{
 		"":    {"images, parameters, roles", "watch", "go back", "end the old ones"},
-		"db":  {"launch db", "db on standby", "stop the old db", "snapshot", "detach", "attach", "db ready", "move the db address"},
-		"web": {"launch web", "web ready", "https from outside", "move the web address", "drain"},
+		"db":  {"launch db", "db on standby", "stop the old db", "snapshot", "make the volume of a snapshot", "detach", "attach", "db ready", "move the db address"},
+		"web": {"launch web", "web ready", "load balancer and group", "instance refresh", "https from outside", "move the web address", "drain"},
 	} {
 		for _, step := range steps {
 			if got := tierOf(step); got != tier {
@@ -107,6 +107,7 @@ func TestDrawnInstances(t *testing.T) {
 			report.Instance{ID: "i-2", Tier: "web", Subnet: "subnet-1", Image: "ami-1", Private: "10.0.1.5", State: "terminated", Groups: []string{"sg-web"}}},
 		{"new, ended when the deployment went back", raw("i-3", "shutting-down", roleTag, candidate, deployTag, r.result.ID), "db", Instance{},
 			report.Instance{ID: "i-3", Tier: "db", Subnet: "subnet-2", Image: "ami-1", State: "shutting-down", Groups: []string{"sg-db"}, New: true}},
+		{"served, and was ended by hand", raw("i-5", "terminated", roleTag, serving), "web", Instance{ID: "i-5"}, report.Instance{ID: "i-5", Tier: "web", Subnet: "subnet-1", Image: "ami-1", State: "terminated", Groups: []string{"sg-web"}}},
 		{"without a role it serves", raw("i-4", "running"), "web", Instance{}, report.Instance{ID: "i-4", Tier: "web", Subnet: "subnet-1", Image: "ami-1", State: "running", Groups: []string{"sg-web"}, Serving: true}},
 	} {
 		if got := r.drawn(n, c.raw, instanceOf(c.raw, c.tier), c.before); !reflect.DeepEqual(got, c.want) {
