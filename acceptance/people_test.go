@@ -55,7 +55,7 @@ func TestAccess(t *testing.T) {
 
 func TestLogs(t *testing.T) {
 	for _, c := range []struct{ tier, source, want string }{
-		{"db", "", "systemd[1]"}, {"web", "journal", "systemd[1]"}, {"db", "mysql", "ready for connections"}, {"web", "nginx", "GET "}, {"web", "app", "goldsmith-webapp"},
+		{"db", "", " ip-10-0-2-"}, {"web", "journal", " ip-10-0-1-"}, {"db", "mysql", "ready for connections"}, {"web", "nginx", "GET "}, {"web", "app", "goldsmith-webapp"},
 	} {
 		args := []string{"logs", c.tier, "--stack", stackName, "--lines", "400"}
 		if c.source != "" {

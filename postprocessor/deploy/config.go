@@ -46,7 +46,7 @@ func (c *Config) readFile() (err error) {
 		return err
 	}
 	if c.file, err = stackfile.Read(c.StackFile); err != nil {
-		return fmt.Errorf("stack_file: %w", err)
+		return errors.Join(stackfile.CheckName(c.Stack), fmt.Errorf("stack_file: %w", err))
 	}
 	if c.file.Name != c.Stack {
 		return fmt.Errorf("stack_file: %s is of stack %s, and stack is %q", c.StackFile, c.file.Name, c.Stack)
