@@ -365,7 +365,7 @@ func (s *Server) askTarget(ctx context.Context, t target) error {
 		}
 		return err
 	}
-	// Load balancers take any certificate of their targets.
+	// AWS's load balancers take any certificate of their targets; nothing but the question for health is sent.
 	client := &http.Client{
 		Transport:     &http.Transport{DialContext: dial, DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
