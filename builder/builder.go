@@ -24,7 +24,6 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/inputs"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/seal"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
 
 const (
@@ -69,11 +68,9 @@ func (b *Builder) Run(ctx context.Context, ui packersdk.Ui, hook packersdk.Hook)
 		},
 	}
 	if p := b.config.Prove; p != nil {
-		file, err := stackfile.Named(p.Stack)
-		if err != nil {
+		if bk.stack, err = stack.Named(conf, p.Stack, func(format string, args ...any) { ui.Message(fmt.Sprintf(format, args...)) }); err != nil {
 			return nil, err
 		}
-		bk.stack = stack.New(conf, file, func(format string, args ...any) { ui.Message(fmt.Sprintf(format, args...)) })
 	}
 	return bk.run(ctx)
 }

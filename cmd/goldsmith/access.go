@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -42,14 +41,7 @@ func enter(cmd *cobra.Command, s *stack.Stack, name, program string, arguments f
 	if err != nil {
 		return err
 	}
-	config, err := access.Config(hops)
-	if err != nil {
-		return fmt.Errorf("write the configuration of ssh: %w", err)
-	}
-	defer os.RemoveAll(filepath.Dir(config))
-	run := exec.CommandContext(cmd.Context(), program, append([]string{"-F", config}, arguments(target.ID)...)...)
-	run.Stdin, run.Stdout, run.Stderr = cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()
-	if err := run.Run(); err != nil {
+	if err := access.OpenSSH(cmd.Context(), hops, program, arguments(target.ID), cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()); err != nil {
 		return fmt.Errorf("%s %s: %w", program, target.ID, err)
 	}
 	return nil

@@ -28,23 +28,30 @@ type rollout struct {
 	asJSON        bool
 }
 
+// flags are those that say what the stack is.
 func (r *rollout) flags(cmd *cobra.Command) {
 	r.account.flags(cmd)
 	f, d := cmd.Flags(), stackfile.Default()
 	f.StringVar(&r.instanceType, "instance-type", d.Web.InstanceType, "what the instances run on (stack file: instance_type)")
-	f.DurationVar(&r.timeout, "timeout", d.Deploy.Timeout, "how long it may take until all is ready (stack file: timeout)")
-	f.DurationVar(&r.bakeTime, "bake-time", d.Deploy.BakeTime, "how long the page is watched after the traffic moved, before the old instances end (stack file: bake_time)")
-	f.DurationVar(&r.drainTime, "drain-time", d.Deploy.DrainTime, "how long the old web instance may finish what it is at (stack file: drain_time)")
-	f.Int32Var(&r.keepSnapshots, "keep-snapshots", d.Deploy.KeepSnapshots, "how many snapshots of the data volume are kept (stack file: keep_snapshots)")
-	f.Int32Var(&r.volumeSize, "volume-size", d.Database.DataVolume.Size, "the size in GiB of a data volume that has to be made (stack file: size of data_volume)")
+	f.Int32Var(&r.volumeSize, "volume-size", d.Database.DataVolume.Size, "the size in GiB of the data volume (stack file: size of data_volume)")
+	f.BoolVar(&r.asJSON, "json", false, "print the result as JSON")
+}
+
+// wayFlags are those that say how it comes to that.
+func (r *rollout) wayFlags(cmd *cobra.Command) {
+	f, d := cmd.Flags(), stackfile.Default().Deploy
+	f.DurationVar(&r.timeout, "timeout", d.Timeout, "how long it may take until all is ready (stack file: timeout)")
+	f.DurationVar(&r.bakeTime, "bake-time", d.BakeTime, "how long the page is watched after the traffic moved, before the old instances end (stack file: bake_time)")
+	f.DurationVar(&r.drainTime, "drain-time", d.DrainTime, "how long the old web instance may finish what it is at (stack file: drain_time)")
+	f.Int32Var(&r.keepSnapshots, "keep-snapshots", d.KeepSnapshots, "how many snapshots of the data volume are kept (stack file: keep_snapshots)")
 	f.StringVar(&r.timings, "timings", "", "a file to which a line is added for each step: its name, a tab, its seconds")
 	f.StringVar(&r.d.Report, "report", "", "the file that the report is written to; none for no report (default: ~/.goldsmith/reports/STACK-ID.html)")
-	f.BoolVar(&r.asJSON, "json", false, "print the result as JSON")
 }
 
 // open is the stack of the stack file, where the flags say nothing else.
 func (r *rollout) open(cmd *cobra.Command) (*stack.Stack, error) {
-	if r.keepSnapshots < 1 || r.volumeSize < 1 || r.timeout <= 0 {
+	given := cmd.Flags().Changed
+	if given("keep-snapshots") && r.keepSnapshots < 1 || given("volume-size") && r.volumeSize < 1 || given("timeout") && r.timeout <= 0 {
 		return nil, &usageError{errors.New("--keep-snapshots and --volume-size: at least 1 is needed; --timeout: more than 0")}
 	}
 	for _, tier := range r.d.Replace {
@@ -64,7 +71,7 @@ func (r *rollout) open(cmd *cobra.Command) (*stack.Stack, error) {
 		"keep-snapshots": func() { file.Deploy.KeepSnapshots = r.keepSnapshots },
 		"volume-size":    func() { file.Database.DataVolume.Size = r.volumeSize },
 	} {
-		if cmd.Flags().Changed(flag) {
+		if given(flag) {
 			set()
 		}
 	}
@@ -119,6 +126,7 @@ What a deployment left that was killed is put right first. Of two at once the se
 		},
 	}
 	r.flags(deploy)
+	r.wayFlags(deploy)
 	r.imageFlags(deploy)
 	return deploy
 }
@@ -165,6 +173,7 @@ After a deployment that was killed it puts the stack right first.
 		},
 	}
 	r.flags(rollback)
+	r.wayFlags(rollback)
 	rollback.Flags().StringVar(&r.d.Snapshot, "snapshot", "", "a snapshot of the data volume that the data goes back to, too: what was written since then is lost to the stack")
 	rollback.Flags().StringVar(&to, "to", "", "a release, or the id of a deployment in the history whose images are wanted")
 	return rollback

@@ -13,7 +13,6 @@ import (
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
 
 // Datasource is goldsmith-network.
@@ -46,11 +45,10 @@ func (d *Datasource) read(ctx context.Context) (DatasourceOutput, error) {
 	if err != nil {
 		return DatasourceOutput{}, err
 	}
-	file, err := stackfile.Named(d.config.Stack)
+	s, err := stack.Named(conf, d.config.Stack, func(string, ...any) {})
 	if err != nil {
 		return DatasourceOutput{}, err
 	}
-	s := stack.New(conf, file, func(string, ...any) {})
 	n, err := s.FindNetwork(ctx)
 	if err != nil {
 		return DatasourceOutput{}, err

@@ -12,7 +12,6 @@ import (
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
 
 // Datasource is goldsmith-release.
@@ -45,11 +44,10 @@ func (d *Datasource) read(ctx context.Context) (DatasourceOutput, error) {
 	if err != nil {
 		return DatasourceOutput{}, err
 	}
-	file, err := stackfile.Named(d.config.Stack)
+	s, err := stack.Named(conf, d.config.Stack, func(string, ...any) {})
 	if err != nil {
 		return DatasourceOutput{}, err
 	}
-	s := stack.New(conf, file, func(string, ...any) {})
 	r, ok, err := s.CurrentRelease(ctx)
 	if err != nil {
 		return DatasourceOutput{}, err

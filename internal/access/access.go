@@ -7,8 +7,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -49,9 +51,21 @@ func HostKeys(console []byte) []string {
 	return keys
 }
 
-// Config writes what ssh(1) and scp(1) need into a directory of its own, and returns the path of the configuration.
+// OpenSSH runs ssh(1) or scp(1) with what it needs to know of the hops; in the arguments the target is named by its id.
+func OpenSSH(ctx context.Context, hops []Hop, program string, arguments []string, in io.Reader, out, complaints io.Writer) error {
+	path, err := config(hops)
+	if err != nil {
+		return fmt.Errorf("write the configuration of %s: %w", program, err)
+	}
+	defer os.RemoveAll(filepath.Dir(path))
+	run := exec.CommandContext(ctx, program, append([]string{"-F", path}, arguments...)...)
+	run.Stdin, run.Stdout, run.Stderr = in, out, complaints
+	return run.Run()
+}
+
+// config writes what ssh(1) and scp(1) need into a directory of its own, and returns the path of the configuration.
 // Hosts are named by their ids; the first hop is the way in, the last the target.
-func Config(hops []Hop) (path string, err error) {
+func config(hops []Hop) (path string, err error) {
 	dir, err := os.MkdirTemp("", "goldsmith-ssh-")
 	if err != nil {
 		return "", err

@@ -302,14 +302,6 @@ func (r *rollout) makeGroup(ctx context.Context, template, version string) error
 	return nil
 }
 
-func subnetIDs(subnets []Subnet) []string {
-	var ids []string
-	for _, subnet := range subnets {
-		ids = append(ids, subnet.ID)
-	}
-	return ids
-}
-
 // seconds rounds up: AWS takes whole ones.
 func seconds(d time.Duration) int32 { return int32((d + time.Second - 1) / time.Second) }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -29,7 +28,7 @@ func (s *Stack) networkDown(ctx context.Context) error {
 	}
 	in := types.Filter{Name: aws.String("vpc-id"), Values: []string{n.VPC}}
 	if n.Existing {
-		in = types.Filter{Name: aws.String("instance.group-id"), Values: slices.DeleteFunc([]string{n.WebGroup, n.DatabaseSG}, func(id string) bool { return id == "" })}
+		in = types.Filter{Name: aws.String("instance.group-id"), Values: known(n.WebGroup, n.DatabaseSG)}
 	}
 	out, err := s.ec2.DescribeInstances(ctx, &ec2.DescribeInstancesInput{Filters: []types.Filter{in,
 		{Name: aws.String("instance-state-name"), Values: []string{"pending", "running", "stopping", "stopped"}}}})
@@ -40,7 +39,7 @@ func (s *Stack) networkDown(ctx context.Context) error {
 		return fmt.Errorf("remove the network of stack %s: instance %s is in it\nhint: goldsmith destroy --stack %s", s.name, aws.ToString(out.Reservations[0].Instances[0].InstanceId), s.name)
 	}
 	if n.Existing { // what is left of it is somebody else's
-		n = Network{VPC: n.VPC, Existing: true, WebGroup: n.WebGroup, DatabaseSG: n.DatabaseSG}
+		n = Network{WebGroup: n.WebGroup, DatabaseSG: n.DatabaseSG}
 	}
 	if err := s.removeNetwork(ctx, n); err != nil {
 		return fmt.Errorf("remove the network of stack %s: %w\nhint: what is left stays; run this again to go on", s.name, err)
@@ -97,9 +96,6 @@ func (s *Stack) removeNetwork(ctx context.Context, n Network) error {
 			return err
 		}},
 		{n.VPC, func(id *string) error {
-			if n.Existing {
-				return nil
-			}
 			_, err := s.ec2.DeleteVpc(ctx, &ec2.DeleteVpcInput{VpcId: id})
 			return err
 		}},

@@ -209,11 +209,7 @@ func (s *Stack) findSubnets(ctx context.Context, n *Network) error {
 	}
 	for _, kind := range subnetKinds {
 		if n.Existing && len(n.Subnets[kind]) > 0 {
-			ids := make([]string, len(n.Subnets[kind]))
-			for i, subnet := range n.Subnets[kind] {
-				ids[i] = subnet.ID
-			}
-			found, err := s.describeSubnets(ctx, &ec2.DescribeSubnetsInput{SubnetIds: ids})
+			found, err := s.describeSubnets(ctx, &ec2.DescribeSubnetsInput{SubnetIds: subnetIDs(n.Subnets[kind])})
 			if err != nil {
 				return err
 			}
@@ -238,6 +234,14 @@ func (s *Stack) describeSubnets(ctx context.Context, input *ec2.DescribeSubnetsI
 	}
 	slices.SortFunc(all, func(a, b Subnet) int { return strings.Compare(a.Zone+a.ID, b.Zone+b.ID) })
 	return all, nil
+}
+
+func subnetIDs(subnets []Subnet) []string {
+	var ids []string
+	for _, subnet := range subnets {
+		ids = append(ids, subnet.ID)
+	}
+	return ids
 }
 
 func subnetFrom(subnet types.Subnet) Subnet {

@@ -474,11 +474,7 @@ func (u *networkUp) subnetTags() []string {
 	}
 	var tags []string
 	for _, kind := range subnetKinds {
-		var ids []string
-		for _, subnet := range u.n.Subnets[kind] {
-			ids = append(ids, subnet.ID)
-		}
-		tags = append(tags, subnetTag+"-"+kind, strings.Join(ids, " "))
+		tags = append(tags, subnetTag+"-"+kind, strings.Join(subnetIDs(u.n.Subnets[kind]), " "))
 	}
 	return tags
 }

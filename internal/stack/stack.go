@@ -73,6 +73,15 @@ func New(conf aws.Config, file *stackfile.File, say func(format string, args ...
 		scaling: autoscaling.NewFromConfig(conf), balancing: elasticloadbalancingv2.NewFromConfig(conf)}
 }
 
+// Named is the default stack under a name, for those who have no stack file and only look, or prove images in it.
+func Named(conf aws.Config, name string, say func(format string, args ...any)) (*Stack, error) {
+	file, err := stackfile.Named(name)
+	if err != nil {
+		return nil, err
+	}
+	return New(conf, file, say), nil
+}
+
 // tier is what the stack file says of a tier.
 func (s *Stack) tier(name string) *stackfile.Tier {
 	if name == "db" {

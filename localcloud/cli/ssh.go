@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -59,14 +58,7 @@ func logIn(ctx context.Context, name, wanted string, command []string, key, user
 	if err != nil {
 		return err
 	}
-	config, err := access.Config(hops)
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(filepath.Dir(config))
-	ssh := exec.CommandContext(ctx, "ssh", append([]string{"-F", config, target.ID}, command...)...)
-	ssh.Stdin, ssh.Stdout, ssh.Stderr = os.Stdin, os.Stdout, os.Stderr
-	return ssh.Run()
+	return access.OpenSSH(ctx, hops, "ssh", append([]string{target.ID}, command...), os.Stdin, os.Stdout, os.Stderr)
 }
 
 // gatewayTo is an instance with a public address in the same VPC: one that the target's key opens before any other, and
