@@ -4,6 +4,8 @@ package awsconfig
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +20,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -161,28 +164,56 @@ const checkIP = "https://checkip.amazonaws.com/"
 // CallerAddress is the address that instances see this machine under. Where an endpoint is set, it is asked, and not
 // AWS.
 func CallerAddress(ctx context.Context, conf aws.Config) (netip.Addr, error) {
+	address, err := askAddress(ctx, conf)
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("find out the own address: %w", err)
+	}
+	return address, nil
+}
+
+func askAddress(ctx context.Context, conf aws.Config) (netip.Addr, error) {
 	from := checkIP
-	if endpoint := Endpoint(conf); endpoint != "" {
+	endpoint := Endpoint(conf)
+	if endpoint != "" {
 		from = strings.TrimSuffix(endpoint, "/") + "/latest/checkip"
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*dialTimeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
 	if err != nil {
-		return netip.Addr{}, fmt.Errorf("find out the own address: %w", err)
+		return netip.Addr{}, err
+	}
+	if endpoint != "" {
+		if err := sign(ctx, conf, request); err != nil {
+			return netip.Addr{}, err
+		}
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return netip.Addr{}, fmt.Errorf("find out the own address: %w", err)
+		return netip.Addr{}, err
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(response.Body, 256))
 	if err != nil {
-		return netip.Addr{}, fmt.Errorf("find out the own address from %s: %w", from, err)
+		return netip.Addr{}, err
 	}
 	address, err := netip.ParseAddr(strings.TrimSpace(string(text)))
 	if err != nil || response.StatusCode != http.StatusOK {
-		return netip.Addr{}, fmt.Errorf("find out the own address: %s answers %s: %q; give the range yourself", from, response.Status, text)
+		return netip.Addr{}, fmt.Errorf("%s answers %s: %q; give the range yourself", from, response.Status, text)
 	}
 	return address, nil
+}
+
+// sign signs a request without a body. An endpoint that is not AWS's may answer only to who has a key; AWS's own service
+// needs none, and gets none.
+func sign(ctx context.Context, conf aws.Config, request *http.Request) error {
+	if conf.Credentials == nil {
+		return nil
+	}
+	key, err := conf.Credentials.Retrieve(ctx)
+	if err != nil {
+		return err
+	}
+	empty := sha256.Sum256(nil)
+	return v4.NewSigner().SignHTTP(ctx, key, request, hex.EncodeToString(empty[:]), "checkip", conf.Region, time.Now())
 }

@@ -89,10 +89,13 @@ func TestCallerAddress(t *testing.T) {
 			if r.URL.Path != "/latest/checkip" {
 				t.Errorf("asked for %s", r.URL)
 			}
+			if !strings.Contains(r.Header.Get("Authorization"), "Credential=a/") {
+				t.Errorf("not signed: %v", r.Header)
+			}
 			fmt.Fprint(w, answer)
 		}))
 		alone(t)
-		conf, err := Load(t.Context(), Options{Region: "us-east-1", Endpoint: server.URL + "/"})
+		conf, err := Load(t.Context(), Options{Region: "us-east-1", AccessKey: "a", SecretKey: "b", Endpoint: server.URL + "/"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -110,7 +113,8 @@ func TestExplain(t *testing.T) {
 		err  error
 		want string
 	}{
-		{api("RequestExpired"), "have expired"}, {api("ExpiredToken"), "have expired"}, {api("AuthFailure"), "not known"}, {api("UnauthorizedOperation"), "iam-policy"},
+		{api("RequestExpired"), "have expired"}, {api("ExpiredToken"), "have expired"}, {api("AuthFailure"), "cloud env"}, {api("SignatureDoesNotMatch"), "secret key"}, {api("InvalidSignatureException"), "secret key"},
+		{api("MissingAuthenticationToken"), "cloud env"}, {api("UnauthorizedOperation"), "iam-policy"},
 		{&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}, "cloud up"},
 		{&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, "in time"},
 		{errors.New("get credentials: none"), "no credentials were found"},

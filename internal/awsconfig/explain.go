@@ -41,10 +41,12 @@ var hints = map[string]string{
 	"ExpiredToken":                expired,
 	"ExpiredTokenException":       expired,
 	"RequestExpired":              expired,
-	"AuthFailure":                 "the access key is not known; check AWS_ACCESS_KEY_ID, AWS_PROFILE and the region",
-	"InvalidClientTokenId":        "the access key is not known; check AWS_ACCESS_KEY_ID, AWS_PROFILE and the region",
-	"UnrecognizedClientException": "the access key is not known; check AWS_ACCESS_KEY_ID, AWS_PROFILE and the region",
-	"SignatureDoesNotMatch":       "the secret key does not belong to the access key",
+	"AuthFailure":                 unknownKey,
+	"InvalidClientTokenId":        unknownKey,
+	"UnrecognizedClientException": unknownKey,
+	"MissingAuthenticationToken":  unknownKey,
+	"SignatureDoesNotMatch":       mismatch,
+	"InvalidSignatureException":   mismatch,
 	"UnauthorizedOperation":       "the credentials lack a permission; goldsmith iam-policy prints all that are needed",
 	"AccessDenied":                "the credentials lack a permission; goldsmith iam-policy prints all that are needed",
 	"AccessDeniedException":       "the credentials lack a permission; goldsmith iam-policy prints all that are needed",
@@ -52,3 +54,8 @@ var hints = map[string]string{
 }
 
 const expired = "the credentials have expired; get new ones, with aws sso login for example, and run this again"
+
+const (
+	unknownKey = "the access key is not known; check AWS_ACCESS_KEY_ID, AWS_PROFILE and the region; for the local cloud: eval \"$(goldsmith cloud env)\""
+	mismatch   = "the secret key does not belong to the access key"
+)

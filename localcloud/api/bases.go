@@ -62,5 +62,6 @@ func BackendEnvironment() map[string]string {
 	return map[string]string{
 		"MOTO_AMIS_PATH": "/etc/moto/amis.json", "MOTO_ENABLE_AMI_VALIDATION": "true", "MOTO_ENABLE_KEYPAIR_VALIDATION": "true",
 		"MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION": "true", "MOTO_ACCOUNT_ID": Account,
+		"MOTO_DISABLE_GLOBAL_CORS": "true",
 	}
 }

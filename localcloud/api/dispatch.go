@@ -67,18 +67,18 @@ var handlers = map[string]handler{
 }
 
 // owned are the services of which some calls are more than a record.
-var owned = map[string]map[string]handler{"ec2": handlers, "autoscaling": groupHandlers, "elasticloadbalancing": balancerHandlers}
+var owned = map[string]map[string]handler{
+	"ec2":                  handlers,
+	"autoscaling":          groupHandlers,
+	"elasticloadbalancing": balancerHandlers,
+	"iam":                  identityHandlers,
+	"sts":                  securityTokenHandlers,
+}
 
 // networkAction matches the names of calls after which the network is another.
 var networkAction = regexp.MustCompile(`Vpc|Subnet|Route|Gateway|SecurityGroup|Address|NetworkInterface`)
 
 func (s *Server) answer(ctx context.Context, c *call) (*answer, error) {
-	if strings.Contains(c.Header.Get("Authorization"), "Credential=ASIAEXPIRED") {
-		return nil, expired(c.Service)
-	}
-	if c.region != "" && c.region != Region {
-		return nil, fault("InvalidRegion", "the local cloud has the region %s only; the call is for %s", Region, c.region)
-	}
 	if c.Service == "ebs" {
 		a, err := s.passThrough(ctx, c)
 		return numberBlocks(a), err

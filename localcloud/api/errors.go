@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 // apiError is an error as AWS tells it: a code that programs know and a message for people.
 type apiError struct {
 	code, message string
+	status        int // 400 if it is not said
 }
 
 func (e *apiError) Error() string { return e.code + ": " + e.message }
@@ -23,20 +25,7 @@ func noInstance(id string) error {
 }
 
 // jsonServices speak JSON; all others that are known here speak the query protocol.
-var jsonServices = map[string]bool{"ssm": true, "ebs": true, "logs": true, "events": true, "secretsmanager": true, "kms": true, "dynamodb": true}
-
-// expired is how a service says that credentials are.
-func expired(service string) error {
-	code := map[string]string{"ec2": "RequestExpired"}[service]
-	switch {
-	case code != "":
-	case jsonServices[service]:
-		code = "ExpiredTokenException"
-	default:
-		code = "ExpiredToken"
-	}
-	return fault(code, "The security token included in the request is expired")
-}
+var jsonServices = map[string]bool{"ssm": true, "ebs": true}
 
 // writeError answers in the service's own format, so that an SDK shows the message and does not retry. Status 400 is
 // on purpose also for what went wrong here: SDKs take 500 for something that passes and try for minutes.
@@ -45,16 +34,18 @@ func writeError(w http.ResponseWriter, service string, err error) {
 	if !errors.As(err, &known) {
 		known = &apiError{code: "LocalCloudFailure", message: err.Error()}
 	}
+	status := cmp.Or(known.status, http.StatusBadRequest)
+	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if jsonServices[service] {
 		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 		w.Header().Set("X-Amzn-Errortype", known.code)
-		w.WriteHeader(http.StatusBadRequest)
+		w.WriteHeader(status)
 		json.NewEncoder(w).Encode(map[string]string{"__type": known.code, "message": known.message})
 		return
 	}
 	w.Header().Set("Content-Type", "text/xml;charset=UTF-8")
-	w.WriteHeader(http.StatusBadRequest)
-	if service == "ec2" {
+	w.WriteHeader(status)
+	if service == "ec2" || service == "" {
 		failure := element("Error", text("Code", known.code), text("Message", known.message))
 		w.Write(element("Response", element("Errors", failure), text("RequestID", requestID())).bytes())
 		return

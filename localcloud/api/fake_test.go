@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,6 +19,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
 )
@@ -72,6 +77,8 @@ func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "<html>", http.StatusInternalServerError)
 		return
 	}
+	w.Header().Set("Access-Control-Allow-Origin", "*") // as a real one does
+	w.Header().Set("Set-Cookie", "a=b")
 	if !reading.MatchString(action) {
 		b.calls = append(b.calls, action)
 	}
@@ -259,7 +266,7 @@ func (m *machinery) DeleteImage(_ context.Context, image string) error {
 func newServer(t *testing.T, b *backend, m *machinery) *Server {
 	t.Helper()
 	dir := t.TempDir()
-	s := New(Config{StateDir: dir, Public: netip.MustParsePrefix("127.66.9.0/24"), Operator: netip.MustParseAddr("198.51.100.1"),
+	s := New(Config{StateDir: dir, Public: netip.MustParsePrefix("127.66.9.0/24"), Operator: netip.MustParseAddr("198.51.100.1"), Key: operatorKey,
 		Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "tcp", b.address)
 		},
@@ -291,12 +298,30 @@ func request(t *testing.T, s *Server, action string, parameters ...string) (int,
 	return w.Code, root
 }
 
+// operatorKey is the key of the cloud that newServer makes.
+var operatorKey = OperatorKey{AccessKeyID: "test", SecretAccessKey: "the operator's secret"}
+
+// apiAddress is where it listens for the operator, machinesAddress for machines.
+var (
+	apiAddress      = netip.MustParseAddrPort("127.66.9.1:4566")
+	machinesAddress = netip.MustParseAddrPort("198.51.100.20:80")
+)
+
 func send(s *Server, service, key string, form url.Values) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(form.Encode()))
+	r := httptest.NewRequest(http.MethodPost, "http://"+apiAddress.String()+"/", strings.NewReader(form.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential="+key+"/20260101/us-east-1/"+service+"/aws4_request, SignedHeaders=host, Signature=0")
+	credentials := aws.Credentials{AccessKeyID: key, SecretAccessKey: operatorKey.SecretAccessKey}
+	return sendSigned(s, Operators, apiAddress, r, service, Region, credentials, form.Encode())
+}
+
+// sendSigned signs a request as the SDK does and has it served.
+func sendSigned(s *Server, side Side, at netip.AddrPort, r *http.Request, service, region string, key aws.Credentials, body string) *httptest.ResponseRecorder {
+	digest := sha256.Sum256([]byte(body))
+	if err := v4.NewSigner().SignHTTP(context.Background(), key, r, hex.EncodeToString(digest[:]), service, region, time.Now()); err != nil {
+		panic(err)
+	}
 	w := httptest.NewRecorder()
-	s.ServeHTTP(w, r)
+	s.Handler(side, at).ServeHTTP(w, r)
 	return w
 }
 

@@ -61,16 +61,7 @@ func (s *Server) addRole(ctx context.Context, m *host.Metadata, arn string) erro
 		return nil
 	}
 	m.RoleName = roles[0].get("RoleName")
-	assume := newCall("sts", "AssumeRole", "RoleArn", roles[0].get("Arn"), "RoleSessionName", m.InstanceID)
-	m.Credentials = func(ctx context.Context) (host.Credentials, error) {
-		assumed, err := s.ask(ctx, assume)
-		if err != nil {
-			return host.Credentials{}, err
-		}
-		c := assumed.at("AssumeRoleResult", "Credentials")
-		return host.Credentials{AccessKeyID: c.get("AccessKeyId"), SecretAccessKey: c.get("SecretAccessKey"), Token: c.get("SessionToken"),
-			Expiration: time.Now().Add(credentialsLast)}, nil
-	}
+	m.Credentials = s.instanceCredentials(roles[0], m.InstanceID)
 	return nil
 }
 

@@ -24,6 +24,8 @@ type overlay struct {
 	// Balancers and TargetGroups are by ARN.
 	Balancers    map[string]*balancerRecord    `json:"balancers"`
 	TargetGroups map[string]*targetGroupRecord `json:"target_groups"`
+	// AccessKeys are users' keys, by id.
+	AccessKeys map[string]*accessKeyRecord `json:"access_keys"`
 
 	// Of the last applyNetwork: by elastic address, the instance that has it, or nothing; and where instances are.
 	elastic map[netip.Addr]string
@@ -108,6 +110,9 @@ func (o *overlay) load(path string) error {
 	}
 	if o.Balancers == nil {
 		o.Balancers = map[string]*balancerRecord{}
+	}
+	if o.AccessKeys == nil {
+		o.AccessKeys = map[string]*accessKeyRecord{}
 	}
 	if o.TargetGroups == nil {
 		o.TargetGroups = map[string]*targetGroupRecord{}

@@ -15,8 +15,10 @@
 // size; Auto Scaling and load balancing are what groups.go, refresh.go and balancers.go say; there is never capacity for bare metal, so that a
 // client's handling of that can be tried.
 //
-// An access key id that starts with ASIAEXPIRED is answered as expired credentials are, so that a client's handling
-// of them can be tried. GET /latest/checkip answers with the caller's address as instances see it.
+// Every request is signed, with the operator's key, with one that IAM or STS made here, or, by a machine, with one of its
+// metadata service; sigv4 verifies it. The caller is known by that, and may do everything: policies are not evaluated.
+// An access key id that starts with ASIAEXPIRED is one that has expired, so that a client's handling of that can be
+// tried. GET /latest/checkip, signed for a service of that name, answers with the caller's address as instances see it.
 package api
 
 import (
@@ -25,7 +27,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -76,8 +77,9 @@ type Config struct {
 	StateDir string
 	// Public is the prefix of public addresses; its first two addresses are not given out.
 	Public netip.Prefix
-	// Operator is the address that a client on the host has for instances.
+	// Operator is the address that a client on the host has for instances, Key the access key that it signs with.
 	Operator netip.Addr
+	Key      OperatorKey
 	// Dial connects to the API server behind.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	Log  *slog.Logger
@@ -106,12 +108,19 @@ type Server struct {
 	health  map[string]*health       // of load balancers' targets, by target group and instance
 	drained map[string]bool          // instances of groups that get no new connections any more
 	queues  map[string]chan struct{} // closed at the end of the last work on an instance
+	// sessions are the temporary keys, by id.
+	sessions map[string]session
+
+	// issuing is held while a metadata service is given credentials; issued are the last ones of each instance.
+	issuing sync.Mutex
+	issued  map[caller]host.Credentials
 }
 
 // New makes a server; Start makes it ready to serve.
 func New(config Config, machinery Machinery) *Server {
 	return &Server{
 		config: config, machinery: machinery, running: context.Background(), keys: map[string]string{}, health: map[string]*health{}, drained: map[string]bool{}, queues: map[string]chan struct{}{},
+		sessions: map[string]session{}, issued: map[caller]host.Credentials{},
 		backend: &http.Client{Transport: &http.Transport{DialContext: config.Dial, MaxIdleConnsPerHost: 8, DisableCompression: true}},
 	}
 }
@@ -154,28 +163,33 @@ func (s *Server) Close() error {
 	return s.journal.close()
 }
 
-// ServeHTTP answers one request.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path == "/latest/checkip" {
+// passed are the headers of the server behind that its answers keep.
+var passed = []string{"Content-Type", "X-Amzn-Errortype", "X-Amzn-Requestid", "X-Amz-Checksum", "X-Amz-Checksum-Algorithm", "X-Amz-Data-Length"}
+
+// serve answers one request.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, from Side) {
+	c, err := s.admit(r, from)
+	if err == nil && c.Service == checkIPService {
 		w.Header().Set("Content-Type", "text/plain")
 		io.WriteString(w, s.callerAddress(r)+"\n")
 		return
 	}
-	c, err := readCall(r)
 	var a *answer
 	if err == nil {
 		a, err = s.answer(r.Context(), c)
 	}
 	if err != nil {
-		s.config.Log.Info("refused", "service", c.Service, "call", c.String(), "error", err)
+		s.config.Log.Info("refused", "service", c.Service, "call", c.String(), "caller", c.caller.ARN, "error", err)
 		writeError(w, c.Service, err)
 		return
 	}
 	header := w.Header()
-	maps.Copy(header, a.header)
-	for _, own := range []string{"Content-Length", "Connection", "Transfer-Encoding", "Server"} {
-		header.Del(own)
+	for _, name := range passed {
+		if value := a.header.Get(name); value != "" {
+			header.Set(name, value)
+		}
 	}
+	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Content-Length", strconv.Itoa(len(a.body)))
 	w.WriteHeader(a.status)
 	w.Write(a.body)

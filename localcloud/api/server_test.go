@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
 )
 
 func TestErrors(t *testing.T) {
@@ -45,11 +47,11 @@ func TestErrors(t *testing.T) {
 
 func TestRegion(t *testing.T) {
 	s := newServer(t, newBackend(t, nil), newMachinery(t))
-	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader("Action=DescribeVpcs"))
+	body := "Action=DescribeVpcs"
+	r := httptest.NewRequest(http.MethodPost, "http://127.66.9.1:4566/", strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=test/20260101/eu-west-1/ec2/aws4_request, SignedHeaders=host, Signature=0")
-	w := httptest.NewRecorder()
-	s.ServeHTTP(w, r)
+	key := aws.Credentials{AccessKeyID: operatorKey.AccessKeyID, SecretAccessKey: operatorKey.SecretAccessKey}
+	w := sendSigned(s, Operators, apiAddress, r, "ec2", "eu-west-1", key, body)
 	if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "eu-west-1") {
 		t.Errorf("status %d: %s", w.Code, w.Body)
 	}
@@ -57,11 +59,11 @@ func TestRegion(t *testing.T) {
 
 func TestCheckIP(t *testing.T) {
 	s := newServer(t, newBackend(t, nil), newMachinery(t))
+	key := aws.Credentials{AccessKeyID: operatorKey.AccessKeyID, SecretAccessKey: operatorKey.SecretAccessKey}
 	for from, want := range map[string]string{"127.0.0.1:40000": "198.51.100.1\n", "203.0.113.1:40000": "203.0.113.1\n"} {
-		r := httptest.NewRequest(http.MethodGet, "/latest/checkip", nil)
+		r := httptest.NewRequest(http.MethodGet, "http://127.66.9.1:4566/latest/checkip", nil)
 		r.RemoteAddr = from
-		w := httptest.NewRecorder()
-		s.ServeHTTP(w, r)
+		w := sendSigned(s, Operators, apiAddress, r, "checkip", Region, key, "")
 		if w.Body.String() != want || w.Header().Get("Content-Type") != "text/plain" {
 			t.Errorf("from %s: %q as %s", from, w.Body, w.Header().Get("Content-Type"))
 		}

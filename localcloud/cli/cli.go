@@ -69,6 +69,9 @@ func up(ctx context.Context, out io.Writer, name string, bases []string) error {
 	if err != nil {
 		return err
 	}
+	if err := daemon.GiveKey(name); err != nil {
+		return err
+	}
 	if running.Since.Before(began) { // it was up: what it was asked for at its start may have been less
 		for _, base := range bases {
 			if err := daemon.AddBase(ctx, name, base, say); err != nil {
@@ -144,7 +147,7 @@ func down(ctx context.Context, out io.Writer, name string, destroy bool) error {
 		fmt.Fprintf(out, "local cloud %s %s\n", name, state)
 		return nil
 	}
-	if err := daemon.Destroy(ctx, name); err != nil {
+	if err := errors.Join(daemon.Destroy(ctx, name), daemon.TakeKey(name)); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "local cloud %s %s, and all that was made in it is removed\n", name, state)

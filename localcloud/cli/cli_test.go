@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/daemon"
 )
 
 // Every command explains itself.
@@ -39,17 +42,30 @@ func run(t *testing.T, args ...string) (string, error) {
 }
 
 func TestEnv(t *testing.T) {
-	cache := t.TempDir()
+	cache, home := t.TempDir(), t.TempDir()
 	t.Setenv("XDG_CACHE_HOME", cache)
-	t.Setenv("GOLDSMITH_CLOUD", "")
+	t.Setenv("HOME", home)
+	t.Setenv("GOLDSMITH_CLOUD", "nobody-has-it")
 	t.Setenv("AWS_DATA_PATH", "/mine:"+filepath.Join(cache, "goldsmith", "other", "botocore"))
+	if out, err := run(t, "env"); err == nil || out != "" || !strings.Contains(err.Error(), "hint: goldsmith cloud up") {
+		t.Errorf("without a key: %v\n%s", err, out)
+	}
+	for _, name := range []string{"nobody-has-it", "other-one"} {
+		path := filepath.Join(home, ".goldsmith", "clouds", name+".json")
+		key := []byte(`{"access_key_id":"AKIAEXAMPLE","secret_access_key":"secret"}`)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, key, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	endpoint := daemon.Endpoint("nobody-has-it")
 	for range 2 {
 		out, err := run(t, "env")
 		if err != nil {
 			t.Fatal(err)
 		}
-		rules := filepath.Join(cache, "goldsmith", "local", "botocore")
-		for _, want := range []string{"export AWS_ENDPOINT_URL='http://127.66.0.1:4566'", "export AWS_ACCESS_KEY_ID='test'", "export AWS_REGION='us-east-1'",
+		rules := filepath.Join(cache, "goldsmith", "nobody-has-it", "botocore")
+		for _, want := range []string{"export AWS_ENDPOINT_URL='" + endpoint + "'", "export AWS_ACCESS_KEY_ID='AKIAEXAMPLE'",
+			"export AWS_SECRET_ACCESS_KEY='secret'", "unset AWS_SESSION_TOKEN", "export AWS_REGION='us-east-1'",
 			"export AWS_EC2_METADATA_DISABLED='true'", "export AWS_DATA_PATH='" + rules + ":/mine'"} {
 			if !slices.Contains(strings.Split(out, "\n"), want) {
 				t.Errorf("no line %s in\n%s", want, out)
@@ -70,11 +86,11 @@ func TestEnv(t *testing.T) {
 		if err := json.Unmarshal(content, &set); err != nil {
 			t.Fatal(err)
 		}
-		if last := set.Rules[len(set.Rules)-1]; set.Version != "1.0" || last.Endpoint.URL != "http://127.66.0.1:4566" || last.Conditions == nil || len(last.Conditions) != 0 {
+		if last := set.Rules[len(set.Rules)-1]; set.Version != "1.0" || last.Endpoint.URL != endpoint || last.Conditions == nil || len(last.Conditions) != 0 {
 			t.Errorf("got %s", content)
 		}
 	}
-	if out, err := run(t, "env", "--name", "other"); err != nil || strings.Contains(out, "127.66.0.1:") {
+	if out, err := run(t, "env", "--name", "other-one"); err != nil || strings.Contains(out, endpoint) {
 		t.Errorf("another cloud has the same address: %v\n%s", err, out)
 	}
 }

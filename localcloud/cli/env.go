@@ -18,7 +18,9 @@ import (
 func envCommand(name *string) *cobra.Command {
 	return &cobra.Command{
 		Use: "env", Short: "Print the environment that makes AWS clients use the local cloud", Args: cobra.NoArgs,
-		Long: `Prints what a shell has to export so that the AWS CLI, the SDKs, Packer and Terraform use the local cloud.
+		Long: `Prints what a shell has to export so that the AWS CLI, the SDKs, Packer and Terraform use the local cloud: its
+endpoint, and the access key of the cloud's operator, without which it answers nobody. The key was made by
+"up"; root has it, and who called "up" by sudo has it in ~/.goldsmith/clouds.
 
 Clients that are older than AWS_ENDPOINT_URL, as Debian 12's awscli and python3-boto3, are reached by
 AWS_DATA_PATH: a directory of endpoint rules below your cache directory, which this command writes.
@@ -26,6 +28,10 @@ AWS_DATA_PATH: a directory of endpoint rules below your cache directory, which t
 Exit codes: 0 done; 1 failed; 2 bad input.`,
 		Example: "  eval \"$(goldsmith cloud env)\"",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			key, err := keyOf(*name)
+			if err != nil {
+				return err
+			}
 			cache, err := os.UserCacheDir()
 			if err != nil {
 				return fmt.Errorf("write endpoint rules for older clients: %w", err)
@@ -34,17 +40,28 @@ Exit codes: 0 done; 1 failed; 2 bad input.`,
 			if err := writeEndpointRules(rules, daemon.Endpoint(*name)); err != nil {
 				return fmt.Errorf("write endpoint rules for older clients: %w", err)
 			}
-			for _, pair := range environment(daemon.Endpoint(*name), rules, os.Getenv("AWS_DATA_PATH")) {
+			for _, pair := range environment(daemon.Endpoint(*name), key, rules, os.Getenv("AWS_DATA_PATH")) {
 				fmt.Fprintf(cmd.OutOrStdout(), "export %s='%s'\n", pair[0], pair[1])
 			}
+			// One of another account's would be sent along with this key.
+			fmt.Fprintln(cmd.OutOrStdout(), "unset AWS_SESSION_TOKEN")
 			return nil
 		},
 	}
 }
 
+// keyOf is the caller's access key of a cloud.
+func keyOf(name string) (api.OperatorKey, error) {
+	key, err := daemon.OperatorKey(name)
+	if errors.Is(err, daemon.ErrNoKey) {
+		return key, fmt.Errorf("%w\nhint: goldsmith cloud up%s makes one; as another user than root: sudo goldsmith cloud up%[2]s", err, nameFlag(name))
+	}
+	return key, err
+}
+
 // environment makes AWS clients use an endpoint. What dataPath held before is kept behind the rules, but for the rules of
 // another cloud of ours.
-func environment(endpoint, rules, dataPath string) [][2]string {
+func environment(endpoint string, key api.OperatorKey, rules, dataPath string) [][2]string {
 	paths := []string{rules}
 	for _, path := range filepath.SplitList(dataPath) {
 		if path != "" && filepath.Dir(filepath.Dir(path)) != filepath.Dir(filepath.Dir(rules)) {
@@ -52,7 +69,7 @@ func environment(endpoint, rules, dataPath string) [][2]string {
 		}
 	}
 	return [][2]string{
-		{"AWS_ENDPOINT_URL", endpoint}, {"AWS_ACCESS_KEY_ID", "test"}, {"AWS_SECRET_ACCESS_KEY", "test"},
+		{"AWS_ENDPOINT_URL", endpoint}, {"AWS_ACCESS_KEY_ID", key.AccessKeyID}, {"AWS_SECRET_ACCESS_KEY", key.SecretAccessKey},
 		{"AWS_REGION", api.Region}, {"AWS_DEFAULT_REGION", api.Region}, {"AWS_EC2_METADATA_DISABLED", "true"},
 		{"AWS_DATA_PATH", strings.Join(paths, string(filepath.ListSeparator))},
 	}

@@ -24,10 +24,18 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/daemon"
 )
 
-func client(name string) *ec2.Client {
-	return ec2.New(ec2.Options{Region: api.Region, BaseEndpoint: aws.String(daemon.Endpoint(name)),
-		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""), RetryMaxAttempts: 2,
-		APIOptions: []func(*middleware.Stack) error{awsconfig.KeepConnection}})
+func client(name string) (*ec2.Client, error) {
+	key, err := keyOf(name)
+	if err != nil {
+		return nil, err
+	}
+	return ec2.New(ec2.Options{
+		Region:           api.Region,
+		BaseEndpoint:     aws.String(daemon.Endpoint(name)),
+		Credentials:      credentials.NewStaticCredentialsProvider(key.AccessKeyID, key.SecretAccessKey, ""),
+		RetryMaxAttempts: 2,
+		APIOptions:       []func(*middleware.Stack) error{awsconfig.KeepConnection},
+	}), nil
 }
 
 // machine is what a person wants to know of an instance.
@@ -51,8 +59,12 @@ func machines(ctx context.Context, name string) ([]machine, error) {
 	} else if err != nil {
 		return nil, err
 	}
+	cloud, err := client(name)
+	if err != nil {
+		return nil, err
+	}
 	var all []machine
-	for pages := ec2.NewDescribeInstancesPaginator(client(name), &ec2.DescribeInstancesInput{}); pages.HasMorePages(); {
+	for pages := ec2.NewDescribeInstancesPaginator(cloud, &ec2.DescribeInstancesInput{}); pages.HasMorePages(); {
 		out, err := pages.NextPage(ctx)
 		if errors.Is(err, syscall.ECONNREFUSED) {
 			return nil, down
@@ -146,7 +158,11 @@ func look(ctx context.Context, name string) (status, error) {
 		return status{}, err
 	}
 	found.Instances = append(found.Instances, all...)
-	out, err := client(name).DescribeImages(ctx, &ec2.DescribeImagesInput{})
+	cloud, err := client(name)
+	if err != nil {
+		return status{}, err
+	}
+	out, err := cloud.DescribeImages(ctx, &ec2.DescribeImagesInput{})
 	if err != nil {
 		return status{}, fmt.Errorf("list images: %w", err)
 	}
@@ -209,7 +225,11 @@ func lookUp(ctx context.Context, name, wanted string) (machine, error) {
 }
 
 func console(ctx context.Context, name, id string) ([]byte, error) {
-	out, err := client(name).GetConsoleOutput(ctx, &ec2.GetConsoleOutputInput{InstanceId: &id})
+	cloud, err := client(name)
+	if err != nil {
+		return nil, err
+	}
+	out, err := cloud.GetConsoleOutput(ctx, &ec2.GetConsoleOutputInput{InstanceId: &id})
 	if err != nil {
 		return nil, fmt.Errorf("read the console of %s: %w", id, err)
 	}

@@ -20,7 +20,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
@@ -64,7 +63,10 @@ func (c *cloud) up() Running {
 func TestCloud(t *testing.T) {
 	ctx := context.Background()
 	c := &cloud{t, ec2.New(ec2.Options{Region: api.Region, BaseEndpoint: aws.String(Endpoint(testCloud)),
-		Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})}
+		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+			key, err := OperatorKey(testCloud) // there is none before the cloud is up
+			return aws.Credentials{AccessKeyID: key.AccessKeyID, SecretAccessKey: key.SecretAccessKey}, err
+		})})}
 	t.Cleanup(func() {
 		if err := Destroy(ctx, testCloud); err != nil {
 			t.Error(err)

@@ -105,10 +105,19 @@ func (d *daemon) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	key, err := operatorKey(d.stateDir)
+	if err != nil {
+		return fmt.Errorf("make the operator's access key: %w", err)
+	}
 	// What goes on after an answer, and what waits for machines' ends, stops before the API server does.
 	ctx, cancel := context.WithCancelCause(ctx)
 	server := api.New(api.Config{
-		StateDir: d.stateDir, Public: d.host.Addresses().PublicPrefix, Operator: d.host.Addresses().Operator, Dial: moto.DialContext, Log: d.log,
+		StateDir: d.stateDir,
+		Public:   d.host.Addresses().PublicPrefix,
+		Operator: d.host.Addresses().Operator,
+		Key:      key,
+		Dial:     moto.DialContext,
+		Log:      d.log,
 	}, d.host)
 	defer func() {
 		cancel(nil)
@@ -164,11 +173,15 @@ func (d *daemon) say(line string) {
 }
 
 // serve answers on the host's address, on the one that machines use, and on the control socket, until ctx ends.
-func (d *daemon) serve(ctx context.Context, handler http.Handler) error {
+func (d *daemon) serve(ctx context.Context, server *api.Server) error {
 	addresses := d.host.Addresses()
 	ends := []end{
-		{"API calls", handler, func() (net.Listener, error) { return (&net.ListenConfig{}).Listen(ctx, "tcp", addresses.API.String()) }},
-		{"the machines' API calls", handler, func() (net.Listener, error) { return d.host.ListenInet(ctx, addresses.InetAPI) }},
+		{"API calls", server.Handler(api.Operators, addresses.API), func() (net.Listener, error) {
+			return (&net.ListenConfig{}).Listen(ctx, "tcp", addresses.API.String())
+		}},
+		{"the machines' API calls", server.Handler(api.Machines, addresses.InetAPI), func() (net.Listener, error) {
+			return d.host.ListenInet(ctx, addresses.InetAPI)
+		}},
 		{"commands", d.control(), func() (net.Listener, error) { return net.Listen("unix", controlPath(d.runDir)) }},
 	}
 	var serving errgroup.Group

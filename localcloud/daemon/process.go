@@ -103,7 +103,7 @@ func (r Running) answers(ctx context.Context) bool {
 		return false
 	}
 	response.Body.Close()
-	return response.StatusCode == http.StatusOK
+	return response.StatusCode == http.StatusForbidden // nobody signed it
 }
 
 // spawn starts the daemon and passes its progress on until it closes that; what it said last is returned.

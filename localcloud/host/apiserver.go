@@ -24,7 +24,7 @@ type APIServer struct {
 }
 
 // RunAPIServer starts moto with this environment, and with these files below /etc/moto. It has no network but its own
-// loopback, and keeps nothing on disk.
+// loopback, keeps nothing on disk, and is neither root nor has a capability.
 func (h *Host) RunAPIServer(ctx context.Context, environment map[string]string, files map[string][]byte) (*APIServer, error) {
 	s := &APIServer{host: h, root: filepath.Join(h.mountDir(), "api"), disk: filepath.Join(h.mountDir(), "api.disk"), done: make(chan struct{})}
 	upper, work := filepath.Join(s.disk, "upper"), filepath.Join(s.disk, "work")
@@ -33,7 +33,8 @@ func (h *Host) RunAPIServer(ctx context.Context, environment map[string]string, 
 			return nil, err
 		}
 	}
-	if err := os.MkdirAll(work, 0o755); err != nil {
+	// systemd-nspawn wants a user to have a home.
+	if err := errors.Join(os.MkdirAll(work, 0o755), os.MkdirAll(filepath.Join(upper, "nonexistent"), 0o755)); err != nil {
 		return nil, err
 	}
 	if err := mountOverlay([]string{h.basePath("moto")}, upper, work, s.root); err != nil {
@@ -58,6 +59,8 @@ func (s *APIServer) start(ctx context.Context, environment map[string]string) er
 	defer log.Close()
 	host, port, _ := net.SplitHostPort(apiServerPort)
 	args := []string{"--quiet", "--directory=" + s.root, "--as-pid2", "--register=no", "--keep-unit", "--resolv-conf=off", "--timezone=off",
+		// It parses what anybody with a key sends. It writes nothing, and needs no right but to listen.
+		"--user=nobody", "--drop-capability=all", "--no-new-privileges=yes", "--read-only", "--tmpfs=/tmp",
 		"--link-journal=no", "--console=pipe", "--machine=" + s.namespace(), "--network-namespace-path=" + filepath.Join(namespaceDir, s.namespace())}
 	for key, value := range environment {
 		args = append(args, "--setenv="+key+"="+value)

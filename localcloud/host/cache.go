@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -131,11 +134,18 @@ func (c *packageCache) takeOver() error {
 	return nil
 }
 
-// run starts apt-cacher-ng with a configuration of its own.
+// cacheUser is the user that Debian's package makes for apt-cacher-ng.
+const cacheUser = "apt-cacher-ng"
+
+// run starts apt-cacher-ng with a configuration of its own, as its own user: it parses what all machines and the mirrors
+// send.
 func (c *packageCache) run() (*cacheServer, error) {
 	dir := c.configDir()
 	address := netip.AddrPortFrom(c.host.addresses.API.Addr(), 4569)
-	if err := os.MkdirAll(filepath.Join(dir, "log"), 0o755); err != nil {
+	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(filepath.Join(dir, "log"), 0o755)); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(giveTo(cacheUser, c.dir), giveTo(cacheUser, dir)); err != nil {
 		return nil, err
 	}
 	if err := errors.Join(
@@ -148,7 +158,7 @@ func (c *packageCache) run() (*cacheServer, error) {
 		return nil, err
 	}
 	defer output.Close()
-	s := &cacheServer{process: exec.Command("apt-cacher-ng", "-c", dir), done: make(chan struct{})}
+	s := &cacheServer{process: exec.Command("setpriv", append(unprivileged(cacheUser), "apt-cacher-ng", "-c", dir)...), done: make(chan struct{})}
 	s.process.Stdout, s.process.Stderr = output, output
 	if err := c.host.spawner.start(s.process); err != nil {
 		return nil, err
@@ -160,9 +170,43 @@ func (c *packageCache) run() (*cacheServer, error) {
 	return s, nil
 }
 
-func (c *packageCache) configDir() string {
-	return filepath.Join(c.host.config.RunDir, "apt-cacher-ng")
+// unprivileged are the options by which setpriv runs a program as a user, without groups and without capabilities.
+func unprivileged(name string) []string {
+	return []string{
+		"--reuid=" + name, "--regid=" + name, "--clear-groups", "--inh-caps=-all", "--bounding-set=-all", "--no-new-privs",
+		"--pdeathsig=KILL", // what the daemon asked for is lost with root's rights
+	}
 }
+
+// giveTo makes a user the owner of a directory and of all that is in it. Links are not followed.
+func giveTo(name, dir string) error {
+	account, err := user.Lookup(name)
+	if err != nil {
+		return fmt.Errorf("find the user of apt-cacher-ng: %w", err)
+	}
+	uid, err := strconv.Atoi(account.Uid)
+	if err != nil {
+		return err
+	}
+	gid, err := strconv.Atoi(account.Gid)
+	if err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return fs.WalkDir(root.FS(), ".", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return root.Lchown(path, uid, gid)
+	})
+}
+
+// configDir is beside the packages: only one apt-cacher-ng of all clouds runs, and the run directory is root's.
+func (c *packageCache) configDir() string { return c.dir + ".config" }
 
 func (c *packageCache) outputTail() string {
 	text, err := os.ReadFile(filepath.Join(c.configDir(), "output"))

@@ -1,0 +1,234 @@
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/sigv4"
+)
+
+// caller is who signed a call.
+type caller struct {
+	ARN    string
+	UserID string
+	// Machine says that the key came from a machine's metadata service, at first or second hand.
+	Machine bool
+}
+
+// OperatorKey is the access key of whoever runs the cloud.
+type OperatorKey struct {
+	AccessKeyID     string `json:"access_key_id"`
+	SecretAccessKey string `json:"secret_access_key"`
+}
+
+// NewOperatorKey makes a key that nobody can guess.
+func NewOperatorKey() OperatorKey {
+	return OperatorKey{AccessKeyID: "AKIA" + randomID(), SecretAccessKey: randomSecret()}
+}
+
+func (s *Server) operator() caller {
+	return caller{ARN: "arn:aws:iam::" + Account + ":user/operator", UserID: "AIDAOPERATOR00000000"}
+}
+
+// randomID is the part of an access key's id that differs.
+func randomID() string { return rand.Text()[:16] }
+
+func randomSecret() string {
+	secret := make([]byte, 30)
+	rand.Read(secret) // never fails
+	return base64.StdEncoding.EncodeToString(secret)
+}
+
+// session is a temporary key. Sessions end with the process: a machine gets another one of its metadata service, and
+// nobody else has one for long.
+type session struct {
+	key    sigv4.Key
+	caller caller
+}
+
+// accessKeyRecord is what the server behind forgets of a user's access key, or would let everybody guess: its random
+// numbers are no secret.
+type accessKeyRecord struct {
+	Secret   string `json:"secret"`
+	User     string `json:"user"`
+	Inactive bool   `json:"inactive,omitempty"`
+}
+
+// findKey looks an access key up.
+func (s *Server) findKey(id string) (sigv4.Key, caller, bool) {
+	if id == s.config.Key.AccessKeyID && id != "" {
+		return sigv4.Key{Secret: s.config.Key.SecretAccessKey}, s.operator(), true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if found, ok := s.sessions[id]; ok {
+		return found.key, found.caller, true
+	}
+	if record, ok := s.overlay.AccessKeys[id]; ok && !record.Inactive {
+		return sigv4.Key{Secret: record.Secret}, caller{ARN: "arn:aws:iam::" + Account + ":user/" + record.User, UserID: id}, true
+	}
+	return sigv4.Key{}, caller{}, false
+}
+
+// issue makes a temporary key.
+func (s *Server) issue(who caller, last time.Duration) host.Credentials {
+	now := time.Now()
+	made := host.Credentials{
+		AccessKeyID:     "ASIA" + randomID(),
+		SecretAccessKey: randomSecret(),
+		Token:           base64.StdEncoding.EncodeToString([]byte(rand.Text() + rand.Text() + rand.Text() + rand.Text())),
+		Expiration:      now.Add(last),
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// One that has ended is told to have ended for a while, and then is not known any more.
+	maps.DeleteFunc(s.sessions, func(_ string, old session) bool { return old.key.Expires.Add(time.Hour).Before(now) })
+	s.sessions[made.AccessKeyID] = session{
+		key:    sigv4.Key{Secret: made.SecretAccessKey, SessionToken: made.Token, Expires: made.Expiration},
+		caller: who,
+	}
+	return made
+}
+
+// renewal is how long before their end the credentials of a metadata service are replaced by new ones.
+const renewal = 15 * time.Minute
+
+// instanceCredentials gives out a role's temporary credentials to one instance, the same ones for most of their time.
+func (s *Server) instanceCredentials(role *node, instance string) func(context.Context) (host.Credentials, error) {
+	name := role.get("RoleName")
+	who := caller{
+		ARN:     "arn:aws:sts::" + Account + ":assumed-role/" + name + "/" + instance,
+		UserID:  role.get("RoleId") + ":" + instance,
+		Machine: true,
+	}
+	return func(context.Context) (host.Credentials, error) {
+		s.issuing.Lock()
+		defer s.issuing.Unlock()
+		last := s.issued[who]
+		if time.Until(last.Expiration) < renewal {
+			last = s.issue(who, credentialsLast)
+			s.issued[who] = last
+		}
+		return last, nil
+	}
+}
+
+// securityTokenHandlers answer calls of STS. Its temporary keys are made here, as the server behind makes ones that can
+// be guessed.
+var securityTokenHandlers = map[string]handler{
+	"GetCallerIdentity":         (*Server).getCallerIdentity,
+	"AssumeRole":                (*Server).assumeRole,
+	"GetSessionToken":           (*Server).getSessionToken,
+	"GetFederationToken":        (*Server).noSuchToken,
+	"AssumeRoleWithWebIdentity": (*Server).noSuchToken,
+	"AssumeRoleWithSAML":        (*Server).noSuchToken,
+	"AssumeRoot":                (*Server).noSuchToken,
+}
+
+func (s *Server) noSuchToken(_ context.Context, c *call) (*node, error) {
+	return nil, fault("UnsupportedOperation", "the local cloud has no %s", c.action())
+}
+
+// tokenReply is an answer of STS that is made here.
+func tokenReply(action string, children ...*node) *node {
+	return &node{name: action + "Response", space: "https://sts.amazonaws.com/doc/2011-06-15/", children: []*node{
+		element(action+"Result", children...),
+		element("ResponseMetadata", text("RequestId", requestID())),
+	}}
+}
+
+func (s *Server) getCallerIdentity(_ context.Context, c *call) (*node, error) {
+	return tokenReply("GetCallerIdentity", text("Arn", c.caller.ARN), text("UserId", c.caller.UserID), text("Account", Account)), nil
+}
+
+// assumeRole lets the server behind check the request, and makes the credentials itself.
+func (s *Server) assumeRole(ctx context.Context, c *call) (*node, error) {
+	_, name, found := strings.Cut(c.get("RoleArn"), ":role/")
+	if !found {
+		return nil, fault("ValidationError", "%q is no ARN of a role", c.get("RoleArn"))
+	}
+	name = name[strings.LastIndexByte(name, '/')+1:]
+	if _, err := s.ask(ctx, newCall("iam", "GetRole", "RoleName", name)); err != nil {
+		return nil, fault("AccessDenied", "%s is not authorized to perform: sts:AssumeRole on resource: %s", c.caller.ARN, c.get("RoleArn"))
+	}
+	answered, err := s.forward(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	assumed := answered.at("AssumeRoleResult", "AssumedRoleUser")
+	return s.withCredentials(answered, "AssumeRoleResult", caller{
+		ARN:     "arn:aws:sts::" + Account + ":assumed-role/" + name + "/" + c.get("RoleSessionName"),
+		UserID:  assumed.get("AssumedRoleId"),
+		Machine: c.caller.Machine,
+	})
+}
+
+func (s *Server) getSessionToken(ctx context.Context, c *call) (*node, error) {
+	answered, err := s.forward(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return s.withCredentials(answered, "GetSessionTokenResult", c.caller)
+}
+
+// withCredentials puts a key of our own in the place of the one that the server behind made.
+func (s *Server) withCredentials(answered *node, result string, who caller) (*node, error) {
+	given := answered.at(result, "Credentials")
+	ends, err := time.Parse(time.RFC3339, given.get("Expiration"))
+	if err != nil {
+		return nil, fmt.Errorf("read the end of a session: %w", err)
+	}
+	made := s.issue(who, time.Until(ends))
+	answered.set(made.AccessKeyID, result, "Credentials", "AccessKeyId")
+	answered.set(made.SecretAccessKey, result, "Credentials", "SecretAccessKey")
+	answered.set(made.Token, result, "Credentials", "SessionToken")
+	return answered, nil
+}
+
+// identityHandlers answer the calls of IAM after which another key is good.
+var identityHandlers = map[string]handler{
+	"CreateAccessKey": (*Server).createAccessKey,
+	"UpdateAccessKey": (*Server).updateAccessKey,
+	"DeleteAccessKey": (*Server).deleteAccessKey,
+}
+
+func (s *Server) createAccessKey(ctx context.Context, c *call) (*node, error) {
+	answered, err := s.forward(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	made := answered.at("CreateAccessKeyResult", "AccessKey")
+	record := &accessKeyRecord{Secret: randomSecret(), User: made.get("UserName")}
+	id := made.get("AccessKeyId")
+	if err := s.update(func(o *overlay) { o.AccessKeys[id] = record }); err != nil {
+		return nil, err
+	}
+	answered.set(record.Secret, "CreateAccessKeyResult", "AccessKey", "SecretAccessKey")
+	return answered, nil
+}
+
+func (s *Server) updateAccessKey(ctx context.Context, c *call) (*node, error) {
+	answered, err := s.forward(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return answered, s.update(func(o *overlay) {
+		if record, ok := o.AccessKeys[c.get("AccessKeyId")]; ok {
+			record.Inactive = c.get("Status") != "Active"
+		}
+	})
+}
+
+func (s *Server) deleteAccessKey(ctx context.Context, c *call) (*node, error) {
+	answered, err := s.forward(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return answered, s.update(func(o *overlay) { delete(o.AccessKeys, c.get("AccessKeyId")) })
+}
