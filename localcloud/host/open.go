@@ -104,10 +104,8 @@ func (h *Host) open(ctx context.Context) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
 	}
-	for _, dir := range []string{h.config.StateDir, h.config.RunDir, h.dir("volumes"), h.dir("images"), h.dir("snapshots"), h.dir("machines")} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return err
-		}
+	if err := h.makeDirs(); err != nil {
+		return err
 	}
 	if err := errors.Join(endSurvivors(h.mountDir()), removeCgroup(h.cgroup(""))); err != nil {
 		return err
@@ -194,7 +192,7 @@ func Clear(config Config) error {
 	if mounts, err := os.ReadFile("/proc/self/mountinfo"); err != nil || strings.Contains(string(mounts), " "+config.RunDir+"/") {
 		return errors.Join(append(errs, err, fmt.Errorf("clear %s: something is mounted below it", config.RunDir))...)
 	}
-	return errors.Join(append(errs, os.RemoveAll(config.RunDir))...)
+	return errors.Join(append(errs, removeDir(config.RunDir))...)
 }
 
 // lockNumber makes sure that no other cloud uses the addresses that follow from the name: there are fewer than names.
@@ -212,12 +210,27 @@ func lockNumber(config Config) (unlock func(), err error) {
 
 // Destroy removes all that a cloud of this name keeps. It must not run beside it.
 func Destroy(config Config) error {
-	return errors.Join(Clear(config), os.RemoveAll(config.StateDir))
+	return errors.Join(Clear(config), removeDir(config.StateDir))
 }
 
 // ListenInet listens on an address of the cloud's internet.
 func (h *Host) ListenInet(ctx context.Context, address netip.AddrPort) (net.Listener, error) {
 	return listenIn(ctx, h.inetNamespace(), address.String())
+}
+
+// makeDirs makes the cloud's directories, and takes away from others what an older version left open to them.
+func (h *Host) makeDirs() error {
+	// The programs in base images that run as their owner are for machines, not for this host's users.
+	dirs := []string{h.config.StateDir, h.config.RunDir, filepath.Join(h.config.CacheDir, "base")}
+	for _, name := range []string{"volumes", "images", "snapshots", "machines"} {
+		dirs = append(dirs, h.dir(name))
+	}
+	for _, dir := range dirs {
+		if err := ownDir(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (h *Host) dir(name string) string { return filepath.Join(h.config.StateDir, name) }
