@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -36,6 +37,9 @@ type machine struct {
 
 // RunMachine makes a machine and starts it. The interface's private network must have been applied.
 func (h *Host) RunMachine(ctx context.Context, m Machine) error {
+	if err := m.check(); err != nil {
+		return fmt.Errorf("run a machine: %w", err)
+	}
 	h.mu.Lock()
 	if _, ok := h.state.Machines[m.ID]; ok {
 		h.mu.Unlock()
@@ -57,6 +61,9 @@ func (h *Host) RunMachine(ctx context.Context, m Machine) error {
 
 // UpdateMachine changes what a machine gets at its next start: its user-data, for example.
 func (h *Host) UpdateMachine(id string, change func(*Machine)) error {
+	if err := machineID.check(id); err != nil {
+		return fmt.Errorf("update machine: %w", err)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	m, ok := h.state.Machines[id]
@@ -64,12 +71,18 @@ func (h *Host) UpdateMachine(id string, change func(*Machine)) error {
 		return fmt.Errorf("update machine %s: there is none", id)
 	}
 	change(&m.Machine)
+	if err := m.check(); err != nil || m.ID != id {
+		return fmt.Errorf("update machine %s: %w", id, cmp.Or(err, errors.New("its id cannot change")))
+	}
 	h.state.Machines[id] = m
 	return h.save()
 }
 
 // StartMachine starts a machine that is not running.
 func (h *Host) StartMachine(ctx context.Context, id string) error {
+	if err := machineID.check(id); err != nil {
+		return fmt.Errorf("start machine: %w", err)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.start(ctx, id)
@@ -92,7 +105,8 @@ func (h *Host) start(ctx context.Context, id string) error {
 	go h.watch(running)
 	for device, volume := range m.Volumes {
 		if err := h.plug(running, volume, device); err != nil {
-			return err
+			running.stopped = true // a machine whose start failed does not go on without its volumes
+			return errors.Join(err, running.nspawn.Process.Kill())
 		}
 	}
 	return nil
@@ -147,7 +161,7 @@ func (h *Host) mountRoot(ctx context.Context, running *machine, m machineState) 
 	}
 	upper, work := filepath.Join(mount, "upper"), filepath.Join(mount, "work")
 	for _, dir := range []string{upper, work} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+		if err := plainDir(dir, 0o755); err != nil {
 			return err
 		}
 	}
@@ -203,6 +217,9 @@ func (h *Host) takeDown(m *machine) error {
 
 // StopMachine powers a machine off, or, with force, cuts its power. A machine that is not running is left so.
 func (h *Host) StopMachine(ctx context.Context, id string, force bool) error {
+	if err := machineID.check(id); err != nil {
+		return fmt.Errorf("stop machine: %w", err)
+	}
 	h.mu.Lock()
 	m := h.machines[id]
 	if m == nil {
@@ -261,6 +278,9 @@ func (h *Host) RebootMachine(ctx context.Context, id string) error {
 
 // TerminateMachine ends a machine and removes it, with its root volume unless that is kept.
 func (h *Host) TerminateMachine(ctx context.Context, id string, keepRoot bool) error {
+	if err := machineID.check(id); err != nil {
+		return fmt.Errorf("terminate machine: %w", err)
+	}
 	if err := h.StopMachine(ctx, id, true); err != nil {
 		return err
 	}
@@ -303,6 +323,9 @@ func (h *Host) runningMachines() []string {
 
 // Console is the end of what a machine wrote to its console since its last start, and when it last wrote.
 func (h *Host) Console(id string) ([]byte, time.Time, error) {
+	if err := machineID.check(id); err != nil {
+		return nil, time.Time{}, fmt.Errorf("read a console: %w", err)
+	}
 	f, err := os.Open(h.consolePath(id))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, time.Time{}, nil
