@@ -98,14 +98,3 @@ func TestCheckDevice(t *testing.T) {
 		}
 	}
 }
-
-func TestAddresses(t *testing.T) {
-	if got := AddressesOf("local").API.String(); got != "127.66.0.1:4566" {
-		t.Errorf("the cloud local has its API on %s", got)
-	}
-	for _, name := range []string{"a", "test", "another-cloud"} {
-		if n := Number(name); n < 1 || n > 250 {
-			t.Errorf("%s has number %d", name, n)
-		}
-	}
-}
