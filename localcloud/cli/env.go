@@ -26,15 +26,19 @@ AWS_DATA_PATH: a directory of endpoint rules below your cache directory, which t
 Exit codes: 0 done; 1 failed; 2 bad input.`,
 		Example: "  eval \"$(goldsmith cloud env)\"",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			endpoint, err := daemon.Endpoint(*name)
+			if err != nil {
+				return err
+			}
 			cache, err := os.UserCacheDir()
 			if err != nil {
 				return fmt.Errorf("write endpoint rules for older clients: %w", err)
 			}
 			rules := filepath.Join(cache, "goldsmith", *name, "botocore")
-			if err := writeEndpointRules(rules, daemon.Endpoint(*name)); err != nil {
+			if err := writeEndpointRules(rules, endpoint); err != nil {
 				return fmt.Errorf("write endpoint rules for older clients: %w", err)
 			}
-			for _, pair := range environment(daemon.Endpoint(*name), rules, os.Getenv("AWS_DATA_PATH")) {
+			for _, pair := range environment(endpoint, rules, os.Getenv("AWS_DATA_PATH")) {
 				fmt.Fprintf(cmd.OutOrStdout(), "export %s='%s'\n", pair[0], pair[1])
 			}
 			return nil

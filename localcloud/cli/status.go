@@ -24,10 +24,14 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/daemon"
 )
 
-func client(name string) *ec2.Client {
-	return ec2.New(ec2.Options{Region: api.Region, BaseEndpoint: aws.String(daemon.Endpoint(name)),
+func client(name string) (*ec2.Client, error) {
+	endpoint, err := daemon.Endpoint(name)
+	if err != nil {
+		return nil, err
+	}
+	return ec2.New(ec2.Options{Region: api.Region, BaseEndpoint: &endpoint,
 		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""), RetryMaxAttempts: 2,
-		APIOptions: []func(*middleware.Stack) error{awsconfig.KeepConnection}})
+		APIOptions: []func(*middleware.Stack) error{awsconfig.KeepConnection}}), nil
 }
 
 // machine is what a person wants to know of an instance.
@@ -45,14 +49,18 @@ type machine struct {
 
 func machines(ctx context.Context, name string) ([]machine, error) {
 	down := fmt.Errorf("local cloud %s is not up\nhint: goldsmith cloud up%s", name, nameFlag(name))
-	// At its address may be another cloud, whose name has the same number.
+	// At its address may be another program.
 	if _, err := daemon.Find(name); errors.Is(err, daemon.ErrDown) {
 		return nil, down
 	} else if err != nil {
 		return nil, err
 	}
+	ec2API, err := client(name)
+	if err != nil {
+		return nil, err
+	}
 	var all []machine
-	for pages := ec2.NewDescribeInstancesPaginator(client(name), &ec2.DescribeInstancesInput{}); pages.HasMorePages(); {
+	for pages := ec2.NewDescribeInstancesPaginator(ec2API, &ec2.DescribeInstancesInput{}); pages.HasMorePages(); {
 		out, err := pages.NextPage(ctx)
 		if errors.Is(err, syscall.ECONNREFUSED) {
 			return nil, down
@@ -140,13 +148,20 @@ func statusCommand(name *string) *cobra.Command {
 }
 
 func look(ctx context.Context, name string) (status, error) {
-	found := status{Name: name, Endpoint: daemon.Endpoint(name), Instances: []machine{}, Images: []image{}}
+	found := status{Name: name, Instances: []machine{}, Images: []image{}}
 	all, err := machines(ctx, name)
 	if err != nil {
 		return status{}, err
 	}
+	if found.Endpoint, err = daemon.Endpoint(name); err != nil {
+		return status{}, err
+	}
+	ec2API, err := client(name)
+	if err != nil {
+		return status{}, err
+	}
 	found.Instances = append(found.Instances, all...)
-	out, err := client(name).DescribeImages(ctx, &ec2.DescribeImagesInput{})
+	out, err := ec2API.DescribeImages(ctx, &ec2.DescribeImagesInput{})
 	if err != nil {
 		return status{}, fmt.Errorf("list images: %w", err)
 	}
@@ -177,12 +192,16 @@ func logsCommand(name *string) *cobra.Command {
 		Example: "  goldsmith cloud logs web\n  goldsmith cloud logs --daemon",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if own {
-				text, err := os.ReadFile(daemon.LogPath(*name))
+				path, err := daemon.LogPath(*name)
+				if err != nil {
+					return err
+				}
+				text, err := os.ReadFile(path)
 				cmd.OutOrStdout().Write(text)
 				return err
 			}
 			if len(args) == 0 {
-				return errors.New("which instance? name one, or give --daemon")
+				return &BadInput{errors.New("which instance? name one, or give --daemon")}
 			}
 			m, err := lookUp(cmd.Context(), *name, args[0])
 			if err != nil {
@@ -209,7 +228,11 @@ func lookUp(ctx context.Context, name, wanted string) (machine, error) {
 }
 
 func console(ctx context.Context, name, id string) ([]byte, error) {
-	out, err := client(name).GetConsoleOutput(ctx, &ec2.GetConsoleOutputInput{InstanceId: &id})
+	ec2API, err := client(name)
+	if err != nil {
+		return nil, err
+	}
+	out, err := ec2API.GetConsoleOutput(ctx, &ec2.GetConsoleOutputInput{InstanceId: &id})
 	if err != nil {
 		return nil, fmt.Errorf("read the console of %s: %w", id, err)
 	}

@@ -63,7 +63,11 @@ func (c *cloud) up() Running {
 // TestCloud takes an instance through its life, and the cloud through a stop and a crash.
 func TestCloud(t *testing.T) {
 	ctx := context.Background()
-	c := &cloud{t, ec2.New(ec2.Options{Region: api.Region, BaseEndpoint: aws.String(Endpoint(testCloud)),
+	endpoint, err := Endpoint(testCloud)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &cloud{t, ec2.New(ec2.Options{Region: api.Region, BaseEndpoint: &endpoint,
 		Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})}
 	t.Cleanup(func() {
 		if err := Destroy(ctx, testCloud); err != nil {

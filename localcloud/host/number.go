@@ -44,6 +44,9 @@ func AddressesOf(config Config) (Addresses, error) {
 	if err := CheckName(config.Name); err != nil {
 		return Addresses{}, err
 	}
+	if numberOfName(config.Name) == 0 { // whoever may read the record or not
+		return addressesOf(0), nil
+	}
 	taken, err := readNumbers(config)
 	if err != nil {
 		return Addresses{}, err

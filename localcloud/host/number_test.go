@@ -86,7 +86,7 @@ func TestNamesShareNoAddress(t *testing.T) {
 	if again := take(t, test); again != first {
 		t.Errorf("the first has number %d now", again)
 	}
-	if err := Destroy(test); err != nil {
+	if err := forget(test); err != nil {
 		t.Fatal(err)
 	}
 	if got := take(t, nobodys); got != second {
@@ -217,14 +217,14 @@ func TestBadNamesRemoveNothing(t *testing.T) {
 }
 
 // A link in place of a cloud's directory is somebody's mistake, or worse: what it leads to stays.
-func TestDestroyFollowsNoLink(t *testing.T) {
+func TestForgetFollowsNoLink(t *testing.T) {
 	dir := t.TempDir()
 	precious := filepath.Join(dir, "other", "precious")
 	config := cloudsIn(dir, "linked")
 	if err := errors.Join(writeFile(precious, nil, 0o600), os.MkdirAll(filepath.Dir(config.StateDir), 0o755), os.Symlink(filepath.Dir(precious), config.StateDir)); err != nil {
 		t.Fatal(err)
 	}
-	if err := Destroy(config); err == nil || !strings.Contains(err.Error(), "symbolic link") || !exists(precious) {
+	if err := forget(config); err == nil || !strings.Contains(err.Error(), "symbolic link") || !exists(precious) {
 		t.Errorf("got %v; what it leads to is there: %v", err, exists(precious))
 	}
 }

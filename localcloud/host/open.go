@@ -204,6 +204,11 @@ func Destroy(config Config) error {
 	if err := Clear(config); err != nil {
 		return err
 	}
+	return forget(config)
+}
+
+// forget removes what a cloud keeps on disk, and then its number, which another may have from then on.
+func forget(config Config) error {
 	if err := removeDir(config.StateDir); err != nil {
 		return err
 	}

@@ -112,7 +112,9 @@ func TestRulesetLines(t *testing.T) {
 }
 
 // nftChecks tells whether nft(8) can be asked to judge a rule set: that needs root, and the kernel's tables.
-func nftChecks() bool { return nftCheck("flush ruleset\n") == nil }
+func nftChecks() bool {
+	return nftCheck("flush ruleset\ntable ip probe {\n  chain forward {\n    type filter hook forward priority filter; policy drop;\n  }\n}\n") == nil
+}
 
 func nftCheck(rules string) error {
 	var said bytes.Buffer
