@@ -114,6 +114,9 @@ func (h *Host) start(ctx context.Context, id string) error {
 
 // boot mounts the machine's disk and starts its init. The caller holds h.mu and takes down what it leaves on error.
 func (h *Host) boot(ctx context.Context, running *machine, m machineState) error {
+	if err := checkInotify(newInotify); err != nil {
+		return err
+	}
 	if err := h.mountRoot(ctx, running, m); err != nil {
 		return err
 	}
@@ -184,17 +187,19 @@ func (h *Host) watch(m *machine) {
 	}
 	silent := m.stopped
 	var exit *exec.ExitError
-	if !silent && errors.As(err, &exit) && exit.ExitCode() == rebootStatus {
+	switch {
+	case err == nil || silent:
+	case errors.As(err, &exit) && exit.ExitCode() == rebootStatus:
 		err = h.start(context.Background(), m.id)
 		silent = err == nil
+	default:
+		console, _, _ := h.Console(m.id) // without it, the exit status is all that is known
+		err = ended(m.id, err, console)
 	}
 	h.mu.Unlock()
 	close(m.done)
 	if silent {
 		return
-	}
-	if err != nil {
-		err = fmt.Errorf("machine %s: systemd-nspawn: %w", m.id, err)
 	}
 	h.exits <- Exit{ID: m.id, Err: err}
 }
