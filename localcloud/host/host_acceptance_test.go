@@ -119,6 +119,7 @@ func TestHost(t *testing.T) {
 		{"disk full", testDiskFull},
 		{"volume", testVolume},
 		{"a machine's programs", testRunsNothingOfMachines},
+		{"a volume that is gone", testStartWithoutVolume},
 		{"image", testImage},
 		{"reboots itself", testRebootsItself},
 		{"powers itself off", testPowersItselfOff},
@@ -430,6 +431,23 @@ func testRunsNothingOfMachines(c *cloud) {
 	}
 	c.must(c.db, "python3 -c 'import ctypes,sys\nfor p in sys.argv[1:]: ctypes.CDLL(None).umount2(b\"/usr/bin/\"+p.encode(), 2)' "+programs)
 	c.noError(c.DeleteVolume(ctx, "vol-marked"))
+}
+
+// testStartWithoutVolume starts a machine whose volume cannot be attached: it does not run, and starts once it can.
+func testStartWithoutVolume(c *cloud) {
+	ctx := c.Context()
+	c.noError(c.StopMachine(ctx, c.db.ID, true))
+	c.noError(c.CreateVolume(ctx, "vol-gone", 1, ""))
+	c.noError(c.AttachVolume(ctx, "vol-gone", c.db.ID, "/dev/sdf"))
+	c.noError(os.Rename(c.volumePath("vol-gone"), c.volumePath("vol-gone")+".away"))
+	if err := c.StartMachine(ctx, c.db.ID); err == nil || c.Machines()[c.db.ID] {
+		c.Errorf("it started: %v; it runs: %v", err, c.Machines()[c.db.ID])
+	}
+	c.noError(os.Rename(c.volumePath("vol-gone")+".away", c.volumePath("vol-gone")))
+	c.noError(c.StartMachine(ctx, c.db.ID))
+	c.must(c.db, "timeout 30 bash -c 'until systemctl is-system-running --wait; do sleep 0.1; done'; test -b /dev/sdf")
+	c.noError(c.DetachVolume(ctx, c.db.ID, "/dev/sdf", false))
+	c.noError(c.DeleteVolume(ctx, "vol-gone"))
 }
 
 func testImage(c *cloud) {

@@ -84,8 +84,13 @@ func (h *Host) StartMachine(ctx context.Context, id string) error {
 		return fmt.Errorf("start machine: %w", err)
 	}
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.start(ctx, id)
+	err := h.start(ctx, id)
+	failed := h.machines[id]
+	h.mu.Unlock()
+	if err != nil && failed != nil && failed.stopped {
+		<-failed.done // a start that failed leaves no machine that ends by and by
+	}
+	return err
 }
 
 // start starts a machine. The caller holds h.mu.
