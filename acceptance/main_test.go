@@ -65,7 +65,9 @@ func run(m *testing.M) (code int) {
 		}
 	}()
 	// What a run that was killed left in the tests' cloud goes first.
-	for _, command := range [][]string{{"make", "-s", "goldsmith"}, {goldsmith(), "cloud", "down", "--destroy", "--yes"}} {
+	for _, command := range [][]string{
+		{"make", "-s", "goldsmith"}, {goldsmith(), "cloud", "down", "--destroy", "--yes"},
+	} {
 		if err := stream(command[0], command[1:]...); err != nil {
 			return fail(err)
 		}

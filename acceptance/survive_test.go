@@ -32,7 +32,8 @@ func TestCloudSurvives(t *testing.T) {
 	}{
 		{"down and up", func(t *testing.T) {
 			out, err := output(goldsmith(), "cloud", "down", "--destroy")
-			if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || exit.ExitCode() != 2 || !strings.Contains(out, "hint: say --yes") {
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) || exit.ExitCode() != 2 || !strings.Contains(out, "hint: say --yes") {
 				t.Fatalf("removing the cloud where nobody can be asked: %v: %s", err, out)
 			}
 			must(t, goldsmith(), "cloud", "down")

@@ -16,8 +16,8 @@ import (
 // ErrNoTerminal says that nobody sits at a terminal who could be asked: it is bad input to leave out --yes there.
 var ErrNoTerminal = errors.New("there is no terminal to ask at\nhint: say --yes")
 
-// Confirm asks whether something is meant, what says what, unless yes says so already. The answer is the name of the thing,
-// which is a stack, say.
+// Confirm asks whether something is meant, what says what, unless yes says so already. The answer is the name of the
+// thing, which is a stack, say.
 func Confirm(cmd *cobra.Command, yes bool, what, thing, name string) error {
 	if yes {
 		return nil

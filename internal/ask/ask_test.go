@@ -42,7 +42,8 @@ func TestConfirmWithoutTerminal(t *testing.T) {
 	defer null.Close()
 	cmd := &cobra.Command{}
 	cmd.SetIn(null)
-	if err := Confirm(cmd, false, "remove it", "cloud", "golden"); !errors.Is(err, ErrNoTerminal) || !strings.Contains(err.Error(), "hint: say --yes") {
+	err = Confirm(cmd, false, "remove it", "cloud", "golden")
+	if !errors.Is(err, ErrNoTerminal) || !strings.Contains(err.Error(), "hint: say --yes") {
 		t.Errorf("got %v", err)
 	}
 	if err := Confirm(cmd, true, "remove it", "cloud", "golden"); err != nil {

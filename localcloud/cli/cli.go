@@ -45,7 +45,8 @@ func (e *BadInput) Unwrap() error { return e.error }
 // checkName is asked by every verb before it does anything.
 func checkName(name string) error {
 	if err := host.CheckName(name); err != nil {
-		return &BadInput{fmt.Errorf("%w\nhint: name the cloud with --name or $GOLDSMITH_CLOUD, or with neither: it is local then", err)}
+		const hint = "name the cloud with --name or $GOLDSMITH_CLOUD, or with neither: it is local then"
+		return &BadInput{fmt.Errorf("%w\nhint: %s", err, hint)}
 	}
 	return nil
 }
@@ -141,7 +142,9 @@ the network, parameters and instances (stopped) are there again after the next "
 With --destroy all of that goes too. It asks first.
 
 Exit codes: 0 done; 1 failed; 2 bad input.`,
-		Example: "  goldsmith cloud down\n  goldsmith cloud down --destroy         # and forget everything\n  goldsmith cloud down --destroy --yes   # from a script",
+		Example: `  goldsmith cloud down
+  goldsmith cloud down --destroy         # and forget everything
+  goldsmith cloud down --destroy --yes   # from a script`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if destroy {
 				return destroyCloud(cmd, *name, yes)
@@ -180,7 +183,8 @@ func destroyCloud(cmd *cobra.Command, name string, yes bool) error {
 		fmt.Fprintf(cmd.OutOrStdout(), "there is no local cloud %s; nothing was removed\n", name)
 		return nil
 	}
-	err = ask.Confirm(cmd, yes, "remove local cloud "+name+", with all images, volumes and instances in it", "cloud", name)
+	what := "remove local cloud " + name + ", with all images, volumes and instances in it"
+	err = ask.Confirm(cmd, yes, what, "cloud", name)
 	if errors.Is(err, ask.ErrNoTerminal) {
 		return &BadInput{err}
 	}

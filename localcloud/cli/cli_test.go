@@ -88,14 +88,17 @@ func TestBadNames(t *testing.T) {
 	cache := filepath.Join(dir, "cache")
 	t.Setenv("XDG_CACHE_HOME", cache)
 	verbs := [][]string{
-		{"up"}, {"down"}, {"down", "--destroy", "--yes"}, {"status"}, {"status", "--json"}, {"ssh", "web"}, {"logs", "web"}, {"logs", "--daemon"}, {"env"}, {"serve"},
+		{"up"}, {"down"}, {"down", "--destroy", "--yes"}, {"status"}, {"status", "--json"}, {"ssh", "web"},
+		{"logs", "web"}, {"logs", "--daemon"}, {"env"}, {"serve"},
 	}
 	for _, command := range Command().Commands() {
 		if !slices.ContainsFunc(verbs, func(verb []string) bool { return verb[0] == command.Name() }) {
 			t.Errorf("%s is not looked at", command.Name())
 		}
 	}
-	for _, name := range []string{"", ".", "..", "../x", "../../x", "a/b", "/", "A", "-a", "a b", "a\n", "\x1b[2J", "a'b", strings.Repeat("a", 300)} {
+	for _, name := range []string{
+		"", ".", "..", "../x", "../../x", "a/b", "/", "A", "-a", "a b", "a\n", "\x1b[2J", "a'b", strings.Repeat("a", 300),
+	} {
 		for _, verb := range verbs {
 			// An empty variable is as good as none, and means the cloud local.
 			for _, way := range []string{"flag", "variable"} {

@@ -77,7 +77,10 @@ func Serve(ctx context.Context, c Config) (err error) {
 	}
 	unix.Umask(0o022) // what is made has the mode that is asked for, whoever started this
 	// All users may see which clouds there are and which addresses they have, and nothing of what is in them.
-	if err := errors.Join(os.MkdirAll(stateRoot, 0o755), os.Chmod(stateRoot, 0o755), os.MkdirAll(config.StateDir, 0o700)); err != nil {
+	if err := errors.Join(os.MkdirAll(stateRoot, 0o755), os.Chmod(stateRoot, 0o755)); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(config.StateDir, 0o700); err != nil {
 		return err
 	}
 	unlock, err := lockDaemon(c.Name)

@@ -361,8 +361,13 @@ func signalHolder(path, name string, signal syscall.Signal) error {
 	}
 	defer unix.Close(process)
 	// From here on the id cannot go to another process without the signal going nowhere.
-	if same, err := h.isDaemon(name); err != nil || !same {
-		return errors.Join(fmt.Errorf("%s is locked, and process %d, which it names, is not the cloud's daemon\nhint: see who locks it: sudo fuser -v %s", path, h.pid, path), err)
+	same, err := h.isDaemon(name)
+	if err != nil {
+		return err
+	}
+	if !same {
+		return fmt.Errorf("%s is locked, and process %d, which it names, is not the cloud's daemon\n"+
+			"hint: see who locks it: sudo fuser -v %s", path, h.pid, path)
 	}
 	if err := unix.PidfdSendSignal(process, signal, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("end process %d: %w", h.pid, err)

@@ -128,7 +128,9 @@ func TestStopSignalsNobodyElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unlock()
-	for _, content := range []string{fmt.Sprint(pid), fmt.Sprintf("%d %d", pid, start+1), fmt.Sprintf("%d %d", pid, start-1)} {
+	for _, content := range []string{
+		fmt.Sprint(pid), fmt.Sprintf("%d %d", pid, start+1), fmt.Sprintf("%d %d", pid, start-1),
+	} {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -224,7 +226,8 @@ func TestFindAsAnotherUser(t *testing.T) {
 	if err := errors.Join(os.Mkdir(runRoot, 0o755), os.WriteFile(daemonLock("roots"), nil, 0)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Find("roots"); !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "hint: run it with sudo") {
+	_, err := Find("roots")
+	if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "hint: run it with sudo") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -19,7 +19,8 @@ func makeFileSystem(ctx context.Context, path string, sizeGB int) error {
 	if err := makeSparse(path, sizeGB); err != nil {
 		return err
 	}
-	mkfs := exec.CommandContext(ctx, "mkfs.ext4", "-q", "-F", "-m", "0", "-O", "^has_journal", "-E", "lazy_itable_init=1,nodiscard", path)
+	mkfs := exec.CommandContext(ctx, "mkfs.ext4", "-q", "-F", "-m", "0", "-O", "^has_journal",
+		"-E", "lazy_itable_init=1,nodiscard", path)
 	if err := run("make the file system of "+filepath.Base(path), mkfs); err != nil {
 		return errors.Join(err, os.Remove(path))
 	}

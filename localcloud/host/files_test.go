@@ -10,8 +10,11 @@ import (
 // What an older version made too open is closed when the cloud is opened; base images have programs that run as root.
 func TestDirectoriesAreClosed(t *testing.T) {
 	dir := t.TempDir()
-	h := &Host{config: Config{StateDir: filepath.Join(dir, "lib", "x"), RunDir: filepath.Join(dir, "run", "x"), CacheDir: filepath.Join(dir, "cache")}}
-	private := []string{h.config.StateDir, h.config.RunDir, filepath.Join(h.config.CacheDir, "base"), h.dir("volumes"), h.dir("images"), h.dir("snapshots"), h.dir("machines")}
+	config := Config{StateDir: filepath.Join(dir, "lib", "x"), RunDir: filepath.Join(dir, "run", "x")}
+	config.CacheDir = filepath.Join(dir, "cache")
+	h := &Host{config: config}
+	private := []string{config.StateDir, config.RunDir, filepath.Join(config.CacheDir, "base"), h.dir("volumes")}
+	private = append(private, h.dir("images"), h.dir("snapshots"), h.dir("machines"))
 	for _, path := range private {
 		if err := errors.Join(os.MkdirAll(path, 0o755), os.Chmod(path, 0o777)); err != nil {
 			t.Fatal(err)
@@ -43,7 +46,8 @@ func TestOwnDirRefusesLinks(t *testing.T) {
 
 func TestRemoveDir(t *testing.T) {
 	dir := t.TempDir()
-	other, precious, path := filepath.Join(dir, "other"), filepath.Join(dir, "other", "precious"), filepath.Join(dir, "state")
+	other, path := filepath.Join(dir, "other"), filepath.Join(dir, "state")
+	precious := filepath.Join(other, "precious")
 	if err := errors.Join(os.Mkdir(other, 0o755), os.WriteFile(precious, nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +60,10 @@ func TestRemoveDir(t *testing.T) {
 	if err := removeDir(path); err == nil {
 		t.Error("a link is taken for the directory")
 	}
-	if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700), os.Symlink(other, filepath.Join(path, "link"))); err != nil {
+	if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(other, filepath.Join(path, "link")); err != nil {
 		t.Fatal(err)
 	}
 	if err := removeDir(path); err != nil {

@@ -418,18 +418,22 @@ func testVolume(c *cloud) {
 func testRunsNothingOfMachines(c *cloud) {
 	ctx := c.Context()
 	const programs = "sh dash rm mknod mkdir ln chown chmod umount"
-	c.must(c.db, "printf '#!/bin/bash\n>>/run/executed echo $0\n' >/run/mark; chmod 755 /run/mark; for p in "+programs+"; do mount --bind /run/mark /usr/bin/$p; done")
+	c.must(c.db, "printf '#!/bin/bash\n>>/run/executed echo $0\n' >/run/mark; chmod 755 /run/mark; "+
+		"for p in "+programs+"; do mount --bind /run/mark /usr/bin/$p; done")
 	c.noError(c.CreateVolume(ctx, "vol-marked", 1, ""))
 	c.noError(c.AttachVolume(ctx, "vol-marked", c.db.ID, "/dev/sdf"))
 	const byID = "/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_volmarked"
-	if got := c.must(c.db, "stat -c '%F %a %U' /dev/sdf; readlink "+byID+"; dd if="+byID+" bs=1M count=1 status=none | wc -c"); got != "block special file 660 root\n/dev/sdf\n1048576" {
+	const look = "stat -c '%F %a %U' /dev/sdf; readlink " + byID + "; dd if=" + byID + " bs=1M count=1 status=none | wc -c"
+	if got := c.must(c.db, look); got != "block special file 660 root\n/dev/sdf\n1048576" {
 		c.Errorf("the device is %q", got)
 	}
 	c.noError(c.DetachVolume(ctx, c.db.ID, "/dev/sdf", false))
-	if got := c.must(c.db, "ls -d /dev/sdf "+byID+" 2>/dev/null | wc -l; cat /run/executed 2>/dev/null || true"); got != "0" {
+	got := c.must(c.db, "ls -d /dev/sdf "+byID+" 2>/dev/null | wc -l; cat /run/executed 2>/dev/null || true")
+	if got != "0" {
 		c.Errorf("devices left, and programs of the machine that were run: %q", got)
 	}
-	c.must(c.db, "python3 -c 'import ctypes,sys\nfor p in sys.argv[1:]: ctypes.CDLL(None).umount2(b\"/usr/bin/\"+p.encode(), 2)' "+programs)
+	const unmount = "import ctypes,sys\nfor p in sys.argv[1:]: ctypes.CDLL(None).umount2(b\"/usr/bin/\"+p.encode(), 2)"
+	c.must(c.db, "python3 -c '"+unmount+"' "+programs)
 	c.noError(c.DeleteVolume(ctx, "vol-marked"))
 }
 

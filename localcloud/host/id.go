@@ -58,7 +58,8 @@ func checkImage(id string) error {
 
 // check refuses a machine of which a part would end up where it does not belong.
 func (m Machine) check() error {
-	if err := cmp.Or(machineID.check(m.ID), checkImage(m.Image), volumeID.check(m.RootVolume), m.Interface.check()); err != nil {
+	err := cmp.Or(machineID.check(m.ID), checkImage(m.Image), volumeID.check(m.RootVolume), m.Interface.check())
+	if err != nil {
 		return err
 	}
 	if err := checkSize(m.RootSizeGB); err != nil {

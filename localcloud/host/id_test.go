@@ -14,8 +14,10 @@ import (
 )
 
 // badIDs are what no id may be: they would lead out of a directory, or be more than one word.
-var badIDs = []string{"", ".", "..", "vol-", "vol", "../volumes/vol-1", "vol-1/../../x", "vol-../x", "vol-1\n", "vol-1 x", "vol-1\x00", "VOL-1", "vol-A",
-	"vol_1", "vol-1-1", "-vol-1", "xvol-1", "vol-" + strings.Repeat("1", 33), "vol-ä"}
+var badIDs = []string{
+	"", ".", "..", "vol-", "vol", "../volumes/vol-1", "vol-1/../../x", "vol-../x",
+	"vol-1\n", "vol-1 x", "vol-1\x00", "VOL-1", "vol-A", "vol_1", "vol-1-1", "-vol-1", "xvol-1", "vol-" + strings.Repeat("1", 33), "vol-ä",
+}
 
 func TestIDs(t *testing.T) {
 	for _, id := range []string{"vol-1", "vol-0123456789abcdef0", "vol-12345678"} {
@@ -30,7 +32,14 @@ func TestIDs(t *testing.T) {
 			t.Errorf("the error of %q is %q", id, err)
 		}
 	}
-	for id, good := range map[string]bool{"ami-1": true, "trixie-0123456789ab": true, "moto-0123456789ab": false, "other-0123456789ab": false, "trixie-": false, "../trixie-0123456789ab": false} {
+	for id, good := range map[string]bool{
+		"ami-1":                  true,
+		"trixie-0123456789ab":    true,
+		"moto-0123456789ab":      false,
+		"other-0123456789ab":     false,
+		"trixie-":                false,
+		"../trixie-0123456789ab": false,
+	} {
 		if err := checkImage(id); (err == nil) != good {
 			t.Errorf("image %q: %v", id, err)
 		}
@@ -81,10 +90,11 @@ func TestBadIDsReachNoPath(t *testing.T) {
 	ctx := context.Background()
 	bad := append([]string{"../volumes/outside", "../../state/volumes/outside"}, badIDs...)
 	h, _ := testHost(t)
-	h.state.Machines["i-1"] = machineState{Machine: Machine{ID: "i-1", Image: "ami-1", RootVolume: "vol-1", RootSizeGB: 1}}
+	one := Machine{ID: "i-1", Image: "ami-1", RootVolume: "vol-1"}
+	h.state.Machines["i-1"] = machineState{Machine: one}
 	h.state.Volumes["vol-2"] = volumeState{SizeGB: 1}
 	before := files(t, h.config.StateDir)
-	machineWith := func(change func(*Machine)) Machine {
+	runWith := func(change func(*Machine)) error {
 		m := Machine{
 			ID:         "i-2",
 			Image:      "ami-1",
@@ -99,7 +109,7 @@ func TestBadIDsReachNoPath(t *testing.T) {
 			},
 		}
 		change(&m)
-		return m
+		return h.RunMachine(ctx, m)
 	}
 	for _, id := range bad {
 		calls := map[string]func() error{
@@ -110,13 +120,13 @@ func TestBadIDsReachNoPath(t *testing.T) {
 			"CreateImage, image":        func() error { return h.CreateImage(ctx, "i-1", id, "snap-2") },
 			"CreateImage, snapshot":     func() error { return h.CreateImage(ctx, "i-1", "ami-2", id) },
 			"DeleteImage":               func() error { return h.DeleteImage(ctx, id) },
-			"RunMachine":                func() error { return h.RunMachine(ctx, machineWith(func(m *Machine) { m.ID = id })) },
-			"RunMachine, image":         func() error { return h.RunMachine(ctx, machineWith(func(m *Machine) { m.Image = id })) },
-			"RunMachine, root":          func() error { return h.RunMachine(ctx, machineWith(func(m *Machine) { m.RootVolume = id })) },
-			"RunMachine, interface":     func() error { return h.RunMachine(ctx, machineWith(func(m *Machine) { m.Interface.ID = id })) },
-			"RunMachine, VPC":           func() error { return h.RunMachine(ctx, machineWith(func(m *Machine) { m.Interface.VPC = id })) },
-			"RunMachine, subnet":        func() error { return h.RunMachine(ctx, machineWith(func(m *Machine) { m.Interface.Subnet = id })) },
-			"RunMachine, MAC":           func() error { return h.RunMachine(ctx, machineWith(func(m *Machine) { m.Interface.MAC = id })) },
+			"RunMachine":                func() error { return runWith(func(m *Machine) { m.ID = id }) },
+			"RunMachine, image":         func() error { return runWith(func(m *Machine) { m.Image = id }) },
+			"RunMachine, root":          func() error { return runWith(func(m *Machine) { m.RootVolume = id }) },
+			"RunMachine, interface":     func() error { return runWith(func(m *Machine) { m.Interface.ID = id }) },
+			"RunMachine, VPC":           func() error { return runWith(func(m *Machine) { m.Interface.VPC = id }) },
+			"RunMachine, subnet":        func() error { return runWith(func(m *Machine) { m.Interface.Subnet = id }) },
+			"RunMachine, MAC":           func() error { return runWith(func(m *Machine) { m.Interface.MAC = id }) },
 			"UpdateMachine":             func() error { return h.UpdateMachine(id, func(*Machine) {}) },
 			"UpdateMachine, to":         func() error { return h.UpdateMachine("i-1", func(m *Machine) { m.RootVolume = id }) },
 			"StartMachine":              func() error { return h.StartMachine(ctx, id) },
@@ -164,12 +174,17 @@ func TestAttachNeedsAFreeVolume(t *testing.T) {
 	if err := h.AttachVolume(ctx, "vol-3", "i-1", "/dev/sdf"); err != nil {
 		t.Fatal(err)
 	}
-	for volume, want := range map[string]string{"vol-3": "machine i-1 has it", "vol-2": "machine i-2 has it", "vol-9": "no such volume"} {
+	for volume, want := range map[string]string{
+		"vol-3": "machine i-1 has it",
+		"vol-2": "machine i-2 has it",
+		"vol-9": "no such volume",
+	} {
 		if err := h.AttachVolume(ctx, volume, "i-2", "/dev/sdg"); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q", volume, err, want)
 		}
 	}
-	if err := h.CreateVolume(ctx, "vol-4", 1, "snap-9"); err == nil || !strings.Contains(err.Error(), "no such snapshot") {
+	err := h.CreateVolume(ctx, "vol-4", 1, "snap-9")
+	if err == nil || !strings.Contains(err.Error(), "no such snapshot") {
 		t.Errorf("a volume of no snapshot: %v", err)
 	}
 }

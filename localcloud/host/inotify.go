@@ -58,7 +58,8 @@ func noInotify(detail string) error {
 	if err != nil {
 		limit = 128 // the kernel's own
 	}
-	return fmt.Errorf("%w: a user may have %d of them; %s\nhint: sudo sysctl fs.inotify.max_user_instances=%d", ErrNoInotify, limit, detail, max(1024, 2*limit))
+	return fmt.Errorf("%w: a user may have %d of them; %s\nhint: sudo sysctl fs.inotify.max_user_instances=%d",
+		ErrNoInotify, limit, detail, max(1024, 2*limit))
 }
 
 // inotifyFailure is what systemd says on the console when it gets no inotify instance.

@@ -37,7 +37,7 @@ func (h *Host) makeInternet(ctx context.Context) error {
 }
 
 // Apply makes the network so: routers, their subnets' gateways, and all rules of a VPC in one transaction. What is so
-// already is not touched. VPCs that are not named lose their routers. Nothing is changed by a topology that is not valid.
+// already is not touched. VPCs that are not named lose their routers. A topology that is not valid changes nothing.
 func (h *Host) Apply(ctx context.Context, topology Topology) error {
 	if err := topology.Check(); err != nil {
 		return fmt.Errorf("apply network: %w", err)

@@ -28,7 +28,7 @@ func openRoot(pid int, disk string) (*os.File, error) {
 	}
 	defer unix.Close(handle)
 	if !isFirstProcess(pid, disk) {
-		return nil, fmt.Errorf("open the root of process %d: it is not the first of the machine on %s", pid, filepath.Base(disk))
+		return nil, fmt.Errorf("open the root of process %d: it is not the first of machine %s", pid, filepath.Base(disk))
 	}
 	root, err := os.OpenFile(fmt.Sprintf("/proc/%d/root", pid), unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
@@ -52,8 +52,9 @@ func openBelow(root *os.File, path string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "/"+path), nil
 }
 
-// addNode makes a block device's node below a machine's root, and the link by which EC2's instances find a volume by its
-// id. What else has the node's or the link's name goes, unless it is a directory. It is done as a whole or not at all.
+// addNode makes a block device's node below a machine's root, and the link by which EC2's instances find a volume by
+// its id. What else has the node's or the link's name goes, unless it is a directory. It is done as a whole or not at
+// all.
 func addNode(root *os.File, device, volume string, number uint64) error {
 	name := strings.TrimPrefix(device, "/dev/")
 	dev, err := openBelow(root, "dev")

@@ -89,8 +89,10 @@ func TestMakeBelow(t *testing.T) {
 func TestNodeTakesTheName(t *testing.T) {
 	root, dev, outside := machineRoot(t)
 	precious := filepath.Join(outside, "precious")
-	if err := errors.Join(os.WriteFile(precious, []byte("kept"), 0o600), os.WriteFile(filepath.Join(dev, "sdf"), nil, 0o600)); err != nil {
-		t.Fatal(err)
+	for _, path := range []string{precious, filepath.Join(dev, "sdf")} {
+		if err := os.WriteFile(path, []byte("kept"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	id := filepath.Join(dev, "disk", "by-id", "nvme-Amazon_Elastic_Block_Store_vol1")
 	link(t, precious, id)
@@ -105,7 +107,8 @@ func TestNodeTakesTheName(t *testing.T) {
 		t.Fatal(err)
 	}
 	var node unix.Stat_t
-	if err := unix.Lstat(filepath.Join(dev, "sdf"), &node); err != nil || node.Mode != unix.S_IFBLK|0o660 || node.Rdev != unix.Mkdev(7, 200) {
+	err = unix.Lstat(filepath.Join(dev, "sdf"), &node)
+	if err != nil || node.Mode != unix.S_IFBLK|0o660 || node.Rdev != unix.Mkdev(7, 200) {
 		t.Errorf("the node is %o of device %d, %v", node.Mode, node.Rdev, err)
 	}
 	if to, err := os.Readlink(id); err != nil || to != "/dev/sdf" {

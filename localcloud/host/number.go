@@ -79,7 +79,8 @@ func readNumbers(config Config) (numbers, error) {
 	case errors.Is(err, os.ErrNotExist):
 		return numbers{}, nil
 	case errors.Is(err, os.ErrPermission):
-		return nil, fmt.Errorf("find the addresses of cloud %s: %w\nhint: start the cloud once with this version, or run this with sudo", config.Name, err)
+		return nil, fmt.Errorf("find the addresses of cloud %s: %w\n"+
+			"hint: start the cloud once with this version, or run this with sudo", config.Name, err)
 	case err != nil:
 		return nil, fmt.Errorf("find the addresses of cloud %s: %w", config.Name, err)
 	}
@@ -125,8 +126,8 @@ func (n numbers) of(config Config, usable func(uint32) error) (uint32, error) {
 	if unusable != nil {
 		return 0, fmt.Errorf("find an address for cloud %s: %w", config.Name, unusable)
 	}
-	return 0, fmt.Errorf("find an address for cloud %s: other clouds have all %d of them\nhint: remove one: goldsmith cloud down --destroy --name NAME",
-		config.Name, lastNumber)
+	return 0, fmt.Errorf("find an address for cloud %s: other clouds have all %d of them\n"+
+		"hint: remove one: goldsmith cloud down --destroy --name NAME", config.Name, lastNumber)
 }
 
 // taken are the numbers that other clouds have, recorded or not.

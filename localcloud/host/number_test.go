@@ -20,7 +20,10 @@ func TestCheckName(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	for _, name := range []string{"", ".", "..", "../x", "a/b", "/", "a.b", "-a", "A", "local\n", "\x1b[2J", "a b", "ä", "abcdefghij01234567890", strings.Repeat("a", 300)} {
+	for _, name := range []string{
+		"", ".", "..", "../x", "a/b", "/", "a.b", "-a", "A", "local\n", "\x1b[2J", "a b", "ä",
+		"abcdefghij01234567890", strings.Repeat("a", 300),
+	} {
 		err := CheckName(name)
 		if !errors.Is(err, ErrBadName) {
 			t.Errorf("%q: %v", name, err)
@@ -186,7 +189,8 @@ func TestAddressesAreFree(t *testing.T) {
 	if got := take(t, config); got == numberOfName(config.Name) {
 		t.Error("a new cloud has an address where another program listens")
 	}
-	if err := checkListening(addresses); err == nil || !strings.Contains(err.Error(), addresses.API.String()) || !strings.Contains(err.Error(), "hint: ") {
+	err = checkListening(addresses)
+	if err == nil || !strings.Contains(err.Error(), addresses.API.String()) || !strings.Contains(err.Error(), "hint: ") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -200,12 +204,20 @@ func TestBadNamesRemoveNothing(t *testing.T) {
 		}
 	}
 	before := files(t, dir)
-	for _, name := range []string{"", ".", "..", "../libx", "../../x", "local/../local", "LOCAL", strings.Repeat("x", 300)} {
+	for _, name := range []string{
+		"", ".", "..", "../libx", "../../x", "local/../local", "LOCAL", strings.Repeat("x", 300),
+	} {
 		config := cloudsIn(dir, name)
 		_, opened := Open(t.Context(), config)
 		_, addressed := AddressesOf(config)
 		_, looked := Exists(config)
-		for verb, err := range map[string]error{"open": opened, "addresses": addressed, "exists": looked, "clear": Clear(config), "destroy": Destroy(config)} {
+		for verb, err := range map[string]error{
+			"open":      opened,
+			"addresses": addressed,
+			"exists":    looked,
+			"clear":     Clear(config),
+			"destroy":   Destroy(config),
+		} {
 			if !errors.Is(err, ErrBadName) {
 				t.Errorf("%s %q: %v", verb, name, err)
 			}
@@ -221,7 +233,10 @@ func TestForgetFollowsNoLink(t *testing.T) {
 	dir := t.TempDir()
 	precious := filepath.Join(dir, "other", "precious")
 	config := cloudsIn(dir, "linked")
-	if err := errors.Join(writeFile(precious, nil, 0o600), os.MkdirAll(filepath.Dir(config.StateDir), 0o755), os.Symlink(filepath.Dir(precious), config.StateDir)); err != nil {
+	if err := errors.Join(writeFile(precious, nil, 0o600), os.MkdirAll(filepath.Dir(config.StateDir), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Dir(precious), config.StateDir); err != nil {
 		t.Fatal(err)
 	}
 	if err := forget(config); err == nil || !strings.Contains(err.Error(), "symbolic link") || !exists(precious) {

@@ -194,7 +194,8 @@ func lockAddresses(config Config, addresses Addresses) (unlock func(), err error
 	}
 	unlock, err = tryLock(path)
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, fmt.Errorf("open cloud %s: another cloud that is up has its addresses, %s; choose another name", config.Name, addresses.PublicPrefix)
+		return nil, fmt.Errorf("open cloud %s: another cloud that is up has its addresses, %s; choose another name",
+			config.Name, addresses.PublicPrefix)
 	}
 	return unlock, err
 }

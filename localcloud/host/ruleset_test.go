@@ -92,7 +92,22 @@ func TestDeviceFitsTheKernel(t *testing.T) {
 }
 
 func TestCheckDevice(t *testing.T) {
-	for name, good := range map[string]bool{"/dev/sdf": true, "/dev/xvda1": true, "/dev/xvdba": true, "/dev/sda1": true, "/dev/null": false, "/dev/console": false, "/dev/disk": false, "/dev/pts": false, "/dev/sda16": false, "sdf": false, "/dev/": false, "/dev/../etc": false, "/dev/sdf; reboot": false, "/dev/sdf\n": false} {
+	for name, good := range map[string]bool{
+		"/dev/sdf":         true,
+		"/dev/xvda1":       true,
+		"/dev/xvdba":       true,
+		"/dev/sda1":        true,
+		"/dev/null":        false,
+		"/dev/console":     false,
+		"/dev/disk":        false,
+		"/dev/pts":         false,
+		"/dev/sda16":       false,
+		"sdf":              false,
+		"/dev/":            false,
+		"/dev/../etc":      false,
+		"/dev/sdf; reboot": false,
+		"/dev/sdf\n":       false,
+	} {
 		if err := checkDevice(name); (err == nil) != good {
 			t.Errorf("%q: %v", name, err)
 		}

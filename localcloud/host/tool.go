@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// ToolError is the failure of a program of this host. What the program said may hold anything, parts of the host's files
-// too: its text is for the cloud's log. A caller of the API may read what Public makes of it.
+// ToolError is the failure of a program of this host. What the program said may hold anything, parts of the host's
+// files too: its text is for the cloud's log. A caller of the API may read what Public makes of it.
 type ToolError struct {
 	// Doing is what was being done, in this package's own words.
 	Doing string
@@ -36,7 +36,7 @@ func (e *ToolError) Unwrap() error { return e.Err }
 func Public(err error) string {
 	var tool *ToolError
 	if errors.As(err, &tool) {
-		return fmt.Sprintf("the local cloud failed: %s; details are in its log: goldsmith cloud logs --daemon", tool.Doing)
+		return "the local cloud failed: " + tool.Doing + "; details are in its log: goldsmith cloud logs --daemon"
 	}
 	return err.Error()
 }

@@ -48,7 +48,7 @@ func (r Rule) Check() error {
 		}
 	case icmp, icmpv6:
 		if r.From < -1 || r.From > 255 || r.To < -1 || r.To > 255 {
-			return fmt.Errorf("ICMP type %d and code %d: numbers from 0 to 255, or -1 for all, are needed", r.From, r.To)
+			return fmt.Errorf("ICMP type %d, code %d: numbers from 0 to 255, or -1 for all, are needed", r.From, r.To)
 		}
 	}
 	if r.Group != "" {

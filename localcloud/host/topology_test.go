@@ -16,11 +16,14 @@ func TestRuleCheck(t *testing.T) {
 		from, to int
 		good     bool
 	}{
-		{"-1", -1, -1, true}, {"-1", 80, 80, true}, {"tcp", 0, 65535, true}, {"tcp", -1, -1, true}, {"udp", 53, 53, true}, {"6", 22, 22, true},
-		{"icmp", 8, 0, true}, {"icmp", 8, -1, true}, {"1", -1, -1, true}, {"icmpv6", -1, -1, true}, {"58", -1, -1, true}, {"0", -1, -1, true}, {"255", 7, 7, true},
-		{"tcp", -1, 22, false}, {"tcp", 22, -1, false}, {"tcp", 23, 22, false}, {"udp", 1, 65536, false}, {"tcp", -2, -2, false}, {"icmp", 256, 0, false}, {"icmp", -2, -2, false},
-		{"", -1, -1, false}, {"256", -1, -1, false}, {"06", 22, 22, false}, {"+6", 22, 22, false}, {"-2", -1, -1, false}, {"TCP", 22, 22, false}, {"tcp ", 22, 22, false},
-		{"esp", -1, -1, false}, {"47 accept\n}\n}\ninclude \"/etc/shadow\"\ntable ip x {", -1, -1, false},
+		{"-1", -1, -1, true}, {"-1", 80, 80, true}, {"tcp", 0, 65535, true}, {"tcp", -1, -1, true},
+		{"udp", 53, 53, true}, {"6", 22, 22, true}, {"icmp", 8, 0, true}, {"icmp", 8, -1, true},
+		{"1", -1, -1, true}, {"icmpv6", -1, -1, true}, {"58", -1, -1, true}, {"0", -1, -1, true},
+		{"255", 7, 7, true}, {"tcp", -1, 22, false}, {"tcp", 22, -1, false}, {"tcp", 23, 22, false},
+		{"udp", 1, 65536, false}, {"tcp", -2, -2, false}, {"icmp", 256, 0, false}, {"icmp", -2, -2, false},
+		{"", -1, -1, false}, {"256", -1, -1, false}, {"06", 22, 22, false}, {"+6", 22, 22, false},
+		{"-2", -1, -1, false}, {"TCP", 22, 22, false}, {"tcp ", 22, 22, false}, {"esp", -1, -1, false},
+		{"47 accept\n}\n}\ninclude \"/etc/shadow\"\ntable ip x {", -1, -1, false},
 	} {
 		err := Rule{Protocol: c.protocol, From: c.from, To: c.to, CIDR: everybody}.Check()
 		if (err == nil) != c.good {
@@ -30,7 +33,11 @@ func TestRuleCheck(t *testing.T) {
 			t.Errorf("%q: the error has lines of the input: %v", c.protocol, err)
 		}
 	}
-	for _, rule := range []Rule{{Protocol: "-1"}, {Protocol: "-1", CIDR: netip.PrefixFrom(netip.MustParseAddr("10.0.0.1"), 33)}, {Protocol: "-1", Group: "sg-1 accept"}} {
+	for _, rule := range []Rule{
+		{Protocol: "-1"},
+		{Protocol: "-1", CIDR: netip.PrefixFrom(netip.MustParseAddr("10.0.0.1"), 33)},
+		{Protocol: "-1", Group: "sg-1 accept"},
+	} {
 		if err := rule.Check(); err == nil {
 			t.Errorf("a rule for nobody, or for who knows whom, is taken: %+v", rule)
 		}
@@ -41,6 +48,9 @@ func TestRuleCheck(t *testing.T) {
 func TestTopologyCheck(t *testing.T) {
 	zoned := netip.MustParseAddr("fe80::1%x\nroute flush")
 	private := netip.MustParseAddr("10.0.0.4")
+	public := func(address netip.Addr, to Target) func(*Topology) {
+		return func(t *Topology) { t.Public = map[netip.Addr]Target{address: to} }
+	}
 	for name, c := range map[string]struct {
 		change func(*Topology)
 		want   string
@@ -58,16 +68,17 @@ func TestTopologyCheck(t *testing.T) {
 		"group twice":     {func(t *Topology) { t.VPCs[0].Groups[1].ID = t.VPCs[0].Groups[0].ID }, "twice"},
 		"ingress":         {func(t *Topology) { t.VPCs[0].Groups[0].Ingress[0].Protocol = "x" }, "a rule of sg-web"},
 		"egress":          {func(t *Topology) { t.VPCs[0].Groups[0].Egress[0].Group = "x" }, "a rule of sg-web"},
-		"public":          {func(t *Topology) { t.Public = map[netip.Addr]Target{zoned: {VPC: "vpc-1", Private: private}} }, "no IPv4"},
-		"public's vpc":    {func(t *Topology) { t.Public = map[netip.Addr]Target{private: {VPC: "x", Private: private}} }, "10.0.0.4"},
-		"public's target": {func(t *Topology) { t.Public = map[netip.Addr]Target{private: {VPC: "vpc-1"}} }, "10.0.0.4"},
+		"public":          {public(zoned, Target{VPC: "vpc-1", Private: private}), "no IPv4"},
+		"public's vpc":    {public(private, Target{VPC: "x", Private: private}), "10.0.0.4"},
+		"public's target": {public(private, Target{VPC: "vpc-1"}), "10.0.0.4"},
 	} {
 		topology := Topology{VPCs: []VPC{goldenVPC()}}
 		if err := topology.Check(); err != nil {
 			t.Fatal(err)
 		}
 		c.change(&topology)
-		if err := topology.Check(); err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+		err := topology.Check()
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: got %v, want %q", name, err, c.want)
 		}
 	}
