@@ -99,14 +99,10 @@ func readNumbers(config Config) (numbers, error) {
 // of is the number of a cloud. A new one gets the first number, from that of its name on, that no other cloud has and
 // for which usable has no error.
 func (n numbers) of(config Config, usable func(uint32) error) (uint32, error) {
-	if number, ok := n[config.Name]; ok {
+	if number, ok := n.known(config); ok {
 		return number, nil
 	}
 	first := numberOfName(config.Name)
-	// A cloud that was made before numbers were recorded has public addresses of its name's number.
-	if first == 0 || exists(filepath.Join(config.StateDir, "host.json")) {
-		return first, nil
-	}
 	taken, err := n.taken(config)
 	if err != nil {
 		return 0, err
@@ -128,6 +124,16 @@ func (n numbers) of(config Config, usable func(uint32) error) (uint32, error) {
 	}
 	return 0, fmt.Errorf("find an address for cloud %s: other clouds have all %d of them\n"+
 		"hint: remove one: goldsmith cloud down --destroy --name NAME", config.Name, lastNumber)
+}
+
+// known is the number that a cloud has, if it has one.
+func (n numbers) known(config Config) (uint32, bool) {
+	if number, ok := n[config.Name]; ok {
+		return number, true
+	}
+	first := numberOfName(config.Name)
+	// A cloud that was made before numbers were recorded has public addresses of its name's number.
+	return first, first == 0 || exists(filepath.Join(config.StateDir, "host.json"))
 }
 
 // taken are the numbers that other clouds have, recorded or not.

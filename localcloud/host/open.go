@@ -168,16 +168,22 @@ func (h *Host) Close(ctx context.Context) error {
 // Clear removes what a crashed cloud of this name left outside its own mount namespace. It must not run beside a cloud
 // of the same name.
 func Clear(config Config) error {
-	addresses, err := AddressesOf(config)
+	if err := CheckName(config.Name); err != nil {
+		return fmt.Errorf("clear: %w", err)
+	}
+	all, err := readNumbers(config)
 	if err != nil {
 		return fmt.Errorf("clear: %w", err)
 	}
-	h := &Host{config: config, number: uint32(addresses.API.Addr().As4()[2]), addresses: addresses}
+	number, known := all.known(config)
+	h := &Host{config: config, number: number, addresses: addressesOf(number)}
 	errs := []error{endSurvivors(h.mountDir()), removeCgroup(h.cgroup(""))}
-	// The table is of the number, which another cloud may have by now.
-	if unlock, err := lockAddresses(config, addresses); err == nil {
-		defer unlock()
-		errs = append(errs, deleteHostTable(h.hostTable()))
+	// The table is of the number: one that never was up has neither. An older cloud may share its number with another.
+	if known {
+		if unlock, err := lockAddresses(config, h.addresses); err == nil {
+			defer unlock()
+			errs = append(errs, deleteHostTable(h.hostTable()))
+		}
 	}
 	if mounts, err := os.ReadFile("/proc/self/mountinfo"); err != nil || strings.Contains(string(mounts), " "+config.RunDir+"/") {
 		return errors.Join(append(errs, err, fmt.Errorf("clear %s: something is mounted below it", config.RunDir))...)
