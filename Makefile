@@ -137,7 +137,7 @@ clean:
 
 ## distclean: also remove what the local cloud keeps, and everything that was built
 distclean:
-	@if [ -x $(GOLDSMITH) ]; then $(GOLDSMITH) cloud down --destroy; fi
+	@if [ -x $(GOLDSMITH) ]; then $(GOLDSMITH) cloud down --destroy --yes; fi
 	@rm -rf $(BUILD) .tools internal/agentbin/bin/*.gz
 
 FORCE:

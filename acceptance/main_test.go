@@ -57,7 +57,7 @@ func run(m *testing.M) (code int) {
 		if err := stream("make", "-s", "clean"); err != nil {
 			code = fail(err)
 		}
-		if err := stream(goldsmith(), "cloud", "down", "--destroy"); err != nil {
+		if err := stream(goldsmith(), "cloud", "down", "--destroy", "--yes"); err != nil {
 			code = fail(err)
 		}
 		if left := kernelState(); len(left) > 0 {
@@ -65,7 +65,9 @@ func run(m *testing.M) (code int) {
 		}
 	}()
 	// What a run that was killed left in the tests' cloud goes first.
-	for _, command := range [][]string{{"make", "-s", "goldsmith"}, {goldsmith(), "cloud", "down", "--destroy"}} {
+	for _, command := range [][]string{
+		{"make", "-s", "goldsmith"}, {goldsmith(), "cloud", "down", "--destroy", "--yes"},
+	} {
 		if err := stream(command[0], command[1:]...); err != nil {
 			return fail(err)
 		}

@@ -5,7 +5,9 @@ package acceptance
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -29,6 +31,11 @@ func TestCloudSurvives(t *testing.T) {
 		end  func(*testing.T)
 	}{
 		{"down and up", func(t *testing.T) {
+			out, err := output(goldsmith(), "cloud", "down", "--destroy")
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) || exit.ExitCode() != 2 || !strings.Contains(out, "hint: say --yes") {
+				t.Fatalf("removing the cloud where nobody can be asked: %v: %s", err, out)
+			}
 			must(t, goldsmith(), "cloud", "down")
 			if left := kernelState(); len(left) > 0 {
 				t.Errorf("left on the host after cloud down:\n%s", strings.Join(left, "\n"))

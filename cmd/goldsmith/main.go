@@ -43,7 +43,8 @@ func main() {
 // code maps an error to the exit code that is documented for it.
 func code(err error) int {
 	var bad *usageError
-	if errors.As(err, &bad) {
+	var badCloud *cli.BadInput
+	if errors.As(err, &bad) || errors.As(err, &badCloud) {
 		return exitBadInput
 	}
 	if errors.Is(err, stack.ErrNeedsPerson) {

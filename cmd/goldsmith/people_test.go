@@ -149,3 +149,24 @@ func TestPrintStatus(t *testing.T) {
 		}
 	}
 }
+
+// The exit code tells a script whether it was its own fault.
+func TestCode(t *testing.T) {
+	t.Setenv("GOLDSMITH_CLOUD", "nobodys")
+	for _, c := range []struct {
+		args []string
+		want int
+	}{
+		{[]string{"cloud", "status", "--name", "../x"}, exitBadInput},
+		{[]string{"cloud", "env", "--name", ""}, exitBadInput},
+		{[]string{"cloud", "logs"}, exitBadInput},
+		{[]string{"cloud", "up", "--colour", "red"}, exitBadInput},
+		{[]string{"cloud", "status"}, exitFailed},
+	} {
+		root := command()
+		root.SetArgs(c.args)
+		if err := root.Execute(); err == nil || code(err) != c.want {
+			t.Errorf("%v: %v, want exit code %d", c.args, err, c.want)
+		}
+	}
+}

@@ -13,7 +13,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ask"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/daemon"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
 )
 
 // Command is `goldsmith cloud` with all that is below it.
@@ -28,9 +30,25 @@ what is written to them. It needs root and Linux, and no AWS account.
 It shares this machine's kernel: it cannot show what an image's own kernel or boot loader does.`,
 	}
 	name := defaultName()
+	cloud.PersistentPreRunE = func(*cobra.Command, []string) error { return checkName(name) }
 	cloud.PersistentFlags().StringVar(&name, "name", name, "the cloud's name; clouds of different names do not touch each other ($GOLDSMITH_CLOUD)")
 	cloud.AddCommand(upCommand(&name), downCommand(&name), statusCommand(&name), sshCommand(&name), logsCommand(&name), envCommand(&name), serveCommand(&name))
 	return cloud
+}
+
+// BadInput is an error of what a person typed.
+type BadInput struct{ error }
+
+// Unwrap is the error itself.
+func (e *BadInput) Unwrap() error { return e.error }
+
+// checkName is asked by every verb before it does anything.
+func checkName(name string) error {
+	if err := host.CheckName(name); err != nil {
+		const hint = "name the cloud with --name or $GOLDSMITH_CLOUD, or with neither: it is local then"
+		return &BadInput{fmt.Errorf("%w\nhint: %s", err, hint)}
+	}
+	return nil
 }
 
 func defaultName() string {
@@ -117,39 +135,69 @@ func serveCommand(name *string) *cobra.Command {
 }
 
 func downCommand(name *string) *cobra.Command {
-	var destroy bool
+	var destroy, yes bool
 	down := &cobra.Command{
 		Use: "down", Short: "Stop the local cloud and all that runs in it", Args: cobra.NoArgs,
 		Long: `Powers all machines off and takes down every namespace, mount, loop device and listener. Images, volumes,
 the network, parameters and instances (stopped) are there again after the next "up". After a crash,
 "down" clears away what was left.
 
+With --destroy all of that goes too. It asks first.
+
 Exit codes: 0 done; 1 failed; 2 bad input.`,
-		Example: "  goldsmith cloud down\n  goldsmith cloud down --destroy   # and forget everything",
+		Example: `  goldsmith cloud down
+  goldsmith cloud down --destroy         # and forget everything
+  goldsmith cloud down --destroy --yes   # from a script`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return down(cmd.Context(), cmd.OutOrStdout(), *name, destroy)
+			if destroy {
+				return destroyCloud(cmd, *name, yes)
+			}
+			return down(cmd.Context(), cmd.OutOrStdout(), *name)
 		},
 	}
 	down.Flags().BoolVar(&destroy, "destroy", false, "also remove images, volumes, instances and everything else that was made")
+	down.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return down
 }
 
-func down(ctx context.Context, out io.Writer, name string, destroy bool) error {
-	_, err := daemon.Find(name)
-	state := "is down"
-	if errors.Is(err, daemon.ErrDown) {
-		state = "was not up"
-	}
-	if !destroy {
-		if err := daemon.Stop(ctx, name); err != nil {
-			return err
-		}
-		fmt.Fprintf(out, "local cloud %s %s\n", name, state)
-		return nil
-	}
-	if err := errors.Join(daemon.Destroy(ctx, name), daemon.TakeKey(name)); err != nil {
+func down(ctx context.Context, out io.Writer, name string) error {
+	state := stateOf(name)
+	if err := daemon.Stop(ctx, name); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "local cloud %s %s, and all that was made in it is removed\n", name, state)
+	fmt.Fprintf(out, "local cloud %s %s\n", name, state)
+	return nil
+}
+
+// stateOf says what a cloud that is told to end is afterwards, or was before.
+func stateOf(name string) string {
+	if _, err := daemon.Find(name); errors.Is(err, daemon.ErrDown) {
+		return "was not up"
+	}
+	return "is down"
+}
+
+func destroyCloud(cmd *cobra.Command, name string, yes bool) error {
+	there, err := daemon.Exists(name)
+	if err != nil {
+		return err
+	}
+	if !there {
+		fmt.Fprintf(cmd.OutOrStdout(), "there is no local cloud %s; nothing was removed\n", name)
+		return nil
+	}
+	what := "remove local cloud " + name + ", with all images, volumes and instances in it"
+	err = ask.Confirm(cmd, yes, what, "cloud", name)
+	if errors.Is(err, ask.ErrNoTerminal) {
+		return &BadInput{err}
+	}
+	if err != nil {
+		return err
+	}
+	state := stateOf(name)
+	if err := errors.Join(daemon.Destroy(cmd.Context(), name), daemon.TakeKey(name)); err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "local cloud %s %s, and all that was made in it is removed\n", name, state)
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/daemon"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
 )
 
 // Every command explains itself.
@@ -57,7 +58,10 @@ func TestEnv(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	endpoint := daemon.Endpoint("nobody-has-it")
+	endpoint, err := daemon.Endpoint("nobody-has-it")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for range 2 {
 		out, err := run(t, "env")
 		if err != nil {
@@ -95,6 +99,62 @@ func TestEnv(t *testing.T) {
 	}
 }
 
+// Every verb refuses what is no name, before it looks for the cloud or writes anything.
+func TestBadNames(t *testing.T) {
+	dir := t.TempDir()
+	cache := filepath.Join(dir, "cache")
+	t.Setenv("XDG_CACHE_HOME", cache)
+	verbs := [][]string{
+		{"up"}, {"down"}, {"down", "--destroy", "--yes"}, {"status"}, {"status", "--json"}, {"ssh", "web"},
+		{"logs", "web"}, {"logs", "--daemon"}, {"env"}, {"serve"},
+	}
+	for _, command := range Command().Commands() {
+		if !slices.ContainsFunc(verbs, func(verb []string) bool { return verb[0] == command.Name() }) {
+			t.Errorf("%s is not looked at", command.Name())
+		}
+	}
+	for _, name := range []string{
+		"", ".", "..", "../x", "../../x", "a/b", "/", "A", "-a", "a b", "a\n", "\x1b[2J", "a'b", strings.Repeat("a", 300),
+	} {
+		for _, verb := range verbs {
+			// An empty variable is as good as none, and means the cloud local.
+			for _, way := range []string{"flag", "variable"} {
+				args := verb
+				t.Setenv("GOLDSMITH_CLOUD", "")
+				switch {
+				case way == "flag":
+					args = append(slices.Clone(verb), "--name="+name)
+				case name == "":
+					continue
+				default:
+					t.Setenv("GOLDSMITH_CLOUD", name)
+				}
+				out, err := run(t, args...)
+				var bad *BadInput
+				if !errors.As(err, &bad) || !errors.Is(err, host.ErrBadName) || out != "" {
+					t.Errorf("%v with %s %q: %v; it printed %q", verb, way, name, err, out)
+				} else if first, _, _ := strings.Cut(err.Error(), "\nhint: "); strings.ContainsAny(first, "\n\x1b") {
+					t.Errorf("%v with %s %q: the error is %q", verb, way, name, err)
+				}
+			}
+		}
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("it wrote %v, %v", entries, err)
+	}
+}
+
+// Of a cloud that never was, nothing is said to be removed, and nobody is asked.
+func TestDestroyOfNothing(t *testing.T) {
+	out, err := run(t, "down", "--destroy", "--name", "never-was")
+	if err != nil || out != "there is no local cloud never-was; nothing was removed\n" {
+		t.Errorf("%v: %s", err, out)
+	}
+	if _, err := os.Lstat("/run/goldsmith/never-was.start.lock"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a lock is left: %v", err)
+	}
+}
+
 func TestNotUp(t *testing.T) {
 	for _, args := range [][]string{{"status"}, {"ssh", "web"}, {"logs", "web"}} {
 		_, err := run(t, append(args, "--name", "never-was")...)
@@ -102,7 +162,8 @@ func TestNotUp(t *testing.T) {
 			t.Errorf("%v: %v", args, err)
 		}
 	}
-	if _, err := run(t, "logs"); err == nil || !strings.Contains(err.Error(), "--daemon") {
+	var bad *BadInput
+	if _, err := run(t, "logs"); !errors.As(err, &bad) || !strings.Contains(err.Error(), "--daemon") {
 		t.Errorf("logs of nothing: %v", err)
 	}
 }

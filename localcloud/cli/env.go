@@ -32,15 +32,19 @@ Exit codes: 0 done; 1 failed; 2 bad input.`,
 			if err != nil {
 				return err
 			}
+			endpoint, err := daemon.Endpoint(*name)
+			if err != nil {
+				return err
+			}
 			cache, err := os.UserCacheDir()
 			if err != nil {
 				return fmt.Errorf("write endpoint rules for older clients: %w", err)
 			}
 			rules := filepath.Join(cache, "goldsmith", *name, "botocore")
-			if err := writeEndpointRules(rules, daemon.Endpoint(*name)); err != nil {
+			if err := writeEndpointRules(rules, endpoint); err != nil {
 				return fmt.Errorf("write endpoint rules for older clients: %w", err)
 			}
-			for _, pair := range environment(daemon.Endpoint(*name), key, rules, os.Getenv("AWS_DATA_PATH")) {
+			for _, pair := range environment(endpoint, key, rules, os.Getenv("AWS_DATA_PATH")) {
 				fmt.Fprintf(cmd.OutOrStdout(), "export %s='%s'\n", pair[0], pair[1])
 			}
 			// One of another account's would be sent along with this key.

@@ -29,9 +29,13 @@ func client(name string) (*ec2.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	endpoint, err := daemon.Endpoint(name)
+	if err != nil {
+		return nil, err
+	}
 	return ec2.New(ec2.Options{
 		Region:           api.Region,
-		BaseEndpoint:     aws.String(daemon.Endpoint(name)),
+		BaseEndpoint:     &endpoint,
 		Credentials:      credentials.NewStaticCredentialsProvider(key.AccessKeyID, key.SecretAccessKey, ""),
 		RetryMaxAttempts: 2,
 		APIOptions:       []func(*middleware.Stack) error{awsconfig.KeepConnection},
@@ -53,18 +57,18 @@ type machine struct {
 
 func machines(ctx context.Context, name string) ([]machine, error) {
 	down := fmt.Errorf("local cloud %s is not up\nhint: goldsmith cloud up%s", name, nameFlag(name))
-	// At its address may be another cloud, whose name has the same number.
+	// At its address may be another program.
 	if _, err := daemon.Find(name); errors.Is(err, daemon.ErrDown) {
 		return nil, down
 	} else if err != nil {
 		return nil, err
 	}
-	cloud, err := client(name)
+	ec2API, err := client(name)
 	if err != nil {
 		return nil, err
 	}
 	var all []machine
-	for pages := ec2.NewDescribeInstancesPaginator(cloud, &ec2.DescribeInstancesInput{}); pages.HasMorePages(); {
+	for pages := ec2.NewDescribeInstancesPaginator(ec2API, &ec2.DescribeInstancesInput{}); pages.HasMorePages(); {
 		out, err := pages.NextPage(ctx)
 		if errors.Is(err, syscall.ECONNREFUSED) {
 			return nil, down
@@ -152,17 +156,20 @@ func statusCommand(name *string) *cobra.Command {
 }
 
 func look(ctx context.Context, name string) (status, error) {
-	found := status{Name: name, Endpoint: daemon.Endpoint(name), Instances: []machine{}, Images: []image{}}
+	found := status{Name: name, Instances: []machine{}, Images: []image{}}
 	all, err := machines(ctx, name)
 	if err != nil {
 		return status{}, err
 	}
-	found.Instances = append(found.Instances, all...)
-	cloud, err := client(name)
+	if found.Endpoint, err = daemon.Endpoint(name); err != nil {
+		return status{}, err
+	}
+	ec2API, err := client(name)
 	if err != nil {
 		return status{}, err
 	}
-	out, err := cloud.DescribeImages(ctx, &ec2.DescribeImagesInput{})
+	found.Instances = append(found.Instances, all...)
+	out, err := ec2API.DescribeImages(ctx, &ec2.DescribeImagesInput{})
 	if err != nil {
 		return status{}, fmt.Errorf("list images: %w", err)
 	}
@@ -193,12 +200,16 @@ func logsCommand(name *string) *cobra.Command {
 		Example: "  goldsmith cloud logs web\n  goldsmith cloud logs --daemon",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if own {
-				text, err := os.ReadFile(daemon.LogPath(*name))
+				path, err := daemon.LogPath(*name)
+				if err != nil {
+					return err
+				}
+				text, err := os.ReadFile(path)
 				cmd.OutOrStdout().Write(text)
 				return err
 			}
 			if len(args) == 0 {
-				return errors.New("which instance? name one, or give --daemon")
+				return &BadInput{errors.New("which instance? name one, or give --daemon")}
 			}
 			m, err := lookUp(cmd.Context(), *name, args[0])
 			if err != nil {
@@ -225,11 +236,11 @@ func lookUp(ctx context.Context, name, wanted string) (machine, error) {
 }
 
 func console(ctx context.Context, name, id string) ([]byte, error) {
-	cloud, err := client(name)
+	ec2API, err := client(name)
 	if err != nil {
 		return nil, err
 	}
-	out, err := cloud.GetConsoleOutput(ctx, &ec2.GetConsoleOutputInput{InstanceId: &id})
+	out, err := ec2API.GetConsoleOutput(ctx, &ec2.GetConsoleOutputInput{InstanceId: &id})
 	if err != nil {
 		return nil, fmt.Errorf("read the console of %s: %w", id, err)
 	}

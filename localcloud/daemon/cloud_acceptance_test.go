@@ -62,11 +62,18 @@ func (c *cloud) up() Running {
 // TestCloud takes an instance through its life, and the cloud through a stop and a crash.
 func TestCloud(t *testing.T) {
 	ctx := context.Background()
-	c := &cloud{t, ec2.New(ec2.Options{Region: api.Region, BaseEndpoint: aws.String(Endpoint(testCloud)),
+	endpoint, err := Endpoint(testCloud)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &cloud{t, ec2.New(ec2.Options{
+		Region:       api.Region,
+		BaseEndpoint: &endpoint,
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 			key, err := OperatorKey(testCloud) // there is none before the cloud is up
 			return aws.Credentials{AccessKeyID: key.AccessKeyID, SecretAccessKey: key.SecretAccessKey}, err
-		})})}
+		}),
+	})}
 	t.Cleanup(func() {
 		if err := Destroy(ctx, testCloud); err != nil {
 			t.Error(err)

@@ -41,7 +41,11 @@ func (d *daemon) control() http.Handler {
 
 // AddBase makes a base image launchable in a cloud that is up; if it has to be made first, progress tells.
 func AddBase(ctx context.Context, name, base string, progress func(string)) error {
-	path := controlPath(hostConfig(name).RunDir)
+	config, err := hostConfig(name)
+	if err != nil {
+		return fmt.Errorf("add base image %.60q: %w", base, err)
+	}
+	path := controlPath(config.RunDir)
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", path)
 	}}}

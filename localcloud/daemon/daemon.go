@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/api"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
@@ -37,25 +38,48 @@ type Config struct {
 	Ready func()
 }
 
-// hostConfig says where a cloud of this name lives.
-func hostConfig(name string) host.Config {
+// Where all clouds of this machine live. Tests have places of their own.
+var (
+	stateRoot = "/var/lib/goldsmith"
+	cacheRoot = "/var/cache/goldsmith"
+	runRoot   = "/run/goldsmith"
+)
+
+// hostConfig says where a cloud of this name lives. No path is made of what is no name.
+func hostConfig(name string) (host.Config, error) {
+	if err := host.CheckName(name); err != nil {
+		return host.Config{}, err
+	}
 	return host.Config{
 		Name:     name,
-		StateDir: filepath.Join("/var/lib/goldsmith", name),
-		CacheDir: "/var/cache/goldsmith",
-		RunDir:   filepath.Join("/run/goldsmith", name),
-	}
+		StateDir: filepath.Join(stateRoot, name),
+		CacheDir: cacheRoot,
+		RunDir:   filepath.Join(runRoot, name),
+	}, nil
 }
 
 // LogPath is the log of a cloud's daemon.
-func LogPath(name string) string { return filepath.Join(hostConfig(name).StateDir, "log") }
+func LogPath(name string) (string, error) {
+	config, err := hostConfig(name)
+	return logPath(config), err
+}
+
+func logPath(config host.Config) string { return filepath.Join(config.StateDir, "log") }
 
 // shutdown is how long requests under way may take once the daemon was told to end.
 const shutdown = 10 * time.Second
 
 // Serve brings the cloud up and serves it until ctx ends. What users made is kept.
 func Serve(ctx context.Context, c Config) (err error) {
-	config := hostConfig(c.Name)
+	config, err := hostConfig(c.Name)
+	if err != nil {
+		return err
+	}
+	unix.Umask(0o022) // what is made has the mode that is asked for, whoever started this
+	// All users may see which clouds there are and which addresses they have, and nothing of what is in them.
+	if err := errors.Join(os.MkdirAll(stateRoot, 0o755), os.Chmod(stateRoot, 0o755)); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(config.StateDir, 0o700); err != nil {
 		return err
 	}
@@ -64,7 +88,7 @@ func Serve(ctx context.Context, c Config) (err error) {
 		return err
 	}
 	defer unlock()
-	log, err := openLog(LogPath(c.Name))
+	log, err := openLog(logPath(config))
 	if err != nil {
 		return err
 	}

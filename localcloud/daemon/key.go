@@ -52,7 +52,11 @@ func OperatorKey(name string) (api.OperatorKey, error) {
 }
 
 func findKey(name string) (api.OperatorKey, error) {
-	if key, err := readKey(keyPath(hostConfig(name).StateDir)); err == nil {
+	config, err := hostConfig(name)
+	if err != nil {
+		return api.OperatorKey{}, err
+	}
+	if key, err := readKey(keyPath(config.StateDir)); err == nil {
 		return key, nil // root
 	}
 	home, err := os.UserHomeDir()
@@ -104,7 +108,11 @@ func writeKey(path string, key api.OperatorKey) error {
 // GiveKey gives the user who became root by sudo a copy of a cloud's key. Without such a user there is nothing to do:
 // root reads the key where it is.
 func GiveKey(name string) error {
-	key, err := readKey(keyPath(hostConfig(name).StateDir))
+	config, err := hostConfig(name)
+	if err != nil {
+		return err
+	}
+	key, err := readKey(keyPath(config.StateDir))
 	if err == nil {
 		err = asSudoUser(func(home string) error { return writeKey(userKeyPath(home, name), key) })
 	}

@@ -40,15 +40,32 @@ const progressFD = 3
 const stopDeadline = 90 * time.Second
 
 // Endpoint is where a cloud of this name has its API, whether it is up or not.
-func Endpoint(name string) string { return "http://" + host.AddressesOf(name).API.String() }
+func Endpoint(name string) (string, error) {
+	config, err := hostConfig(name)
+	if err != nil {
+		return "", err
+	}
+	addresses, err := host.AddressesOf(config)
+	if err != nil {
+		return "", err
+	}
+	return "http://" + addresses.API.String(), nil
+}
 
 // Find tells whether a cloud is up; its error is ErrDown if it is not.
 func Find(name string) (Running, error) {
+	config, err := hostConfig(name)
+	if err != nil {
+		return Running{}, fmt.Errorf("find: %w", err)
+	}
 	held, err := lockHeld(daemonLock(name))
+	if errors.Is(err, fs.ErrPermission) {
+		return Running{}, fmt.Errorf("find cloud %s: %w\nhint: run it with sudo", name, err)
+	}
 	if err != nil {
 		return Running{}, fmt.Errorf("find cloud %s: %w", name, err)
 	}
-	content, err := os.ReadFile(readyPath(hostConfig(name).RunDir))
+	content, err := os.ReadFile(readyPath(config.RunDir))
 	if !held || errors.Is(err, fs.ErrNotExist) {
 		return Running{}, fmt.Errorf("find cloud %s: %w", name, ErrDown)
 	}
@@ -57,7 +74,7 @@ func Find(name string) (Running, error) {
 	}
 	var running Running
 	if err := json.Unmarshal(content, &running); err != nil {
-		return Running{}, fmt.Errorf("read %s: %w", readyPath(hostConfig(name).RunDir), err)
+		return Running{}, fmt.Errorf("read %s: %w", readyPath(config.RunDir), err)
 	}
 	return running, nil
 }
@@ -65,6 +82,10 @@ func Find(name string) (Running, error) {
 // Start starts a daemon as a process of its own that outlives this one, and waits until it serves. argv is the command
 // that runs Serve with FromStarter's Progress. If ctx ends first, so does the daemon.
 func Start(ctx context.Context, name string, argv []string, progress func(string)) (Running, error) {
+	config, err := hostConfig(name)
+	if err != nil {
+		return Running{}, fmt.Errorf("start: %w", err)
+	}
 	if os.Geteuid() != 0 {
 		return Running{}, fmt.Errorf("start cloud %s: %w", name, errNotRoot)
 	}
@@ -85,7 +106,7 @@ func Start(ctx context.Context, name string, argv []string, progress func(string
 	}
 	running, err := Find(name)
 	if errors.Is(err, ErrDown) {
-		return Running{}, fmt.Errorf("start cloud %s: %s\nhint: the whole story is in %s", name, last, LogPath(name))
+		return Running{}, fmt.Errorf("start cloud %s: %s\nhint: the whole story is in %s", name, last, logPath(config))
 	}
 	return running, err
 }
@@ -145,10 +166,19 @@ func FromStarter() (progress func(string), done func()) {
 }
 
 // startLock is held by whoever starts a cloud, stops or destroys it, so that none of them meets another half way.
-func startLock(name string) string { return filepath.Join("/run/goldsmith", name+".start.lock") }
+func startLock(name string) string { return filepath.Join(runRoot, name+".start.lock") }
 
 // Stop ends a cloud's daemon, if there is one, and clears what a crashed one left. What users made is kept.
 func Stop(ctx context.Context, name string) error { return locked(ctx, name, stop) }
+
+// Exists tells whether there is a cloud of this name, up or down.
+func Exists(name string) (bool, error) {
+	config, err := hostConfig(name)
+	if err != nil {
+		return false, err
+	}
+	return host.Exists(config)
+}
 
 // Destroy stops a cloud and removes all that users made in it.
 func Destroy(ctx context.Context, name string) error {
@@ -156,11 +186,18 @@ func Destroy(ctx context.Context, name string) error {
 		if err := stop(ctx, name); err != nil {
 			return err
 		}
-		return host.Destroy(hostConfig(name))
+		config, err := hostConfig(name)
+		if err != nil {
+			return err
+		}
+		return host.Destroy(config)
 	})
 }
 
 func locked(ctx context.Context, name string, do func(context.Context, string) error) error {
+	if err := host.CheckName(name); err != nil {
+		return fmt.Errorf("stop: %w", err)
+	}
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("stop cloud %s: %w", name, errNotRoot)
 	}
@@ -176,7 +213,11 @@ func stop(ctx context.Context, name string) error {
 	if err := stopProcess(ctx, name); err != nil {
 		return fmt.Errorf("stop cloud %s: %w", name, err)
 	}
-	return host.Clear(hostConfig(name))
+	config, err := hostConfig(name)
+	if err != nil {
+		return err
+	}
+	return host.Clear(config)
 }
 
 // stopProcess asks the process that holds the daemon's lock to end, and makes it if it does not.
@@ -190,11 +231,10 @@ func stopProcess(ctx context.Context, name string) error {
 		if err != nil || !held {
 			return err
 		}
-		pid, err := lockHolder(path)
-		if err != nil {
-			return err
-		}
-		if err := syscall.Kill(pid, step.signal); err != nil && !errors.Is(err, syscall.ESRCH) {
+		if err := signalHolder(path, name, step.signal); err != nil {
+			if held, lost := lockHeld(path); lost == nil && !held { // it ended by itself meanwhile
+				return nil
+			}
 			return err
 		}
 		waiting, cancel := context.WithTimeout(ctx, step.deadline)
@@ -226,9 +266,9 @@ func writeReady(runDir string, r Running) error {
 	return os.Rename(temporary, readyPath(runDir))
 }
 
-// daemonLock is held by a daemon for as long as it lives, in a file that holds its process id. It is not in the run
+// daemonLock is held by a daemon for as long as it lives, in a file that says which process it is. It is not in the run
 // directory, which is cleared.
-func daemonLock(name string) string { return filepath.Join("/run/goldsmith", name+".lock") }
+func daemonLock(name string) string { return filepath.Join(runRoot, name+".lock") }
 
 func lockDaemon(name string) (unlock func(), err error) {
 	f, err := openLock(daemonLock(name))
@@ -238,9 +278,12 @@ func lockDaemon(name string) (unlock func(), err error) {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return nil, errors.Join(fmt.Errorf("cloud %s has a daemon already: lock %s: %w", name, f.Name(), err), f.Close())
 	}
-	err = f.Truncate(0)
+	start, err := startOf(os.Getpid())
 	if err == nil {
-		_, err = f.WriteString(strconv.Itoa(os.Getpid()))
+		err = f.Truncate(0)
+	}
+	if err == nil {
+		_, err = fmt.Fprintf(f, "%d %d", os.Getpid(), start)
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -248,14 +291,22 @@ func lockDaemon(name string) (unlock func(), err error) {
 	return func() { f.Close() }, nil
 }
 
+// openLock opens a lock that is root's alone: who may open a file may lock it, and so keep all others waiting.
 func openLock(path string) (*os.File, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
 	}
-	return os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Chmod(0o600); err != nil { // older versions made it for all to read
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
-// lockHeld tells whether a process holds a lock; it needs no more than the right to read the file.
+// lockHeld tells whether a process holds a lock.
 func lockHeld(path string) (bool, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -272,16 +323,80 @@ func lockHeld(path string) (bool, error) {
 	return false, err
 }
 
-func lockHolder(path string) (int, error) {
+// holder is the process that took a lock, by its id and when it started: the id may be another process's by now.
+type holder struct {
+	pid   int
+	start uint64 // in the kernel's ticks since the machine's start; 0 if a version wrote it that did not say
+}
+
+func lockHolder(path string) (holder, error) {
 	content, err := os.ReadFile(path)
+	if err != nil {
+		return holder{}, err
+	}
+	pid, start, timed := strings.Cut(strings.TrimSpace(string(content)), " ")
+	var h holder
+	h.pid, err = strconv.Atoi(pid)
+	if err == nil && timed {
+		h.start, err = strconv.ParseUint(start, 10, 64)
+	}
+	if err != nil || h.pid < 2 {
+		return holder{}, fmt.Errorf("read %s: %.60q is no process", path, content)
+	}
+	return h, nil
+}
+
+// signalHolder sends a signal to the daemon that a lock names, and to no other process that has its id now.
+func signalHolder(path, name string, signal syscall.Signal) error {
+	h, err := lockHolder(path)
+	if err != nil {
+		return err
+	}
+	process, err := unix.PidfdOpen(h.pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("hold process %d: %w", h.pid, err)
+	}
+	defer unix.Close(process)
+	// From here on the id cannot go to another process without the signal going nowhere.
+	same, err := h.isDaemon(name)
+	if err != nil {
+		return err
+	}
+	if !same {
+		return fmt.Errorf("%s is locked, and process %d, which it names, is not the cloud's daemon\n"+
+			"hint: see who locks it: sudo fuser -v %s", path, h.pid, path)
+	}
+	if err := unix.PidfdSendSignal(process, signal, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("end process %d: %w", h.pid, err)
+	}
+	return nil
+}
+
+// isDaemon tells whether the process of this id is the one that took the lock.
+func (h holder) isDaemon(name string) (bool, error) {
+	if h.start == 0 {
+		command, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", h.pid))
+		return strings.Contains(string(command), "\x00cloud\x00serve\x00--name\x00"+name+"\x00"), err
+	}
+	start, err := startOf(h.pid)
+	return start == h.start, err
+}
+
+// startOf is when a process started, in ticks since the machine's start: field 22 of /proc/PID/stat. The second field,
+// the program's name, may hold spaces and parentheses.
+func startOf(pid int) (uint64, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, err
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(content)))
-	if err != nil || pid < 2 {
-		return 0, fmt.Errorf("read %s: %q is no process id", path, content)
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	if len(fields) < 20 {
+		return 0, fmt.Errorf("read when process %d started: %.60q", pid, stat)
 	}
-	return pid, nil
+	return strconv.ParseUint(fields[19], 10, 64)
 }
 
 // lock waits for a lock until ctx ends.

@@ -3,13 +3,26 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
 )
+
+// ownRoots has clouds live in directories of the test, which are not there yet, until it ends.
+func ownRoots(t *testing.T) {
+	t.Helper()
+	state, run, dir := stateRoot, runRoot, t.TempDir()
+	stateRoot, runRoot = filepath.Join(dir, "lib"), filepath.Join(dir, "run")
+	t.Cleanup(func() { stateRoot, runRoot = state, run })
+}
 
 func TestLock(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "some", "lock")
@@ -37,26 +50,184 @@ func TestLock(t *testing.T) {
 func TestLockHolder(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
 	// A process id of 1, 0 or less would be anything but a daemon, and a signal to it reach who is not meant.
-	for _, content := range []string{"", "x", "0", "1", "-1"} {
+	for _, content := range []string{"", "x", "0", "1", "-1", "0 5", "4711 x", "4711 -1", "4711 1 1"} {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if pid, err := lockHolder(path); err == nil {
-			t.Errorf("%q is read as process %d", content, pid)
+		if h, err := lockHolder(path); err == nil {
+			t.Errorf("%q is read as %+v", content, h)
 		}
 	}
-	if err := os.WriteFile(path, []byte("4711\n"), 0o600); err != nil {
+	for content, want := range map[string]holder{"4711\n": {pid: 4711}, "4711 815": {pid: 4711, start: 815}} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if h, err := lockHolder(path); err != nil || h != want {
+			t.Errorf("%q: got %+v, %v", content, h, err)
+		}
+	}
+}
+
+// A lock that others may open is one that they may hold, and so keep the cloud from starting and stopping.
+func TestLocksAreForTheirOwner(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "run", "lock")
+	for range 2 { // the second finds one that an older version made
+		f, err := openLock(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info, err := f.Stat(); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("it is %v, %v", info.Mode(), err)
+		}
+		if err := errors.Join(f.Close(), os.Chmod(path, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(path, link); err != nil {
 		t.Fatal(err)
 	}
-	if pid, err := lockHolder(path); err != nil || pid != 4711 {
-		t.Errorf("got %d, %v", pid, err)
+	if f, err := openLock(link); err == nil {
+		t.Errorf("a link is followed to %s", f.Name())
+	}
+}
+
+// bystander is a process that a lock may name by mistake; what it returns is closed when the process has ended.
+func bystander(t *testing.T) (pid int, ended <-chan struct{}) {
+	t.Helper()
+	cmd := exec.Command("cat")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		cmd.Wait()
+		close(done)
+	}()
+	t.Cleanup(func() {
+		in.Close()
+		<-done
+	})
+	return cmd.Process.Pid, done
+}
+
+// The id in a lock may be another process's by now: it gets no signal.
+func TestStopSignalsNobodyElse(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	pid, ended := bystander(t)
+	start, err := startOf(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := lock(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	for _, content := range []string{
+		fmt.Sprint(pid), fmt.Sprintf("%d %d", pid, start+1), fmt.Sprintf("%d %d", pid, start-1),
+	} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := signalHolder(path, "test", syscall.SIGKILL); err == nil || !strings.Contains(err.Error(), "hint: ") {
+			t.Errorf("%q: %v", content, err)
+		}
+		select {
+		case <-ended:
+			t.Fatalf("%q: a process that is not the daemon was ended", content)
+		default:
+		}
+	}
+	if err := os.WriteFile(path, fmt.Appendf(nil, "%d %d", pid, start), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := signalHolder(path, "test", syscall.SIGKILL); err != nil {
+		t.Error(err)
+	}
+	<-ended // the one that is meant gets it
+	if err := signalHolder(path, "test", syscall.SIGKILL); err != nil {
+		t.Errorf("one that has ended: %v", err)
+	}
+}
+
+func TestLockNamesItsDaemon(t *testing.T) {
+	ownRoots(t)
+	unlock, err := lockDaemon("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	h, err := lockHolder(daemonLock("test"))
+	if err != nil || h.pid != os.Getpid() {
+		t.Errorf("got %+v, %v", h, err)
+	}
+	if same, err := h.isDaemon("test"); !same || err != nil {
+		t.Errorf("it is not this process: %v", err)
+	}
+}
+
+// Every way in checks the name, before any path is made of it.
+func TestBadNames(t *testing.T) {
+	ctx := t.Context()
+	ownRoots(t)
+	for _, name := range []string{"", ".", "..", "../x", "a/b", "A", "x\n", strings.Repeat("x", 300)} {
+		_, endpoint := Endpoint(name)
+		_, log := LogPath(name)
+		_, find := Find(name)
+		_, exist := Exists(name)
+		_, start := Start(ctx, name, []string{"/bin/false"}, func(string) {})
+		for verb, err := range map[string]error{
+			"endpoint": endpoint,
+			"log":      log,
+			"find":     find,
+			"exists":   exist,
+			"start":    start,
+			"stop":     Stop(ctx, name),
+			"destroy":  Destroy(ctx, name),
+			"serve":    Serve(ctx, Config{Name: name}),
+			"base":     AddBase(ctx, name, "trixie", func(string) {}),
+		} {
+			if !errors.Is(err, host.ErrBadName) {
+				t.Errorf("%s %q: %v", verb, name, err)
+			}
+		}
+	}
+	for _, root := range []string{stateRoot, runRoot} {
+		if _, err := os.Lstat(root); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s is left behind: %v", root, err)
+		}
 	}
 }
 
 func TestFind(t *testing.T) {
-	_, err := Find("never-was")
-	hidden := os.Geteuid() != 0 && errors.Is(err, fs.ErrPermission) // the directory of all clouds may be root's alone
-	if err == nil || !errors.Is(err, ErrDown) && !hidden || !strings.Contains(err.Error(), "never-was") {
+	ownRoots(t)
+	if _, err := Find("never-was"); !errors.Is(err, ErrDown) || !strings.Contains(err.Error(), "never-was") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// What is root's alone is said to be so, with what helps.
+func TestFindAsAnotherUser(t *testing.T) {
+	if os.Geteuid() == 0 { // root may open everything: another user runs this test
+		cmd := exec.Command("/proc/self/exe", "-test.run=^TestFindAsAnotherUser$")
+		cmd.Dir = "/"
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+		return
+	}
+	ownRoots(t)
+	if err := errors.Join(os.Mkdir(runRoot, 0o755), os.WriteFile(daemonLock("roots"), nil, 0)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Find("roots")
+	if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "hint: run it with sudo") {
 		t.Errorf("got %v", err)
 	}
 }

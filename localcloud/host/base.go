@@ -74,9 +74,6 @@ func (h *Host) EnsureBase(ctx context.Context, name string, progress func(string
 	if exists(target) {
 		return nil
 	}
-	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
-		return err
-	}
 	unlock, err := lockFile(ctx, target+".lock")
 	if err != nil {
 		return fmt.Errorf("make base image %s: %w", name, err)
@@ -128,7 +125,7 @@ func (h *Host) makeBase(ctx context.Context, r recipe, dir string) error {
 		err = cmd.Wait()
 	}
 	if err != nil {
-		return fmt.Errorf("mmdebstrap %s: %w\n%s", r.suite, err, tail(log.String(), 2000))
+		return &ToolError{Doing: "run mmdebstrap for " + r.suite, Err: err, Output: tail(log.String(), 2000)}
 	}
 	if !r.instance {
 		return nil
@@ -146,9 +143,15 @@ func (h *Host) sourceLines(suite string) []string {
 	return lines
 }
 
-// furnish makes of a bare Debian what Debian's cloud image is to cloud-init and SSH, on this cloud.
+// furnish makes of a bare Debian what Debian's cloud image is to cloud-init and SSH, on this cloud. No link in it leads
+// out of it.
 func (h *Host) furnish(dir string, r recipe) error {
-	err := fs.WalkDir(basefiles, "basefiles", func(path string, entry fs.DirEntry, err error) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	err = fs.WalkDir(basefiles, "basefiles", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
@@ -156,7 +159,7 @@ func (h *Host) furnish(dir string, r recipe) error {
 		if err != nil {
 			return err
 		}
-		return writeFile(filepath.Join(dir, strings.TrimPrefix(path, "basefiles")), content, 0o644)
+		return replaceIn(root, strings.TrimPrefix(path, "basefiles/"), content)
 	})
 	if err != nil {
 		return err
@@ -169,33 +172,38 @@ func (h *Host) furnish(dir string, r recipe) error {
 		"etc/hosts":                         "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n",
 		"etc/resolv.conf":                   "",
 	} {
-		if err := os.RemoveAll(filepath.Join(dir, path)); err != nil {
-			return err
-		}
-		if err := writeFile(filepath.Join(dir, path), []byte(content), 0o644); err != nil {
+		if err := replaceIn(root, path, []byte(content)); err != nil {
 			return err
 		}
 	}
-	unwanted, err := filepath.Glob(filepath.Join(dir, "etc/ssh/ssh_host_*"))
+	unwanted, err := fs.Glob(root.FS(), "etc/ssh/ssh_host_*")
 	if err != nil {
 		return err
 	}
-	unwanted = append(unwanted, filepath.Join(dir, "etc/apt/apt.conf.d/99mmdebstrap")) // how the image was made is not how it is used
+	unwanted = append(unwanted, "etc/apt/apt.conf.d/99mmdebstrap") // how the image was made is not how it is used
 	for _, path := range unwanted {
-		if err := os.Remove(path); err != nil {
+		if err := root.Remove(path); err != nil {
 			return err
 		}
 	}
-	if err := alwaysPrintHostKeys(filepath.Join(dir, "etc/cloud/cloud.cfg")); err != nil {
+	if err := alwaysPrintHostKeys(root, "etc/cloud/cloud.cfg"); err != nil {
 		return err
 	}
-	return maskUnits(dir)
+	return maskUnits(root)
+}
+
+// replaceIn writes a file that everybody may read, in place of whatever has its name.
+func replaceIn(root *os.Root, path string, content []byte) error {
+	if err := errors.Join(root.RemoveAll(path), root.MkdirAll(filepath.Dir(path), 0o755)); err != nil {
+		return err
+	}
+	return errors.Join(root.WriteFile(path, content, 0o644), root.Chmod(path, 0o644))
 }
 
 // alwaysPrintHostKeys has cloud-init print the host keys at each boot and not only at the first: the console starts
 // anew with each boot, and it is where clients learn the keys.
-func alwaysPrintHostKeys(path string) error {
-	content, err := os.ReadFile(path)
+func alwaysPrintHostKeys(root *os.Root, path string) error {
+	content, err := root.ReadFile(path)
 	if err != nil {
 		return err
 	}
@@ -203,21 +211,18 @@ func alwaysPrintHostKeys(path string) error {
 	if !module.Match(content) {
 		return fmt.Errorf("change %s: it does not name the module keys_to_console", path)
 	}
-	return writeFile(path, module.ReplaceAll(content, []byte("${1}[${2}, always]")), 0o644)
+	return replaceIn(root, path, module.ReplaceAll(content, []byte("${1}[${2}, always]")))
 }
 
 // maskUnits turns off what has no meaning in a container or would reach for a network that is not there.
-func maskUnits(dir string) error {
+func maskUnits(root *os.Root) error {
 	for _, unit := range []string{
 		"systemd-timesyncd.service", "systemd-resolved.service", "networking.service", "apt-daily.timer", "apt-daily-upgrade.timer",
 		"fstrim.timer", "e2scrub_all.timer", "e2scrub_reap.service", "getty@.service", "console-getty.service", "container-getty@.service",
 		"cloud-init-hotplugd.socket", "systemd-networkd-wait-online.service", "systemd-firstboot.service",
 	} {
-		path := filepath.Join(dir, "etc/systemd/system", unit)
-		if err := os.RemoveAll(path); err != nil {
-			return err
-		}
-		if err := os.Symlink("/dev/null", path); err != nil {
+		path := filepath.Join("etc/systemd/system", unit)
+		if err := errors.Join(root.RemoveAll(path), root.Symlink("/dev/null", path)); err != nil {
 			return err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -18,9 +19,10 @@ func makeFileSystem(ctx context.Context, path string, sizeGB int) error {
 	if err := makeSparse(path, sizeGB); err != nil {
 		return err
 	}
-	out, err := exec.CommandContext(ctx, "mkfs.ext4", "-q", "-F", "-m", "0", "-O", "^has_journal", "-E", "lazy_itable_init=1,nodiscard", path).CombinedOutput()
-	if err != nil {
-		return errors.Join(fmt.Errorf("mkfs.ext4 %s: %w: %s", path, err, out), os.Remove(path))
+	mkfs := exec.CommandContext(ctx, "mkfs.ext4", "-q", "-F", "-m", "0", "-O", "^has_journal",
+		"-E", "lazy_itable_init=1,nodiscard", path)
+	if err := run("make the file system of "+filepath.Base(path), mkfs); err != nil {
+		return errors.Join(err, os.Remove(path))
 	}
 	return nil
 }
@@ -36,8 +38,9 @@ func makeSparse(path string, sizeGB int) error {
 // copySparse copies a disk without filling its holes. The copy has its name once it is whole.
 func copySparse(ctx context.Context, from, to string) error {
 	part := to + ".part"
-	if out, err := exec.CommandContext(ctx, "cp", "--sparse=always", "--reflink=auto", from, part).CombinedOutput(); err != nil {
-		return errors.Join(fmt.Errorf("copy %s to %s: %w: %s", from, to, err, out), os.RemoveAll(part))
+	cp := exec.CommandContext(ctx, "cp", "--sparse=always", "--reflink=auto", from, part)
+	if err := run(fmt.Sprintf("copy %s to %s", filepath.Base(from), filepath.Base(to)), cp); err != nil {
+		return errors.Join(err, os.RemoveAll(part))
 	}
 	return os.Rename(part, to)
 }

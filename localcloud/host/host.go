@@ -142,7 +142,7 @@ type SecurityGroup struct {
 
 // Rule allows one protocol, port range and peer.
 type Rule struct {
-	Protocol string // tcp, udp, icmp, icmpv6, or -1 for all, or a number
+	Protocol string // tcp, udp, icmp, icmpv6, or -1 for all, or a number from 0 to 255
 	From, To int    // ports, or ICMP type and code; -1 for all
 	CIDR     netip.Prefix
 	Group    string // sg-…: the members' private addresses; empty if CIDR is meant

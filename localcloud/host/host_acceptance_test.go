@@ -75,7 +75,7 @@ func openCloud(ctx context.Context, config Config, say func(string)) (*cloud, er
 	if err := h.ImportBase("ami-base", "trixie"); err != nil {
 		return nil, err
 	}
-	topology := testTopology(config.Name)
+	topology := testTopology(h.addresses)
 	if err := h.Apply(ctx, topology); err != nil {
 		return nil, err
 	}
@@ -118,6 +118,8 @@ func TestHost(t *testing.T) {
 		{"console", testConsole},
 		{"disk full", testDiskFull},
 		{"volume", testVolume},
+		{"a machine's programs", testRunsNothingOfMachines},
+		{"a volume that is gone", testStartWithoutVolume},
 		{"image", testImage},
 		{"reboots itself", testRebootsItself},
 		{"powers itself off", testPowersItselfOff},
@@ -155,7 +157,7 @@ func checkNothingOutside(t *testing.T, config Config) {
 			t.Fatalf("%s: %v: %s", command, err, out)
 		}
 		for line := range strings.Lines(string(out)) {
-			for _, ours := range []string{fmt.Sprintf("goldsmith_%d\n", Number(config.Name)), config.StateDir + "/", "goldsmith-" + config.Name} {
+			for _, ours := range []string{fmt.Sprintf("goldsmith_%d\n", numberOfName(config.Name)), config.StateDir + "/", "goldsmith-" + config.Name} {
 				if strings.Contains(line, ours) {
 					t.Errorf("left: %s", line)
 				}
@@ -347,7 +349,7 @@ func testMachinesAreApart(c *cloud) {
 
 // testSameAddresses has a machine in a second VPC that is the first one's double, and refuses where web answers.
 func testSameAddresses(c *cloud) {
-	both, twin := testTopology(c.config.Name), testTopology(c.config.Name).VPCs[0]
+	both, twin := testTopology(c.addresses), testTopology(c.addresses).VPCs[0]
 	public := c.addresses.API.Addr().Next().Next()
 	twin.ID, twin.Interfaces = "vpc-twin", slices.Clone(twin.Interfaces[:1])
 	twin.Interfaces[0].ID = "eni-0twin"
@@ -410,6 +412,46 @@ func testVolume(c *cloud) {
 	c.must(c.web, "mount /dev/sdg /mnt && grep kept /mnt/note && umount /mnt")
 	c.noError(c.DetachVolume(ctx, c.web.ID, "/dev/sdg", false))
 	c.noError(errors.Join(c.DeleteVolume(ctx, "vol-copy"), c.DeleteSnapshot(ctx, "snap-data")))
+}
+
+// testRunsNothingOfMachines attaches and detaches a volume of a machine whose programs leave a mark when they are run.
+func testRunsNothingOfMachines(c *cloud) {
+	ctx := c.Context()
+	const programs = "sh dash rm mknod mkdir ln chown chmod umount"
+	c.must(c.db, "printf '#!/bin/bash\n>>/run/executed echo $0\n' >/run/mark; chmod 755 /run/mark; "+
+		"for p in "+programs+"; do mount --bind /run/mark /usr/bin/$p; done")
+	c.noError(c.CreateVolume(ctx, "vol-marked", 1, ""))
+	c.noError(c.AttachVolume(ctx, "vol-marked", c.db.ID, "/dev/sdf"))
+	const byID = "/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_volmarked"
+	const look = "stat -c '%F %a %U' /dev/sdf; readlink " + byID + "; dd if=" + byID + " bs=1M count=1 status=none | wc -c"
+	if got := c.must(c.db, look); got != "block special file 660 root\n/dev/sdf\n1048576" {
+		c.Errorf("the device is %q", got)
+	}
+	c.noError(c.DetachVolume(ctx, c.db.ID, "/dev/sdf", false))
+	got := c.must(c.db, "ls -d /dev/sdf "+byID+" 2>/dev/null | wc -l; cat /run/executed 2>/dev/null || true")
+	if got != "0" {
+		c.Errorf("devices left, and programs of the machine that were run: %q", got)
+	}
+	const unmount = "import ctypes,sys\nfor p in sys.argv[1:]: ctypes.CDLL(None).umount2(b\"/usr/bin/\"+p.encode(), 2)"
+	c.must(c.db, "python3 -c '"+unmount+"' "+programs)
+	c.noError(c.DeleteVolume(ctx, "vol-marked"))
+}
+
+// testStartWithoutVolume starts a machine whose volume cannot be attached: it does not run, and starts once it can.
+func testStartWithoutVolume(c *cloud) {
+	ctx := c.Context()
+	c.noError(c.StopMachine(ctx, c.db.ID, true))
+	c.noError(c.CreateVolume(ctx, "vol-gone", 1, ""))
+	c.noError(c.AttachVolume(ctx, "vol-gone", c.db.ID, "/dev/sdf"))
+	c.noError(os.Rename(c.volumePath("vol-gone"), c.volumePath("vol-gone")+".away"))
+	if err := c.StartMachine(ctx, c.db.ID); err == nil || c.Machines()[c.db.ID] {
+		c.Errorf("it started: %v; it runs: %v", err, c.Machines()[c.db.ID])
+	}
+	c.noError(os.Rename(c.volumePath("vol-gone")+".away", c.volumePath("vol-gone")))
+	c.noError(c.StartMachine(ctx, c.db.ID))
+	c.must(c.db, "timeout 30 bash -c 'until systemctl is-system-running --wait; do sleep 0.1; done'; test -b /dev/sdf")
+	c.noError(c.DetachVolume(ctx, c.db.ID, "/dev/sdf", false))
+	c.noError(c.DeleteVolume(ctx, "vol-gone"))
 }
 
 func testImage(c *cloud) {
@@ -508,7 +550,7 @@ func TestCrash(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := h.Apply(t.Context(), testTopology(config.Name)); err != nil {
+	if err := h.Apply(t.Context(), testTopology(h.addresses)); err != nil {
 		t.Error(err)
 	}
 	if err := h.StartMachine(t.Context(), "i-web"); err != nil {
@@ -527,11 +569,11 @@ func runUntilKilled(dir string) error {
 	select {}
 }
 
-func testTopology(name string) Topology {
+func testTopology(addresses Addresses) Topology {
 	out := []Rule{{Protocol: "-1", From: -1, To: -1, CIDR: netip.MustParsePrefix("0.0.0.0/0")}}
 	web, db := netip.MustParseAddr("10.0.1.10"), netip.MustParseAddr("10.0.2.10")
 	return Topology{
-		Public: map[netip.Addr]Target{AddressesOf(name).API.Addr().Next(): {VPC: "vpc-test", Private: web}},
+		Public: map[netip.Addr]Target{addresses.API.Addr().Next(): {VPC: "vpc-test", Private: web}},
 		VPCs: []VPC{{
 			ID: "vpc-test", CIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16")},
 			Subnets: []Subnet{

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,12 @@ type imageMount struct {
 
 // ImportBase makes a base image launchable under an id.
 func (h *Host) ImportBase(image, base string) error {
+	if _, ok := recipes[base]; !ok {
+		return fmt.Errorf("import base image %.60q: there is no such one", base)
+	}
+	if err := imageID.check(image); err != nil {
+		return fmt.Errorf("import base image %s: %w", base, err)
+	}
 	if !exists(h.basePath(base)) {
 		return fmt.Errorf("import base image %s as %s: it has not been made", base, image)
 	}
@@ -28,17 +35,20 @@ func (h *Host) ImportBase(image, base string) error {
 // CreateImage freezes the root volume of a machine as the layer of a new image, and as a snapshot of this id. Nothing
 // is copied of a stopped machine: its disk becomes the layer, and the machine goes on with an empty one above it. A
 // running machine's disk is copied after a sync.
-func (h *Host) CreateImage(ctx context.Context, machineID, image, snapshot string) error {
+func (h *Host) CreateImage(ctx context.Context, id, image, snapshot string) error {
+	if err := cmp.Or(machineID.check(id), imageID.check(image), snapshotID.check(snapshot)); err != nil {
+		return fmt.Errorf("create image: %w", err)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	machine, ok := h.state.Machines[machineID]
+	machine, ok := h.state.Machines[id]
 	if !ok {
-		return fmt.Errorf("create image %s: there is no machine %s", image, machineID)
+		return fmt.Errorf("create image %s: there is no machine %s", image, id)
 	}
 	layer, disk := h.layerPath(image), h.volumePath(machine.RootVolume)
-	if h.machines[machineID] != nil {
-		if err := freezeAndCopy(ctx, h.rootMount(machineID), disk, layer); err != nil {
-			return fmt.Errorf("create image %s of running machine %s: %w", image, machineID, err)
+	if h.machines[id] != nil {
+		if err := freezeAndCopy(ctx, h.rootMount(id), disk, layer); err != nil {
+			return fmt.Errorf("create image %s of running machine %s: %w", image, id, err)
 		}
 		h.state.Images[image] = imageState{Parent: machine.Image}
 		return errors.Join(os.Link(layer, h.snapshotPath(snapshot)), h.save())
@@ -50,7 +60,7 @@ func (h *Host) CreateImage(ctx context.Context, machineID, image, snapshot strin
 	}
 	h.state.Images[image] = imageState{Parent: machine.Image}
 	machine.Image = image
-	h.state.Machines[machineID] = machine
+	h.state.Machines[id] = machine
 	// The layer is linked before the state names it, and the disk's name goes last: a crash leaves a file too many.
 	if err := errors.Join(os.Link(disk, layer), os.Link(disk, h.snapshotPath(snapshot))); err != nil {
 		return fmt.Errorf("create image %s: %w", image, err)
@@ -63,6 +73,9 @@ func (h *Host) CreateImage(ctx context.Context, machineID, image, snapshot strin
 
 // DeleteImage forgets an image; its layer goes when nothing stands on it any more.
 func (h *Host) DeleteImage(_ context.Context, image string) error {
+	if err := imageID.check(image); err != nil {
+		return fmt.Errorf("delete image: %w", err)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	found, ok := h.state.Images[image]

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -36,6 +37,9 @@ type machine struct {
 
 // RunMachine makes a machine and starts it. The interface's private network must have been applied.
 func (h *Host) RunMachine(ctx context.Context, m Machine) error {
+	if err := m.check(); err != nil {
+		return fmt.Errorf("run a machine: %w", err)
+	}
 	h.mu.Lock()
 	if _, ok := h.state.Machines[m.ID]; ok {
 		h.mu.Unlock()
@@ -57,6 +61,9 @@ func (h *Host) RunMachine(ctx context.Context, m Machine) error {
 
 // UpdateMachine changes what a machine gets at its next start: its user-data, for example.
 func (h *Host) UpdateMachine(id string, change func(*Machine)) error {
+	if err := machineID.check(id); err != nil {
+		return fmt.Errorf("update machine: %w", err)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	m, ok := h.state.Machines[id]
@@ -64,15 +71,26 @@ func (h *Host) UpdateMachine(id string, change func(*Machine)) error {
 		return fmt.Errorf("update machine %s: there is none", id)
 	}
 	change(&m.Machine)
+	if err := m.check(); err != nil || m.ID != id {
+		return fmt.Errorf("update machine %s: %w", id, cmp.Or(err, errors.New("its id cannot change")))
+	}
 	h.state.Machines[id] = m
 	return h.save()
 }
 
 // StartMachine starts a machine that is not running.
 func (h *Host) StartMachine(ctx context.Context, id string) error {
+	if err := machineID.check(id); err != nil {
+		return fmt.Errorf("start machine: %w", err)
+	}
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.start(ctx, id)
+	err := h.start(ctx, id)
+	failed := h.machines[id]
+	h.mu.Unlock()
+	if err != nil && failed != nil && failed.stopped {
+		<-failed.done // a start that failed leaves no machine that ends by and by
+	}
+	return err
 }
 
 // start starts a machine. The caller holds h.mu.
@@ -92,7 +110,8 @@ func (h *Host) start(ctx context.Context, id string) error {
 	go h.watch(running)
 	for device, volume := range m.Volumes {
 		if err := h.plug(running, volume, device); err != nil {
-			return err
+			running.stopped = true // a machine whose start failed does not go on without its volumes
+			return errors.Join(err, running.nspawn.Process.Kill())
 		}
 	}
 	return nil
@@ -100,6 +119,9 @@ func (h *Host) start(ctx context.Context, id string) error {
 
 // boot mounts the machine's disk and starts its init. The caller holds h.mu and takes down what it leaves on error.
 func (h *Host) boot(ctx context.Context, running *machine, m machineState) error {
+	if err := checkInotify(newInotify); err != nil {
+		return err
+	}
 	if err := h.mountRoot(ctx, running, m); err != nil {
 		return err
 	}
@@ -147,7 +169,7 @@ func (h *Host) mountRoot(ctx context.Context, running *machine, m machineState) 
 	}
 	upper, work := filepath.Join(mount, "upper"), filepath.Join(mount, "work")
 	for _, dir := range []string{upper, work} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+		if err := plainDir(dir, 0o755); err != nil {
 			return err
 		}
 	}
@@ -170,17 +192,19 @@ func (h *Host) watch(m *machine) {
 	}
 	silent := m.stopped
 	var exit *exec.ExitError
-	if !silent && errors.As(err, &exit) && exit.ExitCode() == rebootStatus {
+	switch {
+	case err == nil || silent:
+	case errors.As(err, &exit) && exit.ExitCode() == rebootStatus:
 		err = h.start(context.Background(), m.id)
 		silent = err == nil
+	default:
+		console, _, _ := h.Console(m.id) // without it, the exit status is all that is known
+		err = ended(m.id, err, console)
 	}
 	h.mu.Unlock()
 	close(m.done)
 	if silent {
 		return
-	}
-	if err != nil {
-		err = fmt.Errorf("machine %s: systemd-nspawn: %w", m.id, err)
 	}
 	h.exits <- Exit{ID: m.id, Err: err}
 }
@@ -203,6 +227,9 @@ func (h *Host) takeDown(m *machine) error {
 
 // StopMachine powers a machine off, or, with force, cuts its power. A machine that is not running is left so.
 func (h *Host) StopMachine(ctx context.Context, id string, force bool) error {
+	if err := machineID.check(id); err != nil {
+		return fmt.Errorf("stop machine: %w", err)
+	}
 	h.mu.Lock()
 	m := h.machines[id]
 	if m == nil {
@@ -261,6 +288,9 @@ func (h *Host) RebootMachine(ctx context.Context, id string) error {
 
 // TerminateMachine ends a machine and removes it, with its root volume unless that is kept.
 func (h *Host) TerminateMachine(ctx context.Context, id string, keepRoot bool) error {
+	if err := machineID.check(id); err != nil {
+		return fmt.Errorf("terminate machine: %w", err)
+	}
 	if err := h.StopMachine(ctx, id, true); err != nil {
 		return err
 	}
@@ -303,6 +333,9 @@ func (h *Host) runningMachines() []string {
 
 // Console is the end of what a machine wrote to its console since its last start, and when it last wrote.
 func (h *Host) Console(id string) ([]byte, time.Time, error) {
+	if err := machineID.check(id); err != nil {
+		return nil, time.Time{}, fmt.Errorf("read a console: %w", err)
+	}
 	f, err := os.Open(h.consolePath(id))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, time.Time{}, nil

@@ -57,7 +57,12 @@ func pipe(ctx context.Context, input, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &out, &out
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("%s %s: %w: %s\n%s", name, strings.Join(args, " "), err, strings.TrimSpace(out.String()), input)
+		return &ToolError{
+			Doing:  "set up the network with " + strings.Join(append([]string{name}, args...), " "),
+			Err:    err,
+			Output: out.String(),
+			Input:  input,
+		}
 	}
 	return nil
 }

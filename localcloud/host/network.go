@@ -37,8 +37,11 @@ func (h *Host) makeInternet(ctx context.Context) error {
 }
 
 // Apply makes the network so: routers, their subnets' gateways, and all rules of a VPC in one transaction. What is so
-// already is not touched. VPCs that are not named lose their routers.
+// already is not touched. VPCs that are not named lose their routers. A topology that is not valid changes nothing.
 func (h *Host) Apply(ctx context.Context, topology Topology) error {
+	if err := topology.Check(); err != nil {
+		return fmt.Errorf("apply network: %w", err)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var errs []error
@@ -90,7 +93,10 @@ func (h *Host) applyVPC(ctx context.Context, vpc VPC) error {
 			}
 		}
 	}
-	rules := ruleset(vpc)
+	rules, err := ruleset(vpc)
+	if err != nil {
+		return err
+	}
 	if rules == r.rules {
 		return nil
 	}

@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 
@@ -25,8 +23,6 @@ const (
 	inetCache    = "198.51.100.10:3142"
 	inetAPI      = "198.51.100.20:80"
 )
-
-var validName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,19}$`)
 
 // Host is one cloud's machines, disks and networks.
 type Host struct {
@@ -48,31 +44,12 @@ type Host struct {
 	metadata map[string]*metadataServer
 }
 
-// Number is the N of a cloud's addresses and names: 0 for the cloud named local, else 1 to 250.
-func Number(name string) uint32 {
-	if name == "local" {
-		return 0
-	}
-	return 1 + crc32.ChecksumIEEE([]byte(name))%250
-}
-
-// AddressesOf are the fixed addresses of a cloud of this name.
-func AddressesOf(name string) Addresses {
-	n := byte(Number(name))
-	return Addresses{
-		API:          netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 66, n, 1}), 4566),
-		PublicPrefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{127, 66, n, 0}), 24),
-		Operator:     netip.MustParseAddr(inetOperator),
-		InetAPI:      netip.MustParseAddrPort(inetAPI),
-	}
-}
-
 // Open makes the cloud's part of the host. The calling process must have a mount namespace of its own: mounts and
 // network namespaces live in it, so when the process ends, however it ends, the kernel takes them down. What a crash
 // leaves outside of it, a table of firewall rules, is cleared here first.
 func Open(ctx context.Context, config Config) (*Host, error) {
-	if !validName.MatchString(config.Name) {
-		return nil, fmt.Errorf("open cloud %q: a name is 1 to 20 lower-case letters, digits and dashes", config.Name)
+	if err := CheckName(config.Name); err != nil {
+		return nil, fmt.Errorf("open: %w", err)
 	}
 	if os.Geteuid() != 0 {
 		return nil, fmt.Errorf("open cloud %s: namespaces and mounts need root", config.Name)
@@ -84,12 +61,21 @@ func Open(ctx context.Context, config Config) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	unlock, err := lockNumber(config)
+	number, err := takeNumber(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("open cloud %s: %w", config.Name, err)
+	}
+	addresses := addressesOf(number)
+	unlock, err := lockAddresses(config, addresses)
 	if err != nil {
 		return nil, err
 	}
+	if err := checkListening(addresses); err != nil {
+		unlock()
+		return nil, fmt.Errorf("open cloud %s: %w", config.Name, err)
+	}
 	h := &Host{
-		unlock: unlock, config: config, addresses: AddressesOf(config.Name), number: Number(config.Name), apt: apt,
+		unlock: unlock, config: config, addresses: addresses, number: number, apt: apt,
 		spawner: newSpawner(), exits: make(chan Exit, 64),
 		machines: map[string]*machine{}, mounts: map[string]*imageMount{}, routers: map[string]*router{}, metadata: map[string]*metadataServer{},
 	}
@@ -104,10 +90,8 @@ func (h *Host) open(ctx context.Context) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
 	}
-	for _, dir := range []string{h.config.StateDir, h.config.RunDir, h.dir("volumes"), h.dir("images"), h.dir("snapshots"), h.dir("machines")} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return err
-		}
+	if err := h.makeDirs(); err != nil {
+		return err
 	}
 	if err := errors.Join(endSurvivors(h.mountDir()), removeCgroup(h.cgroup(""))); err != nil {
 		return err
@@ -184,40 +168,91 @@ func (h *Host) Close(ctx context.Context) error {
 // Clear removes what a crashed cloud of this name left outside its own mount namespace. It must not run beside a cloud
 // of the same name.
 func Clear(config Config) error {
-	h := &Host{config: config, number: Number(config.Name), addresses: AddressesOf(config.Name)}
+	if err := CheckName(config.Name); err != nil {
+		return fmt.Errorf("clear: %w", err)
+	}
+	all, err := readNumbers(config)
+	if err != nil {
+		return fmt.Errorf("clear: %w", err)
+	}
+	number, known := all.known(config)
+	h := &Host{config: config, number: number, addresses: addressesOf(number)}
 	errs := []error{endSurvivors(h.mountDir()), removeCgroup(h.cgroup(""))}
-	// The table is of the number, which another cloud may have by now.
-	if unlock, err := lockNumber(config); err == nil {
-		defer unlock()
-		errs = append(errs, deleteHostTable(h.hostTable()))
+	// The table is of the number: one that never was up has neither. An older cloud may share its number with another.
+	if known {
+		if unlock, err := lockAddresses(config, h.addresses); err == nil {
+			defer unlock()
+			errs = append(errs, deleteHostTable(h.hostTable()))
+		}
 	}
 	if mounts, err := os.ReadFile("/proc/self/mountinfo"); err != nil || strings.Contains(string(mounts), " "+config.RunDir+"/") {
 		return errors.Join(append(errs, err, fmt.Errorf("clear %s: something is mounted below it", config.RunDir))...)
 	}
-	return errors.Join(append(errs, os.RemoveAll(config.RunDir))...)
+	return errors.Join(append(errs, removeDir(config.RunDir))...)
 }
 
-// lockNumber makes sure that no other cloud uses the addresses that follow from the name: there are fewer than names.
-func lockNumber(config Config) (unlock func(), err error) {
-	path := filepath.Join(filepath.Dir(config.RunDir), fmt.Sprintf("%s.lock", AddressesOf(config.Name).API.Addr()))
+// lockAddresses makes sure that no other cloud uses the addresses: one of another record of numbers, or one of a time
+// when numbers were not recorded.
+func lockAddresses(config Config, addresses Addresses) (unlock func(), err error) {
+	path := filepath.Join(filepath.Dir(config.RunDir), fmt.Sprintf("%s.lock", addresses.API.Addr()))
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
 	}
 	unlock, err = tryLock(path)
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, fmt.Errorf("open cloud %s: another cloud that is up has its addresses, %s; choose another name", config.Name, AddressesOf(config.Name).PublicPrefix)
+		return nil, fmt.Errorf("open cloud %s: another cloud that is up has its addresses, %s; choose another name",
+			config.Name, addresses.PublicPrefix)
 	}
 	return unlock, err
 }
 
 // Destroy removes all that a cloud of this name keeps. It must not run beside it.
 func Destroy(config Config) error {
-	return errors.Join(Clear(config), os.RemoveAll(config.StateDir))
+	if err := Clear(config); err != nil {
+		return err
+	}
+	return forget(config)
+}
+
+// forget removes what a cloud keeps on disk, and then its number, which another may have from then on.
+func forget(config Config) error {
+	if err := removeDir(config.StateDir); err != nil {
+		return err
+	}
+	return dropNumber(context.Background(), config)
+}
+
+// Exists tells whether there is anything of a cloud of this name, up or down.
+func Exists(config Config) (bool, error) {
+	if err := CheckName(config.Name); err != nil {
+		return false, err
+	}
+	all, err := readNumbers(config)
+	if err != nil {
+		return false, err
+	}
+	_, recorded := all[config.Name]
+	return recorded || exists(config.StateDir) || exists(config.RunDir), nil
 }
 
 // ListenInet listens on an address of the cloud's internet.
 func (h *Host) ListenInet(ctx context.Context, address netip.AddrPort) (net.Listener, error) {
 	return listenIn(ctx, h.inetNamespace(), address.String())
+}
+
+// makeDirs makes the cloud's directories, and takes away from others what an older version left open to them.
+func (h *Host) makeDirs() error {
+	// The programs in base images that run as their owner are for machines, not for this host's users.
+	dirs := []string{h.config.StateDir, h.config.RunDir, filepath.Join(h.config.CacheDir, "base")}
+	for _, name := range []string{"volumes", "images", "snapshots", "machines"} {
+		dirs = append(dirs, h.dir(name))
+	}
+	for _, dir := range dirs {
+		if err := ownDir(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (h *Host) dir(name string) string { return filepath.Join(h.config.StateDir, name) }

@@ -13,7 +13,10 @@ const uplink = "inet0"
 // ruleset is a VPC's firewall as nft(8) reads it. A packet between two interfaces has to pass the spoofing check and
 // the egress rules of where it comes from, and then the ingress rules of where it goes; answers to what was let
 // through pass. It is a pure function, so that two equal networks have equal rule sets.
-func ruleset(vpc VPC) string {
+func ruleset(vpc VPC) (string, error) {
+	if err := vpc.check(); err != nil {
+		return "", err
+	}
 	var b strings.Builder
 	groups := map[string]SecurityGroup{}
 	for _, group := range vpc.Groups {
@@ -67,7 +70,7 @@ func ruleset(vpc VPC) string {
 	}
 	b.WriteString("  }\n  chain postrouting {\n    type nat hook postrouting priority srcnat;\n")
 	fmt.Fprintf(&b, "    oifname %q masquerade\n  }\n}\n", uplink)
-	return b.String()
+	return b.String(), nil
 }
 
 // dropSpoofed drops what an interface sends under an address that is not its own.
@@ -97,7 +100,8 @@ func internetOf(vpc VPC, subnet string) Internet {
 	return NoInternet
 }
 
-// writeRule writes one allow rule of an interface; side is saddr for ingress, daddr for egress.
+// writeRule writes one allow rule of an interface; side is saddr for ingress, daddr for egress. The rule has been
+// checked; of its text nothing is written but the id of its group.
 func writeRule(b *strings.Builder, groups map[string]SecurityGroup, side string, rule Rule, verdict string) {
 	var match string
 	switch {
@@ -111,16 +115,20 @@ func writeRule(b *strings.Builder, groups map[string]SecurityGroup, side string,
 	case rule.CIDR.Bits() > 0:
 		match = fmt.Sprintf("ip %s %s ", side, rule.CIDR.Masked())
 	}
-	switch rule.Protocol {
-	case "-1":
-	case "tcp", "6", "udp", "17":
-		protocol := map[string]string{"tcp": "tcp", "6": "tcp", "udp": "udp", "17": "udp"}[rule.Protocol]
-		if rule.From <= 0 && (rule.To < 0 || rule.To == 65535) {
+	number, err := rule.protocol()
+	if err != nil {
+		return // what is not understood allows nothing
+	}
+	switch number {
+	case allProtocols:
+	case tcp, udp:
+		protocol := map[int]string{tcp: "tcp", udp: "udp"}[number]
+		if rule.allPorts() {
 			match += "meta l4proto " + protocol + " "
 		} else {
 			match += fmt.Sprintf("%s dport %d-%d ", protocol, rule.From, rule.To)
 		}
-	case "icmp", "1":
+	case icmp:
 		match += "meta l4proto icmp "
 		if rule.From >= 0 {
 			match += fmt.Sprintf("icmp type %d ", rule.From)
@@ -129,7 +137,7 @@ func writeRule(b *strings.Builder, groups map[string]SecurityGroup, side string,
 			match += fmt.Sprintf("icmp code %d ", rule.To)
 		}
 	default:
-		match += "meta l4proto " + rule.Protocol + " "
+		match += fmt.Sprintf("meta l4proto %d ", number)
 	}
 	fmt.Fprintf(b, "    %s%s\n", match, verdict)
 }

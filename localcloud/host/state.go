@@ -53,6 +53,21 @@ func (s *state) load(path string) error {
 // save is called with h.mu held.
 func (h *Host) save() error { return writeJSON(h.statePath(), h.state) }
 
+// holder is the machine that has a volume, as its root or beside it.
+func (s *state) holder(volume string) string {
+	for id, m := range s.Machines {
+		if m.RootVolume == volume {
+			return id
+		}
+		for _, attached := range m.Volumes {
+			if attached == volume {
+				return id
+			}
+		}
+	}
+	return ""
+}
+
 // pin has a machine of a base image stand on that very make of it: the id leads to another once it is made anew, of
 // which a disk that was written above the old one must know nothing. The entry stays while something stands on it.
 func (s *state) pin(m *Machine) {

@@ -1,13 +1,12 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -15,10 +14,21 @@ import (
 
 // CreateVolume makes a data volume, empty or with a snapshot's content.
 func (h *Host) CreateVolume(ctx context.Context, id string, sizeGB int, snapshot string) error {
+	if err := cmp.Or(volumeID.check(id), checkSize(sizeGB)); err != nil {
+		return fmt.Errorf("create volume: %w", err)
+	}
+	if snapshot != "" {
+		if err := snapshotID.check(snapshot); err != nil {
+			return fmt.Errorf("create volume %s of a snapshot: %w", id, err)
+		}
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if _, ok := h.state.Volumes[id]; ok {
 		return fmt.Errorf("create volume %s: it exists", id)
+	}
+	if snapshot != "" && !exists(h.snapshotPath(snapshot)) {
+		return fmt.Errorf("create volume %s of snapshot %s: there is no such snapshot", id, snapshot)
 	}
 	path := h.volumePath(id)
 	if err := os.RemoveAll(path); err != nil { // left by a crash before the volume was noted
@@ -73,14 +83,13 @@ func (h *Host) Snapshots() ([]string, error) {
 
 // DeleteVolume removes a volume that no machine has.
 func (h *Host) DeleteVolume(_ context.Context, id string) error {
+	if err := volumeID.check(id); err != nil {
+		return fmt.Errorf("delete volume: %w", err)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for machine, m := range h.state.Machines {
-		for _, attached := range m.Volumes {
-			if attached == id {
-				return fmt.Errorf("delete volume %s: machine %s has it", id, machine)
-			}
-		}
+	if holder := h.state.holder(id); holder != "" {
+		return fmt.Errorf("delete volume %s: machine %s has it", id, holder)
 	}
 	return h.deleteVolume(id)
 }
@@ -99,14 +108,20 @@ func (h *Host) deleteVolume(id string) error {
 // CreateSnapshot copies a volume. A file system of a running machine is frozen meanwhile if it is the root; others are
 // copied as they are on disk, as EC2 does.
 func (h *Host) CreateSnapshot(ctx context.Context, id, volume string) error {
+	if err := cmp.Or(snapshotID.check(id), volumeID.check(volume)); err != nil {
+		return fmt.Errorf("create snapshot: %w", err)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for machineID, m := range h.state.Machines {
+	if _, ok := h.state.Volumes[volume]; !ok {
+		return fmt.Errorf("create snapshot %s of volume %s: there is no such volume", id, volume)
+	}
+	for machine, m := range h.state.Machines {
 		if m.RootVolume != volume {
 			continue
 		}
-		if h.machines[machineID] != nil {
-			return freezeAndCopy(ctx, h.rootMount(machineID), h.volumePath(volume), h.snapshotPath(id))
+		if h.machines[machine] != nil {
+			return freezeAndCopy(ctx, h.rootMount(machine), h.volumePath(volume), h.snapshotPath(id))
 		}
 		if !exists(h.volumePath(volume)) { // just made into an image; what is above it is empty
 			return makeFileSystem(ctx, h.snapshotPath(id), m.RootSizeGB)
@@ -121,6 +136,9 @@ func (h *Host) CreateSnapshot(ctx context.Context, id, volume string) error {
 
 // DeleteSnapshot removes a snapshot; an image that was made with it keeps its layer.
 func (h *Host) DeleteSnapshot(_ context.Context, id string) error {
+	if err := snapshotID.check(id); err != nil {
+		return fmt.Errorf("delete snapshot: %w", err)
+	}
 	if err := os.Remove(h.snapshotPath(id)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("delete snapshot %s: %w", id, err)
 	}
@@ -143,52 +161,45 @@ func freezeAndCopy(ctx context.Context, dir, disk, to string) error {
 }
 
 // AttachVolume gives a volume to a machine as the device of this name. A stopped machine finds it when it starts.
-func (h *Host) AttachVolume(_ context.Context, volume, machineID, device string) error {
+func (h *Host) AttachVolume(_ context.Context, volume, machine, device string) error {
+	if err := cmp.Or(volumeID.check(volume), machineID.check(machine), checkDevice(device)); err != nil {
+		return fmt.Errorf("attach volume: %w", err)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	m, ok := h.state.Machines[machineID]
+	m, ok := h.state.Machines[machine]
 	if !ok {
-		return fmt.Errorf("attach volume %s: there is no machine %s", volume, machineID)
+		return fmt.Errorf("attach volume %s: there is no machine %s", volume, machine)
+	}
+	if _, ok := h.state.Volumes[volume]; !ok {
+		return fmt.Errorf("attach volume %s to machine %s: there is no such volume", volume, machine)
+	}
+	if holder := h.state.holder(volume); holder != "" {
+		return fmt.Errorf("attach volume %s to machine %s: machine %s has it", volume, machine, holder)
 	}
 	if m.Volumes == nil {
 		m.Volumes = map[string]string{}
 	}
 	if other := m.Volumes[device]; other != "" {
-		return fmt.Errorf("attach volume %s to machine %s: %s is already volume %s", volume, machineID, device, other)
+		return fmt.Errorf("attach volume %s to machine %s: %s is already volume %s", volume, machine, device, other)
 	}
-	if running := h.machines[machineID]; running != nil {
+	if running := h.machines[machine]; running != nil {
 		if err := h.plug(running, volume, device); err != nil {
 			return err
 		}
 	}
 	m.Volumes[device] = volume
-	h.state.Machines[machineID] = m
+	h.state.Machines[machine] = m
 	return h.save()
 }
 
 // plug makes the device node inside a running machine.
 func (h *Host) plug(m *machine, volume, device string) error {
-	if err := checkDevice(device); err != nil {
-		return err
-	}
 	loop, err := attachLoop(h.volumePath(volume), false)
 	if err != nil {
 		return fmt.Errorf("attach volume %s: %w", volume, err)
 	}
-	var stat unix.Stat_t
-	if err := unix.Fstat(int(loop.Fd()), &stat); err != nil {
-		loop.Close()
-		return err
-	}
-	init, err := m.init()
-	if err != nil {
-		loop.Close()
-		return fmt.Errorf("attach volume %s: %w", volume, err)
-	}
-	link := "/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_" + strings.ReplaceAll(volume, "-", "")
-	script := fmt.Sprintf("rm -f %[1]s && mknod -m 660 %[1]s b %[2]d %[3]d && mkdir -p /dev/disk/by-id && ln -sfn %[1]s %[4]s",
-		device, unix.Major(stat.Rdev), unix.Minor(stat.Rdev), link)
-	if err := inMachine(init, script); err != nil {
+	if err := h.addNode(m, volume, device, loop); err != nil {
 		loop.Close()
 		return fmt.Errorf("attach volume %s to machine %s: %w", volume, m.id, err)
 	}
@@ -196,25 +207,52 @@ func (h *Host) plug(m *machine, volume, device string) error {
 	return nil
 }
 
+func (h *Host) addNode(m *machine, volume, device string, loop *os.File) error {
+	var stat unix.Stat_t
+	if err := unix.Fstat(int(loop.Fd()), &stat); err != nil {
+		return err
+	}
+	root, err := h.openRoot(m)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return addNode(root, device, volume, stat.Rdev)
+}
+
+// openRoot opens the root directory of a running machine.
+func (h *Host) openRoot(m *machine) (*os.File, error) {
+	init, err := m.init()
+	if err != nil {
+		return nil, err
+	}
+	return openRoot(init, h.rootMount(m.id))
+}
+
 // DetachVolume takes a volume away from a machine. A running machine must have unmounted it, unless force is given.
-func (h *Host) DetachVolume(_ context.Context, machineID, device string, force bool) error {
+func (h *Host) DetachVolume(_ context.Context, machine, device string, force bool) error {
+	if err := cmp.Or(machineID.check(machine), checkDevice(device)); err != nil {
+		return fmt.Errorf("detach volume: %w", err)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	m, ok := h.state.Machines[machineID]
+	m, ok := h.state.Machines[machine]
 	if !ok || m.Volumes[device] == "" {
-		return fmt.Errorf("detach %s of machine %s: nothing is attached there", device, machineID)
+		return fmt.Errorf("detach %s of machine %s: nothing is attached there", device, machine)
 	}
-	if running := h.machines[machineID]; running != nil && running.loops[device] != nil {
-		if err := running.unplug(device, m.Volumes[device], force); err != nil {
+	if running := h.machines[machine]; running != nil && running.loops[device] != nil {
+		if err := h.unplug(running, device, m.Volumes[device], force); err != nil {
 			return err
 		}
 	}
 	delete(m.Volumes, device)
-	h.state.Machines[machineID] = m
+	h.state.Machines[machine] = m
 	return h.save()
 }
 
-func (m *machine) unplug(device, volume string, force bool) error {
+// unplug removes the device node of a running machine. With force, a machine that does not let go of it loses the volume
+// all the same.
+func (h *Host) unplug(m *machine, device, volume string, force bool) error {
 	init, err := m.init()
 	if err != nil {
 		return err
@@ -227,9 +265,23 @@ func (m *machine) unplug(device, volume string, force bool) error {
 	if mounted && !force {
 		return fmt.Errorf("detach volume %s of machine %s: it is mounted there: %w", volume, m.id, unix.EBUSY)
 	}
-	script := fmt.Sprintf("rm -f %s /dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_%s", device, strings.ReplaceAll(volume, "-", ""))
+	if err := h.removeNode(m, device, volume); err != nil {
+		if !force {
+			return fmt.Errorf("detach volume %s of machine %s: %w", volume, m.id, err)
+		}
+		h.config.Log.Warn("a machine keeps the node of a detached volume", "machine", m.id, "volume", volume, "error", err)
+	}
 	delete(m.loops, device)
-	return errors.Join(inMachine(init, script), loop.Close())
+	return loop.Close()
+}
+
+func (h *Host) removeNode(m *machine, device, volume string) error {
+	root, err := h.openRoot(m)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return removeNode(root, device, volume)
 }
 
 // mountedIn tells whether a block device is mounted in the mount namespace of a process.
@@ -249,24 +301,6 @@ func mountedIn(pid int, device *os.File) (bool, error) {
 		}
 	}
 	return false, nil
-}
-
-// checkDevice refuses names that are no plain device: they end up in a script that runs as root.
-func checkDevice(device string) error {
-	name, ok := strings.CutPrefix(device, "/dev/")
-	if ok && name != "" && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789") == "" {
-		return nil
-	}
-	return fmt.Errorf("device %q: a name such as /dev/sdf is needed", device)
-}
-
-// inMachine runs a script in the mount namespace of a machine.
-func inMachine(pid int, script string) error {
-	out, err := exec.Command("nsenter", "-t", strconv.Itoa(pid), "-m", "/bin/sh", "-ec", script).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("%w: %s", err, strings.TrimSpace(string(out)))
-	}
-	return nil
 }
 
 func (h *Host) volumePath(id string) string   { return filepath.Join(h.dir("volumes"), id+".img") }
