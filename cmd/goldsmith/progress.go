@@ -66,8 +66,12 @@ func (p *progress) step(name string) (done func(error)) {
 	step := &activeStep{name: name, began: time.Now()}
 	p.active = append(p.active, step)
 	if p.width > 0 && p.stop == nil {
-		p.stop = make(chan struct{})
-		p.drawn.Go(p.redraw)
+		stop, ticker := make(chan struct{}), time.NewTicker(redrawEvery)
+		p.stop = stop
+		p.drawn.Go(func() {
+			defer ticker.Stop()
+			p.redraw(stop, ticker.C)
+		})
 	}
 	p.draw()
 	return func(err error) {
@@ -99,13 +103,17 @@ func (p *progress) note(line string) {
 	p.err = errors.Join(p.err, err)
 }
 
-// redraw keeps the times of the steps that are under way up to date.
-func (p *progress) redraw() {
+// redrawEvery is how often the times of the steps are brought up to date.
+const redrawEvery = 200 * time.Millisecond
+
+// redraw keeps the times of the steps that are under way up to date, at each tick. stop is handed over, as the field of
+// that name is empty again once somebody has ended it.
+func (p *progress) redraw(stop <-chan struct{}, ticks <-chan time.Time) {
 	for {
 		select {
-		case <-p.stop:
+		case <-stop:
 			return
-		case <-time.After(200 * time.Millisecond):
+		case <-ticks:
 		}
 		p.mu.Lock()
 		p.clear()
