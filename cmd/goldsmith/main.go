@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/cli"
 )
@@ -27,6 +28,9 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	root := command()
+	// What is shown comes from machines and from EC2, too.
+	root.SetOut(&plaintext.Writer{W: os.Stdout})
+	root.SetErr(&plaintext.Writer{W: os.Stderr})
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return
@@ -36,7 +40,7 @@ func main() {
 		// A program that was run for the user, ssh say, has said what is wrong itself.
 		os.Exit(exit.ExitCode())
 	}
-	fmt.Fprintln(os.Stderr, "error:", awsconfig.Explain(err))
+	fmt.Fprintln(root.ErrOrStderr(), "error:", awsconfig.Explain(err))
 	os.Exit(code(err))
 }
 

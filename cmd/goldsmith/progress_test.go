@@ -14,28 +14,36 @@ func (s *slowTerminal) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// A redraw that is due while the end is being drawn must not keep the end from coming.
+// A redraw that is due while the end is being drawn must not keep the end from coming. Which of the two is first is
+// chance, hence the rounds.
 func TestProgressEndsOnASlowTerminal(t *testing.T) {
-	w := &slowTerminal{make(chan struct{}), make(chan struct{})}
-	stop, ticks := make(chan struct{}), make(chan time.Time)
-	p := &progress{w: w, width: 80, started: time.Now(), stop: stop}
-	p.drawn.Go(func() { p.redraw(stop, ticks) })
-	ended := make(chan error, 1)
-	go func() { ended <- p.end() }()
-	<-w.begun               // the end clears the line, with the lock held
-	ticks <- time.Now()     // and the next redraw begins
-	w.proceed <- struct{}{} // the end goes on
-	for {
+	for range 50 {
+		w := &slowTerminal{make(chan struct{}), make(chan struct{})}
+		stop, ticks, stopped := make(chan struct{}), make(chan time.Time), make(chan struct{})
+		p := &progress{w: w, width: 80, started: time.Now(), stop: stop}
+		p.drawn.Go(func() {
+			defer close(stopped)
+			p.redraw(stop, ticks)
+		})
+		ended := make(chan error, 1)
+		go func() { ended <- p.end() }()
+		<-w.begun // the end clears the line, with the lock held
 		select {
-		case <-w.begun:
-			w.proceed <- struct{}{}
-		case err := <-ended:
-			if err != nil {
-				t.Error(err)
+		case ticks <- time.Now(): // and the next redraw begins
+		case <-stopped:
+		}
+		w.proceed <- struct{}{}
+		for over := false; !over; {
+			select {
+			case <-w.begun:
+				w.proceed <- struct{}{}
+			case err := <-ended:
+				if over = true; err != nil {
+					t.Error(err)
+				}
+			case <-time.After(10 * time.Second):
+				t.Fatal("it waits for a redraw that nobody ends")
 			}
-			return
-		case <-time.After(10 * time.Second):
-			t.Fatal("it waits for a redraw that nobody ends")
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 )
 
@@ -64,7 +65,7 @@ Exit codes: 0 done, whatever the health is; 1 failed; 2 bad input.`,
 
 // watchStatus shows the status until it is interrupted. What cannot be found out at one moment may be at the next.
 func watchStatus(cmd *cobra.Command, s *stack.Stack, interval time.Duration, show func(stack.Status) error) error {
-	out, isFile := cmd.OutOrStdout().(*os.File)
+	out, isFile := plaintext.Behind(cmd.OutOrStdout()).(*os.File)
 	screen := isFile && term.IsTerminal(int(out.Fd()))
 	for {
 		now, err := s.Status(cmd.Context())

@@ -1,7 +1,6 @@
 package remote
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +12,7 @@ import (
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/leaks"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/seal"
 )
 
@@ -30,6 +30,7 @@ func Seal(ctx context.Context, ui packersdk.Ui, comm packersdk.Communicator, req
 	if err != nil {
 		return result, fmt.Errorf("seal the machine: %w", err)
 	}
+	ui = PlainUi(ui)
 	for _, note := range result.Notes {
 		ui.Message("note: " + note)
 	}
@@ -43,7 +44,7 @@ func Seal(ctx context.Context, ui packersdk.Ui, comm packersdk.Communicator, req
 	var lines []string
 	for _, fault := range result.Faults {
 		ui.Error("seal: " + fault.String())
-		lines = append(lines, fault.String())
+		lines = append(lines, plaintext.Line(fault.String()))
 	}
 	return result, fmt.Errorf("%w:\n  %s", ErrNotSealed, strings.Join(lines, "\n  "))
 }
@@ -60,7 +61,7 @@ func (a *agent) seal(ctx context.Context, request seal.Request, judge seal.Judge
 	talked := make(chan error, 1)
 	go func() {
 		talked <- func() error {
-			out, in := json.NewEncoder(toAgent), json.NewDecoder(fromAgent)
+			out, in := json.NewEncoder(toAgent), json.NewDecoder(io.LimitReader(fromAgent, sealLimit))
 			if err := out.Encode(request); err != nil {
 				return err
 			}
@@ -80,13 +81,13 @@ func (a *agent) seal(ctx context.Context, request seal.Request, judge seal.Judge
 		toAgent.Close()
 		io.Copy(io.Discard, fromAgent) // nobody must wait for a reader
 	}()
-	var stderr bytes.Buffer
+	var stderr tail
 	status, err := wait(ctx, a.comm, &packersdk.RemoteCmd{Command: a.command + " seal", Stdin: stdin, Stdout: stdout, Stderr: &stderr})
 	stdout.Close()
 	stdin.Close()
 	talk := <-talked
 	if err == nil && status != 0 {
-		err = fmt.Errorf("exit status %d: %s", status, strings.TrimSpace(stderr.String()))
+		err = exitError(status, &stderr)
 	}
 	return result, errors.Join(err, talk)
 }

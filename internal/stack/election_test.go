@@ -47,7 +47,8 @@ func (p *parameterStore) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, `{"__type":%q}`, fault)
 		return
 	}
-	fmt.Fprintf(w, `{"Version":1,"Parameter":{"Value":%q}}`, value)
+	quoted, _ := json.Marshal(value)
+	fmt.Fprintf(w, `{"Version":1,"Parameter":{"Value":%s}}`, quoted)
 }
 
 // talking is a stack whose parameters are in a store of the test's.

@@ -12,6 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
 )
 
 // Results of a deployment.
@@ -73,11 +75,23 @@ func (s *Stack) History(ctx context.Context) ([]Record, error) {
 			if err := json.Unmarshal([]byte(aws.ToString(p.Value)), &r); err != nil {
 				return nil, fmt.Errorf("read %s: %w", aws.ToString(p.Name), err)
 			}
-			all = append(all, r)
+			all = append(all, r.plain())
 		}
 	}
 	slices.SortFunc(all, func(a, b Record) int { return strings.Compare(b.ID, a.ID) })
 	return all, nil
+}
+
+// plain is the record in printable text: everybody who may deploy writes records, on any machine.
+func (r Record) plain() Record {
+	for _, text := range []*string{&r.ID, &r.Kind, &r.Who, &r.Result, &r.Snapshot, &r.From.Release, &r.From.Database, &r.From.Web, &r.To.Release, &r.To.Database, &r.To.Web} {
+		*text = plaintext.Line(*text)
+	}
+	r.Reason = plaintext.Lines(r.Reason)
+	for i, step := range r.Steps {
+		r.Steps[i].Name = plaintext.Line(step.Name)
+	}
+	return r
 }
 
 // journal keeps a record up to date on the stack while the deployment goes on.
@@ -141,7 +155,7 @@ func (j *journal) close(ctx context.Context, result string, reason error) error 
 	j.done.Wait()
 	j.record.Ended, j.record.Result = time.Now().UTC(), result
 	if reason != nil {
-		j.record.Reason = shortened(reason.Error())
+		j.record.Reason = shortened(plaintext.Lines(reason.Error()))
 	}
 	return j.stack.writeRecord(ctx, j.record)
 }
