@@ -21,6 +21,7 @@ import (
 	"github.com/hashicorp/packer-plugin-sdk/packerbuilderdata"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/hangup"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/inputs"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/remote"
@@ -55,6 +56,8 @@ func (b *Builder) Prepare(raws ...any) ([]string, []string, error) {
 
 // Run bakes the image.
 func (b *Builder) Run(ctx context.Context, ui packersdk.Ui, hook packersdk.Hook) (packersdk.Artifact, error) {
+	ctx, done := hangup.Plugin.Begin(ctx)
+	defer done()
 	conf, err := awsconfig.Load(ctx, b.config.Access.Options())
 	if err != nil {
 		return nil, awsconfig.Explain(err)

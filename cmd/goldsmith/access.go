@@ -23,7 +23,7 @@ import (
 // howEntered is said in the help of each command that enters instances.
 const howEntered = `The host key must be one that the instance printed on its console; no other is accepted. The database, which
 has no public address, is reached through a web instance. The private key is ~/.goldsmith/STACK.pem, which the
-first deployment made.`
+first deployment made on its machine; to log in from another one, copy it there. Deploying needs no key.`
 
 // wherever is a tier, or an instance's id.
 var wherever = regexp.MustCompile(`^(db|web|i-[0-9a-f]{8,17})$`)
@@ -45,6 +45,9 @@ func enterWith(cmd *cobra.Command, s *stack.Stack, name, program string, argumen
 	target, err := s.Find(cmd.Context(), name)
 	if err != nil {
 		return err
+	}
+	if err := s.CheckKey(cmd.Context()); err != nil {
+		return fmt.Errorf("%s %s: %w", program, target.ID, err)
 	}
 	hops, err := s.Way(cmd.Context(), target)
 	if err != nil {

@@ -108,6 +108,9 @@ func printStatus(w io.Writer, s stack.Status) error {
 	if d := s.Deploying; d != nil {
 		fmt.Fprintf(head, "deploying\t%s, by %s since %s\n", d.ID, d.Who, d.Since.Local().Format(time.DateTime))
 	}
+	for _, id := range s.Silent {
+		fmt.Fprintf(head, "deployment\t%s ended without a word; goldsmith deploy --stack %s puts it right\n", id, s.Stack)
+	}
 	head.Flush()
 	fmt.Fprintln(&b)
 	if len(s.Instances) == 0 {

@@ -22,6 +22,8 @@ const (
 	Done        = "done"
 	RolledBack  = "rolled back"
 	NeedsPerson = "needs a person"
+	// Silent is told of a deployment that was killed; its record still says that it is running.
+	Silent = "ended without a word"
 )
 
 // Record is what a deployment leaves on the stack.
@@ -80,6 +82,47 @@ func (s *Stack) History(ctx context.Context) ([]Record, error) {
 	}
 	slices.SortFunc(all, func(a, b Record) int { return strings.Compare(b.ID, a.ID) })
 	return all, nil
+}
+
+// Told is the history as people should see it: a record that says that it is running while nobody is at it is of a
+// deployment that ended without a word.
+func (s *Stack) Told(ctx context.Context) ([]Record, error) {
+	records, err := s.History(ctx)
+	if err != nil || len(running(records)) == 0 {
+		return records, err
+	}
+	now, locked, err := s.holder(ctx)
+	if err != nil {
+		return nil, err
+	}
+	before := running(records)
+	if _, host := whoami(); locked && !now.dead(host) {
+		delete(before, now.ID)
+	}
+	if len(before) == 0 {
+		return records, nil
+	}
+	// One that has ended and given the lock back in between has written so.
+	if records, err = s.History(ctx); err != nil {
+		return nil, err
+	}
+	for i, r := range records {
+		if r.Result == Running && before[r.ID] {
+			records[i].Result, records[i].Reason = Silent, "goldsmith deploy --stack "+s.name+" puts it right"
+		}
+	}
+	return records, nil
+}
+
+// running are the ids of the records that say that they are.
+func running(records []Record) map[string]bool {
+	ids := map[string]bool{}
+	for _, r := range records {
+		if r.Result == Running {
+			ids[r.ID] = true
+		}
+	}
+	return ids
 }
 
 // plain is the record in printable text: everybody who may deploy writes records, on any machine.

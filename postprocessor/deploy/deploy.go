@@ -11,6 +11,7 @@ import (
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/hangup"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/remote"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 )
@@ -31,6 +32,8 @@ func (p *PostProcessor) PostProcess(ctx context.Context, ui packersdk.Ui, a pack
 		ui.Say("Not deployed: goldsmith-deploy is off (enabled = true would)")
 		return a, true, true, nil
 	}
+	ctx, done := hangup.Plugin.Begin(ctx)
+	defer done()
 	if err := p.deploy(ctx, remote.PlainUi(ui), a); err != nil {
 		return nil, true, true, fmt.Errorf("deploy stack %s after the build: %w", p.config.Stack, awsconfig.Explain(err))
 	}
