@@ -36,7 +36,7 @@ func (b *bake) seal(ctx context.Context, comm packersdk.Communicator) error {
 		return remote.Unchanged(ctx, comm)
 	}
 	b.ui.Say("Sealing: removing and checking for keys, identities and traces of this build; looking for secrets...")
-	request := seal.Request{Name: b.config.AMIName, Source: b.source.id, Secrets: []string{b.keys.hostPrivate}}
+	request := seal.Request{Name: b.config.AMIName, Source: b.source.id, Secrets: [][]byte{[]byte(b.keys.hostPrivate)}}
 	result, err := remote.Seal(ctx, b.ui, comm, request, nil)
 	b.manifest = result.Digest
 	return err
