@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"syscall"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/seal"
@@ -13,7 +14,11 @@ import (
 
 // watchSeal stays until the machine is stopped, and tells what was changed since the seal. Its caller waits until the third
 // descriptor is closed.
-func watchSeal(context.Context, []string) error { return seal.Watch(os.NewFile(3, "ready")) }
+func watchSeal(context.Context, []string) error {
+	signal.Ignore(syscall.SIGHUP)
+	signal.Reset(syscall.SIGTERM) // the machine's end must not wait for it
+	return seal.Watch(os.NewFile(3, "ready"))
+}
 
 // sealMachine reads a request from standard input and seals the machine. Before the end it writes the texts that are to
 // be judged and reads the faults that were found in them; the result is last. Each of the four is one JSON value.
