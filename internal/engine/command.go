@@ -117,8 +117,8 @@ func (s sqlCheck) client(ctx context.Context, statements string) (string, error)
 	if s.Database != "" {
 		argv = append(argv, "--database="+s.Database)
 	}
-	if strings.Contains(statements, "\x00") {
-		argv = append(argv, "--binary-mode") // else the client refuses it
+	if strings.ContainsAny(statements, "\x00\r") {
+		argv = append(argv, "--binary-mode") // else the client refuses the one, and takes the other for half of a line end
 	}
 	return s.run(ctx, program{argv: argv, stdin: statements})
 }
