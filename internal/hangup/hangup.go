@@ -1,5 +1,5 @@
-// Package hangup keeps work from ending without its way back when a terminal is closed, or when whoever reads the output
-// or called for the work is gone. It knows signals and nothing of the work.
+// Package hangup keeps work from ending without its way back when a terminal is closed, or when whoever
+// reads the output or called for the work is gone. It knows signals and nothing of the work.
 package hangup
 
 import (
@@ -20,7 +20,8 @@ func Context(parent context.Context) (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(parent, signals...)
 }
 
-// survivePipes makes a write to standard output or error whose reader is gone an error, which it is for every other file.
+// survivePipes makes a write to standard output or error whose reader is gone an error, which it is for every other
+// file.
 // As a signal it would kill the process in the middle of its way back. Programs that are started have it as it was.
 func survivePipes() {
 	survive.Do(func() {

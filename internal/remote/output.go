@@ -19,8 +19,8 @@ const (
 	sealLimit = 1 << 30
 )
 
-// output takes what a command on a machine writes. It takes no more once it is shut, as a communicator may go on writing
-// after its command was given up: what was written can be read then without a race.
+// output takes what a command on a machine writes. It takes no more once it is shut, as a communicator may go on
+// writing after its command was given up: what was written can be read then without a race.
 type output struct {
 	mu    sync.Mutex
 	to    io.Writer
@@ -32,7 +32,7 @@ type output struct {
 
 func newOutput(to io.Writer, limit int64) *output { return &output{to: to, left: limit, limit: limit} }
 
-// Write always takes all, so that no communicator takes a limit for a broken connection; what is wrong is told by failed.
+// Write always takes all, so that no communicator takes a limit for a broken connection; end tells what is wrong.
 func (o *output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

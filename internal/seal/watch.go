@@ -15,8 +15,8 @@ import (
 	"syscall"
 )
 
-// Since is where a sealed machine says what was changed after the seal, to everybody who reads it; it answers Changes. It
-// is a named pipe: a sealed machine lets nobody become root any more, so root waits there for the question.
+// Since is where a sealed machine says what was changed after the seal, to everybody who reads it; it answers Changes.
+// It is a named pipe: a sealed machine lets nobody become root any more, so root waits there for the question.
 const Since = "/run/goldsmith-sealed.since"
 
 // Changes are what was made or written on a machine after it was sealed, and so was never looked at.
@@ -30,12 +30,14 @@ type Changes struct {
 // pathsTold is how many paths Changes has at most.
 const pathsTold = 20
 
-// afterSeal are patterns of what a machine goes on writing by itself until it has stopped: who is logged in, leases, the
-// state of clocks and of network managers. ~ is each user's home directory; ** at the end is everything below.
+// afterSeal are patterns of what a machine goes on writing by itself until it has stopped: who is logged in, leases,
+// the state of clocks and of network managers. ~ is each user's home directory; ** at the end is everything below.
 var afterSeal = []string{
-	"/var/log/wtmp", "/var/log/btmp", "/var/log/lastlog", "/var/log/faillog", "/var/log/wtmp.db", "/var/lib/wtmpdb/**", "/var/lib/lastlog/**",
-	"/var/lib/systemd/timers/**", "/var/lib/systemd/timesync/**", "/var/lib/private/systemd/timesync/**", "/var/lib/systemd/network/**",
-	"/var/lib/systemd/random-seed", "/var/lib/systemd/linger/**", "/var/lib/chrony/**", "/var/lib/ntp/**", "/var/lib/ntpsec/**",
+	"/var/log/wtmp", "/var/log/btmp", "/var/log/lastlog", "/var/log/faillog", "/var/log/wtmp.db",
+	"/var/lib/wtmpdb/**", "/var/lib/lastlog/**",
+	"/var/lib/systemd/timers/**", "/var/lib/systemd/network/**", "/var/lib/systemd/random-seed", "/var/lib/systemd/linger/**",
+	"/var/lib/systemd/timesync/**", "/var/lib/private/systemd/timesync/**",
+	"/var/lib/chrony/**", "/var/lib/ntp/**", "/var/lib/ntpsec/**",
 	"/var/lib/dhcp/**", "/var/lib/dhclient/**", "/var/lib/dhcpcd/**", "/var/lib/NetworkManager/**", "/etc/resolv.conf",
 	"/var/lib/amazon/ssm/**", "~/.cache/motd.legal-displayed",
 }
@@ -76,7 +78,8 @@ func look(root string) (snapshot, error) {
 		if err != nil {
 			return err
 		}
-		if d.IsDir() && (slices.Contains(notOnDisk, inside(root, path)) || path != root && (mountedReadOnly(path, info) || mountedInMemory(path, info))) {
+		elsewhere := path != root && (mountedReadOnly(path, info) || mountedInMemory(path, info))
+		if d.IsDir() && (elsewhere || slices.Contains(notOnDisk, inside(root, path))) {
 			return fs.SkipDir
 		}
 		if byItself(root, path, homes) {
@@ -130,8 +133,8 @@ func (s snapshot) changes() (Changes, error) {
 	return Changes{Paths: changed[:min(len(changed), pathsTold)], Count: len(changed)}, nil
 }
 
-// Watch notes the state of the machine, says so by closing ready, and then tells everybody who reads Since what was changed
-// since then. It returns only with an error.
+// Watch notes the state of the machine, says so by closing ready, and then tells everybody who reads Since what was
+// changed since then. It returns only with an error.
 func Watch(ready io.Closer) error { return watch("/", Since, ready) }
 
 func watch(root, since string, ready io.Closer) error {

@@ -42,7 +42,8 @@ func (s *Stack) ensureKey(ctx context.Context) error {
 	}
 	if registered != nil {
 		if err := fits(path, registered); err != nil {
-			s.say("%v: no instance can be entered from here, and a database that is replaced is stopped with its instance, which takes longer", s.keyFault(err))
+			s.say("%v: no instance can be entered from here, and a database that is replaced is stopped with its instance,"+
+				" which takes longer", s.keyFault(err))
 		}
 		return nil
 	}
@@ -67,7 +68,10 @@ func (s *Stack) ensureKey(ctx context.Context) error {
 
 // registeredKey is the public half of the stack's key pair, nil where EC2 has none.
 func (s *Stack) registeredKey(ctx context.Context) (ssh.PublicKey, error) {
-	out, err := s.ec2.DescribeKeyPairs(ctx, &ec2.DescribeKeyPairsInput{KeyNames: []string{s.keyName()}, IncludePublicKey: aws.Bool(true)})
+	out, err := s.ec2.DescribeKeyPairs(ctx, &ec2.DescribeKeyPairsInput{
+		KeyNames:         []string{s.keyName()},
+		IncludePublicKey: aws.Bool(true),
+	})
 	if code(err) == "InvalidKeyPair.NotFound" || err == nil && len(out.KeyPairs) == 0 {
 		return nil, nil
 	}
@@ -93,7 +97,8 @@ func (s *Stack) CheckKey(ctx context.Context) error {
 		registered = nil
 	}
 	if err := fits(path, registered); err != nil {
-		return fmt.Errorf("%w\nhint: copy it from the machine of the stack's first deployment: scp THAT-MACHINE:.goldsmith/%s.pem %s", s.keyFault(err), s.name, path)
+		return fmt.Errorf("%w\nhint: copy it from the machine of the stack's first deployment: scp THAT-MACHINE:.goldsmith/%s.pem %s",
+			s.keyFault(err), s.name, path)
 	}
 	return nil
 }
