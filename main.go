@@ -11,6 +11,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/builder"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/datasource/network"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/datasource/release"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/hangup"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/postprocessor/deploy"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/provisioners/hardening"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/provisioners/mysql"
@@ -35,7 +36,10 @@ func main() {
 	set.RegisterDatasource("release", new(release.Datasource))
 	set.RegisterPostProcessor("deploy", new(deploy.PostProcessor))
 	set.SetVersion(version.NewPluginVersion("0.1.0", "", ""))
-	if err := set.Run(); err != nil {
+	err := set.Run()
+	// Packer is done, or it is gone, with its terminal say: nothing may stay half done then.
+	hangup.Plugin.End()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

@@ -57,6 +57,8 @@ func TestSealRefuses(t *testing.T) {
 		{"host key under another name", "install -d /opt/keys\ncat >/opt/keys/host.bak <<'EOF'\n" + key + "EOF", "", `private key: /opt/keys/host\.bak`},
 		{"secret of the build in a file", "printf 'x=%s' " + canary + " | base64 >/usr/local/share/notes", "secrets = [\"" + canary + "\"]", `/usr/local/share/notes: secret 1 of this build`},
 		{"token that a scanner's rule knows", "printf 'export AWS_ACCESS_KEY_ID=%s%s\\n' AKIA Z7Q2M4N6P3R5T2V4 >/etc/profile.d/cloud.sh", "", `secret scanner: /etc/profile\.d/cloud\.sh: line 1: aws`},
+		{"written after the seal", "true", "}\nprovisioner \"shell\" {\ninline = [\"mkdir -m 700 -p ~/.ssh && echo 'ssh-ed25519 AAAA x' >~/.ssh/authorized_keys && touch -d 2020-01-01 ~/.ssh/*\"]",
+			`written after goldsmith-seal had looked:\s+(\S+ +)?(/\S+\s+)*/home/admin/\.ssh/authorized_keys`},
 		{"account with a password", "useradd --create-home guest\necho guest:Wq7vR2mXz94 | chpasswd", "", `password hashes: .*guest has a password`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

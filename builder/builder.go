@@ -4,6 +4,7 @@
 package builder
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -20,8 +21,10 @@ import (
 	"github.com/hashicorp/packer-plugin-sdk/packerbuilderdata"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/hangup"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/inputs"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/remote"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/seal"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 )
@@ -53,12 +56,15 @@ func (b *Builder) Prepare(raws ...any) ([]string, []string, error) {
 
 // Run bakes the image.
 func (b *Builder) Run(ctx context.Context, ui packersdk.Ui, hook packersdk.Hook) (packersdk.Artifact, error) {
+	ctx, done := hangup.Plugin.Begin(ctx)
+	defer done()
 	conf, err := awsconfig.Load(ctx, b.config.Access.Options())
 	if err != nil {
 		return nil, awsconfig.Explain(err)
 	}
+	plain := remote.PlainUi(ui)
 	bk := &bake{
-		config: &b.config, ui: ui, hook: hook, ec2: ec2.NewFromConfig(conf), iam: iam.NewFromConfig(conf), region: conf.Region, id: newID(), started: time.Now().UTC(),
+		config: &b.config, ui: plain, packerUi: ui, hook: hook, ec2: ec2.NewFromConfig(conf), iam: iam.NewFromConfig(conf), region: conf.Region, id: newID(), started: time.Now().UTC(),
 		elsewhere: func(region string) ec2API {
 			return ec2.NewFromConfig(conf, func(o *ec2.Options) { o.Region = region })
 		},
@@ -68,7 +74,7 @@ func (b *Builder) Run(ctx context.Context, ui packersdk.Ui, hook packersdk.Hook)
 		},
 	}
 	if p := b.config.Prove; p != nil {
-		if bk.stack, err = stack.Named(conf, p.Stack, func(format string, args ...any) { ui.Message(fmt.Sprintf(format, args...)) }); err != nil {
+		if bk.stack, err = stack.Named(conf, p.Stack, func(format string, args ...any) { plain.Message(fmt.Sprintf(format, args...)) }); err != nil {
 			return nil, err
 		}
 	}
@@ -85,11 +91,13 @@ func newID() string {
 type bake struct {
 	config *Config
 	ui     packersdk.Ui
-	hook   packersdk.Hook
-	ec2    ec2API
-	iam    iamAPI
-	region string
-	id     string
+	// packerUi is what provisioners are handed: their colours are their own.
+	packerUi packersdk.Ui
+	hook     packersdk.Hook
+	ec2      ec2API
+	iam      iamAPI
+	region   string
+	id       string
 	// started is when the build began.
 	started time.Time
 	caller  func(context.Context) (string, error)
@@ -121,7 +129,7 @@ type bake struct {
 func (b *bake) run(ctx context.Context) (packersdk.Artifact, error) {
 	state := new(multistep.BasicStateBag)
 	state.Put(stateKey, b)
-	state.Put("ui", b.ui)
+	state.Put("ui", cmp.Or(b.packerUi, b.ui))
 	state.Put("hook", b.hook)
 	state.Put("debug", b.config.PackerDebug)
 	data := &packerbuilderdata.GeneratedData{State: state}

@@ -13,6 +13,8 @@ import (
 	"github.com/hashicorp/packer-plugin-sdk/communicator"
 	"github.com/hashicorp/packer-plugin-sdk/multistep"
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/seal"
 )
 
 // says is the address of a server that greets everybody with words.
@@ -109,19 +111,35 @@ func TestOnlyTheBuildersHostKeyIsAccepted(t *testing.T) {
 	}
 }
 
+// sealedMachine answers with its mark, and with what was written since.
+type sealedMachine struct {
+	packersdk.MockCommunicator
+	mark, since string
+}
+
+func (m *sealedMachine) Start(ctx context.Context, cmd *packersdk.RemoteCmd) error {
+	if m.StartStdout = m.mark; strings.Contains(cmd.Command, seal.Since) {
+		m.StartStdout = m.since
+	}
+	return m.MockCommunicator.Start(ctx, cmd)
+}
+
 func TestSealOfASealedMachine(t *testing.T) {
+	const sealed = `{"digest":"sha256:0123","packages":3,"files":4}`
 	for _, c := range []struct {
-		name, mark, digest, want string
-		status                   int
+		name, mark, since, digest, want string
+		status                          int
 	}{
-		{"sealed by its provisioner", `{"digest":"sha256:0123","packages":3,"files":4}`, "sha256:0123", "", 0},
-		{"a mark that nobody can read", "{", "", "sealed", 0},
-		{"no answer", "", "", "exit status 1", 1},
+		{"sealed by its provisioner", sealed, `{"paths":null,"count":0}`, "sha256:0123", "", 0},
+		{"written to since", sealed, `{"paths":["/home/admin/.ssh/authorized_keys"],"count":1}`, "sha256:0123", "/home/admin/.ssh/authorized_keys", 0},
+		{"nobody tells what was written since", sealed, "", "sha256:0123", "look what was written after the seal", 0},
+		{"a mark that nobody can read", "{", "", "", "sealed", 0},
+		{"no answer", "", "", "", "exit status 1", 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := newBake(t, newAccount(t), nil)
 			state := new(multistep.BasicStateBag)
-			state.Put("communicator", &packersdk.MockCommunicator{StartExitStatus: c.status, StartStdout: c.mark})
+			state.Put("communicator", &sealedMachine{packersdk.MockCommunicator{StartExitStatus: c.status}, c.mark, c.since})
 			action := (&sealStep{b}).Run(t.Context(), state)
 			if c.want == "" && (action != multistep.ActionContinue || b.manifest != c.digest) {
 				t.Errorf("action %v, manifest %q, failure %v", action, b.manifest, b.failure)

@@ -13,6 +13,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/smithy-go"
 	"github.com/hashicorp/packer-plugin-sdk/template/config"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
 )
 
 // makeSecurityGroup makes a group that lets in the caller alone.
@@ -216,5 +218,5 @@ func (b *bake) consoleTail(ctx context.Context) string {
 	if err != nil || len(text) == 0 {
 		return ""
 	}
-	return "\nthe end of its console:\n  " + strings.Join(lines[max(0, len(lines)-15):], "\n  ")
+	return "\nthe end of its console:\n  " + plaintext.Lines(strings.Join(lines[max(0, len(lines)-15):], "\n  "))
 }

@@ -1,10 +1,7 @@
 package builder
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
 
 	"github.com/hashicorp/packer-plugin-sdk/multistep"
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
@@ -14,7 +11,7 @@ import (
 )
 
 // sealStep is the last that is done to the instance. A goldsmith-seal provisioner has done it already, with the options
-// that it has; without one it is done here, as it is by default.
+// that it has, and nothing may have been written since; without one it is done here, as it is by default.
 type sealStep struct{ b *bake }
 
 // Run seals the machine, if it is not.
@@ -30,38 +27,17 @@ func (s *sealStep) Run(ctx context.Context, state multistep.StateBag) multistep.
 func (*sealStep) Cleanup(multistep.StateBag) {}
 
 func (b *bake) seal(ctx context.Context, comm packersdk.Communicator) error {
-	mark, err := readMark(ctx, comm)
+	mark, err := remote.ReadMark(ctx, comm)
 	if err != nil {
 		return err
 	}
-	if mark == nil {
-		b.ui.Say("Sealing: removing and checking for keys, identities and traces of this build; looking for secrets...")
-		result, err := remote.Seal(ctx, b.ui, comm, seal.Request{Name: b.config.AMIName, Source: b.source.id, Secrets: []string{b.keys.hostPrivate}}, nil)
-		if err != nil {
-			return err
-		}
-		mark = &result.Mark
+	if mark != nil {
+		b.manifest = mark.Digest
+		return remote.Unchanged(ctx, comm)
 	}
-	b.manifest = mark.Digest
-	return nil
-}
-
-// readMark is what a sealed machine says; nil if it does not. A sealed one may have no sudo any more.
-func readMark(ctx context.Context, comm packersdk.Communicator) (*seal.Mark, error) {
-	var stdout bytes.Buffer
-	cmd := &packersdk.RemoteCmd{Command: "if [ -e " + seal.Marker + " ]; then cat " + seal.Marker + "; fi", Stdout: &stdout}
-	if err := comm.Start(ctx, cmd); err != nil {
-		return nil, fmt.Errorf("look whether the machine is sealed: %w", err)
-	}
-	if status := cmd.Wait(); status != 0 {
-		return nil, fmt.Errorf("look whether the machine is sealed: exit status %d", status)
-	}
-	if stdout.Len() == 0 {
-		return nil, nil
-	}
-	var mark seal.Mark
-	if err := json.Unmarshal(stdout.Bytes(), &mark); err != nil {
-		return nil, fmt.Errorf("look whether the machine is sealed: %s: %w", seal.Marker, err)
-	}
-	return &mark, nil
+	b.ui.Say("Sealing: removing and checking for keys, identities and traces of this build; looking for secrets...")
+	request := seal.Request{Name: b.config.AMIName, Source: b.source.id, Secrets: [][]byte{[]byte(b.keys.hostPrivate)}}
+	result, err := remote.Seal(ctx, b.ui, comm, request, nil)
+	b.manifest = result.Digest
+	return err
 }

@@ -20,6 +20,7 @@ var commands = map[string]func(ctx context.Context, arguments []string) error{
 	"verify":      verify,
 	"certificate": certificate,
 	"seal":        sealMachine,
+	"watch-seal":  watchSeal,
 }
 
 // plainUmask is for what goes into an image: there files have the modes that their tasks and packages say, also where the

@@ -3,12 +3,22 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"syscall"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/seal"
 )
+
+// watchSeal stays until the machine is stopped, and tells what was changed since the seal. Its caller waits until the third
+// descriptor is closed.
+func watchSeal(context.Context, []string) error {
+	signal.Ignore(syscall.SIGHUP)
+	signal.Reset(syscall.SIGTERM) // the machine's end must not wait for it
+	return seal.Watch(os.NewFile(3, "ready"))
+}
 
 // sealMachine reads a request from standard input and seals the machine. Before the end it writes the texts that are to
 // be judged and reads the faults that were found in them; the result is last. Each of the four is one JSON value.
@@ -30,6 +40,11 @@ func sealMachine(ctx context.Context, _ []string) error {
 	})
 	if err != nil {
 		return err
+	}
+	if len(result.Faults) == 0 {
+		if err := seal.StartWatch(ctx, "watch-seal"); err != nil {
+			return errors.Join(err, os.Remove(seal.Marker))
+		}
 	}
 	return out.Encode(result)
 }

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -11,15 +13,17 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/access"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 )
 
 // howEntered is said in the help of each command that enters instances.
 const howEntered = `The host key must be one that the instance printed on its console; no other is accepted. The database, which
 has no public address, is reached through a web instance. The private key is ~/.goldsmith/STACK.pem, which the
-first deployment made.`
+first deployment made on its machine; to log in from another one, copy it there. Deploying needs no key.`
 
 // wherever is a tier, or an instance's id.
 var wherever = regexp.MustCompile(`^(db|web|i-[0-9a-f]{8,17})$`)
@@ -31,17 +35,25 @@ func checkWhere(name string) error {
 	return nil
 }
 
-// enter has OpenSSH do something with an instance; arguments gets the name that OpenSSH knows it by.
+// enter has OpenSSH do something with an instance, at the user's own terminal; arguments gets the name that OpenSSH
+// knows it by.
 func enter(cmd *cobra.Command, s *stack.Stack, name, program string, arguments func(host string) []string) error {
+	return enterWith(cmd, s, name, program, arguments, plaintext.Behind(cmd.OutOrStdout()), plaintext.Behind(cmd.ErrOrStderr()))
+}
+
+func enterWith(cmd *cobra.Command, s *stack.Stack, name, program string, arguments func(host string) []string, out, complaints io.Writer) error {
 	target, err := s.Find(cmd.Context(), name)
 	if err != nil {
 		return err
+	}
+	if err := s.CheckKey(cmd.Context()); err != nil {
+		return fmt.Errorf("%s %s: %w", program, target.ID, err)
 	}
 	hops, err := s.Way(cmd.Context(), target)
 	if err != nil {
 		return err
 	}
-	if err := access.OpenSSH(cmd.Context(), hops, program, arguments(target.ID), cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()); err != nil {
+	if err := access.OpenSSH(cmd.Context(), hops, program, arguments(target.ID), cmd.InOrStdin(), out, complaints); err != nil {
 		return fmt.Errorf("%s %s: %w", program, target.ID, err)
 	}
 	return nil
@@ -180,7 +192,12 @@ Exit codes: 0 done; 1 failed; 2 bad input; else that of the command on the insta
 			if err != nil {
 				return err
 			}
-			err = enter(cmd, s, args[0], "ssh", func(host string) []string { return []string{host, command} })
+			// A log may hold what a stranger sent: it must not steer the terminal. A file or a program gets its bytes.
+			out, complaints := cmd.OutOrStdout(), cmd.ErrOrStderr()
+			if file, ok := plaintext.Behind(out).(*os.File); ok && !term.IsTerminal(int(file.Fd())) {
+				out = file
+			}
+			err = enterWith(cmd, s, args[0], "ssh", func(host string) []string { return []string{host, command} }, out, complaints)
 			if follow && cmd.Context().Err() != nil { // which is how one stops following
 				return nil
 			}

@@ -110,8 +110,8 @@ func deployCommand() *cobra.Command {
 		Long: `Makes the stack run a db and a web image: those of the current release, or others. No running instance is
 changed. New ones are launched and verify themselves; then the database's volume moves to the new database,
 which verifies the data, and the elastic IP to the new web instance; then the page is watched; then the old
-instances end. Whatever fails, an interrupt too, goes back to the old instances, with all data that was written
-in between. A tier that runs its image already is left alone.
+instances end. Whatever fails, an interrupt or a closed terminal too, goes back to the old instances, with all
+data that was written in between. A tier that runs its image already is left alone.
 
 What a deployment left that was killed is put right first. Of two at once the second is refused.
 
@@ -191,7 +191,7 @@ func historyCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			records, err := s.History(cmd.Context())
+			records, err := s.Told(cmd.Context())
 			if err != nil {
 				return err
 			}

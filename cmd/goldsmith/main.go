@@ -5,13 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
-	"os/signal"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/hangup"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/cli"
 )
@@ -24,9 +26,12 @@ const (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := hangup.Context(context.Background())
 	defer stop()
 	root := command()
+	// What is shown comes from machines and from EC2, too.
+	root.SetOut(&plaintext.Writer{W: os.Stdout})
+	root.SetErr(&plaintext.Writer{W: os.Stderr})
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return
@@ -36,7 +41,11 @@ func main() {
 		// A program that was run for the user, ssh say, has said what is wrong itself.
 		os.Exit(exit.ExitCode())
 	}
-	fmt.Fprintln(os.Stderr, "error:", awsconfig.Explain(err))
+	var write *fs.PathError
+	if errors.As(err, &write) && write.Path == os.Stdout.Name() && errors.Is(write, syscall.EPIPE) {
+		os.Exit(exitFailed) // as in goldsmith history | head: nobody wants more of it
+	}
+	fmt.Fprintln(root.ErrOrStderr(), "error:", awsconfig.Explain(err))
 	os.Exit(code(err))
 }
 

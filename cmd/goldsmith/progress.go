@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
 )
 
 // progress tells what goes on, a line at a time with the time since the start. On a terminal, the steps that are under way
@@ -37,8 +39,9 @@ type activeStep struct {
 }
 
 func newProgress(w io.Writer) *progress {
-	p := &progress{w: w, started: time.Now()}
-	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+	// It moves the cursor, and cleans what it is told itself.
+	p := &progress{w: plaintext.Behind(w), started: time.Now()}
+	if f, ok := p.w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		if width, _, err := term.GetSize(int(f.Fd())); err == nil {
 			p.width = width
 		}
@@ -55,7 +58,7 @@ func (p *progress) say(format string, args ...any) {
 
 func (p *progress) line(text string) {
 	p.clear()
-	fmt.Fprintf(p.w, "%6.1f s  %s\n", time.Since(p.started).Seconds(), text)
+	fmt.Fprintf(p.w, "%6.1f s  %s\n", time.Since(p.started).Seconds(), plaintext.Lines(text))
 	p.draw()
 }
 
@@ -66,8 +69,12 @@ func (p *progress) step(name string) (done func(error)) {
 	step := &activeStep{name: name, began: time.Now()}
 	p.active = append(p.active, step)
 	if p.width > 0 && p.stop == nil {
-		p.stop = make(chan struct{})
-		p.drawn.Go(p.redraw)
+		stop, ticker := make(chan struct{}), time.NewTicker(redrawEvery)
+		p.stop = stop
+		p.drawn.Go(func() {
+			defer ticker.Stop()
+			p.redraw(stop, ticker.C)
+		})
 	}
 	p.draw()
 	return func(err error) {
@@ -99,13 +106,17 @@ func (p *progress) note(line string) {
 	p.err = errors.Join(p.err, err)
 }
 
-// redraw keeps the times of the steps that are under way up to date.
-func (p *progress) redraw() {
+// redrawEvery is how often the times of the steps are brought up to date.
+const redrawEvery = 200 * time.Millisecond
+
+// redraw keeps the times of the steps that are under way up to date, at each tick. stop is handed over, as the field of
+// that name is empty again once somebody has ended it.
+func (p *progress) redraw(stop <-chan struct{}, ticks <-chan time.Time) {
 	for {
 		select {
-		case <-p.stop:
+		case <-stop:
 			return
-		case <-time.After(200 * time.Millisecond):
+		case <-ticks:
 		}
 		p.mu.Lock()
 		p.clear()
@@ -129,7 +140,7 @@ func (p *progress) draw() {
 	for _, step := range p.active {
 		texts = append(texts, fmt.Sprintf("%s %.1f s", step.name, time.Since(step.began).Seconds()))
 	}
-	line := []rune(fmt.Sprintf("%6.1f s  ... %s", time.Since(p.started).Seconds(), strings.Join(texts, ", ")))
+	line := []rune(fmt.Sprintf("%6.1f s  ... %s", time.Since(p.started).Seconds(), plaintext.Line(strings.Join(texts, ", "))))
 	fmt.Fprint(p.w, "\r\x1b[K"+string(line[:min(len(line), p.width-1)]))
 }
 

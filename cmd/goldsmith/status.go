@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 )
 
@@ -64,7 +65,7 @@ Exit codes: 0 done, whatever the health is; 1 failed; 2 bad input.`,
 
 // watchStatus shows the status until it is interrupted. What cannot be found out at one moment may be at the next.
 func watchStatus(cmd *cobra.Command, s *stack.Stack, interval time.Duration, show func(stack.Status) error) error {
-	out, isFile := cmd.OutOrStdout().(*os.File)
+	out, isFile := plaintext.Behind(cmd.OutOrStdout()).(*os.File)
 	screen := isFile && term.IsTerminal(int(out.Fd()))
 	for {
 		now, err := s.Status(cmd.Context())
@@ -106,6 +107,9 @@ func printStatus(w io.Writer, s stack.Status) error {
 	fmt.Fprintf(head, "release\t%s\n", cmp.Or(s.Release, "-"))
 	if d := s.Deploying; d != nil {
 		fmt.Fprintf(head, "deploying\t%s, by %s since %s\n", d.ID, d.Who, d.Since.Local().Format(time.DateTime))
+	}
+	for _, id := range s.Silent {
+		fmt.Fprintf(head, "deployment\t%s ended without a word; goldsmith deploy --stack %s puts it right\n", id, s.Stack)
 	}
 	head.Flush()
 	fmt.Fprintln(&b)

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
 )
 
 // Hop is an instance on the way, or at its end.
@@ -176,7 +178,7 @@ func (c *Client) Run(ctx context.Context, command string) (string, error) {
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
-		return stdout.String(), fmt.Errorf("run %q: %w: %s", command, err, strings.TrimSpace(stderr.String()))
+		return stdout.String(), fmt.Errorf("run %q: %w: %s", command, err, plaintext.Lines(strings.TrimSpace(stderr.String())))
 	}
 	return stdout.String(), nil
 }

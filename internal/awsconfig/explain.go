@@ -9,11 +9,15 @@ import (
 	"syscall"
 
 	"github.com/aws/smithy-go"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
 )
 
 // Explain puts what an AWS call says in the user's terms, with what to do next, where it is about the account and not
 // about the call. Other errors come back as they are.
-func Explain(err error) error {
+func Explain(err error) error { return plaintext.Error(explain(err)) }
+
+func explain(err error) error {
 	if err == nil {
 		return nil
 	}

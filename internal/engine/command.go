@@ -94,7 +94,11 @@ func (s sqlCheck) check(ctx context.Context) (*change, error) {
 			return nil, nil
 		}
 	}
-	return &change{diff: s.Statements, apply: func(ctx context.Context) error {
+	shown := s.Statements
+	if len(shown) > diffLimit {
+		shown = fmt.Sprintf("%d bytes of SQL", len(shown))
+	}
+	return &change{diff: shown, apply: func(ctx context.Context) error {
 		_, err := s.client(ctx, s.Statements)
 		return err
 	}}, nil
@@ -112,6 +116,9 @@ func (s sqlCheck) client(ctx context.Context, statements string) (string, error)
 	argv := []string{databaseClient(), "--no-defaults", "--protocol=socket", "--user=root", "--batch", "--skip-column-names", "--default-character-set=utf8mb4"}
 	if s.Database != "" {
 		argv = append(argv, "--database="+s.Database)
+	}
+	if strings.ContainsAny(statements, "\x00\r") {
+		argv = append(argv, "--binary-mode") // else the client refuses the one, and takes the other for half of a line end
 	}
 	return s.run(ctx, program{argv: argv, stdin: statements})
 }

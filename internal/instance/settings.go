@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
 )
 
 // Settings is what an instance is told at launch, in its user-data. It never holds a secret: user-data can be read by
@@ -138,7 +140,9 @@ func ParseServer(text string) (Server, error) {
 
 // FindStandby is the last standby line on a console, if there is one.
 func FindStandby(console []byte) (s Standby, ok bool) {
-	return s, findLine(console, StandbyPrefix, &s)
+	ok = findLine(console, StandbyPrefix, &s)
+	s.Volume, s.Server.Flavor, s.Server.Version = plaintext.Line(s.Volume), plaintext.Line(s.Server.Flavor), plaintext.Line(s.Server.Version)
+	return s, ok
 }
 
 // FindWaiting is what the console last said that is waited for, or empty.
@@ -148,7 +152,7 @@ func FindWaiting(console []byte) string {
 		return ""
 	}
 	line, _, _ := bytes.Cut(console[i+len(WaitingPrefix):], []byte("\n"))
-	return string(bytes.TrimSpace(line))
+	return plaintext.Line(string(line))
 }
 
 // directive starts the line of user-data that carries the settings; to cloud-init it is a comment.
@@ -254,6 +258,10 @@ func FindReport(console []byte) (Report, bool) {
 	var r Report
 	if !findLine(console, ReportPrefix, &r) {
 		return Report{}, false
+	}
+	r.Tier, r.InstanceID, r.ImageID = plaintext.Line(r.Tier), plaintext.Line(r.InstanceID), plaintext.Line(r.ImageID)
+	for i, c := range r.Checks {
+		r.Checks[i].Name, r.Checks[i].Detail = plaintext.Line(c.Name), plaintext.Lines(c.Detail)
 	}
 	return r, true
 }

@@ -8,6 +8,7 @@ import (
 
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/task"
 )
 
@@ -49,10 +50,13 @@ func (f *follower) event(e task.Event) {
 		f.current, f.last = "", e.Task
 		f.task(e)
 	case task.EventRecap:
+		if e.Recap == nil {
+			return // nothing that an agent of ours says: the run ends without a recap
+		}
 		f.recap, f.done = *e.Recap, true
 		f.ui.Say(e.Recap.String())
 	case task.EventError:
-		f.failure = errors.New(e.Error)
+		f.failure = errors.New(plaintext.Lines(e.Error))
 	}
 }
 
@@ -79,7 +83,7 @@ func (f *follower) task(e task.Event) {
 			text += fmt.Sprintf("\n  %s:\n%s", name, indent(stream))
 		}
 	}
-	f.failure = errors.New(text)
+	f.failure = errors.New(plaintext.Lines(text))
 }
 
 func indent(text string) string {
@@ -99,7 +103,7 @@ func (f *follower) broken(status int, err error, stderr string) error {
 		cause = err.Error()
 	}
 	if stderr = strings.TrimSpace(stderr); stderr != "" {
-		cause += ": " + stderr
+		cause += ": " + plaintext.Lines(stderr)
 	}
-	return fmt.Errorf("play %s broke off %s: %s", f.play, where, cause)
+	return fmt.Errorf("play %s broke off %s: %s", f.play, plaintext.Lines(where), cause)
 }

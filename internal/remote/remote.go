@@ -3,19 +3,20 @@
 package remote
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"regexp"
 	"strings"
 
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/agentbin"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/task"
 )
 
@@ -67,15 +68,15 @@ func connect(ctx context.Context, comm packersdk.Communicator) (*agent, error) {
 	}
 	lines := strings.Split(strings.TrimSpace(probe), "\n")
 	if len(lines) < 4 {
-		return nil, fmt.Errorf("look at the machine: its shell answers %q; a POSIX shell is needed", probe)
+		return nil, fmt.Errorf("look at the machine: its shell answers %q; a POSIX shell is needed", probe[:min(len(probe), 500)])
 	}
 	system, machine, uid, home := lines[0], lines[1], lines[2], lines[3]
 	if system != "Linux" {
-		return nil, fmt.Errorf("look at the machine: it runs %s; Goldsmith's provisioners work on Linux", system)
+		return nil, fmt.Errorf("look at the machine: it runs %q; Goldsmith's provisioners work on Linux", system)
 	}
 	arch := map[string]string{"x86_64": "amd64", "aarch64": "arm64"}[machine]
 	if arch == "" {
-		return nil, fmt.Errorf("look at the machine: its architecture is %s; there are agents for x86_64 and aarch64", machine)
+		return nil, fmt.Errorf("look at the machine: its architecture is %q; there are agents for x86_64 and aarch64", machine)
 	}
 	if !safePath.MatchString(home) {
 		return nil, fmt.Errorf("look at the machine: the home directory %q has characters that no home directory should have", home)
@@ -124,21 +125,23 @@ func (a *agent) facts(ctx context.Context, candidates []string) (task.Facts, err
 		return facts, fmt.Errorf("gather facts: %w", err)
 	}
 	if err := json.Unmarshal([]byte(out), &facts); err != nil {
-		return facts, fmt.Errorf("gather facts: the agent answers %q: %w", out, err)
+		return facts, fmt.Errorf("gather facts: the agent answers %q: %w", out[:min(len(out), 500)], err)
 	}
 	return facts, nil
 }
 
 // apply streams the play and follows the events.
 func (a *agent) apply(ctx context.Context, ui packersdk.Ui, play task.Play, check bool) (task.Recap, error) {
-	f := &follower{ui: ui, play: play.Name, check: check}
+	f := &follower{ui: PlainUi(ui), play: play.Name, check: check}
 	reader, writer := io.Pipe()
 	go func() { writer.CloseWithError(task.Encode(writer, play, check)) }()
 	defer reader.Close()
 	events := newLines(f.line)
-	var stderr bytes.Buffer
-	cmd := &packersdk.RemoteCmd{Command: a.command + " apply", Stdin: reader, Stdout: events, Stderr: &stderr}
+	var stderr tail
+	out := newOutput(events, eventsLimit)
+	cmd := &packersdk.RemoteCmd{Command: a.command + " apply", Stdin: reader, Stdout: out, Stderr: &stderr}
 	status, err := wait(ctx, a.comm, cmd)
+	err = errors.Join(err, out.end())
 	events.flush()
 	switch {
 	case ctx.Err() != nil:
@@ -153,20 +156,30 @@ func (a *agent) apply(ctx context.Context, ui packersdk.Ui, play task.Play, chec
 
 // run runs a command to its end and returns its standard output.
 func run(ctx context.Context, comm packersdk.Communicator, command string, stdin io.Reader) (string, error) {
-	var stdout, stderr bytes.Buffer
-	cmd := &packersdk.RemoteCmd{Command: command, Stdin: stdin, Stdout: &stdout, Stderr: &stderr}
-	status, err := wait(ctx, comm, cmd)
-	if err != nil {
+	var stdout bytes.Buffer
+	var stderr tail
+	out := newOutput(&stdout, answerLimit)
+	status, err := wait(ctx, comm, &packersdk.RemoteCmd{Command: command, Stdin: stdin, Stdout: out, Stderr: &stderr})
+	if err = errors.Join(err, out.end()); err != nil {
 		return "", err
 	}
 	if status != 0 {
-		return "", fmt.Errorf("exit status %d: %s", status, strings.TrimSpace(stderr.String()))
+		return "", exitError(status, &stderr)
 	}
 	return stdout.String(), nil
 }
 
-// wait starts a command and waits for its end or for the context's, whichever comes first.
+// exitError is a command that ended with a status, and with what it complained of.
+func exitError(status int, stderr *tail) error {
+	return fmt.Errorf("exit status %d: %s", status, plaintext.Lines(strings.TrimSpace(stderr.String())))
+}
+
+// wait starts a command and waits for its end or for the context's, whichever comes first. After that nothing is written
+// to the command's standard error any more; its standard output is to be an output, which the caller ends.
 func wait(ctx context.Context, comm packersdk.Communicator, cmd *packersdk.RemoteCmd) (int, error) {
+	complaints := newOutput(cmd.Stderr, math.MaxInt64)
+	cmd.Stderr = complaints
+	defer complaints.end()
 	if err := comm.Start(ctx, cmd); err != nil {
 		return 0, err
 	}
@@ -180,31 +193,5 @@ func wait(ctx context.Context, comm packersdk.Communicator, cmd *packersdk.Remot
 		return status, nil
 	case <-ctx.Done():
 		return 0, ctx.Err()
-	}
-}
-
-// lines calls a function for each whole line that is written to it.
-type lines struct {
-	pending bytes.Buffer
-	call    func([]byte)
-}
-
-func newLines(call func([]byte)) *lines { return &lines{call: call} }
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.pending.Write(p)
-	for {
-		i := bytes.IndexByte(l.pending.Bytes(), '\n')
-		if i < 0 {
-			return len(p), nil
-		}
-		l.call(l.pending.Next(i + 1))
-	}
-}
-
-func (l *lines) flush() {
-	scanner := bufio.NewScanner(&l.pending)
-	for scanner.Scan() {
-		l.call(scanner.Bytes())
 	}
 }

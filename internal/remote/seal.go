@@ -1,7 +1,6 @@
 package remote
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,10 +8,12 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
+	"time"
 
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/leaks"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/seal"
 )
 
@@ -30,6 +31,7 @@ func Seal(ctx context.Context, ui packersdk.Ui, comm packersdk.Communicator, req
 	if err != nil {
 		return result, fmt.Errorf("seal the machine: %w", err)
 	}
+	ui = PlainUi(ui)
 	for _, note := range result.Notes {
 		ui.Message("note: " + note)
 	}
@@ -43,9 +45,56 @@ func Seal(ctx context.Context, ui packersdk.Ui, comm packersdk.Communicator, req
 	var lines []string
 	for _, fault := range result.Faults {
 		ui.Error("seal: " + fault.String())
-		lines = append(lines, fault.String())
+		lines = append(lines, plaintext.Line(fault.String()))
 	}
 	return result, fmt.Errorf("%w:\n  %s", ErrNotSealed, strings.Join(lines, "\n  "))
+}
+
+// sinceLimit is how long a sealed machine may take to say what was changed: it looks at each file once.
+const sinceLimit = 5 * time.Minute
+
+// ReadMark is what a sealed machine says; nil if it does not. A sealed one may have no sudo any more.
+func ReadMark(ctx context.Context, comm packersdk.Communicator) (*seal.Mark, error) {
+	text, err := run(ctx, comm, "if [ -e "+seal.Marker+" ]; then cat "+seal.Marker+"; fi", nil)
+	if err != nil {
+		return nil, fmt.Errorf("look whether the machine is sealed: %w", err)
+	}
+	if text == "" {
+		return nil, nil
+	}
+	var mark seal.Mark
+	if err := json.Unmarshal([]byte(text), &mark); err != nil {
+		return nil, fmt.Errorf("look whether the machine is sealed: %s: %w", seal.Marker, err)
+	}
+	return &mark, nil
+}
+
+// Unchanged looks whether something was written on a sealed machine since: nobody has looked at that, and there is no way
+// to seal it again, as nobody can become root any more.
+func Unchanged(ctx context.Context, comm packersdk.Communicator) error {
+	limited, cancel := context.WithTimeout(ctx, sinceLimit)
+	defer cancel()
+	text, err := run(limited, comm, "cat "+seal.Since, nil)
+	var changes seal.Changes
+	if err == nil {
+		strict := json.NewDecoder(strings.NewReader(text))
+		strict.DisallowUnknownFields()
+		err = strict.Decode(&changes)
+	}
+	if err != nil {
+		return fmt.Errorf("look what was written after the seal: %s: %w", seal.Since, err)
+	}
+	if changes.Count == 0 {
+		return nil
+	}
+	lines := []string{fmt.Sprintf("%d files were written after goldsmith-seal had looked:", changes.Count)}
+	for _, path := range changes.Paths {
+		lines = append(lines, "  "+plaintext.Line(path))
+	}
+	if more := changes.Count - len(changes.Paths); more > 0 {
+		lines = append(lines, fmt.Sprintf("  and %d more", more))
+	}
+	return fmt.Errorf("%w: %s\nhint: put goldsmith-seal last, and stop before it what writes by itself", ErrNotSealed, strings.Join(lines, "\n"))
 }
 
 // seal speaks with the agent while it seals: the request goes there, texts come back, what was found in them goes there,
@@ -60,7 +109,7 @@ func (a *agent) seal(ctx context.Context, request seal.Request, judge seal.Judge
 	talked := make(chan error, 1)
 	go func() {
 		talked <- func() error {
-			out, in := json.NewEncoder(toAgent), json.NewDecoder(fromAgent)
+			out, in := json.NewEncoder(toAgent), json.NewDecoder(io.LimitReader(fromAgent, sealLimit))
 			if err := out.Encode(request); err != nil {
 				return err
 			}
@@ -80,13 +129,13 @@ func (a *agent) seal(ctx context.Context, request seal.Request, judge seal.Judge
 		toAgent.Close()
 		io.Copy(io.Discard, fromAgent) // nobody must wait for a reader
 	}()
-	var stderr bytes.Buffer
+	var stderr tail
 	status, err := wait(ctx, a.comm, &packersdk.RemoteCmd{Command: a.command + " seal", Stdin: stdin, Stdout: stdout, Stderr: &stderr})
 	stdout.Close()
 	stdin.Close()
 	talk := <-talked
 	if err == nil && status != 0 {
-		err = fmt.Errorf("exit status %d: %s", status, strings.TrimSpace(stderr.String()))
+		err = exitError(status, &stderr)
 	}
 	return result, errors.Join(err, talk)
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
 )
 
 // drawing is an SVG as the template writes it: shapes in the order in which they are painted.
@@ -101,16 +103,7 @@ func (d *drawing) centre(class string, x, y, after float64, text string) float64
 
 // clean is text that XML can hold, on one line.
 func clean(text string) string {
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsSpace(r) {
-			return ' '
-		}
-		if !unicode.IsPrint(r) {
-			return unicode.ReplacementChar
-		}
-		return r
-	}, text)
-	return strings.Join(strings.Fields(text), " ")
+	return plaintext.Line(text)
 }
 
 // textWidth is what a text takes at most: nobody knows the reader's font.

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
 )
 
 // Report is one deploy or rollback of a stack. All of its text is shown as text, whoever wrote it.
@@ -137,7 +139,7 @@ var policy = func() string {
 
 // Write writes the page.
 func Write(w io.Writer, r Report) error {
-	if err := page.Execute(w, newView(r)); err != nil {
+	if err := page.Execute(&plaintext.Writer{W: w}, newView(r)); err != nil {
 		return fmt.Errorf("write the report of %s: %w", r.ID, err)
 	}
 	return nil

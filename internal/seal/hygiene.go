@@ -270,6 +270,16 @@ func mountedReadOnly(path string, info fs.FileInfo) bool {
 	return unix.Statfs(path, &system) == nil && system.Flags&unix.ST_RDONLY != 0
 }
 
+// mountedInMemory says whether a path is on another file system than its parent, one that is gone when the machine stops.
+func mountedInMemory(path string, info fs.FileInfo) bool {
+	parent, err := os.Lstat(filepath.Dir(path))
+	if err != nil || parent.Sys().(*syscall.Stat_t).Dev == info.Sys().(*syscall.Stat_t).Dev {
+		return false
+	}
+	var system unix.Statfs_t
+	return unix.Statfs(path, &system) == nil && (system.Type == unix.TMPFS_MAGIC || system.Type == unix.RAMFS_MAGIC)
+}
+
 // overwriteAtMost is the size up to which a file is overwritten before it is removed: keys and histories are small, and a
 // journal of gigabytes is not worth the time; the scan of the free blocks sees what stays of it.
 const overwriteAtMost = 64 << 20

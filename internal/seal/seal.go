@@ -32,8 +32,8 @@ type Request struct {
 	// Name and Source go into the manifest: the image's name, and what it is made from.
 	Name   string `json:"name,omitempty"`
 	Source string `json:"source,omitempty"`
-	// Secrets are values of this build that must be nowhere on the disk. They are only held in memory.
-	Secrets []string `json:"secrets,omitempty"`
+	// Secrets are values of this build that must be nowhere on the disk, in any encoding. They are only held in memory.
+	Secrets [][]byte `json:"secrets,omitempty"`
 	// Keep are patterns, as filepath.Match has them, of paths that are not removed.
 	Keep []string `json:"keep,omitempty"`
 	// ZeroFreeSpace fills the free blocks with zeros. An EBS snapshot then has all blocks of the volume, and is billed so.
@@ -83,7 +83,11 @@ func Run(ctx context.Context, r Request, judge Judge) (Result, error) {
 	if err != nil {
 		return Result{}, fmt.Errorf("list the packages' files: %w", err)
 	}
-	needles := needlesOf(r.Secrets)
+	secrets := make([]string, len(r.Secrets))
+	for i, secret := range r.Secrets {
+		secrets[i] = string(secret)
+	}
+	needles := needlesOf(secrets)
 	in, err := inspect(ctx, "/", needles, owned)
 	if err != nil {
 		return Result{}, err

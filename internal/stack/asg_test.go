@@ -56,8 +56,11 @@ func (a *scalingAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	action := r.Form.Get("Action")
-	if a.then != nil {
-		a.then(action)
+	a.mu.Lock()
+	then := a.then
+	a.mu.Unlock()
+	if then != nil {
+		then(action)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -287,7 +290,10 @@ func TestInterruptTakesTheRefreshBack(t *testing.T) {
 	if err := r.refresh(ctx, testGroup, "4"); !errors.Is(err, context.Canceled) {
 		t.Fatalf("%v", err)
 	}
+	// The answer to the request that was given up may still be under way.
+	api.mu.Lock()
 	api.then, api.refreshes = nil, []refreshAnswer{{status: "InProgress", percent: 10}, {status: "RollbackSuccessful"}}
+	api.mu.Unlock()
 	if err := r.settleGroup(t.Context()); err != nil || len(api.asked("RollbackInstanceRefresh")) != 1 {
 		t.Errorf("%v; rollbacks: %v", err, api.asked("RollbackInstanceRefresh"))
 	}

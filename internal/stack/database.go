@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -237,6 +238,9 @@ func (s *Stack) Way(ctx context.Context, target Instance) ([]access.Hop, error) 
 	path, err := KeyPath(s.name)
 	if err != nil {
 		return nil, err
+	}
+	if _, err := os.Stat(path); err != nil { // before anything is waited for
+		return nil, fmt.Errorf("log in to %s: %w", target.ID, err)
 	}
 	through := []Instance{target}
 	if target.Public == "" {

@@ -24,8 +24,8 @@ type parameterStore struct {
 
 func (p *parameterStore) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var in struct {
-		Name, Value string
-		Overwrite   bool
+		Name, Value, Path string
+		Overwrite         bool
 	}
 	err := json.NewDecoder(r.Body).Decode(&in)
 	p.mu.Lock()
@@ -33,7 +33,7 @@ func (p *parameterStore) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	value, there := p.values[in.Name]
 	fault := ""
 	switch action := strings.TrimPrefix(r.Header.Get("X-Amz-Target"), "AmazonSSM."); {
-	case err != nil || !slices.Contains([]string{"GetParameter", "PutParameter", "AddTagsToResource"}, action):
+	case err != nil || !slices.Contains([]string{"GetParameter", "GetParametersByPath", "PutParameter", "AddTagsToResource"}, action):
 		fault = "InvalidAction"
 	case action == "GetParameter" && !there:
 		fault = "ParameterNotFound"
@@ -42,12 +42,23 @@ func (p *parameterStore) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case action == "PutParameter":
 		value, p.values[in.Name] = in.Value, in.Value
 	}
+	if fault == "" && in.Path != "" {
+		var found []map[string]string
+		for name, value := range p.values {
+			if strings.HasPrefix(name, in.Path) {
+				found = append(found, map[string]string{"Name": name, "Value": value})
+			}
+		}
+		json.NewEncoder(w).Encode(map[string]any{"Parameters": found})
+		return
+	}
 	if fault != "" {
 		w.WriteHeader(http.StatusBadRequest)
 		fmt.Fprintf(w, `{"__type":%q}`, fault)
 		return
 	}
-	fmt.Fprintf(w, `{"Version":1,"Parameter":{"Value":%q}}`, value)
+	quoted, _ := json.Marshal(value)
+	fmt.Fprintf(w, `{"Version":1,"Parameter":{"Value":%s}}`, quoted)
 }
 
 // talking is a stack whose parameters are in a store of the test's.

@@ -12,6 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
 )
 
 // Results of a deployment.
@@ -20,6 +22,8 @@ const (
 	Done        = "done"
 	RolledBack  = "rolled back"
 	NeedsPerson = "needs a person"
+	// Silent is told of a deployment that was killed; its record still says that it is running.
+	Silent = "ended without a word"
 )
 
 // Record is what a deployment leaves on the stack.
@@ -73,11 +77,64 @@ func (s *Stack) History(ctx context.Context) ([]Record, error) {
 			if err := json.Unmarshal([]byte(aws.ToString(p.Value)), &r); err != nil {
 				return nil, fmt.Errorf("read %s: %w", aws.ToString(p.Name), err)
 			}
-			all = append(all, r)
+			all = append(all, r.plain())
 		}
 	}
 	slices.SortFunc(all, func(a, b Record) int { return strings.Compare(b.ID, a.ID) })
 	return all, nil
+}
+
+// Told is the history as people should see it: a record that says that it is running while nobody is at it is of a
+// deployment that ended without a word.
+func (s *Stack) Told(ctx context.Context) ([]Record, error) {
+	records, err := s.History(ctx)
+	if err != nil || len(running(records)) == 0 {
+		return records, err
+	}
+	now, locked, err := s.holder(ctx)
+	if err != nil {
+		return nil, err
+	}
+	before := running(records)
+	if _, host := whoami(); locked && !now.dead(host) {
+		delete(before, now.ID)
+	}
+	if len(before) == 0 {
+		return records, nil
+	}
+	// One that has ended and given the lock back in between has written so.
+	if records, err = s.History(ctx); err != nil {
+		return nil, err
+	}
+	for i, r := range records {
+		if r.Result == Running && before[r.ID] {
+			records[i].Result, records[i].Reason = Silent, "goldsmith deploy --stack "+s.name+" puts it right"
+		}
+	}
+	return records, nil
+}
+
+// running are the ids of the records that say that they are.
+func running(records []Record) map[string]bool {
+	ids := map[string]bool{}
+	for _, r := range records {
+		if r.Result == Running {
+			ids[r.ID] = true
+		}
+	}
+	return ids
+}
+
+// plain is the record in printable text: everybody who may deploy writes records, on any machine.
+func (r Record) plain() Record {
+	for _, text := range []*string{&r.ID, &r.Kind, &r.Who, &r.Result, &r.Snapshot, &r.From.Release, &r.From.Database, &r.From.Web, &r.To.Release, &r.To.Database, &r.To.Web} {
+		*text = plaintext.Line(*text)
+	}
+	r.Reason = plaintext.Lines(r.Reason)
+	for i, step := range r.Steps {
+		r.Steps[i].Name = plaintext.Line(step.Name)
+	}
+	return r
 }
 
 // journal keeps a record up to date on the stack while the deployment goes on.
@@ -141,7 +198,7 @@ func (j *journal) close(ctx context.Context, result string, reason error) error 
 	j.done.Wait()
 	j.record.Ended, j.record.Result = time.Now().UTC(), result
 	if reason != nil {
-		j.record.Reason = shortened(reason.Error())
+		j.record.Reason = shortened(plaintext.Lines(reason.Error()))
 	}
 	return j.stack.writeRecord(ctx, j.record)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
 )
 
 // Instance is one of the stack's.
@@ -258,7 +259,7 @@ func (s *Stack) consoleTail(ctx context.Context, id string) string {
 	if err != nil || len(console) == 0 {
 		return ""
 	}
-	return "\nthe end of its console:\n  " + strings.Join(lines[max(0, len(lines)-20):], "\n  ")
+	return "\nthe end of its console:\n  " + plaintext.Lines(strings.Join(lines[max(0, len(lines)-20):], "\n  "))
 }
 
 // terminate ends instances and waits until they are gone.

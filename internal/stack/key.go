@@ -29,73 +29,134 @@ func KeyPath(stack string) (string, error) {
 	return filepath.Join(home, ".goldsmith", stack+".pem"), nil
 }
 
-// ensureKey makes the stack's key pair where there is none. The private half never leaves this machine.
+// ensureKey makes the stack's key pair where there is none. The private half never leaves the machine that made it, so
+// another one, a colleague's or a build runner, goes without: a key that it made would open nothing.
 func (s *Stack) ensureKey(ctx context.Context) error {
 	path, err := KeyPath(s.name)
 	if err != nil {
 		return err
 	}
-	public, err := ownKey(path)
+	registered, err := s.registeredKey(ctx)
+	if err != nil {
+		return err
+	}
+	if registered != nil {
+		if err := fits(path, registered); err != nil {
+			s.say("%v: no instance can be entered from here, and a database that is replaced is stopped with its instance,"+
+				" which takes longer", s.keyFault(err))
+		}
+		return nil
+	}
+	public, made, err := ownKey(path)
 	if err != nil {
 		return fmt.Errorf("make the key of stack %s: %w", s.name, err)
 	}
-	out, err := s.ec2.DescribeKeyPairs(ctx, &ec2.DescribeKeyPairsInput{KeyNames: []string{s.keyName()}, IncludePublicKey: aws.Bool(true)})
-	if err == nil && len(out.KeyPairs) == 1 {
-		return s.sameKey(aws.ToString(out.KeyPairs[0].PublicKey), public, path)
-	}
-	if err != nil && code(err) != "InvalidKeyPair.NotFound" {
-		return fmt.Errorf("find key pair %s: %w", s.keyName(), err)
-	}
-	_, err = s.ec2.ImportKeyPair(ctx, &ec2.ImportKeyPairInput{KeyName: aws.String(s.keyName()), PublicKeyMaterial: ssh.MarshalAuthorizedKey(public), TagSpecifications: s.tagged(types.ResourceTypeKeyPair, s.keyName())})
+	_, err = s.ec2.ImportKeyPair(ctx, &ec2.ImportKeyPairInput{
+		KeyName:           aws.String(s.keyName()),
+		PublicKeyMaterial: ssh.MarshalAuthorizedKey(public),
+		TagSpecifications: s.tagged(types.ResourceTypeKeyPair, s.keyName()),
+	})
 	if err != nil {
+		if made { // it opens nothing: somebody else may have been first
+			err = errors.Join(err, os.Remove(path))
+		}
 		return fmt.Errorf("import key pair %s: %w", s.keyName(), err)
 	}
 	s.say("made key pair %s, its private key is %s", s.keyName(), path)
 	return nil
 }
 
-// sameKey refuses a key pair whose private half is somewhere else: instances would be launched that cannot be entered.
-func (s *Stack) sameKey(registered string, own ssh.PublicKey, path string) error {
-	theirs, _, _, _, err := ssh.ParseAuthorizedKey([]byte(registered))
+// registeredKey is the public half of the stack's key pair, nil where EC2 has none.
+func (s *Stack) registeredKey(ctx context.Context) (ssh.PublicKey, error) {
+	out, err := s.ec2.DescribeKeyPairs(ctx, &ec2.DescribeKeyPairsInput{
+		KeyNames:         []string{s.keyName()},
+		IncludePublicKey: aws.Bool(true),
+	})
+	if code(err) == "InvalidKeyPair.NotFound" || err == nil && len(out.KeyPairs) == 0 {
+		return nil, nil
+	}
 	if err != nil {
-		return fmt.Errorf("read key pair %s: %w", s.keyName(), err)
+		return nil, fmt.Errorf("find key pair %s: %w", s.keyName(), err)
 	}
-	if bytes.Equal(theirs.Marshal(), own.Marshal()) {
-		return nil
+	public, _, _, _, err := ssh.ParseAuthorizedKey([]byte(aws.ToString(out.KeyPairs[0].PublicKey)))
+	if err != nil {
+		return nil, fmt.Errorf("read key pair %s: %w", s.keyName(), err)
 	}
-	return fmt.Errorf("key pair %s belongs to another private key than %s\nhint: copy that key here, or delete the key pair: aws ec2 delete-key-pair --key-name %s", s.keyName(), path, s.keyName())
+	return public, nil
+}
+
+// CheckKey says whether this machine has the private key that the stack's instances are entered with.
+func (s *Stack) CheckKey(ctx context.Context) error {
+	path, err := KeyPath(s.name)
+	if err != nil {
+		return err
+	}
+	// Who may not ask EC2 for it, and whose pair was deleted, can have the key all the same.
+	registered, err := s.registeredKey(ctx)
+	if err != nil {
+		registered = nil
+	}
+	if err := fits(path, registered); err != nil {
+		return fmt.Errorf("%w\nhint: copy it from the machine of the stack's first deployment: scp THAT-MACHINE:.goldsmith/%s.pem %s",
+			s.keyFault(err), s.name, path)
+	}
+	return nil
+}
+
+func (s *Stack) keyFault(err error) error {
+	return fmt.Errorf("use the private key of key pair %s: %w", s.keyName(), err)
+}
+
+// fits says whether the private key at a path is that of a public one or, if that is nil, whether there is one at all.
+func fits(path string, public ssh.PublicKey) error {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s is not on this machine: %w", path, fs.ErrNotExist)
+	}
+	if err != nil {
+		return err
+	}
+	signer, err := ssh.ParsePrivateKey(text)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	if public != nil && !bytes.Equal(signer.PublicKey().Marshal(), public.Marshal()) {
+		return fmt.Errorf("%s is another one", path)
+	}
+	return nil
 }
 
 // ownKey reads the private key, or makes it.
-func ownKey(path string) (ssh.PublicKey, error) {
+func ownKey(path string) (public ssh.PublicKey, made bool, err error) {
 	text, err := os.ReadFile(path)
 	if err == nil {
 		signer, err := ssh.ParsePrivateKey(text)
 		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", path, err)
+			return nil, false, fmt.Errorf("read %s: %w", path, err)
 		}
-		return signer.PublicKey(), nil
+		return signer.PublicKey(), false, nil
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+		return nil, false, err
 	}
-	public, private, err := ed25519.GenerateKey(rand.Reader)
+	edPublic, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	block, err := ssh.MarshalPrivateKey(private, "goldsmith")
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if err := errors.Join(pem.Encode(f, block), f.Sync(), f.Close()); err != nil {
-		return nil, errors.Join(err, os.Remove(path))
+		return nil, false, errors.Join(err, os.Remove(path))
 	}
-	return ssh.NewPublicKey(public)
+	public, err = ssh.NewPublicKey(edPublic)
+	return public, true, err
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
 )
 
 // holder is who changes the stack; there is one at a time, wherever they sit.
@@ -180,6 +182,7 @@ func (s *Stack) holder(ctx context.Context) (h holder, ok bool, err error) {
 	if err := json.Unmarshal([]byte(text), &h); err != nil {
 		return h, false, fmt.Errorf("read %s: %w", s.lockParameter(), err)
 	}
+	h.ID, h.Who, h.Host = plaintext.Line(h.ID), plaintext.Line(h.Who), plaintext.Line(h.Host)
 	return h, true, nil
 }
 

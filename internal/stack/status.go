@@ -30,6 +30,8 @@ type Status struct {
 	Instances       []InstanceStatus `json:"instances"`
 	// Deploying is the deployment that is under way.
 	Deploying *Deploying `json:"deploying,omitempty"`
+	// Silent are the ids of deployments that ended without a word, and whose rest the next one puts right.
+	Silent []string `json:"ended_without_a_word,omitempty"`
 }
 
 // Deploying is who changes the stack at the moment.
@@ -80,6 +82,15 @@ func (s *Stack) Status(ctx context.Context) (Status, error) {
 	}
 	if _, host := whoami(); locked && !now.dead(host) {
 		status.Deploying = &Deploying{ID: now.ID, Who: now.Who + "@" + now.Host, Since: now.Since}
+	}
+	records, err := s.Told(ctx)
+	if err != nil {
+		return status, err
+	}
+	for _, r := range records {
+		if r.Result == Silent {
+			status.Silent = append(status.Silent, r.ID)
+		}
 	}
 	all, err := s.Instances(ctx)
 	if err != nil {

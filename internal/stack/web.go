@@ -12,12 +12,12 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
 )
 
 // bringWeb has a web instance be ready, a new one by its own address.
@@ -162,7 +162,7 @@ func getHealth(ctx context.Context, url string, fingerprints ...string) error {
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, 500))
 	if err == nil && response.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s answers %s: %s", url, response.Status, strings.TrimSpace(string(body)))
+		err = fmt.Errorf("%s answers %s: %s", url, plaintext.Line(response.Status), plaintext.Line(string(body)))
 	}
 	return err
 }

@@ -145,7 +145,8 @@ type Sysctl struct {
 // SQL runs statements as the database's root over the local socket. Unless is a query; a first column of the first row
 // that is neither empty, NULL nor 0 means there is nothing to do.
 type SQL struct {
-	Statements string `json:"statements"` // one or several, as the mysql client takes them
+	// Statements are one or several, as the mysql client takes them, in any encoding.
+	Statements string `json:"statements"`
 	Database   string `json:"database,omitempty"`
 	Unless     string `json:"unless,omitempty"`
 }

@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 var (
@@ -52,10 +54,42 @@ func within(place string, t Task) error {
 	if t.Spec == nil {
 		return fmt.Errorf("%s %q: it says nothing to do", place, t.Name)
 	}
+	if err := text(t); err != nil {
+		return fmt.Errorf("%s %q: %w", place, t.Name, err)
+	}
 	if err := t.Spec.Validate(); err != nil {
 		return fmt.Errorf("%s %q: %s.%w", place, t.Name, t.Spec.Kind(), err)
 	}
 	return nil
+}
+
+// text wants UTF-8 of all that is sent as JSON, which would silently become other characters. Contents of files and SQL
+// are sent as bytes.
+func text(t Task) error {
+	errs := []error{utf8Only("name", reflect.ValueOf(t.Name)), utf8Only("notify", reflect.ValueOf(t.Notify))}
+	spec := reflect.ValueOf(onWire(t.Spec))
+	for i := range spec.NumField() {
+		name, _, _ := strings.Cut(spec.Type().Field(i).Tag.Get("json"), ",")
+		errs = append(errs, utf8Only(t.Spec.Kind()+"."+name, spec.Field(i)))
+	}
+	return errors.Join(errs...)
+}
+
+func utf8Only(name string, v reflect.Value) error {
+	var errs []error
+	switch {
+	case v.Kind() == reflect.String && !utf8.ValidString(v.String()):
+		return fmt.Errorf("%s: %q is not UTF-8", name, v.String())
+	case v.Kind() == reflect.Slice:
+		for i := range v.Len() {
+			errs = append(errs, utf8Only(fmt.Sprintf("%s[%d]", name, i), v.Index(i)))
+		}
+	case v.Kind() == reflect.Map:
+		for _, key := range v.MapKeys() {
+			errs = append(errs, utf8Only(name, key), utf8Only(name+"."+key.String(), v.MapIndex(key)))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Validate reports what is wrong with the description; all kinds of task have it.

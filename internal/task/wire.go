@@ -13,7 +13,7 @@ import (
 )
 
 // WireVersion is the version of the stream; an agent takes no other.
-const WireVersion = 1
+const WireVersion = 2
 
 // maxLine bounds a line of the stream. Content goes in blobs, so lines are short.
 const maxLine = 1 << 20
@@ -65,7 +65,7 @@ func Encode(w io.Writer, p Play, check bool) error {
 		}
 	}
 	for i, t := range append(append([]Task(nil), p.Tasks...), p.Handlers...) {
-		spec, err := json.Marshal(t.Spec)
+		spec, err := json.Marshal(onWire(t.Spec))
 		if err != nil {
 			return fmt.Errorf("send play %s: task %q: %w", p.Name, t.Name, err)
 		}
@@ -104,9 +104,32 @@ func encodeBlob(w io.Writer, encoder *json.Encoder, blob Blob) error {
 	return err
 }
 
+// sqlOnWire is SQL on the wire: the statements are a blob, as they are bytes of any encoding, and JSON has text.
+type sqlOnWire struct {
+	Statements Blob   `json:"statements"`
+	Database   string `json:"database,omitempty"`
+	Unless     string `json:"unless,omitempty"`
+}
+
+// Kind is that of SQL.
+func (sqlOnWire) Kind() string { return SQL{}.Kind() }
+
+// Validate has nothing to say: what comes of it is validated.
+func (sqlOnWire) Validate() error { return nil }
+
+// onWire is a description as it is sent.
+func onWire(spec Spec) Spec {
+	if s, ok := spec.(SQL); ok {
+		return sqlOnWire{Bytes([]byte(s.Statements)), s.Database, s.Unless}
+	}
+	return spec
+}
+
 // blobOf is the blob that a description names, if its kind has one.
 func blobOf(spec Spec) *Blob {
-	switch s := spec.(type) {
+	switch s := onWire(spec).(type) {
+	case sqlOnWire:
+		return &s.Statements
 	case File:
 		return &s.Content
 	case Unit:
@@ -236,22 +259,32 @@ func (d *decoder) add(tasks *[]Task, m *message) error {
 		if !ok {
 			return fmt.Errorf("task %q: blob %s was not sent", m.Name, blob.Digest)
 		}
-		spec = withBlob(spec, received)
+		if spec, err = withBlob(spec, received); err != nil {
+			return fmt.Errorf("task %q: %w", m.Name, err)
+		}
 	}
 	*tasks = append(*tasks, Task{Name: m.Name, Notify: m.Notify, Sensitive: m.Sensitive, Spec: spec})
 	return nil
 }
 
-func withBlob(spec Spec, blob Blob) Spec {
+func withBlob(spec Spec, blob Blob) (Spec, error) {
 	switch s := spec.(type) {
 	case File:
 		s.Content = blob
-		return s
+		return s, nil
 	case Unit:
 		s.Content = blob
-		return s
+		return s, nil
+	case sqlOnWire:
+		content, err := blob.Open()
+		if err != nil {
+			return nil, err
+		}
+		defer content.Close()
+		statements, err := io.ReadAll(content)
+		return SQL{Statements: string(statements), Database: s.Database, Unless: s.Unless}, err
 	}
-	return spec
+	return spec, nil
 }
 
 func decodeSpec(kind string, text json.RawMessage) (Spec, error) {
@@ -277,7 +310,7 @@ func decodeSpec(kind string, text json.RawMessage) (Spec, error) {
 	case Sysctl{}.Kind():
 		return decodeInto[Sysctl](text)
 	case SQL{}.Kind():
-		return decodeInto[SQL](text)
+		return decodeInto[sqlOnWire](text)
 	case AptHold{}.Kind():
 		return decodeInto[AptHold](text)
 	case Line{}.Kind():

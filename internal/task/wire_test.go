@@ -49,8 +49,8 @@ func TestPlayComesThroughTheWire(t *testing.T) {
 		t.Fatal(err)
 	}
 	stream := encoded(t, sent, true)
-	if n := bytes.Count(stream, []byte(`{"blob":`)); n != 3 {
-		t.Errorf("%d blobs are sent, want 3: one for each content", n)
+	if n := bytes.Count(stream, []byte(`{"blob":`)); n != 4 {
+		t.Errorf("%d blobs are sent, want 4: one for each content", n)
 	}
 	got, check, err := Decode(bytes.NewReader(stream), t.TempDir())
 	if err != nil || !check || got.Name != sent.Name {
@@ -71,9 +71,58 @@ func same(t *testing.T, sent, got Task) {
 	if want, is := blobText(t, sent.Spec), blobText(t, got.Spec); want != is {
 		t.Errorf("%s: content is %d bytes, want %d", sent.Name, len(is), len(want))
 	}
-	sent.Spec, got.Spec = withBlob(sent.Spec, Blob{}), withBlob(got.Spec, Blob{})
+	sent.Spec, got.Spec = withoutBlob(sent.Spec), withoutBlob(got.Spec)
 	if !reflect.DeepEqual(sent, got) {
 		t.Errorf("sent %+v, got %+v", sent, got)
+	}
+}
+
+func withoutBlob(spec Spec) Spec {
+	switch s := spec.(type) {
+	case File:
+		s.Content = Blob{}
+		return s
+	case Unit:
+		s.Content = Blob{}
+		return s
+	}
+	return spec
+}
+
+// SQL is bytes in whatever encoding its author set, and of any size.
+func TestStatementsComeThroughAsTheyAre(t *testing.T) {
+	for _, statements := range []string{
+		"SET NAMES latin1;\nINSERT INTO t VALUES ('K\xf8ge');\n",
+		"INSERT INTO t VALUES (_binary '\xff\xd8\xff\xe0\x00');",
+		"\xef\xbb\xbfSELECT '\u2028 \r\n <&>'",
+		strings.Repeat("INSERT INTO t VALUES ('\xf8');\n", 100_000),
+	} {
+		stream := encoded(t, Play{Name: "p", Tasks: []Task{{Name: "seed", Spec: SQL{Statements: statements, Database: "app", Unless: "SELECT 0"}}}}, false)
+		got, _, err := Decode(bytes.NewReader(stream), t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Tasks[0].Spec != (SQL{Statements: statements, Database: "app", Unless: "SELECT 0"}) {
+			t.Errorf("sent %.60q, got %.60q", statements, got.Tasks[0].Spec)
+		}
+	}
+}
+
+// What is sent as text is refused by name where it would become other text.
+func TestTextThatIsNoUTF8IsRefused(t *testing.T) {
+	for want, task := range map[string]Task{
+		"name":             {Name: "K\xf8ge", Spec: Command{Argv: []string{"true"}}},
+		"notify[0]":        {Name: "t", Notify: []string{"K\xf8ge"}, Spec: Command{Argv: []string{"true"}}},
+		"command.argv[1]":  {Name: "t", Spec: Command{Argv: []string{"echo", "K\xf8ge"}}},
+		"command.env.CITY": {Name: "t", Spec: Command{Argv: []string{"true"}, Env: map[string]string{"CITY": "K\xf8ge"}}},
+		"file.path":        {Name: "t", Spec: File{Path: "/etc/K\xf8ge", Content: Bytes(nil)}},
+		"line.line":        {Name: "t", Spec: Line{Path: "/etc/x", Line: "K\xf8ge"}},
+		"sql.unless":       {Name: "t", Spec: SQL{Statements: "K\xf8ge", Unless: "SELECT 'K\xf8ge'"}},
+	} {
+		err := Play{Name: "p", Tasks: []Task{task}, Handlers: []Task{{Name: "K\xf8ge", Spec: Command{Argv: []string{"true"}}}}}.Validate()
+		if err == nil || !strings.Contains(err.Error(), want+": ") || !strings.Contains(err.Error(), "is not UTF-8") {
+			t.Errorf("%s: got %v", want, err)
+		}
 	}
 }
 
@@ -99,7 +148,7 @@ func TestDamagedStreams(t *testing.T) {
 	good := string(encoded(t, Play{Name: "p", Tasks: []Task{{Name: "f", Spec: File{Path: "/etc/x", Content: Bytes([]byte("content"))}}}}, false))
 	for _, c := range []struct{ name, stream, want string }{
 		{"empty", "", "unexpected EOF"},
-		{"another version", strings.Replace(good, `"goldsmith":1`, `"goldsmith":2`, 1), "version 2"},
+		{"another version", strings.Replace(good, `"goldsmith":2`, `"goldsmith":9`, 1), "version 9"},
 		{"no end", strings.Replace(good, "{\"end\":true}\n", "", 1), "unexpected EOF"},
 		{"cut in a blob", good[:strings.Index(good, "content\n")+3], "EOF"},
 		{"another content", strings.Replace(good, "content\n", "contenT\n", 1), "its content is"},

@@ -11,6 +11,8 @@ import (
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/hangup"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/remote"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 )
 
@@ -30,7 +32,9 @@ func (p *PostProcessor) PostProcess(ctx context.Context, ui packersdk.Ui, a pack
 		ui.Say("Not deployed: goldsmith-deploy is off (enabled = true would)")
 		return a, true, true, nil
 	}
-	if err := p.deploy(ctx, ui, a); err != nil {
+	ctx, done := hangup.Plugin.Begin(ctx)
+	defer done()
+	if err := p.deploy(ctx, remote.PlainUi(ui), a); err != nil {
 		return nil, true, true, fmt.Errorf("deploy stack %s after the build: %w", p.config.Stack, awsconfig.Explain(err))
 	}
 	return a, true, true, nil

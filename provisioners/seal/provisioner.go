@@ -65,18 +65,21 @@ func (p *Provisioner) Provision(ctx context.Context, ui packersdk.Ui, comm packe
 	if err := inputs.Ran(generated); err != nil {
 		return err
 	}
-	request := seal.Request{Secrets: p.config.Secrets, Keep: p.config.Keep, ZeroFreeSpace: p.config.ZeroFreeSpace}
+	request := seal.Request{Keep: p.config.Keep, ZeroFreeSpace: p.config.ZeroFreeSpace}
+	for _, secret := range p.config.Secrets {
+		request.Secrets = append(request.Secrets, []byte(secret))
+	}
 	request.Source, _ = generated["SourceAMI"].(string)
 	request.Name, _ = generated["AMIName"].(string)
 	for _, name := range p.config.SecretEnvironment {
 		if value := os.Getenv(name); len(value) >= seal.MinimumSecret {
-			request.Secrets = append(request.Secrets, value)
+			request.Secrets = append(request.Secrets, []byte(value))
 		}
 	}
 	// What the builder used to get in, and by which it knew the machine, must not be in the image either.
 	for _, name := range []string{"SSHPrivateKey", "Password", seal.HostKeyData} {
 		if value, _ := generated[name].(string); len(value) >= seal.MinimumSecret {
-			request.Secrets = append(request.Secrets, value)
+			request.Secrets = append(request.Secrets, []byte(value))
 		}
 	}
 	ui.Say("Sealing: removing and checking for keys, identities and traces of this build; looking for secrets...")

@@ -1,0 +1,126 @@
+package hangup
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestMain is also the process that the tests send signals to: it goes back once its context has ended.
+func TestMain(m *testing.M) {
+	if os.Getenv("GOLDSMITH_TEST_WORKER") == "" {
+		os.Exit(m.Run())
+	}
+	ctx, stop := Context(context.Background())
+	defer stop()
+	fmt.Println("at work")
+	<-ctx.Done()
+	for range 3 {
+		fmt.Fprintln(os.Stderr, "going back")
+	}
+	os.WriteFile(os.Getenv("GOLDSMITH_TEST_WORKER"), []byte("all is as it was"), 0o600)
+	os.Exit(1)
+}
+
+func TestItGoesBackWhateverEndsIt(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		signal syscall.Signal
+		gone   bool // nobody reads what it says any more
+	}{
+		{"interrupt", syscall.SIGINT, false},
+		{"request to end", syscall.SIGTERM, false},
+		{"closed terminal", syscall.SIGHUP, false},
+		{"closed terminal, and nobody reads", syscall.SIGHUP, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			left := t.TempDir() + "/left"
+			cmd := exec.Command(os.Args[0])
+			cmd.Env = append(os.Environ(), "GOLDSMITH_TEST_WORKER="+left)
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			said, err := cmd.StderrPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			if line, err := bufio.NewReader(out).ReadString('\n'); line != "at work\n" {
+				t.Fatalf("%q, %v", line, err)
+			}
+			if c.gone {
+				out.Close()
+				said.Close()
+			}
+			if err := cmd.Process.Signal(c.signal); err != nil {
+				t.Fatal(err)
+			}
+			if !c.gone {
+				io.Copy(io.Discard, said)
+			}
+			err = cmd.Wait()
+			if text, _ := os.ReadFile(left); string(text) != "all is as it was" {
+				t.Errorf("it ended with %v, and did not go back", err)
+			}
+		})
+	}
+}
+
+// Under nohup a closed terminal ends nothing.
+func TestNohup(t *testing.T) {
+	left := t.TempDir() + "/left"
+	cmd := exec.Command("/bin/sh", "-c", `trap "" HUP; exec "$0"`, os.Args[0])
+	cmd.Env = append(os.Environ(), "GOLDSMITH_TEST_WORKER="+left)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said strings.Builder
+	cmd.Stderr = &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	bufio.NewReader(out).ReadString('\n')
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ignored := mask(t, string(status), "SigIgn:"); ignored&1 == 0 {
+		t.Errorf("a closed terminal is not ignored: %x", ignored)
+	}
+	cmd.Process.Signal(syscall.SIGTERM)
+	cmd.Wait()
+}
+
+func mask(t *testing.T, status, name string) (value uint64) {
+	t.Helper()
+	_, rest, _ := strings.Cut(status, name)
+	if _, err := fmt.Sscanf(rest, "%x", &value); err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
+
+func TestPluginEndsItsWorkAndWaitsForIt(t *testing.T) {
+	var w Work
+	ctx, done := w.Begin(t.Context())
+	back := false
+	go func() {
+		<-ctx.Done()
+		back = true
+		done()
+	}()
+	w.End()
+	if !back {
+		t.Error("it did not wait until the work had gone back")
+	}
+}
