@@ -170,7 +170,7 @@ func logsCommand() *cobra.Command {
 
 Exit codes: 0 done; 1 failed; 2 bad input; else that of the command on the instance, 255 where there was no way in.`,
 		Example: "  goldsmith logs web --source nginx --follow\n  goldsmith logs db --since '10 minutes ago'",
-		Args:    atLeast(1, "db or web"),
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			command, err := logCommand(args[0], source, since, lines, follow)
 			if err != nil {

@@ -70,7 +70,12 @@ func (a *account) openFile(cmd *cobra.Command, file *stackfile.File) (*stack.Sta
 }
 
 func networkCommand() *cobra.Command {
-	network := &cobra.Command{Use: "network", Short: "The network of a stack"}
+	network := &cobra.Command{
+		Use:     "network",
+		Short:   "The network of a stack",
+		Long:    "Makes, shows and removes the network of a stack.\n\nExit codes: 0 done; 1 failed; 2 bad input.",
+		Example: "  goldsmith network up\n  goldsmith network show",
+	}
 	network.AddCommand(networkUpCommand(), networkShowCommand(), networkDownCommand())
 	return network
 }

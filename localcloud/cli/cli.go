@@ -25,7 +25,10 @@ func Command() *cobra.Command {
 machines (systemd-nspawn), security groups and route tables are enforced, images and volumes keep
 what is written to them. It needs root and Linux, and no AWS account.
 
-It shares this machine's kernel: it cannot show what an image's own kernel or boot loader does.`,
+It shares this machine's kernel: it cannot show what an image's own kernel or boot loader does.
+
+Exit codes: 0 done; 1 failed; 2 bad input.`,
+		Example: "  goldsmith cloud up\n  eval \"$(goldsmith cloud env)\"\n  goldsmith cloud status",
 	}
 	name := defaultName()
 	cloud.PersistentFlags().StringVar(&name, "name", name, "the cloud's name; clouds of different names do not touch each other ($GOLDSMITH_CLOUD)")
