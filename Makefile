@@ -18,7 +18,7 @@ export CHECKPOINT_DISABLE := 1
 export CGO_ENABLED        := 0
 export TIMINGS            := $(CURDIR)/$(BUILD)/timings
 
-.PHONY: golden test unit acceptance scan bench build deps cloud packer plugin agent webapp goldsmith env env-packer check generate clean distclean
+.PHONY: golden test unit race acceptance scan bench build deps cloud packer plugin agent webapp goldsmith env env-packer check generate clean distclean
 .DEFAULT_GOAL := build
 
 ## golden: from nothing to HTTPS: build, start the local cloud, bake both images, launch one instance of each
@@ -26,11 +26,16 @@ golden:
 	@scripts/golden "$(STACK)"
 
 ## test: everything: unit tests, plugin tests with the real Packer, acceptance on the local cloud
-test: check unit acceptance
+test: check race acceptance
 
 ## unit: tests that need no root and no network
 unit: agent
 	go test ./...
+
+## race: the same tests under the race detector, which needs a C compiler; installs one where there is none
+race: agent
+	@echo '#include <pthread.h>' | $$(go env CC) -E -xc - >/dev/null 2>&1 || scripts/deps --race
+	CGO_ENABLED=1 go test -race ./...
 
 ## check: formatting, vet, and that what is generated is what is committed
 check:

@@ -56,11 +56,11 @@ func (a *scalingAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	action := r.Form.Get("Action")
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if a.then != nil {
 		a.then(action)
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	a.calls = append(a.calls, r.Form)
 	result := ""
 	fault := a.failures[action]
@@ -287,7 +287,9 @@ func TestInterruptTakesTheRefreshBack(t *testing.T) {
 	if err := r.refresh(ctx, testGroup, "4"); !errors.Is(err, context.Canceled) {
 		t.Fatalf("%v", err)
 	}
+	api.mu.Lock() // the answer to the interrupted call may still be on its way
 	api.then, api.refreshes = nil, []refreshAnswer{{status: "InProgress", percent: 10}, {status: "RollbackSuccessful"}}
+	api.mu.Unlock()
 	if err := r.settleGroup(t.Context()); err != nil || len(api.asked("RollbackInstanceRefresh")) != 1 {
 		t.Errorf("%v; rollbacks: %v", err, api.asked("RollbackInstanceRefresh"))
 	}
