@@ -9,7 +9,10 @@ export GOLDSMITH_CLOUD ?= local
 ARCHES     ?= $(shell go env GOARCH)
 GOLDSMITH  := $(BUILD)/goldsmith
 STEP       := scripts/step
-GOFLAGS_BUILD := -trimpath -ldflags '-s -w'
+# What goes into an image, and into the digest by which an unchanged build is known, must depend on the sources alone: not
+# on the commit, untracked files, the checkout's path, or what the shell or go env -w says.
+GO_BUILD   := GOFLAGS=-buildvcs=false GOWORK=off GOAMD64=v1 GOARM64=v8.0 GOFIPS140=off CGO_ENABLED=0 go build -trimpath -ldflags '-s -w'
+unexport GOEXPERIMENT
 
 # Packer finds the plugin here and nowhere else, so a user's own plugins are neither used nor touched.
 export PACKER_PLUGIN_PATH := $(CURDIR)/$(BUILD)/plugins
@@ -74,7 +77,7 @@ agent: $(ARCHES:%=internal/agentbin/bin/goldsmith-agent-linux-%.gz)
 # The compressed agent is written only when it changed, so that the plugin is not linked again for nothing.
 internal/agentbin/bin/goldsmith-agent-linux-%.gz: FORCE
 	@mkdir -p $(BUILD)
-	@GOOS=linux GOARCH=$* go build $(GOFLAGS_BUILD) -o $(BUILD)/goldsmith-agent-linux-$*.new ./cmd/goldsmith-agent
+	@GOOS=linux GOARCH=$* $(GO_BUILD) -o $(BUILD)/goldsmith-agent-linux-$*.new ./cmd/goldsmith-agent
 	@if cmp -s $(BUILD)/goldsmith-agent-linux-$*.new $(BUILD)/goldsmith-agent-linux-$* && [ -e $@ ]; then \
 	  rm $(BUILD)/goldsmith-agent-linux-$*.new; \
 	else \
@@ -83,14 +86,14 @@ internal/agentbin/bin/goldsmith-agent-linux-%.gz: FORCE
 	fi
 
 plugin: agent
-	@go build $(GOFLAGS_BUILD) -o $(BUILD)/packer-plugin-goldsmith .
+	@$(GO_BUILD) -o $(BUILD)/packer-plugin-goldsmith .
 
 webapp: $(ARCHES:%=$(BUILD)/webapp-linux-%)
 $(BUILD)/webapp-linux-%: FORCE
-	@GOOS=linux GOARCH=$* go build $(GOFLAGS_BUILD) -o $@ ./webapp
+	@GOOS=linux GOARCH=$* $(GO_BUILD) -o $@ ./webapp
 
 goldsmith:
-	@go build $(GOFLAGS_BUILD) -o $(GOLDSMITH) ./cmd/goldsmith
+	@$(GO_BUILD) -o $(GOLDSMITH) ./cmd/goldsmith
 
 packer:
 	@scripts/packer >/dev/null
@@ -100,7 +103,7 @@ $(BUILD)/packer-plugin-amazon: tools/packer-plugin-amazon/go.sum
 	@mkdir -p .tools $(BUILD)
 	@[ -x .tools/packer-plugin-amazon ] && [ ! $< -nt .tools/packer-plugin-amazon ] || { \
 	  echo "building packer-plugin-amazon once, for some minutes"; \
-	  cd tools/packer-plugin-amazon && go build $(GOFLAGS_BUILD) -o ../../.tools/packer-plugin-amazon github.com/hashicorp/packer-plugin-amazon; }
+	  cd tools/packer-plugin-amazon && $(GO_BUILD) -o ../../.tools/packer-plugin-amazon github.com/hashicorp/packer-plugin-amazon; }
 	@cp .tools/packer-plugin-amazon $@
 
 # An outside judge of the web tier, for the tests only: exactly the packages of the lock, and none of their scripts is run.
