@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/spf13/cobra"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
@@ -19,6 +20,8 @@ type account struct {
 	stack   string
 	path    string
 	options awsconfig.Options
+	// conf is what the options come to, once a command has loaded it.
+	conf aws.Config
 
 	progress *progress
 }
@@ -108,6 +111,7 @@ Exit codes: 0 done; 1 failed; 2 bad input.`,
 			if err != nil {
 				return err
 			}
+			a.announce(cmd)
 			n, changes, err := s.NetworkUp(cmd.Context())
 			if err != nil {
 				return err
@@ -162,6 +166,7 @@ Exit codes: 0 done; 1 failed; 2 bad input.`,
 			if err != nil {
 				return err
 			}
+			a.announce(cmd)
 			if err := confirm(cmd, yes, "remove the network of stack "+a.stack, a.stack); err != nil {
 				return err
 			}
@@ -185,6 +190,7 @@ func destroyCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			a.announce(cmd)
 			if err := confirm(cmd, yes, "destroy stack "+a.stack+", with the data of its database", a.stack); err != nil {
 				return err
 			}

@@ -1,0 +1,45 @@
+package awsconfig
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+)
+
+func TestAccount(t *testing.T) {
+	alone(t)
+	answers := map[string]func(http.ResponseWriter){
+		"AWS account 123456789012, eu-central-1, at ": func(w http.ResponseWriter) {
+			fmt.Fprint(w, `<GetCallerIdentityResponse><GetCallerIdentityResult><Account>123456789012</Account></GetCallerIdentityResult></GetCallerIdentityResponse>`)
+		},
+		"AWS account unknown (AccessDenied), eu-central-1, at ": func(w http.ResponseWriter) {
+			w.WriteHeader(http.StatusForbidden)
+			fmt.Fprint(w, `<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>`)
+		},
+		"AWS account unknown (no answer), eu-central-1, at ": func(w http.ResponseWriter) {
+			fmt.Fprint(w, `<GetCallerIdentityResponse><GetCallerIdentityResult></GetCallerIdentityResult></GetCallerIdentityResponse>`)
+		},
+	}
+	for want, answer := range answers {
+		calls := 0
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			calls++
+			if err := r.ParseForm(); err != nil || r.Form.Get("Action") != "GetCallerIdentity" {
+				t.Errorf("asked for %v, %v", r.Form, err)
+			}
+			answer(w)
+		}))
+		conf, err := Load(t.Context(), Options{Region: "eu-central-1", AccessKey: "a", SecretKey: "b", Endpoint: server.URL})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := Account(t.Context(), conf); got != want+server.URL || calls != 1 {
+			t.Errorf("got %q after %d calls, want %q after one", got, calls, want+server.URL)
+		}
+		server.Close()
+		if got, want := Account(t.Context(), conf), "AWS account unknown (no answer), eu-central-1, at "+server.URL; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
