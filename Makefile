@@ -52,7 +52,7 @@ check:
 acceptance:
 	@scripts/deps --test
 	@$(MAKE) --no-print-directory -j2 build packer $(BUILD)/packer-plugin-amazon .tools/http-observatory/installed .tools/axe/installed
-	go test -tags acceptance -count=1 -timeout 75m -p 1 ./acceptance/... ./internal/report/... ./localcloud/... ./provisioners/...
+	go test -tags acceptance -count=1 -timeout 75m -p 1 ./acceptance/... ./internal/report/... ./localcloud/... ./provisioners/... ./webapp/...
 
 ## scan: judge the instances of the stack with scanners that are not this project's, and print one table
 scan: goldsmith
