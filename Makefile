@@ -131,8 +131,9 @@ env-packer: plugin packer
 	@echo "export PATH='$(CURDIR)/$(BUILD):$(CURDIR)/.tools':\"\$$PATH\""
 
 ## env: what a shell needs to run packer and the AWS CLI against the local cloud: eval "$$(make -s env)"
-env: env-packer
+env: env-packer goldsmith
 	@$(GOLDSMITH) cloud env
+	@echo "export GOLDSMITH_CLOUD='$(GOLDSMITH_CLOUD)'"
 
 ## generate: HCL2 specifications and reference documentation, from the fields' comments
 generate:
