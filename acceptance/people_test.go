@@ -45,7 +45,8 @@ func TestAccess(t *testing.T) {
 		ssh(where, "rm", "/tmp/goldsmith-copy")
 	}
 	// The examples of the help.
-	if out, err := ssh("db", "sudo", "mysql", "--execute", "SHOW PROCESSLIST"); err != nil || !strings.Contains(out, "SHOW PROCESSLIST") {
+	out, err := ssh("db", "sudo", "mysql", "--execute", "SHOW PROCESSLIST")
+	if err != nil || !strings.Contains(out, "SHOW PROCESSLIST") {
 		t.Errorf("a command of several words: %v: %s", err, out)
 	}
 	log := filepath.Join(t.TempDir(), "error.log")

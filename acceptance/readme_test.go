@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// TestReadmeAfterGolden does what the README says to do after make golden, in a shell that knows nothing. Left out are
-// make scan, which has a test of its own, and make clean, which ends the cloud that the other tests use.
+// TestReadmeAfterGolden does what the README says to do after make golden, in a shell that knows nothing. Left out
+// are make scan, which has a test of its own, and make clean, which ends the cloud that the other tests use.
 func TestReadmeAfterGolden(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(repository, "README.md"))
 	if err != nil {

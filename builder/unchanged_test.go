@@ -9,7 +9,8 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/inputs"
 )
 
-// TestCheckoutsPathIsNoInput has the same options of a build in two checkouts: what is in a file counts, not where it lies.
+// TestCheckoutsPathIsNoInput has the same options of a build in two checkouts: what is in a file counts, not where it
+// lies.
 func TestCheckoutsPathIsNoInput(t *testing.T) {
 	of := func(content string) inputs.Inputs {
 		path := filepath.Join(t.TempDir(), "user-data")

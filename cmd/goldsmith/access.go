@@ -57,8 +57,10 @@ command and its arguments, which get there as they are here; a single one is a t
 ` + howEntered + `
 
 Exit codes: 0 done; 1 failed; 2 bad input; else that of the command on the instance, 255 where there was no way in.`,
-		Example: "  goldsmith ssh web\n  goldsmith ssh db -- sudo mysql --execute 'SHOW PROCESSLIST'\n  goldsmith ssh web 'df --human-readable / | tail -1'",
-		Args:    atLeast(1, "db, web or an instance's id"),
+		Example: `  goldsmith ssh web
+  goldsmith ssh db -- sudo mysql --execute 'SHOW PROCESSLIST'
+  goldsmith ssh web 'df --human-readable / | tail -1'`,
+		Args: atLeast(1, "db, web or an instance's id"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkWhere(args[0]); err != nil {
 				return err
@@ -89,8 +91,9 @@ func scpCommand() *cobra.Command {
 	var recursive bool
 	scp := &cobra.Command{
 		Use: "scp SOURCE... TARGET", Short: "Copy files to an instance, or from it",
-		Long: `Copies files from or to one instance, whose paths are written as web:PATH, db:PATH or ID:PATH. It is done as the user
-that one logs in as, who may read the logs; a file of root's comes by: goldsmith ssh web -- sudo cat PATH >FILE
+		Long: `Copies files from or to one instance, whose paths are written as web:PATH, db:PATH or ID:PATH. It is done
+as the user that one logs in as, who may read the logs; a file of root's comes by another way:
+goldsmith ssh web -- sudo cat PATH >FILE
 
 ` + howEntered + `
 

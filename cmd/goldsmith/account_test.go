@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// TestAccountIsNamedBeforeAChange runs the commands that change something in an account, at an endpoint that says whose it
-// is and refuses everything else.
+// TestAccountIsNamedBeforeAChange runs the commands that change something in an account, at an endpoint that says
+// whose it is and refuses everything else.
 func TestAccountIsNamedBeforeAChange(t *testing.T) {
 	var mu sync.Mutex
 	var calls []string
@@ -27,7 +27,8 @@ func TestAccountIsNamedBeforeAChange(t *testing.T) {
 		calls = append(calls, action)
 		switch action {
 		case "GetCallerIdentity":
-			fmt.Fprint(w, `<GetCallerIdentityResponse><GetCallerIdentityResult><Account>123456789012</Account></GetCallerIdentityResult></GetCallerIdentityResponse>`)
+			fmt.Fprint(w, `<GetCallerIdentityResponse><GetCallerIdentityResult><Account>123456789012</Account>`+
+				`</GetCallerIdentityResult></GetCallerIdentityResponse>`)
 		case "DescribeImages", "DescribeInstances":
 			fmt.Fprintf(w, `<%sResponse/>`, action)
 		case "AmazonSSM.GetParametersByPath":
@@ -35,7 +36,8 @@ func TestAccountIsNamedBeforeAChange(t *testing.T) {
 			fmt.Fprint(w, `{}`)
 		default:
 			w.WriteHeader(http.StatusForbidden)
-			fmt.Fprint(w, `<Response><Errors><Error><Code>UnauthorizedOperation</Code><Message>no</Message></Error></Errors></Response>`)
+			fmt.Fprint(w, `<Response><Errors><Error><Code>UnauthorizedOperation</Code><Message>no</Message></Error>`+
+				`</Errors></Response>`)
 		}
 	}))
 	defer server.Close()
@@ -55,7 +57,13 @@ func TestAccountIsNamedBeforeAChange(t *testing.T) {
 		"goldsmith gc":           {"--yes"},
 		"goldsmith images prune": {"--yes"},
 	}
-	reading := []string{"goldsmith images", "goldsmith history", "goldsmith status", "goldsmith network show", "goldsmith stack plan"}
+	reading := []string{
+		"goldsmith images",
+		"goldsmith history",
+		"goldsmith status",
+		"goldsmith network show",
+		"goldsmith stack plan",
+	}
 	each(command(), func(cmd *cobra.Command) {
 		path := cmd.CommandPath()
 		more, changes := changing[path]

@@ -20,7 +20,8 @@ var (
 	word   = regexp.MustCompile(`'[^']*'|"[^"]*"|\S+`)
 )
 
-// printed checks that a command that is printed somewhere is one that there is, with the flags and arguments it takes.
+// printed checks that a command that is printed somewhere is one that there is, with the flags and arguments it
+// takes.
 func printed(t *testing.T, where, line string, whole bool) {
 	t.Helper()
 	var words []string

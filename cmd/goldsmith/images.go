@@ -45,8 +45,8 @@ func (a *account) configuration(cmd *cobra.Command) (aws.Config, error) {
 	return conf, nil
 }
 
-// announce tells where something is about to be changed: a profile of the shell's decides that, and may be another than
-// one has in mind.
+// announce tells where something is about to be changed: a profile of the shell's decides that, and may be another
+// than one has in mind.
 func (a *account) announce(cmd *cobra.Command) {
 	fmt.Fprintln(cmd.ErrOrStderr(), awsconfig.Account(cmd.Context(), a.conf))
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// strict makes a command, and all below it, end with bad input where a verb is mistyped or missing, or where there are
-// too many arguments or too few. Cobra would print the help of a group of commands and call that a success, so that a
-// mistyped verb passed in a script.
+// strict makes a command, and all below it, end with bad input where a verb is mistyped or missing, or where there
+// are too many arguments or too few. Cobra would print the help of a group of commands and call that a success, so
+// that a mistyped verb passed in a script.
 func strict(cmd *cobra.Command) {
 	if !cmd.HasParent() {
 		// Cobra's own commands, which it would add later.
@@ -113,7 +113,8 @@ func helpCommand() *cobra.Command {
 			}
 			if len(rest) > 0 {
 				if !about.HasSubCommands() {
-					return &usageError{fmt.Errorf("%s: it has no verbs, so no %q\nhint: %s --help", about.CommandPath(), rest[0], about.CommandPath())}
+					path := about.CommandPath()
+					return &usageError{fmt.Errorf("%s: it has no verbs, so no %q\nhint: %s --help", path, rest[0], path)}
 				}
 				return unknownVerb(about, rest[0])
 			}

@@ -104,9 +104,11 @@ func TestWrongArguments(t *testing.T) {
 
 // A group of verbs does nothing by itself; what it has is told where errors are.
 func TestMissingVerb(t *testing.T) {
-	for _, group := range []string{"goldsmith", "goldsmith network", "goldsmith stack", "goldsmith cloud", "goldsmith completion"} {
+	for _, name := range []string{"", " network", " stack", " cloud", " completion"} {
+		group := "goldsmith" + name
 		said, exit := typed(t, group)
-		if exit != exitBadInput || !strings.Contains(said, "Usage:") || !strings.Contains(said, group+": a verb is missing: ") {
+		told := strings.Contains(said, "Usage:") && strings.Contains(said, group+": a verb is missing: ")
+		if exit != exitBadInput || !told {
 			t.Errorf("%s: exit code %d and %q", group, exit, said)
 		}
 		for _, line := range []string{group + " --help", strings.Replace(group, "goldsmith", "goldsmith help", 1)} {

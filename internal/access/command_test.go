@@ -12,7 +12,10 @@ func TestCommand(t *testing.T) {
 		{nil, []string{"--", "i-1"}},
 		{[]string{"ls /tmp | wc -l"}, []string{"--", "i-1", "ls /tmp | wc -l"}},
 		{[]string{"-oProxyCommand=touch /tmp/x"}, []string{"--", "i-1", "-oProxyCommand=touch /tmp/x"}},
-		{[]string{"sudo", "mysql", "--execute", "SHOW PROCESSLIST"}, []string{"--", "i-1", "sudo mysql --execute 'SHOW PROCESSLIST'"}},
+		{
+			[]string{"sudo", "mysql", "--execute", "SHOW PROCESSLIST"},
+			[]string{"--", "i-1", "sudo mysql --execute 'SHOW PROCESSLIST'"},
+		},
 	} {
 		if got := Command("i-1", c.words...); !slices.Equal(got, c.want) {
 			t.Errorf("%q: got %q, want %q", c.words, got, c.want)
@@ -22,7 +25,10 @@ func TestCommand(t *testing.T) {
 
 // TestWordsArriveAsTheyAre has a shell part what is one text on the way.
 func TestWordsArriveAsTheyAre(t *testing.T) {
-	words := []string{"printf", `[%s]\n`, "SHOW PROCESSLIST", "it's", "", "$HOME", "*", "a\nb", "~", `back\slash`, "-x", "&& false", "é", "A=1"}
+	words := []string{
+		"printf", `[%s]\n`,
+		"SHOW PROCESSLIST", "it's", "", "$HOME", "*", "a\nb", "~", `back\slash`, "-x", "&& false", "é", "A=1",
+	}
 	got := Command("i-1", words...)
 	out, err := exec.CommandContext(t.Context(), "sh", "-c", got[len(got)-1]).Output()
 	if err != nil {

@@ -12,8 +12,9 @@ import (
 	"testing"
 )
 
-// TestBuildDependsOnSourcesAlone builds what goes into images from two copies of this checkout: one that is no work tree
-// of git, and one elsewhere that is, with a commit, a changed README, an untracked file, and a shell of its own mind.
+// TestBuildDependsOnSourcesAlone builds what goes into images from two copies of this checkout: one that is no work
+// tree of git, and one elsewhere that is, with a commit, a changed README, an untracked file, and a shell of its own
+// mind.
 func TestBuildDependsOnSourcesAlone(t *testing.T) {
 	plain := checkout(t, "plain")
 	first := builtIn(t, plain)
@@ -24,7 +25,12 @@ func TestBuildDependsOnSourcesAlone(t *testing.T) {
 	dirty := checkout(t, "a work tree/that is dirty")
 	run(t, dirty, nil, "git", "init", "--quiet")
 	run(t, dirty, nil, "git", "add", ".")
-	who := []string{"GIT_AUTHOR_NAME=A", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=A", "GIT_COMMITTER_EMAIL=a@example.com"}
+	who := []string{
+		"GIT_AUTHOR_NAME=A",
+		"GIT_AUTHOR_EMAIL=a@example.com",
+		"GIT_COMMITTER_NAME=A",
+		"GIT_COMMITTER_EMAIL=a@example.com",
+	}
 	run(t, dirty, who, "git", "commit", "--quiet", "--no-gpg-sign", "--no-verify", "--message", "All")
 	for _, name := range []string{"README.md", "notes.txt", "internal/agentbin/bin/half.gz.new"} {
 		if err := os.WriteFile(filepath.Join(dirty, name), []byte("another text\n"), 0o600); err != nil {
@@ -37,8 +43,8 @@ func TestBuildDependsOnSourcesAlone(t *testing.T) {
 	}
 }
 
-// TestEachProgramIsBuiltTheSameWay asks make for its commands: to link the plugin, which counts for the digest of what an
-// image is made of, takes too long here.
+// TestEachProgramIsBuiltTheSameWay asks make for its commands: to link the plugin, which counts for the digest of
+// what an image is made of, takes too long here.
 func TestEachProgramIsBuiltTheSameWay(t *testing.T) {
 	commands := run(t, "../..", nil, "make", "--dry-run", "--always-make", "plugin", "webapp", "goldsmith")
 	count := 0
@@ -101,7 +107,11 @@ func builtIn(t *testing.T, dir string, environment ...string) map[string]string 
 	t.Helper()
 	run(t, dir, environment, "make", "--no-print-directory", "agent", "webapp")
 	digests := map[string]string{}
-	for _, pattern := range []string{".build/goldsmith-agent-linux-*", ".build/webapp-linux-*", "internal/agentbin/bin/*.gz"} {
+	for _, pattern := range []string{
+		".build/goldsmith-agent-linux-*",
+		".build/webapp-linux-*",
+		"internal/agentbin/bin/*.gz",
+	} {
 		paths, err := filepath.Glob(filepath.Join(dir, pattern))
 		if err != nil {
 			t.Fatal(err)

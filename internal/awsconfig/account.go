@@ -15,9 +15,9 @@ import (
 // patience is how long Account waits for an answer.
 const patience = 5 * time.Second
 
-// Account names what the calls go to, in one line: the account, the region, and the endpoint where one is set. It is told
-// before anything is changed there. Who may not ask for the account, which needs no permission but can be denied, or gets
-// no answer, is told the rest.
+// Account names what the calls go to, in one line: the account, the region, and the endpoint where one is set. It is
+// told before anything is changed there. Who may not ask for the account, which needs no permission but can be
+// denied, or gets no answer, is told the rest.
 func Account(ctx context.Context, conf aws.Config) string {
 	where := conf.Region
 	if endpoint := Endpoint(conf); endpoint != "" {

@@ -9,16 +9,18 @@ import (
 
 func TestAccount(t *testing.T) {
 	alone(t)
+	const begin = "<GetCallerIdentityResponse><GetCallerIdentityResult>"
+	const end = "</GetCallerIdentityResult></GetCallerIdentityResponse>"
 	answers := map[string]func(http.ResponseWriter){
 		"AWS account 123456789012, eu-central-1, at ": func(w http.ResponseWriter) {
-			fmt.Fprint(w, `<GetCallerIdentityResponse><GetCallerIdentityResult><Account>123456789012</Account></GetCallerIdentityResult></GetCallerIdentityResponse>`)
+			fmt.Fprint(w, begin+"<Account>123456789012</Account>"+end)
 		},
 		"AWS account unknown (AccessDenied), eu-central-1, at ": func(w http.ResponseWriter) {
 			w.WriteHeader(http.StatusForbidden)
 			fmt.Fprint(w, `<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>`)
 		},
 		"AWS account unknown (no answer), eu-central-1, at ": func(w http.ResponseWriter) {
-			fmt.Fprint(w, `<GetCallerIdentityResponse><GetCallerIdentityResult></GetCallerIdentityResult></GetCallerIdentityResponse>`)
+			fmt.Fprint(w, begin+end)
 		},
 	}
 	for want, answer := range answers {
@@ -38,8 +40,9 @@ func TestAccount(t *testing.T) {
 			t.Errorf("got %q after %d calls, want %q after one", got, calls, want+server.URL)
 		}
 		server.Close()
-		if got, want := Account(t.Context(), conf), "AWS account unknown (no answer), eu-central-1, at "+server.URL; got != want {
-			t.Errorf("got %q, want %q", got, want)
+		unknown := "AWS account unknown (no answer), eu-central-1, at " + server.URL
+		if got := Account(t.Context(), conf); got != unknown {
+			t.Errorf("got %q, want %q", got, unknown)
 		}
 	}
 }

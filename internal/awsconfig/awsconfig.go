@@ -116,7 +116,8 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 		return aws.Config{}, fmt.Errorf("read the AWS configuration: %w", err)
 	}
 	if conf.Region == "" {
-		return aws.Config{}, fmt.Errorf("%w\nhint: set region, AWS_REGION, or a region in the profile; for the local cloud: eval \"$(goldsmith cloud env)\"", ErrNoRegion)
+		const hint = `set region, AWS_REGION, or a region in the profile; for the local cloud: eval "$(goldsmith cloud env)"`
+		return aws.Config{}, fmt.Errorf("%w\nhint: %s", ErrNoRegion, hint)
 	}
 	if o.Role.ARN != "" {
 		provider := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(conf), o.Role.ARN, func(a *stscreds.AssumeRoleOptions) {

@@ -14,8 +14,8 @@ import (
 // running has a directory for each local cloud that is up, or that ended in a crash.
 const running = "/run/goldsmith"
 
-// EnvOfRunning is the command that makes a shell use a local cloud that is up on this machine, the default one rather than
-// another, or empty if none is. Whether a cloud is up is told by its endpoint: its files are root's.
+// EnvOfRunning is the command that makes a shell use a local cloud that is up on this machine, the default one rather
+// than another, or empty if none is. Whether a cloud is up is told by its endpoint: its files are root's.
 func EnvOfRunning(ctx context.Context) string {
 	return envOfRunning(running, func(name string) bool { return answers(ctx, name) })
 }
