@@ -9,7 +9,10 @@ export GOLDSMITH_CLOUD ?= local
 ARCHES     ?= $(shell go env GOARCH)
 GOLDSMITH  := $(BUILD)/goldsmith
 STEP       := scripts/step
-GOFLAGS_BUILD := -trimpath -ldflags '-s -w'
+# What goes into an image, and into the digest by which an unchanged build is known, must depend on the sources alone: not
+# on the commit, untracked files, the checkout's path, or what the shell or go env -w says.
+GO_BUILD   := GOFLAGS=-buildvcs=false GOWORK=off GOAMD64=v1 GOARM64=v8.0 GOFIPS140=off CGO_ENABLED=0 go build -trimpath -ldflags '-s -w'
+unexport GOEXPERIMENT
 
 # Packer finds the plugin here and nowhere else, so a user's own plugins are neither used nor touched.
 export PACKER_PLUGIN_PATH := $(CURDIR)/$(BUILD)/plugins
@@ -18,7 +21,7 @@ export CHECKPOINT_DISABLE := 1
 export CGO_ENABLED        := 0
 export TIMINGS            := $(CURDIR)/$(BUILD)/timings
 
-.PHONY: golden test unit acceptance scan bench build deps cloud packer plugin agent webapp goldsmith env env-packer check generate clean distclean
+.PHONY: golden test unit race acceptance scan bench build deps cloud packer plugin agent webapp goldsmith env env-packer check generate clean distclean
 .DEFAULT_GOAL := build
 
 ## golden: from nothing to HTTPS: build, start the local cloud, bake both images, launch one instance of each
@@ -26,11 +29,16 @@ golden:
 	@scripts/golden "$(STACK)"
 
 ## test: everything: unit tests, plugin tests with the real Packer, acceptance on the local cloud
-test: check unit acceptance
+test: check race acceptance
 
 ## unit: tests that need no root and no network
 unit: agent
 	go test ./...
+
+## race: the same tests under the race detector, which needs a C compiler; installs one where there is none
+race: agent
+	@echo '#include <pthread.h>' | $$(go env CC) -E -xc - >/dev/null 2>&1 || scripts/deps --race
+	CGO_ENABLED=1 go test -race ./...
 
 ## check: formatting, vet, and that what is generated is what is committed
 check:
@@ -44,7 +52,7 @@ check:
 acceptance:
 	@scripts/deps --test
 	@$(MAKE) --no-print-directory -j2 build packer $(BUILD)/packer-plugin-amazon .tools/http-observatory/installed .tools/axe/installed
-	go test -tags acceptance -count=1 -timeout 75m -p 1 ./acceptance/... ./internal/report/... ./localcloud/... ./provisioners/...
+	go test -tags acceptance -count=1 -timeout 75m -p 1 ./acceptance/... ./internal/report/... ./localcloud/... ./provisioners/... ./webapp/...
 
 ## scan: judge the instances of the stack with scanners that are not this project's, and print one table
 scan: goldsmith
@@ -69,7 +77,7 @@ agent: $(ARCHES:%=internal/agentbin/bin/goldsmith-agent-linux-%.gz)
 # The compressed agent is written only when it changed, so that the plugin is not linked again for nothing.
 internal/agentbin/bin/goldsmith-agent-linux-%.gz: FORCE
 	@mkdir -p $(BUILD)
-	@GOOS=linux GOARCH=$* go build $(GOFLAGS_BUILD) -o $(BUILD)/goldsmith-agent-linux-$*.new ./cmd/goldsmith-agent
+	@GOOS=linux GOARCH=$* $(GO_BUILD) -o $(BUILD)/goldsmith-agent-linux-$*.new ./cmd/goldsmith-agent
 	@if cmp -s $(BUILD)/goldsmith-agent-linux-$*.new $(BUILD)/goldsmith-agent-linux-$* && [ -e $@ ]; then \
 	  rm $(BUILD)/goldsmith-agent-linux-$*.new; \
 	else \
@@ -78,14 +86,14 @@ internal/agentbin/bin/goldsmith-agent-linux-%.gz: FORCE
 	fi
 
 plugin: agent
-	@go build $(GOFLAGS_BUILD) -o $(BUILD)/packer-plugin-goldsmith .
+	@$(GO_BUILD) -o $(BUILD)/packer-plugin-goldsmith .
 
 webapp: $(ARCHES:%=$(BUILD)/webapp-linux-%)
 $(BUILD)/webapp-linux-%: FORCE
-	@GOOS=linux GOARCH=$* go build $(GOFLAGS_BUILD) -o $@ ./webapp
+	@GOOS=linux GOARCH=$* $(GO_BUILD) -o $@ ./webapp
 
 goldsmith:
-	@go build $(GOFLAGS_BUILD) -o $(GOLDSMITH) ./cmd/goldsmith
+	@$(GO_BUILD) -o $(GOLDSMITH) ./cmd/goldsmith
 
 packer:
 	@scripts/packer >/dev/null
@@ -95,7 +103,7 @@ $(BUILD)/packer-plugin-amazon: tools/packer-plugin-amazon/go.sum
 	@mkdir -p .tools $(BUILD)
 	@[ -x .tools/packer-plugin-amazon ] && [ ! $< -nt .tools/packer-plugin-amazon ] || { \
 	  echo "building packer-plugin-amazon once, for some minutes"; \
-	  cd tools/packer-plugin-amazon && go build $(GOFLAGS_BUILD) -o ../../.tools/packer-plugin-amazon github.com/hashicorp/packer-plugin-amazon; }
+	  cd tools/packer-plugin-amazon && $(GO_BUILD) -o ../../.tools/packer-plugin-amazon github.com/hashicorp/packer-plugin-amazon; }
 	@cp .tools/packer-plugin-amazon $@
 
 # An outside judge of the web tier, for the tests only: exactly the packages of the lock, and none of their scripts is run.
@@ -123,8 +131,9 @@ env-packer: plugin packer
 	@echo "export PATH='$(CURDIR)/$(BUILD):$(CURDIR)/.tools':\"\$$PATH\""
 
 ## env: what a shell needs to run packer and the AWS CLI against the local cloud: eval "$$(make -s env)"
-env: env-packer
+env: env-packer goldsmith
 	@$(GOLDSMITH) cloud env
+	@echo "export GOLDSMITH_CLOUD='$(GOLDSMITH_CLOUD)'"
 
 ## generate: HCL2 specifications and reference documentation, from the fields' comments
 generate:

@@ -44,6 +44,29 @@ func TestAccess(t *testing.T) {
 		}
 		ssh(where, "rm", "/tmp/goldsmith-copy")
 	}
+	// The examples of the help.
+	out, err := ssh("db", "sudo", "mysql", "--execute", "SHOW PROCESSLIST")
+	if err != nil || !strings.Contains(out, "SHOW PROCESSLIST") {
+		t.Errorf("a command of several words: %v: %s", err, out)
+	}
+	log := filepath.Join(t.TempDir(), "error.log")
+	must(t, goldsmith(), "scp", "--stack", stackName, "web:/var/log/nginx/error.log", log)
+	if _, err := os.Stat(log); err != nil {
+		t.Error(err)
+	}
+	// What comes after the instance is never an option of the ssh of this machine.
+	made := filepath.Join(t.TempDir(), "made")
+	for _, command := range [][]string{{"-oProxyCommand=touch " + made}, {"-oProxyCommand=touch " + made, "true"}} {
+		if out, err := ssh("web", command...); err == nil {
+			t.Errorf("%q was run: %s", command, out)
+		}
+		if out, err := output(goldsmith(), append([]string{"cloud", "ssh", "web", "--"}, command...)...); err == nil {
+			t.Errorf("cloud ssh: %q was run: %s", command, out)
+		}
+	}
+	if _, err := os.Stat(made); err == nil {
+		t.Error("a command for an instance was run on this machine")
+	}
 	var exit *exec.ExitError
 	if _, err := output(goldsmith(), "ssh", "app", "--stack", stackName); !errors.As(err, &exit) || exit.ExitCode() != 2 {
 		t.Errorf("ssh app: %v, want exit code 2", err)

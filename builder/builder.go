@@ -78,6 +78,7 @@ func (b *Builder) Run(ctx context.Context, ui packersdk.Ui, hook packersdk.Hook)
 			return nil, err
 		}
 	}
+	ui.Say(awsconfig.Account(ctx, conf))
 	return bk.run(ctx)
 }
 

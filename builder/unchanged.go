@@ -84,6 +84,7 @@ func (b *bake) addOptions(in inputs.Inputs) error {
 	c.SecurityGroupIds, c.TemporarySGSourceCidrs = nil, nil
 	c.Tags, c.SnapshotTags, c.RunTags, c.RunVolumeTags = nil, nil, nil, nil
 	c.Unchanged = nil
+	c.UserDataFile = "" // what is in it counts, not where it lies
 	// Where the instance runs; who may use the image and where it is copied to does count, as an image that is there
 	// already is not shared or copied anew.
 	c.Tenancy, c.SpotPrice, c.CapacityReservationPreference, c.CapacityReservationId, c.CapacityReservationGroupArn, c.InstanceInitiatedShutdownBehavior = "", "", "", "", "", ""
@@ -97,8 +98,8 @@ func (b *bake) addOptions(in inputs.Inputs) error {
 		return err
 	}
 	in.Add("builder options", text)
-	if c.UserDataFile != "" {
-		return in.AddFile("builder user_data_file", c.UserDataFile)
+	if path := b.config.UserDataFile; path != "" {
+		return in.AddFile("builder user_data_file", path)
 	}
 	return nil
 }

@@ -63,13 +63,16 @@ func sshCommand() *cobra.Command {
 	var a account
 	ssh := &cobra.Command{
 		Use: "ssh db|web|ID [-- COMMAND...]", Short: "Log in to an instance, or run a command on it",
-		Long: `Logs in to the instance that serves a tier, or to another one by its id.
+		Long: `Logs in to the instance that serves a tier, or to another one by its id. Several words after the instance are a
+command and its arguments, which get there as they are here; a single one is a text for the shell there.
 
 ` + howEntered + `
 
 Exit codes: 0 done; 1 failed; 2 bad input; else that of the command on the instance, 255 where there was no way in.`,
-		Example: "  goldsmith ssh web\n  goldsmith ssh db -- sudo mysql --execute 'SHOW PROCESSLIST'",
-		Args:    atLeast(1, "db, web or an instance's id"),
+		Example: `  goldsmith ssh web
+  goldsmith ssh db -- sudo mysql --execute 'SHOW PROCESSLIST'
+  goldsmith ssh web 'df --human-readable / | tail -1'`,
+		Args: atLeast(1, "db, web or an instance's id"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkWhere(args[0]); err != nil {
 				return err
@@ -78,7 +81,7 @@ Exit codes: 0 done; 1 failed; 2 bad input; else that of the command on the insta
 			if err != nil {
 				return err
 			}
-			return enter(cmd, s, args[0], "ssh", func(host string) []string { return append([]string{host}, args[1:]...) })
+			return enter(cmd, s, args[0], "ssh", func(host string) []string { return access.Command(host, args[1:]...) })
 		},
 	}
 	a.flags(ssh)
@@ -100,7 +103,9 @@ func scpCommand() *cobra.Command {
 	var recursive bool
 	scp := &cobra.Command{
 		Use: "scp SOURCE... TARGET", Short: "Copy files to an instance, or from it",
-		Long: `Copies files from or to one instance, whose paths are written as web:PATH, db:PATH or ID:PATH.
+		Long: `Copies files from or to one instance, whose paths are written as web:PATH, db:PATH or ID:PATH. It is done
+as the user that one logs in as, who may read the logs; a file of root's comes by another way:
+goldsmith ssh web -- sudo cat PATH >FILE
 
 ` + howEntered + `
 
@@ -182,7 +187,7 @@ func logsCommand() *cobra.Command {
 
 Exit codes: 0 done; 1 failed; 2 bad input; else that of the command on the instance, 255 where there was no way in.`,
 		Example: "  goldsmith logs web --source nginx --follow\n  goldsmith logs db --since '10 minutes ago'",
-		Args:    atLeast(1, "db or web"),
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			command, err := logCommand(args[0], source, since, lines, follow)
 			if err != nil {
@@ -197,7 +202,7 @@ Exit codes: 0 done; 1 failed; 2 bad input; else that of the command on the insta
 			if file, ok := plaintext.Behind(out).(*os.File); ok && !term.IsTerminal(int(file.Fd())) {
 				out = file
 			}
-			err = enterWith(cmd, s, args[0], "ssh", func(host string) []string { return []string{host, command} }, out, complaints)
+			err = enterWith(cmd, s, args[0], "ssh", func(host string) []string { return access.Command(host, command) }, out, complaints)
 			if follow && cmd.Context().Err() != nil { // which is how one stops following
 				return nil
 			}
@@ -243,16 +248,13 @@ func logCommand(tier, source, since string, lines int, follow bool) (string, err
 		command += " --unit=goldsmith-webapp.service"
 	}
 	if since != "" {
-		command += " --since=" + quoted(since)
+		command += " --since=" + access.Quoted(since)
 	}
 	if follow {
 		command += " --follow"
 	}
 	return command, nil
 }
-
-// quoted is a text as one word of a shell.
-func quoted(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
 func openCommand() *cobra.Command {
 	var a account

@@ -122,6 +122,7 @@ What a deployment left that was killed is put right first. Of two at once the se
 			if err != nil {
 				return err
 			}
+			r.announce(cmd)
 			return r.run(cmd, s)
 		},
 	}
@@ -159,6 +160,7 @@ After a deployment that was killed it puts the stack right first.
 			if err != nil {
 				return err
 			}
+			r.announce(cmd)
 			images, err := s.Before(cmd.Context(), to)
 			if err != nil {
 				return err

@@ -17,6 +17,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/manifest"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/cli"
 )
 
 // load is the AWS configuration that the flags and the stack file name.
@@ -32,10 +33,22 @@ func (a *account) configuration(cmd *cobra.Command) (aws.Config, error) {
 		return aws.Config{}, &usageError{err}
 	}
 	conf, err := awsconfig.Load(cmd.Context(), a.options)
+	if errors.Is(err, awsconfig.ErrNoRegion) {
+		if env := cli.EnvOfRunning(cmd.Context()); env != "" {
+			err = fmt.Errorf("%w; a local cloud is up, but this shell does not use it\nhint: %s", awsconfig.ErrNoRegion, env)
+		}
+	}
 	if err != nil {
 		return aws.Config{}, &usageError{err}
 	}
+	a.conf = conf
 	return conf, nil
+}
+
+// announce tells where something is about to be changed: a profile of the shell's decides that, and may be another
+// than one has in mind.
+func (a *account) announce(cmd *cobra.Command) {
+	fmt.Fprintln(cmd.ErrOrStderr(), awsconfig.Account(cmd.Context(), a.conf))
 }
 
 func imagesCommand() *cobra.Command {
@@ -129,6 +142,9 @@ Exit codes: 0 done; 1 failed; 2 bad input.`,
 			if err != nil {
 				return err
 			}
+			if yes {
+				a.announce(cmd)
+			}
 			old := images.Superseded(all, keep)
 			if err := printImages(cmd.OutOrStdout(), old); err != nil {
 				return err
@@ -167,6 +183,9 @@ Exit codes: 0 done; 1 failed; 2 bad input.`,
 			conf, err := a.load(cmd)
 			if err != nil {
 				return err
+			}
+			if yes {
+				a.announce(cmd)
 			}
 			found, err := images.Open(conf).Leftovers(cmd.Context(), age)
 			if err != nil {

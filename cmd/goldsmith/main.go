@@ -76,9 +76,7 @@ func command() *cobra.Command {
 Exit codes: 0 done; 1 failed; 2 bad input; 3 failed, and a person is needed.`,
 		SilenceErrors: true, SilenceUsage: true,
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &usageError{fmt.Errorf("%w\nhint: %s --help", err, cmd.CommandPath())}
-	})
 	root.AddCommand(cli.Command(), networkCommand(), stackCommand(), deployCommand(), rollbackCommand(), historyCommand(), statusCommand(), sshCommand(), scpCommand(), logsCommand(), openCommand(), destroyCommand(), imagesCommand(), diffCommand(), gcCommand(), policyCommand())
+	strict(root)
 	return root
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/spf13/cobra"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
@@ -19,6 +20,8 @@ type account struct {
 	stack   string
 	path    string
 	options awsconfig.Options
+	// conf is what the options come to, once a command has loaded it.
+	conf aws.Config
 
 	progress *progress
 }
@@ -70,7 +73,12 @@ func (a *account) openFile(cmd *cobra.Command, file *stackfile.File) (*stack.Sta
 }
 
 func networkCommand() *cobra.Command {
-	network := &cobra.Command{Use: "network", Short: "The network of a stack"}
+	network := &cobra.Command{
+		Use:     "network",
+		Short:   "The network of a stack",
+		Long:    "Makes, shows and removes the network of a stack.\n\nExit codes: 0 done; 1 failed; 2 bad input.",
+		Example: "  goldsmith network up\n  goldsmith network show",
+	}
 	network.AddCommand(networkUpCommand(), networkShowCommand(), networkDownCommand())
 	return network
 }
@@ -103,6 +111,7 @@ Exit codes: 0 done; 1 failed; 2 bad input.`,
 			if err != nil {
 				return err
 			}
+			a.announce(cmd)
 			n, changes, err := s.NetworkUp(cmd.Context())
 			if err != nil {
 				return err
@@ -157,6 +166,7 @@ Exit codes: 0 done; 1 failed; 2 bad input.`,
 			if err != nil {
 				return err
 			}
+			a.announce(cmd)
 			if err := confirm(cmd, yes, "remove the network of stack "+a.stack, a.stack); err != nil {
 				return err
 			}
@@ -180,6 +190,7 @@ func destroyCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			a.announce(cmd)
 			if err := confirm(cmd, yes, "destroy stack "+a.stack+", with the data of its database", a.stack); err != nil {
 				return err
 			}

@@ -17,7 +17,12 @@ import (
 const stackFile = "stack.hcl"
 
 func stackCommand() *cobra.Command {
-	stack := &cobra.Command{Use: "stack", Short: "The stack file, and what deploying it would do"}
+	stack := &cobra.Command{
+		Use:     "stack",
+		Short:   "The stack file, and what deploying it would do",
+		Long:    "Checks the stack file, and shows what deploying it would do.\n\nExit codes: 0 done; 1 failed; 2 bad input.",
+		Example: "  goldsmith stack validate\n  goldsmith stack plan",
+	}
 	stack.AddCommand(validateCommand(), planCommand())
 	return stack
 }
@@ -31,12 +36,7 @@ with it. It asks nobody: what EC2 knows, whether an image is there for example, 
 
 Exit codes: 0 the file is good; 2 bad input.`,
 		Example: "  goldsmith stack validate\n  goldsmith stack validate blue.hcl --json | jq .network",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return &usageError{fmt.Errorf("stack validate: %d files are named; there should be one at most", len(args))}
-			}
-			return nil
-		},
+		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			path := stackFile
 			if len(args) == 1 {

@@ -16,7 +16,10 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/task"
 )
 
-//go:embed all:bin
+// The README is among it so that there is something to embed before the first agent is built; anything else that lies
+// there, half an agent say, is not, as it would change the plugin.
+//
+//go:embed bin/*.[gm][zd]
 var bin embed.FS
 
 // Variable names an environment variable with the path of an agent that is used in place of the one built in.

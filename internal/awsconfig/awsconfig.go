@@ -74,6 +74,9 @@ func (o Options) Validate() []error {
 	return errs
 }
 
+// ErrNoRegion says that neither the options nor the environment nor the profile name a region.
+var ErrNoRegion = errors.New("region: it is missing")
+
 // dialTimeout is how long an endpoint may take to answer a connection. The SDK's own 30 seconds, at each attempt, would
 // have a user wait minutes for an endpoint that is not there.
 const dialTimeout = 3 * time.Second
@@ -116,7 +119,8 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 		return aws.Config{}, fmt.Errorf("read the AWS configuration: %w", err)
 	}
 	if conf.Region == "" {
-		return aws.Config{}, errors.New("region: it is missing\nhint: set region, AWS_REGION, or a region in the profile")
+		const hint = `set region, AWS_REGION, or a region in the profile; for the local cloud: eval "$(goldsmith cloud env)"`
+		return aws.Config{}, fmt.Errorf("%w\nhint: %s", ErrNoRegion, hint)
 	}
 	if o.Role.ARN != "" {
 		provider := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(conf), o.Role.ARN, func(a *stscreds.AssumeRoleOptions) {

@@ -27,7 +27,10 @@ func Command() *cobra.Command {
 machines (systemd-nspawn), security groups and route tables are enforced, images and volumes keep
 what is written to them. It needs root and Linux, and no AWS account.
 
-It shares this machine's kernel: it cannot show what an image's own kernel or boot loader does.`,
+It shares this machine's kernel: it cannot show what an image's own kernel or boot loader does.
+
+Exit codes: 0 done; 1 failed; 2 bad input.`,
+		Example: "  goldsmith cloud up\n  eval \"$(goldsmith cloud env)\"\n  goldsmith cloud status",
 	}
 	name := defaultName()
 	cloud.PersistentPreRunE = func(*cobra.Command, []string) error { return checkName(name) }

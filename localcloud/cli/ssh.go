@@ -21,10 +21,11 @@ func sshCommand(name *string) *cobra.Command {
 		Use: "ssh NAME [-- COMMAND...]", Short: "Log in to an instance", Args: cobra.MinimumNArgs(1),
 		Long: `Logs in to an instance by its id, name or tier, with OpenSSH. The host key is the one that the instance
 printed on its console, and no other is accepted. An instance without a public address is reached
-through one of the same VPC that has one.
+through one of the same VPC that has one. Several words after the name are a command and its arguments,
+which get there as they are here; a single one is a text for the shell there.
 
 Exit codes: 0 done; 1 failed; 2 bad input; else that of the command on the instance, 255 where there was no way in.`,
-		Example: "  goldsmith cloud ssh web\n  goldsmith cloud ssh db -- sudo journalctl -u mariadb",
+		Example: "  goldsmith cloud ssh web\n  goldsmith cloud ssh db -- sudo mysql --execute 'SHOW PROCESSLIST'",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return logIn(cmd.Context(), *name, args[0], args[1:], key, user)
 		},
@@ -58,7 +59,7 @@ func logIn(ctx context.Context, name, wanted string, command []string, key, user
 	if err != nil {
 		return err
 	}
-	return access.OpenSSH(ctx, hops, "ssh", append([]string{target.ID}, command...), os.Stdin, os.Stdout, os.Stderr)
+	return access.OpenSSH(ctx, hops, "ssh", access.Command(target.ID, command...), os.Stdin, os.Stdout, os.Stderr)
 }
 
 // gatewayTo is an instance with a public address in the same VPC: one that the target's key opens before any other, and

@@ -195,9 +195,18 @@ func (s status) print(out io.Writer) error {
 func logsCommand(name *string) *cobra.Command {
 	var own bool
 	logs := &cobra.Command{
-		Use: "logs NAME", Short: "Show an instance's console, or the cloud's own log", Args: cobra.MaximumNArgs(1),
+		Use: "logs NAME|--daemon", Short: "Show an instance's console, or the cloud's own log",
 		Long:    "Shows the end of what an instance wrote to its console, by its id, name or tier. With --daemon, the local cloud's own log.\n\nExit codes: 0 done; 1 failed; 2 bad input.",
 		Example: "  goldsmith cloud logs web\n  goldsmith cloud logs --daemon",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if own {
+				return cobra.NoArgs(cmd, args)
+			}
+			if len(args) != 1 {
+				return &BadInput{errors.New("which instance? name one, or give --daemon")}
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if own {
 				path, err := daemon.LogPath(*name)
@@ -207,9 +216,6 @@ func logsCommand(name *string) *cobra.Command {
 				text, err := os.ReadFile(path)
 				cmd.OutOrStdout().Write(text)
 				return err
-			}
-			if len(args) == 0 {
-				return &BadInput{errors.New("which instance? name one, or give --daemon")}
 			}
 			m, err := lookUp(cmd.Context(), *name, args[0])
 			if err != nil {

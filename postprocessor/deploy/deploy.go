@@ -49,6 +49,7 @@ func (p *PostProcessor) deploy(ctx context.Context, ui packersdk.Ui, a packersdk
 	if err != nil {
 		return err
 	}
+	ui.Say(awsconfig.Account(ctx, conf))
 	s := stack.New(conf, p.config.file, func(format string, args ...any) { ui.Message(fmt.Sprintf(format, args...)) })
 	mine, err := s.ClaimDeployment(ctx, b.run, b.tier, b.image)
 	if err != nil || !mine {

@@ -121,7 +121,14 @@ func (c *Config) play(facts task.Facts, agent task.Blob) (task.Play, error) {
 			task.Task{Name: "a pair to test with, in memory", Spec: task.Command{
 				Argv: []string{instance.AgentPath, "certificate", "--throwaway", certificate}, Creates: certificate + ".key"}},
 			task.Task{Name: "drop-in of the unit", Notify: restart, Spec: task.Unit{Unit: "nginx.service", DropIn: "20-hardening.conf", Content: task.Bytes(hardening)}},
-			task.Task{Name: "logs are the server's own", Spec: task.Directory{Path: "/var/log/nginx", Mode: "0750", Owner: "www-data", Group: "adm"}},
+			// The server makes its logs anew at the first boot; by this mode they are of the group of those who may
+			// read logs.
+			task.Task{Name: "logs are the server's own", Spec: task.Directory{
+				Path:  "/var/log/nginx",
+				Mode:  "2750",
+				Owner: "www-data",
+				Group: "adm",
+			}},
 			task.Task{Name: "place of the process id", Spec: task.Directory{Path: "/run/nginx", Mode: "0750", Owner: "www-data", Group: "www-data"}},
 			task.Task{Name: "server", Notify: restart, Spec: task.File{Path: "/etc/nginx/nginx.conf", Content: task.Bytes(server)}},
 			task.Task{Name: "site", Notify: restart, Spec: task.File{Path: available, Content: task.Bytes(site), Test: testSite(server, "%s")}},
