@@ -12,7 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
-	"github.com/aws/smithy-go"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
 )
 
 // retired is an AMI that was deregistered to free its name for the new one, with what is needed to register it again.
@@ -117,8 +118,7 @@ func (b *bake) onceFree(ctx context.Context, make func(context.Context) error) e
 	var made error
 	err := poll(ctx, time.Minute, func(ctx context.Context) (bool, error) {
 		made = make(ctx)
-		var api smithy.APIError
-		return len(b.retired) == 0 || !errors.As(made, &api) || api.ErrorCode() != "InvalidAMIName.Duplicate", nil
+		return len(b.retired) == 0 || awserr.Code(made) != "InvalidAMIName.Duplicate", nil
 	})
 	return cmp.Or(made, err)
 }
