@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
 )
 
 // retired is an AMI that was deregistered to free its name for the new one, with what is needed to register it again.
@@ -96,7 +97,7 @@ func (b *bake) retire(ctx context.Context, api ec2API, region string, image type
 	id := aws.ToString(image.ImageId)
 	if valueOf(image.Tags, unfinishedTag) != "" {
 		b.ui.Say(fmt.Sprintf("Removing %s in %s, which an earlier run left unfinished...", id, region))
-		return deregister(ctx, api, image)
+		return images.Deregister(ctx, api, image)
 	}
 	attribute, err := api.DescribeImageAttribute(ctx, &ec2.DescribeImageAttributeInput{ImageId: image.ImageId, Attribute: types.ImageAttributeNameLaunchPermission})
 	if err != nil {
@@ -202,7 +203,7 @@ func (b *bake) removeRetired(ctx context.Context) error {
 				continue
 			}
 			b.ui.Message(fmt.Sprintf("deleting %s of %s in %s", snapshot, aws.ToString(old.image.ImageId), old.region))
-			if _, err := b.in(old.region).DeleteSnapshot(ctx, &ec2.DeleteSnapshotInput{SnapshotId: aws.String(snapshot)}); err != nil && !isGone(err) {
+			if err := images.DeleteSnapshot(ctx, b.in(old.region), snapshot, aws.ToString(old.image.ImageId)); err != nil {
 				b.ui.Error(fmt.Sprintf("delete %s of %s in %s: %v", snapshot, aws.ToString(old.image.ImageId), old.region, err))
 			}
 		}
