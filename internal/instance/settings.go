@@ -154,6 +154,9 @@ func FindWaiting(console []byte) string {
 // directive starts the line of user-data that carries the settings; to cloud-init it is a comment.
 const directive = "#goldsmith: "
 
+// noEffect is what cloud-init does anyhow. A cloud-config with comments alone is an empty one to it, and an error.
+const noEffect = "disable_ec2_metadata: false"
+
 // ErrNotConfigured says that user-data holds no settings: the machine is no instance of a stack, but one on which an
 // image is being baked, say.
 var ErrNotConfigured = errors.New("user-data holds no #goldsmith line")
@@ -168,7 +171,7 @@ func (s Settings) UserData(more string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make user-data: %w", err)
 	}
-	own := fmt.Appendf(nil, "#cloud-config\n%s%s\n", directive, text)
+	own := fmt.Appendf(nil, "#cloud-config\n%s%s\n%s\n", directive, text, noEffect)
 	if more == "" {
 		return own, nil
 	}
