@@ -70,6 +70,17 @@ const NoRoom = "no space left on the data volume"
 // StandbyPrefix starts the console line that carries a Standby as JSON.
 const StandbyPrefix = "GOLDSMITH-STANDBY "
 
+// HostKeysBegin and HostKeysEnd are the lines around the SSH host keys on a console. They are cloud-init's.
+const (
+	HostKeysBegin = "-----BEGIN SSH HOST KEY KEYS-----"
+	HostKeysEnd   = "-----END SSH HOST KEY KEYS-----"
+)
+
+// HostKeys are public SSH host keys as an instance writes them to its console.
+func HostKeys(keys []string) string {
+	return HostKeysBegin + "\n" + strings.Join(keys, "\n") + "\n" + HostKeysEnd
+}
+
 // Standby is what a database instance says once nothing is missing but its data volume.
 type Standby struct {
 	Volume string `json:"volume"`
