@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	registryimage "github.com/hashicorp/packer-plugin-sdk/packer/registry/image"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 )
 
@@ -82,7 +83,7 @@ func (a *artifact) Destroy() error {
 			continue
 		}
 		for _, image := range out.Images {
-			errs = append(errs, deregister(ctx, p.api, image))
+			errs = append(errs, images.Deregister(ctx, p.api, image))
 		}
 	}
 	return errors.Join(errs...)

@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/hashicorp/packer-plugin-sdk/multistep"
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
+	"gopkg.in/yaml.v3"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsaccess"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
@@ -215,6 +216,15 @@ func TestUserData(t *testing.T) {
 		text, err := base64.StdEncoding.DecodeString(encoded)
 		if err != nil || !bytes.Contains(text, []byte("ed25519_private: |\n    -----BEGIN OPENSSH PRIVATE KEY-----")) {
 			t.Errorf("%v: no host key in\n%s", err, text)
+		}
+		if given == "" {
+			var config map[string]any
+			err := yaml.Unmarshal(text, &config)
+			keys, _ := config["ssh_keys"].(map[string]any)
+			// cloud-init's schema wants one kind at least where kinds of keys are named, and makes none where keys are given.
+			if _, kinds := config["ssh_genkeytypes"]; err != nil || kinds || len(keys) != 2 || config["ssh_deletekeys"] != true {
+				t.Errorf("to cloud-init it is %v, %v", config, err)
+			}
 		}
 		if got := partTypes(t, text); !slices.Equal(got, want) {
 			t.Errorf("%q: parts %v, want %v", given, got, want)

@@ -14,6 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/smithy-go"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 )
 
 // reach is how far a shortage goes.
@@ -172,9 +174,9 @@ func (b *bake) launchAt(ctx context.Context, input *ec2.RunInstancesInput, c can
 // runInstances repeats the call while a profile that was just made is not known to EC2 yet, and never for want of room,
 // which the SDK would: other types and subnets are nearer than seconds.
 func (b *bake) runInstances(ctx context.Context, input *ec2.RunInstancesInput) (out *ec2.RunInstancesOutput, err error) {
-	ignored := poll(ctx, time.Minute, func(ctx context.Context) (bool, error) {
+	ignored := poll(ctx, await.Settle, func(ctx context.Context) (bool, error) {
 		out, err = b.ec2.RunInstances(ctx, input, func(o *ec2.Options) { o.Retryer = roomless{o.Retryer} })
-		return err == nil || !b.profileIsNew(err), nil
+		return err == nil || !b.profileIsNew(ctx, err), nil
 	})
 	if err == nil && out == nil {
 		err = ignored

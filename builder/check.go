@@ -2,7 +2,6 @@ package builder
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -11,7 +10,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
-	"github.com/aws/smithy-go"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
 )
 
 // source is the image to start from.
@@ -205,7 +205,4 @@ func (b *bake) checkGroups(ctx context.Context) error {
 }
 
 // isGone tells whether an error says that the thing is not there (any more).
-func isGone(err error) bool {
-	var api smithy.APIError
-	return errors.As(err, &api) && (strings.Contains(api.ErrorCode(), "NotFound") || api.ErrorCode() == "InvalidAMIID.Unavailable")
-}
+func isGone(err error) bool { return awserr.NotFound(err) }

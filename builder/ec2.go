@@ -8,7 +8,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/smithy-go"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
 )
 
@@ -48,21 +50,9 @@ func making(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
 }
 
-// poll looks until there is nothing more to wait for, at first often and then less so.
+// poll looks until there is nothing more to wait for; what AWS mends in time is no failure.
 func poll(ctx context.Context, deadline time.Duration, look func(context.Context) (done bool, err error)) error {
-	ctx, cancel := context.WithTimeout(ctx, deadline)
-	defer cancel()
-	for pause := 300 * time.Millisecond; ; pause = min(pause*5/4, 15*time.Second) {
-		done, err := look(ctx)
-		if done || err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("waited for %s: %w", deadline, ctx.Err())
-		case <-time.After(pause):
-		}
-	}
+	return await.Until(ctx, deadline, look)
 }
 
 // tags are EC2's form of tags, the builder's own among them.
@@ -107,5 +97,5 @@ func (b *bake) describeInstance(ctx context.Context) (types.Instance, error) {
 			return instance, nil
 		}
 	}
-	return types.Instance{}, fmt.Errorf("instance %s is not described", b.instance)
+	return types.Instance{}, fmt.Errorf("look at %s: %w", b.instance, &smithy.GenericAPIError{Code: "InvalidInstanceID.NotFound", Message: "EC2 does not describe it"})
 }

@@ -34,6 +34,19 @@ type shelf struct {
 	spot     map[string]string  // prices by type
 	policy   string             // of the role
 	unknown  int                // launches for which a new profile is not known
+	making   map[string]string  // snapshots that no AMI names yet, with that which they are made for
+	inUse    map[string]int     // how often a snapshot is in use when it is to be deleted
+}
+
+// pendingSnapshots are those with one of these descriptions.
+func (a *account) pendingSnapshots(descriptions []string) []string {
+	var found []string
+	for id, image := range a.making {
+		if a.has(id) && slices.Contains(descriptions, "Created by CreateImage(*) for "+image+"*") {
+			found = append(found, id)
+		}
+	}
+	return found
 }
 
 // mine are tags of a build.

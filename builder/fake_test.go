@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -114,8 +115,20 @@ func (a *account) DescribeInstances(context.Context, *ec2.DescribeInstancesInput
 	return out, nil
 }
 
-func (a *account) DescribeSnapshots(context.Context, *ec2.DescribeSnapshotsInput, ...func(*ec2.Options)) (*ec2.DescribeSnapshotsOutput, error) {
-	return nil, fmt.Errorf("nobody told of DescribeSnapshots")
+func (a *account) DescribeSnapshots(_ context.Context, in *ec2.DescribeSnapshotsInput, _ ...func(*ec2.Options)) (*ec2.DescribeSnapshotsOutput, error) {
+	out := &ec2.DescribeSnapshotsOutput{}
+	for _, filter := range in.Filters {
+		switch aws.ToString(filter.Name) {
+		case "description":
+			for _, id := range a.pendingSnapshots(filter.Values) {
+				out.Snapshots = append(out.Snapshots, types.Snapshot{SnapshotId: aws.String(id)})
+			}
+		case "tag:" + buildTag: // those of images are not of interest
+		default:
+			return nil, fmt.Errorf("nobody told of filter %s", aws.ToString(filter.Name))
+		}
+	}
+	return out, a.fails["DescribeSnapshots"]
 }
 
 func (a *account) GetConsoleOutput(context.Context, *ec2.GetConsoleOutputInput, ...func(*ec2.Options)) (*ec2.GetConsoleOutputOutput, error) {
@@ -191,5 +204,11 @@ func (a *account) DeregisterImage(_ context.Context, in *ec2.DeregisterImageInpu
 }
 
 func (a *account) DeleteSnapshot(_ context.Context, in *ec2.DeleteSnapshotInput, _ ...func(*ec2.Options)) (*ec2.DeleteSnapshotOutput, error) {
-	return nil, a.remove(aws.ToString(in.SnapshotId), "InvalidSnapshot.NotFound")
+	id := aws.ToString(in.SnapshotId)
+	if a.inUse[id] > 0 {
+		a.inUse[id]--
+		image := strings.Replace(id, "snap-", "ami-", 1)
+		return nil, &smithy.GenericAPIError{Code: "InvalidSnapshot.InUse", Message: "The snapshot " + id + " is currently in use by " + image}
+	}
+	return nil, a.remove(id, "InvalidSnapshot.NotFound")
 }

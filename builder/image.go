@@ -9,6 +9,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
 )
 
 // stop stops the instance, so that its disk is at rest when the image is made.
@@ -137,24 +139,21 @@ func (b *bake) removeImagesIn(ctx context.Context, api ec2API) error {
 	var errs []error
 	for _, image := range found.Images {
 		b.ui.Say("Removing the AMI " + aws.ToString(image.ImageId) + "...")
-		errs = append(errs, unprotect(ctx, api, image), deregister(ctx, api, image))
+		errs = append(errs, unprotect(ctx, api, image), images.Deregister(ctx, api, image))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, removeSnapshots(ctx, api, b.id))...)
 }
 
-// deregister removes an AMI and the snapshots that it was made of.
-func deregister(ctx context.Context, api ec2API, image types.Image) error {
-	if _, err := api.DeregisterImage(ctx, &ec2.DeregisterImageInput{ImageId: image.ImageId}); err != nil && !isGone(err) {
-		return fmt.Errorf("deregister %s: %w", aws.ToString(image.ImageId), err)
+// removeSnapshots removes the snapshots of a build that no AMI names: that of an AMI whose making broke off.
+func removeSnapshots(ctx context.Context, api ec2API, build string) error {
+	found, err := api.DescribeSnapshots(ctx, &ec2.DescribeSnapshotsInput{OwnerIds: []string{"self"}, Filters: filters(map[string]string{"tag:" + buildTag: build})})
+	if err != nil {
+		return fmt.Errorf("look for the build's snapshots: %w", err)
 	}
 	var errs []error
-	for _, device := range image.BlockDeviceMappings {
-		if device.Ebs == nil || aws.ToString(device.Ebs.SnapshotId) == "" {
-			continue
-		}
-		_, err := api.DeleteSnapshot(ctx, &ec2.DeleteSnapshotInput{SnapshotId: device.Ebs.SnapshotId})
-		if err != nil && !isGone(err) {
-			errs = append(errs, fmt.Errorf("delete snapshot %s: %w", aws.ToString(device.Ebs.SnapshotId), err))
+	for _, snapshot := range found.Snapshots {
+		if err := images.DeleteSnapshot(ctx, api, aws.ToString(snapshot.SnapshotId), ""); err != nil {
+			errs = append(errs, fmt.Errorf("delete snapshot %s: %w", aws.ToString(snapshot.SnapshotId), err))
 		}
 	}
 	return errors.Join(errs...)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -47,6 +48,22 @@ func TestImageThatFailsIsRemoved(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "ami-0made") || !strings.Contains(err.Error(), "snapshot lost") || len(a.things) > 0 {
 		t.Errorf("got %v, left %v", err, a.things)
 	}
+}
+
+// TestSnapshotsGoWithTheImage has the image's snapshot be in use for some moments after the image went, and others that were
+// being made for it when it was taken back.
+func TestSnapshotsGoWithTheImage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAccount(t)
+		a.inUse = map[string]int{"snap-0made": 2}
+		a.making = map[string]string{"snap-0late": "ami-0made"}
+		a.things["snap-0late"], a.things["snap-0other"] = nil, nil
+		b := newBake(t, a, nil)
+		b.ec2 = &variant{account: a, imageIs: types.ImageStateFailed}
+		if err := b.try(t.Context()); err == nil || len(a.things) != 1 || !a.has("snap-0other") {
+			t.Errorf("got %v, left %v", err, a.things)
+		}
+	})
 }
 
 // TestLateInterruptKeepsTheImage has the interrupt come when the AMI is done: it is the build's result then, and an

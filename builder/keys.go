@@ -84,7 +84,7 @@ func newPair(comment string) (private string, public ssh.PublicKey, err error) {
 
 // userData is what cloud-init gets: the host key, and what the user gave.
 func (b *bake) userData() (string, error) {
-	own := "#cloud-config\nssh_deletekeys: true\nssh_genkeytypes: []\nssh_keys:\n  ed25519_private: |\n    " +
+	own := "#cloud-config\nssh_deletekeys: true\nssh_keys:\n  ed25519_private: |\n    " +
 		strings.ReplaceAll(strings.TrimSpace(b.keys.hostPrivate), "\n", "\n    ") +
 		"\n  ed25519_public: " + strings.TrimSpace(string(ssh.MarshalAuthorizedKey(b.keys.hostPublic))) + "\n"
 	users := []byte(b.config.UserData)

@@ -2,8 +2,6 @@ package builder
 
 import (
 	"context"
-	"encoding/base64"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -11,10 +9,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
-	"github.com/aws/smithy-go"
 	"github.com/hashicorp/packer-plugin-sdk/template/config"
 
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/console"
 )
 
 // makeSecurityGroup makes a group that lets in the caller alone.
@@ -51,8 +50,11 @@ func (b *bake) makeSecurityGroup(ctx context.Context) error {
 			permission.IpRanges = append(permission.IpRanges, types.IpRange{CidrIp: aws.String(cidr)})
 		}
 	}
-	_, err = b.ec2.AuthorizeSecurityGroupIngress(ctx, &ec2.AuthorizeSecurityGroupIngressInput{GroupId: aws.String(b.groups[0]), IpPermissions: []types.IpPermission{permission}})
-	return err
+	rules := &ec2.AuthorizeSecurityGroupIngressInput{GroupId: aws.String(b.groups[0]), IpPermissions: []types.IpPermission{permission}}
+	return await.Retry(ctx, await.Settle, awserr.NotFound, func(ctx context.Context) error { // the group is new
+		_, err := b.ec2.AuthorizeSecurityGroupIngress(ctx, rules)
+		return err
+	})
 }
 
 // removeSecurityGroup finds the temporary group by its tag, so that one whose making was not answered goes too. The
@@ -69,8 +71,7 @@ func (b *bake) removeSecurityGroup(ctx context.Context) error {
 		b.ui.Say("Removing the temporary security group...")
 		err := poll(ctx, 2*time.Minute, func(ctx context.Context) (bool, error) {
 			_, err := b.ec2.DeleteSecurityGroup(ctx, &ec2.DeleteSecurityGroupInput{GroupId: group.GroupId})
-			var api smithy.APIError
-			if errors.As(err, &api) && api.ErrorCode() == "DependencyViolation" {
+			if awserr.Code(err) == "DependencyViolation" {
 				return false, nil
 			}
 			if isGone(err) {
@@ -207,16 +208,12 @@ func (b *bake) stopped(ctx context.Context, instance types.Instance) error {
 	return fmt.Errorf("instance %s is %s%s%s", b.instance, instance.State.Name, why, b.consoleTail(ctx))
 }
 
+// tailLimit is how long the end of the console is waited for, which only adds to an error.
+const tailLimit = 10 * time.Second
+
 // consoleTail is the end of the console, to be added to an error.
 func (b *bake) consoleTail(ctx context.Context) string {
-	out, err := b.ec2.GetConsoleOutput(ctx, &ec2.GetConsoleOutputInput{InstanceId: aws.String(b.instance)})
-	if err != nil {
-		return ""
-	}
-	text, err := base64.StdEncoding.DecodeString(aws.ToString(out.Output))
-	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	if err != nil || len(text) == 0 {
-		return ""
-	}
-	return "\nthe end of its console:\n  " + plaintext.Lines(strings.Join(lines[max(0, len(lines)-15):], "\n  "))
+	limited, cancel := context.WithTimeout(ctx, tailLimit)
+	defer cancel()
+	return console.Shared.Tail(limited, b.ec2, b.instance)
 }

@@ -501,7 +501,11 @@ func TestProfileThatIsNotKnownYet(t *testing.T) {
 	a.unknown = 2
 	mustTry(t, a, policy(nil))
 	a = newAccount(t)
+	a.unknown = 2
+	mustTry(t, a, options{"iam_instance_profile": "mine"}) // its maker may be as quick
+	a = newAccount(t)
 	a.unknown = 1
+	a.fails["GetInstanceProfile"] = gone("NoSuchEntity")
 	if err := newBake(t, a, options{"iam_instance_profile": "mine"}).try(t.Context()); err == nil || !strings.Contains(fmt.Sprint(err), "iamInstanceProfile") {
 		t.Errorf("a profile of the user's that is not there: got %v", err)
 	}

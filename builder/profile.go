@@ -5,14 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/iam/types"
-	"github.com/aws/smithy-go"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
 )
 
 // iamAPI is what the builder asks of IAM; *iam.Client answers.
@@ -72,19 +72,19 @@ func (b *bake) makeProfile(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		whole, cancel := making(ctx)
-		err := make(whole)
-		cancel()
+		// What the call before made may not be known to all of IAM.
+		err := await.Retry(ctx, await.Settle, awserr.ProfileIsNew, func(ctx context.Context) error {
+			whole, cancel := making(ctx)
+			defer cancel()
+			return make(whole)
+		})
 		if err != nil {
 			return err
 		}
 	}
 	b.profile = *name
-	return poll(ctx, time.Minute, func(ctx context.Context) (bool, error) {
+	return poll(ctx, await.Settle, func(ctx context.Context) (bool, error) {
 		out, err := b.iam.GetInstanceProfile(ctx, &iam.GetInstanceProfileInput{InstanceProfileName: name})
-		if isUnknown(err) {
-			return false, nil // not known everywhere yet
-		}
 		return err == nil && len(out.InstanceProfile.Roles) > 0, err
 	})
 }
@@ -115,16 +115,14 @@ func (b *bake) iamTags() []types.Tag {
 	return tags
 }
 
-// profileIsNew tells whether an instance could not be launched only because EC2 does not know the new profile yet.
-func (b *bake) profileIsNew(err error) bool {
-	var api smithy.APIError
-	return b.temporaryProfile() && errors.As(err, &api) && slices.Contains([]string{"InvalidParameterValue", "InvalidIamInstanceProfileName"}, api.ErrorCode()) &&
-		strings.Contains(strings.ToLower(strings.ReplaceAll(api.ErrorMessage(), " ", "")), "iaminstanceprofile")
-}
-
-func isUnknown(err error) bool {
-	var api smithy.APIError
-	return errors.As(err, &api) && (api.ErrorCode() == "NoSuchEntity" || api.ErrorCode() == "NoSuchEntityException")
+// profileIsNew tells whether an instance could not be launched only because EC2 does not know the profile yet. One that the
+// user named may be new as well; IAM knows whether there is such a one at all.
+func (b *bake) profileIsNew(ctx context.Context, err error) bool {
+	if !awserr.ProfileIsNew(err) || b.temporaryProfile() {
+		return awserr.ProfileIsNew(err)
+	}
+	_, err = b.iam.GetInstanceProfile(ctx, &iam.GetInstanceProfileInput{InstanceProfileName: aws.String(b.config.IamInstanceProfile)})
+	return err == nil
 }
 
 // removeProfile removes role and profile by their names, so that what was made without an answer goes too.
@@ -140,7 +138,7 @@ func (b *bake) removeProfile(ctx context.Context) error {
 	_, role := b.iam.DeleteRole(ctx, &iam.DeleteRoleInput{RoleName: name})
 	var errs []error
 	for _, err := range []error{detached, profile, policy, role} {
-		if err != nil && !isUnknown(err) {
+		if err != nil && !isGone(err) {
 			errs = append(errs, fmt.Errorf("remove role and instance profile %s: %w", *name, err))
 		}
 	}

@@ -12,7 +12,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
-	"github.com/aws/smithy-go"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
 )
 
 // retired is an AMI that was deregistered to free its name for the new one, with what is needed to register it again.
@@ -95,7 +97,7 @@ func (b *bake) retire(ctx context.Context, api ec2API, region string, image type
 	id := aws.ToString(image.ImageId)
 	if valueOf(image.Tags, unfinishedTag) != "" {
 		b.ui.Say(fmt.Sprintf("Removing %s in %s, which an earlier run left unfinished...", id, region))
-		return deregister(ctx, api, image)
+		return images.Deregister(ctx, api, image)
 	}
 	attribute, err := api.DescribeImageAttribute(ctx, &ec2.DescribeImageAttributeInput{ImageId: image.ImageId, Attribute: types.ImageAttributeNameLaunchPermission})
 	if err != nil {
@@ -117,8 +119,7 @@ func (b *bake) onceFree(ctx context.Context, make func(context.Context) error) e
 	var made error
 	err := poll(ctx, time.Minute, func(ctx context.Context) (bool, error) {
 		made = make(ctx)
-		var api smithy.APIError
-		return len(b.retired) == 0 || !errors.As(made, &api) || api.ErrorCode() != "InvalidAMIName.Duplicate", nil
+		return len(b.retired) == 0 || awserr.Code(made) != "InvalidAMIName.Duplicate", nil
 	})
 	return cmp.Or(made, err)
 }
@@ -202,7 +203,7 @@ func (b *bake) removeRetired(ctx context.Context) error {
 				continue
 			}
 			b.ui.Message(fmt.Sprintf("deleting %s of %s in %s", snapshot, aws.ToString(old.image.ImageId), old.region))
-			if _, err := b.in(old.region).DeleteSnapshot(ctx, &ec2.DeleteSnapshotInput{SnapshotId: aws.String(snapshot)}); err != nil && !isGone(err) {
+			if err := images.DeleteSnapshot(ctx, b.in(old.region), snapshot, aws.ToString(old.image.ImageId)); err != nil {
 				b.ui.Error(fmt.Sprintf("delete %s of %s in %s: %v", snapshot, aws.ToString(old.image.ImageId), old.region, err))
 			}
 		}

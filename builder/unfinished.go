@@ -89,7 +89,7 @@ func (b *bake) adopt(ctx context.Context) error {
 	id := aws.ToString(image.ImageId)
 	if image.State != types.ImageStateAvailable && image.State != types.ImageStatePending && image.State != types.ImageStateTransient {
 		b.ui.Say(fmt.Sprintf("Removing the AMI %s of an earlier run: it is %s", id, image.State))
-		return deregister(ctx, b.ec2, image)
+		return images.Deregister(ctx, b.ec2, image)
 	}
 	b.ui.Say(fmt.Sprintf("Going on from the AMI %s of an earlier run that did not see it finished: nothing is baked (packer build -force bakes anew)", id))
 	b.image, b.adopted, b.id = id, true, valueOf(image.Tags, buildTag)

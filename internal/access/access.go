@@ -13,11 +13,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
 )
 
@@ -30,23 +32,31 @@ type Hop struct {
 	Identity string
 }
 
-// hostKeyLine is a public key as ssh(1) writes it; the console has other lines in between.
-var hostKeyLine = regexp.MustCompile(`^(?:ssh-[a-z0-9]+|ecdsa-sha2-[a-z0-9]+) [A-Za-z0-9+/=]+`)
+// hostKeyLine is a public key as ssh(1) writes it; the console may have something before it.
+var hostKeyLine = regexp.MustCompile(`(?:ssh-[a-z0-9]+|ecdsa-sha2-nistp[0-9]+|sk-[a-z0-9@.-]+) [A-Za-z0-9+/]+=*`)
 
-// HostKeys are the keys that cloud-init printed on a console: those between its marks, the last pair of them.
+// HostKeys are the keys that an instance printed on its console: those between its marks, of the last such block that is
+// whole. A console is torn by what the kernel says, begins anywhere, and has a block of each boot.
 func HostKeys(console []byte) []string {
-	const begin, end = "-----BEGIN SSH HOST KEY KEYS-----", "-----END SSH HOST KEY KEYS-----"
-	i := bytes.LastIndex(console, []byte(begin))
-	if i < 0 {
-		return nil
+	blocks := strings.Split(string(console), instance.HostKeysBegin)
+	for _, block := range slices.Backward(blocks[1:]) {
+		text, _, whole := strings.Cut(block, instance.HostKeysEnd)
+		if !whole {
+			continue
+		}
+		if keys := keysIn(text); len(keys) > 0 {
+			return keys
+		}
 	}
-	block, _, ok := bytes.Cut(console[i+len(begin):], []byte(end))
-	if !ok {
-		return nil
-	}
+	return nil
+}
+
+// keysIn are the whole keys in a text, each once.
+func keysIn(text string) []string {
 	var keys []string
-	for line := range strings.Lines(string(block)) {
-		if key := hostKeyLine.FindString(line); key != "" {
+	for line := range strings.Lines(text) {
+		key := hostKeyLine.FindString(line)
+		if _, _, _, _, err := ssh.ParseAuthorizedKey([]byte(key)); err == nil && !slices.Contains(keys, key) {
 			keys = append(keys, key)
 		}
 	}

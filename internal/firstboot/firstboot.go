@@ -45,8 +45,10 @@ func readSituation() (situation, error) {
 }
 
 // Run makes the instance ready for its services to start. It does the same at each boot, and what is there already
-// stays. On a machine that is no instance of a stack it does nothing.
+// stays. On a machine that is no instance of a stack it does nothing but tell its SSH host keys: a person may have to look
+// why it does not come further.
 func Run(ctx context.Context) error {
+	tellHostKeys()
 	image, err := instance.ReadImage(instance.DescriptionDir)
 	if err != nil {
 		return err

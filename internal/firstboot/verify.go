@@ -43,8 +43,10 @@ type check struct {
 }
 
 // Verify waits until the instance is what its image and its settings say, and writes a report of it as one line to the
-// console. On a machine that is no instance of a stack it does nothing, unless the first boot failed.
+// console, after its SSH host keys. On a machine that is no instance of a stack it verifies nothing, unless the first boot
+// failed.
 func Verify(ctx context.Context) error {
+	tellHostKeys()
 	image, err := instance.ReadImage(instance.DescriptionDir)
 	if err != nil {
 		return err
@@ -78,12 +80,7 @@ func Verify(ctx context.Context) error {
 // tell writes a line to the console, from where the API shows it, and to the journal.
 func tell(line string) error {
 	fmt.Println(line)
-	console, err := os.OpenFile("/dev/console", os.O_WRONLY, 0)
-	if err != nil {
-		return fmt.Errorf("write to the console: %w", err)
-	}
-	_, err = fmt.Fprintf(console, "\n%s\n", line)
-	return errors.Join(err, console.Close())
+	return toConsole(line)
 }
 
 func failures(report instance.Report) string {

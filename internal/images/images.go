@@ -5,10 +5,8 @@ package images
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -16,7 +14,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
-	"github.com/aws/smithy-go"
 )
 
 // Tags that the builder gives.
@@ -161,24 +158,7 @@ func Superseded(all []Image, keep int) []Image {
 
 // Remove deregisters an image and deletes its snapshots.
 func (a *Account) Remove(ctx context.Context, image Image) error {
-	return a.deregister(ctx, image.image)
-}
-
-func (a *Account) deregister(ctx context.Context, image types.Image) error {
-	id := aws.ToString(image.ImageId)
-	if _, err := a.EC2.DeregisterImage(ctx, &ec2.DeregisterImageInput{ImageId: image.ImageId}); err != nil && !gone(err) {
-		return fmt.Errorf("deregister %s: %w", id, err)
-	}
-	var errs []error
-	for _, device := range image.BlockDeviceMappings {
-		if device.Ebs == nil || aws.ToString(device.Ebs.SnapshotId) == "" {
-			continue
-		}
-		if _, err := a.EC2.DeleteSnapshot(ctx, &ec2.DeleteSnapshotInput{SnapshotId: device.Ebs.SnapshotId}); err != nil && !gone(err) {
-			errs = append(errs, fmt.Errorf("delete %s of %s: %w", aws.ToString(device.Ebs.SnapshotId), id, err))
-		}
-	}
-	return errors.Join(errs...)
+	return Deregister(ctx, a.EC2, image.image)
 }
 
 func tagOf(tags []types.Tag, key string) string {
@@ -188,10 +168,4 @@ func tagOf(tags []types.Tag, key string) string {
 		}
 	}
 	return ""
-}
-
-// gone says whether an error means that a thing is not there.
-func gone(err error) bool {
-	var api smithy.APIError
-	return errors.As(err, &api) && (strings.Contains(api.ErrorCode(), "NotFound") || strings.Contains(api.ErrorCode(), "Unavailable") || api.ErrorCode() == "NoSuchEntity")
 }

@@ -14,6 +14,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	iamtypes "github.com/aws/aws-sdk-go-v2/service/iam/types"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
 )
 
 // Leftover is something that a build made and never removed.
@@ -50,7 +53,7 @@ func (a *Account) Leftovers(ctx context.Context, age time.Duration) ([]Leftover,
 func RemoveLeftovers(ctx context.Context, all []Leftover, done func(Leftover)) error {
 	var errs []error
 	for _, l := range all {
-		if err := l.remove(ctx); err != nil && !gone(err) {
+		if err := l.remove(ctx); err != nil && !awserr.NotFound(err) {
 			errs = append(errs, fmt.Errorf("remove %s %s: %w", l.Kind, l.ID, err))
 			continue
 		}
@@ -79,7 +82,9 @@ func (a *Account) instances(ctx context.Context) ([]Leftover, error) {
 					if _, err := a.EC2.TerminateInstances(ctx, &ec2.TerminateInstancesInput{InstanceIds: []string{id}}); err != nil {
 						return err
 					}
-					return ec2.NewInstanceTerminatedWaiter(a.EC2, func(o *ec2.InstanceTerminatedWaiterOptions) { o.MinDelay, o.MaxDelay = time.Second, 10*time.Second }).
+					return ec2.NewInstanceTerminatedWaiter(a.EC2, func(o *ec2.InstanceTerminatedWaiterOptions) {
+						o.MinDelay, o.MaxDelay, o.Retryable = time.Second, 10*time.Second, await.Patient(o.Retryable)
+					}).
 						Wait(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{id}}, 5*time.Minute)
 				}})
 			}
@@ -130,7 +135,7 @@ func (a *Account) unfinished(ctx context.Context) ([]Leftover, error) {
 	for _, i := range out.Images {
 		made, _ := time.Parse(time.RFC3339, aws.ToString(i.CreationDate))
 		if tagOf(i.Tags, BuildTag) != "" && tagOf(i.Tags, UnprovedTag) == "" && tagOf(i.Tags, ProvedTag) == "" {
-			all = append(all, Leftover{"image", aws.ToString(i.ImageId), tagOf(i.Tags, BuildTag), made, func(ctx context.Context) error { return a.deregister(ctx, i) }})
+			all = append(all, Leftover{"image", aws.ToString(i.ImageId), tagOf(i.Tags, BuildTag), made, func(ctx context.Context) error { return Deregister(ctx, a.EC2, i) }})
 		}
 	}
 	return all, nil
@@ -161,8 +166,7 @@ func (a *Account) snapshots(ctx context.Context) ([]Leftover, error) {
 				continue
 			}
 			all = append(all, Leftover{"snapshot", aws.ToString(s.SnapshotId), tagOf(s.Tags, BuildTag), aws.ToTime(s.StartTime), func(ctx context.Context) error {
-				_, err := a.EC2.DeleteSnapshot(ctx, &ec2.DeleteSnapshotInput{SnapshotId: s.SnapshotId})
-				return err
+				return DeleteSnapshot(ctx, a.EC2, aws.ToString(s.SnapshotId), "") // an image of it may have gone just now
 			}})
 		}
 	}
@@ -213,10 +217,10 @@ func (a *Account) removeRole(ctx context.Context, role iamtypes.Role) error {
 		if !strings.HasPrefix(aws.ToString(p.InstanceProfileName), profilePrefix) {
 			return fmt.Errorf("instance profile %s, which is no build's, has it", aws.ToString(p.InstanceProfileName))
 		}
-		if _, err := a.IAM.RemoveRoleFromInstanceProfile(ctx, &iam.RemoveRoleFromInstanceProfileInput{InstanceProfileName: p.InstanceProfileName, RoleName: role.RoleName}); err != nil && !gone(err) {
+		if _, err := a.IAM.RemoveRoleFromInstanceProfile(ctx, &iam.RemoveRoleFromInstanceProfileInput{InstanceProfileName: p.InstanceProfileName, RoleName: role.RoleName}); err != nil && !awserr.NotFound(err) {
 			return err
 		}
-		if _, err := a.IAM.DeleteInstanceProfile(ctx, &iam.DeleteInstanceProfileInput{InstanceProfileName: p.InstanceProfileName}); err != nil && !gone(err) {
+		if _, err := a.IAM.DeleteInstanceProfile(ctx, &iam.DeleteInstanceProfileInput{InstanceProfileName: p.InstanceProfileName}); err != nil && !awserr.NotFound(err) {
 			return err
 		}
 	}
@@ -225,7 +229,7 @@ func (a *Account) removeRole(ctx context.Context, role iamtypes.Role) error {
 		return err
 	}
 	for _, policy := range policies.PolicyNames {
-		if _, err := a.IAM.DeleteRolePolicy(ctx, &iam.DeleteRolePolicyInput{RoleName: role.RoleName, PolicyName: aws.String(policy)}); err != nil && !gone(err) {
+		if _, err := a.IAM.DeleteRolePolicy(ctx, &iam.DeleteRolePolicyInput{RoleName: role.RoleName, PolicyName: aws.String(policy)}); err != nil && !awserr.NotFound(err) {
 			return err
 		}
 	}

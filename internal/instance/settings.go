@@ -72,6 +72,17 @@ const NoRoom = "no space left on the data volume"
 // StandbyPrefix starts the console line that carries a Standby as JSON.
 const StandbyPrefix = "GOLDSMITH-STANDBY "
 
+// HostKeysBegin and HostKeysEnd are the lines around the SSH host keys on a console. They are cloud-init's.
+const (
+	HostKeysBegin = "-----BEGIN SSH HOST KEY KEYS-----"
+	HostKeysEnd   = "-----END SSH HOST KEY KEYS-----"
+)
+
+// HostKeys are public SSH host keys as an instance writes them to its console.
+func HostKeys(keys []string) string {
+	return HostKeysBegin + "\n" + strings.Join(keys, "\n") + "\n" + HostKeysEnd
+}
+
 // Standby is what a database instance says once nothing is missing but its data volume.
 type Standby struct {
 	Volume string `json:"volume"`
@@ -158,6 +169,9 @@ func FindWaiting(console []byte) string {
 // directive starts the line of user-data that carries the settings; to cloud-init it is a comment.
 const directive = "#goldsmith: "
 
+// noEffect is what cloud-init does anyhow. A cloud-config with comments alone is an empty one to it, and an error.
+const noEffect = "disable_ec2_metadata: false"
+
 // ErrNotConfigured says that user-data holds no settings: the machine is no instance of a stack, but one on which an
 // image is being baked, say.
 var ErrNotConfigured = errors.New("user-data holds no #goldsmith line")
@@ -172,7 +186,7 @@ func (s Settings) UserData(more string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make user-data: %w", err)
 	}
-	own := fmt.Appendf(nil, "#cloud-config\n%s%s\n", directive, text)
+	own := fmt.Appendf(nil, "#cloud-config\n%s%s\n%s\n", directive, text, noEffect)
 	if more == "" {
 		return own, nil
 	}

@@ -2,9 +2,12 @@ package instance
 
 import (
 	"errors"
+	"maps"
 	"reflect"
 	"strings"
 	"testing"
+
+	"gopkg.in/yaml.v3"
 )
 
 func TestSettingsTravelInUserData(t *testing.T) {
@@ -18,6 +21,10 @@ func TestSettingsTravelInUserData(t *testing.T) {
 		}
 		if !strings.HasPrefix(string(text), "#cloud-config\n") {
 			t.Errorf("cloud-init would not take %q", text)
+		}
+		var config map[string]any
+		if err := yaml.Unmarshal(text, &config); err != nil || !maps.Equal(config, map[string]any{"disable_ec2_metadata": false}) {
+			t.Errorf("to cloud-init %q is %v, %v: one thing is due, and without effect", text, config, err)
 		}
 		got, err := ParseSettings(text)
 		if err != nil || !reflect.DeepEqual(got, s) {

@@ -2,6 +2,7 @@ package stack
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -9,6 +10,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 )
 
 // webAddress is the elastic address that the web tier is reached by; nil where there is none yet.
@@ -51,7 +54,7 @@ func (s *Stack) giveAddress(ctx context.Context, address types.Address, id strin
 	}
 	err = arrived(ctx, aws.ToString(address.PublicIp), id, func(ctx context.Context) (bool, error) {
 		i, err := s.describe(ctx, id)
-		return i.Public == aws.ToString(address.PublicIp), err
+		return err == nil && i.Public == aws.ToString(address.PublicIp), err
 	})
 	if err == nil {
 		s.observer.moved("the page's address "+aws.ToString(address.PublicIp), id)
@@ -60,22 +63,15 @@ func (s *Stack) giveAddress(ctx context.Context, address types.Address, id strin
 }
 
 // moveLimit is how long EC2 may take to show that an address has moved.
-const moveLimit = 10 * time.Second
+const moveLimit = time.Minute
 
 // arrived waits until an instance has an address.
 func arrived(ctx context.Context, address, id string, has func(context.Context) (bool, error)) error {
-	for began := time.Now(); ; {
-		there, err := has(ctx)
-		if err != nil || there {
-			return err
-		}
-		if time.Since(began) > moveLimit {
-			return fmt.Errorf("give %s to %s: EC2 says that it did, and after %s %s does not have it", address, id, moveLimit, id)
-		}
-		if err := sleep(ctx, 300*time.Millisecond); err != nil {
-			return err
-		}
+	err := await.Until(ctx, moveLimit, has)
+	if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("give %s to %s: EC2 says that it did, and after %s %s does not have it: %w", address, id, moveLimit, id, err)
 	}
+	return err
 }
 
 // releaseAddress gives the elastic address back, and others of its kind.

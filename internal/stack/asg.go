@@ -17,6 +17,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 )
 
@@ -217,8 +219,9 @@ func (r *rollout) resizeGroup(ctx context.Context) error {
 		return nil
 	}
 	r.say("group %s: %d instances in place of %d", r.group.name, count, r.group.desired)
-	_, err := r.scaling.UpdateAutoScalingGroup(ctx, &autoscaling.UpdateAutoScalingGroupInput{AutoScalingGroupName: aws.String(r.group.name),
-		MinSize: aws.Int32(count), MaxSize: aws.Int32(count), DesiredCapacity: aws.Int32(count)})
+	input := &autoscaling.UpdateAutoScalingGroupInput{AutoScalingGroupName: aws.String(r.group.name),
+		MinSize: aws.Int32(count), MaxSize: aws.Int32(count), DesiredCapacity: aws.Int32(count)}
+	err := onceKnown(ctx, func(ctx context.Context) error { _, err := r.scaling.UpdateAutoScalingGroup(ctx, input); return err })
 	if err != nil {
 		return fmt.Errorf("give group %s %d instances: %w", r.group.name, count, err)
 	}
@@ -285,16 +288,7 @@ func (r *rollout) makeGroup(ctx context.Context, template, version string) error
 		HealthCheckType: aws.String("ELB"), HealthCheckGracePeriod: aws.Int32(seconds(r.file.HealthCheck.Deadline)),
 		Tags: []astypes.Tag{tag("Name", r.groupName()), tag(stackTag, r.name)},
 	}
-	for attempt := 0; ; attempt++ {
-		_, err = r.scaling.CreateAutoScalingGroup(ctx, input)
-		unknownProfile := code(err) == "ValidationError" && strings.Contains(err.Error(), "nstance profile")
-		if err == nil || !r.fresh || !unknownProfile || attempt == 10 {
-			break
-		}
-		if err := sleep(ctx, 2*time.Second); err != nil {
-			return err
-		}
-	}
+	err = onceKnown(ctx, func(ctx context.Context) error { _, err := r.scaling.CreateAutoScalingGroup(ctx, input); return err })
 	if err != nil {
 		return fmt.Errorf("make the Auto Scaling group %s: %w", r.groupName(), err)
 	}
@@ -313,17 +307,17 @@ const askGroupEvery = time.Second
 func (r *rollout) untilServing(whole context.Context, version string) error {
 	ctx, cancel := context.WithTimeout(whole, r.file.HealthCheck.Deadline)
 	defer cancel()
-	last := "it was not looked at"
+	last, began := "EC2 does not show it yet", time.Now()
 	for round := 0; ; round++ {
 		g, err := r.findGroup(ctx)
-		if err == nil && g == nil {
+		if err == nil && g == nil && time.Since(began) > await.Settle {
 			return fmt.Errorf("wait for group %s: it is gone", r.groupName())
 		}
 		var well bool
-		if err == nil {
+		if err == nil && g != nil {
 			well, last, err = r.lookAt(ctx, g, version, round%5 == 4)
 		}
-		if err != nil && ctx.Err() == nil {
+		if err != nil && ctx.Err() == nil && !awserr.Transient(err) {
 			return err
 		}
 		if well && ctx.Err() == nil {
@@ -375,8 +369,8 @@ func (r *rollout) trust(ctx context.Context, id string) error {
 	}
 	console, err := r.console(ctx, id)
 	if err != nil {
-		if strings.HasPrefix(code(err), "InvalidInstanceID") {
-			return nil // it has ended
+		if awserr.NotFound(err) {
+			return nil // it has ended, or is not known everywhere yet
 		}
 		return err
 	}
@@ -568,16 +562,19 @@ func (s *Stack) removeGroup(ctx context.Context) error {
 
 // untilGroupGone waits until the group is gone: another of its name cannot be made before.
 func (s *Stack) untilGroupGone(ctx context.Context) error {
-	for {
-		out, err := s.scaling.DescribeAutoScalingGroups(ctx, &autoscaling.DescribeAutoScalingGroupsInput{AutoScalingGroupNames: []string{s.groupName()}})
-		if err != nil || len(out.AutoScalingGroups) == 0 {
-			return err
-		}
-		if err := sleep(ctx, askGroupEvery); err != nil {
-			return fmt.Errorf("wait until group %s is gone: %w", s.groupName(), err)
-		}
+	input := &autoscaling.DescribeAutoScalingGroupsInput{AutoScalingGroupNames: []string{s.groupName()}}
+	err := await.Until(ctx, goneLimit, func(ctx context.Context) (bool, error) {
+		out, err := s.scaling.DescribeAutoScalingGroups(ctx, input)
+		return err == nil && len(out.AutoScalingGroups) == 0, err
+	})
+	if err != nil {
+		return fmt.Errorf("wait until group %s is gone: %w", s.groupName(), err)
 	}
+	return nil
 }
+
+// goneLimit is how long a group may take to end its instances, or a load balancer to give its interfaces back.
+const goneLimit = 15 * time.Minute
 
 // commitGroup notes that a version serves in place of another, if there is a new one.
 func (r *rollout) commitGroup(ctx context.Context, from, to string) error {

@@ -13,6 +13,7 @@ import (
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
 
@@ -62,7 +63,9 @@ func (r *rollout) makeBalancer(ctx context.Context) ([]string, error) {
 		}
 		targets = append(targets, arn)
 	}
-	err = elb.NewLoadBalancerAvailableWaiter(r.balancing, func(o *elb.LoadBalancerAvailableWaiterOptions) { o.MinDelay, o.MaxDelay = time.Second, 10*time.Second }).
+	err = elb.NewLoadBalancerAvailableWaiter(r.balancing, func(o *elb.LoadBalancerAvailableWaiterOptions) {
+		o.MinDelay, o.MaxDelay, o.Retryable = time.Second, 10*time.Second, await.Patient(o.Retryable)
+	}).
 		Wait(ctx, &elb.DescribeLoadBalancersInput{LoadBalancerArns: []string{aws.ToString(balancer.LoadBalancerArn)}}, r.file.Deploy.Timeout)
 	if err != nil {
 		return nil, fmt.Errorf("wait for load balancer %s: %w", name, err)
@@ -195,7 +198,9 @@ func (s *Stack) removeBalancer(ctx context.Context) error {
 		if _, err := s.balancing.DeleteLoadBalancer(ctx, &elb.DeleteLoadBalancerInput{LoadBalancerArn: arn}); err != nil {
 			return fmt.Errorf("delete load balancer %s: %w", s.balancerName(""), err)
 		}
-		err := elb.NewLoadBalancersDeletedWaiter(s.balancing, func(o *elb.LoadBalancersDeletedWaiterOptions) { o.MinDelay, o.MaxDelay = time.Second, 10*time.Second }).
+		err := elb.NewLoadBalancersDeletedWaiter(s.balancing, func(o *elb.LoadBalancersDeletedWaiterOptions) {
+			o.MinDelay, o.MaxDelay, o.Retryable = time.Second, 10*time.Second, await.Patient(o.Retryable)
+		}).
 			Wait(ctx, &elb.DescribeLoadBalancersInput{LoadBalancerArns: []string{aws.ToString(arn)}}, 5*time.Minute)
 		if err != nil {
 			return fmt.Errorf("delete load balancer %s: %w", s.balancerName(""), err)
@@ -244,16 +249,12 @@ func (s *Stack) deleteTargets(ctx context.Context, name string, arn *string) err
 // moments after it went.
 func (s *Stack) untilInterfacesGone(ctx context.Context) error {
 	filter := types.Filter{Name: aws.String("description"), Values: []string{"ELB net/" + s.balancerName("") + "/*"}}
-	for {
+	err := await.Until(ctx, goneLimit, func(ctx context.Context) (bool, error) {
 		out, err := s.ec2.DescribeNetworkInterfaces(ctx, &ec2.DescribeNetworkInterfacesInput{Filters: []types.Filter{filter}})
-		if err != nil {
-			return fmt.Errorf("wait for the interfaces of load balancer %s: %w", s.balancerName(""), err)
-		}
-		if len(out.NetworkInterfaces) == 0 {
-			return nil
-		}
-		if err := sleep(ctx, 2*time.Second); err != nil {
-			return fmt.Errorf("wait for the interfaces of load balancer %s: %w", s.balancerName(""), err)
-		}
+		return err == nil && len(out.NetworkInterfaces) == 0, err
+	})
+	if err != nil {
+		return fmt.Errorf("wait for the interfaces of load balancer %s: %w", s.balancerName(""), err)
 	}
+	return nil
 }

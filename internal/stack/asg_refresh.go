@@ -9,6 +9,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	astypes "github.com/aws/aws-sdk-go-v2/service/autoscaling/types"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
 )
 
 // An instance refresh is EC2's own way to replace a group's instances. It goes on when the command that started it is
@@ -44,9 +46,14 @@ func (s *Stack) preferences(skipMatching bool) *astypes.RefreshPreferences {
 
 // startRefresh has EC2 replace the group's instances by ones of a version of its launch template.
 func (s *Stack) startRefresh(ctx context.Context, g *webGroup, version string, preferences *astypes.RefreshPreferences) (string, error) {
-	out, err := s.scaling.StartInstanceRefresh(ctx, &autoscaling.StartInstanceRefreshInput{AutoScalingGroupName: aws.String(g.name), Strategy: astypes.RefreshStrategyRolling,
+	input := &autoscaling.StartInstanceRefreshInput{AutoScalingGroupName: aws.String(g.name), Strategy: astypes.RefreshStrategyRolling,
 		DesiredConfiguration: &astypes.DesiredConfiguration{LaunchTemplate: &astypes.LaunchTemplateSpecification{LaunchTemplateId: aws.String(g.template), Version: aws.String(version)}},
-		Preferences:          preferences})
+		Preferences:          preferences}
+	var out *autoscaling.StartInstanceRefreshOutput
+	err := onceKnown(ctx, func(ctx context.Context) (err error) {
+		out, err = s.scaling.StartInstanceRefresh(ctx, input)
+		return err
+	})
 	if code(err) == "InstanceRefreshInProgress" {
 		return "", fmt.Errorf("refresh group %s: somebody else is refreshing it, not Goldsmith\nhint: when that has ended, or is cancelled with aws autoscaling cancel-instance-refresh --auto-scaling-group-name %[1]s, deploy again: %w", g.name, err)
 	}
@@ -74,6 +81,9 @@ func (s *Stack) follow(ctx context.Context, id string, beside func() error) (*as
 	told := ""
 	for {
 		out, err := s.scaling.DescribeInstanceRefreshes(ctx, &autoscaling.DescribeInstanceRefreshesInput{AutoScalingGroupName: aws.String(s.groupName()), InstanceRefreshIds: []string{id}})
+		if awserr.Transient(err) && sleep(ctx, slowPoll) == nil {
+			continue
+		}
 		if err != nil {
 			return nil, fmt.Errorf("look at instance refresh %s of group %s: %w", id, s.groupName(), err)
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/access"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
@@ -206,11 +207,7 @@ func (s *Stack) stopInstance(ctx context.Context, id string) error {
 	if _, err := s.ec2.StopInstances(ctx, &ec2.StopInstancesInput{InstanceIds: []string{id}}); err != nil {
 		return fmt.Errorf("stop %s: %w", id, err)
 	}
-	err := ec2.NewInstanceStoppedWaiter(s.ec2, func(o *ec2.InstanceStoppedWaiterOptions) {
-		o.MinDelay, o.MaxDelay = 500*time.Millisecond, 5*time.Second
-	}).
-		Wait(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{id}}, 5*time.Minute)
-	if err != nil {
+	if err := s.untilState(ctx, types.InstanceStateNameStopped, id); err != nil {
 		return fmt.Errorf("stop %s: %w", id, err)
 	}
 	return nil

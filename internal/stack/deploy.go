@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 )
 
@@ -128,7 +129,6 @@ type rollout struct {
 	volume  string        // the data volume
 	zone    string        // where that is
 	held    string        // the one that the old database has, if that is another
-	fresh   bool          // an instance profile was made just now
 	stopped bool          // the old database was told to stop
 	old     map[string]Instance
 	changes map[string]change
@@ -206,7 +206,7 @@ func (r *rollout) prepare(ctx context.Context) error {
 		if err := r.ensureParameters(ctx); err != nil {
 			return err
 		}
-		if r.fresh, err = r.ensureRoles(ctx); err != nil {
+		if err := r.ensureRoles(ctx); err != nil {
 			return err
 		}
 		if r.address, err = r.ensureAddress(ctx); err != nil {
@@ -325,7 +325,11 @@ func (r *rollout) keepBoth(ctx context.Context) error {
 
 // latest is an instance as it is now; what it was launched as is certain, so a failure to look is told later.
 func (r *rollout) latest(ctx context.Context, id string) Instance {
-	found, err := r.describe(ctx, id)
+	var found Instance
+	err := await.Until(ctx, await.Settle, func(ctx context.Context) (_ bool, err error) {
+		found, err = r.describe(ctx, id)
+		return err == nil, err
+	})
 	if err != nil {
 		return Instance{ID: id}
 	}
@@ -364,7 +368,7 @@ func (r *rollout) launchTier(ctx context.Context, c change) (Instance, error) {
 		if c.tier == "db" {
 			own = append(own, addressTag, l.service, volumeTag, l.volume)
 		}
-		l.key, l.patient = r.keyName(), r.fresh
+		l.key = r.keyName()
 		l.tags = append(r.tagged(types.ResourceTypeInstance, r.name+"-"+c.tier, own...), r.tagged(types.ResourceTypeVolume, r.name+"-"+c.tier, tags...)...)
 		launched, err = r.launch(ctx, r.network, l)
 		return err

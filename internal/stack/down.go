@@ -11,6 +11,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 )
 
 // NetworkDown removes the network, and refuses while an instance is in it. Of a VPC that was there before the stack only
@@ -48,15 +50,20 @@ func (s *Stack) networkDown(ctx context.Context) error {
 	return nil
 }
 
+func (s *Stack) natGatewaysDeleted(ctx context.Context, ids ...string) error {
+	waiter := ec2.NewNatGatewayDeletedWaiter(s.ec2, func(o *ec2.NatGatewayDeletedWaiterOptions) {
+		o.MinDelay, o.Retryable = time.Second, await.Patient(o.Retryable)
+	})
+	return waiter.Wait(ctx, &ec2.DescribeNatGatewaysInput{NatGatewayIds: ids}, 5*time.Minute)
+}
+
 // removeNetwork goes backwards through what NetworkUp makes.
 func (s *Stack) removeNetwork(ctx context.Context, n Network) error {
 	if n.NAT != "" {
 		if _, err := s.ec2.DeleteNatGateway(ctx, &ec2.DeleteNatGatewayInput{NatGatewayId: aws.String(n.NAT)}); err != nil {
 			return err
 		}
-		err := ec2.NewNatGatewayDeletedWaiter(s.ec2, func(o *ec2.NatGatewayDeletedWaiterOptions) { o.MinDelay = time.Second }).
-			Wait(ctx, &ec2.DescribeNatGatewaysInput{NatGatewayIds: []string{n.NAT}}, 5*time.Minute)
-		if err != nil {
+		if err := s.natGatewaysDeleted(ctx, n.NAT); err != nil {
 			return err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -13,9 +14,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/smithy-go"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/console"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
 )
 
 // Instance is one of the stack's.
@@ -93,10 +97,8 @@ type launch struct {
 	// more is user-data beside Goldsmith's own.
 	more string
 	// key is the name of a key pair; empty lets nobody in.
-	key string
-	// patient asks EC2 again about a profile that was made just now.
-	patient bool
-	tags    []types.TagSpecification
+	key  string
+	tags []types.TagSpecification
 }
 
 // userData is what an instance is told.
@@ -140,32 +142,21 @@ func (s *Stack) launch(ctx context.Context, n Network, l launch) (Instance, erro
 	if err != nil {
 		return Instance{}, err
 	}
-	for attempt := 0; ; attempt++ {
+	var out *ec2.RunInstancesOutput
+	err = onceKnown(ctx, func(ctx context.Context) (err error) {
 		// The call is let end, also when the deployment is interrupted: what it launches must be known to be taken back.
 		whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
-		out, err := s.ec2.RunInstances(whole, input)
-		cancel()
-		if err == nil {
-			return instanceOf(out.Instances[0], l.tier), nil
-		}
-		unknownProfile := code(err) == "InvalidParameterValue" && strings.Contains(err.Error(), "nstance profile")
-		if !l.patient || !unknownProfile || attempt == 10 {
-			return Instance{}, fmt.Errorf("launch %s of %s: %w", l.tier, l.image, err)
-		}
-		if err := sleep(ctx, 2*time.Second); err != nil {
-			return Instance{}, err
-		}
+		defer cancel()
+		out, err = s.ec2.RunInstances(whole, input)
+		return err
+	})
+	if err != nil {
+		return Instance{}, fmt.Errorf("launch %s of %s: %w", l.tier, l.image, err)
 	}
+	return instanceOf(out.Instances[0], l.tier), nil
 }
 
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
-}
+func sleep(ctx context.Context, d time.Duration) error { return await.Sleep(ctx, d) }
 
 // waitReady waits for the report that an instance writes to its console, and for nothing else: a private instance can
 // so be waited for without a way to it. A report that is no younger than after, by the instance's own clock, is of an
@@ -181,42 +172,62 @@ func (s *Stack) waitReady(ctx context.Context, id string, after time.Time) (repo
 	return report, err
 }
 
-// waitConsole reads an instance's console until it shows what is wanted; said is that, for people.
+// consoleLimit is how long a console is waited for at most, where nobody sets a shorter time.
+const consoleLimit = 15 * time.Minute
+
+// waitConsole reads an instance's console until it shows what is wanted; said is that, for people. EC2 may not know an
+// instance everywhere that was launched a moment ago, and may be asked too much: neither is the end of the wait.
 func (s *Stack) waitConsole(ctx context.Context, id, said string, shows func(console []byte) (bool, error)) ([]byte, error) {
-	var console []byte
-	gaveUp := func(err error) error {
-		waiting := instance.FindWaiting(console)
-		if waiting != "" {
-			waiting = "; it waits for: " + waiting
+	limited, cancel := context.WithTimeout(ctx, consoleLimit)
+	defer cancel()
+	var seen []byte
+	var last error
+	for began := time.Now(); ; {
+		latest, err := s.lookAtConsole(limited, id)
+		switch {
+		case limited.Err() != nil:
+			return seen, s.gaveUp(ctx, id, said, seen, errors.Join(limited.Err(), last))
+		case err == nil:
+			seen = latest
+			if ok, err := shows(seen); ok || err != nil {
+				return seen, err
+			}
+		case !awserr.Transient(err) && (!awserr.NotFound(err) || time.Since(began) > await.Settle):
+			return seen, err
 		}
-		return fmt.Errorf("wait for %s: it has not said that it %s: %w%s%s", id, said, err, waiting, s.consoleTail(context.WithoutCancel(ctx), id))
-	}
-	for {
-		described, err := s.describe(ctx, id)
-		if ctx.Err() != nil {
-			return console, gaveUp(ctx.Err())
-		}
+		last = err
+		pause := console.Poll
 		if err != nil {
-			return console, err
+			pause = slowPoll
 		}
-		if described.State != "running" && described.State != "pending" {
-			return console, fmt.Errorf("wait for %s: it is %s%s", id, described.State, s.consoleTail(ctx, id))
-		}
-		latest, err := s.console(ctx, id)
-		if ctx.Err() != nil {
-			return console, gaveUp(ctx.Err())
-		}
-		if err != nil {
-			return console, err
-		}
-		console = latest
-		if ok, err := shows(console); ok || err != nil {
-			return console, err
-		}
-		if err := sleep(ctx, 300*time.Millisecond); err != nil {
-			return console, gaveUp(err)
+		if err := await.Sleep(limited, pause); err != nil {
+			return seen, s.gaveUp(ctx, id, said, seen, errors.Join(err, last))
 		}
 	}
+}
+
+// slowPoll is the time between two looks after one that EC2 refused.
+const slowPoll = 3 * time.Second
+
+// lookAtConsole reads the console of an instance that runs, or is about to.
+func (s *Stack) lookAtConsole(ctx context.Context, id string) ([]byte, error) {
+	described, err := s.describe(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if described.State != "running" && described.State != "pending" {
+		return nil, fmt.Errorf("wait for %s: it is %s%s", id, described.State, s.consoleTail(ctx, id))
+	}
+	return s.console(ctx, id)
+}
+
+// gaveUp is the error of a wait for a console that showed this until the end.
+func (s *Stack) gaveUp(ctx context.Context, id, said string, seen []byte, err error) error {
+	waiting := instance.FindWaiting(seen)
+	if waiting != "" {
+		waiting = "; it waits for: " + waiting
+	}
+	return fmt.Errorf("wait for %s: it has not said that it %s: %w%s%s", id, said, err, waiting, s.consoleTail(context.WithoutCancel(ctx), id))
 }
 
 func failures(report instance.Report) string {
@@ -229,6 +240,9 @@ func failures(report instance.Report) string {
 	return strings.Join(failed, "; ")
 }
 
+// errNotDescribed is an answer without the instance that was asked for. To a caller it is as if EC2 had said so.
+var errNotDescribed = &smithy.GenericAPIError{Code: "InvalidInstanceID.NotFound", Message: "EC2 does not describe it"}
+
 func (s *Stack) describe(ctx context.Context, id string) (Instance, error) {
 	out, err := s.ec2.DescribeInstances(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{id}})
 	if err != nil {
@@ -239,27 +253,20 @@ func (s *Stack) describe(ctx context.Context, id string) (Instance, error) {
 			return instanceOf(i, tagOf(i.Tags, tierTag)), nil
 		}
 	}
-	return Instance{}, fmt.Errorf("look at %s: it is not described", id)
+	return Instance{}, fmt.Errorf("look at %s: %w", id, errNotDescribed)
 }
 
 func (s *Stack) console(ctx context.Context, id string) ([]byte, error) {
-	out, err := s.ec2.GetConsoleOutput(ctx, &ec2.GetConsoleOutputInput{InstanceId: aws.String(id), Latest: aws.Bool(true)})
-	if code(err) == "UnsupportedOperation" { // instances that are no Nitro ones have no latest output
-		out, err = s.ec2.GetConsoleOutput(ctx, &ec2.GetConsoleOutputInput{InstanceId: aws.String(id)})
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the console of %s: %w", id, err)
-	}
-	return base64.StdEncoding.DecodeString(aws.ToString(out.Output))
+	return s.consoles.Read(ctx, s.ec2, id)
 }
 
+// tailLimit is how long the end of a console is waited for, which only adds to an error.
+const tailLimit = 10 * time.Second
+
 func (s *Stack) consoleTail(ctx context.Context, id string) string {
-	console, err := s.console(ctx, id)
-	lines := strings.Split(strings.TrimSpace(string(console)), "\n")
-	if err != nil || len(console) == 0 {
-		return ""
-	}
-	return "\nthe end of its console:\n  " + plaintext.Lines(strings.Join(lines[max(0, len(lines)-20):], "\n  "))
+	limited, cancel := context.WithTimeout(ctx, tailLimit)
+	defer cancel()
+	return s.consoles.Tail(limited, s.ec2, id)
 }
 
 // terminate ends instances and waits until they are gone.
@@ -270,12 +277,50 @@ func (s *Stack) terminate(ctx context.Context, ids ...string) error {
 	if _, err := s.ec2.TerminateInstances(ctx, &ec2.TerminateInstancesInput{InstanceIds: ids}); err != nil {
 		return fmt.Errorf("terminate %s: %w", strings.Join(ids, ", "), err)
 	}
-	err := ec2.NewInstanceTerminatedWaiter(s.ec2, func(o *ec2.InstanceTerminatedWaiterOptions) {
-		o.MinDelay, o.MaxDelay = 500*time.Millisecond, 10*time.Second
-	}).
-		Wait(ctx, &ec2.DescribeInstancesInput{InstanceIds: ids}, 5*time.Minute)
-	if err != nil {
+	if err := s.untilState(ctx, types.InstanceStateNameTerminated, ids...); err != nil {
 		return fmt.Errorf("terminate %s: %w", strings.Join(ids, ", "), err)
 	}
 	return nil
+}
+
+// untilState waits until instances are stopped or terminated. One that EC2 has forgotten is terminated.
+func (s *Stack) untilState(ctx context.Context, state types.InstanceStateName, ids ...string) error {
+	return await.Until(ctx, 5*time.Minute, func(ctx context.Context) (bool, error) {
+		out, err := s.ec2.DescribeInstances(ctx, &ec2.DescribeInstancesInput{InstanceIds: ids})
+		if awserr.NotFound(err) && state == types.InstanceStateNameTerminated {
+			return s.forgotten(ctx, ids)
+		}
+		if err != nil {
+			return false, err
+		}
+		for _, reservation := range out.Reservations {
+			for _, i := range reservation.Instances {
+				switch {
+				case i.State.Name == state:
+				case i.State.Name == types.InstanceStateNameTerminated:
+					return true, fmt.Errorf("%s is terminated", aws.ToString(i.InstanceId))
+				default:
+					return false, nil
+				}
+			}
+		}
+		return true, nil
+	})
+}
+
+// forgotten tells whether none of some instances, of which EC2 has forgotten one at least, is there any more.
+func (s *Stack) forgotten(ctx context.Context, ids []string) (bool, error) {
+	filter := types.Filter{Name: aws.String("instance-id"), Values: ids}
+	out, err := s.ec2.DescribeInstances(ctx, &ec2.DescribeInstancesInput{Filters: []types.Filter{filter}})
+	if err != nil {
+		return false, err
+	}
+	for _, reservation := range out.Reservations {
+		for _, i := range reservation.Instances {
+			if i.State.Name != types.InstanceStateNameTerminated {
+				return false, nil
+			}
+		}
+	}
+	return true, nil
 }

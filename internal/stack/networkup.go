@@ -11,6 +11,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 )
 
 // Change is one thing that is done to a stack, or would be.
@@ -339,7 +341,9 @@ func (u *networkUp) nat(ctx context.Context) error {
 	if u.dry {
 		return nil
 	}
-	return ec2.NewNatGatewayAvailableWaiter(u.ec2, func(o *ec2.NatGatewayAvailableWaiterOptions) { o.MinDelay = time.Second }).
+	return ec2.NewNatGatewayAvailableWaiter(u.ec2, func(o *ec2.NatGatewayAvailableWaiterOptions) {
+		o.MinDelay, o.Retryable = time.Second, await.Patient(o.Retryable)
+	}).
 		Wait(ctx, &ec2.DescribeNatGatewaysInput{NatGatewayIds: []string{u.n.NAT}}, 5*time.Minute)
 }
 

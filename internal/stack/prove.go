@@ -239,8 +239,7 @@ func (s *Stack) prove(ctx context.Context, p *Proof, r Release) (err error) {
 	if err := s.ensureParameters(ctx); err != nil {
 		return err
 	}
-	fresh, err := s.ensureRoles(ctx)
-	if err != nil {
+	if err := s.ensureRoles(ctx); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
@@ -263,7 +262,7 @@ func (s *Stack) prove(ctx context.Context, p *Proof, r Release) (err error) {
 		}
 		name := fmt.Sprintf("goldsmith proof of %s", image)
 		tags := []types.Tag{{Key: aws.String("Name"), Value: aws.String(name)}, {Key: aws.String(p.BuildTag), Value: aws.String(p.Build)}}
-		i, err := s.launch(ctx, n, launch{tier: tier, image: image, instanceType: p.InstanceType, subnet: subnet, clients: clients, database: database, patient: fresh,
+		i, err := s.launch(ctx, n, launch{tier: tier, image: image, instanceType: p.InstanceType, subnet: subnet, clients: clients, database: database,
 			tags: []types.TagSpecification{{ResourceType: types.ResourceTypeInstance, Tags: tags}, {ResourceType: types.ResourceTypeVolume, Tags: tags}}})
 		if err == nil {
 			launched = append(launched, i.ID)

@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/iam/types"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
 )
 
 // readable are the parameters that a tier's instances may read, and no others.
@@ -35,46 +37,54 @@ func (s *Stack) tierPolicy(tier string) (string, error) {
 	return string(text), err
 }
 
-// ensureRoles makes each tier's role and instance profile. It returns whether a profile is new: IAM's answers take
-// some seconds to be known to EC2 then.
-func (s *Stack) ensureRoles(ctx context.Context) (fresh bool, err error) {
+// ensureRoles makes each tier's role and instance profile. What is made takes some seconds to be known to EC2, whoever made
+// it: an earlier run may have been interrupted right after that.
+func (s *Stack) ensureRoles(ctx context.Context) error {
 	for tier := range readable {
-		made, err := s.ensureRole(ctx, tier)
-		if err != nil {
-			return fresh, fmt.Errorf("make role %s: %w", s.roleName(tier), err)
+		if err := s.ensureRole(ctx, tier); err != nil {
+			return fmt.Errorf("make role %s: %w", s.roleName(tier), err)
 		}
-		fresh = fresh || made
 	}
-	return fresh, nil
+	return nil
 }
 
-func (s *Stack) ensureRole(ctx context.Context, tier string) (fresh bool, err error) {
+func (s *Stack) ensureRole(ctx context.Context, tier string) error {
 	name, tags := aws.String(s.roleName(tier)), []types.Tag{{Key: aws.String(stackTag), Value: aws.String(s.name)}}
-	_, err = s.iam.CreateRole(ctx, &iam.CreateRoleInput{RoleName: name, AssumeRolePolicyDocument: aws.String(trust), Tags: tags})
+	_, err := s.iam.CreateRole(ctx, &iam.CreateRoleInput{RoleName: name, AssumeRolePolicyDocument: aws.String(trust), Tags: tags})
 	if err != nil && code(err) != "EntityAlreadyExists" {
-		return false, err
+		return err
 	}
 	policy, err := s.tierPolicy(tier)
 	if err != nil {
-		return false, err
+		return err
 	}
-	if _, err := s.iam.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: name, PolicyName: aws.String("parameters"), PolicyDocument: aws.String(policy)}); err != nil {
-		return false, err
+	put := &iam.PutRolePolicyInput{RoleName: name, PolicyName: aws.String("parameters"), PolicyDocument: aws.String(policy)}
+	if err := onceKnown(ctx, func(ctx context.Context) error { _, err := s.iam.PutRolePolicy(ctx, put); return err }); err != nil {
+		return err
 	}
 	_, err = s.iam.CreateInstanceProfile(ctx, &iam.CreateInstanceProfileInput{InstanceProfileName: name, Tags: tags})
 	if err != nil && code(err) != "EntityAlreadyExists" {
-		return false, err
+		return err
 	}
-	fresh = err == nil
-	_, err = s.iam.AddRoleToInstanceProfile(ctx, &iam.AddRoleToInstanceProfileInput{InstanceProfileName: name, RoleName: name})
+	made := err == nil
+	add := &iam.AddRoleToInstanceProfileInput{InstanceProfileName: name, RoleName: name}
+	err = onceKnown(ctx, func(ctx context.Context) error { _, err := s.iam.AddRoleToInstanceProfile(ctx, add); return err })
 	if err != nil && code(err) != "LimitExceeded" && code(err) != "EntityAlreadyExists" { // a profile has one role at most: it has it
-		return false, err
+		return err
 	}
-	if !fresh {
-		return false, nil
+	if !made {
+		return nil
 	}
 	s.say("made role and instance profile %s", *name)
-	return true, iam.NewInstanceProfileExistsWaiter(s.iam).Wait(ctx, &iam.GetInstanceProfileInput{InstanceProfileName: name}, time.Minute)
+	return await.Until(ctx, await.Settle, func(ctx context.Context) (bool, error) {
+		_, err := s.iam.GetInstanceProfile(ctx, &iam.GetInstanceProfileInput{InstanceProfileName: name})
+		return err == nil, err
+	})
+}
+
+// onceKnown repeats a call while a role or an instance profile that it needs may be too new to be known.
+func onceKnown(ctx context.Context, call func(context.Context) error) error {
+	return await.Retry(ctx, await.Settle, awserr.ProfileIsNew, call)
 }
 
 // removeRoles takes roles and profiles away; what is not there is no error.

@@ -4,7 +4,6 @@ package stack
 
 import (
 	"context"
-	"errors"
 	"net/netip"
 	"strings"
 
@@ -15,9 +14,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
-	"github.com/aws/smithy-go"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/console"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
 
@@ -63,13 +63,14 @@ type Stack struct {
 	// observer is told what a deployment moves and stops, while one goes on.
 	observer *observer
 
+	consoles  *console.Reader
 	scaling   *autoscaling.Client
 	balancing *elasticloadbalancingv2.Client
 }
 
 // New is the stack that a file describes. say is told what goes on, a line at a time.
 func New(conf aws.Config, file *stackfile.File, say func(format string, args ...any)) *Stack {
-	return &Stack{name: file.Name, file: file, ec2: ec2.NewFromConfig(conf), iam: iam.NewFromConfig(conf), ssm: ssm.NewFromConfig(conf), conf: conf, say: say,
+	return &Stack{name: file.Name, file: file, ec2: ec2.NewFromConfig(conf), iam: iam.NewFromConfig(conf), ssm: ssm.NewFromConfig(conf), conf: conf, say: say, consoles: console.Shared,
 		scaling: autoscaling.NewFromConfig(conf), balancing: elasticloadbalancingv2.NewFromConfig(conf)}
 }
 
@@ -125,13 +126,7 @@ func tagOf(tags []types.Tag, key string) string {
 }
 
 // code is the code of an API's error, or empty.
-func code(err error) string {
-	var api smithy.APIError
-	if errors.As(err, &api) {
-		return api.ErrorCode()
-	}
-	return ""
-}
+func code(err error) string { return awserr.Code(err) }
 
 // operator is who may log in, as instances see them.
 func (s *Stack) operator(ctx context.Context) (netip.Prefix, error) {

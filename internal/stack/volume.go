@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 )
 
@@ -152,10 +153,19 @@ func (s *Stack) changeVolume(ctx context.Context, v *types.Volume) error {
 }
 
 func (s *Stack) volumeAvailable(ctx context.Context, id string) error {
-	err := ec2.NewVolumeAvailableWaiter(s.ec2, func(o *ec2.VolumeAvailableWaiterOptions) {
-		o.MinDelay, o.MaxDelay = 200*time.Millisecond, 5*time.Second
-	}).
-		Wait(ctx, &ec2.DescribeVolumesInput{VolumeIds: []string{id}}, 5*time.Minute)
+	err := await.Until(ctx, 5*time.Minute, func(ctx context.Context) (bool, error) {
+		out, err := s.ec2.DescribeVolumes(ctx, &ec2.DescribeVolumesInput{VolumeIds: []string{id}})
+		if err != nil || len(out.Volumes) == 0 {
+			return false, err
+		}
+		switch state := out.Volumes[0].State; state {
+		case types.VolumeStateAvailable:
+			return true, nil
+		case types.VolumeStateDeleting, types.VolumeStateDeleted, types.VolumeStateError:
+			return true, fmt.Errorf("it is in state %s", state)
+		}
+		return false, nil
+	})
 	if err != nil {
 		return fmt.Errorf("wait for volume %s to be available: %w", id, err)
 	}

@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -46,7 +45,7 @@ func instanceRecipe(suite string) recipe {
 }
 
 // furnished is raised when furnish changes what it does, so that images that were made before are made anew.
-const furnished = 2
+const furnished = 3
 
 func (r recipe) digest(apt aptHost) string {
 	h := sha256.New()
@@ -186,9 +185,6 @@ func (h *Host) furnish(dir string, r recipe) error {
 			return err
 		}
 	}
-	if err := alwaysPrintHostKeys(root, "etc/cloud/cloud.cfg"); err != nil {
-		return err
-	}
 	return maskUnits(root)
 }
 
@@ -198,20 +194,6 @@ func replaceIn(root *os.Root, path string, content []byte) error {
 		return err
 	}
 	return errors.Join(root.WriteFile(path, content, 0o644), root.Chmod(path, 0o644))
-}
-
-// alwaysPrintHostKeys has cloud-init print the host keys at each boot and not only at the first: the console starts
-// anew with each boot, and it is where clients learn the keys.
-func alwaysPrintHostKeys(root *os.Root, path string) error {
-	content, err := root.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	module := regexp.MustCompile(`(?m)^( *- )(keys[-_]to[-_]console)$`)
-	if !module.Match(content) {
-		return fmt.Errorf("change %s: it does not name the module keys_to_console", path)
-	}
-	return replaceIn(root, path, module.ReplaceAll(content, []byte("${1}[${2}, always]")))
 }
 
 // maskUnits turns off what has no meaning in a container or would reach for a network that is not there.

@@ -1,0 +1,93 @@
+// Package awserr says what an error of an AWS service means. Codes and messages are looked at here and nowhere else.
+// They are those of https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html or were seen in the wild.
+package awserr
+
+import (
+	"errors"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+)
+
+// Code is the code of an API's error, or empty.
+func Code(err error) string {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		return api.ErrorCode()
+	}
+	return ""
+}
+
+// NotFound tells whether a thing is not there: not any more, or, where it was made a moment ago, not yet.
+func NotFound(err error) bool {
+	code := Code(err)
+	switch code {
+	case "NoSuchEntity", "NoSuchEntityException", "InvalidAMIID.Unavailable":
+		return true
+	}
+	return strings.HasSuffix(strings.TrimSuffix(strings.TrimSuffix(code, "Exception"), "Fault"), "NotFound")
+}
+
+// Throttled tells whether a call was one too many in its time.
+func Throttled(err error) bool {
+	return retry.ThrottleErrorCode{Codes: retry.DefaultThrottleErrorCodes}.IsErrorThrottle(err) == aws.TrueTernary || status(err) == http.StatusTooManyRequests
+}
+
+// serverFaults are codes that EC2 and its neighbours document for faults of their own.
+var serverFaults = []string{"InternalError", "InternalFailure", "InternalServiceError", "ServerInternal", "ServiceUnavailable", "Unavailable"}
+
+// Transient tells whether the same question may be answered in a while: the caller asked too often, or the service has a
+// fault of its own. It is meant for calls that change nothing: want of capacity is a server's fault, too.
+func Transient(err error) bool {
+	return Throttled(err) || slices.Contains(serverFaults, Code(err)) || status(err) >= http.StatusInternalServerError
+}
+
+func status(err error) int {
+	var response *smithyhttp.ResponseError
+	if errors.As(err, &response) && response.Response != nil {
+		return response.HTTPStatusCode()
+	}
+	return 0
+}
+
+// newProfile are messages for an instance profile that another service does not know, or whose role it does not know yet.
+var newProfile = regexp.MustCompile(`(?i)invalid iam ?instance ?profile|parameter iaminstanceprofile(\.(name|arn))? is invalid|iam instance profile .* has no associated iam roles`)
+
+// newRole are IAM's own messages for a profile, or a role, that not all of its servers know.
+var newRole = regexp.MustCompile(`(?i)^(instance ?profile|(the )?role) `)
+
+// ProfileIsNew tells whether a call may have failed only because an instance profile, or its role, was made a moment ago:
+// IAM's answers take some seconds to be known to EC2, to Auto Scaling, and to all of IAM itself. A profile that is not
+// there at all cannot be told from it.
+func ProfileIsNew(err error) bool {
+	var api smithy.APIError
+	if !errors.As(err, &api) {
+		return false
+	}
+	switch api.ErrorCode() {
+	case "InvalidIamInstanceProfileName", "InvalidIamInstanceProfileArn":
+		return true
+	case "InvalidParameterValue", "ValidationError":
+		return newProfile.MatchString(api.ErrorMessage())
+	case "NoSuchEntity", "NoSuchEntityException":
+		return newRole.MatchString(strings.TrimSpace(api.ErrorMessage()))
+	}
+	return false
+}
+
+var imageID = regexp.MustCompile(`\bami-[0-9a-f]+\b`)
+
+// SnapshotInUse tells whether a snapshot could not be deleted for an AMI that is made of it, and for which, where the
+// message names one. That of an AMI that was deregistered a moment ago is in use for a while still.
+func SnapshotInUse(err error) (image string, inUse bool) {
+	if Code(err) != "InvalidSnapshot.InUse" {
+		return "", false
+	}
+	return imageID.FindString(err.Error()), true
+}
