@@ -14,9 +14,11 @@
 // Clear and the next Open end those.
 //
 // Limits:
-//   - Machines share the host's kernel: an image's own kernel, boot loader and kernel modules are not tested. Their
-//     root is no user namespace away from the host's: it is kept from the host's disks, files and network, and still
-//     only for images that one would run as root. Machines are not limited in memory or processors.
+//   - Machines share the host's kernel: an image's own kernel, boot loader and kernel modules are not tested. They are
+//     not limited in memory or processors.
+//   - A machine is no boundary. There is no user namespace: root in a machine can mount proc and devtmpfs, and so write the
+//     host's kernel settings and open its disks and other machines' disks. Run only images that you would run as root, and
+//     the cloud in a virtual machine where you would not.
 //   - A machine has one interface, and IPv4 only. An instance does not reach another's public address, only its
 //     private one.
 //   - A connection from the host to a public address is TCP, and is accepted before it is known whether the machine
