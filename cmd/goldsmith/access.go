@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -282,13 +283,21 @@ Exit codes: 0 done; 1 failed; 2 bad input.`,
 			if !browser {
 				return nil
 			}
-			if out, err := exec.CommandContext(cmd.Context(), "xdg-open", url).CombinedOutput(); err != nil {
-				return fmt.Errorf("open %s in a browser by xdg-open: %w: %s", url, err, strings.TrimSpace(string(out)))
-			}
-			return nil
+			return browse(cmd.Context(), url)
 		},
 	}
 	a.flags(open)
 	open.Flags().BoolVar(&browser, "browser", false, "open it in a browser, too")
 	return open
+}
+
+// browse opens a page in a browser. The exit code of xdg-open is not passed on, and so its error not wrapped: its 3 is no
+// call for a person.
+func browse(ctx context.Context, url string) error {
+	out, err := exec.CommandContext(ctx, "xdg-open", url).CombinedOutput()
+	if err == nil {
+		return nil
+	}
+	said, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+	return fmt.Errorf("open %s by xdg-open: %v: %s\nhint: open it in a browser yourself", url, err, said)
 }

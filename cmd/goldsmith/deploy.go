@@ -198,7 +198,10 @@ func historyCommand() *cobra.Command {
 				return err
 			}
 			if asJSON {
-				return printJSON(cmd, records)
+				for n := range records {
+					records[n].Steps = list(records[n].Steps)
+				}
+				return printJSON(cmd, list(records))
 			}
 			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
 			fmt.Fprintln(table, "ID\tKIND\tWHO\tTOOK\tDB\tWEB\tRESULT")

@@ -64,7 +64,7 @@ func imagesCommand() *cobra.Command {
 				return err
 			}
 			if asJSON {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(all)
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(list(all))
 			}
 			return printImages(cmd.OutOrStdout(), all)
 		},
@@ -192,7 +192,7 @@ Exit codes: 0 done; 1 failed; 2 bad input.`,
 				return err
 			}
 			if asJSON {
-				if err := json.NewEncoder(cmd.OutOrStdout()).Encode(found); err != nil {
+				if err := json.NewEncoder(cmd.OutOrStdout()).Encode(list(found)); err != nil {
 					return err
 				}
 			} else {

@@ -218,6 +218,9 @@ func policyCommand() *cobra.Command {
 	}
 }
 
+// list is what a list is in JSON, an empty one too: [] and not null, which a script cannot walk over.
+func list[T any](items []T) []T { return append([]T{}, items...) }
+
 func printJSON(cmd *cobra.Command, value any) error {
 	encoder := json.NewEncoder(cmd.OutOrStdout())
 	encoder.SetIndent("", "  ")

@@ -42,6 +42,7 @@ Exit codes: 0 done, whatever the health is; 1 failed; 2 bad input.`,
 			}
 			show := func(now stack.Status) error {
 				if asJSON {
+					now.Instances = list(now.Instances)
 					return printJSON(cmd, now)
 				}
 				return printStatus(cmd.OutOrStdout(), now)

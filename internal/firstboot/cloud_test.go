@@ -38,7 +38,12 @@ func metadataService(t *testing.T, items map[string]string) *cloud {
 		}
 	}))
 	t.Cleanup(server.Close)
-	client := imds.New(imds.Options{Endpoint: server.URL, EnableFallback: aws.FalseTernary, Retryer: aws.NopRetryer{}})
+	client := imds.New(imds.Options{
+		Endpoint:          server.URL,
+		EnableFallback:    aws.FalseTernary,
+		Retryer:           aws.NopRetryer{},
+		ClientEnableState: imds.ClientEnabled, // whatever the shell says, as one that uses a local cloud does
+	})
 	return &cloud{metadata: client, region: "us-east-1"}
 }
 
@@ -118,6 +123,7 @@ func TestMetadataServiceThatComesLate(t *testing.T) {
 		}
 	}))
 	t.Cleanup(server.Close)
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "false")
 	t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", server.URL)
 	c, err := connect(t.Context())
 	if err != nil {
