@@ -10,9 +10,11 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -39,6 +41,8 @@ func run(m *testing.M) (code int) {
 		return fail(err)
 	}
 	os.Setenv("GOLDSMITH_CLOUD", cloudName)
+	// Under nohup commands would ignore a closed terminal too, which one of the tests is about.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	home, err := os.MkdirTemp("", "goldsmith-acceptance-")
 	if err != nil {
 		return fail(err)

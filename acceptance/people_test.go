@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
 )
 
 // TestAccess enters both tiers by the stack's own commands.
@@ -26,6 +28,9 @@ func TestAccess(t *testing.T) {
 			if out, err := ssh(name, "cloud-init", "query", "instance_id"); err != nil || !strings.Contains(out, id) {
 				t.Errorf("ssh %s: %v: %q, want %s", name, err, out, id)
 			}
+		}
+		if out, err := ssh(where, "cloud-init status --long && sudo cloud-init schema --system"); err != nil {
+			t.Errorf("ssh %s: cloud-init has complaints: %v\n%s", where, err, out)
 		}
 		var exit *exec.ExitError
 		if _, err := ssh(where, "exit", "42"); !errors.As(err, &exit) || exit.ExitCode() != 42 {
@@ -74,6 +79,26 @@ func TestAccess(t *testing.T) {
 	if out, err := ssh("i-0123456789abcdef0"); err == nil || !strings.Contains(out, "no instance is of that tier or id") {
 		t.Errorf("ssh to an unknown instance: %v: %s", err, out)
 	}
+}
+
+// TestAccessAfterAStop has the web instance stopped and started by EC2's own calls: its console begins anew, without what
+// cloud-init said at the first boot.
+func TestAccessAfterAStop(t *testing.T) {
+	ctx, id := context.Background(), *tier(t, "web").InstanceId
+	if _, err := api.StopInstances(ctx, &ec2.StopInstancesInput{InstanceIds: []string{id}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := ec2.NewInstanceStoppedWaiter(api).Wait(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{id}}, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := api.StartInstances(ctx, &ec2.StartInstancesInput{InstanceIds: []string{id}}); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := output(goldsmith(), "ssh", "web", "--stack", stackName, "--", "true"); err != nil {
+		t.Errorf("ssh web: %v: %s", err, out)
+	}
+	must(t, goldsmith(), "deploy", "--stack", stackName) // which waits until it is ready
+	assertServes(t)
 }
 
 func TestLogs(t *testing.T) {

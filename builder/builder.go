@@ -146,6 +146,7 @@ func (b *bake) run(ctx context.Context) (packersdk.Artifact, error) {
 		baking{step{"launch an instance", (*bake).launch, (*bake).terminate}},
 		baking{step{"wait for the instance", func(b *bake, ctx context.Context) error { b.describe(data); return b.waitForSSH(ctx) }, nil}},
 		baking{b.connectStep()},
+		baking{&settleStep{b}},
 		baking{&provisionStep{b}},
 		baking{step{"confirm the inputs", (*bake).confirmInputs, nil}},
 		baking{&sealStep{b}},

@@ -14,7 +14,10 @@ import (
 	"github.com/hashicorp/packer-plugin-sdk/communicator"
 	"github.com/hashicorp/packer-plugin-sdk/multistep"
 	"github.com/hashicorp/packer-plugin-sdk/multistep/commonsteps"
+	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/remote"
 )
 
 // waitForSSH waits until the instance runs and its SSH server answers, so that the SDK's own attempts, which are five
@@ -129,6 +132,23 @@ func (b *bake) connectStep() multistep.Step {
 		},
 	}
 }
+
+// settleStep waits until the machine has ended what it does by itself after a boot: a provisioner of whatever kind would
+// meet it in the middle, and lose against it for apt's locks.
+type settleStep struct{ bake *bake }
+
+// Run waits.
+func (s *settleStep) Run(ctx context.Context, state multistep.StateBag) multistep.StepAction {
+	comm := state.Get("communicator").(packersdk.Communicator)
+	s.bake.ui.Say("Waiting for the end of cloud-init...")
+	if err := remote.Settle(ctx, s.bake.ui, comm); err != nil {
+		return s.bake.fail(state, err)
+	}
+	return multistep.ActionContinue
+}
+
+// Cleanup has nothing to undo.
+func (*settleStep) Cleanup(multistep.StateBag) {}
 
 // provisionStep is the SDK's, and ends when the instance does: the connection alone would not tell for long.
 type provisionStep struct{ bake *bake }

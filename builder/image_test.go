@@ -192,3 +192,53 @@ func (h *holding) DeleteSecurityGroup(ctx context.Context, in *ec2.DeleteSecurit
 	}
 	return h.account.DeleteSecurityGroup(ctx, in, o...)
 }
+
+// TestEC2ThatIsBusy has EC2 not know the new instance at first and then be asked too much, in every wait of a build.
+func TestEC2ThatIsBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAccount(t)
+		b := newBake(t, a, nil)
+		busy := &busyAccount{account: a}
+		b.ec2 = busy
+		if err := b.try(t.Context()); err != nil || !a.has("ami-0made") || a.has("i-0made") {
+			t.Errorf("got %v, left %v", err, a.things)
+		}
+		if busy.refused < 6 {
+			t.Errorf("only %d calls were refused", busy.refused)
+		}
+	})
+}
+
+// busyAccount answers only each fourth look at instances and images.
+type busyAccount struct {
+	*account
+	looks, refused int
+}
+
+func (a *busyAccount) look() error {
+	a.looks++
+	code := []string{"", "InvalidInstanceID.NotFound", "RequestLimitExceeded", "InternalError"}[a.looks%4]
+	if code == "" {
+		return nil
+	}
+	a.refused++
+	return gone(code)
+}
+
+func (a *busyAccount) DescribeInstances(ctx context.Context, in *ec2.DescribeInstancesInput, o ...func(*ec2.Options)) (*ec2.DescribeInstancesOutput, error) {
+	if len(in.InstanceIds) > 0 && a.state != types.InstanceStateNameTerminated && a.has("i-0made") {
+		if err := a.look(); err != nil {
+			return nil, err
+		}
+	}
+	return a.account.DescribeInstances(ctx, in, o...)
+}
+
+func (a *busyAccount) DescribeImages(ctx context.Context, in *ec2.DescribeImagesInput, o ...func(*ec2.Options)) (*ec2.DescribeImagesOutput, error) {
+	if len(in.ImageIds) > 0 && in.ImageIds[0] == "ami-0made" {
+		if err := a.look(); err != nil {
+			return nil, err
+		}
+	}
+	return a.account.DescribeImages(ctx, in, o...)
+}

@@ -9,6 +9,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 )
 
 // share gives the AMI and its copies their attributes and lets in whom the configuration names, and nobody else. What
@@ -37,7 +39,11 @@ func (b *bake) share(ctx context.Context) error {
 
 func (b *bake) shareIn(ctx context.Context, p publication) error {
 	c := b.config
-	out, err := p.api.DescribeImages(ctx, &ec2.DescribeImagesInput{ImageIds: []string{p.image}})
+	var out *ec2.DescribeImagesOutput
+	err := poll(ctx, await.Settle, func(ctx context.Context) (_ bool, err error) {
+		out, err = p.api.DescribeImages(ctx, &ec2.DescribeImagesInput{ImageIds: []string{p.image}})
+		return err == nil, err
+	})
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 
 // commands are the agent's subcommands. They are called by Goldsmith and by units, not by people.
 var commands = map[string]func(ctx context.Context, arguments []string) error{
+	"settle":      waitSettled,
 	"facts":       facts,
 	"apply":       apply,
 	"firstboot":   firstBoot,

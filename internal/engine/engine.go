@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/task"
@@ -36,6 +37,8 @@ type engine struct {
 	pending map[string]bool
 	// packages is what the apt transaction of a row of package tasks came to, by the task's index.
 	packages map[int]packageResult
+	// waits is what the task at work waits for, a string; it is read while that goes on.
+	waits atomic.Value
 }
 
 // progressAfter is when, and how often, a task that is still at work says so.
@@ -48,7 +51,9 @@ func Run(ctx context.Context, p task.Play, dry bool, emit func(task.Event)) (tas
 }
 
 func newEngine(p task.Play, dry bool, emit func(task.Event), run runner) *engine {
-	return &engine{play: p, dry: dry, emit: emit, run: run, recap: task.Recap{Play: p.Name}, pending: map[string]bool{}, packages: map[int]packageResult{}}
+	e := &engine{play: p, dry: dry, emit: emit, recap: task.Recap{Play: p.Name}, pending: map[string]bool{}, packages: map[int]packageResult{}}
+	e.run = patient(run, func(waits string) { e.waits.Store(waits) })
+	return e
 }
 
 func (e *engine) all(ctx context.Context) (task.Recap, error) {
@@ -133,7 +138,15 @@ func (e *engine) progress(t task.Task, handler bool) (done func()) {
 			case <-stop:
 				return
 			case <-ticker.C:
-				e.emit(task.Event{Event: task.EventProgress, Task: t.Name, Kind: t.Spec.Kind(), Handler: handler, Seconds: time.Since(started).Seconds()})
+				waits, _ := e.waits.Load().(string)
+				e.emit(task.Event{
+					Event:   task.EventProgress,
+					Task:    t.Name,
+					Kind:    t.Spec.Kind(),
+					Handler: handler,
+					Waits:   waits,
+					Seconds: time.Since(started).Seconds(),
+				})
 			}
 		}
 	}()

@@ -281,7 +281,7 @@ func TestPlanRow(t *testing.T) {
 // TestPackagesInOneTransaction has two neighbouring tasks and one apart; apt is called once for each row.
 func TestPackagesInOneTransaction(t *testing.T) {
 	const query = "dpkg-query --show --showformat=${Package} ${db:Status-Status} ${Version}\n "
-	const install = "apt-get install --yes --purge -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold -o Dpkg::Options::=--force-unsafe-io -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0 --no-install-recommends "
+	const install = "apt-get install --yes --purge -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold -o Dpkg::Options::=--force-unsafe-io -o DPkg::Lock::Timeout=5 -o Dpkg::Use-Pty=0 --no-install-recommends "
 	purge := task.Package{Names: []string{"c"}, State: task.Absent}
 	s := &script{t: t, steps: []step{
 		{argv: query + "a b", stdout: "a installed 1\nb installed 2\n"},

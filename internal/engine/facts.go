@@ -15,7 +15,7 @@ import (
 
 // Facts finds out about the machine, and which version of each of these packages apt would install.
 func Facts(ctx context.Context, packages []string) (task.Facts, error) {
-	return facts(ctx, packages, execute)
+	return facts(ctx, packages, patient(execute, func(string) {}))
 }
 
 func facts(ctx context.Context, packages []string, run runner) (task.Facts, error) {

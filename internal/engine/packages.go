@@ -128,13 +128,17 @@ func planRow(row []task.Package, installed, candidates map[string]string) (packa
 // disk: an image is taken of a machine that was stopped cleanly.
 func (e *engine) apt(ctx context.Context, plan packagePlan) error {
 	argv := []string{"apt-get", "install", "--yes", "--purge", "-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold",
-		"-o", "Dpkg::Options::=--force-unsafe-io", "-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Use-Pty=0"}
+		"-o", "Dpkg::Options::=--force-unsafe-io", "-o", lockTimeout, "-o", "Dpkg::Use-Pty=0"}
 	if !plan.recommends {
 		argv = append(argv, "--no-install-recommends")
 	}
 	_, err := e.run(ctx, program{argv: append(argv, plan.arguments...), environment: aptEnvironment})
 	return err
 }
+
+// lockTimeout is apt's own patience with dpkg's lock. It is short, as it is silent: who has the lock is said between two
+// attempts.
+const lockTimeout = "DPkg::Lock::Timeout=5"
 
 var aptEnvironment = []string{"DEBIAN_FRONTEND=noninteractive", "APT_LISTCHANGES_FRONTEND=none", "NEEDRESTART_MODE=l"}
 
@@ -183,7 +187,7 @@ func findCandidates(ctx context.Context, run runner, names []string) (map[string
 }
 
 func updateLists(ctx context.Context, run runner) error {
-	_, err := run(ctx, program{argv: []string{"apt-get", "update", "-o", "DPkg::Lock::Timeout=120", "-o", "APT::Update::Error-Mode=any"}, environment: aptEnvironment})
+	_, err := run(ctx, program{argv: []string{"apt-get", "update", "-o", lockTimeout, "-o", "APT::Update::Error-Mode=any"}, environment: aptEnvironment})
 	return err
 }
 

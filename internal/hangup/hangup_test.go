@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,6 +16,8 @@ import (
 // TestMain is also the process that the tests send signals to: it goes back once its context has ended.
 func TestMain(m *testing.M) {
 	if os.Getenv("GOLDSMITH_TEST_WORKER") == "" {
+		// What ignores a closed terminal, as under nohup, has its children ignore it too; what listens to it has not.
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 		os.Exit(m.Run())
 	}
 	ctx, stop := Context(context.Background())

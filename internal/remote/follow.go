@@ -45,7 +45,11 @@ func (f *follower) event(e task.Event) {
 		f.ui.Say(fmt.Sprintf("%s [%s]", verb, e.Task))
 	case task.EventProgress:
 		f.current = e.Task
-		f.ui.Message(fmt.Sprintf("    ... [%s] at work for %.0f s", e.Task, e.Seconds))
+		waits := ""
+		if e.Waits != "" {
+			waits = "; it waits: " + e.Waits
+		}
+		f.ui.Message(fmt.Sprintf("    ... [%s] at work for %.0f s%s", e.Task, e.Seconds, waits))
 	case task.EventTask:
 		f.current, f.last = "", e.Task
 		f.task(e)

@@ -28,15 +28,27 @@ type Options struct {
 	Candidates []string
 }
 
+// waits are what a machine must have ended, beside cloud-init, before it is asked for its facts: apt may have to read its
+// lists for that.
+func (o Options) waits() []string {
+	if len(o.Candidates) == 0 {
+		return nil
+	}
+	return []string{"apt"}
+}
+
 // Build makes a play for a machine of these facts. agent is the program that the machine runs plays with, for plays that
 // put it into the image.
 type Build func(facts task.Facts, agent task.Blob) (task.Play, error)
 
-// Provision gathers facts, has the play built from them, and makes it so. Each task's outcome and the recap are told
+// Provision waits for the end of cloud-init, gathers facts, has the play built from them, and makes it so. Each task's outcome and the recap are told
 // through ui. The recap is returned also with an error.
 func Provision(ctx context.Context, ui packersdk.Ui, comm packersdk.Communicator, o Options, build Build) (task.Recap, error) {
 	a, err := connect(ctx, comm)
 	if err != nil {
+		return task.Recap{}, err
+	}
+	if err := a.settle(ctx, ui, o.waits()...); err != nil {
 		return task.Recap{}, err
 	}
 	facts, err := a.facts(ctx, o.Candidates)
@@ -115,12 +127,16 @@ func upload(ctx context.Context, comm packersdk.Communicator, blob task.Blob, di
 	return nil
 }
 
+func becomeRoot(err error) error {
+	return fmt.Errorf("become root: %w\nhint: the SSH user must be root, or be allowed sudo without a password", err)
+}
+
 func (a *agent) facts(ctx context.Context, candidates []string) (task.Facts, error) {
 	var facts task.Facts
 	out, err := run(ctx, a.comm, strings.Join(append([]string{a.command, "facts"}, candidates...), " "), nil)
 	if err != nil {
 		if strings.Contains(err.Error(), "sudo:") {
-			return facts, fmt.Errorf("become root: %w\nhint: the SSH user must be root, or be allowed sudo without a password", err)
+			return facts, becomeRoot(err)
 		}
 		return facts, fmt.Errorf("gather facts: %w", err)
 	}

@@ -123,15 +123,15 @@ func TestProvisionTwice(t *testing.T) {
 	if text, err := os.ReadFile(path); err != nil || string(text) != "x\n" {
 		t.Errorf("made %q, %v", text, err)
 	}
-	if n := m.ran(); n != 4 {
-		t.Errorf("%d commands for the first run, 4 are due: a look, the upload, facts, the play: %q", n, m.commands)
+	if n := m.ran(); n != 5 {
+		t.Errorf("%d commands for the first run, 5 are due: a look, the upload, the wait, facts, the play: %q", n, m.commands)
 	}
 	recap, err = Provision(t.Context(), packersdk.TestUi(t), m, Options{}, touching(path))
 	if err != nil || recap.Changed != 0 || recap.OK != 1 {
 		t.Errorf("second: %+v, %v", recap, err)
 	}
-	if n := m.ran(); n != 7 {
-		t.Errorf("%d commands for the second run, 3 are due", n-4)
+	if n := m.ran(); n != 9 {
+		t.Errorf("%d commands for the second run, 4 are due", n-5)
 	}
 	info, err := os.Stat(filepath.Dir(onlyAgent(t, m)))
 	if err != nil || info.Mode().Perm() != 0o700 {

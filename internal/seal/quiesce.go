@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"regexp"
 	"strings"
 	"time"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/manifest"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/settle"
 )
 
 // writers are units that write to the disk while they run or when they end; they are stopped, so that what is removed
@@ -26,11 +26,12 @@ var writers = []string{
 
 // quiesce stops what writes. Databases end in their own time and cleanly: their logs must be replayed by nobody.
 func quiesce(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
-	defer cancel()
-	if err := booted(ctx); err != nil {
+	// SSH is up before the end of cloud-init, which has yet to write its results, and they must not be in an image.
+	if err := settle.CloudInit(ctx, func(string) {}); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
 	if err := run(ctx, append([]string{"systemctl", "stop"}, loaded(ctx, writers)...)...); err != nil {
 		return fmt.Errorf("stop the services: %w", err)
 	}
@@ -46,34 +47,6 @@ func quiesce(ctx context.Context) error {
 	}
 	return nil
 }
-
-// cloudInit are cloud-init's units, by the names of all its versions.
-var cloudInit = []string{"cloud-init-local.service", "cloud-init-main.service", "cloud-init-network.service", "cloud-init.service", "cloud-config.service", "cloud-final.service"}
-
-// booted waits for the end of cloud-init. SSH is up before that, and a short build may come here while cloud-init has yet
-// to write its results, which must not be in an image.
-func booted(ctx context.Context) error {
-	for {
-		out, err := exec.CommandContext(ctx, "systemctl", append([]string{"show", "--property=Id,ActiveState,Job"}, cloudInit...)...).Output()
-		if err != nil {
-			return fmt.Errorf("ask systemd for cloud-init's units: %w", err)
-		}
-		if !busy(string(out)) {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("wait for the end of cloud-init: %w", ctx.Err())
-		case <-time.After(200 * time.Millisecond):
-		}
-	}
-}
-
-// starting matches what systemd shows of a unit that is being started, or is about to be.
-var starting = regexp.MustCompile(`(?m)^(ActiveState=activating|Job=[1-9][0-9]*)$`)
-
-// busy tells whether one of the units in systemctl's answer is on its way.
-func busy(shown string) bool { return starting.MatchString(shown) }
 
 // loaded are those of the units that the machine has.
 func loaded(ctx context.Context, units []string) []string {

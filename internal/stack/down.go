@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -13,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
 )
 
 // NetworkDown removes the network, and refuses while an instance is in it. Of a VPC that was there before the stack only
@@ -110,7 +110,7 @@ func (s *Stack) removeNetwork(ctx context.Context, n Network) error {
 		if part.id == "" {
 			continue
 		}
-		if err := part.remove(aws.String(part.id)); err != nil && !strings.Contains(code(err), "NotFound") {
+		if err := part.remove(aws.String(part.id)); err != nil && !awserr.NotFound(err) {
 			return fmt.Errorf("%s: %w", part.id, err)
 		}
 	}
@@ -141,7 +141,7 @@ func (s *Stack) removeTable(ctx context.Context) func(*string) error {
 		for _, table := range out.RouteTables {
 			for _, association := range table.Associations {
 				_, err := s.ec2.DisassociateRouteTable(ctx, &ec2.DisassociateRouteTableInput{AssociationId: association.RouteTableAssociationId})
-				if err != nil && !strings.Contains(code(err), "NotFound") {
+				if err != nil && !awserr.NotFound(err) {
 					return err
 				}
 			}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -186,7 +185,7 @@ func (s *Stack) waitConsole(ctx context.Context, id, said string, shows func(con
 		latest, err := s.lookAtConsole(limited, id)
 		switch {
 		case limited.Err() != nil:
-			return seen, s.gaveUp(ctx, id, said, seen, errors.Join(limited.Err(), last))
+			return seen, s.gaveUp(ctx, id, said, seen, withLast(limited.Err(), last))
 		case err == nil:
 			seen = latest
 			if ok, err := shows(seen); ok || err != nil {
@@ -201,9 +200,17 @@ func (s *Stack) waitConsole(ctx context.Context, id, said string, shows func(con
 			pause = slowPoll
 		}
 		if err := await.Sleep(limited, pause); err != nil {
-			return seen, s.gaveUp(ctx, id, said, seen, errors.Join(err, last))
+			return seen, s.gaveUp(ctx, id, said, seen, withLast(err, last))
 		}
 	}
+}
+
+// withLast is why a wait ended, with what EC2 said last if that was an error.
+func withLast(err, last error) error {
+	if last == nil {
+		return err
+	}
+	return fmt.Errorf("%w; the last answer was: %w", err, last)
 }
 
 // slowPoll is the time between two looks after one that EC2 refused.

@@ -34,9 +34,11 @@ type Event struct {
 	// Diff shows what changed, or would: of a file in the unified format.
 	Diff string `json:"diff,omitempty"`
 	// Error, Stdout and Stderr say why a task failed; the streams are their ends.
-	Error   string  `json:"error,omitempty"`
-	Stdout  string  `json:"stdout,omitempty"`
-	Stderr  string  `json:"stderr,omitempty"`
+	Error  string `json:"error,omitempty"`
+	Stdout string `json:"stdout,omitempty"`
+	Stderr string `json:"stderr,omitempty"`
+	// Waits says what a task in progress waits for that is none of its own.
+	Waits   string  `json:"waits,omitempty"`
 	Seconds float64 `json:"seconds,omitempty"`
 	Recap   *Recap  `json:"recap,omitempty"`
 }
