@@ -43,7 +43,8 @@ func unchanging() map[string]func(url.Values) string {
 	answers := map[string]func(url.Values) string{}
 	for action, set := range map[string]string{"DescribeVpcs": "vpcSet", "DescribeSubnets": "subnetSet", "DescribeRouteTables": "routeTableSet",
 		"DescribeSecurityGroups": "securityGroupInfo", "DescribeInternetGateways": "internetGatewaySet", "DescribeNatGateways": "natGatewaySet",
-		"DescribeAddresses": "addressesSet", "DescribeNetworkInterfaces": "networkInterfaceSet", "DescribeInstances": "reservationSet"} {
+		"DescribeAddresses": "addressesSet", "DescribeNetworkInterfaces": "networkInterfaceSet", "DescribeInstances": "reservationSet",
+		"DescribeVolumes": "volumeSet"} {
 		answers[action] = canned("<" + set + "/>")
 	}
 	return answers

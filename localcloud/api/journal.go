@@ -32,6 +32,8 @@ type entry struct {
 	Call    *call    `json:"call"`
 	Named   []string `json:"named,omitempty"`   // what the request is about
 	Created []string `json:"created,omitempty"` // what it made
+	// Ended are the volumes that went with terminated instances; nil in a line of before they were noted: all of them.
+	Ended []string `json:"ended"`
 }
 
 // callDeadline is how long the API server may take for one call.
@@ -118,6 +120,9 @@ func (j *journal) do(ctx context.Context, s *Server, c *call) (*answer, error) {
 		return nil, err
 	}
 	e.Created = j.ledger.created(c, made)
+	if e.Ended, err = s.volumesGone(ctx, j.ledger, c); err != nil {
+		return nil, err
+	}
 	if err := j.append(e); err != nil {
 		return nil, fmt.Errorf("write journal: %w", err)
 	}
@@ -152,6 +157,26 @@ func (s *Server) described(ctx context.Context, c *call, answered []byte) ([]byt
 		all = append(all, a.body...)
 	}
 	return all, nil
+}
+
+// volumesGone are the volumes that a TerminateInstances call has deleted, of those that came with the instances.
+func (s *Server) volumesGone(ctx context.Context, l *ledger, c *call) ([]string, error) {
+	if c.action() != "TerminateInstances" {
+		return nil, nil
+	}
+	came := []string{}
+	for _, id := range named(c) {
+		came = append(came, l.volumesOf(id)...)
+	}
+	if len(came) == 0 {
+		return came, nil
+	}
+	described, err := s.ask(ctx, newCall("ec2", "DescribeVolumes"))
+	if err != nil {
+		return nil, err
+	}
+	there := described.all("volumeSet", "*", "volumeId")
+	return slices.DeleteFunc(came, func(id string) bool { return slices.Contains(there, id) }), nil
 }
 
 // append adds a line. What could not be written as a whole is taken back, or the next line would be lost with it.

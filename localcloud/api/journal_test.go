@@ -23,6 +23,12 @@ func line(seed int, text string, created ...string) entry {
 	return entry{Seed: seed, Call: c, Named: named(c), Created: created}
 }
 
+// ended is a line that also notes which volumes went.
+func ended(e entry, volumes ...string) entry {
+	e.Ended = append([]string{}, volumes...)
+	return e
+}
+
 // parameter is a journal entry of a parameter store call.
 func parameter(seed int, action, name string, created bool) entry {
 	e := line(seed, action)
@@ -38,13 +44,21 @@ func parameter(seed int, action, name string, created bool) entry {
 
 func TestCompact(t *testing.T) {
 	const (
-		sg    = "sg-00000000000000001"
-		i     = "i-00000000000000001"
-		i2    = "i-00000000000000002"
-		ami   = "ami-00000000000000001"
-		snap  = "snap-00000000000000001"
-		eip   = "eipalloc-00000000000000001"
-		assoc = "eipassoc-00000000000000001"
+		sg     = "sg-00000000000000001"
+		sg2    = "sg-00000000000000002"
+		rtb    = "rtb-00000000000000001"
+		rtb2   = "rtb-00000000000000002"
+		nat    = "nat-00000000000000001"
+		nat2   = "nat-00000000000000002"
+		subnet = "subnet-00000000000000001"
+		vol    = "vol-00000000000000011"
+		vol2   = "vol-00000000000000012"
+		i      = "i-00000000000000001"
+		i2     = "i-00000000000000002"
+		ami    = "ami-00000000000000001"
+		snap   = "snap-00000000000000001"
+		eip    = "eipalloc-00000000000000001"
+		assoc  = "eipassoc-00000000000000001"
 	)
 	bake := []entry{
 		line(1, "ImportKeyPair KeyName=temporary", "key:temporary"),
@@ -78,6 +92,49 @@ func TestCompact(t *testing.T) {
 			line(3, "ModifySubnetAttribute SubnetId=subnet-0000000a")}, []int{1, 2, 3}},
 		{"of two instances the one that is left", []entry{
 			line(1, "RunInstances", i), line(2, "RunInstances", i2), line(3, "TerminateInstances InstanceId.1="+i), line(4, "CreateTags ResourceId.1="+i2)}, []int{2, 4}},
+		{"a rule for a group that is gone, with another rule", []entry{
+			line(1, "CreateSecurityGroup", sg), line(2, "CreateSecurityGroup", sg2),
+			line(3, "AuthorizeSecurityGroupIngress GroupId="+sg+" IpPermissions.1.Groups.1.GroupId="+sg2+" IpPermissions.2.IpRanges.1.CidrIp=10.0.0.0/8"),
+			line(4, "RevokeSecurityGroupIngress GroupId="+sg+" IpPermissions.1.Groups.1.GroupId="+sg2),
+			line(5, "DeleteSecurityGroup GroupId="+sg2)}, []int{1, 2, 3, 4, 5}},
+		{"rules of a group that is gone", []entry{
+			line(1, "CreateSecurityGroup", sg), line(2, "CreateSecurityGroup", sg2),
+			line(3, "AuthorizeSecurityGroupIngress GroupId="+sg2+" IpPermissions.1.Groups.1.GroupId="+sg),
+			line(4, "DeleteSecurityGroup GroupId="+sg2)}, []int{1}},
+		{"a rule of a group that no call made, for one that is gone", []entry{
+			line(1, "CreateSecurityGroup", sg),
+			line(2, "AuthorizeSecurityGroupIngress GroupId=sg-0000000000000000d IpPermissions.1.Groups.1.GroupId="+sg),
+			line(3, "RevokeSecurityGroupIngress GroupId=sg-0000000000000000d IpPermissions.1.Groups.1.GroupId="+sg),
+			line(4, "DeleteSecurityGroup GroupId="+sg)}, []int{1, 2, 3, 4}},
+		{"a route to what is gone, replaced since", []entry{
+			line(1, "CreateRouteTable", rtb), line(2, "AllocateAddress", eip), line(3, "CreateNatGateway AllocationId="+eip, nat), line(4, "CreateNatGateway", nat2),
+			line(5, "CreateRoute RouteTableId="+rtb+" NatGatewayId="+nat), line(6, "ReplaceRoute RouteTableId="+rtb+" NatGatewayId="+nat2),
+			line(7, "DeleteNatGateway NatGatewayId="+nat), line(8, "ReleaseAddress AllocationId="+eip)}, []int{1, 2, 3, 4, 5, 6, 7, 8}},
+		{"a table that took the place of one that is gone", []entry{
+			line(1, "CreateSubnet", subnet), line(2, "CreateRouteTable", rtb2), line(3, "CreateRouteTable", rtb),
+			line(4, "AssociateRouteTable SubnetId="+subnet+" RouteTableId="+rtb2, "rtbassoc-00000000000000001"),
+			line(5, "ReplaceRouteTableAssociation AssociationId=rtbassoc-00000000000000001 RouteTableId="+rtb, "rtbassoc-00000000000000002"),
+			line(6, "DeleteRouteTable RouteTableId="+rtb2)}, []int{1, 2, 3, 4, 5, 6}},
+		{"a volume that outlives its instance", []entry{
+			line(1, "RunInstances", i, vol, vol2), ended(line(2, "TerminateInstances InstanceId.1="+i), vol2)}, []int{1, 2}},
+		{"until it is deleted", []entry{
+			line(1, "RunInstances", i, vol, vol2), ended(line(2, "TerminateInstances InstanceId.1="+i), vol2), line(3, "DeleteVolume VolumeId="+vol)}, nil},
+		{"an instance whose volumes go with it", []entry{
+			line(1, "RunInstances", i, vol, vol2), ended(line(2, "TerminateInstances InstanceId.1="+i), vol, vol2)}, nil},
+		{"a volume of a snapshot that is gone", []entry{
+			line(1, "CreateVolume", vol), line(2, "CreateSnapshot VolumeId="+vol, snap), line(3, "DeleteVolume VolumeId="+vol),
+			line(4, "CreateVolume SnapshotId="+snap, vol2), line(5, "DeleteSnapshot SnapshotId="+snap)}, []int{1, 2, 3, 4, 5}},
+		{"two that ended together, of which one is needed", []entry{
+			line(1, "RunInstances", i), line(2, "RunInstances", i2), line(3, "CreateImage InstanceId="+i, ami),
+			line(4, "TerminateInstances InstanceId.1="+i+" InstanceId.2="+i2)}, []int{1, 2, 3, 4}},
+		{"versions of a template, for an image that is gone", []entry{
+			line(1, "CreateLaunchTemplate", "lt-00000000000000001"), line(2, "RegisterImage", ami),
+			line(3, "CreateLaunchTemplateVersion LaunchTemplateId=lt-00000000000000001 LaunchTemplateData.ImageId="+ami),
+			line(4, "DeregisterImage ImageId="+ami)}, []int{1, 2, 3, 4}},
+		{"a group that got a template in the place of one that is gone", []entry{
+			line(1, "CreateLaunchTemplate", "lt-00000000000000001"), line(2, "CreateAutoScalingGroup AutoScalingGroupName=g", "group:g"),
+			line(3, "UpdateAutoScalingGroup AutoScalingGroupName=g DesiredCapacity=3 LaunchTemplate.LaunchTemplateId=lt-00000000000000001"),
+			line(4, "DeleteLaunchTemplate LaunchTemplateId=lt-00000000000000001")}, []int{1, 2, 3, 4}},
 		{"parameters", []entry{parameter(1, "PutParameter", "/a", true), parameter(2, "PutParameter", "/b", true), parameter(3, "PutParameter", "/a", false),
 			parameter(4, "DeleteParameter", "/b", false)}, []int{1, 3}},
 		{"a role and its policy", []entry{line(1, "CreateRole RoleName=r", "role:r"), line(2, "PutRolePolicy RoleName=r PolicyName=p"), line(3, "CreateRole RoleName=s", "role:s"),
@@ -216,5 +273,31 @@ func TestJournalWriteFails(t *testing.T) {
 	}
 	if j := reopened(t, s.journal.path); len(j.entries) != 1 {
 		t.Errorf("%d lines", len(j.entries))
+	}
+}
+
+// TestVolumesGone: the journal notes which volumes went with an instance, and so which outlive it.
+func TestVolumesGone(t *testing.T) {
+	const i, kept, gone = "i-00000000000000001", "vol-00000000000000011", "vol-00000000000000012"
+	b := newBackend(t, map[string]func(url.Values) string{
+		"RunInstances":       canned("<i>" + i + "</i><v>" + kept + "</v><v>" + gone + "</v>"),
+		"TerminateInstances": canned("<i>" + i + "</i>"),
+		"DescribeVolumes":    canned("<volumeSet><item><volumeId>" + kept + "</volumeId></item></volumeSet>"),
+	})
+	s := newServer(t, b, newMachinery(t))
+	for _, c := range []*call{newCall("ec2", "RunInstances"), newCall("ec2", "TerminateInstances", "InstanceId.1", i)} {
+		if _, err := s.journal.do(t.Context(), s, c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.journal.do(t.Context(), s, newCall("ec2", "TerminateInstances", "InstanceId.1", i)); err != nil {
+		t.Fatal(err)
+	}
+	entries := reopened(t, s.journal.path).entries
+	if len(entries) != 3 || !slices.Equal(entries[1].Ended, []string{gone}) {
+		t.Errorf("got %+v", entries)
+	}
+	if entries[2].Ended == nil {
+		t.Errorf("a line without volumes reads as one of before they were noted: %+v", entries)
 	}
 }

@@ -21,7 +21,8 @@ func lasting(prefixes ...string) made { return made{lasting: prefixes} }
 func joining(prefix string) made { return made{also: []string{prefix}} }
 
 var makes = map[string]made{
-	"RunInstances": {lasting: []string{"i-"}, also: []string{"eni-", "vol-"}},
+	// A volume that is not deleted with its instance outlives it; TerminateInstances notes those that are.
+	"RunInstances": {lasting: []string{"i-", "vol-"}, also: []string{"eni-"}},
 	"CreateVpc":    {lasting: []string{"vpc-"}, also: []string{"rtb-", "sg-", "acl-"}},
 	"CreateImage":  lasting("ami-", "snap-"), "RegisterImage": lasting("ami-"), "CopyImage": lasting("ami-"),
 	"CreateSnapshot": lasting("snap-"), "CopySnapshot": lasting("snap-"), "CreateVolume": lasting("vol-"),
@@ -48,6 +49,37 @@ var ends = map[string]string{
 	"DeleteVpcPeeringConnection": "pcx-", "DeleteVpcEndpoints": "vpce-", "DeleteKeyPair": "key:", "DeleteRole": "role:",
 	"DeleteInstanceProfile": "profile:", "DeleteParameter": "parameter:", "DeleteParameters": "parameter:",
 	"DeleteAutoScalingGroup": "group:", "DeleteLoadBalancer": balancerARN, "DeleteTargetGroup": balancerARN,
+}
+
+// changes are the actions that change one thing and may name others: by the parameter that names the one. What they did
+// to it lasts, whatever becomes of the others; so they are kept as long as it is there, and with them what they name.
+var changes = map[string]string{
+	"AuthorizeSecurityGroupIngress": "GroupId", "AuthorizeSecurityGroupEgress": "GroupId",
+	"RevokeSecurityGroupIngress": "GroupId", "RevokeSecurityGroupEgress": "GroupId", "ModifySecurityGroupRules": "GroupId",
+	"UpdateSecurityGroupRuleDescriptionsIngress": "GroupId", "UpdateSecurityGroupRuleDescriptionsEgress": "GroupId",
+	"CreateRoute": "RouteTableId", "ReplaceRoute": "RouteTableId", "DeleteRoute": "RouteTableId",
+	"AssociateRouteTable": "SubnetId", "ReplaceRouteTableAssociation": "AssociationId", "DisassociateRouteTable": "AssociationId",
+	"CreateNetworkAclEntry": "NetworkAclId", "ReplaceNetworkAclEntry": "NetworkAclId", "DeleteNetworkAclEntry": "NetworkAclId",
+	"ReplaceNetworkAclAssociation": "AssociationId",
+	"CreateLaunchTemplateVersion":  "LaunchTemplateId", "ModifyLaunchTemplate": "LaunchTemplateId",
+	"UpdateAutoScalingGroup": "group:AutoScalingGroupName", "AttachLoadBalancerTargetGroups": "group:AutoScalingGroupName",
+	"CreateListener": "LoadBalancerArn", "ModifyListener": "ListenerArn", "RegisterTargets": "TargetGroupArn",
+}
+
+// subject is the name of what a call changes, if it is one of those.
+func subject(c *call) string {
+	parameter, ok := changes[c.action()]
+	if !ok {
+		return ""
+	}
+	prefix := ""
+	if kind, name, named := strings.Cut(parameter, ":"); named {
+		prefix, parameter = kind+":", name
+	}
+	if value := c.form.Get(parameter); value != "" {
+		return prefix + value
+	}
+	return ""
 }
 
 // nameParameters are parameters by which things without an id are named.
@@ -101,13 +133,24 @@ func named(c *call) []string {
 
 // ledger follows which line of the journal made what is there now. A name may be used again after its bearer is gone.
 type ledger struct {
-	maker  map[string]int
-	living []int // by entry, how many of the things that it is remembered for live
-	uses   [][]int
+	maker   map[string]int
+	lasting map[string]bool // the living things that their entry is remembered for
+	living  []int           // by entry, how many of the things that it is remembered for live
+	uses    [][]int
+	// subjects are, by entry, who made what the entry changes, and ended who made what it ends. An entry that changes what
+	// no entry made, a default VPC's group say, has always as its subject.
+	subjects []int
+	ended    [][]int
 }
 
+// Subjects that no entry made.
+const (
+	none   = -1 // there is no subject
+	always = -2 // it is there in each new server
+)
+
 func readLedger(entries []entry) *ledger {
-	l := &ledger{maker: map[string]int{}}
+	l := &ledger{maker: map[string]int{}, lasting: map[string]bool{}}
 	for i, e := range entries {
 		l.add(i, e)
 	}
@@ -116,6 +159,7 @@ func readLedger(entries []entry) *ledger {
 
 func (l *ledger) add(i int, e entry) {
 	l.living, l.uses = append(l.living, 0), append(l.uses, nil)
+	l.subjects, l.ended = append(l.subjects, l.subjectOf(e)), append(l.ended, nil)
 	gone := ends[e.Call.action()]
 	for _, name := range e.Named {
 		maker, ok := l.maker[name]
@@ -124,16 +168,60 @@ func (l *ledger) add(i int, e entry) {
 		}
 		l.uses[i] = append(l.uses[i], maker)
 		if gone != "" && strings.HasPrefix(name, gone) {
-			l.living[maker]--
-			delete(l.maker, name)
+			if e.Call.action() == "TerminateInstances" && e.Ended == nil {
+				e.Ended = append(e.Ended, l.volumesOf(name)...)
+			}
+			l.end(i, name)
 		}
+	}
+	for _, name := range e.Ended {
+		l.end(i, name)
 	}
 	for _, name := range e.Created {
 		l.maker[name] = i
 		if e.lasts(name) {
+			l.lasting[name] = true
 			l.living[i]++
 		}
 	}
+}
+
+// subjectOf finds out who made what an entry changes.
+func (l *ledger) subjectOf(e entry) int {
+	name := subject(e.Call)
+	if name == "" {
+		return none
+	}
+	if maker, ok := l.maker[name]; ok {
+		return maker
+	}
+	return always
+}
+
+// volumesOf are the volumes that came with an instance and that are still there.
+func (l *ledger) volumesOf(instance string) []string {
+	var volumes []string
+	for name, maker := range l.maker {
+		if made, ok := l.maker[instance]; ok && maker == made && strings.HasPrefix(name, "vol-") {
+			volumes = append(volumes, name)
+		}
+	}
+	slices.Sort(volumes)
+	return volumes
+}
+
+// end notes that an entry ends a thing.
+func (l *ledger) end(i int, name string) {
+	maker, ok := l.maker[name]
+	if !ok {
+		return
+	}
+	l.ended[i] = append(l.ended[i], maker)
+	if l.lasting[name] {
+		l.living[maker]--
+	}
+	delete(l.maker, name)
+	delete(l.lasting, name)
 }
 
 // lasts tells whether the entry is remembered for what has this name.
@@ -162,9 +250,10 @@ func (l *ledger) created(c *call, answered []byte) []string {
 }
 
 // compact leaves out what came and went. It keeps each entry that made something that is still there, what that entry
-// is about, and so on; of the entries that made nothing lasting it keeps those that are only about what is kept. So
-// what is kept can be made again: nothing in it names anything that is not. A CreateImage line keeps its instance's
-// lines, until the image is gone.
+// is about, and so on; what changed a thing that is kept, whatever became of the other things that it names; and of the
+// rest that made nothing lasting what is only about what is kept. So what is kept can be made again: nothing in it names
+// anything that is not, and what was ended on the way ends again. A CreateImage line keeps its instance's lines, until
+// the image is gone.
 func compact(entries []entry) []entry {
 	l := readLedger(entries)
 	keep := make([]bool, len(entries))
@@ -183,6 +272,16 @@ func compact(entries []entry) []entry {
 			mark(i)
 		}
 	}
+	// Each entry that is kept for its subject may bring others, whose changes and ends are then kept too.
+	for again := true; again; {
+		again = false
+		for i := range entries {
+			if !keep[i] && l.lasts(i, keep) {
+				mark(i)
+				again = true
+			}
+		}
+	}
 	var kept []entry
 	for i, e := range entries {
 		lost := slices.ContainsFunc(l.uses[i], func(maker int) bool { return !keep[maker] })
@@ -192,4 +291,12 @@ func compact(entries []entry) []entry {
 		}
 	}
 	return kept
+}
+
+// lasts tells whether what an entry did outlasts the things that it names: because it changed one that is kept, or ended
+// one that would be there again without it.
+func (l *ledger) lasts(i int, keep []bool) bool {
+	subject := l.subjects[i]
+	return subject == always || subject >= 0 && keep[subject] ||
+		slices.ContainsFunc(l.ended[i], func(maker int) bool { return keep[maker] })
 }
