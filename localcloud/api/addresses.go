@@ -220,7 +220,7 @@ func (s *Server) readdress(ctx context.Context, instances ...string) error {
 		loses := s.overlay.hasElastic(id) && record.Public.IsValid()
 		s.mu.Unlock()
 		if loses {
-			if err := s.update(func(o *overlay) { o.Instances[id].Public = netip.Addr{} }); err != nil {
+			if err := s.changeInstance(id, func(record *instanceRecord) { record.Public = netip.Addr{} }); err != nil {
 				return err
 			}
 		}

@@ -29,7 +29,11 @@ func (s *Server) changeImage(c *call, change func(*imageRecord)) (*node, error) 
 	if err := s.own(id); err != nil {
 		return nil, err
 	}
-	err := s.update(func(o *overlay) { change(o.Images[id]) })
+	err := s.update(func(o *overlay) {
+		if record, ok := o.Images[id]; ok {
+			change(record)
+		}
+	})
 	return done(c.action()), err
 }
 

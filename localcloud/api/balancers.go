@@ -72,7 +72,10 @@ func (s *Server) createBalancer(ctx context.Context, c *call) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	made := answered.items("CreateLoadBalancerResult", "LoadBalancers")[0]
+	made, err := answered.one("CreateLoadBalancerResult", "LoadBalancers")
+	if err != nil {
+		return nil, err
+	}
 	record.VPC = made.get("VpcId")
 	if err := s.update(func(o *overlay) { o.Balancers[made.get("LoadBalancerArn")] = record }); err != nil {
 		return nil, err
@@ -132,7 +135,10 @@ func (s *Server) createTargetGroup(ctx context.Context, c *call) (*node, error) 
 	if record.HealthPort == 0 {
 		record.HealthPort = record.Port
 	}
-	made := answered.items("CreateTargetGroupResult", "TargetGroups")[0]
+	made, err := answered.one("CreateTargetGroupResult", "TargetGroups")
+	if err != nil {
+		return nil, err
+	}
 	return answered, s.update(func(o *overlay) { o.TargetGroups[made.get("TargetGroupArn")] = record })
 }
 
@@ -178,7 +184,11 @@ func (s *Server) createListener(ctx context.Context, c *call) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	arn := answered.items("CreateListenerResult", "Listeners")[0].get("ListenerArn")
+	made, err := answered.one("CreateListenerResult", "Listeners")
+	if err != nil {
+		return nil, err
+	}
+	arn := made.get("ListenerArn")
 	err = s.update(func(o *overlay) {
 		if balancer := o.Balancers[c.get("LoadBalancerArn")]; balancer != nil {
 			balancer.Listeners[port], balancer.Ports[arn] = c.get("DefaultActions.member.1.TargetGroupArn"), port

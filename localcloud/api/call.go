@@ -39,13 +39,37 @@ func readCall(r *http.Request, service string, body []byte) (*call, error) {
 		}
 	}
 	c.Header.Set("Authorization", authorization(service))
+	if service == "ssm" || service == "ebs" || service == checkIPService {
+		return c, c.parse()
+	}
+	// The name of the operation is in the form, or, by GET, in the query: in one place, so that it is the same one for all
+	// who look.
+	c.Header.Del("X-Amz-Target")
+	if query := unsignedQuery(r.URL); len(query) > 0 {
+		if c.Method != http.MethodGet || len(body) > 0 {
+			return c, fault("MalformedQueryString", "the parameters are in the query of a GET or in the form of a POST")
+		}
+		c.Method, c.Path, c.Body = http.MethodPost, "/", []byte(query.Encode())
+		c.Header.Set("Content-Type", formType)
+	}
+	if c.Method != http.MethodPost {
+		return c, fault("InvalidAction", "the API is asked by GET with a query, or by POST")
+	}
 	return c, c.parse()
+}
+
+const formType = "application/x-www-form-urlencoded; charset=utf-8"
+
+// unsignedQuery is a URL's query without what a presigned one has of its signature.
+func unsignedQuery(u *url.URL) url.Values {
+	query := u.Query()
+	maps.DeleteFunc(query, func(name string, _ []string) bool { return strings.HasPrefix(name, "X-Amz-") })
+	return query
 }
 
 // withoutSignature is a path with its query, less what a presigned URL has of its signature.
 func withoutSignature(u *url.URL) string {
-	query := u.Query()
-	maps.DeleteFunc(query, func(name string, _ []string) bool { return strings.HasPrefix(name, "X-Amz-") })
+	query := unsignedQuery(u)
 	if len(query) == 0 {
 		return u.EscapedPath()
 	}
@@ -60,7 +84,7 @@ func newCall(service, action string, parameters ...string) *call {
 		form.Set(parameters[i], parameters[i+1])
 	}
 	return &call{Service: service, Method: http.MethodPost, Path: "/", form: form, Header: http.Header{
-		"Content-Type":  {"application/x-www-form-urlencoded; charset=utf-8"},
+		"Content-Type":  {formType},
 		"Authorization": {authorization(service)},
 	}}
 }
@@ -73,6 +97,11 @@ func (c *call) parse() error {
 	form, err := url.ParseQuery(string(c.Body))
 	if err != nil {
 		return fault("MalformedQueryString", "the form cannot be read: %v", err)
+	}
+	for name, values := range form {
+		if len(values) > 1 { // of which the server behind would take another than is looked at here
+			return fault("MalformedQueryString", "the parameter %.100q is there %d times", name, len(values))
+		}
 	}
 	c.form = form
 	return nil
@@ -102,7 +131,7 @@ func (c *call) reads() bool {
 	if c.action() == "" {
 		return c.Method == http.MethodGet || c.Method == http.MethodHead
 	}
-	return reading.MatchString(c.action()) || c.form.Get("DryRun") == "true"
+	return reading.MatchString(c.action())
 }
 
 // encoded is the body as it is sent.

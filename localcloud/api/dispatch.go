@@ -1,7 +1,9 @@
 package api
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"net/http"
 	"regexp"
 	"strings"
@@ -50,6 +52,8 @@ var handlers = map[string]handler{
 	"DeleteNatGateway":                     (*Server).deleteNatGateway,
 	"DescribeNetworkInterfaces":            (*Server).describeNetworkInterfaces,
 	"DeleteSecurityGroup":                  (*Server).deleteSecurityGroup,
+	"AuthorizeSecurityGroupIngress":        (*Server).authorizeRules,
+	"AuthorizeSecurityGroupEgress":         (*Server).authorizeRules,
 	"RevokeSecurityGroupIngress":           (*Server).revokeRules,
 	"RevokeSecurityGroupEgress":            (*Server).revokeRules,
 	"DeleteSubnet":                         (*Server).deleteSubnet,
@@ -84,8 +88,17 @@ func (s *Server) answer(ctx context.Context, c *call) (*answer, error) {
 		return numberBlocks(a), err
 	}
 	own, ok := owned[c.Service]
-	if !ok || c.form == nil {
+	if !ok {
 		return s.passThrough(ctx, c)
+	}
+	if c.action() == "" {
+		// The server behind would read more than the form, and find an action that was never looked at here.
+		return nil, fault("MissingAction", "The request is missing an action: it is a form with an Action")
+	}
+	if c.Service == "ec2" {
+		if dry, err := c.dry(); dry || err != nil {
+			return nil, cmp.Or(err, s.dryRun(ctx, c))
+		}
 	}
 	if !c.reads() {
 		// A change that has begun is brought to its end, also if the client goes away.
@@ -93,8 +106,18 @@ func (s *Server) answer(ctx context.Context, c *call) (*answer, error) {
 		s.change.Lock()
 		defer s.change.Unlock()
 	}
-	handle, ok := own[c.action()]
-	if !ok || c.get("DryRun") == "true" {
+	before := s.journal.sequence()
+	a, err := s.answerOwn(ctx, c, own[c.action()])
+	var unreal *unrealError
+	if errors.As(err, &unreal) && !c.reads() {
+		err = errors.Join(err, s.takeBackTo(ctx, before))
+	}
+	return a, err
+}
+
+// answerOwn is for the services of which some calls are more than a record.
+func (s *Server) answerOwn(ctx context.Context, c *call, handle handler) (*answer, error) {
+	if handle == nil {
 		return s.passThroughOwn(ctx, c)
 	}
 	root, err := handle(s, ctx, c)
@@ -110,7 +133,10 @@ func (s *Server) passThroughOwn(ctx context.Context, c *call) (*answer, error) {
 	if err != nil || !a.ok() || c.reads() || c.Service != "ec2" || !networkAction.MatchString(c.action()) {
 		return a, err
 	}
-	return a, s.applyNetwork(ctx)
+	if err := s.applyNetwork(ctx); err != nil {
+		return nil, err
+	}
+	return a, nil
 }
 
 // changeTags tags one resource after the other, so that the journal can forget one without the others.

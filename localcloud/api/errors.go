@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
 )
 
 // apiError is an error as AWS tells it: a code that programs know and a message for people.
@@ -32,7 +34,8 @@ var jsonServices = map[string]bool{"ssm": true, "ebs": true}
 func writeError(w http.ResponseWriter, service string, err error) {
 	var known *apiError
 	if !errors.As(err, &known) {
-		known = &apiError{code: "LocalCloudFailure", message: err.Error()}
+		// What a program of the host said is for the log.
+		known = &apiError{code: "LocalCloudFailure", message: host.Public(err)}
 	}
 	status := cmp.Or(known.status, http.StatusBadRequest)
 	w.Header().Set("X-Content-Type-Options", "nosniff")

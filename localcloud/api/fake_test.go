@@ -70,6 +70,10 @@ func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		b.seeds = append(b.seeds, seed)
 		return
 	}
+	if r.URL.Path == "/moto-api/reset" {
+		b.calls = append(b.calls, "reset")
+		return
+	}
 	r.ParseForm()
 	action := r.PostForm.Get("Action")
 	answer := b.answers[action]
@@ -279,7 +283,10 @@ func newServer(t *testing.T, b *backend, m *machinery) *Server {
 	if err := s.overlay.load(filepath.Join(dir, "api.json")); err != nil {
 		t.Fatal(err)
 	}
+	running, end := context.WithCancel(context.Background())
+	s.running = running
 	t.Cleanup(func() {
+		end()
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
@@ -343,4 +350,9 @@ func refused(t *testing.T, s *Server, code, action string, parameters ...string)
 		t.Errorf("%s: status %d, code %q, want 400 and %q: %s", action, status, got, code, root.bytes())
 	}
 	return root.get("Errors", "Error", "Message")
+}
+
+// newRequest is one that is not signed yet.
+func newRequest(method, target, body string) *http.Request {
+	return httptest.NewRequest(method, "http://"+apiAddress.String()+target, strings.NewReader(body))
 }

@@ -283,7 +283,7 @@ func (s *Server) terminateMember(ctx context.Context, c *call) (*node, error) {
 		return nil, fault("ValidationError", "Instance Id not found - No managed instance found for instance ID %s", id)
 	}
 	if c.get("ShouldDecrementDesiredCapacity") == "true" {
-		if err := s.update(func(o *overlay) { o.Groups[record.Group].Desired-- }); err != nil {
+		if err := s.changeGroup(record.Group, func(group *groupRecord) { group.Desired-- }); err != nil {
 			return nil, err
 		}
 	}
@@ -354,7 +354,8 @@ func (s *Server) launchMembers(ctx context.Context, name string, group groupReco
 		for _, item := range answered.items("instancesSet") {
 			id := item.get("instanceId")
 			launched = append(launched, id)
-			if err := s.update(func(o *overlay) { o.Instances[id].Group, o.Instances[id].Template = name, template }); err != nil {
+			err := s.changeInstance(id, func(record *instanceRecord) { record.Group, record.Template = name, template })
+			if err != nil {
 				return launched, err
 			}
 		}
@@ -407,7 +408,13 @@ func (s *Server) left(record instanceRecord) {
 		return
 	}
 	if time.Since(record.Launched) < 2*relaunchDelay {
-		time.AfterFunc(relaunchDelay, func() { s.tend(record.Group) })
+		s.work.Go(func() {
+			select {
+			case <-time.After(relaunchDelay):
+				s.tend(record.Group)
+			case <-s.running.Done(): // or the journal would be closed before
+			}
+		})
 		return
 	}
 	s.tend(record.Group)

@@ -33,7 +33,15 @@ func (s *Server) createImage(ctx context.Context, c *call) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	snapshot := described.items("imagesSet")[0].items("blockDeviceMapping")[0].get("ebs", "snapshotId")
+	item, err := described.one("imagesSet")
+	if err != nil {
+		return nil, err
+	}
+	device, err := item.one("blockDeviceMapping")
+	if err != nil {
+		return nil, err
+	}
+	snapshot := device.get("ebs", "snapshotId")
 	record, _ := s.instance(instance)
 	err = s.update(func(o *overlay) {
 		o.Images[image] = &imageRecord{State: "pending", Created: time.Now(), SizeGB: record.RootSizeGB, Snapshot: snapshot}
@@ -151,7 +159,12 @@ func (s *Server) mendImage(item *node) {
 	if item.get("description") == "None" {
 		item.set("", "description")
 	}
-	size, snapshot := defaultRootGB, item.items("blockDeviceMapping")[0].get("ebs", "snapshotId")
+	size, snapshot := defaultRootGB, ""
+	if device, err := item.one("blockDeviceMapping"); err == nil {
+		snapshot = device.get("ebs", "snapshotId")
+	} else {
+		item.set("", "blockDeviceMapping")
+	}
 	if record, ok := s.image(item.get("imageId")); ok {
 		size, snapshot = record.SizeGB, record.Snapshot
 		item.remove("imageOwnerAlias")

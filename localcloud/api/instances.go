@@ -23,7 +23,7 @@ func (s *Server) bringUp(ctx context.Context, id string, volumes []launchVolume)
 		s.setState(id, "running", "")
 		return nil
 	}
-	s.setState(id, "shutting-down", "Server.InternalError: "+err.Error())
+	s.setState(id, "shutting-down", "Server.InternalError: "+host.Public(err))
 	return errors.Join(fmt.Errorf("launch instance %s: %w", id, err), s.forget(ctx, id))
 }
 
@@ -194,7 +194,10 @@ func (s *Server) startInstances(ctx context.Context, c *call) (*node, error) {
 // startMachine brings a stopped instance's machine back, with a new automatic public address.
 func (s *Server) startMachine(ctx context.Context, id string) error {
 	err := s.update(func(o *overlay) {
-		record := o.Instances[id]
+		record, ok := o.Instances[id]
+		if !ok {
+			return
+		}
 		record.Launched = time.Now()
 		if record.WantPublic && !o.hasElastic(id) {
 			record.Public = s.freePublic(o)
@@ -213,7 +216,7 @@ func (s *Server) startMachine(ctx context.Context, id string) error {
 		s.setState(id, "running", "")
 		return nil
 	}
-	s.setState(id, "stopped", "Server.InternalError: "+err.Error())
+	s.setState(id, "stopped", "Server.InternalError: "+host.Public(err))
 	_, told := s.note(ctx, newCall("ec2", "StopInstances", "InstanceId.1", id))
 	return errors.Join(fmt.Errorf("start instance %s: %w", id, err), told)
 }
@@ -231,7 +234,7 @@ func (s *Server) stopInstances(ctx context.Context, c *call) (*node, error) {
 	force := c.get("Force") == "true"
 	return s.move("StopInstances", ids, "stopping", []string{"stopping", "stopped"}, func(ctx context.Context, id string) error {
 		if err := s.machinery.StopMachine(ctx, id, force); err != nil {
-			s.setState(id, "running", "Server.InternalError: "+err.Error())
+			s.setState(id, "running", "Server.InternalError: "+host.Public(err))
 			return err
 		}
 		s.setState(id, "stopped", userInitiated)
@@ -248,7 +251,7 @@ func (s *Server) rebootInstances(_ context.Context, c *call) (*node, error) {
 		s.later(id, func(ctx context.Context) error {
 			err := s.machinery.RebootMachine(ctx, id)
 			if err != nil {
-				s.setState(id, "stopped", "Server.InternalError: "+err.Error())
+				s.setState(id, "stopped", "Server.InternalError: "+host.Public(err))
 			}
 			return err
 		})
@@ -393,8 +396,7 @@ func (s *Server) modifyInstanceAttribute(ctx context.Context, c *call) (*node, e
 	if err != nil {
 		return nil, err
 	}
-	err = s.update(func(o *overlay) {
-		record := o.Instances[id]
+	err = s.changeInstance(id, func(record *instanceRecord) {
 		if behaviour := value("InstanceInitiatedShutdownBehavior"); behaviour != "" {
 			record.TerminateOnShutdown = behaviour == "terminate"
 		}

@@ -132,6 +132,46 @@ func (j *journal) do(ctx context.Context, s *Server, c *call) (*answer, error) {
 	return a, nil
 }
 
+// sequence is the number of the next change: what is noted from now on has it, or a greater one.
+func (j *journal) sequence() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.next
+}
+
+// takeBackTo has the server behind and the journal forget all changes from a number on, and the network be what it was.
+// The server behind cannot undo; it begins anew, and what is left is replayed to it. The caller holds s.change.
+func (s *Server) takeBackTo(ctx context.Context, sequence int) error {
+	j := s.journal
+	j.mu.Lock()
+	kept := slices.DeleteFunc(slices.Clone(j.entries), func(e entry) bool { return e.Seed >= sequence })
+	if len(kept) == len(j.entries) {
+		j.mu.Unlock()
+		return nil
+	}
+	err := j.rewrite(kept)
+	j.mu.Unlock()
+	if err == nil {
+		err = s.resetBackend(ctx)
+	}
+	if err == nil {
+		err = j.replay(ctx, s)
+	}
+	if err == nil {
+		err = s.applyNetwork(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("take back what could not be made real: %w", err)
+	}
+	return nil
+}
+
+// resetBackend has the server behind forget everything. What it makes by itself then has the names that it had at first.
+func (s *Server) resetBackend(ctx context.Context) error {
+	_, err := seeded(ctx, s, entry{Call: &call{Service: "moto-api", Method: "POST", Path: "/moto-api/reset"}})
+	return err
+}
+
 // described is what was answered to a call together with a description of what it made, where the answer does not tell
 // all of that: an image's snapshot, a VPC's own route table and groups.
 func (s *Server) described(ctx context.Context, c *call, answered []byte) ([]byte, error) {

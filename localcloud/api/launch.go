@@ -136,7 +136,10 @@ func (s *Server) launchOne(ctx context.Context, l *launch, address netip.Addr) (
 	if err != nil {
 		return "", err
 	}
-	item := answered.items("instancesSet")[0]
+	item, err := answered.one("instancesSet")
+	if err != nil {
+		return "", err
+	}
 	id = item.get("instanceId")
 	record := &instanceRecord{
 		State: "pending", WantPublic: l.public, RootVolume: volumeAt(item, rootDevice), RootSizeGB: l.rootGB, KeepRoot: l.keepRoot, Launched: time.Now(),
@@ -395,11 +398,15 @@ func (s *Server) planDisks(ctx context.Context, l *launch) error {
 // planVolume adds a data volume.
 func (s *Server) planVolume(ctx context.Context, l *launch, c *call, prefix string, size int) error {
 	v := launchVolume{device: c.get(prefix + "DeviceName"), snapshot: c.get(prefix + "Ebs.SnapshotId"), sizeGB: size}
-	if size == 0 {
-		var err error
-		if v.sizeGB, err = s.snapshotSize(ctx, v.snapshot); err != nil {
+	if size == 0 || v.snapshot != "" {
+		least, err := s.snapshotSize(ctx, v.snapshot)
+		if err != nil {
 			return err
 		}
+		if size != 0 && size < least {
+			return fault("InvalidBlockDeviceMapping", "Volume of size %dGB is smaller than snapshot '%s', expect size >= %dGB", size, v.snapshot, least)
+		}
+		v.sizeGB = max(size, least)
 	}
 	kind := c.get(prefix + "Ebs.VolumeType")
 	if kind == "" {

@@ -84,8 +84,7 @@ func (s *Server) modifyMetadataOptions(ctx context.Context, c *call) (*node, err
 	if err := s.inStates([]string{id}, "modified", "pending", "running", "stopping", "stopped"); err != nil {
 		return nil, err
 	}
-	err := s.update(func(o *overlay) {
-		record := o.Instances[id]
+	err := s.changeInstance(id, func(record *instanceRecord) {
 		for name, option := range map[string]struct {
 			is  *bool
 			set string

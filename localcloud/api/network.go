@@ -53,19 +53,23 @@ func (s *Server) applyNetwork(ctx context.Context) error {
 	s.mu.Lock()
 	s.overlay.elastic, s.overlay.homes = elastic, r.homes()
 	s.mu.Unlock()
-	topology, err := s.topology(r)
-	if err != nil {
-		return fmt.Errorf("read the network: %w", err)
-	}
+	topology := s.topology(r)
 	if reflect.DeepEqual(topology, s.applied) {
 		return nil
 	}
 	if err := s.machinery.Apply(ctx, topology); err != nil {
-		return err
+		s.applied = host.Topology{} // a part of it may be there
+		return &unrealError{err}
 	}
 	s.applied = topology
 	return nil
 }
+
+// unrealError says that what was recorded could not be made real; so the record is taken back.
+type unrealError struct{ err error }
+
+func (e *unrealError) Error() string { return e.err.Error() }
+func (e *unrealError) Unwrap() error { return e.err }
 
 // homes are where instances are, by their first interface.
 func (r *records) homes() map[string]home {
@@ -78,7 +82,9 @@ func (r *records) homes() map[string]home {
 	return homes
 }
 
-func (s *Server) topology(r *records) (host.Topology, error) {
+// topology is what the records say. What no network can have is left out and told: one such thing, of a version of this
+// program that checked less, is not to cost the rest.
+func (s *Server) topology(r *records) host.Topology {
 	t := host.Topology{Public: map[netip.Addr]host.Target{}}
 	vpcs := map[string]*host.VPC{}
 	for _, item := range r.vpcs {
@@ -86,9 +92,8 @@ func (s *Server) topology(r *records) (host.Topology, error) {
 		for _, block := range append([]string{item.get("cidrBlock")}, item.all("cidrBlockAssociationSet", "*", "cidrBlock")...) {
 			cidr, err := netip.ParsePrefix(block)
 			if err != nil {
-				return t, err
-			}
-			if !slices.Contains(vpc.CIDRs, cidr) {
+				s.leftOut(vpc.ID, err)
+			} else if !slices.Contains(vpc.CIDRs, cidr) {
 				vpc.CIDRs = append(vpc.CIDRs, cidr)
 			}
 		}
@@ -97,7 +102,8 @@ func (s *Server) topology(r *records) (host.Topology, error) {
 	for _, item := range r.subnets {
 		cidr, err := netip.ParsePrefix(item.get("cidrBlock"))
 		if err != nil {
-			return t, err
+			s.leftOut(item.get("subnetId"), err)
+			continue
 		}
 		if vpc := vpcs[item.get("vpcId")]; vpc != nil {
 			vpc.Subnets = append(vpc.Subnets, host.Subnet{ID: item.get("subnetId"), CIDR: cidr, Gateway: cidr.Masked().Addr().Next(),
@@ -106,20 +112,36 @@ func (s *Server) topology(r *records) (host.Topology, error) {
 	}
 	for _, item := range r.groups {
 		if vpc := vpcs[item.get("vpcId")]; vpc != nil {
-			vpc.Groups = append(vpc.Groups, host.SecurityGroup{ID: item.get("groupId"),
-				Ingress: rules(item.items("ipPermissions")), Egress: rules(item.items("ipPermissionsEgress"))})
+			id := item.get("groupId")
+			vpc.Groups = append(vpc.Groups, host.SecurityGroup{ID: id,
+				Ingress: s.possible(id, rules(item.items("ipPermissions"))), Egress: s.possible(id, rules(item.items("ipPermissionsEgress")))})
 		}
 	}
 	for _, item := range r.interfaces {
 		if err := s.addInterface(&t, vpcs[item.get("vpcId")], item); err != nil {
-			return t, err
+			s.leftOut(item.get("networkInterfaceId"), err)
 		}
 	}
 	for _, item := range r.vpcs {
 		t.VPCs = append(t.VPCs, *vpcs[item.get("vpcId")])
 	}
 	s.addBalancers(&t, r)
-	return t, nil
+	return t
+}
+
+func (s *Server) leftOut(id string, err error) {
+	s.config.Log.Error("left out of the network, as no network can have it", "resource", id, "error", err)
+}
+
+// possible are the rules that a firewall can have.
+func (s *Server) possible(group string, all []host.Rule) []host.Rule {
+	return slices.DeleteFunc(all, func(rule host.Rule) bool {
+		err := rule.Check()
+		if err != nil {
+			s.leftOut(group, err)
+		}
+		return err != nil
+	})
 }
 
 // addInterface adds an instance's interface; others lead to no machine.
@@ -215,7 +237,10 @@ func (s *Server) createVpc(ctx context.Context, c *call) (*node, error) {
 	if err := s.admitMembers(ctx, answered.get("vpc", "vpcId")); err != nil {
 		return nil, err
 	}
-	return answered, s.applyNetwork(ctx)
+	if err := s.applyNetwork(ctx); err != nil {
+		return nil, err
+	}
+	return answered, nil
 }
 
 // forwardNetwork makes a changing call and then the network.

@@ -144,6 +144,24 @@ func (s *Server) update(change func(*overlay)) error {
 	return s.overlay.save()
 }
 
+// changeGroup changes what is kept of a group. One that was deleted meanwhile is no error: there is nothing to keep.
+func (s *Server) changeGroup(name string, change func(*groupRecord)) error {
+	return s.update(func(o *overlay) {
+		if group, ok := o.Groups[name]; ok {
+			change(group)
+		}
+	})
+}
+
+// changeInstance changes what is kept of an instance, if it is still known.
+func (s *Server) changeInstance(id string, change func(*instanceRecord)) error {
+	return s.update(func(o *overlay) {
+		if record, ok := o.Instances[id]; ok {
+			change(record)
+		}
+	})
+}
+
 // instance is a copy of what is known of an instance.
 func (s *Server) instance(id string) (instanceRecord, bool) {
 	s.mu.Lock()

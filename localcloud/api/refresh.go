@@ -92,7 +92,8 @@ func (s *Server) startRefresh(ctx context.Context, c *call) (*node, error) {
 	if n := len(r.Checkpoints); n > 0 && r.Checkpoints[n-1] != 100 {
 		return nil, fault("ValidationError", "The last value of CheckpointPercentages must be 100 to replace all instances in the group.")
 	}
-	if err := s.update(func(o *overlay) { o.Groups[name].Refreshes = append([]*refreshState{r}, o.Groups[name].Refreshes...) }); err != nil {
+	err = s.changeGroup(name, func(group *groupRecord) { group.Refreshes = append([]*refreshState{r}, group.Refreshes...) })
+	if err != nil {
 		return nil, err
 	}
 	s.work.Go(func() { s.runRefresh(s.running, name, r.ID) })
@@ -193,7 +194,7 @@ func (s *Server) runRefresh(ctx context.Context, name, id string) {
 	case ctx.Err() != nil:
 		return // Start of the next cloud says so
 	case err == nil:
-		err = s.update(func(o *overlay) { o.Groups[name].Template = r.Wanted })
+		err = s.changeGroup(name, func(group *groupRecord) { group.Template = r.Wanted })
 	case ending == "Cancelled":
 		status, err = "Cancelled", nil
 	case ending != "" || r.AutoRollback:

@@ -12,6 +12,10 @@ import (
 // revokeRules takes rules from a security group. The server behind mixes up the peers of rules that have their ports in
 // common, from the first time that it describes them; so all rules of those ports go, and the other peers get theirs anew.
 func (s *Server) revokeRules(ctx context.Context, c *call) (*node, error) {
+	c, err := listed(c)
+	if err != nil {
+		return nil, err
+	}
 	asked := askedRules(c)
 	if len(asked) == 0 {
 		return s.forwardNetwork(ctx, c)
@@ -66,7 +70,10 @@ func (s *Server) revokeRules(ctx context.Context, c *call) (*node, error) {
 			return nil, err
 		}
 	}
-	return answered, s.applyNetwork(ctx)
+	if err := s.applyNetwork(ctx); err != nil {
+		return nil, err
+	}
+	return answered, nil
 }
 
 // ruleOfPeer is one peer of one permission. list is the request's name for the kind of the peer, id that of its name.
@@ -108,7 +115,7 @@ func askedRules(c *call) []ruleOfPeer {
 	var all []ruleOfPeer
 	for i := 1; ; i++ {
 		permission := fmt.Sprintf("IpPermissions.%d.", i)
-		rule := ruleOfPeer{protocol: c.get(permission + "IpProtocol"), from: cmp.Or(c.get(permission+"FromPort"), "-1"), to: cmp.Or(c.get(permission+"ToPort"), "-1")}
+		rule := ruleOfPeer{protocol: protocolName(c.get(permission + "IpProtocol")), from: cmp.Or(c.get(permission+"FromPort"), "-1"), to: cmp.Or(c.get(permission+"ToPort"), "-1")}
 		if rule.protocol == "" {
 			return all
 		}

@@ -90,3 +90,33 @@ func TestTagsOfSeveral(t *testing.T) {
 		}
 	}
 }
+
+// TestAnswersThatLackWhatIsLookedFor: the server behind may answer anything, which is an error and no panic.
+func TestAnswersThatLackWhatIsLookedFor(t *testing.T) {
+	empty := map[string]func(url.Values) string{}
+	for _, action := range []string{"RunInstances", "CreateImage", "DescribeImages", "CreateVpc", "CreateVolume", "CreateSnapshot", "CreateKeyPair", "ImportKeyPair",
+		"AllocateAddress", "DescribeSnapshots", "CreateLaunchTemplate", "CreateSubnet"} {
+		empty[action] = canned("")
+	}
+	for _, action := range []string{"CreateLoadBalancer", "CreateTargetGroup", "CreateListener", "CreateAutoScalingGroup", "CreateAccessKey"} {
+		empty[action] = canned("")
+	}
+	empty["DescribeInstances"] = canned("<reservationSet><item><instancesSet><item/></instancesSet></item></reservationSet>")
+	empty["DescribeImages"] = canned("<imagesSet><item><imageId>" + BaseImages["trixie"].ID + "</imageId><imageState>available</imageState></item></imagesSet>")
+	empty["DescribeSubnets"] = canned("<subnetSet><item><subnetId>subnet-00000000000000001</subnetId><cidrBlock>10.0.1.0/24</cidrBlock></item></subnetSet>")
+	m := newMachinery(t, "CreateVolume", "CreateSnapshot", "DeleteVolume", "DeleteSnapshot")
+	s := newServer(t, newBackend(t, empty), m)
+	for action, parameters := range map[string][]string{
+		"RunInstances":    {"ImageId", BaseImages["trixie"].ID, "MinCount", "1", "MaxCount", "1"},
+		"DescribeImages":  nil,
+		"AllocateAddress": nil,
+	} {
+		request(t, s, action, parameters...) // must not panic, which would fail this test
+	}
+	for _, action := range []string{"CreateLoadBalancer", "CreateTargetGroup", "CreateListener"} {
+		w := send(s, "elasticloadbalancing", "test", newCall("elasticloadbalancing", action, "Port", "443").form)
+		if w.Code == http.StatusOK {
+			t.Errorf("%s: %s", action, w.Body)
+		}
+	}
+}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strconv"
 	"syscall"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
 )
 
 // volumeSize reads a size in GiB.
@@ -68,7 +70,10 @@ func (s *Server) deleteVolume(ctx context.Context, c *call) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	return answered, s.machinery.DeleteVolume(ctx, c.get("VolumeId"))
+	if err := s.machinery.DeleteVolume(ctx, c.get("VolumeId")); err != nil {
+		return nil, &unrealError{err}
+	}
+	return answered, nil
 }
 
 // attachment is where a volume is attached, if it is.
@@ -98,7 +103,7 @@ func (s *Server) attachVolume(ctx context.Context, c *call) (*node, error) {
 		return nil, fault("VolumeInUse", "%s is already attached to an instance: %s", volume, holder)
 	}
 	if err := s.machinery.AttachVolume(ctx, volume, instance, device); err != nil {
-		return nil, fault("InvalidParameterValue", "%v", err)
+		return nil, fault("InvalidParameterValue", "%s", host.Public(err))
 	}
 	answered, err := s.forward(ctx, c)
 	if err != nil {

@@ -112,6 +112,14 @@ func (n *node) items(path ...string) []*node {
 	return list.children
 }
 
+// one is the first element of a list at a path below, which must have one: what the server behind answers is not ours.
+func (n *node) one(path ...string) (*node, error) {
+	if items := n.items(path...); len(items) > 0 {
+		return items[0], nil
+	}
+	return nil, fmt.Errorf("the API server's answer has no %s", strings.Join(path, "."))
+}
+
 // all are the texts at a path below, in which * is each child.
 func (n *node) all(path ...string) []string {
 	if n == nil {

@@ -1,0 +1,78 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"strings"
+)
+
+// A dry run is answered here and never reaches the server behind, which carries some of them out.
+
+// dry tells whether a call is a dry run. What is neither yes nor no is an error: it must not be carried out by mistake.
+func (c *call) dry() (bool, error) {
+	switch given := strings.ToLower(c.get("DryRun")); given {
+	case "true", "1":
+		return true, nil
+	case "", "false", "0":
+		return false, nil
+	default:
+		return false, fault("InvalidParameterValue", "Value (%s) for parameter DryRun is invalid: it is true or false", c.get("DryRun"))
+	}
+}
+
+// dryRun checks what can be checked without a change. Its answer is always an error, as EC2's is.
+func (s *Server) dryRun(ctx context.Context, c *call) error {
+	if err := s.haveAll(ctx, c); err != nil {
+		return err
+	}
+	switch c.action() {
+	case "RunInstances":
+		if _, _, err := counts(c); err != nil {
+			return err
+		}
+		if _, err := s.planLaunch(ctx, c); err != nil {
+			return err
+		}
+	case "AuthorizeSecurityGroupIngress", "AuthorizeSecurityGroupEgress":
+		if _, err := s.admitRules(ctx, c); err != nil {
+			return err
+		}
+	}
+	return &apiError{
+		code:    "DryRunOperation",
+		message: "Request would have succeeded, but DryRun flag is set.",
+		status:  http.StatusPreconditionFailed,
+	}
+}
+
+// describers are the calls that know whether there is a thing, by the beginning of its id.
+var describers = map[string][2]string{
+	"vol": {"DescribeVolumes", "VolumeId.1"}, "snap": {"DescribeSnapshots", "SnapshotId.1"}, "vpc": {"DescribeVpcs", "VpcId.1"},
+	"subnet": {"DescribeSubnets", "SubnetId.1"}, "sg": {"DescribeSecurityGroups", "GroupId.1"}, "rtb": {"DescribeRouteTables", "RouteTableId.1"},
+	"igw": {"DescribeInternetGateways", "InternetGatewayId.1"}, "nat": {"DescribeNatGateways", "NatGatewayId.1"},
+	"eni": {"DescribeNetworkInterfaces", "NetworkInterfaceId.1"}, "acl": {"DescribeNetworkAcls", "NetworkAclId.1"},
+	"eipalloc": {"DescribeAddresses", "AllocationId.1"}, "ami": {"DescribeImages", "ImageId.1"}, "lt": {"DescribeLaunchTemplates", "LaunchTemplateId.1"},
+}
+
+// haveAll refuses a call that names what is not there.
+func (s *Server) haveAll(ctx context.Context, c *call) error {
+	for _, values := range c.form {
+		for _, id := range values {
+			if resourceID.FindString(id) != id || id == "" {
+				continue
+			}
+			kind := id[:strings.LastIndexByte(id, '-')]
+			if _, ok := s.instance(id); kind == "i" && !ok {
+				return noInstance(id)
+			}
+			describe, ok := describers[kind]
+			if !ok {
+				continue
+			}
+			if _, err := s.ask(ctx, newCall("ec2", describe[0], describe[1], id)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,102 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+)
+
+// actions are all of EC2's, as the SDK's client has them.
+func actions() []string {
+	var all []string
+	client := reflect.TypeFor[*ec2.Client]()
+	for i := range client.NumMethod() {
+		method := client.Method(i)
+		if method.Type.NumIn() == 4 && method.Type.In(1) == reflect.TypeFor[context.Context]() && strings.HasSuffix(method.Type.In(2).String(), method.Name+"Input") {
+			all = append(all, method.Name)
+		}
+	}
+	return all
+}
+
+// TestDryRunChangesNothing goes through all of EC2's actions. The server behind and the machinery fail the test if
+// anything but a question reaches them.
+func TestDryRunChangesNothing(t *testing.T) {
+	all := actions()
+	if len(all) < 600 {
+		t.Fatalf("the SDK has %d actions only", len(all))
+	}
+	b := newBackend(t, nil)
+	s := newServer(t, b, newMachinery(t))
+	for _, action := range all {
+		for _, yes := range []string{"true", "True", "TRUE", "1"} {
+			status, root := request(t, s, action, "DryRun", yes, "CidrBlock", "10.9.0.0/16")
+			code := root.get("Errors", "Error", "Code")
+			switch {
+			case status == http.StatusPreconditionFailed && code == "DryRunOperation":
+			case status == http.StatusBadRequest && (action == "RunInstances" || strings.HasPrefix(action, "AuthorizeSecurityGroup")):
+				// It lacks what these check.
+			default:
+				t.Errorf("%s, DryRun=%s: status %d: %s", action, yes, status, root.bytes())
+			}
+		}
+	}
+	refused(t, s, "InvalidParameterValue", "CreateVpc", "DryRun", "yes", "CidrBlock", "10.9.0.0/16")
+	if len(b.changes()) > 0 || len(s.journal.entries) > 0 {
+		t.Errorf("the server behind got %v, the journal %v", b.changes(), s.journal.entries)
+	}
+}
+
+// TestDryRunSaysWhatIsWrong: a dry run is asked for in order to hear it.
+func TestDryRunSaysWhatIsWrong(t *testing.T) {
+	b := newBackend(t, map[string]func(url.Values) string{
+		"DescribeSubnets": canned("<Errors><Error><Code>InvalidSubnetID.NotFound</Code><Message>none</Message></Error></Errors>"),
+	})
+	s := newServer(t, b, newMachinery(t))
+	refused(t, s, "InvalidSubnetID.NotFound", "DeleteSubnet", "SubnetId", "subnet-00000000000000009", "DryRun", "true")
+	refused(t, s, "InvalidInstanceID.NotFound", "StopInstances", "InstanceId.1", "i-00000000000000009", "DryRun", "true")
+	refused(t, s, "InvalidParameterValue", "AuthorizeSecurityGroupIngress", "GroupName", "g", "DryRun", "true",
+		"IpPermissions.1.IpProtocol", "tcp", "IpPermissions.1.FromPort", "70000", "IpPermissions.1.ToPort", "70000", "IpPermissions.1.IpRanges.1.CidrIp", "0.0.0.0/0")
+}
+
+// TestOneActionOnly: what is looked at here is what the server behind carries out.
+func TestOneActionOnly(t *testing.T) {
+	b := newBackend(t, map[string]func(url.Values) string{"CreateRouteTable": canned("<routeTable/>")})
+	s := newServer(t, b, newMachinery(t))
+	post := func(target, contentType, body string, headers ...string) int {
+		r := newRequest(http.MethodPost, target, body)
+		r.Header.Set("Content-Type", contentType)
+		for i := 0; i+1 < len(headers); i += 2 {
+			r.Header.Set(headers[i], headers[i+1])
+		}
+		return sendSigned(s, Operators, apiAddress, r, "ec2", Region, operatorCredentials(), body).Code
+	}
+	for name, status := range map[string]int{
+		"two actions":           post("/", "application/x-www-form-urlencoded", "Action=DescribeVpcs&Action=DeleteVpc"),
+		"one in the query":      post("/?Action=DeleteVpc", "application/x-www-form-urlencoded", "Action=DescribeVpcs"),
+		"no form":               post("/", "text/plain", "Action=DeleteVpc"),
+		"no action":             post("/", "application/x-www-form-urlencoded", "Version=2016-11-15"),
+		"an action in a header": post("/", "application/x-www-form-urlencoded", "Version=2016-11-15", "X-Amz-Target", "EC2.DeleteVpc"),
+	} {
+		if status != http.StatusBadRequest {
+			t.Errorf("%s: status %d", name, status)
+		}
+	}
+	if changes := b.changes(); len(changes) > 0 {
+		t.Errorf("the server behind got %v", changes)
+	}
+
+	// A GET is the same call as a POST, and remembered as one.
+	r := newRequest(http.MethodGet, "/?Action=CreateRouteTable&VpcId=vpc-00000000000000001&Version=2016-11-15", "")
+	if w := sendSigned(s, Operators, apiAddress, r, "ec2", Region, operatorCredentials(), ""); w.Code != http.StatusOK {
+		t.Errorf("status %d: %s", w.Code, w.Body)
+	}
+	if len(s.journal.entries) != 1 || s.journal.entries[0].Call.get("VpcId") != "vpc-00000000000000001" {
+		t.Errorf("the journal has %v", s.journal.entries)
+	}
+}
