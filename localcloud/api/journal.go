@@ -158,10 +158,33 @@ func (s *Server) takeBackTo(ctx context.Context, sequence int) error {
 		err = j.replay(ctx, s)
 	}
 	if err == nil {
+		err = s.noteStopped(ctx)
+	}
+	if err == nil {
 		err = s.applyNetwork(ctx)
 	}
 	if err != nil {
 		return fmt.Errorf("take back what could not be made real: %w", err)
+	}
+	return nil
+}
+
+// noteStopped tells a server behind that begins anew which instances do not run: of those that it made again it takes
+// all to be running.
+func (s *Server) noteStopped(ctx context.Context) error {
+	s.mu.Lock()
+	var stopped []string
+	for id, record := range s.overlay.Instances {
+		if record.State == "stopped" || record.State == "stopping" {
+			stopped = append(stopped, id)
+		}
+	}
+	s.mu.Unlock()
+	slices.Sort(stopped)
+	for _, id := range stopped {
+		if _, err := s.note(ctx, newCall("ec2", "StopInstances", "InstanceId.1", id)); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -131,6 +131,8 @@ func TestWhatCannotBeMadeRealIsTakenBack(t *testing.T) {
 	b.answers["CreateSubnet"] = canned("<subnet><subnetId>subnet-00000000000000001</subnetId></subnet>")
 	b.answers["DeleteVolume"] = canned("<return>true</return>")
 	b.answers["CreateTags"] = canned("<return>true</return>")
+	b.answers["StopInstances"] = canned("<instancesSet/>")
+	s.overlay.Instances["i-00000000000000001"] = &instanceRecord{State: "stopped"}
 	mustRequest(t, s, "CreateTags", "ResourceId.1", "vpc-00000000000000001", "Tag.1.Key", "k")
 	failure := &host.ToolError{Doing: "set the firewall", Err: errors.New("exit status 1"), Output: "root:x:0:0"}
 	m.allowed["Apply"], m.allowed["DeleteVolume"] = failure, failure
@@ -151,7 +153,7 @@ func TestWhatCannotBeMadeRealIsTakenBack(t *testing.T) {
 		if after, entries := journalFile(t, s); after != before || len(entries) != 1 {
 			t.Errorf("%s: the journal is\n%s", action, after)
 		}
-		if !slices.Equal(b.changes(), []string{action, "reset", "CreateTags"}) {
+		if !slices.Equal(b.changes(), []string{action, "reset", "CreateTags", "StopInstances"}) {
 			t.Errorf("%s: the server behind got %v", action, b.changes())
 		}
 	}
