@@ -65,7 +65,10 @@ var signedService = regexp.MustCompile(`Credential=[^/]*/[^/]*/[^/]*/([^/]*)/`)
 
 // signAnew sends a request on to the cloud, which answers only to its own name: the signature is of the name too.
 func signAnew(r *httputil.ProxyRequest, target *url.URL) {
-	body, _ := io.ReadAll(r.Out.Body)
+	var body []byte
+	if r.Out.Body != nil { // as for a GET
+		body, _ = io.ReadAll(r.Out.Body)
+	}
 	r.Out.Body, r.Out.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	r.SetURL(target)
 	r.Out.Host = target.Host

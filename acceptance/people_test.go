@@ -94,6 +94,9 @@ func TestAccessAfterAStop(t *testing.T) {
 	if _, err := api.StartInstances(ctx, &ec2.StartInstancesInput{InstanceIds: []string{id}}); err != nil {
 		t.Fatal(err)
 	}
+	if err := ec2.NewInstanceRunningWaiter(api).Wait(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{id}}, time.Minute); err != nil {
+		t.Fatal(err)
+	}
 	if out, err := output(goldsmith(), "ssh", "web", "--stack", stackName, "--", "true"); err != nil {
 		t.Errorf("ssh web: %v: %s", err, out)
 	}
