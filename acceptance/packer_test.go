@@ -141,3 +141,24 @@ func (w *lineWatcher) Write(p []byte) (int, error) {
 	}
 	return len(p), nil
 }
+
+// runUntil runs the command and, at the first line of its output that matches, then, which is given its process. It
+// returns the whole output.
+func runUntil(t testing.TB, line *regexp.Regexp, then func(*os.Process), args ...string) (string, error) {
+	t.Helper()
+	cmd := exec.Command(goldsmith(), args...)
+	cmd.Dir = repository
+	seen := false
+	watcher := &lineWatcher{on: func(text string) {
+		if !seen && line.MatchString(text) {
+			seen = true
+			then(cmd.Process)
+		}
+	}}
+	cmd.Stdout, cmd.Stderr = watcher, watcher
+	err := cmd.Run()
+	if !seen {
+		t.Errorf("%v: no line matches %s:\n%s", err, line, watcher.all.String())
+	}
+	return watcher.all.String(), err
+}

@@ -3,7 +3,6 @@
 package acceptance
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -161,18 +160,19 @@ func TestStatusTellsHealth(t *testing.T) {
 	}
 	mustOnInstance(t, "web", "sudo systemctl start goldsmith-webapp")
 
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	watch := exec.CommandContext(ctx, goldsmith(), "status", "--stack", stackName, "--watch", "--interval", "100ms")
-	var out bytes.Buffer
-	watch.Stdout, watch.Stderr, watch.Dir = &out, &out, repository
-	if err := watch.Start(); err != nil {
-		t.Fatal(err)
+	shown := 0
+	again := &lineWatcher{}
+	watch := exec.Command(goldsmith(), "status", "--stack", stackName, "--watch", "--interval", "100ms")
+	again.on = func(line string) {
+		if strings.Contains(line, "stack "+stackName+" in ") {
+			if shown++; shown == 2 {
+				watch.Process.Signal(syscall.SIGINT)
+			}
+		}
 	}
-	time.Sleep(1500 * time.Millisecond)
-	watch.Process.Signal(syscall.SIGINT)
-	if err := watch.Wait(); err != nil || strings.Count(out.String(), "stack "+stackName+" in ") < 2 || strings.Contains(out.String(), "\x1b") {
-		t.Errorf("--watch, interrupted: %v\n%s", err, out.String())
+	watch.Stdout, watch.Stderr, watch.Dir = again, again, repository
+	if err := watch.Run(); err != nil || strings.Contains(again.all.String(), "\x1b") {
+		t.Errorf("--watch, interrupted: %v\n%s", err, again.all.String())
 	}
 }
 

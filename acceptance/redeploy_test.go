@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -119,6 +120,7 @@ func stepOfLastDeployment(t *testing.T, name string) (from, to time.Time) {
 // writer adds numbered users as fast as one client may, until it is stopped, and knows which were acknowledged.
 type writer struct {
 	prefix  string
+	enough  int // rows; 0 for as many as there is time for
 	acked   []string
 	longest time.Duration
 }
@@ -126,7 +128,7 @@ type writer struct {
 func (w *writer) run(ctx context.Context, address string) {
 	client := impatient()
 	good := time.Now()
-	for n := 0; ctx.Err() == nil; n++ {
+	for n := 0; ctx.Err() == nil && (w.enough == 0 || len(w.acked) < w.enough); n++ {
 		name := w.prefix + strconv.Itoa(n)
 		response, err := client.Post("https://"+address+"/users", "application/json", strings.NewReader(fmt.Sprintf(`{"username":%q,"email":"%s@example.com"}`, name, name)))
 		if err == nil {
@@ -386,18 +388,18 @@ func stackInstances(t *testing.T) []string {
 	return ids
 }
 
+// TestTwoDeploysAtOnce tries a second deployment while the first stands still in the middle.
 func TestTwoDeploysAtOnce(t *testing.T) {
-	var first sync.WaitGroup
-	var out string
-	var err error
-	first.Go(func() { out, err = output(goldsmith(), deployArgs("--replace", "web")...) })
-	defer first.Wait()
-	time.Sleep(time.Second)
-	second, refused := output(goldsmith(), deployArgs("--replace", "web")...)
+	var second string
+	var refused error
+	out, err := runUntil(t, regexp.MustCompile(`launched web `), func(first *os.Process) {
+		first.Signal(syscall.SIGSTOP)
+		defer first.Signal(syscall.SIGCONT)
+		second, refused = output(goldsmith(), deployArgs("--replace", "web")...)
+	}, deployArgs("--replace", "web")...)
 	if refused == nil || !strings.Contains(second, "another deployment is under way: by ") || !strings.Contains(second, " since ") {
 		t.Errorf("%v:\n%s", refused, second)
 	}
-	first.Wait()
 	if err != nil {
 		t.Errorf("%v:\n%s", err, out)
 	}
@@ -406,17 +408,11 @@ func TestTwoDeploysAtOnce(t *testing.T) {
 
 func TestInterruptedDeploy(t *testing.T) {
 	web := tier(t, "web")
-	cmd := exec.Command(goldsmith(), deployArgs("--replace", "all", "--bake-time", "1m")...)
-	cmd.Dir = repository
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	time.Sleep(6 * time.Second)
-	cmd.Process.Signal(syscall.SIGHUP) // a closed terminal; the web tier's group is interrupted by ctrl-C
-	if err := cmd.Wait(); err == nil || !strings.Contains(out.String(), "going back") {
-		t.Errorf("%v:\n%s", err, out.String())
+	// A closed terminal, after all has moved; the web tier's group is interrupted by ctrl-C.
+	out, err := runUntil(t, regexp.MustCompile(`watching for 10m`), func(p *os.Process) { p.Signal(syscall.SIGHUP) },
+		deployArgs("--replace", "all", "--bake-time", "10m", "--timeout", "20m")...)
+	if err == nil || !strings.Contains(out, "going back") {
+		t.Errorf("%v:\n%s", err, out)
 	}
 	if now := tier(t, "web"); *now.InstanceId != *web.InstanceId {
 		t.Errorf("%s serves, and %s did", *now.InstanceId, *web.InstanceId)
@@ -461,8 +457,8 @@ func TestOlderServerIsRefused(t *testing.T) {
 // TestTerminatedByHand ends instances that serve: the next deployment launches others, with the same address and data.
 func TestTerminatedByHand(t *testing.T) {
 	address := aws.ToString(tier(t, "web").PublicIpAddress)
-	w := &writer{prefix: fmt.Sprintf("h%d-", time.Now().Unix()%1e6)}
-	ctx, stop := context.WithTimeout(context.Background(), 2*time.Second)
+	w := &writer{prefix: fmt.Sprintf("h%d-", time.Now().Unix()%1e6), enough: 10}
+	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
 	w.run(ctx, address)
 	stop()
 	for _, name := range []string{"web", "db"} {
