@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
 )
 
 // TestAccountIsNamedBeforeAChange runs the commands that change something in an account, at an endpoint that says
@@ -82,5 +84,17 @@ func TestAccountIsNamedBeforeAChange(t *testing.T) {
 	})
 	if len(changing) > 0 {
 		t.Errorf("there are no such commands: %v", changing)
+	}
+}
+
+// TestNoRegion: a shell that names an endpoint is not told of local clouds, which it uses or does not want.
+func TestNoRegion(t *testing.T) {
+	t.Setenv("AWS_ENDPOINT_URL", "")
+	if err := noRegion(t.Context(), "https://ec2.example", awsconfig.ErrNoRegion); err != awsconfig.ErrNoRegion {
+		t.Errorf("with --endpoint: %v", err)
+	}
+	t.Setenv("AWS_ENDPOINT_URL", "https://ec2.example")
+	if err := noRegion(t.Context(), "", awsconfig.ErrNoRegion); err != awsconfig.ErrNoRegion {
+		t.Errorf("with AWS_ENDPOINT_URL: %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,15 +35,28 @@ func (a *account) configuration(cmd *cobra.Command) (aws.Config, error) {
 	}
 	conf, err := awsconfig.Load(cmd.Context(), a.options)
 	if errors.Is(err, awsconfig.ErrNoRegion) {
-		if env := cli.EnvOfRunning(cmd.Context()); env != "" {
-			err = fmt.Errorf("%w; a local cloud is up, but this shell does not use it\nhint: %s", awsconfig.ErrNoRegion, env)
-		}
+		err = noRegion(cmd.Context(), a.options.Endpoint, err)
 	}
 	if err != nil {
 		return aws.Config{}, &usageError{err}
 	}
 	a.conf = conf
 	return conf, nil
+}
+
+// noRegion adds to a missing region the local clouds that are up, to whom they may have been meant to go.
+func noRegion(ctx context.Context, endpoint string, err error) error {
+	if endpoint != "" || os.Getenv("AWS_ENDPOINT_URL") != "" {
+		return err // the shell uses one, or another's service
+	}
+	names, env := cli.Running(ctx)
+	switch len(names) {
+	case 0:
+		return err
+	case 1:
+		return fmt.Errorf("%w; the local cloud %s is up, but this shell does not use it\nhint: %s", awsconfig.ErrNoRegion, names[0], env)
+	}
+	return fmt.Errorf("%w; local clouds are up (%s), but this shell uses none\nhint: %s", awsconfig.ErrNoRegion, strings.Join(names, ", "), env)
 }
 
 // announce tells where something is about to be changed: a profile of the shell's decides that, and may be another

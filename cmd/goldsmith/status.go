@@ -115,7 +115,7 @@ func printStatus(w io.Writer, s stack.Status) error {
 	head.Flush()
 	fmt.Fprintln(&b)
 	if len(s.Instances) == 0 {
-		fmt.Fprintln(&b, "no instances; goldsmith deploy makes them")
+		fmt.Fprintf(&b, "no instances; goldsmith deploy --stack %s makes them\n", s.Stack)
 		_, err := w.Write(b.Bytes())
 		return err
 	}

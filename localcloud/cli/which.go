@@ -14,13 +14,21 @@ import (
 // running has a directory for each local cloud that is up, or that ended in a crash.
 const running = "/run/goldsmith"
 
-// EnvOfRunning is the command that makes a shell use a local cloud that is up on this machine, the default one rather
-// than another, or empty if none is. Whether a cloud is up is told by its endpoint: its files are root's.
-func EnvOfRunning(ctx context.Context) string {
-	return envOfRunning(running, func(name string) bool { return answers(ctx, name) })
+// Running returns the names of the local clouds that are up on this machine, the default one alone where it is, and the
+// command that makes a shell use one of them. Whether a cloud is up is told by its endpoint: its files are root's.
+func Running(ctx context.Context) (names []string, env string) {
+	names = answering(running, func(name string) bool { return answers(ctx, name) })
+	switch len(names) {
+	case 0:
+		return nil, ""
+	case 1:
+		return names, `eval "$(goldsmith cloud env` + nameFlag(names[0]) + `)"`
+	}
+	// Another's cloud is not to be used by chance.
+	return names, `eval "$(goldsmith cloud env --name NAME)", with the name of yours`
 }
 
-func envOfRunning(dir string, answers func(name string) bool) string {
+func answering(dir string, answers func(name string) bool) (found []string) {
 	names := []string{defaultName()}
 	entries, _ := os.ReadDir(dir) // where it cannot be read, the default one is all that is known
 	for _, entry := range entries {
@@ -29,11 +37,15 @@ func envOfRunning(dir string, answers func(name string) bool) string {
 		}
 	}
 	for _, name := range names {
-		if answers(name) {
-			return `eval "$(goldsmith cloud env` + nameFlag(name) + `)"`
+		if !answers(name) {
+			continue
 		}
+		if name == defaultName() {
+			return []string{name}
+		}
+		found = append(found, name)
 	}
-	return ""
+	return found
 }
 
 func answers(ctx context.Context, name string) bool {
