@@ -244,6 +244,60 @@ func TestUsersKeys(t *testing.T) {
 	}
 }
 
+// TestUserWithKeys: the keys of a user who is gone would go on to be good.
+func TestUserWithKeys(t *testing.T) {
+	b := newBackend(t, map[string]func(url.Values) string{"DeleteUser": canned("")})
+	s := newServer(t, b, newMachinery(t))
+	s.overlay.AccessKeys["AKIAADA"] = &accessKeyRecord{Secret: "x", User: "ada"}
+	if w := send(s, "iam", "test", newCall("iam", "DeleteUser", "UserName", "ada").form); w.Code != http.StatusConflict || !strings.Contains(w.Body.String(), "DeleteConflict") {
+		t.Errorf("status %d: %s", w.Code, w.Body)
+	}
+	if w := send(s, "iam", "test", newCall("iam", "DeleteUser", "UserName", "bob").form); w.Code != http.StatusOK {
+		t.Errorf("status %d: %s", w.Code, w.Body)
+	}
+}
+
+// TestParameterStoreTarget: the server behind would take an action of the query or of a form for the target.
+func TestParameterStoreTarget(t *testing.T) {
+	b := newBackend(t, nil)
+	s := newServer(t, b, newMachinery(t))
+	for _, c := range []struct{ method, path, kind, target, body string }{
+		{http.MethodPost, "/?Action=DeleteParameter", "application/x-amz-json-1.1", "AmazonSSM.GetParameter", `{"Name":"/p"}`},
+		{http.MethodPost, "/", formType, "AmazonSSM.GetParameter", "Action=DeleteParameter&Name=/p"},
+		{http.MethodPost, "/", formType, "", "Action=DeleteParameter&Name=/p"},
+		{http.MethodGet, "/?Action=PutParameter&Name=/p", "", "", ""},
+		{http.MethodPost, "/", "application/x-amz-json-1.1", "AmazonSSM.delete_parameter", `{"Name":"/p"}`},
+		{http.MethodPost, "/", "application/x-amz-json-1.1", "AmazonEC2.DeleteParameter", `{"Name":"/p"}`},
+	} {
+		r := newRequest(c.method, c.path, c.body)
+		for name, value := range map[string]string{"Content-Type": c.kind, "X-Amz-Target": c.target} {
+			if value != "" {
+				r.Header.Set(name, value)
+			}
+		}
+		w := sendSigned(s, Operators, apiAddress, r, "ssm", Region, operatorCredentials(), c.body)
+		if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "UnknownOperationException") {
+			t.Errorf("%+v: status %d: %s", c, w.Code, w.Body)
+		}
+	}
+	if len(b.forms) > 0 {
+		t.Errorf("the server behind got %v", b.forms)
+	}
+}
+
+// TestCharactersOfNoAnswer: what XML cannot carry would make every answer with it unreadable, for good.
+func TestCharactersOfNoAnswer(t *testing.T) {
+	s := newServer(t, newBackend(t, nil), newMachinery(t))
+	for _, value := range []string{"a\x1bb", "\x00", "\x08", "\ufffe", "\xff"} {
+		refused(t, s, "InvalidCharacter", "CreateSecurityGroup", "GroupName", "g", "Description", value)
+		refused(t, s, "InvalidCharacter", "CreateTags", "ResourceId.1", "vpc-00000000000000001", "Tag.1.Key", value, "Tag.1.Value", "v")
+	}
+	// A journal of before may have one.
+	if root, err := parseXML([]byte("<a><b>x\x1by</b></a>")); err != nil || root.get("b") != "x\ufffdy" {
+		t.Errorf("got %v, %v", root, err)
+	}
+}
+
 // TestHeaders: what the server behind says of itself stays inside.
 func TestHeaders(t *testing.T) {
 	s := newServer(t, newBackend(t, map[string]func(url.Values) string{"DescribeDhcpOptions": canned("<dhcpOptionsSet/>")}), newMachinery(t))

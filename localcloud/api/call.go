@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 )
 
 // call is one request for an AWS service, as it goes to the server behind.
@@ -39,8 +40,12 @@ func readCall(r *http.Request, service string, body []byte) (*call, error) {
 		}
 	}
 	c.Header.Set("Authorization", authorization(service))
-	if service == "ssm" || service == "ebs" || service == checkIPService {
-		return c, c.parse()
+	switch service {
+	case "ssm":
+		return c, c.checkTarget()
+	case "ebs", checkIPService:
+		c.Header.Del("X-Amz-Target")
+		return c, nil
 	}
 	// The name of the operation is in the form, or, by GET, in the query: in one place, so that it is the same one for all
 	// who look.
@@ -55,7 +60,24 @@ func readCall(r *http.Request, service string, body []byte) (*call, error) {
 	if c.Method != http.MethodPost {
 		return c, fault("InvalidAction", "the API is asked by GET with a query, or by POST")
 	}
-	return c, c.parse()
+	if err := c.parse(); err != nil {
+		return c, err
+	}
+	if !known(service, c.action()) && c.action() != "" {
+		return c, fault("InvalidAction", "The action %.100q is not valid for this web service.", c.action())
+	}
+	return c, nil
+}
+
+// checkTarget has the operation of a service that speaks JSON in the one place where it belongs: the server behind would
+// find it elsewhere too.
+func (c *call) checkTarget() error {
+	target, ok := strings.CutPrefix(c.Header.Get("X-Amz-Target"), "AmazonSSM.")
+	kind, _, _ := strings.Cut(c.Header.Get("Content-Type"), ";")
+	if c.Method != http.MethodPost || c.Path != "/" || kind != "application/x-amz-json-1.1" || !ok || !known("ssm", target) {
+		return fault("UnknownOperationException", "the request is no operation of this service: a POST of JSON to /, with its X-Amz-Target")
+	}
+	return nil
 }
 
 const formType = "application/x-www-form-urlencoded; charset=utf-8"
@@ -101,6 +123,13 @@ func (c *call) parse() error {
 	for name, values := range form {
 		if len(values) > 1 { // of which the server behind would take another than is looked at here
 			return fault("MalformedQueryString", "the parameter %.100q is there %d times", name, len(values))
+		}
+		if bad := strings.IndexFunc(name+values[0], func(r rune) bool { return !inXML(r) || r == utf8.RuneError }); bad >= 0 {
+			code := "ValidationError"
+			if c.Service == "ec2" {
+				code = "InvalidCharacter"
+			}
+			return fault(code, "The parameter %.100q has a character that no answer could carry, a control character for example", name)
 		}
 	}
 	c.form = form

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"maps"
+	"net/http"
 	"strings"
 	"time"
 
@@ -196,6 +197,7 @@ var identityHandlers = map[string]handler{
 	"CreateAccessKey": (*Server).createAccessKey,
 	"UpdateAccessKey": (*Server).updateAccessKey,
 	"DeleteAccessKey": (*Server).deleteAccessKey,
+	"DeleteUser":      (*Server).deleteUser,
 }
 
 func (s *Server) createAccessKey(ctx context.Context, c *call) (*node, error) {
@@ -211,6 +213,20 @@ func (s *Server) createAccessKey(ctx context.Context, c *call) (*node, error) {
 	}
 	answered.set(record.Secret, "CreateAccessKeyResult", "AccessKey", "SecretAccessKey")
 	return answered, nil
+}
+
+// deleteUser keeps a user whose keys would go on to be good.
+func (s *Server) deleteUser(ctx context.Context, c *call) (*node, error) {
+	s.mu.Lock()
+	has := false
+	for _, record := range s.overlay.AccessKeys {
+		has = has || record.User == c.get("UserName")
+	}
+	s.mu.Unlock()
+	if has {
+		return nil, &apiError{code: "DeleteConflict", message: "Cannot delete entity, must delete access keys first.", status: http.StatusConflict}
+	}
+	return s.forward(ctx, c)
 }
 
 func (s *Server) updateAccessKey(ctx context.Context, c *call) (*node, error) {

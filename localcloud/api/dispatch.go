@@ -51,6 +51,10 @@ var handlers = map[string]handler{
 	"DescribeNatGateways":                  (*Server).describeNatGateways,
 	"DeleteNatGateway":                     (*Server).deleteNatGateway,
 	"DescribeNetworkInterfaces":            (*Server).describeNetworkInterfaces,
+	"CreateNetworkInterface":               (*Server).createNetworkInterface,
+	"ModifyNetworkInterfaceAttribute":      (*Server).modifyNetworkInterface,
+	"AttachNetworkInterface":               (*Server).oneInterface,
+	"DetachNetworkInterface":               (*Server).oneInterface,
 	"DeleteSecurityGroup":                  (*Server).deleteSecurityGroup,
 	"AuthorizeSecurityGroupIngress":        (*Server).authorizeRules,
 	"AuthorizeSecurityGroupEgress":         (*Server).authorizeRules,
@@ -84,12 +88,12 @@ var networkAction = regexp.MustCompile(`Vpc|Subnet|Route|Gateway|SecurityGroup|A
 
 func (s *Server) answer(ctx context.Context, c *call) (*answer, error) {
 	if c.Service == "ebs" {
-		a, err := s.passThrough(ctx, c)
+		a, err := s.passThroughLocked(ctx, c)
 		return numberBlocks(a), err
 	}
 	own, ok := owned[c.Service]
 	if !ok {
-		return s.passThrough(ctx, c)
+		return s.passThroughLocked(ctx, c)
 	}
 	if c.action() == "" {
 		// The server behind would read more than the form, and find an action that was never looked at here.
@@ -106,13 +110,23 @@ func (s *Server) answer(ctx context.Context, c *call) (*answer, error) {
 		s.change.Lock()
 		defer s.change.Unlock()
 	}
-	before := s.journal.sequence()
+	ctx, made := collecting(ctx)
 	a, err := s.answerOwn(ctx, c, own[c.action()])
 	var unreal *unrealError
 	if errors.As(err, &unreal) && !c.reads() {
-		err = errors.Join(err, s.takeBackTo(ctx, before))
+		err = errors.Join(err, s.takeBackCalls(ctx, *made))
 	}
 	return a, err
+}
+
+// passThroughLocked is for services of which all is a record: it waits until a change elsewhere is made or taken back.
+func (s *Server) passThroughLocked(ctx context.Context, c *call) (*answer, error) {
+	if !c.reads() {
+		ctx = context.WithoutCancel(ctx)
+		s.change.Lock()
+		defer s.change.Unlock()
+	}
+	return s.passThrough(ctx, c)
 }
 
 // answerOwn is for the services of which some calls are more than a record.

@@ -56,9 +56,9 @@ var describers = map[string][2]string{
 
 // haveAll refuses a call that names what is not there.
 func (s *Server) haveAll(ctx context.Context, c *call) error {
-	for _, values := range c.form {
+	for name, values := range c.form {
 		for _, id := range values {
-			if resourceID.FindString(id) != id || id == "" {
+			if freeText.MatchString(name) || resourceID.FindString(id) != id || id == "" {
 				continue
 			}
 			kind := id[:strings.LastIndexByte(id, '-')]

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -11,23 +10,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 )
 
-// actions are all of EC2's, as the SDK's client has them.
-func actions() []string {
-	var all []string
-	client := reflect.TypeFor[*ec2.Client]()
-	for i := range client.NumMethod() {
-		method := client.Method(i)
-		if method.Type.NumIn() == 4 && method.Type.In(1) == reflect.TypeFor[context.Context]() && strings.HasSuffix(method.Type.In(2).String(), method.Name+"Input") {
-			all = append(all, method.Name)
-		}
-	}
-	return all
-}
-
 // TestDryRunChangesNothing goes through all of EC2's actions. The server behind and the machinery fail the test if
 // anything but a question reaches them.
 func TestDryRunChangesNothing(t *testing.T) {
-	all := actions()
+	all := actionsOf(reflect.TypeFor[*ec2.Client]())
 	if len(all) < 600 {
 		t.Fatalf("the SDK has %d actions only", len(all))
 	}
@@ -60,8 +46,21 @@ func TestDryRunSaysWhatIsWrong(t *testing.T) {
 	s := newServer(t, b, newMachinery(t))
 	refused(t, s, "InvalidSubnetID.NotFound", "DeleteSubnet", "SubnetId", "subnet-00000000000000009", "DryRun", "true")
 	refused(t, s, "InvalidInstanceID.NotFound", "StopInstances", "InstanceId.1", "i-00000000000000009", "DryRun", "true")
-	refused(t, s, "InvalidParameterValue", "AuthorizeSecurityGroupIngress", "GroupName", "g", "DryRun", "true",
+	refused(t, s, "InvalidParameterValue", "AuthorizeSecurityGroupIngress", "GroupId", "sg-00000000000000001", "DryRun", "true",
 		"IpPermissions.1.IpProtocol", "tcp", "IpPermissions.1.FromPort", "70000", "IpPermissions.1.ToPort", "70000", "IpPermissions.1.IpRanges.1.CidrIp", "0.0.0.0/0")
+}
+
+// TestIDsInTextAreNoReferences: a tag may say what it likes.
+func TestIDsInTextAreNoReferences(t *testing.T) {
+	s := newServer(t, newBackend(t, nil), newMachinery(t))
+	for _, parameters := range [][]string{
+		{"CreateSecurityGroup", "GroupName", "g", "Description", "i-00000000000000009"},
+		{"CreateVpc", "TagSpecification.1.Tag.1.Key", "from", "TagSpecification.1.Tag.1.Value", "i-00000000000000009"},
+	} {
+		if status, root := request(t, s, parameters[0], append(parameters[1:], "DryRun", "true")...); status != http.StatusPreconditionFailed {
+			t.Errorf("%v: status %d: %s", parameters, status, root.bytes())
+		}
+	}
 }
 
 // TestOneActionOnly: what is looked at here is what the server behind carries out.

@@ -381,6 +381,9 @@ func (s *Server) modifyInstanceAttribute(ctx context.Context, c *call) (*node, e
 		}
 		return ""
 	}
+	if err := s.haveGroups(ctx, c.list("GroupId")); err != nil {
+		return nil, err
+	}
 	userData, err := base64.StdEncoding.DecodeString(value("UserData"))
 	if err != nil {
 		return nil, fault("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data.")

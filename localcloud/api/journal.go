@@ -126,40 +126,32 @@ func (j *journal) do(ctx context.Context, s *Server, c *call) (*answer, error) {
 	if err := j.append(e); err != nil {
 		return nil, fmt.Errorf("write journal: %w", err)
 	}
+	if seeds, ok := ctx.Value(changesKey{}).(*[]int); ok {
+		*seeds = append(*seeds, e.Seed)
+	}
 	if len(j.entries) >= j.compact {
 		return a, j.rewrite(compact(j.entries))
 	}
 	return a, nil
 }
 
-// sequence is the number of the next change: what is noted from now on has it, or a greater one.
-func (j *journal) sequence() int {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.next
+// changesKey is where a context holds the seeds of the entries that a call of a user's made.
+type changesKey struct{}
+
+// collecting is a context in which what is noted can be taken back.
+func collecting(ctx context.Context) (context.Context, *[]int) {
+	seeds := new([]int)
+	return context.WithValue(ctx, changesKey{}, seeds), seeds
 }
 
-// takeBackTo has the server behind and the journal forget all changes from a number on, and the network be what it was.
-// The server behind cannot undo; it begins anew, and what is left is replayed to it. The caller holds s.change.
-func (s *Server) takeBackTo(ctx context.Context, sequence int) error {
-	j := s.journal
-	j.mu.Lock()
-	kept := slices.DeleteFunc(slices.Clone(j.entries), func(e entry) bool { return e.Seed >= sequence })
-	if len(kept) == len(j.entries) {
-		j.mu.Unlock()
+// takeBackCalls has the server behind and the journal forget the entries with these seeds, and the network be what it was.
+// The server behind cannot undo: it begins anew, and all others are replayed to it, while nobody asks it anything. The
+// caller holds s.change.
+func (s *Server) takeBackCalls(ctx context.Context, seeds []int) error {
+	if len(seeds) == 0 {
 		return nil
 	}
-	err := j.rewrite(kept)
-	j.mu.Unlock()
-	if err == nil {
-		err = s.resetBackend(ctx)
-	}
-	if err == nil {
-		err = j.replay(ctx, s)
-	}
-	if err == nil {
-		err = s.noteStopped(ctx)
-	}
+	err := s.journal.withdraw(ctx, s, seeds)
 	if err == nil {
 		err = s.applyNetwork(ctx)
 	}
@@ -169,30 +161,43 @@ func (s *Server) takeBackTo(ctx context.Context, sequence int) error {
 	return nil
 }
 
-// noteStopped tells a server behind that begins anew which instances do not run: of those that it made again it takes
-// all to be running.
-func (s *Server) noteStopped(ctx context.Context) error {
-	s.mu.Lock()
-	var stopped []string
-	for id, record := range s.overlay.Instances {
-		if record.State == "stopped" || record.State == "stopping" {
-			stopped = append(stopped, id)
-		}
+func (j *journal) withdraw(ctx context.Context, s *Server, seeds []int) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	s.gate.Lock()
+	defer s.gate.Unlock()
+	kept := slices.DeleteFunc(slices.Clone(j.entries), func(e entry) bool { return slices.Contains(seeds, e.Seed) })
+	if err := j.rewrite(kept); err != nil {
+		return err
 	}
-	s.mu.Unlock()
-	slices.Sort(stopped)
-	for _, id := range stopped {
-		if _, err := s.note(ctx, newCall("ec2", "StopInstances", "InstanceId.1", id)); err != nil {
+	reset := entry{Call: &call{Service: "moto-api", Method: "POST", Path: "/moto-api/reset"}}
+	if _, err := seededAlone(ctx, s, reset); err != nil {
+		return err
+	}
+	if _, err := j.replayAlone(ctx, s); err != nil { // what is refused stays in the journal: the next start decides
+		return err
+	}
+	// Of the instances that it made again, the server behind takes all to be running.
+	for _, id := range s.stopped() {
+		if _, err := s.exchange(ctx, newCall("ec2", "StopInstances", "InstanceId.1", id)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// resetBackend has the server behind forget everything. What it makes by itself then has the names that it had at first.
-func (s *Server) resetBackend(ctx context.Context) error {
-	_, err := seeded(ctx, s, entry{Call: &call{Service: "moto-api", Method: "POST", Path: "/moto-api/reset"}})
-	return err
+// stopped are the instances that do not run.
+func (s *Server) stopped() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var stopped []string
+	for id, record := range s.overlay.Instances {
+		if record.State == "stopped" || record.State == "stopping" {
+			stopped = append(stopped, id)
+		}
+	}
+	slices.Sort(stopped)
+	return stopped
 }
 
 // described is what was answered to a call together with a description of what it made, where the answer does not tell
@@ -263,6 +268,11 @@ func (j *journal) append(e entry) error {
 func seeded(ctx context.Context, s *Server, e entry) (*answer, error) {
 	s.gate.Lock()
 	defer s.gate.Unlock()
+	return seededAlone(ctx, s, e)
+}
+
+// seededAlone is seeded for who holds s.gate.
+func seededAlone(ctx context.Context, s *Server, e entry) (*answer, error) {
 	seed := &call{Service: "moto-api", Method: "POST", Path: fmt.Sprintf("/moto-api/seed?a=%d", e.Seed)}
 	if _, err := s.exchange(ctx, seed); err != nil {
 		return nil, err
@@ -270,22 +280,32 @@ func seeded(ctx context.Context, s *Server, e entry) (*answer, error) {
 	return s.exchange(ctx, e.Call)
 }
 
-// replay brings a fresh API server to where the journal ends. What the server made by itself at its first call, the
-// default VPC, is the same each time too. A call that it does not accept any more is left out and told: a cloud that
-// does not start for one line would take everything with it.
+// replay brings a fresh API server to where the journal ends. A call that it does not accept any more is left out and
+// told: a cloud that does not start for one line would take everything with it.
 func (j *journal) replay(ctx context.Context, s *Server) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if _, err := seeded(ctx, s, entry{Call: newCall("ec2", "DescribeVpcs")}); err != nil {
+	s.gate.Lock()
+	defer s.gate.Unlock()
+	kept, err := j.replayAlone(ctx, s)
+	if err != nil || len(kept) == len(j.entries) {
 		return err
 	}
-	var kept []entry
+	return j.rewrite(kept)
+}
+
+// replayAlone makes the calls of the journal again, for who holds its lock and s.gate, and returns those that are
+// accepted. What the server behind made by itself at its first call, the default VPC, is the same each time too.
+func (j *journal) replayAlone(ctx context.Context, s *Server) (kept []entry, err error) {
+	if _, err := seededAlone(ctx, s, entry{Call: newCall("ec2", "DescribeVpcs")}); err != nil {
+		return nil, err
+	}
 	for _, e := range j.entries {
-		a, err := seeded(ctx, s, e)
+		a, err := seededAlone(ctx, s, e)
 		var refused *apiError
 		switch {
 		case err != nil && !errors.As(err, &refused):
-			return fmt.Errorf("replay %s: %w", e.Call, err)
+			return nil, fmt.Errorf("replay %s: %w", e.Call, err)
 		case err != nil || !a.ok():
 			s.config.Log.Error("the API server does not accept a call of its past; it is left out", "call", e.Call.String(), "named", e.Named, "error", err)
 			continue
@@ -295,8 +315,5 @@ func (j *journal) replay(ctx context.Context, s *Server) error {
 		}
 		kept = append(kept, e)
 	}
-	if slices.EqualFunc(kept, j.entries, func(a, b entry) bool { return a.Seed == b.Seed }) {
-		return nil
-	}
-	return j.rewrite(kept)
+	return kept, nil
 }

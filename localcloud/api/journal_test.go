@@ -155,6 +155,26 @@ func TestCompact(t *testing.T) {
 	}
 }
 
+// TestNamed: what a call is about is not what its free text speaks of.
+func TestNamed(t *testing.T) {
+	put := parameter(1, "PutParameter", "/p", true)
+	put.Call.Body = []byte(`{"Name":"/p","Value":"{\"snapshot\":\"snap-00000000000000001\"}"}`)
+	for _, c := range []struct {
+		call *call
+		want []string
+	}{
+		{put.Call, []string{"parameter:/p"}},
+		{newCall("ec2", "CreateTags", "ResourceId.1", "vol-00000000000000001", "Tag.1.Key", "last", "Tag.1.Value", "i-00000000000000001"), []string{"vol-00000000000000001"}},
+		{newCall("ec2", "CreateVpc", "TagSpecification.1.Tag.1.Value", "i-00000000000000001"), nil},
+		{newCall("iam", "TagRole", "RoleName", "r", "Tags.member.1.Value", "i-00000000000000001"), []string{"role:r"}},
+		{newCall("ec2", "CreateSnapshot", "VolumeId", "vol-00000000000000001", "Description", "of i-00000000000000001"), []string{"vol-00000000000000001"}},
+	} {
+		if got := named(c.call); !slices.Equal(got, c.want) {
+			t.Errorf("%s: got %q, want %q", c.call, got, c.want)
+		}
+	}
+}
+
 func TestCreated(t *testing.T) {
 	l := readLedger([]entry{line(1, "CreateSecurityGroup", "sg-00000000000000001")})
 	run := newCall("ec2", "RunInstances", "NetworkInterface.1.SubnetId", "subnet-00000000000000001")

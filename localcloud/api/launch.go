@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -261,19 +262,11 @@ func (s *Server) planAddresses(ctx context.Context, l *launch, subnet *node) err
 		}
 	}
 	c.drop("PrivateIpAddress", "NetworkInterface.1.PrivateIpAddress")
-	described, err := s.ask(ctx, newCall("ec2", "DescribeNetworkInterfaces", "Filter.1.Name", "subnet-id", "Filter.1.Value.1", id))
+	taken, err := s.takenIn(ctx, id)
 	if err != nil {
 		return err
 	}
-	for _, eni := range described.items("networkInterfaceSet") {
-		addresses, err := privateAddresses(eni)
-		if err != nil {
-			return err
-		}
-		for _, address := range addresses {
-			l.taken[address] = true
-		}
-	}
+	maps.Copy(l.taken, taken)
 	if asked == "" {
 		return nil
 	}

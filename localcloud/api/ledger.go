@@ -61,7 +61,8 @@ var changes = map[string]string{
 	"AssociateRouteTable": "SubnetId", "ReplaceRouteTableAssociation": "AssociationId", "DisassociateRouteTable": "AssociationId",
 	"CreateNetworkAclEntry": "NetworkAclId", "ReplaceNetworkAclEntry": "NetworkAclId", "DeleteNetworkAclEntry": "NetworkAclId",
 	"ReplaceNetworkAclAssociation": "AssociationId",
-	"CreateLaunchTemplateVersion":  "LaunchTemplateId", "ModifyLaunchTemplate": "LaunchTemplateId",
+	"CreateTags":                   "ResourceId.1", "DeleteTags": "ResourceId.1",
+	"CreateLaunchTemplateVersion": "LaunchTemplateId", "ModifyLaunchTemplate": "LaunchTemplateId",
 	"UpdateAutoScalingGroup": "group:AutoScalingGroupName", "AttachLoadBalancerTargetGroups": "group:AutoScalingGroupName",
 	"CreateListener": "LoadBalancerArn", "ModifyListener": "ListenerArn", "RegisterTargets": "TargetGroupArn",
 }
@@ -99,17 +100,37 @@ func isResourceID(name string) bool {
 	return resourceID.MatchString(name) && !strings.Contains(name, ":")
 }
 
+// freeText are parameters in which users write what they like, ids of other things too.
+var freeText = regexp.MustCompile(`(^|\.)(Tags?\.(member\.)?\d+\.(Key|Value)|Description|UserData|PolicyDocument|AssumeRolePolicyDocument)$`)
+
+// ids are the ids of resources that a request names.
+func ids(c *call) []string {
+	switch {
+	case c.Service == "ssm":
+		return nil
+	case c.form == nil:
+		return resourceID.FindAllString(string(c.Body), -1)
+	}
+	var found []string
+	for name, values := range c.form {
+		if !freeText.MatchString(name) {
+			found = append(found, resourceID.FindAllString(strings.Join(values, " "), -1)...)
+		}
+	}
+	return found
+}
+
 // named are the things that a request is about.
 func named(c *call) []string {
-	names := resourceID.FindAllString(string(c.encoded()), -1)
+	names := ids(c)
 	for parameter, prefix := range nameParameters {
 		if value := c.form.Get(parameter); value != "" {
 			names = append(names, prefix+value[strings.LastIndexByte(value, '/')+1:])
 		}
 	}
-	for _, values := range c.form {
+	for name, values := range c.form {
 		for _, value := range values {
-			if strings.HasPrefix(value, balancerARN) {
+			if strings.HasPrefix(value, balancerARN) && !freeText.MatchString(name) {
 				names = append(names, value)
 			}
 		}

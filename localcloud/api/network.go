@@ -156,8 +156,15 @@ func (s *Server) addInterface(t *host.Topology, vpc *host.VPC, eni *node) error 
 		return err
 	}
 	public := s.publicOf(id, record)
+	groups := slices.DeleteFunc(eni.all("groupSet", "*", "groupId"), func(id string) bool {
+		there := slices.ContainsFunc(vpc.Groups, func(g host.SecurityGroup) bool { return g.ID == id })
+		if !there {
+			s.leftOut(eni.get("networkInterfaceId"), fmt.Errorf("security group %s is not there", id))
+		}
+		return !there
+	})
 	vpc.Interfaces = append(vpc.Interfaces, host.NetworkInterface{ID: eni.get("networkInterfaceId"), Subnet: eni.get("subnetId"),
-		PrivateIPs: addresses, Public: public != "", Groups: eni.all("groupSet", "*", "groupId")})
+		PrivateIPs: addresses, Public: public != "", Groups: groups})
 	if public != "" {
 		address, err := netip.ParseAddr(public)
 		if err != nil {
@@ -228,8 +235,28 @@ func number(text string) int {
 	return n
 }
 
+// elsewhere are ranges that no VPC can have: those of no network, and the one of this API.
+var elsewhere = []netip.Prefix{
+	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("169.254.0.0/16"),
+	netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("224.0.0.0/3"),
+}
+
+func possibleRange(text string) error {
+	cidr, err := netip.ParsePrefix(text)
+	if err != nil {
+		return nil // the server behind says so, or takes it of a pool
+	}
+	if slices.ContainsFunc(elsewhere, cidr.Overlaps) {
+		return fault("InvalidVpc.Range", "The CIDR '%s' is invalid.", text)
+	}
+	return nil
+}
+
 // createVpc completes a VPC's default group.
 func (s *Server) createVpc(ctx context.Context, c *call) (*node, error) {
+	if err := possibleRange(c.get("CidrBlock")); err != nil {
+		return nil, err
+	}
 	answered, err := s.forward(ctx, c)
 	if err != nil {
 		return nil, err

@@ -154,6 +154,7 @@ func TestVolumes(t *testing.T) {
 	refused(t, s, "InvalidParameterValue", "CreateVolume", "Size", "0")
 	refused(t, s, "MissingParameter", "CreateVolume")
 	mustRequest(t, s, "CreateVolume", "Size", "3")
+	refused(t, s, "InvalidParameterValue", "AttachVolume", "VolumeId", volume, "InstanceId", first, "Device", rootDevice)
 	mustRequest(t, s, "AttachVolume", "VolumeId", volume, "InstanceId", first, "Device", "/dev/sdf")
 	refused(t, s, "VolumeInUse", "AttachVolume", "VolumeId", volume, "InstanceId", first, "Device", "/dev/sdg")
 	m.allowed["DetachVolume"] = syscall.EBUSY
@@ -200,4 +201,50 @@ func TestOpenDefaultVPC(t *testing.T) {
 	if form := b.form("AuthorizeSecurityGroupIngress"); form.Get("GroupId") != "sg-default" || form.Get("IpPermissions.1.Groups.1.GroupId") != "sg-default" {
 		t.Errorf("the group's rule: %v", form)
 	}
+}
+
+// TestNoDefaultVPC: it was deleted, and the cloud starts all the same.
+func TestNoDefaultVPC(t *testing.T) {
+	s := newServer(t, newBackend(t, nil), newMachinery(t))
+	if err := s.openDefaultVPC(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRangesOfNoVPC(t *testing.T) {
+	s := newServer(t, newBackend(t, nil), newMachinery(t))
+	for _, cidr := range []string{"127.0.0.0/16", "0.0.0.0/16", "224.0.0.0/16", "240.0.0.0/16", "169.254.0.0/16", "198.51.100.0/24"} {
+		refused(t, s, "InvalidVpc.Range", "CreateVpc", "CidrBlock", cidr)
+	}
+}
+
+// TestInterfaces: what the server behind records of interfaces would be another machine's address, or a rule of nothing.
+func TestInterfaces(t *testing.T) {
+	const subnet, group = "subnet-00000000000000001", "sg-00000000000000001"
+	b := newBackend(t, map[string]func(url.Values) string{
+		"DescribeSubnets": canned("<subnetSet><item><subnetId>" + subnet + "</subnetId><cidrBlock>10.0.1.0/24</cidrBlock></item></subnetSet>"),
+		"DescribeNetworkInterfaces": canned("<networkInterfaceSet><item><networkInterfaceId>eni-1</networkInterfaceId><privateIpAddress>10.0.1.9</privateIpAddress></item>" +
+			`<item><networkInterfaceId>eni-2</networkInterfaceId><privateIpAddress>10.0.1.8"</privateIpAddress></item></networkInterfaceSet>`),
+		"DescribeSecurityGroups":          canned("<securityGroupInfo><item><groupId>" + group + "</groupId></item></securityGroupInfo>"),
+		"CreateNetworkInterface":          canned("<networkInterface/>"),
+		"ModifyNetworkInterfaceAttribute": canned("<return>true</return>"),
+	})
+	s := newServer(t, b, newMachinery(t))
+	for address, code := range map[string]string{`10.0.1.50"`: "InvalidParameterValue", "10.9.9.9": "InvalidParameterValue", "10.0.1.1": "InvalidParameterValue",
+		"169.254.169.254": "InvalidParameterValue", "10.0.1.9": "InvalidIPAddress.InUse"} {
+		refused(t, s, code, "CreateNetworkInterface", "SubnetId", subnet, "PrivateIpAddress", address)
+		refused(t, s, code, "CreateNetworkInterface", "SubnetId", subnet, "PrivateIpAddresses.1.PrivateIpAddress", address)
+	}
+	refused(t, s, "UnsupportedOperation", "AttachNetworkInterface", "NetworkInterfaceId", "eni-1", "InstanceId", first, "DeviceIndex", "0")
+	refused(t, s, "UnsupportedOperation", "DetachNetworkInterface", "AttachmentId", "eni-attach-1")
+	refused(t, s, "InvalidSubnetID.NotFound", "CreateNetworkInterface", "SubnetId", "subnet-00000000000000002")
+	for _, missing := range []string{"sg-doesnotexist", "sg-00000000000000002", "../x"} {
+		refused(t, s, "InvalidGroup.NotFound", "CreateNetworkInterface", "SubnetId", subnet, "SecurityGroupId.1", missing)
+		refused(t, s, "InvalidGroup.NotFound", "ModifyNetworkInterfaceAttribute", "NetworkInterfaceId", "eni-1", "SecurityGroupId.1", missing)
+	}
+	if len(b.changes()) > 0 {
+		t.Errorf("the server behind got %v", b.changes())
+	}
+	mustRequest(t, s, "CreateNetworkInterface", "SubnetId", subnet, "PrivateIpAddress", "10.0.1.50", "SecurityGroupId.1", group)
+	mustRequest(t, s, "ModifyNetworkInterfaceAttribute", "NetworkInterfaceId", "eni-1", "SecurityGroupId.1", group)
 }

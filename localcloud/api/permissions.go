@@ -27,8 +27,11 @@ func (s *Server) authorizeRules(ctx context.Context, c *call) (*node, error) {
 
 // admitRules checks a request for rules, and writes it in the one form that the rest of this package reads.
 func (s *Server) admitRules(ctx context.Context, c *call) (*call, error) {
-	c, err := listed(c)
+	c, err := s.byGroupID(ctx, c)
 	if err != nil {
+		return nil, err
+	}
+	if c, err = listed(c); err != nil {
 		return nil, err
 	}
 	asked, err := admittedPermissions(c)
@@ -40,11 +43,7 @@ func (s *Server) admitRules(ctx context.Context, c *call) (*call, error) {
 			return nil, fault("InvalidParameterValue", "The same permission must not appear multiple times")
 		}
 	}
-	question := newCall("ec2", "DescribeSecurityGroups", "GroupId.1", c.get("GroupId"))
-	if c.get("GroupId") == "" {
-		question = newCall("ec2", "DescribeSecurityGroups", "GroupName.1", c.get("GroupName"))
-	}
-	described, err := s.ask(ctx, question)
+	described, err := s.ask(ctx, newCall("ec2", "DescribeSecurityGroups", "GroupId.1", c.get("GroupId")))
 	if err != nil {
 		return nil, err
 	}

@@ -159,6 +159,34 @@ func TestWhatCannotBeMadeRealIsTakenBack(t *testing.T) {
 	}
 }
 
+// TestOthersChangesStay: what somebody else noted meanwhile is not taken back, and what a fresh server behind refuses is
+// not lost.
+func TestOthersChangesStay(t *testing.T) {
+	s, b, m := withGroup(t)
+	b.answers["CreateTags"] = canned("<return>true</return>")
+	b.answers["CreateVpcEndpoint"] = canned("<Errors><Error><Code>InvalidVpcID.NotFound</Code></Error></Errors>")
+	mustRequest(t, s, "CreateTags", "ResourceId.1", "vpc-00000000000000001", "Tag.1.Key", "before")
+	s.journal.entries = append(s.journal.entries, line(77, "CreateVpcEndpoint VpcId=vpc-00000000000000009"))
+	b.answers["AuthorizeSecurityGroupIngress"] = func(form url.Values) string {
+		if form.Get("IpPermissions.1.FromPort") == "81" {
+			s.journal.entries = append(s.journal.entries, line(78, "CreateTags ResourceId.1=vpc-00000000000000001")) // by work in the background
+		}
+		return "<return>true</return>"
+	}
+	m.allowed["Apply"] = errors.New("no")
+	s.applied = host.Topology{}
+	if status, root := request(t, s, "AuthorizeSecurityGroupIngress", permission("tcp", "81", "81", "10.0.0.0/8")...); status == http.StatusOK {
+		t.Fatalf("it is done: %s", root.bytes())
+	}
+	var kept []string
+	for _, e := range s.journal.entries {
+		kept = append(kept, e.Call.String())
+	}
+	if want := []string{"CreateTags", "CreateVpcEndpoint", "CreateTags"}; !slices.Equal(kept, want) {
+		t.Errorf("the journal has %v, want %v", kept, want)
+	}
+}
+
 func journalFile(t *testing.T, s *Server) (string, []entry) {
 	t.Helper()
 	var text strings.Builder

@@ -95,7 +95,11 @@ const everything = "1000000"
 // openDefaultVPC gives the default VPC its way to the internet and its group's rule, which the server behind leaves out.
 // It is done once, in calls that are the first of the journal; later the VPC is its users'.
 func (s *Server) openDefaultVPC(ctx context.Context) error {
-	vpc, err := s.first(ctx, newCall("ec2", "DescribeVpcs", "Filter.1.Name", "isDefault", "Filter.1.Value.1", "true"), "vpcSet", "vpcId")
+	vpcs, err := s.ask(ctx, newCall("ec2", "DescribeVpcs", "Filter.1.Name", "isDefault", "Filter.1.Value.1", "true"))
+	if err != nil || len(vpcs.items("vpcSet")) == 0 {
+		return err // it was deleted
+	}
+	vpc := vpcs.items("vpcSet")[0].get("vpcId")
 	steps := []func() error{
 		func() error {
 			_, err := s.forward(ctx, newCall("ec2", "CreateInternetGateway"))

@@ -3,7 +3,6 @@ package api
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,13 +11,19 @@ import (
 // revokeRules takes rules from a security group. The server behind mixes up the peers of rules that have their ports in
 // common, from the first time that it describes them; so all rules of those ports go, and the other peers get theirs anew.
 func (s *Server) revokeRules(ctx context.Context, c *call) (*node, error) {
-	c, err := listed(c)
+	c, err := s.byGroupID(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	asked := askedRules(c)
-	if len(asked) == 0 {
-		return s.forwardNetwork(ctx, c)
+	if c, err = listed(c); err != nil {
+		return nil, err
+	}
+	if c.get("IpPermissions.1.IpProtocol") == "" {
+		return s.forwardNetwork(ctx, c) // by the rules' ids
+	}
+	asked, err := admittedPermissions(c)
+	if err != nil {
+		return nil, err
 	}
 	group, authorize, list := c.get("GroupId"), "AuthorizeSecurityGroupIngress", "ipPermissions"
 	egress := c.action() == "RevokeSecurityGroupEgress"
@@ -39,8 +44,8 @@ func (s *Server) revokeRules(ctx context.Context, c *call) (*node, error) {
 		for _, permission := range item.items(list) {
 			for _, rule := range rulesIn(permission) {
 				switch {
-				case slices.Contains(asked, rule.bare()):
-					found[rule.bare()] = true
+				case slices.Contains(asked, rule.comparable()):
+					found[rule.comparable()] = true
 				case samePorts(asked, rule):
 					keep = append(keep, rule)
 				}
@@ -92,6 +97,7 @@ func (r ruleOfPeer) bare() ruleOfPeer {
 }
 
 func samePorts(asked []ruleOfPeer, rule ruleOfPeer) bool {
+	rule = rule.comparable()
 	return slices.ContainsFunc(asked, func(a ruleOfPeer) bool { return a.protocol == rule.protocol && a.from == rule.from && a.to == rule.to })
 }
 
@@ -110,25 +116,30 @@ func rulesIn(permission *node) []ruleOfPeer {
 	return all
 }
 
-// askedRules are the rules that a request names.
-func askedRules(c *call) []ruleOfPeer {
-	var all []ruleOfPeer
-	for i := 1; ; i++ {
-		permission := fmt.Sprintf("IpPermissions.%d.", i)
-		rule := ruleOfPeer{protocol: protocolName(c.get(permission + "IpProtocol")), from: cmp.Or(c.get(permission+"FromPort"), "-1"), to: cmp.Or(c.get(permission+"ToPort"), "-1")}
-		if rule.protocol == "" {
-			return all
+// byGroupID is a request with its security group's id in the place of its name, by which the default VPC's are known.
+func (s *Server) byGroupID(ctx context.Context, c *call) (*call, error) {
+	name := c.get("GroupName")
+	if c.get("GroupId") != "" || name == "" {
+		return c, nil
+	}
+	vpcs, err := s.ask(ctx, newCall("ec2", "DescribeVpcs", "Filter.1.Name", "isDefault", "Filter.1.Value.1", "true"))
+	if err != nil {
+		return nil, err
+	}
+	for _, vpc := range vpcs.items("vpcSet") {
+		groups, err := s.ask(ctx, newCall("ec2", "DescribeSecurityGroups", "Filter.1.Name", "vpc-id", "Filter.1.Value.1", vpc.get("vpcId"),
+			"Filter.2.Name", "group-name", "Filter.2.Value.1", name))
+		if err != nil {
+			return nil, err
 		}
-		for _, kind := range peerKinds {
-			rule.list, rule.id = kind.list, kind.id
-			for j := 1; ; j++ {
-				if rule.peer = c.get(fmt.Sprintf("%s%s.%d.%s", permission, kind.list, j, kind.id)); rule.peer == "" {
-					break
-				}
-				all = append(all, rule)
-			}
+		for _, group := range groups.items("securityGroupInfo") {
+			c = c.clone()
+			c.drop("GroupName")
+			c.set("GroupId", group.get("groupId"))
+			return c, nil
 		}
 	}
+	return nil, fault("InvalidGroup.NotFound", "The security group '%.255s' does not exist in the default VPC", name)
 }
 
 // authorize is the call that makes the rule.

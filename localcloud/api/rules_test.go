@@ -39,3 +39,36 @@ func TestRevokedRules(t *testing.T) {
 		t.Errorf("the server behind got %q, want %q", got, want)
 	}
 }
+
+// TestRevokedAsDescribed: a rule is the same in all ways of writing it.
+func TestRevokedAsDescribed(t *testing.T) {
+	const group = "sg-00000000000000001"
+	b := newBackend(t, map[string]func(url.Values) string{
+		"DescribeVpcs": canned("<vpcSet><item><vpcId>vpc-00000000000000001</vpcId><cidrBlock>10.0.0.0/16</cidrBlock></item></vpcSet>"),
+		"DescribeSecurityGroups": canned(`<securityGroupInfo><item><groupId>` + group + `</groupId><vpcId>vpc-00000000000000001</vpcId>
+			<ipPermissions><item><ipProtocol>tcp</ipProtocol><fromPort>81</fromPort><toPort>81</toPort><ipRanges><item><cidrIp>10.0.0.0/8</cidrIp></item></ipRanges></item></ipPermissions>
+			<ipPermissionsEgress><item><ipProtocol>-1</ipProtocol><ipRanges><item><cidrIp>0.0.0.0/0</cidrIp></item></ipRanges></item></ipPermissionsEgress></item></securityGroupInfo>`),
+		"DescribeSecurityGroupRules": canned(`<securityGroupRuleSet>
+			<item><securityGroupRuleId>sgr-1</securityGroupRuleId><isEgress>false</isEgress><ipProtocol>tcp</ipProtocol><fromPort>81</fromPort><toPort>81</toPort></item>
+			<item><securityGroupRuleId>sgr-2</securityGroupRuleId><isEgress>true</isEgress><ipProtocol>-1</ipProtocol></item></securityGroupRuleSet>`),
+		"RevokeSecurityGroupIngress": canned("<return>true</return>"), "RevokeSecurityGroupEgress": canned("<return>true</return>"),
+	})
+	s := newServer(t, b, newMachinery(t))
+	rule := func(protocol, from, to, cidr string) []string {
+		return []string{"IpPermissions.1.IpProtocol", protocol, "IpPermissions.1.FromPort", from, "IpPermissions.1.ToPort", to, "IpPermissions.1.IpRanges.1.CidrIp", cidr}
+	}
+	for _, c := range []struct {
+		action, by, id string
+		rule           []string
+	}{
+		{"RevokeSecurityGroupEgress", "GroupId", "sgr-2", rule("-1", "0", "0", "0.0.0.0/0")},
+		{"RevokeSecurityGroupIngress", "GroupId", "sgr-1", rule("6", "0081", "81", "10.1.2.3/8")},
+		{"RevokeSecurityGroupIngress", "GroupName", "sgr-1", rule("tcp", "81", "81", "10.0.0.0/8")},
+	} {
+		value := map[string]string{"GroupId": group, "GroupName": "default"}[c.by]
+		mustRequest(t, s, c.action, append([]string{c.by, value}, c.rule...)...)
+		if form := b.form(c.action); form.Get("SecurityGroupRuleId.1") != c.id || form.Get("GroupId") != group {
+			t.Errorf("%s %v: the server behind got %v", c.action, c.rule, form)
+		}
+	}
+}

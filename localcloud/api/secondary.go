@@ -31,7 +31,7 @@ func (s *Server) assignPrivateIPAddresses(ctx context.Context, c *call) (*node, 
 		for _, other := range described.items("networkInterfaceSet") {
 			held, err := privateAddresses(other)
 			if err != nil {
-				return nil, err
+				continue
 			}
 			id := other.get("networkInterfaceId")
 			switch i := slices.Index(held, address); {

@@ -102,6 +102,13 @@ func (s *Server) attachVolume(ctx context.Context, c *call) (*node, error) {
 	if holder != "" {
 		return nil, fault("VolumeInUse", "%s is already attached to an instance: %s", volume, holder)
 	}
+	item, err := s.rawInstance(ctx, instance)
+	if err != nil {
+		return nil, err
+	}
+	if volumeAt(item, device) != "" {
+		return nil, fault("InvalidParameterValue", "Invalid value '%s' for unixDevice. Attachment point %s is already in use", device, device)
+	}
 	if err := s.machinery.AttachVolume(ctx, volume, instance, device); err != nil {
 		return nil, fault("InvalidParameterValue", "%s", host.Public(err))
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
 )
 
 // node is an element of an answer: either text or children. EC2's answers have no mixed content and no attribute but
@@ -19,6 +20,12 @@ type node struct {
 }
 
 func parseXML(text []byte) (*node, error) {
+	text = bytes.Map(func(r rune) rune {
+		if !inXML(r) {
+			return utf8.RuneError // of a journal of before it was refused
+		}
+		return r
+	}, text)
 	decoder := xml.NewDecoder(bytes.NewReader(text))
 	var stack []*node
 	for {
@@ -164,3 +171,8 @@ func (n *node) remove(name string) {
 func element(name string, children ...*node) *node { return &node{name: name, children: children} }
 
 func text(name, value string) *node { return &node{name: name, text: value} }
+
+// inXML tells whether XML 1.0 can carry a character: https://www.w3.org/TR/xml/#charsets
+func inXML(r rune) bool {
+	return r == '\t' || r == '\n' || r == '\r' || r >= 0x20 && r <= 0xd7ff || r >= 0xe000 && r <= 0xfffd || r >= 0x10000 && r <= 0x10ffff
+}

@@ -1,0 +1,69 @@
+package api
+
+import (
+	"context"
+	"flag"
+	"net/http"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+)
+
+var update = flag.Bool("update", false, "write actions.txt anew, after the SDK was updated")
+
+// actionsOf are all of a service's, as the SDK's client has them.
+func actionsOf(client reflect.Type) []string {
+	var all []string
+	for i := range client.NumMethod() {
+		method := client.Method(i)
+		if method.Type.NumIn() == 4 && method.Type.In(1) == reflect.TypeFor[context.Context]() && strings.HasSuffix(method.Type.In(2).String(), method.Name+"Input") {
+			all = append(all, method.Name)
+		}
+	}
+	return all
+}
+
+// TestActions compares the names with those that the SDK has, which come from the services' models.
+func TestActions(t *testing.T) {
+	var lines []string
+	for service, client := range map[string]reflect.Type{
+		"ec2": reflect.TypeFor[*ec2.Client](), "iam": reflect.TypeFor[*iam.Client](), "sts": reflect.TypeFor[*sts.Client](), "ssm": reflect.TypeFor[*ssm.Client](),
+		"autoscaling": reflect.TypeFor[*autoscaling.Client](), "elasticloadbalancing": reflect.TypeFor[*elasticloadbalancingv2.Client](),
+	} {
+		for _, action := range actionsOf(client) {
+			lines = append(lines, service+" "+action+"\n")
+		}
+	}
+	slices.Sort(lines)
+	want := strings.Join(lines, "")
+	if *update {
+		if err := os.WriteFile("actions.txt", []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	} else if actionNames != want {
+		t.Error("actions.txt is not what the SDK has; go test ./localcloud/api -run TestActions -update")
+	}
+}
+
+// TestOtherSpellings: the server behind would take each of these for an action, and nothing here would know of it.
+func TestOtherSpellings(t *testing.T) {
+	b := newBackend(t, nil)
+	s := newServer(t, b, newMachinery(t))
+	for _, action := range []string{"run_instances", "runInstances", "create_vpc", "CreateVPC", "CreateVpc ", "describe_instances", "delete_volume", "__init__", "error_on_dryrun"} {
+		if status, root := request(t, s, action); status != http.StatusBadRequest || root.get("Errors", "Error", "Code") != "InvalidAction" {
+			t.Errorf("%s: status %d: %s", action, status, root.bytes())
+		}
+	}
+	if len(b.changes()) > 0 {
+		t.Errorf("the server behind got %v", b.changes())
+	}
+}
