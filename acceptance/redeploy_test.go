@@ -207,23 +207,35 @@ func assertServes(t *testing.T) {
 // meantime, and nothing is left of the new instances.
 func TestDeployGoesBack(t *testing.T) {
 	broken := bakedWith(t, proving("web", ""), webProvisioners(command("rm /usr/local/lib/goldsmith/webapp")))
-	late := bakedWith(t, proving("web", ""), webProvisioners(`
+	// It is well until some time after it got the stack's address.
+	late := bakedWith(t, proving("web", ""), webProvisioners(fmt.Sprintf(`
 provisioner "goldsmith-systemd" {
   unit {
     name    = "late.service"
-    content = "[Unit]\nAfter=goldsmith-ready.service\n[Service]\nExecStart=/bin/sh -c 'sleep 4; systemctl stop goldsmith-webapp nginx'\n[Install]\nWantedBy=multi-user.target\n"
     enabled = true
+    content = <<-EOT
+      [Unit]
+      After=goldsmith-ready.service
+      [Service]
+      ExecStart=/bin/sh -c '\
+        imds() { curl --silent "$$@"; }; \
+        token=$$(imds --request PUT --header "X-aws-ec2-metadata-token-ttl-seconds: 3600" http://169.254.169.254/latest/api/token); \
+        until [ "$$(imds --header "X-aws-ec2-metadata-token: $$token" http://169.254.169.254/latest/meta-data/public-ipv4)" = %s ]; do sleep 0.2; done; \
+        sleep 5; systemctl stop goldsmith-webapp nginx'
+      [Install]
+      WantedBy=multi-user.target
+    EOT
   }
-}`))
+}`, aws.ToString(tier(t, "web").PublicIpAddress))))
 	mute := bakedWith(t, fmt.Sprintf("source_ami = %q", currentRelease(t).DB), command(`printf '[mysqld]\nno_such_option = 1\n' >/etc/mysql/mariadb.conf.d/zz-mute.cnf`))
 	for _, c := range []struct {
 		name, want string
 		args       []string
 	}{
 		{"a web image that never gets healthy", "it waits for", []string{"--web-ami", broken, "--timeout", "25s"}},
-		{"a web image that is healthy and then is not", "was healthy and then was not", []string{"--web-ami", late, "--bake-time", "15s"}},
+		{"a web image that is healthy and then is not", "was healthy and then was not", []string{"--web-ami", late, "--bake-time", "2m"}},
 		{"a db image whose server does not start", "not ready", []string{"--db-ami", mute}},
-		{"both tiers, and the web image is bad", "was healthy and then was not", []string{"--web-ami", late, "--bake-time", "15s", "--replace", "db"}},
+		{"both tiers, and the web image is bad", "was healthy and then was not", []string{"--web-ami", late, "--bake-time", "2m", "--replace", "db"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			db, web := tier(t, "db"), tier(t, "web")
