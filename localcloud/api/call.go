@@ -63,10 +63,30 @@ func readCall(r *http.Request, service string, body []byte) (*call, error) {
 	if err := c.parse(); err != nil {
 		return c, err
 	}
+	if err := c.checkCharacters(); err != nil {
+		return c, err
+	}
 	if !known(service, c.action()) && c.action() != "" {
 		return c, fault("InvalidAction", "The action %.100q is not valid for this web service.", c.action())
 	}
 	return c, nil
+}
+
+// checkCharacters refuses a request whose text no answer could carry. A line of a journal of before may have such text.
+func (c *call) checkCharacters() error {
+	for name, values := range c.form {
+		for _, text := range append(values[:len(values):len(values)], name) {
+			if strings.IndexFunc(text, func(r rune) bool { return !inXML(r) || r == utf8.RuneError }) < 0 {
+				continue
+			}
+			code := "ValidationError"
+			if c.Service == "ec2" {
+				code = "InvalidCharacter"
+			}
+			return fault(code, "The parameter %.100q has a character that no answer could carry, a control character for example", name)
+		}
+	}
+	return nil
 }
 
 // checkTarget has the operation of a service that speaks JSON in the one place where it belongs: the server behind would
@@ -123,13 +143,6 @@ func (c *call) parse() error {
 	for name, values := range form {
 		if len(values) > 1 { // of which the server behind would take another than is looked at here
 			return fault("MalformedQueryString", "the parameter %.100q is there %d times", name, len(values))
-		}
-		if bad := strings.IndexFunc(name+values[0], func(r rune) bool { return !inXML(r) || r == utf8.RuneError }); bad >= 0 {
-			code := "ValidationError"
-			if c.Service == "ec2" {
-				code = "InvalidCharacter"
-			}
-			return fault(code, "The parameter %.100q has a character that no answer could carry, a control character for example", name)
 		}
 	}
 	c.form = form

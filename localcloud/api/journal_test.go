@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/url"
 	"os"
@@ -153,6 +154,25 @@ func TestCompact(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestJournalOfBefore: a line with a character that is refused today does not keep the cloud from starting.
+func TestJournalOfBefore(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal.jsonl")
+	c := newCall("ec2", "CreateSecurityGroup", "GroupName", "g", "GroupDescription", "a\x1bb")
+	c.Body = c.encoded()
+	line, err := json.Marshal(entry{Seed: 1, Call: c})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, append(line, '\n'), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	j, err := openJournal(path)
+	if err != nil || len(j.entries) != 1 {
+		t.Fatalf("%v, %v", j, err)
+	}
+	j.close()
 }
 
 // TestNamed: what a call is about is not what its free text speaks of.
