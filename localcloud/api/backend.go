@@ -41,6 +41,9 @@ func (s *Server) exchange(ctx context.Context, c *call) (*answer, error) {
 		s.config.Log.Warn("the API server failed", "call", c.String(), "status", response.StatusCode, "answer", string(got[:min(len(got), 300)]))
 		return nil, fault("UnsupportedOperation", "the local cloud's API server does not know this form of %s", c)
 	}
+	if c.form != nil {
+		got = readableXML(got)
+	}
 	return &answer{status: response.StatusCode, header: response.Header, body: got}, nil
 }
 

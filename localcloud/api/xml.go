@@ -20,12 +20,6 @@ type node struct {
 }
 
 func parseXML(text []byte) (*node, error) {
-	text = bytes.Map(func(r rune) rune {
-		if !inXML(r) {
-			return utf8.RuneError // of a journal of before it was refused
-		}
-		return r
-	}, text)
 	decoder := xml.NewDecoder(bytes.NewReader(text))
 	var stack []*node
 	for {
@@ -171,6 +165,16 @@ func (n *node) remove(name string) {
 func element(name string, children ...*node) *node { return &node{name: name, children: children} }
 
 func text(name, value string) *node { return &node{name: name, text: value} }
+
+// readableXML is an answer without what XML cannot carry: the server behind passes on what a journal of before has.
+func readableXML(text []byte) []byte {
+	return bytes.Map(func(r rune) rune {
+		if !inXML(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, text)
+}
 
 // inXML tells whether XML 1.0 can carry a character: https://www.w3.org/TR/xml/#charsets
 func inXML(r rune) bool {
