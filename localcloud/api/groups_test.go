@@ -83,6 +83,11 @@ func newGroup(t *testing.T) (*Server, *backend, *machinery) {
 	for _, id := range []string{"i-00000000000000001", "i-00000000000000002"} {
 		waitForState(t, s, id, "running")
 	}
+	for deadline := time.Now().Add(time.Minute); len(s.members("g")) != 2; time.Sleep(time.Millisecond) { // it may run a moment before
+		if time.Now().After(deadline) {
+			t.Fatalf("the group has %v", s.members("g"))
+		}
+	}
 	return s, b, m
 }
 
