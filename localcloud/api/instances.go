@@ -20,8 +20,12 @@ func (s *Server) bringUp(ctx context.Context, id string, volumes []launchVolume)
 	}
 	err := s.makeMachine(ctx, id, volumes)
 	if err == nil {
-		s.setState(id, "running", "")
-		return nil
+		// Who terminated it meanwhile does not see it run again.
+		return s.changeInstance(id, func(record *instanceRecord) {
+			if record.State == "pending" {
+				record.State, record.Reason = "running", ""
+			}
+		})
 	}
 	s.setState(id, "shutting-down", "Server.InternalError: "+host.Public(err))
 	return errors.Join(fmt.Errorf("launch instance %s: %w", id, err), s.forget(ctx, id))
