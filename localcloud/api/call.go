@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -74,17 +75,17 @@ func readCall(r *http.Request, service string, body []byte) (*call, error) {
 
 // checkCharacters refuses a request whose text no answer could carry. A line of a journal of before may have such text.
 func (c *call) checkCharacters() error {
-	for name, values := range c.form {
-		for _, text := range append(values[:len(values):len(values)], name) {
-			if strings.IndexFunc(text, func(r rune) bool { return !inXML(r) || r == utf8.RuneError }) < 0 {
-				continue
-			}
-			code := "ValidationError"
-			if c.Service == "ec2" {
-				code = "InvalidCharacter"
-			}
-			return fault(code, "The parameter %.100q has a character that no answer could carry, a control character for example", name)
+	unreadable := func(r rune) bool { return !inXML(r) || r == utf8.RuneError }
+	for _, name := range slices.Sorted(maps.Keys(c.form)) {
+		if !strings.ContainsFunc(name+c.get(name), unreadable) {
+			continue
 		}
+		code := "ValidationError"
+		if c.Service == "ec2" {
+			code = "InvalidCharacter"
+		}
+		return fault(code, "The parameter %.100q has a character that no answer could carry,"+
+			" a control character for example", name)
 	}
 	return nil
 }
@@ -94,8 +95,10 @@ func (c *call) checkCharacters() error {
 func (c *call) checkTarget() error {
 	target, ok := strings.CutPrefix(c.Header.Get("X-Amz-Target"), "AmazonSSM.")
 	kind, _, _ := strings.Cut(c.Header.Get("Content-Type"), ";")
-	if c.Method != http.MethodPost || c.Path != "/" || kind != "application/x-amz-json-1.1" || !ok || !known("ssm", target) {
-		return fault("UnknownOperationException", "the request is no operation of this service: a POST of JSON to /, with its X-Amz-Target")
+	posted := c.Method == http.MethodPost && c.Path == "/" && kind == "application/x-amz-json-1.1"
+	if !posted || !ok || !known("ssm", target) {
+		return fault("UnknownOperationException",
+			"the request is no operation of this service: a POST of JSON to /, with its X-Amz-Target")
 	}
 	return nil
 }

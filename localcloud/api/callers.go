@@ -224,7 +224,11 @@ func (s *Server) deleteUser(ctx context.Context, c *call) (*node, error) {
 	}
 	s.mu.Unlock()
 	if has {
-		return nil, &apiError{code: "DeleteConflict", message: "Cannot delete entity, must delete access keys first.", status: http.StatusConflict}
+		return nil, &apiError{
+			code:    "DeleteConflict",
+			message: "Cannot delete entity, must delete access keys first.",
+			status:  http.StatusConflict,
+		}
 	}
 	return s.forward(ctx, c)
 }

@@ -87,15 +87,8 @@ var owned = map[string]map[string]handler{
 var networkAction = regexp.MustCompile(`Vpc|Subnet|Route|Gateway|SecurityGroup|Address|NetworkInterface`)
 
 func (s *Server) answer(ctx context.Context, c *call) (*answer, error) {
-	if c.Service == "ebs" {
-		a, err := s.passThroughLocked(ctx, c)
-		return numberBlocks(a), err
-	}
 	own, ok := owned[c.Service]
-	if !ok {
-		return s.passThroughLocked(ctx, c)
-	}
-	if c.action() == "" {
+	if ok && c.action() == "" {
 		// The server behind would read more than the form, and find an action that was never looked at here.
 		return nil, fault("MissingAction", "The request is missing an action: it is a form with an Action")
 	}
@@ -110,6 +103,13 @@ func (s *Server) answer(ctx context.Context, c *call) (*answer, error) {
 		s.change.Lock()
 		defer s.change.Unlock()
 	}
+	if !ok {
+		a, err := s.passThrough(ctx, c)
+		if c.Service == "ebs" {
+			a = numberBlocks(a)
+		}
+		return a, err
+	}
 	ctx, made := collecting(ctx)
 	a, err := s.answerOwn(ctx, c, own[c.action()])
 	var unreal *unrealError
@@ -117,16 +117,6 @@ func (s *Server) answer(ctx context.Context, c *call) (*answer, error) {
 		err = errors.Join(err, s.takeBackCalls(ctx, *made))
 	}
 	return a, err
-}
-
-// passThroughLocked is for services of which all is a record: it waits until a change elsewhere is made or taken back.
-func (s *Server) passThroughLocked(ctx context.Context, c *call) (*answer, error) {
-	if !c.reads() {
-		ctx = context.WithoutCancel(ctx)
-		s.change.Lock()
-		defer s.change.Unlock()
-	}
-	return s.passThrough(ctx, c)
 }
 
 // answerOwn is for the services of which some calls are more than a record.

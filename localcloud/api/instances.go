@@ -20,15 +20,19 @@ func (s *Server) bringUp(ctx context.Context, id string, volumes []launchVolume)
 	}
 	err := s.makeMachine(ctx, id, volumes)
 	if err == nil {
-		// Who terminated it meanwhile does not see it run again.
-		return s.changeInstance(id, func(record *instanceRecord) {
-			if record.State == "pending" {
-				record.State, record.Reason = "running", ""
-			}
-		})
+		return s.runs(id)
 	}
 	s.setState(id, "shutting-down", "Server.InternalError: "+host.Public(err))
 	return errors.Join(fmt.Errorf("launch instance %s: %w", id, err), s.forget(ctx, id))
+}
+
+// runs notes that a pending instance runs; who terminated it meanwhile does not see it run again.
+func (s *Server) runs(id string) error {
+	return s.changeInstance(id, func(record *instanceRecord) {
+		if record.State == "pending" {
+			record.State, record.Reason = "running", ""
+		}
+	})
 }
 
 func (s *Server) makeMachine(ctx context.Context, id string, volumes []launchVolume) error {
@@ -217,8 +221,7 @@ func (s *Server) startMachine(ctx context.Context, id string) error {
 		err = s.machinery.StartMachine(ctx, id)
 	}
 	if err == nil {
-		s.setState(id, "running", "")
-		return nil
+		return s.runs(id)
 	}
 	s.setState(id, "stopped", "Server.InternalError: "+host.Public(err))
 	_, told := s.note(ctx, newCall("ec2", "StopInstances", "InstanceId.1", id))

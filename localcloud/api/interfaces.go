@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -11,7 +12,8 @@ import (
 
 // oneInterface refuses what would be a record only.
 func (s *Server) oneInterface(_ context.Context, c *call) (*node, error) {
-	return nil, fault("UnsupportedOperation", "an instance of the local cloud keeps the one network interface that it was launched with; %s is not to be had", c.action())
+	return nil, fault("UnsupportedOperation",
+		"an instance of the local cloud keeps the one network interface that it was launched with; %s is not to be had", c.action())
 }
 
 // createNetworkInterface checks the addresses and groups, which the server behind takes as they come.
@@ -28,13 +30,15 @@ func (s *Server) createNetworkInterface(ctx context.Context, c *call) (*node, er
 		return nil, err
 	}
 	l := &launch{subnet: subnet}
-	for name, values := range c.form {
-		if name != "PrivateIpAddress" && !(strings.HasPrefix(name, "PrivateIpAddresses.") && strings.HasSuffix(name, ".PrivateIpAddress")) {
+	for _, name := range slices.Sorted(maps.Keys(c.form)) {
+		inList := strings.HasPrefix(name, "PrivateIpAddresses.") && strings.HasSuffix(name, ".PrivateIpAddress")
+		if name != "PrivateIpAddress" && !inList {
 			continue
 		}
-		address, err := netip.ParseAddr(values[0])
+		address, err := netip.ParseAddr(c.get(name))
 		if err != nil || !subnet.Contains(address) || l.reserved(address) {
-			return nil, fault("InvalidParameterValue", "Address %.60s does not fall within the usable addresses of subnet %s (%s)", values[0], c.get("SubnetId"), subnet)
+			return nil, fault("InvalidParameterValue", "Address %.60s does not fall within the usable addresses of subnet %s (%s)",
+				c.get(name), c.get("SubnetId"), subnet)
 		}
 		if taken[address] {
 			return nil, fault("InvalidIPAddress.InUse", "Address %s is in use.", address)
@@ -86,7 +90,8 @@ func (s *Server) subnetRange(ctx context.Context, id string) (netip.Prefix, erro
 // takenIn are the addresses in a subnet that an interface has. One that has none, of a version of this program that
 // checked less, is not to cost the others.
 func (s *Server) takenIn(ctx context.Context, subnet string) (map[netip.Addr]bool, error) {
-	described, err := s.ask(ctx, newCall("ec2", "DescribeNetworkInterfaces", "Filter.1.Name", "subnet-id", "Filter.1.Value.1", subnet))
+	described, err := s.ask(ctx, newCall("ec2", "DescribeNetworkInterfaces",
+		"Filter.1.Name", "subnet-id", "Filter.1.Value.1", subnet))
 	if err != nil {
 		return nil, err
 	}

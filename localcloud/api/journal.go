@@ -179,7 +179,11 @@ func (j *journal) withdraw(ctx context.Context, s *Server, seeds []int) error {
 	}
 	// Of the instances that it made again, the server behind takes all to be running.
 	for _, id := range s.stopped() {
-		if _, err := s.exchange(ctx, newCall("ec2", "StopInstances", "InstanceId.1", id)); err != nil {
+		a, err := s.exchange(ctx, newCall("ec2", "StopInstances", "InstanceId.1", id))
+		if err == nil {
+			_, err = a.xml()
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -95,11 +95,10 @@ const everything = "1000000"
 // openDefaultVPC gives the default VPC its way to the internet and its group's rule, which the server behind leaves out.
 // It is done once, in calls that are the first of the journal; later the VPC is its users'.
 func (s *Server) openDefaultVPC(ctx context.Context) error {
-	vpcs, err := s.ask(ctx, newCall("ec2", "DescribeVpcs", "Filter.1.Name", "isDefault", "Filter.1.Value.1", "true"))
-	if err != nil || len(vpcs.items("vpcSet")) == 0 {
+	vpc, err := s.defaultVPC(ctx)
+	if err != nil || vpc == "" {
 		return err // it was deleted
 	}
-	vpc := vpcs.items("vpcSet")[0].get("vpcId")
 	steps := []func() error{
 		func() error {
 			_, err := s.forward(ctx, newCall("ec2", "CreateInternetGateway"))
@@ -132,6 +131,18 @@ func (s *Server) openDefaultVPC(ctx context.Context) error {
 		err = steps[i]()
 	}
 	return err
+}
+
+// defaultVPC is the id of the default VPC, or empty if it was deleted.
+func (s *Server) defaultVPC(ctx context.Context) (string, error) {
+	described, err := s.ask(ctx, newCall("ec2", "DescribeVpcs", "Filter.1.Name", "isDefault", "Filter.1.Value.1", "true"))
+	if err != nil {
+		return "", err
+	}
+	for _, vpc := range described.items("vpcSet") {
+		return vpc.get("vpcId"), nil
+	}
+	return "", nil
 }
 
 // admitMembers has the default group of a VPC admit everything from its own members, as EC2's do.

@@ -122,22 +122,20 @@ func (s *Server) byGroupID(ctx context.Context, c *call) (*call, error) {
 	if c.get("GroupId") != "" || name == "" {
 		return c, nil
 	}
-	vpcs, err := s.ask(ctx, newCall("ec2", "DescribeVpcs", "Filter.1.Name", "isDefault", "Filter.1.Value.1", "true"))
+	vpc, err := s.defaultVPC(ctx)
 	if err != nil {
 		return nil, err
 	}
-	for _, vpc := range vpcs.items("vpcSet") {
-		groups, err := s.ask(ctx, newCall("ec2", "DescribeSecurityGroups", "Filter.1.Name", "vpc-id", "Filter.1.Value.1", vpc.get("vpcId"),
-			"Filter.2.Name", "group-name", "Filter.2.Value.1", name))
-		if err != nil {
-			return nil, err
-		}
-		for _, group := range groups.items("securityGroupInfo") {
-			c = c.clone()
-			c.drop("GroupName")
-			c.set("GroupId", group.get("groupId"))
-			return c, nil
-		}
+	groups, err := s.ask(ctx, newCall("ec2", "DescribeSecurityGroups",
+		"Filter.1.Name", "vpc-id", "Filter.1.Value.1", vpc, "Filter.2.Name", "group-name", "Filter.2.Value.1", name))
+	if err != nil {
+		return nil, err
+	}
+	for _, group := range groups.items("securityGroupInfo") {
+		c = c.clone()
+		c.drop("GroupName")
+		c.set("GroupId", group.get("groupId"))
+		return c, nil
 	}
 	return nil, fault("InvalidGroup.NotFound", "The security group '%.255s' does not exist in the default VPC", name)
 }

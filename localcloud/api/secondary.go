@@ -82,17 +82,8 @@ func (s *Server) interfaceIn(ctx context.Context, id string) (*node, netip.Prefi
 		if eni.get("networkInterfaceId") != id {
 			continue
 		}
-		subnets, err := s.ask(ctx, newCall("ec2", "DescribeSubnets", "SubnetId.1", eni.get("subnetId")))
-		if err != nil {
-			return nil, netip.Prefix{}, err
-		}
-		for _, subnet := range subnets.items("subnetSet") {
-			if subnet.get("subnetId") != eni.get("subnetId") {
-				continue
-			}
-			prefix, err := netip.ParsePrefix(subnet.get("cidrBlock"))
-			return eni, prefix, err
-		}
+		prefix, err := s.subnetRange(ctx, eni.get("subnetId"))
+		return eni, prefix, err
 	}
 	return nil, netip.Prefix{}, fault("InvalidNetworkInterfaceID.NotFound", "The networkInterface ID '%s' does not exist", id)
 }

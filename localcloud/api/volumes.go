@@ -107,7 +107,8 @@ func (s *Server) attachVolume(ctx context.Context, c *call) (*node, error) {
 		return nil, err
 	}
 	if volumeAt(item, device) != "" {
-		return nil, fault("InvalidParameterValue", "Invalid value '%s' for unixDevice. Attachment point %s is already in use", device, device)
+		return nil, fault("InvalidParameterValue",
+			"Invalid value '%[1]s' for unixDevice. Attachment point %[1]s is already in use", device)
 	}
 	if err := s.machinery.AttachVolume(ctx, volume, instance, device); err != nil {
 		return nil, fault("InvalidParameterValue", "%s", host.Public(err))

@@ -58,13 +58,14 @@ Exit codes: 0 done; 1 failed; 2 bad input.`,
 // keyOf is the caller's access key of a cloud.
 func keyOf(name string) (api.OperatorKey, error) {
 	key, err := daemon.OperatorKey(name)
-	if errors.Is(err, daemon.ErrNoKey) && !answers(context.Background(), name) {
+	switch {
+	case !errors.Is(err, daemon.ErrNoKey):
+		return key, err
+	case !answers(context.Background(), name):
 		return key, fmt.Errorf("read the access key of local cloud %s: it is not up\nhint: goldsmith cloud up%s", name, nameFlag(name))
-	}
-	if errors.Is(err, daemon.ErrNoKey) {
+	default:
 		return key, fmt.Errorf("%w\nhint: goldsmith cloud up%s makes one; as another user than root: sudo goldsmith cloud up%[2]s", err, nameFlag(name))
 	}
-	return key, err
 }
 
 // environment makes AWS clients use an endpoint. What dataPath held before is kept behind the rules, but for the rules of
