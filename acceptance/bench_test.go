@@ -252,13 +252,25 @@ func launchPair(b *testing.B, name string, pair []launched) time.Duration {
 	return time.Since(started)
 }
 
+// waitTerminated waits until instances are terminated. It asks each second, as the local cloud is quick.
+func waitTerminated(ctx context.Context, ids ...string) error {
+	waiter := ec2.NewInstanceTerminatedWaiter(api, func(o *ec2.InstanceTerminatedWaiterOptions) { o.MinDelay = time.Second })
+	return waiter.Wait(ctx, &ec2.DescribeInstancesInput{InstanceIds: ids}, time.Minute)
+}
+
+// waitAvailable waits until volumes are available, and asks each second too.
+func waitAvailable(ctx context.Context, volumes *ec2.DescribeVolumesInput) error {
+	waiter := ec2.NewVolumeAvailableWaiter(api, func(o *ec2.VolumeAvailableWaiterOptions) { o.MinDelay = time.Second })
+	return waiter.Wait(ctx, volumes, time.Minute)
+}
+
 func terminate(t testing.TB, ids ...string) {
 	t.Helper()
 	ctx := context.Background()
 	if _, err := api.TerminateInstances(ctx, &ec2.TerminateInstancesInput{InstanceIds: ids}); err != nil {
 		t.Fatal(err)
 	}
-	if err := ec2.NewInstanceTerminatedWaiter(api, func(o *ec2.InstanceTerminatedWaiterOptions) { o.MinDelay = time.Second }).Wait(ctx, &ec2.DescribeInstancesInput{InstanceIds: ids}, time.Minute); err != nil {
+	if err := waitTerminated(ctx, ids...); err != nil {
 		t.Fatal(err)
 	}
 }

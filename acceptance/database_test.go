@@ -221,7 +221,7 @@ func terminateAtEnd(t testing.TB, id string) {
 			t.Error(err)
 			return
 		}
-		if err := ec2.NewInstanceTerminatedWaiter(api, func(o *ec2.InstanceTerminatedWaiterOptions) { o.MinDelay = time.Second }).Wait(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{id}}, time.Minute); err != nil {
+		if err := waitTerminated(ctx, id); err != nil {
 			t.Error(err)
 		}
 	})

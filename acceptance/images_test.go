@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -128,7 +127,7 @@ func mountImage(t *testing.T, imageID string) string {
 			t.Error(err)
 		}
 	})
-	if err := ec2.NewVolumeAvailableWaiter(api, func(o *ec2.VolumeAvailableWaiterOptions) { o.MinDelay = time.Second }).Wait(ctx, volumes, time.Minute); err != nil {
+	if err := waitAvailable(ctx, volumes); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := api.AttachVolume(ctx, &ec2.AttachVolumeInput{InstanceId: db.InstanceId, VolumeId: volume.VolumeId, Device: aws.String("/dev/sdg")}); err != nil {
@@ -139,7 +138,7 @@ func mountImage(t *testing.T, imageID string) string {
 		if _, err := api.DetachVolume(ctx, &ec2.DetachVolumeInput{VolumeId: volume.VolumeId}); err != nil {
 			t.Error(err)
 		}
-		if err := ec2.NewVolumeAvailableWaiter(api, func(o *ec2.VolumeAvailableWaiterOptions) { o.MinDelay = time.Second }).Wait(ctx, volumes, time.Minute); err != nil {
+		if err := waitAvailable(ctx, volumes); err != nil {
 			t.Error(err)
 		}
 	})

@@ -87,13 +87,16 @@ func TestAccessAfterAStop(t *testing.T) {
 	if _, err := api.StopInstances(ctx, &ec2.StopInstancesInput{InstanceIds: []string{id}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := ec2.NewInstanceStoppedWaiter(api, func(o *ec2.InstanceStoppedWaiterOptions) { o.MinDelay = time.Second }).Wait(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{id}}, time.Minute); err != nil {
+	instance := &ec2.DescribeInstancesInput{InstanceIds: []string{id}}
+	stopped := ec2.NewInstanceStoppedWaiter(api, func(o *ec2.InstanceStoppedWaiterOptions) { o.MinDelay = time.Second })
+	if err := stopped.Wait(ctx, instance, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := api.StartInstances(ctx, &ec2.StartInstancesInput{InstanceIds: []string{id}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := ec2.NewInstanceRunningWaiter(api, func(o *ec2.InstanceRunningWaiterOptions) { o.MinDelay = time.Second }).Wait(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{id}}, time.Minute); err != nil {
+	running := ec2.NewInstanceRunningWaiter(api, func(o *ec2.InstanceRunningWaiterOptions) { o.MinDelay = time.Second })
+	if err := running.Wait(ctx, instance, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := output(goldsmith(), "ssh", "web", "--stack", stackName, "--", "true"); err != nil {

@@ -76,7 +76,7 @@ func attachedVolume(t *testing.T, name string) string {
 		if _, err := api.DetachVolume(ctx, &ec2.DetachVolumeInput{VolumeId: volume.VolumeId}); err != nil {
 			t.Error(err)
 		}
-		if err := ec2.NewVolumeAvailableWaiter(api, func(o *ec2.VolumeAvailableWaiterOptions) { o.MinDelay = time.Second }).Wait(ctx, &ec2.DescribeVolumesInput{VolumeIds: []string{*volume.VolumeId}}, time.Minute); err != nil {
+		if err := waitAvailable(ctx, &ec2.DescribeVolumesInput{VolumeIds: []string{*volume.VolumeId}}); err != nil {
 			t.Error(err)
 		}
 		if _, err := api.DeleteVolume(ctx, &ec2.DeleteVolumeInput{VolumeId: volume.VolumeId}); err != nil {
