@@ -54,9 +54,11 @@ func noRegion(ctx context.Context, endpoint string, err error) error {
 	case 0:
 		return err
 	case 1:
-		return fmt.Errorf("%w; the local cloud %s is up, but this shell does not use it\nhint: %s", awsconfig.ErrNoRegion, names[0], env)
+		return fmt.Errorf("%w; the local cloud %s is up, but this shell does not use it\nhint: %s",
+			awsconfig.ErrNoRegion, names[0], env)
 	}
-	return fmt.Errorf("%w; local clouds are up (%s), but this shell uses none\nhint: %s", awsconfig.ErrNoRegion, strings.Join(names, ", "), env)
+	return fmt.Errorf("%w; local clouds are up (%s), but this shell uses none\nhint: %s",
+		awsconfig.ErrNoRegion, strings.Join(names, ", "), env)
 }
 
 // announce tells where something is about to be changed: a profile of the shell's decides that, and may be another

@@ -62,7 +62,8 @@ func keyOf(name string) (api.OperatorKey, error) {
 	case !errors.Is(err, daemon.ErrNoKey):
 		return key, err
 	case !answers(context.Background(), name):
-		return key, fmt.Errorf("read the access key of local cloud %s: it is not up\nhint: goldsmith cloud up%s", name, nameFlag(name))
+		return key, fmt.Errorf("read the access key of local cloud %s: it is not up\nhint: goldsmith cloud up%s",
+			name, nameFlag(name))
 	default:
 		return key, fmt.Errorf("%w\nhint: goldsmith cloud up%s makes one; as another user than root: sudo goldsmith cloud up%[2]s", err, nameFlag(name))
 	}
