@@ -1,0 +1,206 @@
+// Package ec2fake is the one fake AWS account of all unit tests. The real clients of the SDK, their waiters and their
+// paginators run against it: a middleware answers each call from memory, in the place of the network.
+//
+// It owns what the project asks of EC2, IAM, SSM, STS, Auto Scaling and Elastic Load Balancing, and no more: a call, or
+// a filter, that it was not told of fails the test. It does not check permissions or quotas, does not repeat calls
+// as the SDK would, and has no machines: what they say on their consoles and whether they are healthy is the test's.
+// It has EC2's faults: calls that are refused, calls that are done and not answered, and things that are not found for
+// a while after they were made.
+package ec2fake
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/middleware"
+)
+
+// Number is the account's number.
+const Number = "123456789012"
+
+// Account is an AWS account. Its fields are set before the first call.
+type Account struct {
+	// Lag is how long a thing, or a tag, is not found after it was made.
+	Lag time.Duration
+	// Pace is how long instances, images, volumes, gateways and balancers take to get from one state to the next.
+	Pace time.Duration
+	// Page is how many results an answer has at most; 0 has them all in one.
+	Page int
+	// Console is what an instance has written to its console. Without it that is nothing.
+	Console func(types.Instance) string
+	// Healthy tells whether an instance is for its load balancer. Without it all are.
+	Healthy func(types.Instance) bool
+
+	t        testing.TB
+	mu       sync.Mutex
+	region   string
+	regions  map[string]*Region
+	identity identity
+	numbers  map[string]int // the last number by prefix
+	calls    []Call
+	faults   []*fault
+	watchers []watcher
+	tokens   map[string]answered
+}
+
+// Call is a call that was made, whatever became of it.
+type Call struct {
+	// Region is where.
+	Region string
+	// Name is the operation's, such as RunInstances.
+	Name string
+	// Input is the SDK's, such as *ec2.RunInstancesInput.
+	Input any
+}
+
+// answered is a call with a client token that was done.
+type answered struct{ input, output any }
+
+// New is an empty account. Who names no region is in us-east-1.
+func New(t testing.TB) *Account {
+	return &Account{
+		t:        t,
+		region:   "us-east-1",
+		regions:  map[string]*Region{},
+		numbers:  map[string]int{},
+		tokens:   map[string]answered{},
+		identity: newIdentity(),
+	}
+}
+
+// Config is what makes the SDK's clients ask this account.
+func (a *Account) Config() aws.Config {
+	return aws.Config{
+		Region:      a.region,
+		Credentials: credentials.NewStaticCredentialsProvider("AKIAFAKE", "secret", ""),
+		Retryer:     func() aws.Retryer { return aws.NopRetryer{} },
+		APIOptions: []func(*middleware.Stack) error{func(stack *middleware.Stack) error {
+			// After the SDK's own checks of the input and its idempotency tokens.
+			return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("ec2fake", a.handle), middleware.After)
+		}},
+	}
+}
+
+// In is a region of the account.
+func (a *Account) In(name string) *Region {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.in(name)
+}
+
+func (a *Account) in(name string) *Region {
+	if a.regions[name] == nil {
+		a.regions[name] = newRegion(a, name)
+	}
+	return a.regions[name]
+}
+
+// Calls are all calls that were made, in their order. With names only those of them.
+func (a *Account) Calls(names ...string) []Call {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(a.calls), func(c Call) bool {
+		return len(names) > 0 && !slices.Contains(names, c.Name)
+	})
+}
+
+// Forget forgets the calls, the faults and the watchers, as before the next run of a program.
+func (a *Account) Forget() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.calls, a.faults, a.watchers = nil, nil, nil
+}
+
+// Things are the ids of all that there is, in all regions; of roles, profiles, policies and parameters the names.
+// Terminated instances and what is deleted are not among them.
+func (a *Account) Things() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	all := a.identity.things()
+	for _, r := range a.regions {
+		all = append(all, r.things()...)
+	}
+	slices.Sort(all)
+	return all
+}
+
+func (a *Account) handle(
+	ctx context.Context,
+	in middleware.InitializeInput,
+	_ middleware.InitializeHandler,
+) (out middleware.InitializeOutput, metadata middleware.Metadata, err error) {
+	if err := ctx.Err(); err != nil {
+		return out, metadata, &smithy.CanceledError{Err: err}
+	}
+	region, name := awsmiddleware.GetRegion(ctx), middleware.GetOperationName(ctx)
+	call := Call{region, name, in.Parameters}
+	f := a.note(call)
+	if f != nil && !f.Late {
+		return out, metadata, f.Err
+	}
+	out.Result, err = a.answer(middleware.GetServiceID(ctx), call)
+	a.watch(call, out.Result)
+	if f != nil {
+		return middleware.InitializeOutput{}, metadata, f.Err
+	}
+	return out, metadata, err
+}
+
+// answer does a call; one with the client token of another that was done gets that one's answer.
+func (a *Account) answer(service string, call Call) (any, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	do := operations[service+"."+call.Name]
+	if do == nil {
+		a.t.Errorf("ec2fake: nobody told of %s of %s: %+v", call.Name, service, call.Input)
+		return nil, Err("UnsupportedOperation", call.Name)
+	}
+	token := clientToken(call)
+	if before, ok := a.tokens[token]; ok {
+		if !reflect.DeepEqual(before.input, call.Input) {
+			return nil, Err("IdempotentParameterMismatch", "the client token is of another request")
+		}
+		return before.output, nil
+	}
+	output, err := do(a.in(call.Region), call.Input)
+	if err == nil && token != "" {
+		a.tokens[token] = answered{snapshot(call.Input), output}
+	}
+	return output, err
+}
+
+// clientToken identifies a call that must not be done twice; empty if it has no token.
+func clientToken(call Call) string {
+	field := reflect.ValueOf(call.Input).Elem().FieldByName("ClientToken")
+	if !field.IsValid() || field.IsNil() {
+		return ""
+	}
+	return call.Region + " " + call.Name + " " + field.Elem().String()
+}
+
+// snapshot is a copy of an input, whose owner may change it for the next call.
+func snapshot(input any) any {
+	copied := reflect.New(reflect.TypeOf(input).Elem())
+	copied.Elem().Set(reflect.ValueOf(input).Elem())
+	return copied.Interface()
+}
+
+func (a *Account) newID(prefix string) string {
+	a.numbers[prefix]++
+	return fmt.Sprintf("%s-%08x", prefix, a.numbers[prefix])
+}
+
+// Err is an error of AWS.
+func Err(code, message string) error {
+	return &smithy.GenericAPIError{Code: code, Message: message}
+}

@@ -1,0 +1,159 @@
+package ec2fake
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+)
+
+func newAddresses() table[types.Address] {
+	return table[types.Address]{
+		missing: "InvalidAllocationID.NotFound",
+		tags:    func(a *types.Address) *[]types.Tag { return &a.Tags },
+		values: func(a *types.Address, name string) []string {
+			return map[string][]string{
+				"public-ip":     {aws.ToString(a.PublicIp)},
+				"allocation-id": {aws.ToString(a.AllocationId)},
+				"instance-id":   {aws.ToString(a.InstanceId)},
+			}[name]
+		},
+	}
+}
+
+func interfaceValues(i *types.NetworkInterface, name string) []string {
+	attached := ""
+	if i.Attachment != nil {
+		attached = aws.ToString(i.Attachment.InstanceId)
+	}
+	return map[string][]string{
+		"description":            {aws.ToString(i.Description)},
+		"vpc-id":                 {aws.ToString(i.VpcId)},
+		"subnet-id":              {aws.ToString(i.SubnetId)},
+		"attachment.instance-id": {attached},
+	}[name]
+}
+
+var addressOperations = ops(
+	op(allocateAddress), op(describeAddresses), op(associateAddress), op(disassociateAddress), op(releaseAddress),
+)
+
+func allocateAddress(r *Region, in *ec2.AllocateAddressInput) (*ec2.AllocateAddressOutput, error) {
+	r.account.numbers["elastic"]++
+	ip := aws.String("198.51.100." + strconv.Itoa(r.account.numbers["elastic"]))
+	made := create(r, &r.compute.addresses, "eipalloc", types.ResourceTypeElasticIp, in.TagSpecifications,
+		func(id string) *types.Address {
+			return &types.Address{AllocationId: aws.String(id), PublicIp: ip, Domain: in.Domain}
+		})
+	return &ec2.AllocateAddressOutput{AllocationId: made.AllocationId, PublicIp: ip, Domain: in.Domain}, nil
+}
+
+func describeAddresses(r *Region, in *ec2.DescribeAddressesInput) (*ec2.DescribeAddressesOutput, error) {
+	found, err := describe(r, &r.compute.addresses, in.AllocationIds, in.Filters)
+	found = slices.DeleteFunc(found, func(a types.Address) bool {
+		return len(in.PublicIps) > 0 && !slices.Contains(in.PublicIps, aws.ToString(a.PublicIp))
+	})
+	return &ec2.DescribeAddressesOutput{Addresses: found}, err
+}
+
+func associateAddress(r *Region, in *ec2.AssociateAddressInput) (*ec2.AssociateAddressOutput, error) {
+	r.settle()
+	address, err := find(r, &r.compute.addresses, in.AllocationId)
+	if err != nil {
+		return nil, err
+	}
+	i, err := find(r, &r.compute.instances, in.InstanceId)
+	if err != nil {
+		return nil, err
+	}
+	if i.State.Name != types.InstanceStateNameRunning && i.State.Name != types.InstanceStateNameStopped {
+		return nil, Err("InvalidInstanceID", fmt.Sprintf("The instance '%s' is %s", *i.InstanceId, i.State.Name))
+	}
+	if address.AssociationId != nil && !aws.ToBool(in.AllowReassociation) {
+		return nil, Err("Resource.AlreadyAssociated", fmt.Sprintf("%s is associated", *address.AllocationId))
+	}
+	r.takeAddress(address)
+	address.AssociationId = aws.String(r.account.newID("eipassoc"))
+	address.InstanceId, address.NetworkInterfaceId = i.InstanceId, i.NetworkInterfaces[0].NetworkInterfaceId
+	i.PublicIpAddress = address.PublicIp
+	return &ec2.AssociateAddressOutput{AssociationId: address.AssociationId}, nil
+}
+
+func (r *Region) takeAddress(address *types.Address) {
+	if i := r.compute.instances.get(aws.ToString(address.InstanceId)); i != nil {
+		i.PublicIpAddress = nil
+	}
+	address.AssociationId, address.InstanceId, address.NetworkInterfaceId = nil, nil, nil
+}
+
+func disassociateAddress(r *Region, in *ec2.DisassociateAddressInput) (*ec2.DisassociateAddressOutput, error) {
+	for _, row := range r.compute.addresses.rows {
+		if row.value.AssociationId != nil && *row.value.AssociationId == aws.ToString(in.AssociationId) {
+			r.takeAddress(row.value)
+			return nil, nil
+		}
+	}
+	return nil, Err("InvalidAssociationID.NotFound", aws.ToString(in.AssociationId))
+}
+
+func releaseAddress(r *Region, in *ec2.ReleaseAddressInput) (*ec2.ReleaseAddressOutput, error) {
+	address, err := find(r, &r.compute.addresses, in.AllocationId)
+	if err != nil {
+		return nil, err
+	}
+	if address.AssociationId != nil {
+		return nil, Err("InvalidIPAddress.InUse", fmt.Sprintf("Address %s is in use.", *address.PublicIp))
+	}
+	r.compute.addresses.remove(*address.AllocationId)
+	return nil, nil
+}
+
+var interfaceOperations = ops(op(describeNetworkInterfaces), op(assignPrivateIPAddresses))
+
+func describeNetworkInterfaces(
+	r *Region, in *ec2.DescribeNetworkInterfacesInput,
+) (*ec2.DescribeNetworkInterfacesOutput, error) {
+	r.settle()
+	found, err := describe(r, &r.compute.interfaces, in.NetworkInterfaceIds, in.Filters)
+	return &ec2.DescribeNetworkInterfacesOutput{NetworkInterfaces: found}, err
+}
+
+func assignPrivateIPAddresses(
+	r *Region, in *ec2.AssignPrivateIpAddressesInput,
+) (*ec2.AssignPrivateIpAddressesOutput, error) {
+	eni, err := find(r, &r.compute.interfaces, in.NetworkInterfaceId)
+	if err != nil {
+		return nil, err
+	}
+	for _, wanted := range in.PrivateIpAddresses {
+		is := func(a types.NetworkInterfacePrivateIpAddress) bool { return aws.ToString(a.PrivateIpAddress) == wanted }
+		for _, row := range r.compute.interfaces.rows {
+			if slices.ContainsFunc(row.value.PrivateIpAddresses, is) && !aws.ToBool(in.AllowReassignment) {
+				return nil, Err("InvalidParameterValue", "Address "+wanted+" is in use.")
+			}
+			row.value.PrivateIpAddresses = slices.DeleteFunc(slices.Clone(row.value.PrivateIpAddresses), is)
+		}
+		eni.PrivateIpAddresses = append(slices.Clone(eni.PrivateIpAddresses),
+			types.NetworkInterfacePrivateIpAddress{PrivateIpAddress: aws.String(wanted), Primary: aws.Bool(false)})
+	}
+	return nil, nil
+}
+
+// PrivateAddresses are those of an instance's interface.
+func (r *Region) PrivateAddresses(instance string) []string {
+	r.account.mu.Lock()
+	defer r.account.mu.Unlock()
+	var all []string
+	for _, row := range r.compute.interfaces.rows {
+		if a := row.value.Attachment; a == nil || aws.ToString(a.InstanceId) != instance {
+			continue
+		}
+		for _, address := range row.value.PrivateIpAddresses {
+			all = append(all, aws.ToString(address.PrivateIpAddress))
+		}
+	}
+	return all
+}

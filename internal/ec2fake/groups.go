@@ -1,0 +1,405 @@
+package ec2fake
+
+import (
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+)
+
+func newRoutes() table[types.RouteTable] {
+	return table[types.RouteTable]{
+		missing: "InvalidRouteTableID.NotFound",
+		tags:    func(t *types.RouteTable) *[]types.Tag { return &t.Tags },
+		values: func(t *types.RouteTable, name string) []string {
+			switch name {
+			case "vpc-id":
+				return []string{aws.ToString(t.VpcId)}
+			case "association.subnet-id":
+				ids := []string{}
+				for _, a := range t.Associations {
+					ids = append(ids, aws.ToString(a.SubnetId))
+				}
+				return ids
+			}
+			return nil
+		},
+	}
+}
+
+func newGroups() table[types.SecurityGroup] {
+	return table[types.SecurityGroup]{
+		missing: "InvalidGroup.NotFound",
+		tags:    func(g *types.SecurityGroup) *[]types.Tag { return &g.Tags },
+		values: func(g *types.SecurityGroup, name string) []string {
+			return map[string][]string{
+				"vpc-id":     {aws.ToString(g.VpcId)},
+				"group-id":   {aws.ToString(g.GroupId)},
+				"group-name": {aws.ToString(g.GroupName)},
+			}[name]
+		},
+	}
+}
+
+// isMain tells whether a route table is the one that a VPC was made with.
+func isMain(t *types.RouteTable) bool {
+	return slices.ContainsFunc(t.Associations, func(a types.RouteTableAssociation) bool { return aws.ToBool(a.Main) })
+}
+
+var routeOperations = ops(
+	op(createRouteTable), op(describeRouteTables), op(deleteRouteTable), op(createRoute), op(replaceRoute),
+	op(associateRouteTable), op(replaceRouteTableAssociation), op(disassociateRouteTable),
+)
+
+func createRouteTable(r *Region, in *ec2.CreateRouteTableInput) (*ec2.CreateRouteTableOutput, error) {
+	vpc, err := find(r, &r.network.vpcs, in.VpcId)
+	if err != nil {
+		return nil, err
+	}
+	made := create(r, &r.network.routes, "rtb", types.ResourceTypeRouteTable, in.TagSpecifications,
+		func(id string) *types.RouteTable {
+			return &types.RouteTable{
+				RouteTableId: aws.String(id),
+				VpcId:        in.VpcId,
+				Routes: []types.Route{{
+					DestinationCidrBlock: vpc.CidrBlock,
+					GatewayId:            aws.String("local"),
+					State:                types.RouteStateActive,
+				}},
+			}
+		})
+	return &ec2.CreateRouteTableOutput{RouteTable: tagged(r, &r.network.routes, *made.RouteTableId)}, nil
+}
+
+func describeRouteTables(r *Region, in *ec2.DescribeRouteTablesInput) (*ec2.DescribeRouteTablesOutput, error) {
+	r.settleNATs()
+	found, err := describe(r, &r.network.routes, in.RouteTableIds, in.Filters)
+	for i := range found {
+		found[i].Routes = slices.Clone(found[i].Routes)
+		for j, route := range found[i].Routes {
+			if r.goneTarget(route) {
+				found[i].Routes[j].State = types.RouteStateBlackhole
+			}
+		}
+	}
+	return &ec2.DescribeRouteTablesOutput{RouteTables: found}, err
+}
+
+// goneTarget tells whether what a route leads to is not there any more.
+func (r *Region) goneTarget(route types.Route) bool {
+	if id := aws.ToString(route.NatGatewayId); id != "" {
+		nat := r.network.nats.get(id)
+		return nat == nil || nat.State == types.NatGatewayStateDeleted
+	}
+	id := aws.ToString(route.GatewayId)
+	return id != "local" && r.network.gateways.get(id) == nil
+}
+
+func deleteRouteTable(r *Region, in *ec2.DeleteRouteTableInput) (*ec2.DeleteRouteTableOutput, error) {
+	table, err := find(r, &r.network.routes, in.RouteTableId)
+	if err != nil {
+		return nil, err
+	}
+	if len(table.Associations) > 0 {
+		return nil, Err("DependencyViolation", *table.RouteTableId+" has dependencies and cannot be deleted.")
+	}
+	r.network.routes.remove(*table.RouteTableId)
+	return nil, nil
+}
+
+func createRoute(r *Region, in *ec2.CreateRouteInput) (*ec2.CreateRouteOutput, error) {
+	table, err := find(r, &r.network.routes, in.RouteTableId)
+	if err != nil {
+		return nil, err
+	}
+	if slices.ContainsFunc(table.Routes, isTo(in.DestinationCidrBlock)) {
+		return nil, Err("RouteAlreadyExists", "The route identified by "+*in.DestinationCidrBlock+" already exists.")
+	}
+	return nil, r.setRoute(table, in.DestinationCidrBlock, in.GatewayId, in.NatGatewayId)
+}
+
+func isTo(cidr *string) func(types.Route) bool {
+	return func(route types.Route) bool { return aws.ToString(route.DestinationCidrBlock) == aws.ToString(cidr) }
+}
+
+func (r *Region) setRoute(table *types.RouteTable, to, gateway, nat *string) error {
+	if gateway != nil {
+		if _, err := find(r, &r.network.gateways, gateway); err != nil {
+			return err
+		}
+	}
+	if nat != nil {
+		if _, err := find(r, &r.network.nats, nat); err != nil {
+			return err
+		}
+	}
+	table.Routes = append(slices.DeleteFunc(slices.Clone(table.Routes), isTo(to)), types.Route{
+		DestinationCidrBlock: to,
+		GatewayId:            gateway,
+		NatGatewayId:         nat,
+		State:                types.RouteStateActive,
+	})
+	return nil
+}
+
+func replaceRoute(r *Region, in *ec2.ReplaceRouteInput) (*ec2.ReplaceRouteOutput, error) {
+	table, err := find(r, &r.network.routes, in.RouteTableId)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(table.Routes, isTo(in.DestinationCidrBlock)) {
+		return nil, Err("InvalidRoute.NotFound", "There is no route to "+*in.DestinationCidrBlock)
+	}
+	return nil, r.setRoute(table, in.DestinationCidrBlock, in.GatewayId, in.NatGatewayId)
+}
+
+func (r *Region) associate(table *types.RouteTable, subnet *string) *string {
+	id := aws.String(r.account.newID("rtbassoc"))
+	table.Associations = append(slices.Clone(table.Associations), types.RouteTableAssociation{
+		RouteTableAssociationId: id,
+		RouteTableId:            table.RouteTableId,
+		SubnetId:                subnet,
+		Main:                    aws.Bool(false),
+	})
+	return id
+}
+
+func associateRouteTable(r *Region, in *ec2.AssociateRouteTableInput) (*ec2.AssociateRouteTableOutput, error) {
+	table, err := find(r, &r.network.routes, in.RouteTableId)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := find(r, &r.network.subnets, in.SubnetId); err != nil {
+		return nil, err
+	}
+	for _, row := range r.network.routes.rows {
+		for _, a := range row.value.Associations {
+			if aws.ToString(a.SubnetId) == *in.SubnetId {
+				return nil, Err("Resource.AlreadyAssociated", *in.SubnetId+" is associated with "+row.id)
+			}
+		}
+	}
+	return &ec2.AssociateRouteTableOutput{AssociationId: r.associate(table, in.SubnetId)}, nil
+}
+
+// dissociate takes a subnet from its route table, and tells the subnet.
+func (r *Region) dissociate(association *string) (*string, error) {
+	for _, row := range r.network.routes.rows {
+		for i, a := range row.value.Associations {
+			if a.RouteTableAssociationId != nil && *a.RouteTableAssociationId == aws.ToString(association) {
+				row.value.Associations = slices.Delete(slices.Clone(row.value.Associations), i, i+1)
+				return a.SubnetId, nil
+			}
+		}
+	}
+	return nil, Err("InvalidAssociationID.NotFound", aws.ToString(association))
+}
+
+func replaceRouteTableAssociation(
+	r *Region, in *ec2.ReplaceRouteTableAssociationInput,
+) (*ec2.ReplaceRouteTableAssociationOutput, error) {
+	table, err := find(r, &r.network.routes, in.RouteTableId)
+	if err != nil {
+		return nil, err
+	}
+	subnet, err := r.dissociate(in.AssociationId)
+	if err != nil {
+		return nil, err
+	}
+	return &ec2.ReplaceRouteTableAssociationOutput{NewAssociationId: r.associate(table, subnet)}, nil
+}
+
+func disassociateRouteTable(
+	r *Region, in *ec2.DisassociateRouteTableInput,
+) (*ec2.DisassociateRouteTableOutput, error) {
+	_, err := r.dissociate(in.AssociationId)
+	return nil, err
+}
+
+var groupOperations = ops(
+	op(createSecurityGroup), op(describeSecurityGroups), op(deleteSecurityGroup),
+	op(authorizeSecurityGroupIngress), op(authorizeSecurityGroupEgress),
+	op(revokeSecurityGroupIngress), op(revokeSecurityGroupEgress),
+)
+
+func createSecurityGroup(r *Region, in *ec2.CreateSecurityGroupInput) (*ec2.CreateSecurityGroupOutput, error) {
+	if _, err := find(r, &r.network.vpcs, in.VpcId); err != nil {
+		return nil, err
+	}
+	for _, row := range r.network.groups.rows {
+		if aws.ToString(row.value.VpcId) == *in.VpcId && aws.ToString(row.value.GroupName) == *in.GroupName {
+			return nil, Err("InvalidGroup.Duplicate", "The security group '"+*in.GroupName+"' already exists")
+		}
+	}
+	all := types.IpPermission{
+		IpProtocol: aws.String("-1"),
+		IpRanges:   []types.IpRange{{CidrIp: aws.String("0.0.0.0/0")}},
+	}
+	made := create(r, &r.network.groups, "sg", types.ResourceTypeSecurityGroup, in.TagSpecifications,
+		func(id string) *types.SecurityGroup {
+			return &types.SecurityGroup{
+				GroupId:             aws.String(id),
+				GroupName:           in.GroupName,
+				Description:         in.Description,
+				VpcId:               in.VpcId,
+				OwnerId:             aws.String(Number),
+				IpPermissionsEgress: []types.IpPermission{all},
+			}
+		})
+	return &ec2.CreateSecurityGroupOutput{GroupId: made.GroupId, Tags: r.tagsOf(*made.GroupId)}, nil
+}
+
+func describeSecurityGroups(
+	r *Region, in *ec2.DescribeSecurityGroupsInput,
+) (*ec2.DescribeSecurityGroupsOutput, error) {
+	found, err := describe(r, &r.network.groups, in.GroupIds, in.Filters)
+	return &ec2.DescribeSecurityGroupsOutput{SecurityGroups: found}, err
+}
+
+func deleteSecurityGroup(r *Region, in *ec2.DeleteSecurityGroupInput) (*ec2.DeleteSecurityGroupOutput, error) {
+	r.settle()
+	group, err := find(r, &r.network.groups, in.GroupId)
+	if err != nil {
+		return nil, err
+	}
+	id := *group.GroupId
+	for _, row := range r.compute.instances.rows {
+		uses := func(g types.GroupIdentifier) bool { return aws.ToString(g.GroupId) == id }
+		over := row.value.State.Name == types.InstanceStateNameTerminated
+		if !over && slices.ContainsFunc(row.value.SecurityGroups, uses) {
+			return nil, Err("DependencyViolation", "resource "+id+" has a dependent object")
+		}
+	}
+	for _, row := range r.network.groups.rows {
+		for _, rule := range slices.Concat(row.value.IpPermissions, row.value.IpPermissionsEgress) {
+			for _, pair := range rule.UserIdGroupPairs {
+				if row.id != id && aws.ToString(pair.GroupId) == id {
+					return nil, Err("DependencyViolation", "resource "+id+" has a dependent object")
+				}
+			}
+		}
+	}
+	r.network.groups.remove(id)
+	return nil, nil
+}
+
+// flat are permissions with one source each, as rules are compared.
+func flat(permissions []types.IpPermission) []types.IpPermission {
+	var all []types.IpPermission
+	for _, p := range permissions {
+		one := types.IpPermission{IpProtocol: p.IpProtocol, FromPort: p.FromPort, ToPort: p.ToPort}
+		for _, source := range p.IpRanges {
+			rule := one
+			rule.IpRanges = []types.IpRange{source}
+			all = append(all, rule)
+		}
+		for _, source := range p.Ipv6Ranges {
+			rule := one
+			rule.Ipv6Ranges = []types.Ipv6Range{source}
+			all = append(all, rule)
+		}
+		for _, source := range p.UserIdGroupPairs {
+			rule := one
+			rule.UserIdGroupPairs = []types.UserIdGroupPair{{GroupId: source.GroupId}}
+			all = append(all, rule)
+		}
+	}
+	return all
+}
+
+// ruleKey is what two rules are the same by: not by their descriptions.
+func ruleKey(p types.IpPermission) string {
+	for i := range p.IpRanges {
+		p.IpRanges = []types.IpRange{{CidrIp: p.IpRanges[i].CidrIp}}
+	}
+	for i := range p.Ipv6Ranges {
+		p.Ipv6Ranges = []types.Ipv6Range{{CidrIpv6: p.Ipv6Ranges[i].CidrIpv6}}
+	}
+	text, _ := json.Marshal(p)
+	return string(text)
+}
+
+func authorize(r *Region, id *string, rules []types.IpPermission, egress bool) error {
+	group, err := find(r, &r.network.groups, id)
+	if err != nil {
+		return err
+	}
+	list := permissions(group, egress)
+	for _, rule := range flat(rules) {
+		for _, there := range *list {
+			if ruleKey(there) == ruleKey(rule) {
+				return Err("InvalidPermission.Duplicate", "the specified rule already exists")
+			}
+		}
+		*list = append(slices.Clone(*list), rule)
+	}
+	return nil
+}
+
+func revoke(r *Region, id *string, rules []types.IpPermission, egress bool) error {
+	group, err := find(r, &r.network.groups, id)
+	if err != nil {
+		return err
+	}
+	list := permissions(group, egress)
+	for _, rule := range flat(rules) {
+		same := func(there types.IpPermission) bool { return ruleKey(there) == ruleKey(rule) }
+		if !slices.ContainsFunc(*list, same) {
+			return Err("InvalidPermission.NotFound", "the specified rule does not exist in this security group")
+		}
+		*list = slices.DeleteFunc(slices.Clone(*list), same)
+	}
+	return nil
+}
+
+func permissions(group *types.SecurityGroup, egress bool) *[]types.IpPermission {
+	if egress {
+		return &group.IpPermissionsEgress
+	}
+	return &group.IpPermissions
+}
+
+func authorizeSecurityGroupIngress(
+	r *Region, in *ec2.AuthorizeSecurityGroupIngressInput,
+) (*ec2.AuthorizeSecurityGroupIngressOutput, error) {
+	return nil, authorize(r, in.GroupId, in.IpPermissions, false)
+}
+
+func authorizeSecurityGroupEgress(
+	r *Region, in *ec2.AuthorizeSecurityGroupEgressInput,
+) (*ec2.AuthorizeSecurityGroupEgressOutput, error) {
+	return nil, authorize(r, in.GroupId, in.IpPermissions, true)
+}
+
+func revokeSecurityGroupIngress(
+	r *Region, in *ec2.RevokeSecurityGroupIngressInput,
+) (*ec2.RevokeSecurityGroupIngressOutput, error) {
+	return nil, revoke(r, in.GroupId, in.IpPermissions, false)
+}
+
+func revokeSecurityGroupEgress(
+	r *Region, in *ec2.RevokeSecurityGroupEgressInput,
+) (*ec2.RevokeSecurityGroupEgressOutput, error) {
+	return nil, revoke(r, in.GroupId, in.IpPermissions, true)
+}
+
+// AddGroup puts a security group into the account.
+func (r *Region) AddGroup(group types.SecurityGroup) {
+	r.account.mu.Lock()
+	defer r.account.mu.Unlock()
+	r.setTags(*group.GroupId, time.Time{}, group.Tags)
+	r.network.groups.put(*group.GroupId, time.Time{}, &group)
+}
+
+// Group is a security group as EC2 would describe it, or nil.
+func (r *Region) Group(id string) *types.SecurityGroup {
+	r.account.mu.Lock()
+	defer r.account.mu.Unlock()
+	if r.network.groups.get(id) == nil {
+		return nil
+	}
+	return tagged(r, &r.network.groups, id)
+}

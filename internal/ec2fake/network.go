@@ -1,0 +1,475 @@
+package ec2fake
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+)
+
+// network are VPCs and what is in them.
+type network struct {
+	vpcs     table[types.Vpc]
+	subnets  table[types.Subnet]
+	gateways table[types.InternetGateway]
+	nats     table[types.NatGateway]
+	routes   table[types.RouteTable]
+	groups   table[types.SecurityGroup]
+	// hostnames are the VPCs whose instances get DNS names.
+	hostnames map[string]bool
+	// ready is when a NAT gateway has come to where it is going.
+	ready map[string]time.Time
+}
+
+func newNetwork() network {
+	return network{
+		vpcs: table[types.Vpc]{
+			missing: "InvalidVpcID.NotFound",
+			tags:    func(v *types.Vpc) *[]types.Tag { return &v.Tags },
+			values: func(v *types.Vpc, name string) []string {
+				return map[string][]string{
+					"vpc-id":     {aws.ToString(v.VpcId)},
+					"cidr":       {aws.ToString(v.CidrBlock)},
+					"is-default": {fmt.Sprint(aws.ToBool(v.IsDefault))},
+				}[name]
+			},
+		},
+		subnets: table[types.Subnet]{
+			missing: "InvalidSubnetID.NotFound",
+			tags:    func(s *types.Subnet) *[]types.Tag { return &s.Tags },
+			values: func(s *types.Subnet, name string) []string {
+				return map[string][]string{
+					"vpc-id":            {aws.ToString(s.VpcId)},
+					"subnet-id":         {aws.ToString(s.SubnetId)},
+					"availability-zone": {aws.ToString(s.AvailabilityZone)},
+					"default-for-az":    {fmt.Sprint(aws.ToBool(s.DefaultForAz))},
+				}[name]
+			},
+		},
+		gateways: table[types.InternetGateway]{
+			missing: "InvalidInternetGatewayID.NotFound",
+			tags:    func(g *types.InternetGateway) *[]types.Tag { return &g.Tags },
+			values: func(g *types.InternetGateway, name string) []string {
+				if name != "attachment.vpc-id" {
+					return nil
+				}
+				ids := []string{}
+				for _, a := range g.Attachments {
+					ids = append(ids, aws.ToString(a.VpcId))
+				}
+				return ids
+			},
+		},
+		nats: table[types.NatGateway]{
+			missing: "NatGatewayNotFound",
+			tags:    func(n *types.NatGateway) *[]types.Tag { return &n.Tags },
+			values: func(n *types.NatGateway, name string) []string {
+				return map[string][]string{"state": {string(n.State)}, "vpc-id": {aws.ToString(n.VpcId)}}[name]
+			},
+		},
+		routes:    newRoutes(),
+		groups:    newGroups(),
+		hostnames: map[string]bool{},
+		ready:     map[string]time.Time{},
+	}
+}
+
+func (n *network) things() []string {
+	all := slices.Concat(n.vpcs.ids(), n.subnets.ids(), n.gateways.ids(), n.groups.ids())
+	for _, row := range n.nats.rows {
+		if row.value.State != types.NatGatewayStateDeleted {
+			all = append(all, row.id)
+		}
+	}
+	for _, row := range n.routes.rows {
+		if !isMain(row.value) {
+			all = append(all, row.id)
+		}
+	}
+	return all
+}
+
+var vpcOperations = ops(
+	op(createVpc), op(describeVpcs), op(describeVpcAttribute), op(modifyVpcAttribute), op(deleteVpc),
+	op(createSubnet), op(describeSubnets), op(modifySubnetAttribute), op(deleteSubnet),
+	op(createInternetGateway), op(describeInternetGateways), op(attachInternetGateway), op(detachInternetGateway),
+	op(deleteInternetGateway), op(createNatGateway), op(describeNatGateways), op(deleteNatGateway),
+)
+
+func createVpc(r *Region, in *ec2.CreateVpcInput) (*ec2.CreateVpcOutput, error) {
+	if _, err := netip.ParsePrefix(aws.ToString(in.CidrBlock)); err != nil {
+		return nil, Err("InvalidParameterValue", err.Error())
+	}
+	made := create(r, &r.network.vpcs, "vpc", types.ResourceTypeVpc, in.TagSpecifications,
+		func(id string) *types.Vpc {
+			return &types.Vpc{VpcId: aws.String(id), CidrBlock: in.CidrBlock, State: types.VpcStateAvailable}
+		})
+	create(r, &r.network.routes, "rtb", types.ResourceTypeRouteTable, nil, func(id string) *types.RouteTable {
+		return &types.RouteTable{
+			RouteTableId: aws.String(id),
+			VpcId:        made.VpcId,
+			Associations: []types.RouteTableAssociation{{Main: aws.Bool(true), RouteTableId: aws.String(id)}},
+		}
+	})
+	return &ec2.CreateVpcOutput{Vpc: tagged(r, &r.network.vpcs, *made.VpcId)}, nil
+}
+
+func describeVpcs(r *Region, in *ec2.DescribeVpcsInput) (*ec2.DescribeVpcsOutput, error) {
+	found, err := describe(r, &r.network.vpcs, in.VpcIds, in.Filters)
+	return &ec2.DescribeVpcsOutput{Vpcs: found}, err
+}
+
+func describeVpcAttribute(r *Region, in *ec2.DescribeVpcAttributeInput) (*ec2.DescribeVpcAttributeOutput, error) {
+	if _, err := find(r, &r.network.vpcs, in.VpcId); err != nil {
+		return nil, err
+	}
+	return &ec2.DescribeVpcAttributeOutput{
+		VpcId:              in.VpcId,
+		EnableDnsHostnames: &types.AttributeBooleanValue{Value: aws.Bool(r.network.hostnames[*in.VpcId])},
+		EnableDnsSupport:   &types.AttributeBooleanValue{Value: aws.Bool(true)},
+	}, nil
+}
+
+func modifyVpcAttribute(r *Region, in *ec2.ModifyVpcAttributeInput) (*ec2.ModifyVpcAttributeOutput, error) {
+	if _, err := find(r, &r.network.vpcs, in.VpcId); err != nil {
+		return nil, err
+	}
+	if in.EnableDnsHostnames != nil {
+		r.network.hostnames[*in.VpcId] = aws.ToBool(in.EnableDnsHostnames.Value)
+	}
+	return nil, nil
+}
+
+func deleteVpc(r *Region, in *ec2.DeleteVpcInput) (*ec2.DeleteVpcOutput, error) {
+	vpc, err := find(r, &r.network.vpcs, in.VpcId)
+	if err != nil {
+		return nil, err
+	}
+	id := *vpc.VpcId
+	for _, row := range r.network.subnets.rows {
+		if aws.ToString(row.value.VpcId) == id {
+			return nil, Err("DependencyViolation", id+" has dependencies: "+row.id)
+		}
+	}
+	for _, row := range r.network.groups.rows {
+		if aws.ToString(row.value.VpcId) == id {
+			return nil, Err("DependencyViolation", id+" has dependencies: "+row.id)
+		}
+	}
+	for _, row := range r.network.gateways.rows {
+		for _, a := range row.value.Attachments {
+			if aws.ToString(a.VpcId) == id {
+				return nil, Err("DependencyViolation", id+" has dependencies: "+row.id)
+			}
+		}
+	}
+	for _, row := range slices.Clone(r.network.routes.rows) {
+		if aws.ToString(row.value.VpcId) == id {
+			if !isMain(row.value) {
+				return nil, Err("DependencyViolation", id+" has dependencies: "+row.id)
+			}
+			r.network.routes.remove(row.id)
+		}
+	}
+	r.network.vpcs.remove(id)
+	return nil, nil
+}
+
+func createSubnet(r *Region, in *ec2.CreateSubnetInput) (*ec2.CreateSubnetOutput, error) {
+	if _, err := find(r, &r.network.vpcs, in.VpcId); err != nil {
+		return nil, err
+	}
+	zone := in.AvailabilityZone
+	if zone == nil {
+		zone = aws.String(r.name + "a")
+	}
+	made := create(r, &r.network.subnets, "subnet", types.ResourceTypeSubnet, in.TagSpecifications,
+		func(id string) *types.Subnet {
+			return &types.Subnet{
+				SubnetId:                aws.String(id),
+				VpcId:                   in.VpcId,
+				CidrBlock:               in.CidrBlock,
+				AvailabilityZone:        zone,
+				AvailableIpAddressCount: aws.Int32(250),
+				State:                   types.SubnetStateAvailable,
+			}
+		})
+	return &ec2.CreateSubnetOutput{Subnet: tagged(r, &r.network.subnets, *made.SubnetId)}, nil
+}
+
+func describeSubnets(r *Region, in *ec2.DescribeSubnetsInput) (*ec2.DescribeSubnetsOutput, error) {
+	found, err := describe(r, &r.network.subnets, in.SubnetIds, in.Filters)
+	return &ec2.DescribeSubnetsOutput{Subnets: found}, err
+}
+
+func modifySubnetAttribute(
+	r *Region, in *ec2.ModifySubnetAttributeInput,
+) (*ec2.ModifySubnetAttributeOutput, error) {
+	subnet, err := find(r, &r.network.subnets, in.SubnetId)
+	if err != nil {
+		return nil, err
+	}
+	if in.MapPublicIpOnLaunch != nil {
+		subnet.MapPublicIpOnLaunch = in.MapPublicIpOnLaunch.Value
+	}
+	return nil, nil
+}
+
+func deleteSubnet(r *Region, in *ec2.DeleteSubnetInput) (*ec2.DeleteSubnetOutput, error) {
+	r.settle()
+	subnet, err := find(r, &r.network.subnets, in.SubnetId)
+	if err != nil {
+		return nil, err
+	}
+	for _, row := range r.compute.interfaces.rows {
+		if aws.ToString(row.value.SubnetId) == *subnet.SubnetId {
+			return nil, Err("DependencyViolation", *subnet.SubnetId+" has dependencies: "+row.id)
+		}
+	}
+	r.network.subnets.remove(*subnet.SubnetId)
+	for _, row := range r.network.routes.rows {
+		row.value.Associations = slices.DeleteFunc(row.value.Associations, func(a types.RouteTableAssociation) bool {
+			return aws.ToString(a.SubnetId) == *subnet.SubnetId
+		})
+	}
+	return nil, nil
+}
+
+func createInternetGateway(
+	r *Region, in *ec2.CreateInternetGatewayInput,
+) (*ec2.CreateInternetGatewayOutput, error) {
+	made := create(r, &r.network.gateways, "igw", types.ResourceTypeInternetGateway, in.TagSpecifications,
+		func(id string) *types.InternetGateway {
+			return &types.InternetGateway{InternetGatewayId: aws.String(id)}
+		})
+	return &ec2.CreateInternetGatewayOutput{
+		InternetGateway: tagged(r, &r.network.gateways, *made.InternetGatewayId),
+	}, nil
+}
+
+func describeInternetGateways(
+	r *Region, in *ec2.DescribeInternetGatewaysInput,
+) (*ec2.DescribeInternetGatewaysOutput, error) {
+	found, err := describe(r, &r.network.gateways, in.InternetGatewayIds, in.Filters)
+	return &ec2.DescribeInternetGatewaysOutput{InternetGateways: found}, err
+}
+
+func attachInternetGateway(
+	r *Region, in *ec2.AttachInternetGatewayInput,
+) (*ec2.AttachInternetGatewayOutput, error) {
+	gateway, err := find(r, &r.network.gateways, in.InternetGatewayId)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := find(r, &r.network.vpcs, in.VpcId); err != nil {
+		return nil, err
+	}
+	if len(gateway.Attachments) > 0 {
+		return nil, Err("Resource.AlreadyAssociated", *gateway.InternetGatewayId+" is already attached")
+	}
+	gateway.Attachments = []types.InternetGatewayAttachment{{
+		VpcId: in.VpcId,
+		State: types.AttachmentStatus("available"),
+	}}
+	return nil, nil
+}
+
+func detachInternetGateway(
+	r *Region, in *ec2.DetachInternetGatewayInput,
+) (*ec2.DetachInternetGatewayOutput, error) {
+	gateway, err := find(r, &r.network.gateways, in.InternetGatewayId)
+	if err != nil {
+		return nil, err
+	}
+	if len(gateway.Attachments) == 0 {
+		return nil, Err("Gateway.NotAttached", *gateway.InternetGatewayId+" is not attached")
+	}
+	gateway.Attachments = nil
+	return nil, nil
+}
+
+func deleteInternetGateway(
+	r *Region, in *ec2.DeleteInternetGatewayInput,
+) (*ec2.DeleteInternetGatewayOutput, error) {
+	gateway, err := find(r, &r.network.gateways, in.InternetGatewayId)
+	if err != nil {
+		return nil, err
+	}
+	if len(gateway.Attachments) > 0 {
+		return nil, Err("DependencyViolation", *gateway.InternetGatewayId+" is attached")
+	}
+	r.network.gateways.remove(*gateway.InternetGatewayId)
+	return nil, nil
+}
+
+func createNatGateway(r *Region, in *ec2.CreateNatGatewayInput) (*ec2.CreateNatGatewayOutput, error) {
+	subnet, err := find(r, &r.network.subnets, in.SubnetId)
+	if err != nil {
+		return nil, err
+	}
+	address, err := find(r, &r.compute.addresses, in.AllocationId)
+	if err != nil {
+		return nil, err
+	}
+	if address.AssociationId != nil {
+		return nil, Err("Resource.AlreadyAssociated", *address.AllocationId+" is already associated")
+	}
+	address.AssociationId = aws.String(r.account.newID("eipassoc"))
+	made := create(r, &r.network.nats, "nat", types.ResourceTypeNatgateway, in.TagSpecifications,
+		func(id string) *types.NatGateway {
+			return &types.NatGateway{
+				NatGatewayId:        aws.String(id),
+				SubnetId:            in.SubnetId,
+				VpcId:               subnet.VpcId,
+				State:               types.NatGatewayStatePending,
+				NatGatewayAddresses: []types.NatGatewayAddress{{AllocationId: in.AllocationId}},
+			}
+		})
+	r.network.ready[*made.NatGatewayId] = time.Now().Add(r.account.Pace)
+	return &ec2.CreateNatGatewayOutput{NatGateway: tagged(r, &r.network.nats, *made.NatGatewayId)}, nil
+}
+
+func (r *Region) settleNATs() {
+	for id, at := range r.network.ready {
+		if time.Now().Before(at) {
+			continue
+		}
+		delete(r.network.ready, id)
+		nat := r.network.nats.get(id)
+		if nat.State == types.NatGatewayStatePending {
+			nat.State = types.NatGatewayStateAvailable
+			continue
+		}
+		nat.State = types.NatGatewayStateDeleted
+		if address := r.compute.addresses.get(aws.ToString(nat.NatGatewayAddresses[0].AllocationId)); address != nil {
+			address.AssociationId = nil
+		}
+	}
+}
+
+func describeNatGateways(r *Region, in *ec2.DescribeNatGatewaysInput) (*ec2.DescribeNatGatewaysOutput, error) {
+	r.settleNATs()
+	found, err := describe(r, &r.network.nats, in.NatGatewayIds, in.Filter)
+	return &ec2.DescribeNatGatewaysOutput{NatGateways: found}, err
+}
+
+func deleteNatGateway(r *Region, in *ec2.DeleteNatGatewayInput) (*ec2.DeleteNatGatewayOutput, error) {
+	r.settleNATs()
+	nat, err := find(r, &r.network.nats, in.NatGatewayId)
+	if err != nil {
+		return nil, err
+	}
+	if nat.State != types.NatGatewayStateDeleted {
+		nat.State = types.NatGatewayStateDeleting
+		r.network.ready[*nat.NatGatewayId] = time.Now().Add(r.account.Pace)
+	}
+	return &ec2.DeleteNatGatewayOutput{NatGatewayId: nat.NatGatewayId}, nil
+}
+
+// AddSubnet puts a subnet into the account, and its VPC where that is not there, with what it leaves out: ids, a range,
+// a zone.
+func (r *Region) AddSubnet(subnet types.Subnet) string {
+	r.account.mu.Lock()
+	defer r.account.mu.Unlock()
+	if subnet.SubnetId == nil {
+		subnet.SubnetId = aws.String(r.account.newID("subnet"))
+	}
+	if subnet.VpcId == nil {
+		subnet.VpcId = aws.String(r.account.newID("vpc"))
+	}
+	if r.network.vpcs.get(*subnet.VpcId) == nil {
+		r.network.vpcs.put(*subnet.VpcId, time.Time{}, &types.Vpc{
+			VpcId:     subnet.VpcId,
+			CidrBlock: aws.String("10.0.0.0/16"),
+			State:     types.VpcStateAvailable,
+		})
+	}
+	if subnet.CidrBlock == nil {
+		subnet.CidrBlock = aws.String("10.0.1.0/24")
+	}
+	if subnet.AvailabilityZone == nil {
+		subnet.AvailabilityZone = aws.String(r.name + "a")
+	}
+	r.setTags(*subnet.SubnetId, time.Time{}, subnet.Tags)
+	r.network.subnets.put(*subnet.SubnetId, time.Time{}, &subnet)
+	return *subnet.SubnetId
+}
+
+// RemoveSubnets has the region be without any subnet.
+func (r *Region) RemoveSubnets() {
+	r.account.mu.Lock()
+	defer r.account.mu.Unlock()
+	r.network.subnets.rows = nil
+}
+
+var regionOperations = ops(op(describeRegions), op(describeAvailabilityZones), op(createTags), op(deleteTags))
+
+func describeRegions(r *Region, in *ec2.DescribeRegionsInput) (*ec2.DescribeRegionsOutput, error) {
+	out := &ec2.DescribeRegionsOutput{}
+	for _, region := range [][2]string{
+		{"us-east-1", "opt-in-not-required"},
+		{"eu-central-1", "opt-in-not-required"},
+		{"eu-west-1", "opted-in"},
+		{"me-south-1", "not-opted-in"},
+	} {
+		if region[1] == "not-opted-in" && !aws.ToBool(in.AllRegions) {
+			continue
+		}
+		out.Regions = append(out.Regions, types.Region{
+			RegionName:  aws.String(region[0]),
+			OptInStatus: aws.String(region[1]),
+		})
+	}
+	return out, nil
+}
+
+func describeAvailabilityZones(
+	r *Region, in *ec2.DescribeAvailabilityZonesInput,
+) (*ec2.DescribeAvailabilityZonesOutput, error) {
+	out := &ec2.DescribeAvailabilityZonesOutput{}
+	for _, letter := range []string{"a", "b", "c"} {
+		out.AvailabilityZones = append(out.AvailabilityZones, types.AvailabilityZone{
+			ZoneName:   aws.String(r.name + letter),
+			RegionName: aws.String(r.name),
+			State:      types.AvailabilityZoneStateAvailable,
+		})
+	}
+	return out, nil
+}
+
+func createTags(r *Region, in *ec2.CreateTagsInput) (*ec2.CreateTagsOutput, error) {
+	for _, id := range in.Resources {
+		if err := r.exists(id); err != nil {
+			return nil, err
+		}
+	}
+	for _, id := range in.Resources {
+		r.setTags(id, time.Now(), in.Tags)
+	}
+	return nil, nil
+}
+
+func deleteTags(r *Region, in *ec2.DeleteTagsInput) (*ec2.DeleteTagsOutput, error) {
+	for _, id := range in.Resources {
+		if err := r.exists(id); err != nil {
+			return nil, err
+		}
+		r.tags[id] = slices.DeleteFunc(r.tags[id], func(is tag) bool {
+			return slices.ContainsFunc(in.Tags, func(gone types.Tag) bool { return *gone.Key == *is.Key })
+		})
+	}
+	return nil, nil
+}
+
+// exists refuses ids of what is not there.
+func (r *Region) exists(id string) error {
+	if slices.Contains(r.things(), id) || r.compute.instances.get(id) != nil || r.compute.interfaces.get(id) != nil ||
+		r.network.routes.get(id) != nil {
+		return nil
+	}
+	return Err("InvalidID", "The ID '"+id+"' is not valid")
+}

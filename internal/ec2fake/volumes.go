@@ -1,0 +1,223 @@
+package ec2fake
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+)
+
+var volumeOperations = ops(
+	op(createVolume), op(describeVolumes), op(attachVolume), op(detachVolume), op(modifyVolume), op(deleteVolume),
+	op(createSnapshot), op(describeSnapshots), op(deleteSnapshot), op(describeSnapshotAttribute),
+)
+
+func createVolume(r *Region, in *ec2.CreateVolumeInput) (*ec2.CreateVolumeOutput, error) {
+	if in.SnapshotId != nil {
+		r.ripen()
+		snapshot, err := find(r, &r.storage.snapshots, in.SnapshotId)
+		if err != nil {
+			return nil, err
+		}
+		if snapshot.State != types.SnapshotStateCompleted {
+			return nil, Err("IncorrectState", fmt.Sprintf("Snapshot %s is %s", *in.SnapshotId, snapshot.State))
+		}
+	}
+	made := create(r, &r.storage.volumes, "vol", types.ResourceTypeVolume, in.TagSpecifications,
+		func(id string) *types.Volume {
+			return &types.Volume{
+				VolumeId:         aws.String(id),
+				AvailabilityZone: in.AvailabilityZone,
+				Size:             in.Size,
+				VolumeType:       in.VolumeType,
+				Iops:             in.Iops,
+				Throughput:       in.Throughput,
+				Encrypted:        in.Encrypted,
+				KmsKeyId:         in.KmsKeyId,
+				SnapshotId:       in.SnapshotId,
+				CreateTime:       aws.Time(time.Now()),
+				State:            types.VolumeStateCreating,
+			}
+		})
+	r.storage.ready[*made.VolumeId] = time.Now().Add(r.account.Pace)
+	return &ec2.CreateVolumeOutput{
+		VolumeId:         made.VolumeId,
+		AvailabilityZone: made.AvailabilityZone,
+		State:            made.State,
+		Tags:             r.tagsOf(*made.VolumeId),
+	}, nil
+}
+
+func describeVolumes(r *Region, in *ec2.DescribeVolumesInput) (*ec2.DescribeVolumesOutput, error) {
+	r.ripen()
+	r.settle()
+	found, err := describe(r, &r.storage.volumes, in.VolumeIds, in.Filters)
+	found, next := page(r, found, in.NextToken)
+	return &ec2.DescribeVolumesOutput{Volumes: found, NextToken: next}, err
+}
+
+// plug attaches a volume to an instance, which shows it among its disks.
+func (r *Region) plug(volume *types.Volume, i *types.Instance, device string, goes bool) {
+	volume.State = types.VolumeStateInUse
+	volume.Attachments = []types.VolumeAttachment{{
+		VolumeId:            volume.VolumeId,
+		InstanceId:          i.InstanceId,
+		Device:              aws.String(device),
+		State:               types.VolumeAttachmentStateAttached,
+		DeleteOnTermination: aws.Bool(goes),
+	}}
+	i.BlockDeviceMappings = append(slices.Clone(i.BlockDeviceMappings), types.InstanceBlockDeviceMapping{
+		DeviceName: aws.String(device),
+		Ebs: &types.EbsInstanceBlockDevice{
+			VolumeId:            volume.VolumeId,
+			DeleteOnTermination: aws.Bool(goes),
+			Status:              types.AttachmentStatusAttached,
+		},
+	})
+}
+
+func attachVolume(r *Region, in *ec2.AttachVolumeInput) (*ec2.AttachVolumeOutput, error) {
+	r.ripen()
+	r.settle()
+	volume, err := find(r, &r.storage.volumes, in.VolumeId)
+	if err != nil {
+		return nil, err
+	}
+	i, err := find(r, &r.compute.instances, in.InstanceId)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case volume.State == types.VolumeStateInUse:
+		return nil, Err("VolumeInUse", *volume.VolumeId+" is already attached to an instance")
+	case volume.State != types.VolumeStateAvailable:
+		return nil, Err("IncorrectState", fmt.Sprintf("%s is %s", *volume.VolumeId, volume.State))
+	case i.State.Name != types.InstanceStateNameRunning && i.State.Name != types.InstanceStateNameStopped:
+		return nil, Err("IncorrectState", fmt.Sprintf("Instance '%s' is not 'running'.", *i.InstanceId))
+	case aws.ToString(i.Placement.AvailabilityZone) != aws.ToString(volume.AvailabilityZone):
+		return nil, Err("InvalidVolume.ZoneMismatch", *volume.VolumeId+" is not in the zone of "+*i.InstanceId)
+	}
+	r.plug(volume, i, aws.ToString(in.Device), false)
+	return &ec2.AttachVolumeOutput{VolumeId: in.VolumeId, InstanceId: in.InstanceId}, nil
+}
+
+func detachVolume(r *Region, in *ec2.DetachVolumeInput) (*ec2.DetachVolumeOutput, error) {
+	r.settle()
+	volume, err := find(r, &r.storage.volumes, in.VolumeId)
+	if err != nil {
+		return nil, err
+	}
+	if len(volume.Attachments) == 0 {
+		return nil, Err("IncorrectState", fmt.Sprintf("Volume '%s' is in the 'available' state.", *volume.VolumeId))
+	}
+	if i := r.compute.instances.get(aws.ToString(volume.Attachments[0].InstanceId)); i != nil {
+		i.BlockDeviceMappings = slices.DeleteFunc(slices.Clone(i.BlockDeviceMappings),
+			func(m types.InstanceBlockDeviceMapping) bool {
+				return m.Ebs != nil && aws.ToString(m.Ebs.VolumeId) == *volume.VolumeId
+			})
+	}
+	volume.Attachments, volume.State = nil, types.VolumeStateAvailable
+	return nil, nil
+}
+
+func modifyVolume(r *Region, in *ec2.ModifyVolumeInput) (*ec2.ModifyVolumeOutput, error) {
+	volume, err := find(r, &r.storage.volumes, in.VolumeId)
+	if err != nil {
+		return nil, err
+	}
+	if in.Size != nil {
+		volume.Size = in.Size
+	}
+	if in.VolumeType != "" {
+		volume.VolumeType = in.VolumeType
+	}
+	if in.Iops != nil {
+		volume.Iops = in.Iops
+	}
+	if in.Throughput != nil {
+		volume.Throughput = in.Throughput
+	}
+	return nil, nil
+}
+
+func deleteVolume(r *Region, in *ec2.DeleteVolumeInput) (*ec2.DeleteVolumeOutput, error) {
+	r.settle()
+	volume, err := find(r, &r.storage.volumes, in.VolumeId)
+	if err != nil {
+		return nil, err
+	}
+	if len(volume.Attachments) > 0 {
+		return nil, Err("VolumeInUse", fmt.Sprintf("Volume %s is currently attached to %s", *volume.VolumeId,
+			aws.ToString(volume.Attachments[0].InstanceId)))
+	}
+	r.storage.volumes.remove(*volume.VolumeId)
+	return nil, nil
+}
+
+func createSnapshot(r *Region, in *ec2.CreateSnapshotInput) (*ec2.CreateSnapshotOutput, error) {
+	volume, err := find(r, &r.storage.volumes, in.VolumeId)
+	if err != nil {
+		return nil, err
+	}
+	made := r.newSnapshot(aws.ToString(in.Description), *volume.VolumeId, in.TagSpecifications)
+	made.VolumeSize = volume.Size
+	return &ec2.CreateSnapshotOutput{SnapshotId: made.SnapshotId, VolumeId: made.VolumeId, State: made.State}, nil
+}
+
+func describeSnapshots(r *Region, in *ec2.DescribeSnapshotsInput) (*ec2.DescribeSnapshotsOutput, error) {
+	r.ripen()
+	found, err := describe(r, &r.storage.snapshots, in.SnapshotIds, in.Filters)
+	found = slices.DeleteFunc(found, func(s types.Snapshot) bool {
+		return slices.Contains(in.OwnerIds, "self") && aws.ToString(s.OwnerId) != Number
+	})
+	found, next := page(r, found, in.NextToken)
+	return &ec2.DescribeSnapshotsOutput{Snapshots: found, NextToken: next}, err
+}
+
+func describeSnapshotAttribute(
+	r *Region, in *ec2.DescribeSnapshotAttributeInput,
+) (*ec2.DescribeSnapshotAttributeOutput, error) {
+	if _, err := find(r, &r.storage.snapshots, in.SnapshotId); err != nil {
+		return nil, err
+	}
+	return &ec2.DescribeSnapshotAttributeOutput{
+		SnapshotId:              in.SnapshotId,
+		CreateVolumePermissions: r.storage.copiers[*in.SnapshotId],
+	}, nil
+}
+
+func deleteSnapshot(r *Region, in *ec2.DeleteSnapshotInput) (*ec2.DeleteSnapshotOutput, error) {
+	snapshot, err := find(r, &r.storage.snapshots, in.SnapshotId)
+	if err != nil {
+		return nil, err
+	}
+	id := *snapshot.SnapshotId
+	if h := r.storage.held[id]; h.times > 0 {
+		r.storage.held[id] = hold{h.by, h.times - 1}
+		return nil, Err("InvalidSnapshot.InUse", "The snapshot "+id+" is currently in use by "+h.by)
+	}
+	for _, row := range r.storage.images.rows {
+		for _, disk := range row.value.BlockDeviceMappings {
+			if disk.Ebs != nil && aws.ToString(disk.Ebs.SnapshotId) == id {
+				return nil, Err("InvalidSnapshot.InUse", "The snapshot "+id+" is currently in use by "+row.id)
+			}
+		}
+	}
+	r.storage.snapshots.remove(id)
+	return nil, nil
+}
+
+// Volume is a volume as EC2 would describe it, or nil.
+func (r *Region) Volume(id string) *types.Volume {
+	r.account.mu.Lock()
+	defer r.account.mu.Unlock()
+	r.ripen()
+	r.settle()
+	if r.storage.volumes.get(id) == nil {
+		return nil
+	}
+	return tagged(r, &r.storage.volumes, id)
+}
