@@ -52,6 +52,9 @@ func facts(ctx context.Context, packages []string, run runner) (task.Facts, erro
 		for _, name := range packages {
 			f.Candidates[name] += "" // also those that apt does not have
 		}
+		if f.Installed, err = installedPackages(ctx, run, packages); err != nil {
+			return f, fmt.Errorf("find out what is installed: %w", err)
+		}
 	}
 	return f, nil
 }

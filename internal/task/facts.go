@@ -17,6 +17,8 @@ type Facts struct {
 	// Candidates maps each package that was asked for to the version apt would install; "" where there is no
 	// installable candidate.
 	Candidates map[string]string `json:"candidates,omitempty"`
+	// Installed maps each package that was asked for and is installed to its version.
+	Installed map[string]string `json:"installed,omitempty"`
 }
 
 // OSFacts is from os-release.

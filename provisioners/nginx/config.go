@@ -3,6 +3,7 @@
 package nginx
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -56,16 +57,12 @@ func (c *Config) decode(raws []any) error {
 	if err != nil {
 		return err
 	}
-	for value, fallback := range map[*string]string{&c.Site: "files/nginx/site.conf.tmpl", &c.ServerName: "_", &c.Upstream: "127.0.0.1:5000", &c.TLS: "intermediate"} {
-		if *value == "" {
-			*value = fallback
-		}
-	}
-	for value, fallback := range map[*int]int{&c.ConnectionsPerAddress: 256, &c.WritesPerSecond: 20} {
-		if *value == 0 {
-			*value = fallback
-		}
-	}
+	c.Site = cmp.Or(c.Site, "files/nginx/site.conf.tmpl")
+	c.ServerName = cmp.Or(c.ServerName, "_")
+	c.Upstream = cmp.Or(c.Upstream, "127.0.0.1:5000")
+	c.TLS = cmp.Or(c.TLS, "intermediate")
+	c.ConnectionsPerAddress = cmp.Or(c.ConnectionsPerAddress, 256)
+	c.WritesPerSecond = cmp.Or(c.WritesPerSecond, 20)
 	return errors.Join(c.faults()...)
 }
 
@@ -82,9 +79,15 @@ func (c *Config) faults() []error {
 	if c.TLS != "intermediate" && c.TLS != "modern" {
 		errs = append(errs, fmt.Errorf("tls: %q should be one of intermediate, modern", c.TLS))
 	}
-	for name, value := range map[string]int{"connections_per_address": c.ConnectionsPerAddress, "writes_per_second": c.WritesPerSecond} {
-		if value < 1 || value > 65535 {
-			errs = append(errs, fmt.Errorf("%s: %d should be within 1 and 65535", name, value))
+	for _, limit := range []struct {
+		name  string
+		value int
+	}{
+		{"connections_per_address", c.ConnectionsPerAddress},
+		{"writes_per_second", c.WritesPerSecond},
+	} {
+		if limit.value < 1 || limit.value > 65535 {
+			errs = append(errs, fmt.Errorf("%s: %d should be within 1 and 65535", limit.name, limit.value))
 		}
 	}
 	if _, err := c.site(render.SampleFacts()); err != nil {

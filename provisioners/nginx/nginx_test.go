@@ -33,24 +33,43 @@ func TestPrepareNamesTheAttribute(t *testing.T) {
 	}
 }
 
-func TestSiteByDistribution(t *testing.T) {
+// TestSiteByVersion reads the version that the machine has, or that apt would install, whatever the distribution's own is.
+func TestSiteByVersion(t *testing.T) {
+	bookworm, trixie := task.OSFacts{ID: "debian", Version: "12"}, task.OSFacts{ID: "debian", Version: "13"}
+	jammy, resolute := task.OSFacts{ID: "ubuntu", Version: "22.04"}, task.OSFacts{ID: "ubuntu", Version: "26.04"}
 	for _, c := range []struct {
-		os        task.OSFacts
-		directive bool
+		os                   task.OSFacts
+		installed, candidate string
+		directive            bool
 	}{
-		{task.OSFacts{ID: "debian", Version: "12"}, false}, {task.OSFacts{ID: "debian", Version: "13"}, true}, {task.OSFacts{ID: "debian"}, true},
-		{task.OSFacts{ID: "ubuntu", Version: "22.04"}, false}, {task.OSFacts{ID: "ubuntu", Version: "26.04"}, true},
+		{bookworm, "", "1.22.1-9+deb12u3", false},
+		{trixie, "", "1.26.3-3+deb13u1", true},
+		{task.OSFacts{ID: "debian"}, "", "1.28.0-6", true},
+		{jammy, "", "1.18.0-6ubuntu14.7", false},
+		{resolute, "", "1.28.0-1ubuntu1", true},
+		// Another source of packages than the distribution's.
+		{bookworm, "", "1.29.4-1~bookworm", true},
+		{jammy, "", "1:1.25.1-1", true},
+		{trixie, "", "1.25.0-1", false},
+		{task.OSFacts{ID: "linuxmint", Version: "22"}, "", "1.100.0-1", true},
+		// What is installed stays.
+		{bookworm, "1.22.1-9", "1.29.4-1~bookworm", false},
+		{trixie, "1.26.3-3", "", true},
 	} {
 		p := &Provisioner{}
 		if err := p.Prepare(map[string]any{"site": siteFile}); err != nil {
 			t.Fatal(err)
 		}
-		site, err := p.config.site(task.Facts{OS: c.os})
+		facts := task.Facts{OS: c.os, Candidates: map[string]string{"nginx": c.candidate}}
+		if c.installed != "" {
+			facts.Installed = map[string]string{"nginx": c.installed}
+		}
+		site, err := p.config.site(facts)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got := strings.Contains(string(site), "http2 on;"); got != c.directive {
-			t.Errorf("%+v: has the http2 directive: %v", c.os, got)
+			t.Errorf("%+v: has the http2 directive: %v", c, got)
 		}
 	}
 }

@@ -14,7 +14,11 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/task"
 )
 
-var trixie = task.Facts{Arch: "amd64", OS: task.OSFacts{ID: "debian", Version: "13", Codename: "trixie"}}
+var trixie = task.Facts{
+	Arch:       "amd64",
+	OS:         task.OSFacts{ID: "debian", Version: "13", Codename: "trixie"},
+	Candidates: map[string]string{"nginx": "1.26.3-3+deb13u1"},
+}
 
 // prepared is a provisioner with the project's own site and these attributes.
 func prepared(t *testing.T, attributes map[string]any) *Provisioner {
@@ -140,8 +144,17 @@ func TestSite(t *testing.T) {
 
 // TestHTTP2InOneForm has each Nginx told of HTTP/2 in the form that it knows, and in no other.
 func TestHTTP2InOneForm(t *testing.T) {
-	for _, os := range []task.OSFacts{{ID: "debian", Version: "12"}, {ID: "debian", Version: "13"}, {ID: "ubuntu", Version: "22.04"}, {ID: "ubuntu", Version: "24.04"}} {
-		site, err := prepared(t, nil).config.site(task.Facts{OS: os})
+	for _, c := range []struct {
+		os        task.OSFacts
+		candidate string
+	}{
+		{task.OSFacts{ID: "debian", Version: "12"}, "1.22.1-9"},
+		{task.OSFacts{ID: "debian", Version: "13"}, "1.26.3-3"},
+		{task.OSFacts{ID: "ubuntu", Version: "22.04"}, "1.18.0-6ubuntu14"},
+		{task.OSFacts{ID: "ubuntu", Version: "24.04"}, "1.24.0-2ubuntu7"},
+	} {
+		os := c.os
+		site, err := prepared(t, nil).config.site(task.Facts{OS: os, Candidates: map[string]string{"nginx": c.candidate}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,8 +3,12 @@
 package nginx
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
+	"regexp"
+	"slices"
+	"strconv"
 
 	"github.com/hashicorp/hcl/v2/hcldec"
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
@@ -36,12 +40,13 @@ func (p *Provisioner) Provision(ctx context.Context, ui packersdk.Ui, comm packe
 	if err := inputs.Ran(generated); err != nil {
 		return err
 	}
-	options := remote.Options{Check: p.config.Check, Candidates: []string{"nginx"}}
+	options := remote.Options{Check: p.config.Check, Candidates: []string{packageName}}
 	_, err := remote.Provision(ctx, ui, comm, options, p.config.play)
 	return err
 }
 
 const (
+	packageName = "nginx"
 	certificate = instance.RunDir + "/tls/web" // with .crt and .key
 	available   = "/etc/nginx/sites-available/goldsmith.conf"
 	enabled     = "/etc/nginx/sites-enabled/goldsmith.conf"
@@ -82,16 +87,26 @@ func curves(facts task.Facts) string {
 	return classic
 }
 
-// hasHTTP2Directive tells whether the distribution's Nginx is 1.25.1 or later, which has `http2 on` and warns of the
-// old form: https://nginx.org/en/docs/http/ngx_http_v2_module.html
+// upstreamVersion matches the upstream part of a Debian version such as 1.26.3-3+deb13u1, behind the epoch.
+var upstreamVersion = regexp.MustCompile(`^(?:\d+:)?(\d+)\.(\d+)\.(\d+)`)
+
+// hasHTTP2Directive tells whether the machine's Nginx is 1.25.1 or later, which has `http2 on` and warns of the old form:
+// https://nginx.org/en/docs/http/ngx_http_v2_module.html. An installed Nginx stays; otherwise apt installs its candidate.
 func hasHTTP2Directive(facts task.Facts) bool {
-	switch {
-	case facts.OS.ID == "debian":
-		return facts.OS.Version == "" || facts.OS.Version >= "13"
-	case facts.OS.ID == "ubuntu":
-		return facts.OS.Version >= "25"
+	version := cmp.Or(facts.Installed[packageName], facts.Candidates[packageName])
+	match := upstreamVersion.FindStringSubmatch(version)
+	if match == nil {
+		return false
 	}
-	return false
+	var parts []int
+	for _, text := range match[1:] {
+		number, err := strconv.Atoi(text)
+		if err != nil {
+			return false
+		}
+		parts = append(parts, number)
+	}
+	return slices.Compare(parts, []int{1, 25, 1}) >= 0
 }
 
 func (c *Config) play(facts task.Facts, agent task.Blob) (task.Play, error) {
@@ -116,7 +131,7 @@ func (c *Config) play(facts task.Facts, agent task.Blob) (task.Play, error) {
 	return task.Play{
 		Name: "nginx",
 		Tasks: append(first, describe,
-			task.Task{Name: "install nginx", Spec: task.Package{Names: []string{"nginx"}}},
+			task.Task{Name: "install nginx", Spec: task.Package{Names: []string{packageName}}},
 			instance.WaitForFirstBoot("nginx.service"),
 			task.Task{Name: "a pair to test with, in memory", Spec: task.Command{
 				Argv: []string{instance.AgentPath, "certificate", "--throwaway", certificate}, Creates: certificate + ".key"}},
