@@ -97,12 +97,12 @@ func (e *engine) one(ctx context.Context, index int, t task.Task, handler bool) 
 		event.Diff = diff
 	}
 	if err != nil {
-		explain(&event, t, err)
+		err = explain(&event, t, err)
 	}
 	e.recap.Count(outcome)
 	e.emit(event)
 	if err != nil {
-		return fmt.Errorf("task %q: %s", t.Name, event.Error)
+		return fmt.Errorf("task %q: %w", t.Name, err)
 	}
 	if outcome == task.Changed {
 		for _, name := range t.Notify {
@@ -112,17 +112,22 @@ func (e *engine) one(ctx context.Context, index int, t task.Task, handler bool) 
 	return nil
 }
 
-// explain writes into an event why its task failed; of a sensitive task only that it did.
-func explain(event *task.Event, t task.Task, err error) {
+// errSensitive stands for the error of a sensitive task, whose own may hold what must not be told.
+var errSensitive = errors.New("it failed; why is not shown, as the task is sensitive")
+
+// explain writes into an event why its task failed, and returns the error that may be told; of a sensitive task both say
+// only that it did.
+func explain(event *task.Event, t task.Task, err error) error {
 	if t.Sensitive {
-		event.Error = "it failed; why is not shown, as the task is sensitive"
-		return
+		event.Error = errSensitive.Error()
+		return errSensitive
 	}
 	event.Error = err.Error()
 	var failed *commandError
 	if errors.As(err, &failed) {
 		event.Stdout, event.Stderr = failed.stdout, failed.stderr
 	}
+	return err
 }
 
 // progress tells that a task is still at work until the returned function is called, and has returned.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -191,6 +192,10 @@ func TestFailureEndsThePlay(t *testing.T) {
 		{Name: "never", Spec: task.File{Path: dir + "/b", Content: task.Bytes(nil)}},
 	}, Handlers: []task.Task{{Name: "handler", Spec: task.File{Path: dir + "/c", Content: task.Bytes(nil)}}}}
 	events, recap, err := play(t, execute, false, p)
+	var status *exec.ExitError
+	if !errors.As(err, &status) || status.ExitCode() != 3 {
+		t.Errorf("the cause is not in the chain of %v", err)
+	}
 	if outcomes(events) != "changed failed" || recap.Failed != 1 || err == nil || !strings.Contains(events[1].Stderr, "the reason") {
 		t.Errorf("got %s, %+v, %v", outcomes(events), events, err)
 	}
