@@ -4,10 +4,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/firstboot"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 )
 
 // commands are the agent's subcommands. They are called by Goldsmith and by units, not by people.
@@ -38,6 +42,14 @@ func main() {
 	}
 	if err := commands[os.Args[1]](ctx, os.Args[2:]); err != nil {
 		fmt.Fprintf(os.Stderr, "goldsmith-agent %s: %v\n", os.Args[1], err)
-		os.Exit(1)
+		os.Exit(exitCode(err))
 	}
+}
+
+// exitCode tells the failures apart that the caller goes on after in another way.
+func exitCode(err error) int {
+	if errors.Is(err, firstboot.ErrNoRoom) {
+		return instance.ExitNoRoom
+	}
+	return 1
 }

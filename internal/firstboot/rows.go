@@ -49,6 +49,9 @@ func HandOver(ctx context.Context) error {
 // roomNeeded is what a database server may write before it has stopped or started: its log, its temporary table space.
 const roomNeeded = 64 << 20
 
+// ErrNoRoom is in the chain of what Room returns of a full data volume.
+var ErrNoRoom = errors.New(instance.NoRoom)
+
 // Room fails if the data volume is so full that the server might not stop: one that cannot write what is in its memory
 // waits for somebody to make room, and takes no other end than being killed.
 func Room(context.Context) error {
@@ -57,7 +60,7 @@ func Room(context.Context) error {
 		return fmt.Errorf("look for room in %s: %w", serverDir, err)
 	}
 	if free := int64(fs.Bavail) * fs.Bsize; free < roomNeeded {
-		return fmt.Errorf("%s: %d MiB of %d are free in %s; the database may need %d to stop and to start", instance.NoRoom, free>>20, int64(fs.Blocks)*fs.Bsize>>20, serverDir, roomNeeded>>20)
+		return fmt.Errorf("%w: %d MiB of %d are free in %s; the database may need %d to stop and to start", ErrNoRoom, free>>20, int64(fs.Blocks)*fs.Bsize>>20, serverDir, roomNeeded>>20)
 	}
 	return nil
 }

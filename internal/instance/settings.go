@@ -69,6 +69,10 @@ const WaitingPrefix = "GOLDSMITH-WAITING "
 // NoRoom begins what a database instance says whose data volume is full.
 const NoRoom = "no space left on the data volume"
 
+// ExitNoRoom is the exit code of `goldsmith-agent data room` on an instance whose data volume is full. Any other failure
+// of the agent is 1, and a wrong call of it is 2.
+const ExitNoRoom = 3
+
 // StandbyPrefix starts the console line that carries a Standby as JSON.
 const StandbyPrefix = "GOLDSMITH-STANDBY "
 
