@@ -13,7 +13,6 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -189,8 +188,6 @@ func letIn(ctx context.Context, unit, cidr string) error {
 	return nil
 }
 
-var bindLine = regexp.MustCompile(`(?m)^bind-address\s*=.*$`)
-
 // bindTo replaces the one bind-address of the configuration that the image was baked with. gid is the group that may
 // read it.
 func bindTo(path, address string, gid int) error {
@@ -198,10 +195,10 @@ func bindTo(path, address string, gid int) error {
 	if err != nil {
 		return fmt.Errorf("set the address that the database listens on: %w", err)
 	}
-	if len(bindLine.FindAll(text, -1)) != 1 {
+	if len(instance.BindLine.FindAll(text, -1)) != 1 {
 		return fmt.Errorf("set the address that the database listens on: %s should have one bind-address line", path)
 	}
-	wanted := bindLine.ReplaceAll(text, []byte("bind-address = "+address))
+	wanted := instance.BindLine.ReplaceAll(text, []byte("bind-address = "+address))
 	if string(wanted) == string(text) {
 		return nil
 	}

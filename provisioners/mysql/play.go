@@ -74,11 +74,8 @@ func (c *Config) bakedAddress() string {
 	return c.BindAddress
 }
 
-// bindLine is the line that the first boot replaces; anyBindLine is whatever else the server reads as the same setting.
-var (
-	bindLine    = regexp.MustCompile(`(?m)^bind-address\s*=.*$`)
-	anyBindLine = regexp.MustCompile(`(?m)^[ \t]*(?:loose[-_])?bind[-_]address\s*=.*$`)
-)
+// anyBindLine matches all that the server reads as the setting of instance.BindLine.
+var anyBindLine = regexp.MustCompile(`(?m)^[ \t]*(?:loose[-_])?bind[-_]address\s*=.*$`)
 
 // values are what the templates know.
 func (c *Config) values(flavor string, facts task.Facts) map[string]any {
@@ -94,7 +91,7 @@ func (c *Config) render(flavor string, facts task.Facts) ([]byte, error) {
 		return nil, err
 	}
 	found := anyBindLine.FindAll(text, -1)
-	if len(found) != 1 || !bindLine.Match(found[0]) || !bytes.Contains(found[0], []byte(c.bakedAddress())) {
+	if len(found) != 1 || !instance.BindLine.Match(found[0]) || !bytes.Contains(found[0], []byte(c.bakedAddress())) {
 		return nil, fmt.Errorf("template %s: it should have one line `bind-address = {{ .bind_address }}`", c.ConfigFile)
 	}
 	return text, nil
