@@ -5,6 +5,7 @@ go 1.26.3
 tool github.com/hashicorp/packer-plugin-sdk/cmd/packer-sdc
 
 require (
+	al.essio.dev/pkg/shellescape v1.6.0
 	github.com/CycloneDX/cyclonedx-go v0.11.0
 	github.com/Masterminds/sprig/v3 v3.3.0
 	github.com/aws/aws-sdk-go-v2 v1.47.7
@@ -18,6 +19,7 @@ require (
 	github.com/aws/aws-sdk-go-v2/service/ssm v1.81.4
 	github.com/aws/aws-sdk-go-v2/service/sts v1.51.8
 	github.com/aws/smithy-go v1.28.8
+	github.com/coreos/go-systemd/v22 v22.7.0
 	github.com/go-sql-driver/mysql v1.10.1
 	github.com/hashicorp/hcl/v2 v2.25.0
 	github.com/hashicorp/packer-plugin-sdk v0.6.10

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"os/exec"
 	"strings"
+
+	"al.essio.dev/pkg/shellescape"
 )
 
 // goldsmith is the command as `make` builds it.
@@ -55,7 +57,7 @@ func oneMachine(ctx context.Context, tier string, filters ...string) (*machine, 
 // 0 is an error, and the output is returned all the same.
 func (m *machine) root(ctx context.Context, script string, stdin []byte) (string, error) {
 	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, goldsmith, "cloud", "ssh", m.id, "--", "sudo -n sh -c '"+strings.ReplaceAll(script, "'", `'\''`)+"'")
+	cmd := exec.CommandContext(ctx, goldsmith, "cloud", "ssh", m.id, "--", "sudo -n sh -c "+shellescape.Quote(script))
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), &stdout, &stderr
 	err := cmd.Run()
 	var exit *exec.ExitError

@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
-	"log"
 	"net"
 	"os"
 	"syscall"
@@ -29,7 +28,7 @@ type store struct{ db *sql.DB }
 
 func openStore(s settings) (*store, error) {
 	// The driver writes of broken connections, which are told otherwise; in its own format, they would only confuse.
-	if err := mysql.SetLogger(log.New(discard{}, "", 0)); err != nil {
+	if err := mysql.SetLogger(&mysql.NopLogger{}); err != nil {
 		return nil, err
 	}
 	connector, err := mysql.NewConnector(s.database)
@@ -60,10 +59,6 @@ func (p persistent) Connect(ctx context.Context) (conn driver.Conn, err error) {
 	}
 	return conn, err
 }
-
-type discard struct{}
-
-func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
 func (s *store) close() error { return s.db.Close() }
 
