@@ -65,8 +65,11 @@ func lynisTree() ([]byte, error) {
 		_, err = archive.Write(content)
 		return err
 	}
-	for name, from := range map[string]string{"lynis": "/usr/sbin/lynis", "default.prf": "/etc/lynis/default.prf"} {
-		if err := add(name, from); err != nil {
+	for _, file := range []struct{ name, from string }{
+		{"lynis", "/usr/sbin/lynis"},
+		{"default.prf", "/etc/lynis/default.prf"},
+	} {
+		if err := add(file.name, file.from); err != nil {
 			return nil, err
 		}
 	}

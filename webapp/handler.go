@@ -237,10 +237,13 @@ func validUser(username, email string) error {
 func paging(r *http.Request) (limit, offset int, err error) {
 	limit, offset = defaultLimit, 0
 	query := r.URL.Query()
-	for name, into := range map[string]*int{"limit": &limit, "offset": &offset} {
-		if text := query.Get(name); text != "" {
-			if *into, err = strconv.Atoi(text); err != nil {
-				return 0, 0, fmt.Errorf("%s: a number is needed", name)
+	for _, parameter := range []struct {
+		name string
+		into *int
+	}{{"limit", &limit}, {"offset", &offset}} {
+		if text := query.Get(parameter.name); text != "" {
+			if *parameter.into, err = strconv.Atoi(text); err != nil {
+				return 0, 0, fmt.Errorf("%s: a number is needed", parameter.name)
 			}
 		}
 	}

@@ -82,9 +82,9 @@ func (f *follower) task(e task.Event) {
 	}
 	f.ui.Error(head)
 	text := fmt.Sprintf("%s %q (%s): %s", label, e.Task, e.Kind, e.Error)
-	for name, stream := range map[string]string{"stdout": e.Stdout, "stderr": e.Stderr} {
-		if stream = strings.TrimSpace(stream); stream != "" {
-			text += fmt.Sprintf("\n  %s:\n%s", name, indent(stream))
+	for _, stream := range []struct{ name, text string }{{"stdout", e.Stdout}, {"stderr", e.Stderr}} {
+		if end := strings.TrimSpace(stream.text); end != "" {
+			text += fmt.Sprintf("\n  %s:\n%s", stream.name, indent(end))
 		}
 	}
 	f.failure = errors.New(plaintext.Lines(text))

@@ -3,6 +3,7 @@
 package hardening
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -45,15 +46,12 @@ func (c *Config) decode(raws []any) error {
 	if err != nil {
 		return err
 	}
-	for value, fallback := range map[*string]string{&c.SSHD: "files/ssh/sshd.conf.tmpl", &c.Sysctl: "files/linux/sysctl.conf.tmpl"} {
-		if *value == "" {
-			*value = fallback
-		}
-	}
+	c.SSHD = cmp.Or(c.SSHD, "files/ssh/sshd.conf.tmpl")
+	c.Sysctl = cmp.Or(c.Sysctl, "files/linux/sysctl.conf.tmpl")
 	var errs []error
-	for name, path := range map[string]string{"sshd": c.SSHD, "sysctl": c.Sysctl} {
-		if _, err := c.render(path, render.SampleFacts()); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+	for _, template := range []struct{ attribute, path string }{{"sshd", c.SSHD}, {"sysctl", c.Sysctl}} {
+		if _, err := c.render(template.path, render.SampleFacts()); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", template.attribute, err))
 		}
 	}
 	return errors.Join(errs...)
