@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/netip"
 	"slices"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
 // freePublic is a public address that nobody has: neither an instance, nor as an elastic one. The zero address says
@@ -54,22 +56,22 @@ func (s *Server) publicOf(id string, record instanceRecord) string {
 }
 
 // allocateAddress gives an elastic address of the local cloud's range.
-func (s *Server) allocateAddress(ctx context.Context, c *call) (*node, error) {
-	c = c.clone()
+func (s *Server) allocateAddress(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	c = c.Clone()
 	s.mu.Lock()
 	address := s.freePublic(&s.overlay)
 	s.mu.Unlock()
 	if !address.IsValid() {
-		return nil, fault("AddressLimitExceeded", "The maximum number of addresses has been reached.")
+		return nil, awsquery.Fault("AddressLimitExceeded", "The maximum number of addresses has been reached.")
 	}
-	c.set("Domain", "vpc")
-	c.set("Address", address.String())
+	c.Set("Domain", "vpc")
+	c.Set("Address", address.String())
 	return s.forwardNetwork(ctx, c)
 }
 
 // address is an elastic address as the server behind has it, by any of the names that calls use.
-func (s *Server) address(ctx context.Context, c *call) (*node, error) {
-	described, err := s.ask(ctx, newCall("ec2", "DescribeAddresses"))
+func (s *Server) address(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	described, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeAddresses"))
 	if err != nil {
 		return nil, err
 	}
@@ -78,40 +80,40 @@ func (s *Server) address(ctx context.Context, c *call) (*node, error) {
 		{"AssociationId", "associationId", "InvalidAssociationID.NotFound"},
 		{"PublicIp", "publicIp", "InvalidAddress.NotFound"},
 	} {
-		wanted := c.get(by.parameter)
+		wanted := c.Get(by.parameter)
 		if wanted == "" {
 			continue
 		}
-		for _, address := range described.items("addressesSet") {
-			if address.get(by.element) == wanted {
+		for _, address := range described.Items("addressesSet") {
+			if address.Get(by.element) == wanted {
 				return address, nil
 			}
 		}
-		return nil, fault(by.code, "The %s '%s' does not exist", by.parameter, wanted)
+		return nil, awsquery.Fault(by.code, "The %s '%s' does not exist", by.parameter, wanted)
 	}
-	return nil, fault("MissingParameter", "The request must name the address by AllocationId, AssociationId or PublicIp")
+	return nil, awsquery.Fault("MissingParameter", "The request must name the address by AllocationId, AssociationId or PublicIp")
 }
 
 // associateAddress moves an elastic address; an instance that had it has it no more, and one that gets it loses its
 // automatic one.
-func (s *Server) associateAddress(ctx context.Context, c *call) (*node, error) {
+func (s *Server) associateAddress(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	address, err := s.address(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	if balancer := s.balancerAt(address.get("allocationId")); balancer != "" {
-		return nil, fault("Resource.AlreadyAssociated", "resource %s is already associated with load balancer %s", address.get("allocationId"), balancer)
+	if balancer := s.balancerAt(address.Get("allocationId")); balancer != "" {
+		return nil, awsquery.Fault("Resource.AlreadyAssociated", "resource %s is already associated with load balancer %s", address.Get("allocationId"), balancer)
 	}
-	if id := c.get("InstanceId"); id != "" {
+	if id := c.Get("InstanceId"); id != "" {
 		if err := s.inStates([]string{id}, "given an address", "pending", "running", "stopping", "stopped"); err != nil {
 			return nil, err
 		}
 	}
-	if association := address.get("associationId"); association != "" {
-		if c.get("AllowReassociation") == "false" {
-			return nil, fault("Resource.AlreadyAssociated", "resource %s is already associated with associate-id %s", address.get("allocationId"), association)
+	if association := address.Get("associationId"); association != "" {
+		if c.Get("AllowReassociation") == "false" {
+			return nil, awsquery.Fault("Resource.AlreadyAssociated", "resource %s is already associated with associate-id %s", address.Get("allocationId"), association)
 		}
-		if _, err := s.forward(ctx, newCall("ec2", "DisassociateAddress", "AssociationId", association)); err != nil {
+		if _, err := s.forward(ctx, awsquery.NewCall("ec2", "DisassociateAddress", "AssociationId", association)); err != nil {
 			return nil, err
 		}
 	}
@@ -119,10 +121,10 @@ func (s *Server) associateAddress(ctx context.Context, c *call) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	return answered, s.readdress(ctx, c.get("InstanceId"), address.get("instanceId"))
+	return answered, s.readdress(ctx, c.Get("InstanceId"), address.Get("instanceId"))
 }
 
-func (s *Server) disassociateAddress(ctx context.Context, c *call) (*node, error) {
+func (s *Server) disassociateAddress(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	address, err := s.address(ctx, c)
 	if err != nil {
 		return nil, err
@@ -131,28 +133,28 @@ func (s *Server) disassociateAddress(ctx context.Context, c *call) (*node, error
 	if err != nil {
 		return nil, err
 	}
-	return answered, s.readdress(ctx, address.get("instanceId"))
+	return answered, s.readdress(ctx, address.Get("instanceId"))
 }
 
-func (s *Server) releaseAddress(ctx context.Context, c *call) (*node, error) {
+func (s *Server) releaseAddress(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	address, err := s.address(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	if address.get("associationId") != "" {
-		return nil, fault("InvalidIPAddress.InUse", "Address %s is in use.", address.get("publicIp"))
+	if address.Get("associationId") != "" {
+		return nil, awsquery.Fault("InvalidIPAddress.InUse", "Address %s is in use.", address.Get("publicIp"))
 	}
-	if balancer := s.balancerAt(address.get("allocationId")); balancer != "" {
-		return nil, fault("InvalidIPAddress.InUse", "Address %s is in use by load balancer %s.", address.get("publicIp"), balancer)
+	if balancer := s.balancerAt(address.Get("allocationId")); balancer != "" {
+		return nil, awsquery.Fault("InvalidIPAddress.InUse", "Address %s is in use by load balancer %s.", address.Get("publicIp"), balancer)
 	}
-	nats, err := s.ask(ctx, newCall("ec2", "DescribeNatGateways"))
+	nats, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeNatGateways"))
 	if err != nil {
 		return nil, err
 	}
-	for _, nat := range nats.items("natGatewaySet") {
-		for _, id := range nat.all("natGatewayAddressSet", "*", "allocationId") {
-			if id == address.get("allocationId") && nat.get("state") == "available" {
-				return nil, fault("InvalidIPAddress.InUse", "Address %s is in use by %s.", address.get("publicIp"), nat.get("natGatewayId"))
+	for _, nat := range nats.Items("natGatewaySet") {
+		for _, id := range nat.All("natGatewayAddressSet", "*", "allocationId") {
+			if id == address.Get("allocationId") && nat.Get("state") == "available" {
+				return nil, awsquery.Fault("InvalidIPAddress.InUse", "Address %s is in use by %s.", address.Get("publicIp"), nat.Get("natGatewayId"))
 			}
 		}
 	}
@@ -160,8 +162,8 @@ func (s *Server) releaseAddress(ctx context.Context, c *call) (*node, error) {
 }
 
 // describeNatGateways applies the filters here: the server behind knows few, and lets everything pass the others.
-func (s *Server) describeNatGateways(ctx context.Context, c *call) (*node, error) {
-	rest, filters, err := takeFilters(c, natFilters)
+func (s *Server) describeNatGateways(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	rest, filters, err := awsquery.TakeFilters(c, natFilters)
 	if err != nil {
 		return nil, err
 	}
@@ -169,35 +171,35 @@ func (s *Server) describeNatGateways(ctx context.Context, c *call) (*node, error
 	if err != nil {
 		return nil, err
 	}
-	set := described.at("natGatewaySet")
-	set.children = slices.DeleteFunc(set.children, func(item *node) bool { return !passAll(filters, item) })
+	set := described.At("natGatewaySet")
+	set.Children = slices.DeleteFunc(set.Children, func(item *awsquery.Node) bool { return !filters.Pass(item) })
 	return described, nil
 }
 
 // deleteNatGateway also gives up the gateway's address, which the server behind keeps bound to it.
-func (s *Server) deleteNatGateway(ctx context.Context, c *call) (*node, error) {
-	id := c.get("NatGatewayId")
-	described, err := s.ask(ctx, newCall("ec2", "DescribeNatGateways", "NatGatewayId.1", id))
+func (s *Server) deleteNatGateway(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	id := c.Get("NatGatewayId")
+	described, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeNatGateways", "NatGatewayId.1", id))
 	if err != nil {
 		return nil, err
 	}
-	var nat *node
-	for _, item := range described.items("natGatewaySet") {
-		if item.get("natGatewayId") == id {
+	var nat *awsquery.Node
+	for _, item := range described.Items("natGatewaySet") {
+		if item.Get("natGatewayId") == id {
 			nat = item
 		}
 	}
 	if nat == nil {
-		return nil, fault("NatGatewayNotFound", "NAT gateway %s was not found", id)
+		return nil, awsquery.Fault("NatGatewayNotFound", "NAT gateway %s was not found", id)
 	}
-	addresses, err := s.ask(ctx, newCall("ec2", "DescribeAddresses"))
+	addresses, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeAddresses"))
 	if err != nil {
 		return nil, err
 	}
-	had := nat.all("natGatewayAddressSet", "*", "allocationId")
-	for _, address := range addresses.items("addressesSet") {
-		if association := address.get("associationId"); association != "" && slices.Contains(had, address.get("allocationId")) {
-			if _, err := s.forward(ctx, newCall("ec2", "DisassociateAddress", "AssociationId", association)); err != nil {
+	had := nat.All("natGatewayAddressSet", "*", "allocationId")
+	for _, address := range addresses.Items("addressesSet") {
+		if association := address.Get("associationId"); association != "" && slices.Contains(had, address.Get("allocationId")) {
+			if _, err := s.forward(ctx, awsquery.NewCall("ec2", "DisassociateAddress", "AssociationId", association)); err != nil {
 				return nil, err
 			}
 		}
@@ -233,15 +235,15 @@ func (s *Server) readdress(ctx context.Context, instances ...string) error {
 
 // freeElastic disassociates what an instance has, before it goes.
 func (s *Server) freeElastic(ctx context.Context, id string) error {
-	described, err := s.ask(ctx, newCall("ec2", "DescribeAddresses"))
+	described, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeAddresses"))
 	if err != nil {
 		return err
 	}
-	for _, address := range described.items("addressesSet") {
-		if address.get("instanceId") != id || address.get("associationId") == "" {
+	for _, address := range described.Items("addressesSet") {
+		if address.Get("instanceId") != id || address.Get("associationId") == "" {
 			continue
 		}
-		if _, err := s.forward(ctx, newCall("ec2", "DisassociateAddress", "AssociationId", address.get("associationId"))); err != nil {
+		if _, err := s.forward(ctx, awsquery.NewCall("ec2", "DisassociateAddress", "AssociationId", address.Get("associationId"))); err != nil {
 			return err
 		}
 	}

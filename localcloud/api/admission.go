@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/sigv4"
 )
 
@@ -66,31 +67,28 @@ func foreign(r *http.Request, hosts map[string]bool) string {
 // paths are the services of the cloud, and where each has its API. Nothing else reaches the server behind, which has
 // services and controls of its own.
 var paths = map[string]*regexp.Regexp{
-	"ec2":                  regexp.MustCompile(`^/$`),
-	"autoscaling":          regexp.MustCompile(`^/$`),
-	"elasticloadbalancing": regexp.MustCompile(`^/$`),
-	"iam":                  regexp.MustCompile(`^/$`),
-	"sts":                  regexp.MustCompile(`^/$`),
-	"ssm":                  regexp.MustCompile(`^/$`),
-	"ebs":                  regexp.MustCompile(`^/snapshots(/completion)?(/snap-[0-9a-f]{8,17}(/blocks(/\d+)?|/changedblocks)?)?$`),
-	checkIPService:         regexp.MustCompile(`^/latest/checkip$`),
+	"ec2":                   regexp.MustCompile(`^/$`),
+	"autoscaling":           regexp.MustCompile(`^/$`),
+	"elasticloadbalancing":  regexp.MustCompile(`^/$`),
+	"iam":                   regexp.MustCompile(`^/$`),
+	"sts":                   regexp.MustCompile(`^/$`),
+	"ssm":                   regexp.MustCompile(`^/$`),
+	"ebs":                   regexp.MustCompile(`^/snapshots(/completion)?(/snap-[0-9a-f]{8,17}(/blocks(/\d+)?|/changedblocks)?)?$`),
+	awsquery.CheckIPService: regexp.MustCompile(`^/latest/checkip$`),
 }
 
-// checkIPService is the name in the signature of a question for the own address; AWS has no such service.
-const checkIPService = "checkip"
-
 // admit reads a request and finds out who sent it.
-func (s *Server) admit(r *http.Request, from Side) (*call, error) {
+func (s *Server) admit(r *http.Request, from Side) (*awsquery.Call, error) {
 	service := sigv4.ScopeOf(r).Service
-	refused := &call{Service: service, Method: r.Method, Path: r.URL.Path, Header: http.Header{}}
+	refused := &awsquery.Call{Service: service, Method: r.Method, Path: r.URL.Path, Header: http.Header{}}
 	body, err := io.ReadAll(io.LimitReader(r.Body, bodyLimit+1))
 	if err != nil || len(body) > bodyLimit {
-		return refused, fault("MalformedRequest", "the request cannot be read, or is larger than %d bytes", bodyLimit)
+		return refused, awsquery.Fault("MalformedRequest", "the request cannot be read, or is larger than %d bytes", bodyLimit)
 	}
 	if strings.HasPrefix(sigv4.ScopeOf(r).AccessKeyID, "ASIAEXPIRED") {
 		return refused, unsigned(service, sigv4.ErrExpired)
 	}
-	var who caller
+	var who awsquery.Caller
 	scope, err := sigv4.Verify(r, body, time.Now(), service == "ebs", func(id string) (sigv4.Key, bool) {
 		key, found, ok := s.findKey(id)
 		if !ok || from == Machines && !found.Machine {
@@ -102,18 +100,18 @@ func (s *Server) admit(r *http.Request, from Side) (*call, error) {
 	if err != nil {
 		return refused, unsigned(service, err)
 	}
-	if scope.Region != Region {
-		return refused, fault("InvalidRegion", "the local cloud has the region %s only; the call is for %s", Region, scope.Region)
+	if scope.Region != awsquery.Region {
+		return refused, awsquery.Fault("InvalidRegion", "the local cloud has the region %s only; the call is for %s", awsquery.Region, scope.Region)
 	}
 	path, ok := paths[service]
 	if !ok {
-		return refused, &apiError{code: "UnsupportedOperation", message: "the local cloud has no service " + strconv.Quote(service)}
+		return refused, &awsquery.Error{Code: "UnsupportedOperation", Message: "the local cloud has no service " + strconv.Quote(service)}
 	}
 	if !path.MatchString(r.URL.Path) {
-		return refused, &apiError{code: "UnknownOperationException", message: "there is nothing at this path", status: http.StatusNotFound}
+		return refused, &awsquery.Error{Code: "UnknownOperationException", Message: "there is nothing at this path", Status: http.StatusNotFound}
 	}
-	c, err := readCall(r, service, body)
-	c.caller = who
+	c, err := awsquery.ReadCall(r, service, body)
+	c.Caller = who
 	return c, err
 }
 
@@ -149,10 +147,10 @@ func unsigned(service string, err error) error {
 		switch {
 		case service == "ec2" || service == "":
 			code = known.ec2
-		case jsonServices[service]:
+		case awsquery.JSONServices[service]:
 			code = known.json
 		}
-		return &apiError{code: code, message: known.message, status: known.status}
+		return &awsquery.Error{Code: code, Message: known.message, Status: known.status}
 	}
 	return err
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
 )
 
@@ -52,7 +53,7 @@ func TestPagesAreRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r, body := question(apiAddress, "DescribeVpcs")
 			change(r)
-			w := sendSigned(s, Operators, apiAddress, r, "ec2", Region, operatorCredentials(), body)
+			w := sendSigned(s, Operators, apiAddress, r, "ec2", awsquery.Region, operatorCredentials(), body)
 			if w.Code != http.StatusForbidden {
 				t.Errorf("status %d: %s", w.Code, w.Body)
 			}
@@ -81,7 +82,7 @@ func TestStrangersAreRefused(t *testing.T) {
 		{"ssm", "InvalidSignatureException", aws.Credentials{AccessKeyID: operatorKey.AccessKeyID, SecretAccessKey: "x"}},
 	} {
 		r, body := question(apiAddress, "DescribeVpcs")
-		w := sendSigned(s, Operators, apiAddress, r, c.service, Region, c.key, body)
+		w := sendSigned(s, Operators, apiAddress, r, c.service, awsquery.Region, c.key, body)
 		if w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), c.code) {
 			t.Errorf("%s by %s: status %d, want %s: %s", c.service, c.key.AccessKeyID, w.Code, c.code, w.Body)
 		}
@@ -107,7 +108,7 @@ func TestOnlyKnownServices(t *testing.T) {
 		{"ssm", "POST", "/x"}, {"checkip", "GET", "/"}, {"checkip", "GET", "/moto-api/"}, {"ec2", "GET", "//"},
 	} {
 		r := httptest.NewRequest(c.method, "http://"+apiAddress.String()+c.path, nil)
-		w := sendSigned(s, Operators, apiAddress, r, c.service, Region, operatorCredentials(), "")
+		w := sendSigned(s, Operators, apiAddress, r, c.service, awsquery.Region, operatorCredentials(), "")
 		if w.Code < 400 {
 			t.Errorf("%s %s %s: status %d: %s", c.service, c.method, c.path, w.Code, w.Body)
 		}
@@ -118,7 +119,7 @@ func TestOnlyKnownServices(t *testing.T) {
 func TestMachinesKeys(t *testing.T) {
 	s := newServer(t, newBackend(t, map[string]func(url.Values) string{"GetRole": canned("<GetRoleResult/>"),
 		"AssumeRole": canned(assumed(time.Now().Add(time.Hour)))}), newMachinery(t))
-	role := element("member", text("RoleName", "goldsmith-x-web"), text("RoleId", "AROAEXAMPLE"))
+	role := awsquery.Element("member", awsquery.Text("RoleName", "goldsmith-x-web"), awsquery.Text("RoleId", "AROAEXAMPLE"))
 	give := s.instanceCredentials(role, "i-0123456789abcdef0")
 	issued, err := give(t.Context())
 	if err != nil {
@@ -130,7 +131,7 @@ func TestMachinesKeys(t *testing.T) {
 	ask := func(side Side, at netip.AddrPort, key aws.Credentials) *httptest.ResponseRecorder {
 		r, body := question(at, "GetCallerIdentity")
 		r.Host = strings.TrimSuffix(r.Host, ":80") // as clients write it
-		return sendSigned(s, side, at, r, "sts", Region, key, body)
+		return sendSigned(s, side, at, r, "sts", awsquery.Region, key, body)
 	}
 	const arn = "arn:aws:sts::123456789012:assumed-role/goldsmith-x-web/i-0123456789abcdef0"
 	for side, at := range map[Side]netip.AddrPort{Machines: machinesAddress, Operators: apiAddress} {
@@ -178,23 +179,23 @@ func assume(t *testing.T, s *Server, key aws.Credentials) aws.Credentials {
 	body := url.Values{"Action": {"AssumeRole"}, "RoleArn": {"arn:aws:iam::123456789012:role/other"}, "RoleSessionName": {"me"}}.Encode()
 	r := httptest.NewRequest(http.MethodPost, "http://"+apiAddress.String()+"/", strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	w := sendSigned(s, Operators, apiAddress, r, "sts", Region, key, body)
-	root, err := parseXML(w.Body.Bytes())
+	w := sendSigned(s, Operators, apiAddress, r, "sts", awsquery.Region, key, body)
+	root, err := awsquery.ParseXML(w.Body.Bytes())
 	if err != nil || w.Code != http.StatusOK {
 		t.Fatalf("status %d: %v: %s", w.Code, err, w.Body)
 	}
-	made := root.at("AssumeRoleResult", "Credentials")
+	made := root.At("AssumeRoleResult", "Credentials")
 	if strings.Contains(w.Body.String(), "guessed") || strings.Contains(w.Body.String(), "GUESSED") {
 		t.Errorf("the credentials can be guessed: %s", w.Body)
 	}
-	return aws.Credentials{AccessKeyID: made.get("AccessKeyId"), SecretAccessKey: made.get("SecretAccessKey"), SessionToken: made.get("SessionToken")}
+	return aws.Credentials{AccessKeyID: made.Get("AccessKeyId"), SecretAccessKey: made.Get("SecretAccessKey"), SessionToken: made.Get("SessionToken")}
 }
 
 func TestSessionsEnd(t *testing.T) {
 	s := newServer(t, newBackend(t, map[string]func(url.Values) string{"GetRole": canned("<GetRoleResult/>"),
 		"AssumeRole": canned(assumed(time.Now().Add(-time.Second)))}), newMachinery(t))
 	r, body := question(apiAddress, "GetCallerIdentity")
-	w := sendSigned(s, Operators, apiAddress, r, "sts", Region, assume(t, s, operatorCredentials()), body)
+	w := sendSigned(s, Operators, apiAddress, r, "sts", awsquery.Region, assume(t, s, operatorCredentials()), body)
 	if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "ExpiredToken") {
 		t.Errorf("status %d: %s", w.Code, w.Body)
 	}
@@ -208,22 +209,22 @@ func TestUsersKeys(t *testing.T) {
 		"UpdateAccessKey": canned(""), "DeleteAccessKey": canned(""),
 	})
 	s := newServer(t, b, newMachinery(t))
-	iam := func(action string, parameters ...string) *node {
+	iam := func(action string, parameters ...string) *awsquery.Node {
 		t.Helper()
-		w := send(s, "iam", "test", newCall("iam", action, append(parameters, "UserName", "ada")...).form)
-		root, err := parseXML(w.Body.Bytes())
+		w := send(s, "iam", "test", awsquery.NewCall("iam", action, append(parameters, "UserName", "ada")...).Form)
+		root, err := awsquery.ParseXML(w.Body.Bytes())
 		if err != nil || w.Code != http.StatusOK {
 			t.Fatalf("%s: status %d: %v: %s", action, w.Code, err, w.Body)
 		}
 		return root
 	}
-	key := aws.Credentials{AccessKeyID: "AKIAADA", SecretAccessKey: iam("CreateAccessKey").get("CreateAccessKeyResult", "AccessKey", "SecretAccessKey")}
+	key := aws.Credentials{AccessKeyID: "AKIAADA", SecretAccessKey: iam("CreateAccessKey").Get("CreateAccessKeyResult", "AccessKey", "SecretAccessKey")}
 	if key.SecretAccessKey == "guessed" {
 		t.Error("the secret can be guessed")
 	}
 	status := func() int {
 		r, body := question(apiAddress, "GetCallerIdentity")
-		return sendSigned(s, Operators, apiAddress, r, "sts", Region, key, body).Code
+		return sendSigned(s, Operators, apiAddress, r, "sts", awsquery.Region, key, body).Code
 	}
 	if err := s.overlay.load(s.overlay.path); err != nil { // as a restart does
 		t.Fatal(err)
@@ -249,10 +250,10 @@ func TestUserWithKeys(t *testing.T) {
 	b := newBackend(t, map[string]func(url.Values) string{"DeleteUser": canned("")})
 	s := newServer(t, b, newMachinery(t))
 	s.overlay.AccessKeys["AKIAADA"] = &accessKeyRecord{Secret: "x", User: "ada"}
-	if w := send(s, "iam", "test", newCall("iam", "DeleteUser", "UserName", "ada").form); w.Code != http.StatusConflict || !strings.Contains(w.Body.String(), "DeleteConflict") {
+	if w := send(s, "iam", "test", awsquery.NewCall("iam", "DeleteUser", "UserName", "ada").Form); w.Code != http.StatusConflict || !strings.Contains(w.Body.String(), "DeleteConflict") {
 		t.Errorf("status %d: %s", w.Code, w.Body)
 	}
-	if w := send(s, "iam", "test", newCall("iam", "DeleteUser", "UserName", "bob").form); w.Code != http.StatusOK {
+	if w := send(s, "iam", "test", awsquery.NewCall("iam", "DeleteUser", "UserName", "bob").Form); w.Code != http.StatusOK {
 		t.Errorf("status %d: %s", w.Code, w.Body)
 	}
 }
@@ -263,8 +264,8 @@ func TestParameterStoreTarget(t *testing.T) {
 	s := newServer(t, b, newMachinery(t))
 	for _, c := range []struct{ method, path, kind, target, body string }{
 		{http.MethodPost, "/?Action=DeleteParameter", "application/x-amz-json-1.1", "AmazonSSM.GetParameter", `{"Name":"/p"}`},
-		{http.MethodPost, "/", formType, "AmazonSSM.GetParameter", "Action=DeleteParameter&Name=/p"},
-		{http.MethodPost, "/", formType, "", "Action=DeleteParameter&Name=/p"},
+		{http.MethodPost, "/", "application/x-www-form-urlencoded; charset=utf-8", "AmazonSSM.GetParameter", "Action=DeleteParameter&Name=/p"},
+		{http.MethodPost, "/", "application/x-www-form-urlencoded; charset=utf-8", "", "Action=DeleteParameter&Name=/p"},
 		{http.MethodGet, "/?Action=PutParameter&Name=/p", "", "", ""},
 		{http.MethodPost, "/", "application/x-amz-json-1.1", "AmazonSSM.delete_parameter", `{"Name":"/p"}`},
 		{http.MethodPost, "/", "application/x-amz-json-1.1", "AmazonEC2.DeleteParameter", `{"Name":"/p"}`},
@@ -275,7 +276,7 @@ func TestParameterStoreTarget(t *testing.T) {
 				r.Header.Set(name, value)
 			}
 		}
-		w := sendSigned(s, Operators, apiAddress, r, "ssm", Region, operatorCredentials(), c.body)
+		w := sendSigned(s, Operators, apiAddress, r, "ssm", awsquery.Region, operatorCredentials(), c.body)
 		if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "UnknownOperationException") {
 			t.Errorf("%+v: status %d: %s", c, w.Code, w.Body)
 		}
@@ -297,7 +298,7 @@ func TestCharactersOfNoAnswer(t *testing.T) {
 		"DescribeDhcpOptions": canned("<b>x\x1by</b>"), "DescribeTags": canned("<b>K\u00f8ge \u2603</b>"),
 	}), newMachinery(t))
 	for action, want := range map[string]string{"DescribeDhcpOptions": "x\ufffdy", "DescribeTags": "K\u00f8ge \u2603"} {
-		if w := send(s, "ec2", "test", newCall("ec2", action).form); !strings.Contains(w.Body.String(), "<b>"+want+"</b>") {
+		if w := send(s, "ec2", "test", awsquery.NewCall("ec2", action).Form); !strings.Contains(w.Body.String(), "<b>"+want+"</b>") {
 			t.Errorf("%s: %s", action, w.Body)
 		}
 	}
@@ -306,7 +307,7 @@ func TestCharactersOfNoAnswer(t *testing.T) {
 // TestHeaders: what the server behind says of itself stays inside.
 func TestHeaders(t *testing.T) {
 	s := newServer(t, newBackend(t, map[string]func(url.Values) string{"DescribeDhcpOptions": canned("<dhcpOptionsSet/>")}), newMachinery(t))
-	w := send(s, "ec2", "test", newCall("ec2", "DescribeDhcpOptions").form)
+	w := send(s, "ec2", "test", awsquery.NewCall("ec2", "DescribeDhcpOptions").Form)
 	for header := range w.Header() {
 		switch header {
 		case "Content-Type", "Content-Length", "X-Content-Type-Options":

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
 // What users say of images and snapshots after they were made. Launch permissions are kept by the server behind; the
@@ -16,16 +18,16 @@ func (s *Server) own(id string) error {
 	record, ok := s.image(id)
 	switch {
 	case isBase(id):
-		return fault("AuthFailure", "Not authorized for image:%s: it is the local cloud's own", id)
+		return awsquery.Fault("AuthFailure", "Not authorized for image:%s: it is the local cloud's own", id)
 	case !ok || record.Gone:
-		return fault("InvalidAMIID.NotFound", "The image id '[%s]' does not exist", id)
+		return awsquery.Fault("InvalidAMIID.NotFound", "The image id '[%s]' does not exist", id)
 	}
 	return nil
 }
 
 // changeImage changes what is kept of an image here.
-func (s *Server) changeImage(c *call, change func(*imageRecord)) (*node, error) {
-	id := c.get("ImageId")
+func (s *Server) changeImage(c *awsquery.Call, change func(*imageRecord)) (*awsquery.Node, error) {
+	id := c.Get("ImageId")
 	if err := s.own(id); err != nil {
 		return nil, err
 	}
@@ -34,16 +36,16 @@ func (s *Server) changeImage(c *call, change func(*imageRecord)) (*node, error) 
 			change(record)
 		}
 	})
-	return done(c.action()), err
+	return awsquery.Done(c.Action()), err
 }
 
-func (s *Server) modifyImageAttribute(ctx context.Context, c *call) (*node, error) {
-	if err := s.own(c.get("ImageId")); err != nil {
+func (s *Server) modifyImageAttribute(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	if err := s.own(c.Get("ImageId")); err != nil {
 		return nil, err
 	}
-	if imds := c.get("ImdsSupport.Value"); imds != "" {
+	if imds := c.Get("ImdsSupport.Value"); imds != "" {
 		if imds != "v2.0" {
-			return nil, fault("InvalidParameterValue", "The value '%s' is not valid for imdsSupport; it must be v2.0", imds)
+			return nil, awsquery.Fault("InvalidParameterValue", "The value '%s' is not valid for imdsSupport; it must be v2.0", imds)
 		}
 		return s.changeImage(c, func(record *imageRecord) { record.IMDS = imds })
 	}
@@ -51,84 +53,84 @@ func (s *Server) modifyImageAttribute(ctx context.Context, c *call) (*node, erro
 }
 
 // modifySnapshotAttribute puts permissions as the server behind reads them.
-func (s *Server) modifySnapshotAttribute(ctx context.Context, c *call) (*node, error) {
-	rest := c.clone()
-	rest.drop("CreateVolumePermission.")
+func (s *Server) modifySnapshotAttribute(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	rest := c.Clone()
+	rest.Drop("CreateVolumePermission.")
 	for operation, name := range map[string]string{"add": "Add", "remove": "Remove"} {
 		users, groups := permissionsIn(c, "CreateVolumePermission."+name, "UserId"), permissionsIn(c, "CreateVolumePermission."+name, "Group")
 		if len(users)+len(groups) == 0 {
 			continue
 		}
-		one := rest.with("UserId", users...).with("UserGroup", groups...)
-		one.set("OperationType", operation)
+		one := rest.With("UserId", users...).With("UserGroup", groups...)
+		one.Set("OperationType", operation)
 		if _, err := s.forward(ctx, one); err != nil {
 			return nil, err
 		}
 	}
-	if c.get("OperationType") != "" {
+	if c.Get("OperationType") != "" {
 		return s.forward(ctx, c)
 	}
-	return done(c.action()), nil
+	return awsquery.Done(c.Action()), nil
 }
 
-func permissionsIn(c *call, list, field string) []string {
+func permissionsIn(c *awsquery.Call, list, field string) []string {
 	var values []string
-	for name := range c.form {
+	for name := range c.Form {
 		if strings.HasPrefix(name, list+".") && strings.HasSuffix(name, "."+field) {
-			values = append(values, c.get(name))
+			values = append(values, c.Get(name))
 		}
 	}
 	slices.Sort(values)
 	return values
 }
 
-func (s *Server) enableImageDeprecation(_ context.Context, c *call) (*node, error) {
-	at, err := time.Parse(time.RFC3339, c.get("DeprecateAt"))
+func (s *Server) enableImageDeprecation(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	at, err := time.Parse(time.RFC3339, c.Get("DeprecateAt"))
 	if err != nil || at.Before(time.Now()) || at.After(time.Now().AddDate(10, 0, 1)) {
-		return nil, fault("InvalidParameterValue", "The value '%s' is not valid for DeprecateAt: it must be a time in the next ten years", c.get("DeprecateAt"))
+		return nil, awsquery.Fault("InvalidParameterValue", "The value '%s' is not valid for DeprecateAt: it must be a time in the next ten years", c.Get("DeprecateAt"))
 	}
 	return s.changeImage(c, func(record *imageRecord) { record.Deprecated = at.UTC().Round(time.Minute) })
 }
 
-func (s *Server) disableImageDeprecation(_ context.Context, c *call) (*node, error) {
+func (s *Server) disableImageDeprecation(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	return s.changeImage(c, func(record *imageRecord) { record.Deprecated = time.Time{} })
 }
 
-func (s *Server) enableProtection(_ context.Context, c *call) (*node, error) {
+func (s *Server) enableProtection(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	how := "enabled-without-cooldown"
-	if c.get("WithCooldown") == "true" {
+	if c.Get("WithCooldown") == "true" {
 		how = "enabled-with-cooldown"
 	}
 	return s.changeImage(c, func(record *imageRecord) { record.Protection = how })
 }
 
 // disableProtection ends a protection at once, also one with a cooldown, which on EC2 goes on for a day.
-func (s *Server) disableProtection(_ context.Context, c *call) (*node, error) {
+func (s *Server) disableProtection(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	return s.changeImage(c, func(record *imageRecord) { record.Protection = "" })
 }
 
 // mendAttributes describes what is kept of an image here.
-func mendAttributes(item *node, record imageRecord) {
+func mendAttributes(item *awsquery.Node, record imageRecord) {
 	protection := record.Protection
 	if protection == "" {
 		protection = "disabled"
 	}
-	item.set(protection, "deregistrationProtection")
+	item.Set(protection, "deregistrationProtection")
 	if record.IMDS != "" {
-		item.set(record.IMDS, "imdsSupport")
+		item.Set(record.IMDS, "imdsSupport")
 	}
 	if !record.Deprecated.IsZero() {
-		item.set(timestamp(record.Deprecated), "deprecationTime")
+		item.Set(awsquery.Timestamp(record.Deprecated), "deprecationTime")
 	}
 }
 
 // describeRegions answers with the only region.
-func (s *Server) describeRegions(_ context.Context, c *call) (*node, error) {
-	for _, name := range c.list("RegionName") {
-		if name != Region {
-			return nil, fault("InvalidParameterValue", "Invalid region provided: %s; the local cloud has %s", name, Region)
+func (s *Server) describeRegions(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	for _, name := range c.List("RegionName") {
+		if name != awsquery.Region {
+			return nil, awsquery.Fault("InvalidParameterValue", "Invalid region provided: %s; the local cloud has %s", name, awsquery.Region)
 		}
 	}
-	return reply(c.action(), element("regionInfo", element("item", text("regionName", Region),
-		text("regionEndpoint", fmt.Sprintf("ec2.%s.amazonaws.com", Region)), text("optInStatus", "opt-in-not-required")))), nil
+	return awsquery.Reply(c.Action(), awsquery.Element("regionInfo", awsquery.Element("item", awsquery.Text("regionName", awsquery.Region),
+		awsquery.Text("regionEndpoint", fmt.Sprintf("ec2.%s.amazonaws.com", awsquery.Region)), awsquery.Text("optInStatus", "opt-in-not-required")))), nil
 }

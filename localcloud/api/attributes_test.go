@@ -4,6 +4,8 @@ import (
 	"net/url"
 	"testing"
 	"time"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
 func TestImageAttributes(t *testing.T) {
@@ -15,16 +17,18 @@ func TestImageAttributes(t *testing.T) {
 	waitForState(t, s, first, "running")
 	mustRequest(t, s, "CreateImage", "InstanceId", first, "Name", "made", "NoReboot", "true")
 	waitForImage(t, s, "available")
-	described := func() *node { return mustRequest(t, s, "DescribeImages", "ImageId.1", madeImage).items("imagesSet")[0] }
-	if image := described(); image.get("deregistrationProtection") != "disabled" || image.get("imdsSupport") != "" || image.get("deprecationTime") != "" {
-		t.Errorf("at first it is %s", image.bytes())
+	described := func() *awsquery.Node {
+		return mustRequest(t, s, "DescribeImages", "ImageId.1", madeImage).Items("imagesSet")[0]
+	}
+	if image := described(); image.Get("deregistrationProtection") != "disabled" || image.Get("imdsSupport") != "" || image.Get("deprecationTime") != "" {
+		t.Errorf("at first it is %s", image.Bytes())
 	}
 	at := time.Now().AddDate(1, 0, 0).UTC().Truncate(time.Hour)
 	mustRequest(t, s, "ModifyImageAttribute", "ImageId", madeImage, "ImdsSupport.Value", "v2.0")
 	mustRequest(t, s, "EnableImageDeprecation", "ImageId", madeImage, "DeprecateAt", at.Format(time.RFC3339))
 	mustRequest(t, s, "EnableImageDeregistrationProtection", "ImageId", madeImage)
-	if image := described(); image.get("deregistrationProtection") != "enabled-without-cooldown" || image.get("imdsSupport") != "v2.0" || image.get("deprecationTime") != timestamp(at) {
-		t.Errorf("it is %s", image.bytes())
+	if image := described(); image.Get("deregistrationProtection") != "enabled-without-cooldown" || image.Get("imdsSupport") != "v2.0" || image.Get("deprecationTime") != awsquery.Timestamp(at) {
+		t.Errorf("it is %s", image.Bytes())
 	}
 	if form := b.form("ModifyImageAttribute"); form != nil {
 		t.Errorf("the server behind, which does not know imdsSupport, got %v", form)
@@ -44,8 +48,8 @@ func TestImageAttributes(t *testing.T) {
 	refused(t, s, "InvalidAMIID.NotFound", "EnableImageDeregistrationProtection", "ImageId", "ami-00000000000000099")
 	mustRequest(t, s, "DisableImageDeprecation", "ImageId", madeImage)
 	mustRequest(t, s, "DisableImageDeregistrationProtection", "ImageId", madeImage)
-	if image := described(); image.get("deregistrationProtection") != "disabled" || image.get("deprecationTime") != "" {
-		t.Errorf("in the end it is %s", image.bytes())
+	if image := described(); image.Get("deregistrationProtection") != "disabled" || image.Get("deprecationTime") != "" {
+		t.Errorf("in the end it is %s", image.Bytes())
 	}
 	mustRequest(t, s, "DeregisterImage", "ImageId", madeImage)
 	refused(t, s, "InvalidAMIID.NotFound", "EnableImageDeprecation", "ImageId", madeImage, "DeprecateAt", at.Format(time.RFC3339))
@@ -53,7 +57,7 @@ func TestImageAttributes(t *testing.T) {
 
 func TestOneRegionAndNoBareMetal(t *testing.T) {
 	s := newServer(t, newRegion(t), newMachinery(t))
-	if regions := mustRequest(t, s, "DescribeRegions").items("regionInfo"); len(regions) != 1 || regions[0].get("regionName") != Region {
+	if regions := mustRequest(t, s, "DescribeRegions").Items("regionInfo"); len(regions) != 1 || regions[0].Get("regionName") != awsquery.Region {
 		t.Errorf("%d regions", len(regions))
 	}
 	refused(t, s, "InvalidParameterValue", "DescribeRegions", "RegionName.1", "eu-west-1")

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
 )
 
@@ -52,19 +53,19 @@ var balancerHandlers = map[string]handler{
 
 const balancerSpace = "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/"
 
-func (s *Server) createBalancer(ctx context.Context, c *call) (*node, error) {
-	record := &balancerRecord{Name: c.get("Name"), Listeners: map[int]string{}, Ports: map[string]int{}}
-	for i := 1; c.get(fmt.Sprintf("SubnetMappings.member.%d.SubnetId", i)) != ""; i++ {
-		allocation := c.get(fmt.Sprintf("SubnetMappings.member.%d.AllocationId", i))
+func (s *Server) createBalancer(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	record := &balancerRecord{Name: c.Get("Name"), Listeners: map[int]string{}, Ports: map[string]int{}}
+	for i := 1; c.Get(fmt.Sprintf("SubnetMappings.member.%d.SubnetId", i)) != ""; i++ {
+		allocation := c.Get(fmt.Sprintf("SubnetMappings.member.%d.AllocationId", i))
 		if allocation == "" {
 			continue
 		}
-		address, err := s.address(ctx, newCall("ec2", "DescribeAddresses", "AllocationId", allocation))
+		address, err := s.address(ctx, awsquery.NewCall("ec2", "DescribeAddresses", "AllocationId", allocation))
 		if err != nil {
-			return nil, fault("AllocationIdNotFound", "The allocation ID %s does not exist", allocation)
+			return nil, awsquery.Fault("AllocationIdNotFound", "The allocation ID %s does not exist", allocation)
 		}
-		if address.get("associationId") != "" || s.balancerAt(allocation) != "" {
-			return nil, fault("InvalidConfigurationRequest", "The allocation ID %s is in use", allocation)
+		if address.Get("associationId") != "" || s.balancerAt(allocation) != "" {
+			return nil, awsquery.Fault("InvalidConfigurationRequest", "The allocation ID %s is in use", allocation)
 		}
 		record.Allocations = append(record.Allocations, allocation)
 	}
@@ -72,12 +73,12 @@ func (s *Server) createBalancer(ctx context.Context, c *call) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	made, err := answered.one("CreateLoadBalancerResult", "LoadBalancers")
+	made, err := answered.One("CreateLoadBalancerResult", "LoadBalancers")
 	if err != nil {
 		return nil, err
 	}
-	record.VPC = made.get("VpcId")
-	if err := s.update(func(o *overlay) { o.Balancers[made.get("LoadBalancerArn")] = record }); err != nil {
+	record.VPC = made.Get("VpcId")
+	if err := s.update(func(o *overlay) { o.Balancers[made.Get("LoadBalancerArn")] = record }); err != nil {
 		return nil, err
 	}
 	return answered, s.applyNetwork(ctx)
@@ -96,75 +97,75 @@ func (s *Server) balancerAt(allocation string) string {
 }
 
 // describeAddresses shows addresses of load balancers as associated, with no instance of the caller's.
-func (s *Server) describeAddresses(ctx context.Context, c *call) (*node, error) {
+func (s *Server) describeAddresses(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	described, err := s.ask(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	for _, item := range described.items("addressesSet") {
-		if allocation := item.get("allocationId"); s.balancerAt(allocation) != "" {
-			item.set("eipassoc-"+strings.TrimPrefix(allocation, "eipalloc-"), "associationId")
-			item.set("amazon-elb", "networkInterfaceOwnerId")
+	for _, item := range described.Items("addressesSet") {
+		if allocation := item.Get("allocationId"); s.balancerAt(allocation) != "" {
+			item.Set("eipassoc-"+strings.TrimPrefix(allocation, "eipalloc-"), "associationId")
+			item.Set("amazon-elb", "networkInterfaceOwnerId")
 		}
 	}
 	return described, nil
 }
 
-func (s *Server) deleteBalancer(ctx context.Context, c *call) (*node, error) {
+func (s *Server) deleteBalancer(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	answered, err := s.forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.update(func(o *overlay) { delete(o.Balancers, c.get("LoadBalancerArn")) }); err != nil {
+	if err := s.update(func(o *overlay) { delete(o.Balancers, c.Get("LoadBalancerArn")) }); err != nil {
 		return nil, err
 	}
 	return answered, s.applyNetwork(ctx)
 }
 
-func (s *Server) createTargetGroup(ctx context.Context, c *call) (*node, error) {
+func (s *Server) createTargetGroup(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	answered, err := s.forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	record := &targetGroupRecord{Protocol: c.get("HealthCheckProtocol"), Path: c.get("HealthCheckPath"), Healthy: 3, Unhealthy: 3, Delay: 300}
+	record := &targetGroupRecord{Protocol: c.Get("HealthCheckProtocol"), Path: c.Get("HealthCheckPath"), Healthy: 3, Unhealthy: 3, Delay: 300}
 	for parameter, into := range map[string]*int{"Port": &record.Port, "HealthCheckPort": &record.HealthPort, "HealthyThresholdCount": &record.Healthy, "UnhealthyThresholdCount": &record.Unhealthy} {
-		if value, err := strconv.Atoi(c.get(parameter)); err == nil { // traffic-port is the default
+		if value, err := strconv.Atoi(c.Get(parameter)); err == nil { // traffic-port is the default
 			*into = value
 		}
 	}
 	if record.HealthPort == 0 {
 		record.HealthPort = record.Port
 	}
-	made, err := answered.one("CreateTargetGroupResult", "TargetGroups")
+	made, err := answered.One("CreateTargetGroupResult", "TargetGroups")
 	if err != nil {
 		return nil, err
 	}
-	return answered, s.update(func(o *overlay) { o.TargetGroups[made.get("TargetGroupArn")] = record })
+	return answered, s.update(func(o *overlay) { o.TargetGroups[made.Get("TargetGroupArn")] = record })
 }
 
-func (s *Server) modifyTargetGroup(ctx context.Context, c *call) (*node, error) {
+func (s *Server) modifyTargetGroup(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	answered, err := s.forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	return answered, s.update(func(o *overlay) {
-		record := o.TargetGroups[c.get("TargetGroupArn")]
-		for i := 1; record != nil && c.get(fmt.Sprintf("Attributes.member.%d.Key", i)) != ""; i++ {
-			delay, err := strconv.Atoi(c.get(fmt.Sprintf("Attributes.member.%d.Value", i)))
-			if err == nil && c.get(fmt.Sprintf("Attributes.member.%d.Key", i)) == "deregistration_delay.timeout_seconds" {
+		record := o.TargetGroups[c.Get("TargetGroupArn")]
+		for i := 1; record != nil && c.Get(fmt.Sprintf("Attributes.member.%d.Key", i)) != ""; i++ {
+			delay, err := strconv.Atoi(c.Get(fmt.Sprintf("Attributes.member.%d.Value", i)))
+			if err == nil && c.Get(fmt.Sprintf("Attributes.member.%d.Key", i)) == "deregistration_delay.timeout_seconds" {
 				record.Delay = delay
 			}
 		}
 	})
 }
 
-func (s *Server) deleteTargetGroup(ctx context.Context, c *call) (*node, error) {
-	arn := c.get("TargetGroupArn")
+func (s *Server) deleteTargetGroup(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	arn := c.Get("TargetGroupArn")
 	s.mu.Lock()
 	for _, balancer := range s.overlay.Balancers {
 		if slices.Contains(slices.Collect(maps.Values(balancer.Listeners)), arn) {
 			s.mu.Unlock()
-			return nil, fault("ResourceInUse", "Target group '%s' is currently in use by a listener or a rule", arn)
+			return nil, awsquery.Fault("ResourceInUse", "Target group '%s' is currently in use by a listener or a rule", arn)
 		}
 	}
 	s.mu.Unlock()
@@ -175,23 +176,23 @@ func (s *Server) deleteTargetGroup(ctx context.Context, c *call) (*node, error) 
 	return answered, s.update(func(o *overlay) { delete(o.TargetGroups, arn) })
 }
 
-func (s *Server) createListener(ctx context.Context, c *call) (*node, error) {
-	port, err := strconv.Atoi(c.get("Port"))
+func (s *Server) createListener(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	port, err := strconv.Atoi(c.Get("Port"))
 	if err != nil {
-		return nil, fault("ValidationError", "Port %q should be a number", c.get("Port"))
+		return nil, awsquery.Fault("ValidationError", "Port %q should be a number", c.Get("Port"))
 	}
 	answered, err := s.forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	made, err := answered.one("CreateListenerResult", "Listeners")
+	made, err := answered.One("CreateListenerResult", "Listeners")
 	if err != nil {
 		return nil, err
 	}
-	arn := made.get("ListenerArn")
+	arn := made.Get("ListenerArn")
 	err = s.update(func(o *overlay) {
-		if balancer := o.Balancers[c.get("LoadBalancerArn")]; balancer != nil {
-			balancer.Listeners[port], balancer.Ports[arn] = c.get("DefaultActions.member.1.TargetGroupArn"), port
+		if balancer := o.Balancers[c.Get("LoadBalancerArn")]; balancer != nil {
+			balancer.Listeners[port], balancer.Ports[arn] = c.Get("DefaultActions.member.1.TargetGroupArn"), port
 		}
 	})
 	if err != nil {
@@ -200,16 +201,16 @@ func (s *Server) createListener(ctx context.Context, c *call) (*node, error) {
 	return answered, s.applyNetwork(ctx)
 }
 
-func (s *Server) deleteListener(ctx context.Context, c *call) (*node, error) {
+func (s *Server) deleteListener(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	answered, err := s.forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	err = s.update(func(o *overlay) {
 		for _, balancer := range o.Balancers {
-			if port, ok := balancer.Ports[c.get("ListenerArn")]; ok {
+			if port, ok := balancer.Ports[c.Get("ListenerArn")]; ok {
 				delete(balancer.Listeners, port)
-				delete(balancer.Ports, c.get("ListenerArn"))
+				delete(balancer.Ports, c.Get("ListenerArn"))
 			}
 		}
 	})
@@ -397,13 +398,13 @@ func (s *Server) askTarget(ctx context.Context, t target) error {
 }
 
 // describeTargetHealth adds the instances of groups to the targets that were registered by hand.
-func (s *Server) describeTargetHealth(ctx context.Context, c *call) (*node, error) {
+func (s *Server) describeTargetHealth(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	described, err := s.ask(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	arn := c.get("TargetGroupArn")
-	list := described.at("DescribeTargetHealthResult", "TargetHealthDescriptions")
+	arn := c.Get("TargetGroupArn")
+	list := described.At("DescribeTargetHealthResult", "TargetHealthDescriptions")
 	for _, t := range s.targets() {
 		if t.group != arn {
 			continue
@@ -421,12 +422,12 @@ func (s *Server) describeTargetHealth(ctx context.Context, c *call) (*node, erro
 			state, reason, said = "unhealthy", "Target.FailedHealthChecks", known.reason
 		}
 		s.mu.Unlock()
-		told := element("TargetHealth", text("State", state))
+		told := awsquery.Element("TargetHealth", awsquery.Text("State", state))
 		if reason != "" {
-			told.children = append(told.children, text("Reason", reason), text("Description", said))
+			told.Children = append(told.Children, awsquery.Text("Reason", reason), awsquery.Text("Description", said))
 		}
-		list.children = append(list.children, element("member", text("HealthCheckPort", strconv.Itoa(t.record.HealthPort)), told,
-			element("Target", text("Id", t.instance), text("Port", strconv.Itoa(t.record.Port)))))
+		list.Children = append(list.Children, awsquery.Element("member", awsquery.Text("HealthCheckPort", strconv.Itoa(t.record.HealthPort)), told,
+			awsquery.Element("Target", awsquery.Text("Id", t.instance), awsquery.Text("Port", strconv.Itoa(t.record.Port)))))
 	}
 	return described, nil
 }
@@ -436,8 +437,8 @@ func (s *Server) addBalancers(t *host.Topology, r *records) {
 	homes := r.homes()
 	public := map[string]netip.Addr{} // by allocation
 	for _, item := range r.addresses {
-		if address, err := netip.ParseAddr(item.get("publicIp")); err == nil {
-			public[item.get("allocationId")] = address
+		if address, err := netip.ParseAddr(item.Get("publicIp")); err == nil {
+			public[item.Get("allocationId")] = address
 		}
 	}
 	healthy := map[string][]netip.AddrPort{} // by target group

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"runtime"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
 // rootDevice is the name of the root device, as on Debian's own images.
@@ -61,7 +63,7 @@ func BackendFiles() (map[string][]byte, error) {
 func BackendEnvironment() map[string]string {
 	return map[string]string{
 		"MOTO_AMIS_PATH": "/etc/moto/amis.json", "MOTO_ENABLE_AMI_VALIDATION": "true", "MOTO_ENABLE_KEYPAIR_VALIDATION": "true",
-		"MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION": "true", "MOTO_ACCOUNT_ID": Account,
+		"MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION": "true", "MOTO_ACCOUNT_ID": awsquery.Account,
 		"MOTO_DISABLE_GLOBAL_CORS": "true",
 	}
 }

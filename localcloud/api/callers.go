@@ -10,17 +10,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/sigv4"
 )
-
-// caller is who signed a call.
-type caller struct {
-	ARN    string
-	UserID string
-	// Machine says that the key came from a machine's metadata service, at first or second hand.
-	Machine bool
-}
 
 // OperatorKey is the access key of whoever runs the cloud.
 type OperatorKey struct {
@@ -33,8 +26,8 @@ func NewOperatorKey() OperatorKey {
 	return OperatorKey{AccessKeyID: "AKIA" + randomID(), SecretAccessKey: randomSecret()}
 }
 
-func (s *Server) operator() caller {
-	return caller{ARN: "arn:aws:iam::" + Account + ":user/operator", UserID: "AIDAOPERATOR00000000"}
+func (s *Server) operator() awsquery.Caller {
+	return awsquery.Caller{ARN: "arn:aws:iam::" + awsquery.Account + ":user/operator", UserID: "AIDAOPERATOR00000000"}
 }
 
 // randomID is the part of an access key's id that differs.
@@ -50,7 +43,7 @@ func randomSecret() string {
 // nobody else has one for long.
 type session struct {
 	key    sigv4.Key
-	caller caller
+	caller awsquery.Caller
 }
 
 // accessKeyRecord is what the server behind forgets of a user's access key, or would let everybody guess: its random
@@ -62,7 +55,7 @@ type accessKeyRecord struct {
 }
 
 // findKey looks an access key up.
-func (s *Server) findKey(id string) (sigv4.Key, caller, bool) {
+func (s *Server) findKey(id string) (sigv4.Key, awsquery.Caller, bool) {
 	if id == s.config.Key.AccessKeyID && id != "" {
 		return sigv4.Key{Secret: s.config.Key.SecretAccessKey}, s.operator(), true
 	}
@@ -72,13 +65,13 @@ func (s *Server) findKey(id string) (sigv4.Key, caller, bool) {
 		return found.key, found.caller, true
 	}
 	if record, ok := s.overlay.AccessKeys[id]; ok && !record.Inactive {
-		return sigv4.Key{Secret: record.Secret}, caller{ARN: "arn:aws:iam::" + Account + ":user/" + record.User, UserID: id}, true
+		return sigv4.Key{Secret: record.Secret}, awsquery.Caller{ARN: "arn:aws:iam::" + awsquery.Account + ":user/" + record.User, UserID: id}, true
 	}
-	return sigv4.Key{}, caller{}, false
+	return sigv4.Key{}, awsquery.Caller{}, false
 }
 
 // issue makes a temporary key.
-func (s *Server) issue(who caller, last time.Duration) host.Credentials {
+func (s *Server) issue(who awsquery.Caller, last time.Duration) host.Credentials {
 	now := time.Now()
 	made := host.Credentials{
 		AccessKeyID:     "ASIA" + randomID(),
@@ -101,11 +94,11 @@ func (s *Server) issue(who caller, last time.Duration) host.Credentials {
 const renewal = 15 * time.Minute
 
 // instanceCredentials gives out a role's temporary credentials to one instance, the same ones for most of their time.
-func (s *Server) instanceCredentials(role *node, instance string) func(context.Context) (host.Credentials, error) {
-	name := role.get("RoleName")
-	who := caller{
-		ARN:     "arn:aws:sts::" + Account + ":assumed-role/" + name + "/" + instance,
-		UserID:  role.get("RoleId") + ":" + instance,
+func (s *Server) instanceCredentials(role *awsquery.Node, instance string) func(context.Context) (host.Credentials, error) {
+	name := role.Get("RoleName")
+	who := awsquery.Caller{
+		ARN:     "arn:aws:sts::" + awsquery.Account + ":assumed-role/" + name + "/" + instance,
+		UserID:  role.Get("RoleId") + ":" + instance,
 		Machine: true,
 	}
 	return func(context.Context) (host.Credentials, error) {
@@ -132,63 +125,63 @@ var securityTokenHandlers = map[string]handler{
 	"AssumeRoot":                (*Server).noSuchToken,
 }
 
-func (s *Server) noSuchToken(_ context.Context, c *call) (*node, error) {
-	return nil, fault("UnsupportedOperation", "the local cloud has no %s", c.action())
+func (s *Server) noSuchToken(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	return nil, awsquery.Fault("UnsupportedOperation", "the local cloud has no %s", c.Action())
 }
 
 // tokenReply is an answer of STS that is made here.
-func tokenReply(action string, children ...*node) *node {
-	return &node{name: action + "Response", space: "https://sts.amazonaws.com/doc/2011-06-15/", children: []*node{
-		element(action+"Result", children...),
-		element("ResponseMetadata", text("RequestId", requestID())),
+func tokenReply(action string, children ...*awsquery.Node) *awsquery.Node {
+	return &awsquery.Node{Name: action + "Response", Space: "https://sts.amazonaws.com/doc/2011-06-15/", Children: []*awsquery.Node{
+		awsquery.Element(action+"Result", children...),
+		awsquery.Element("ResponseMetadata", awsquery.Text("RequestId", awsquery.RequestID())),
 	}}
 }
 
-func (s *Server) getCallerIdentity(_ context.Context, c *call) (*node, error) {
-	return tokenReply("GetCallerIdentity", text("Arn", c.caller.ARN), text("UserId", c.caller.UserID), text("Account", Account)), nil
+func (s *Server) getCallerIdentity(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	return tokenReply("GetCallerIdentity", awsquery.Text("Arn", c.Caller.ARN), awsquery.Text("UserId", c.Caller.UserID), awsquery.Text("Account", awsquery.Account)), nil
 }
 
 // assumeRole lets the server behind check the request, and makes the credentials itself.
-func (s *Server) assumeRole(ctx context.Context, c *call) (*node, error) {
-	_, name, found := strings.Cut(c.get("RoleArn"), ":role/")
+func (s *Server) assumeRole(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	_, name, found := strings.Cut(c.Get("RoleArn"), ":role/")
 	if !found {
-		return nil, fault("ValidationError", "%q is no ARN of a role", c.get("RoleArn"))
+		return nil, awsquery.Fault("ValidationError", "%q is no ARN of a role", c.Get("RoleArn"))
 	}
 	name = name[strings.LastIndexByte(name, '/')+1:]
-	if _, err := s.ask(ctx, newCall("iam", "GetRole", "RoleName", name)); err != nil {
-		return nil, fault("AccessDenied", "%s is not authorized to perform: sts:AssumeRole on resource: %s", c.caller.ARN, c.get("RoleArn"))
+	if _, err := s.ask(ctx, awsquery.NewCall("iam", "GetRole", "RoleName", name)); err != nil {
+		return nil, awsquery.Fault("AccessDenied", "%s is not authorized to perform: sts:AssumeRole on resource: %s", c.Caller.ARN, c.Get("RoleArn"))
 	}
 	answered, err := s.forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	assumed := answered.at("AssumeRoleResult", "AssumedRoleUser")
-	return s.withCredentials(answered, "AssumeRoleResult", caller{
-		ARN:     "arn:aws:sts::" + Account + ":assumed-role/" + name + "/" + c.get("RoleSessionName"),
-		UserID:  assumed.get("AssumedRoleId"),
-		Machine: c.caller.Machine,
+	assumed := answered.At("AssumeRoleResult", "AssumedRoleUser")
+	return s.withCredentials(answered, "AssumeRoleResult", awsquery.Caller{
+		ARN:     "arn:aws:sts::" + awsquery.Account + ":assumed-role/" + name + "/" + c.Get("RoleSessionName"),
+		UserID:  assumed.Get("AssumedRoleId"),
+		Machine: c.Caller.Machine,
 	})
 }
 
-func (s *Server) getSessionToken(ctx context.Context, c *call) (*node, error) {
+func (s *Server) getSessionToken(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	answered, err := s.forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	return s.withCredentials(answered, "GetSessionTokenResult", c.caller)
+	return s.withCredentials(answered, "GetSessionTokenResult", c.Caller)
 }
 
 // withCredentials puts a key of our own in the place of the one that the server behind made.
-func (s *Server) withCredentials(answered *node, result string, who caller) (*node, error) {
-	given := answered.at(result, "Credentials")
-	ends, err := time.Parse(time.RFC3339, given.get("Expiration"))
+func (s *Server) withCredentials(answered *awsquery.Node, result string, who awsquery.Caller) (*awsquery.Node, error) {
+	given := answered.At(result, "Credentials")
+	ends, err := time.Parse(time.RFC3339, given.Get("Expiration"))
 	if err != nil {
 		return nil, fmt.Errorf("read the end of a session: %w", err)
 	}
 	made := s.issue(who, time.Until(ends))
-	answered.set(made.AccessKeyID, result, "Credentials", "AccessKeyId")
-	answered.set(made.SecretAccessKey, result, "Credentials", "SecretAccessKey")
-	answered.set(made.Token, result, "Credentials", "SessionToken")
+	answered.Set(made.AccessKeyID, result, "Credentials", "AccessKeyId")
+	answered.Set(made.SecretAccessKey, result, "Credentials", "SecretAccessKey")
+	answered.Set(made.Token, result, "Credentials", "SessionToken")
 	return answered, nil
 }
 
@@ -200,55 +193,55 @@ var identityHandlers = map[string]handler{
 	"DeleteUser":      (*Server).deleteUser,
 }
 
-func (s *Server) createAccessKey(ctx context.Context, c *call) (*node, error) {
+func (s *Server) createAccessKey(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	answered, err := s.forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	made := answered.at("CreateAccessKeyResult", "AccessKey")
-	record := &accessKeyRecord{Secret: randomSecret(), User: made.get("UserName")}
-	id := made.get("AccessKeyId")
+	made := answered.At("CreateAccessKeyResult", "AccessKey")
+	record := &accessKeyRecord{Secret: randomSecret(), User: made.Get("UserName")}
+	id := made.Get("AccessKeyId")
 	if err := s.update(func(o *overlay) { o.AccessKeys[id] = record }); err != nil {
 		return nil, err
 	}
-	answered.set(record.Secret, "CreateAccessKeyResult", "AccessKey", "SecretAccessKey")
+	answered.Set(record.Secret, "CreateAccessKeyResult", "AccessKey", "SecretAccessKey")
 	return answered, nil
 }
 
 // deleteUser keeps a user whose keys would go on to be good.
-func (s *Server) deleteUser(ctx context.Context, c *call) (*node, error) {
+func (s *Server) deleteUser(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	s.mu.Lock()
 	has := false
 	for _, record := range s.overlay.AccessKeys {
-		has = has || record.User == c.get("UserName")
+		has = has || record.User == c.Get("UserName")
 	}
 	s.mu.Unlock()
 	if has {
-		return nil, &apiError{
-			code:    "DeleteConflict",
-			message: "Cannot delete entity, must delete access keys first.",
-			status:  http.StatusConflict,
+		return nil, &awsquery.Error{
+			Code:    "DeleteConflict",
+			Message: "Cannot delete entity, must delete access keys first.",
+			Status:  http.StatusConflict,
 		}
 	}
 	return s.forward(ctx, c)
 }
 
-func (s *Server) updateAccessKey(ctx context.Context, c *call) (*node, error) {
+func (s *Server) updateAccessKey(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	answered, err := s.forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	return answered, s.update(func(o *overlay) {
-		if record, ok := o.AccessKeys[c.get("AccessKeyId")]; ok {
-			record.Inactive = c.get("Status") != "Active"
+		if record, ok := o.AccessKeys[c.Get("AccessKeyId")]; ok {
+			record.Inactive = c.Get("Status") != "Active"
 		}
 	})
 }
 
-func (s *Server) deleteAccessKey(ctx context.Context, c *call) (*node, error) {
+func (s *Server) deleteAccessKey(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	answered, err := s.forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	return answered, s.update(func(o *overlay) { delete(o.AccessKeys, c.get("AccessKeyId")) })
+	return answered, s.update(func(o *overlay) { delete(o.AccessKeys, c.Get("AccessKeyId")) })
 }

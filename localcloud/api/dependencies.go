@@ -3,86 +3,88 @@ package api
 import (
 	"context"
 	"slices"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
 // EC2 refuses to delete what something else depends on; the server behind, mostly, does not.
 
-func (s *Server) deleteSecurityGroup(ctx context.Context, c *call) (*node, error) {
+func (s *Server) deleteSecurityGroup(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	r, err := s.readNetwork(ctx)
 	if err != nil {
 		return nil, err
 	}
-	id := c.get("GroupId")
+	id := c.Get("GroupId")
 	for _, group := range r.groups {
-		if id == "" && c.get("GroupName") == group.get("groupName") {
-			id = group.get("groupId")
+		if id == "" && c.Get("GroupName") == group.Get("groupName") {
+			id = group.Get("groupId")
 		}
-		if group.get("groupId") == id && group.get("groupName") == "default" {
-			return nil, fault("CannotDelete", "the specified group: \"%s\" name: \"default\" cannot be deleted by a user", id)
+		if group.Get("groupId") == id && group.Get("groupName") == "default" {
+			return nil, awsquery.Fault("CannotDelete", "the specified group: \"%s\" name: \"default\" cannot be deleted by a user", id)
 		}
 	}
 	for _, eni := range r.interfaces {
-		if slices.Contains(eni.all("groupSet", "*", "groupId"), id) {
-			return nil, fault("DependencyViolation", "resource %s has a dependent object: %s", id, eni.get("networkInterfaceId"))
+		if slices.Contains(eni.All("groupSet", "*", "groupId"), id) {
+			return nil, awsquery.Fault("DependencyViolation", "resource %s has a dependent object: %s", id, eni.Get("networkInterfaceId"))
 		}
 	}
 	for _, group := range r.groups {
-		for _, rule := range append(rules(group.items("ipPermissions")), rules(group.items("ipPermissionsEgress"))...) {
-			if rule.Group == id && group.get("groupId") != id {
-				return nil, fault("DependencyViolation", "resource %s has a dependent object: a rule of %s", id, group.get("groupId"))
+		for _, rule := range append(rules(group.Items("ipPermissions")), rules(group.Items("ipPermissionsEgress"))...) {
+			if rule.Group == id && group.Get("groupId") != id {
+				return nil, awsquery.Fault("DependencyViolation", "resource %s has a dependent object: a rule of %s", id, group.Get("groupId"))
 			}
 		}
 	}
-	c = c.clone()
+	c = c.Clone()
 	if id != "" {
-		c.drop("GroupName")
-		c.set("GroupId", id)
+		c.Drop("GroupName")
+		c.Set("GroupId", id)
 	}
 	return s.forwardNetwork(ctx, c)
 }
 
-func (s *Server) deleteSubnet(ctx context.Context, c *call) (*node, error) {
-	id := c.get("SubnetId")
+func (s *Server) deleteSubnet(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	id := c.Get("SubnetId")
 	r, err := s.readNetwork(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for _, eni := range r.interfaces {
 		// What a NAT gateway had stays behind in the records when it is gone.
-		if eni.get("subnetId") == id && eni.get("attachment", "instanceId") != "" {
-			return nil, fault("DependencyViolation", "The subnet '%s' has dependencies and cannot be deleted: %s.", id, eni.get("networkInterfaceId"))
+		if eni.Get("subnetId") == id && eni.Get("attachment", "instanceId") != "" {
+			return nil, awsquery.Fault("DependencyViolation", "The subnet '%s' has dependencies and cannot be deleted: %s.", id, eni.Get("networkInterfaceId"))
 		}
 	}
 	for _, nat := range r.nats {
-		if nat.get("subnetId") == id && nat.get("state") != "deleted" {
-			return nil, fault("DependencyViolation", "The subnet '%s' has dependencies and cannot be deleted: %s.", id, nat.get("natGatewayId"))
+		if nat.Get("subnetId") == id && nat.Get("state") != "deleted" {
+			return nil, awsquery.Fault("DependencyViolation", "The subnet '%s' has dependencies and cannot be deleted: %s.", id, nat.Get("natGatewayId"))
 		}
 	}
 	return s.forwardNetwork(ctx, c)
 }
 
-func (s *Server) deleteVpc(ctx context.Context, c *call) (*node, error) {
-	id := c.get("VpcId")
+func (s *Server) deleteVpc(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	id := c.Get("VpcId")
 	r, err := s.readNetwork(ctx)
 	if err != nil {
 		return nil, err
 	}
 	blocked := func(by string) error {
-		return fault("DependencyViolation", "The vpc '%s' has dependencies and cannot be deleted: %s.", id, by)
+		return awsquery.Fault("DependencyViolation", "The vpc '%s' has dependencies and cannot be deleted: %s.", id, by)
 	}
 	for _, subnet := range r.subnets {
-		if subnet.get("vpcId") == id {
-			return nil, blocked(subnet.get("subnetId"))
+		if subnet.Get("vpcId") == id {
+			return nil, blocked(subnet.Get("subnetId"))
 		}
 	}
 	for _, gateway := range r.gateways {
-		if slices.Contains(gateway.all("attachmentSet", "*", "vpcId"), id) {
-			return nil, blocked(gateway.get("internetGatewayId"))
+		if slices.Contains(gateway.All("attachmentSet", "*", "vpcId"), id) {
+			return nil, blocked(gateway.Get("internetGatewayId"))
 		}
 	}
 	for _, group := range r.groups {
-		if group.get("vpcId") == id && group.get("groupName") != "default" {
-			return nil, blocked(group.get("groupId"))
+		if group.Get("vpcId") == id && group.Get("groupName") != "default" {
+			return nil, blocked(group.Get("groupId"))
 		}
 	}
 	return s.forwardNetwork(ctx, c)

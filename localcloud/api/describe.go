@@ -6,32 +6,34 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
 // describeInstances describes instances as they really are. Filters and pages are applied here, after that.
-func (s *Server) describeInstances(ctx context.Context, c *call) (*node, error) {
-	rest, filters, err := takeFilters(c, instanceFilters)
+func (s *Server) describeInstances(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	rest, filters, err := awsquery.TakeFilters(c, instanceFilters)
 	if err != nil {
 		return nil, err
 	}
-	size, token := c.get("MaxResults"), c.get("NextToken")
-	rest.drop("MaxResults", "NextToken")
-	if len(c.list("InstanceId")) == 0 {
-		rest.set("MaxResults", everything)
+	size, token := c.Get("MaxResults"), c.Get("NextToken")
+	rest.Drop("MaxResults", "NextToken")
+	if len(c.List("InstanceId")) == 0 {
+		rest.Set("MaxResults", everything)
 	} else if size != "" {
-		return nil, fault("InvalidParameterCombination", "The parameter instancesSet cannot be used with the parameter maxResults")
+		return nil, awsquery.Fault("InvalidParameterCombination", "The parameter instancesSet cannot be used with the parameter maxResults")
 	}
 	described, err := s.ask(ctx, rest)
 	if err != nil {
 		return nil, err
 	}
-	var reservations []*node
-	for _, reservation := range described.items("reservationSet") {
-		instances := reservation.at("instancesSet")
-		instances.children = slices.DeleteFunc(instances.children, func(item *node) bool {
-			return !s.mend(item) || !passAll(filters, withReservation(item, reservation))
+	var reservations []*awsquery.Node
+	for _, reservation := range described.Items("reservationSet") {
+		instances := reservation.At("instancesSet")
+		instances.Children = slices.DeleteFunc(instances.Children, func(item *awsquery.Node) bool {
+			return !s.mend(item) || !filters.Pass(withReservation(item, reservation))
 		})
-		if len(instances.children) > 0 {
+		if len(instances.Children) > 0 {
 			reservations = append(reservations, reservation)
 		}
 	}
@@ -39,25 +41,25 @@ func (s *Server) describeInstances(ctx context.Context, c *call) (*node, error) 
 	if err != nil {
 		return nil, err
 	}
-	described.at("reservationSet").children = page
-	described.remove("nextToken")
+	described.At("reservationSet").Children = page
+	described.Remove("nextToken")
 	if next != "" {
-		described.set(next, "nextToken")
+		described.Set(next, "nextToken")
 	}
 	return described, nil
 }
 
 // withReservation is an instance with what filters look for in its reservation.
-func withReservation(item, reservation *node) *node {
-	return element("item", append([]*node{reservation.at("reservationId"), reservation.at("ownerId")}, item.children...)...)
+func withReservation(item, reservation *awsquery.Node) *awsquery.Node {
+	return awsquery.Element("item", append([]*awsquery.Node{reservation.At("reservationId"), reservation.At("ownerId")}, item.Children...)...)
 }
 
 // pageOf is a page of reservations, and the token of the next one: the id of the last reservation before it.
-func pageOf(all []*node, size, token string) (page []*node, next string, err error) {
+func pageOf(all []*awsquery.Node, size, token string) (page []*awsquery.Node, next string, err error) {
 	if token != "" {
-		last := slices.IndexFunc(all, func(r *node) bool { return r.get("reservationId") == token })
+		last := slices.IndexFunc(all, func(r *awsquery.Node) bool { return r.Get("reservationId") == token })
 		if last < 0 {
-			return nil, "", fault("InvalidNextToken", "The token '%s' is invalid", token)
+			return nil, "", awsquery.Fault("InvalidNextToken", "The token '%s' is invalid", token)
 		}
 		all = all[last+1:]
 	}
@@ -66,65 +68,65 @@ func pageOf(all []*node, size, token string) (page []*node, next string, err err
 	}
 	count, err := strconv.Atoi(size)
 	if err != nil || count < 5 || count > 1000 {
-		return nil, "", fault("InvalidParameterValue", "Value ( %s ) for parameter maxResults is invalid. Expecting a value from 5 to 1000.", size)
+		return nil, "", awsquery.Fault("InvalidParameterValue", "Value ( %s ) for parameter maxResults is invalid. Expecting a value from 5 to 1000.", size)
 	}
 	if len(all) <= count {
 		return all, "", nil
 	}
-	return all[:count], all[count-1].get("reservationId"), nil
+	return all[:count], all[count-1].Get("reservationId"), nil
 }
 
 // mend makes of an instance as the server behind has it what it really is. It is false for what is not shown: what is
 // gone for long, or not one of ours.
-func (s *Server) mend(item *node) bool {
-	id := item.get("instanceId")
+func (s *Server) mend(item *awsquery.Node) bool {
+	id := item.Get("instanceId")
 	record, ok := s.instance(id)
 	if !ok || record.State == "terminated" && time.Since(record.Ended) > terminatedFor {
 		return false
 	}
-	item.set(stateCodes[record.State], "instanceState", "code")
-	item.set(record.State, "instanceState", "name")
-	item.set(timestamp(record.Launched), "launchTime")
-	item.set("ebs", "rootDeviceType")
-	item.set(rootDevice, "rootDeviceName")
-	item.set(record.ClientToken, "clientToken")
-	item.set(item.get("monitoring", "state"), "monitoring", "state")
-	item.set("true", "enaSupport")
-	item.remove("kernelId")
-	item.children = append(item.children, metadataOptions("metadataOptions", record))
-	item.remove("stateReason")
-	item.set(record.Reason, "reason")
+	item.Set(stateCodes[record.State], "instanceState", "code")
+	item.Set(record.State, "instanceState", "name")
+	item.Set(awsquery.Timestamp(record.Launched), "launchTime")
+	item.Set("ebs", "rootDeviceType")
+	item.Set(rootDevice, "rootDeviceName")
+	item.Set(record.ClientToken, "clientToken")
+	item.Set(item.Get("monitoring", "state"), "monitoring", "state")
+	item.Set("true", "enaSupport")
+	item.Remove("kernelId")
+	item.Children = append(item.Children, metadataOptions("metadataOptions", record))
+	item.Remove("stateReason")
+	item.Set(record.Reason, "reason")
 	if record.Reason != "" {
 		code, _, _ := strings.Cut(record.Reason, ":")
-		item.set(code, "stateReason", "code")
-		item.set(record.Reason, "stateReason", "message")
+		item.Set(code, "stateReason", "code")
+		item.Set(record.Reason, "stateReason", "message")
 	}
 	s.mendAddress(item, s.publicOf(id, record))
-	if interfaces := item.items("networkInterfaceSet"); len(interfaces) > 0 && len(item.items("groupSet")) == 0 {
+	if interfaces := item.Items("networkInterfaceSet"); len(interfaces) > 0 && len(item.Items("groupSet")) == 0 {
 		// The groups of the first interface are the instance's.
-		item.remove("groupSet")
-		item.children = append(item.children, element("groupSet", interfaces[0].items("groupSet")...))
+		item.Remove("groupSet")
+		item.Children = append(item.Children, awsquery.Element("groupSet", interfaces[0].Items("groupSet")...))
 	}
 	if record.State == "terminated" {
 		for _, name := range []string{"subnetId", "vpcId", "privateIpAddress"} {
-			item.remove(name)
+			item.Remove(name)
 		}
-		item.set("", "networkInterfaceSet")
-		item.set("", "blockDeviceMapping")
+		item.Set("", "networkInterfaceSet")
+		item.Set("", "blockDeviceMapping")
 	}
 	return true
 }
 
 // mendAddress writes the public address, or takes it out, wherever an instance's description has it.
-func (s *Server) mendAddress(item *node, public string) {
-	item.remove("ipAddress")
-	item.remove("publicDnsName")
-	item.set("", "dnsName")
+func (s *Server) mendAddress(item *awsquery.Node, public string) {
+	item.Remove("ipAddress")
+	item.Remove("publicDnsName")
+	item.Set("", "dnsName")
 	if public != "" {
-		item.set(public, "ipAddress")
-		item.set(publicName(public), "dnsName")
+		item.Set(public, "ipAddress")
+		item.Set(publicName(public), "dnsName")
 	}
-	for _, eni := range item.items("networkInterfaceSet") {
+	for _, eni := range item.Items("networkInterfaceSet") {
 		s.mendInterface(eni, public)
 	}
 }
@@ -133,24 +135,24 @@ func publicName(address string) string {
 	return "ec2-" + strings.ReplaceAll(address, ".", "-") + ".compute-1.amazonaws.com"
 }
 
-func (s *Server) mendInterface(eni *node, public string) {
-	eni.set(macOf(eni.get("networkInterfaceId")), "macAddress")
-	owners := append([]*node{eni}, eni.items("privateIpAddressesSet")...)
+func (s *Server) mendInterface(eni *awsquery.Node, public string) {
+	eni.Set(macOf(eni.Get("networkInterfaceId")), "macAddress")
+	owners := append([]*awsquery.Node{eni}, eni.Items("privateIpAddressesSet")...)
 	for _, owner := range owners {
-		owner.remove("association")
-		if public != "" && (owner == eni || owner.get("primary") == "true") {
-			owner.children = append(owner.children, element("association", text("publicIp", public), text("publicDnsName", publicName(public)), text("ipOwnerId", "amazon")))
+		owner.Remove("association")
+		if public != "" && (owner == eni || owner.Get("primary") == "true") {
+			owner.Children = append(owner.Children, awsquery.Element("association", awsquery.Text("publicIp", public), awsquery.Text("publicDnsName", publicName(public)), awsquery.Text("ipOwnerId", "amazon")))
 		}
 	}
 }
 
-func (s *Server) describeNetworkInterfaces(ctx context.Context, c *call) (*node, error) {
+func (s *Server) describeNetworkInterfaces(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	described, err := s.ask(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	for _, eni := range described.items("networkInterfaceSet") {
-		id := eni.get("attachment", "instanceId")
+	for _, eni := range described.Items("networkInterfaceSet") {
+		id := eni.Get("attachment", "instanceId")
 		if record, ok := s.instance(id); ok {
 			s.mendInterface(eni, s.publicOf(id, record))
 		}
@@ -159,29 +161,29 @@ func (s *Server) describeNetworkInterfaces(ctx context.Context, c *call) (*node,
 }
 
 // describeInstanceStatus answers with the states that instances really have; the checks pass once one runs.
-func (s *Server) describeInstanceStatus(ctx context.Context, c *call) (*node, error) {
-	question := c.clone()
-	question.set("Action", "DescribeInstances")
-	question.drop("IncludeAllInstances", "MaxResults", "NextToken")
+func (s *Server) describeInstanceStatus(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	question := c.Clone()
+	question.Set("Action", "DescribeInstances")
+	question.Drop("IncludeAllInstances", "MaxResults", "NextToken")
 	described, err := s.describeInstances(ctx, question)
 	if err != nil {
 		return nil, err
 	}
-	set := element("instanceStatusSet")
-	for _, reservation := range described.items("reservationSet") {
-		for _, item := range reservation.items("instancesSet") {
-			state := item.get("instanceState", "name")
-			if state != "running" && c.get("IncludeAllInstances") != "true" {
+	set := awsquery.Element("instanceStatusSet")
+	for _, reservation := range described.Items("reservationSet") {
+		for _, item := range reservation.Items("instancesSet") {
+			state := item.Get("instanceState", "name")
+			if state != "running" && c.Get("IncludeAllInstances") != "true" {
 				continue
 			}
 			health := "not-applicable"
 			if state == "running" {
 				health = "ok"
 			}
-			set.children = append(set.children, element("item",
-				text("instanceId", item.get("instanceId")), text("availabilityZone", item.get("placement", "availabilityZone")), item.at("instanceState"),
-				element("systemStatus", text("status", health)), element("instanceStatus", text("status", health))))
+			set.Children = append(set.Children, awsquery.Element("item",
+				awsquery.Text("instanceId", item.Get("instanceId")), awsquery.Text("availabilityZone", item.Get("placement", "availabilityZone")), item.At("instanceState"),
+				awsquery.Element("systemStatus", awsquery.Text("status", health)), awsquery.Element("instanceStatus", awsquery.Text("status", health))))
 		}
 	}
-	return reply("DescribeInstanceStatus", set), nil
+	return awsquery.Reply("DescribeInstanceStatus", set), nil
 }

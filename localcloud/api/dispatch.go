@@ -7,10 +7,12 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
 // handler answers an EC2 call that is more than a record.
-type handler func(*Server, context.Context, *call) (*node, error)
+type handler func(*Server, context.Context, *awsquery.Call) (*awsquery.Node, error)
 
 var handlers = map[string]handler{
 	"RunInstances":                         (*Server).runInstances,
@@ -86,18 +88,18 @@ var owned = map[string]map[string]handler{
 // networkAction matches the names of calls after which the network is another.
 var networkAction = regexp.MustCompile(`Vpc|Subnet|Route|Gateway|SecurityGroup|Address|NetworkInterface`)
 
-func (s *Server) answer(ctx context.Context, c *call) (*answer, error) {
+func (s *Server) answer(ctx context.Context, c *awsquery.Call) (*awsquery.Answer, error) {
 	own, ok := owned[c.Service]
-	if ok && c.action() == "" {
+	if ok && c.Action() == "" {
 		// The server behind would read more than the form, and find an action that was never looked at here.
-		return nil, fault("MissingAction", "The request is missing an action: it is a form with an Action")
+		return nil, awsquery.Fault("MissingAction", "The request is missing an action: it is a form with an Action")
 	}
 	if c.Service == "ec2" {
-		if dry, err := c.dry(); dry || err != nil {
+		if dry, err := c.DryRun(); dry || err != nil {
 			return nil, cmp.Or(err, s.dryRun(ctx, c))
 		}
 	}
-	if !c.reads() {
+	if !c.Reads() {
 		// A change that has begun is brought to its end, also if the client goes away.
 		ctx = context.WithoutCancel(ctx)
 		s.change.Lock()
@@ -111,16 +113,16 @@ func (s *Server) answer(ctx context.Context, c *call) (*answer, error) {
 		return a, err
 	}
 	ctx, made := collecting(ctx)
-	a, err := s.answerOwn(ctx, c, own[c.action()])
+	a, err := s.answerOwn(ctx, c, own[c.Action()])
 	var unreal *unrealError
-	if errors.As(err, &unreal) && !c.reads() {
+	if errors.As(err, &unreal) && !c.Reads() {
 		err = errors.Join(err, s.takeBackCalls(ctx, *made))
 	}
 	return a, err
 }
 
 // answerOwn is for the services of which some calls are more than a record.
-func (s *Server) answerOwn(ctx context.Context, c *call, handle handler) (*answer, error) {
+func (s *Server) answerOwn(ctx context.Context, c *awsquery.Call, handle handler) (*awsquery.Answer, error) {
 	if handle == nil {
 		return s.passThroughOwn(ctx, c)
 	}
@@ -128,13 +130,13 @@ func (s *Server) answerOwn(ctx context.Context, c *call, handle handler) (*answe
 	if err != nil {
 		return nil, err
 	}
-	return &answer{status: http.StatusOK, header: http.Header{"Content-Type": {"text/xml;charset=UTF-8"}}, body: root.bytes()}, nil
+	return &awsquery.Answer{Status: http.StatusOK, Header: http.Header{"Content-Type": {"text/xml;charset=UTF-8"}}, Body: root.Bytes()}, nil
 }
 
 // passThroughOwn is for actions that are a record only, or change no more than the network.
-func (s *Server) passThroughOwn(ctx context.Context, c *call) (*answer, error) {
+func (s *Server) passThroughOwn(ctx context.Context, c *awsquery.Call) (*awsquery.Answer, error) {
 	a, err := s.passThrough(ctx, c)
-	if err != nil || !a.ok() || c.reads() || c.Service != "ec2" || !networkAction.MatchString(c.action()) {
+	if err != nil || !a.OK() || c.Reads() || c.Service != "ec2" || !networkAction.MatchString(c.Action()) {
 		return a, err
 	}
 	if err := s.applyNetwork(ctx); err != nil {
@@ -144,13 +146,13 @@ func (s *Server) passThroughOwn(ctx context.Context, c *call) (*answer, error) {
 }
 
 // changeTags tags one resource after the other, so that the journal can forget one without the others.
-func (s *Server) changeTags(ctx context.Context, c *call) (*node, error) {
-	resources := c.list("ResourceId")
+func (s *Server) changeTags(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	resources := c.List("ResourceId")
 	if len(resources) == 0 {
 		return s.forward(ctx, c)
 	}
 	for _, resource := range resources {
-		if _, err := s.forward(ctx, c.with("ResourceId", resource)); err != nil {
+		if _, err := s.forward(ctx, c.With("ResourceId", resource)); err != nil {
 			return nil, err
 		}
 		if record, ok := s.instance(resource); ok && record.MetadataTags && record.State != "terminated" {
@@ -159,16 +161,16 @@ func (s *Server) changeTags(ctx context.Context, c *call) (*node, error) {
 			}
 		}
 	}
-	return done(c.action()), nil
+	return awsquery.Done(c.Action()), nil
 }
 
 var quotedBlock = regexp.MustCompile(`"BlockIndex":\s*"(\d+)"`)
 
 // numberBlocks makes numbers of the block indexes of EBS direct, which the server behind gives as strings.
-func numberBlocks(a *answer) *answer {
-	if a == nil || !strings.Contains(a.header.Get("Content-Type"), "json") {
+func numberBlocks(a *awsquery.Answer) *awsquery.Answer {
+	if a == nil || !strings.Contains(a.Header.Get("Content-Type"), "json") {
 		return a
 	}
-	a.body = quotedBlock.ReplaceAll(a.body, []byte(`"BlockIndex": $1`))
+	a.Body = quotedBlock.ReplaceAll(a.Body, []byte(`"BlockIndex": $1`))
 	return a
 }

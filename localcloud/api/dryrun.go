@@ -4,28 +4,18 @@ import (
 	"context"
 	"net/http"
 	"strings"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
 // A dry run is answered here and never reaches the server behind, which carries some of them out.
 
-// dry tells whether a call is a dry run. What is neither yes nor no is an error: it must not be carried out by mistake.
-func (c *call) dry() (bool, error) {
-	switch given := strings.ToLower(c.get("DryRun")); given {
-	case "true", "1":
-		return true, nil
-	case "", "false", "0":
-		return false, nil
-	default:
-		return false, fault("InvalidParameterValue", "Value (%s) for parameter DryRun is invalid: it is true or false", c.get("DryRun"))
-	}
-}
-
 // dryRun checks what can be checked without a change. Its answer is always an error, as EC2's is.
-func (s *Server) dryRun(ctx context.Context, c *call) error {
+func (s *Server) dryRun(ctx context.Context, c *awsquery.Call) error {
 	if err := s.haveAll(ctx, c); err != nil {
 		return err
 	}
-	switch c.action() {
+	switch c.Action() {
 	case "RunInstances":
 		if _, _, err := counts(c); err != nil {
 			return err
@@ -38,10 +28,10 @@ func (s *Server) dryRun(ctx context.Context, c *call) error {
 			return err
 		}
 	}
-	return &apiError{
-		code:    "DryRunOperation",
-		message: "Request would have succeeded, but DryRun flag is set.",
-		status:  http.StatusPreconditionFailed,
+	return &awsquery.Error{
+		Code:    "DryRunOperation",
+		Message: "Request would have succeeded, but DryRun flag is set.",
+		Status:  http.StatusPreconditionFailed,
 	}
 }
 
@@ -55,21 +45,21 @@ var describers = map[string][2]string{
 }
 
 // haveAll refuses a call that names what is not there.
-func (s *Server) haveAll(ctx context.Context, c *call) error {
-	for name, values := range c.form {
+func (s *Server) haveAll(ctx context.Context, c *awsquery.Call) error {
+	for name, values := range c.Form {
 		for _, id := range values {
-			if freeText.MatchString(name) || resourceID.FindString(id) != id || id == "" {
+			if awsquery.FreeText.MatchString(name) || awsquery.ResourceID.FindString(id) != id || id == "" {
 				continue
 			}
 			kind := id[:strings.LastIndexByte(id, '-')]
 			if _, ok := s.instance(id); kind == "i" && !ok {
-				return noInstance(id)
+				return awsquery.NoInstance(id)
 			}
 			describe, ok := describers[kind]
 			if !ok {
 				continue
 			}
-			if _, err := s.ask(ctx, newCall("ec2", describe[0], describe[1], id)); err != nil {
+			if _, err := s.ask(ctx, awsquery.NewCall("ec2", describe[0], describe[1], id)); err != nil {
 				return err
 			}
 		}

@@ -3,32 +3,31 @@ package api
 import (
 	"net/http"
 	"net/url"
-	"reflect"
 	"strings"
 	"testing"
 
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
 // TestDryRunChangesNothing goes through all of EC2's actions. The server behind and the machinery fail the test if
 // anything but a question reaches them.
 func TestDryRunChangesNothing(t *testing.T) {
-	all := actionsOf(reflect.TypeFor[*ec2.Client]())
+	all := awsquery.Actions("ec2")
 	if len(all) < 600 {
-		t.Fatalf("the SDK has %d actions only", len(all))
+		t.Fatalf("EC2 has %d actions only", len(all))
 	}
 	b := newBackend(t, nil)
 	s := newServer(t, b, newMachinery(t))
 	for _, action := range all {
 		for _, yes := range []string{"true", "True", "TRUE", "1"} {
 			status, root := request(t, s, action, "DryRun", yes, "CidrBlock", "10.9.0.0/16")
-			code := root.get("Errors", "Error", "Code")
+			code := root.Get("Errors", "Error", "Code")
 			switch {
 			case status == http.StatusPreconditionFailed && code == "DryRunOperation":
 			case status == http.StatusBadRequest && (action == "RunInstances" || strings.HasPrefix(action, "AuthorizeSecurityGroup")):
 				// It lacks what these check.
 			default:
-				t.Errorf("%s, DryRun=%s: status %d: %s", action, yes, status, root.bytes())
+				t.Errorf("%s, DryRun=%s: status %d: %s", action, yes, status, root.Bytes())
 			}
 		}
 	}
@@ -58,7 +57,7 @@ func TestIDsInTextAreNoReferences(t *testing.T) {
 		{"CreateVpc", "TagSpecification.1.Tag.1.Key", "from", "TagSpecification.1.Tag.1.Value", "i-00000000000000009"},
 	} {
 		if status, root := request(t, s, parameters[0], append(parameters[1:], "DryRun", "true")...); status != http.StatusPreconditionFailed {
-			t.Errorf("%v: status %d: %s", parameters, status, root.bytes())
+			t.Errorf("%v: status %d: %s", parameters, status, root.Bytes())
 		}
 	}
 }
@@ -73,7 +72,7 @@ func TestOneActionOnly(t *testing.T) {
 		for i := 0; i+1 < len(headers); i += 2 {
 			r.Header.Set(headers[i], headers[i+1])
 		}
-		return sendSigned(s, Operators, apiAddress, r, "ec2", Region, operatorCredentials(), body).Code
+		return sendSigned(s, Operators, apiAddress, r, "ec2", awsquery.Region, operatorCredentials(), body).Code
 	}
 	for name, status := range map[string]int{
 		"two actions":           post("/", "application/x-www-form-urlencoded", "Action=DescribeVpcs&Action=DeleteVpc"),
@@ -92,10 +91,24 @@ func TestOneActionOnly(t *testing.T) {
 
 	// A GET is the same call as a POST, and remembered as one.
 	r := newRequest(http.MethodGet, "/?Action=CreateRouteTable&VpcId=vpc-00000000000000001&Version=2016-11-15", "")
-	if w := sendSigned(s, Operators, apiAddress, r, "ec2", Region, operatorCredentials(), ""); w.Code != http.StatusOK {
+	if w := sendSigned(s, Operators, apiAddress, r, "ec2", awsquery.Region, operatorCredentials(), ""); w.Code != http.StatusOK {
 		t.Errorf("status %d: %s", w.Code, w.Body)
 	}
-	if len(s.journal.entries) != 1 || s.journal.entries[0].Call.get("VpcId") != "vpc-00000000000000001" {
+	if len(s.journal.entries) != 1 || s.journal.entries[0].Call.Get("VpcId") != "vpc-00000000000000001" {
 		t.Errorf("the journal has %v", s.journal.entries)
+	}
+}
+
+// TestOtherSpellings: the server behind would take each of these for an action, and nothing here would know of it.
+func TestOtherSpellings(t *testing.T) {
+	b := newBackend(t, nil)
+	s := newServer(t, b, newMachinery(t))
+	for _, action := range []string{"run_instances", "runInstances", "create_vpc", "CreateVPC", "CreateVpc ", "describe_instances", "delete_volume", "__init__", "error_on_dryrun"} {
+		if status, root := request(t, s, action); status != http.StatusBadRequest || root.Get("Errors", "Error", "Code") != "InvalidAction" {
+			t.Errorf("%s: status %d: %s", action, status, root.Bytes())
+		}
+	}
+	if len(b.changes()) > 0 {
+		t.Errorf("the server behind got %v", b.changes())
 	}
 }

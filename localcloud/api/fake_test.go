@@ -21,7 +21,10 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
+
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
 )
@@ -84,7 +87,7 @@ func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Access-Control-Allow-Origin", "*") // as a real one does
 	w.Header().Set("Set-Cookie", "a=b")
-	if !reading.MatchString(action) {
+	if !awsquery.NewCall("ec2", action).Reads() {
 		b.calls = append(b.calls, action)
 	}
 	b.forms[action] = r.PostForm
@@ -295,11 +298,11 @@ func newServer(t *testing.T, b *backend, m *machinery) *Server {
 }
 
 // request sends a call to a server as a client does.
-func request(t *testing.T, s *Server, action string, parameters ...string) (int, *node) {
+func request(t *testing.T, s *Server, action string, parameters ...string) (int, *awsquery.Node) {
 	t.Helper()
-	form := newCall("ec2", action, parameters...).form
+	form := awsquery.NewCall("ec2", action, parameters...).Form
 	w := send(s, "ec2", "test", form)
-	root, err := parseXML(w.Body.Bytes())
+	root, err := awsquery.ParseXML(w.Body.Bytes())
 	if err != nil {
 		t.Fatalf("%s: %v: %s", action, err, w.Body)
 	}
@@ -319,7 +322,7 @@ func send(s *Server, service, key string, form url.Values) *httptest.ResponseRec
 	r := httptest.NewRequest(http.MethodPost, "http://"+apiAddress.String()+"/", strings.NewReader(form.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	credentials := aws.Credentials{AccessKeyID: key, SecretAccessKey: operatorKey.SecretAccessKey}
-	return sendSigned(s, Operators, apiAddress, r, service, Region, credentials, form.Encode())
+	return sendSigned(s, Operators, apiAddress, r, service, awsquery.Region, credentials, form.Encode())
 }
 
 // sendSigned signs a request as the SDK does and has it served.
@@ -333,11 +336,11 @@ func sendSigned(s *Server, side Side, at netip.AddrPort, r *http.Request, servic
 	return w
 }
 
-func mustRequest(t *testing.T, s *Server, action string, parameters ...string) *node {
+func mustRequest(t *testing.T, s *Server, action string, parameters ...string) *awsquery.Node {
 	t.Helper()
 	status, root := request(t, s, action, parameters...)
 	if status != http.StatusOK {
-		t.Fatalf("%s: %s", action, root.bytes())
+		t.Fatalf("%s: %s", action, root.Bytes())
 	}
 	return root
 }
@@ -346,10 +349,10 @@ func mustRequest(t *testing.T, s *Server, action string, parameters ...string) *
 func refused(t *testing.T, s *Server, code, action string, parameters ...string) string {
 	t.Helper()
 	status, root := request(t, s, action, parameters...)
-	if got := root.get("Errors", "Error", "Code"); status != http.StatusBadRequest || got != code {
-		t.Errorf("%s: status %d, code %q, want 400 and %q: %s", action, status, got, code, root.bytes())
+	if got := root.Get("Errors", "Error", "Code"); status != http.StatusBadRequest || got != code {
+		t.Errorf("%s: status %d, code %q, want 400 and %q: %s", action, status, got, code, root.Bytes())
 	}
-	return root.get("Errors", "Error", "Message")
+	return root.Get("Errors", "Error", "Message")
 }
 
 // newRequest is one that is not signed yet.

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
 // Auto Scaling groups are records of the server behind, of size nought: their instances are launched and ended here, as
@@ -41,12 +43,6 @@ var groupHandlers = map[string]handler{
 	"CancelInstanceRefresh":               (*Server).endRefresh,
 }
 
-// queryReply is an answer of a service that puts its results into an element of their own.
-func queryReply(space string, c *call, children ...*node) *node {
-	return &node{name: c.action() + "Response", space: space, children: []*node{
-		element(c.action()+"Result", children...), element("ResponseMetadata", text("RequestId", requestID()))}}
-}
-
 const groupSpace = "http://autoscaling.amazonaws.com/doc/2011-01-01/"
 
 // group is a copy of what is known of a group.
@@ -55,7 +51,7 @@ func (s *Server) group(name string) (groupRecord, error) {
 	defer s.mu.Unlock()
 	record, ok := s.overlay.Groups[name]
 	if !ok {
-		return groupRecord{}, fault("ValidationError", "AutoScalingGroup name not found - no such group: %s", name)
+		return groupRecord{}, awsquery.Fault("ValidationError", "AutoScalingGroup name not found - no such group: %s", name)
 	}
 	group := *record
 	group.Refreshes = nil
@@ -66,23 +62,23 @@ func (s *Server) group(name string) (groupRecord, error) {
 	return group, nil
 }
 
-func (s *Server) createGroup(ctx context.Context, c *call) (*node, error) {
-	name := c.get("AutoScalingGroupName")
+func (s *Server) createGroup(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	name := c.Get("AutoScalingGroupName")
 	if _, err := s.group(name); err == nil {
-		return nil, fault("AlreadyExists", "AutoScalingGroup by this name already exists - A group with the name %s already exists", name)
+		return nil, awsquery.Fault("AlreadyExists", "AutoScalingGroup by this name already exists - A group with the name %s already exists", name)
 	}
-	if c.get("LaunchTemplate.LaunchTemplateId") == "" && c.get("LaunchTemplate.LaunchTemplateName") == "" {
-		return nil, fault("UnsupportedOperation", "groups of the local cloud have a launch template")
+	if c.Get("LaunchTemplate.LaunchTemplateId") == "" && c.Get("LaunchTemplate.LaunchTemplateName") == "" {
+		return nil, awsquery.Fault("UnsupportedOperation", "groups of the local cloud have a launch template")
 	}
-	group := &groupRecord{Subnets: strings.Split(c.get("VPCZoneIdentifier"), ","), TargetGroups: c.list("TargetGroupARNs.member")}
+	group := &groupRecord{Subnets: strings.Split(c.Get("VPCZoneIdentifier"), ","), TargetGroups: c.List("TargetGroupARNs.member")}
 	if err := s.readGroup(ctx, c, group); err != nil {
 		return nil, err
 	}
 	// The server behind is told of a group of none, so that it makes no instances of its own.
-	other := c.clone()
-	other.drop("MinSize", "MaxSize", "DesiredCapacity")
+	other := c.Clone()
+	other.Drop("MinSize", "MaxSize", "DesiredCapacity")
 	for _, size := range []string{"MinSize", "MaxSize", "DesiredCapacity"} {
-		other.set(size, "0")
+		other.Set(size, "0")
 	}
 	answered, err := s.forward(ctx, other)
 	if err != nil {
@@ -96,30 +92,30 @@ func (s *Server) createGroup(ctx context.Context, c *call) (*node, error) {
 }
 
 // readGroup reads what a call says of a group's size and template.
-func (s *Server) readGroup(ctx context.Context, c *call, group *groupRecord) error {
+func (s *Server) readGroup(ctx context.Context, c *awsquery.Call, group *groupRecord) error {
 	for parameter, into := range map[string]*int{"MinSize": &group.Min, "MaxSize": &group.Max, "HealthCheckGracePeriod": &group.Grace} {
-		if given := c.get(parameter); given != "" {
+		if given := c.Get(parameter); given != "" {
 			number, err := strconv.Atoi(given)
 			if err != nil || number < 0 {
-				return fault("ValidationError", "%s %s should be a number of 0 or more", parameter, given)
+				return awsquery.Fault("ValidationError", "%s %s should be a number of 0 or more", parameter, given)
 			}
 			*into = number
 		}
 	}
 	group.Desired = max(group.Desired, group.Min)
-	if given := c.get("DesiredCapacity"); given != "" {
+	if given := c.Get("DesiredCapacity"); given != "" {
 		var err error
 		if group.Desired, err = strconv.Atoi(given); err != nil {
-			return fault("ValidationError", "DesiredCapacity %s should be a number", given)
+			return awsquery.Fault("ValidationError", "DesiredCapacity %s should be a number", given)
 		}
 	}
 	if group.Desired < group.Min || group.Desired > group.Max {
-		return fault("ValidationError", "Desired capacity:%d must be between the specified min size:%d and max size:%d", group.Desired, group.Min, group.Max)
+		return awsquery.Fault("ValidationError", "Desired capacity:%d must be between the specified min size:%d and max size:%d", group.Desired, group.Min, group.Max)
 	}
 	if group.Desired > launchLimit {
-		return fault("ValidationError", "a group of the local cloud has %d instances at most", launchLimit)
+		return awsquery.Fault("ValidationError", "a group of the local cloud has %d instances at most", launchLimit)
 	}
-	if c.get("LaunchTemplate.LaunchTemplateId") == "" && c.get("LaunchTemplate.LaunchTemplateName") == "" {
+	if c.Get("LaunchTemplate.LaunchTemplateId") == "" && c.Get("LaunchTemplate.LaunchTemplateName") == "" {
 		return nil
 	}
 	var err error
@@ -127,25 +123,25 @@ func (s *Server) readGroup(ctx context.Context, c *call, group *groupRecord) err
 	return err
 }
 
-func (s *Server) updateGroup(ctx context.Context, c *call) (*node, error) {
-	name := c.get("AutoScalingGroupName")
+func (s *Server) updateGroup(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	name := c.Get("AutoScalingGroupName")
 	group, err := s.group(name)
 	if err != nil {
 		return nil, err
 	}
-	if active(group.Refreshes) != nil && c.get("LaunchTemplate.Version") != "" {
-		return nil, fault("ValidationError", "An active instance refresh with a desired configuration exists. All configuration options derived from the desired configuration are not available for update while the instance refresh is active.")
+	if active(group.Refreshes) != nil && c.Get("LaunchTemplate.Version") != "" {
+		return nil, awsquery.Fault("ValidationError", "An active instance refresh with a desired configuration exists. All configuration options derived from the desired configuration are not available for update while the instance refresh is active.")
 	}
 	if err := s.readGroup(ctx, c, &group); err != nil {
 		return nil, err
 	}
-	if zones := c.get("VPCZoneIdentifier"); zones != "" {
+	if zones := c.Get("VPCZoneIdentifier"); zones != "" {
 		group.Subnets = strings.Split(zones, ",")
 	}
-	answered := queryReply(groupSpace, c)
-	if c.action() == "UpdateAutoScalingGroup" {
-		other := c.clone()
-		other.drop("MinSize", "MaxSize", "DesiredCapacity")
+	answered := awsquery.QueryReply(groupSpace, c)
+	if c.Action() == "UpdateAutoScalingGroup" {
+		other := c.Clone()
+		other.Drop("MinSize", "MaxSize", "DesiredCapacity")
 		if answered, err = s.forward(ctx, other); err != nil {
 			return nil, err
 		}
@@ -161,14 +157,14 @@ func (s *Server) updateGroup(ctx context.Context, c *call) (*node, error) {
 	return answered, nil
 }
 
-func (s *Server) deleteGroup(ctx context.Context, c *call) (*node, error) {
-	name := c.get("AutoScalingGroupName")
+func (s *Server) deleteGroup(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	name := c.Get("AutoScalingGroupName")
 	if _, err := s.group(name); err != nil {
 		return nil, err
 	}
 	members := s.members(name)
-	if len(members) > 0 && c.get("ForceDelete") != "true" {
-		return nil, fault("ResourceInUse", "You cannot delete an AutoScalingGroup while there are instances or pending Spot instance request(s) still in the group.")
+	if len(members) > 0 && c.Get("ForceDelete") != "true" {
+		return nil, awsquery.Fault("ResourceInUse", "You cannot delete an AutoScalingGroup while there are instances or pending Spot instance request(s) still in the group.")
 	}
 	answered, err := s.forward(ctx, c)
 	if err != nil {
@@ -201,37 +197,37 @@ func (s *Server) endMembers(ctx context.Context, ids []string) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	_, err := s.terminateInstances(ctx, newCall("ec2", "TerminateInstances").with("InstanceId", ids...))
+	_, err := s.terminateInstances(ctx, awsquery.NewCall("ec2", "TerminateInstances").With("InstanceId", ids...))
 	return err
 }
 
 // describeGroups writes into the records of the server behind what its groups really have.
-func (s *Server) describeGroups(ctx context.Context, c *call) (*node, error) {
+func (s *Server) describeGroups(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	described, err := s.ask(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	for _, item := range described.items("DescribeAutoScalingGroupsResult", "AutoScalingGroups") {
-		name := item.get("AutoScalingGroupName")
+	for _, item := range described.Items("DescribeAutoScalingGroupsResult", "AutoScalingGroups") {
+		name := item.Get("AutoScalingGroupName")
 		group, err := s.group(name)
 		if err != nil {
 			continue
 		}
-		item.set(strconv.Itoa(group.Min), "MinSize")
-		item.set(strconv.Itoa(group.Max), "MaxSize")
-		item.set(strconv.Itoa(group.Desired), "DesiredCapacity")
-		item.set(group.Template.ID, "LaunchTemplate", "LaunchTemplateId")
-		item.set(group.Template.Name, "LaunchTemplate", "LaunchTemplateName")
-		item.set(group.Template.Version, "LaunchTemplate", "Version")
-		item.remove("Instances")
-		item.children = append(item.children, element("Instances", s.describedMembers(ctx, name)...))
+		item.Set(strconv.Itoa(group.Min), "MinSize")
+		item.Set(strconv.Itoa(group.Max), "MaxSize")
+		item.Set(strconv.Itoa(group.Desired), "DesiredCapacity")
+		item.Set(group.Template.ID, "LaunchTemplate", "LaunchTemplateId")
+		item.Set(group.Template.Name, "LaunchTemplate", "LaunchTemplateName")
+		item.Set(group.Template.Version, "LaunchTemplate", "Version")
+		item.Remove("Instances")
+		item.Children = append(item.Children, awsquery.Element("Instances", s.describedMembers(ctx, name)...))
 	}
 	return described, nil
 }
 
-func (s *Server) describeMembers(ctx context.Context, c *call) (*node, error) {
-	wanted := c.list("InstanceIds.member")
-	var all []*node
+func (s *Server) describeMembers(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	wanted := c.List("InstanceIds.member")
+	var all []*awsquery.Node
 	s.mu.Lock()
 	names := slices.Collect(func(yield func(string) bool) {
 		for name := range s.overlay.Groups {
@@ -244,18 +240,18 @@ func (s *Server) describeMembers(ctx context.Context, c *call) (*node, error) {
 	slices.Sort(names)
 	for _, name := range names {
 		for _, member := range s.describedMembers(ctx, name) {
-			if len(wanted) == 0 || slices.Contains(wanted, member.get("InstanceId")) {
-				member.set(name, "AutoScalingGroupName")
+			if len(wanted) == 0 || slices.Contains(wanted, member.Get("InstanceId")) {
+				member.Set(name, "AutoScalingGroupName")
 				all = append(all, member)
 			}
 		}
 	}
-	return queryReply(groupSpace, c, element("AutoScalingInstances", all...)), nil
+	return awsquery.QueryReply(groupSpace, c, awsquery.Element("AutoScalingInstances", all...)), nil
 }
 
 // describedMembers are a group's instances as Auto Scaling describes them.
-func (s *Server) describedMembers(ctx context.Context, name string) []*node {
-	var all []*node
+func (s *Server) describedMembers(ctx context.Context, name string) []*awsquery.Node {
+	var all []*awsquery.Node
 	for _, id := range s.members(name) {
 		record, _ := s.instance(id)
 		item, err := s.rawInstance(ctx, id)
@@ -269,25 +265,25 @@ func (s *Server) describedMembers(ctx context.Context, name string) []*node {
 		if s.isDraining(id) {
 			state = "Terminating:Wait"
 		}
-		all = append(all, element("member", text("InstanceId", id), text("InstanceType", item.get("instanceType")), text("AvailabilityZone", item.get("placement", "availabilityZone")),
-			text("LifecycleState", state), text("HealthStatus", "Healthy"), text("ProtectedFromScaleIn", "false"),
-			element("LaunchTemplate", text("LaunchTemplateId", record.Template.ID), text("LaunchTemplateName", record.Template.Name), text("Version", record.Template.Version))))
+		all = append(all, awsquery.Element("member", awsquery.Text("InstanceId", id), awsquery.Text("InstanceType", item.Get("instanceType")), awsquery.Text("AvailabilityZone", item.Get("placement", "availabilityZone")),
+			awsquery.Text("LifecycleState", state), awsquery.Text("HealthStatus", "Healthy"), awsquery.Text("ProtectedFromScaleIn", "false"),
+			awsquery.Element("LaunchTemplate", awsquery.Text("LaunchTemplateId", record.Template.ID), awsquery.Text("LaunchTemplateName", record.Template.Name), awsquery.Text("Version", record.Template.Version))))
 	}
 	return all
 }
 
-func (s *Server) terminateMember(ctx context.Context, c *call) (*node, error) {
-	id := c.get("InstanceId")
+func (s *Server) terminateMember(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	id := c.Get("InstanceId")
 	record, ok := s.instance(id)
 	if !ok || record.Group == "" {
-		return nil, fault("ValidationError", "Instance Id not found - No managed instance found for instance ID %s", id)
+		return nil, awsquery.Fault("ValidationError", "Instance Id not found - No managed instance found for instance ID %s", id)
 	}
-	if c.get("ShouldDecrementDesiredCapacity") == "true" {
+	if c.Get("ShouldDecrementDesiredCapacity") == "true" {
 		if err := s.changeGroup(record.Group, func(group *groupRecord) { group.Desired-- }); err != nil {
 			return nil, err
 		}
 	}
-	return queryReply(groupSpace, c), s.endMembers(ctx, []string{id})
+	return awsquery.QueryReply(groupSpace, c), s.endMembers(ctx, []string{id})
 }
 
 // tend has a group get what it should have, after the answer.
@@ -337,22 +333,22 @@ func (s *Server) launchMembers(ctx context.Context, name string, group groupReco
 	var launched []string
 	before := len(s.members(name))
 	for i := range count {
-		c := newCall("ec2", "RunInstances", "MinCount", "1", "MaxCount", "1")
+		c := awsquery.NewCall("ec2", "RunInstances", "MinCount", "1", "MaxCount", "1")
 		for parameter, value := range s.templateValues(template) {
-			c.form[parameter] = value
+			c.Form[parameter] = value
 		}
-		if c.get("NetworkInterface.1.DeviceIndex") != "" {
-			c.set("NetworkInterface.1.SubnetId", group.Subnets[(before+i)%len(group.Subnets)])
+		if c.Get("NetworkInterface.1.DeviceIndex") != "" {
+			c.Set("NetworkInterface.1.SubnetId", group.Subnets[(before+i)%len(group.Subnets)])
 		} else {
-			c.set("SubnetId", group.Subnets[(before+i)%len(group.Subnets)])
+			c.Set("SubnetId", group.Subnets[(before+i)%len(group.Subnets)])
 		}
 		tagInstances(c, append(tags, "aws:autoscaling:groupName", name, "aws:ec2launchtemplate:id", template.ID, "aws:ec2launchtemplate:version", template.Version))
 		answered, err := s.runInstances(ctx, c)
 		if err != nil {
 			return launched, fmt.Errorf("launch an instance of group %s: %w", name, err)
 		}
-		for _, item := range answered.items("instancesSet") {
-			id := item.get("instanceId")
+		for _, item := range answered.Items("instancesSet") {
+			id := item.Get("instanceId")
 			launched = append(launched, id)
 			err := s.changeInstance(id, func(record *instanceRecord) { record.Group, record.Template = name, template })
 			if err != nil {
@@ -365,15 +361,15 @@ func (s *Server) launchMembers(ctx context.Context, name string, group groupReco
 
 // groupTags are the group's tags that its instances get, keys and values in turn.
 func (s *Server) groupTags(ctx context.Context, name string) ([]string, error) {
-	described, err := s.ask(ctx, newCall("autoscaling", "DescribeAutoScalingGroups", "AutoScalingGroupNames.member.1", name))
+	described, err := s.ask(ctx, awsquery.NewCall("autoscaling", "DescribeAutoScalingGroups", "AutoScalingGroupNames.member.1", name))
 	if err != nil {
 		return nil, err
 	}
 	var tags []string
-	for _, group := range described.items("DescribeAutoScalingGroupsResult", "AutoScalingGroups") {
-		for _, tag := range group.items("Tags") {
-			if strings.EqualFold(tag.get("PropagateAtLaunch"), "true") {
-				tags = append(tags, tag.get("Key"), tag.get("Value"))
+	for _, group := range described.Items("DescribeAutoScalingGroupsResult", "AutoScalingGroups") {
+		for _, tag := range group.Items("Tags") {
+			if strings.EqualFold(tag.Get("PropagateAtLaunch"), "true") {
+				tags = append(tags, tag.Get("Key"), tag.Get("Value"))
 			}
 		}
 	}
@@ -381,19 +377,19 @@ func (s *Server) groupTags(ctx context.Context, name string) ([]string, error) {
 }
 
 // tagInstances adds tags, keys and values in turn, to those that a launch gives its instances.
-func tagInstances(c *call, tags []string) {
+func tagInstances(c *awsquery.Call, tags []string) {
 	spec := 1
-	for c.get(fmt.Sprintf("TagSpecification.%d.ResourceType", spec)) != "" && c.get(fmt.Sprintf("TagSpecification.%d.ResourceType", spec)) != "instance" {
+	for c.Get(fmt.Sprintf("TagSpecification.%d.ResourceType", spec)) != "" && c.Get(fmt.Sprintf("TagSpecification.%d.ResourceType", spec)) != "instance" {
 		spec++
 	}
-	c.set(fmt.Sprintf("TagSpecification.%d.ResourceType", spec), "instance")
+	c.Set(fmt.Sprintf("TagSpecification.%d.ResourceType", spec), "instance")
 	next := 1
-	for c.get(fmt.Sprintf("TagSpecification.%d.Tag.%d.Key", spec, next)) != "" {
+	for c.Get(fmt.Sprintf("TagSpecification.%d.Tag.%d.Key", spec, next)) != "" {
 		next++
 	}
 	for i := 0; i+1 < len(tags); i += 2 {
-		c.set(fmt.Sprintf("TagSpecification.%d.Tag.%d.Key", spec, next), tags[i])
-		c.set(fmt.Sprintf("TagSpecification.%d.Tag.%d.Value", spec, next), tags[i+1])
+		c.Set(fmt.Sprintf("TagSpecification.%d.Tag.%d.Key", spec, next), tags[i])
+		c.Set(fmt.Sprintf("TagSpecification.%d.Tag.%d.Value", spec, next), tags[i+1])
 		next++
 	}
 }

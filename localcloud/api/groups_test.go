@@ -11,24 +11,26 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
 // groupRequest sends a call of Auto Scaling or Elastic Load Balancing.
-func groupRequest(t *testing.T, s *Server, service, action string, parameters ...string) (int, *node) {
+func groupRequest(t *testing.T, s *Server, service, action string, parameters ...string) (int, *awsquery.Node) {
 	t.Helper()
-	w := send(s, service, "test", newCall(service, action, parameters...).form)
-	root, err := parseXML(w.Body.Bytes())
+	w := send(s, service, "test", awsquery.NewCall(service, action, parameters...).Form)
+	root, err := awsquery.ParseXML(w.Body.Bytes())
 	if err != nil {
 		t.Fatalf("%s: %v: %s", action, err, w.Body)
 	}
 	return w.Code, root
 }
 
-func mustGroup(t *testing.T, s *Server, service, action string, parameters ...string) *node {
+func mustGroup(t *testing.T, s *Server, service, action string, parameters ...string) *awsquery.Node {
 	t.Helper()
 	status, root := groupRequest(t, s, service, action, parameters...)
 	if status != http.StatusOK {
-		t.Fatalf("%s: %s", action, root.bytes())
+		t.Fatalf("%s: %s", action, root.Bytes())
 	}
 	return root
 }
@@ -94,8 +96,8 @@ func newGroup(t *testing.T) (*Server, *backend, *machinery) {
 // described are the ids of a group's instances and the versions that they are of.
 func describedGroup(t *testing.T, s *Server) (instances, versions []string) {
 	t.Helper()
-	group := mustGroup(t, s, "autoscaling", "DescribeAutoScalingGroups").items("DescribeAutoScalingGroupsResult", "AutoScalingGroups")[0]
-	return group.all("Instances", "*", "InstanceId"), group.all("Instances", "*", "LaunchTemplate", "Version")
+	group := mustGroup(t, s, "autoscaling", "DescribeAutoScalingGroups").Items("DescribeAutoScalingGroupsResult", "AutoScalingGroups")[0]
+	return group.All("Instances", "*", "InstanceId"), group.All("Instances", "*", "LaunchTemplate", "Version")
 }
 
 func TestGroupLaunchesMachinesFromItsTemplate(t *testing.T) {
@@ -129,8 +131,8 @@ func TestGroupLaunchesMachinesFromItsTemplate(t *testing.T) {
 	if n := len(m.ran); n != 2 {
 		t.Errorf("%d machines were run", n)
 	}
-	if status, root := groupRequest(t, s, "autoscaling", "UpdateAutoScalingGroup", "AutoScalingGroupName", "g"); status == http.StatusOK || !strings.Contains(root.get("Error", "Message"), "no such group") {
-		t.Errorf("a group that is gone: %s", root.bytes())
+	if status, root := groupRequest(t, s, "autoscaling", "UpdateAutoScalingGroup", "AutoScalingGroupName", "g"); status == http.StatusOK || !strings.Contains(root.Get("Error", "Message"), "no such group") {
+		t.Errorf("a group that is gone: %s", root.Bytes())
 	}
 }
 
@@ -148,7 +150,7 @@ func TestBalancerPassesToTheHealthy(t *testing.T) {
 	defer page.Close()
 	states := func() []string {
 		root := mustGroup(t, s, "elasticloadbalancing", "DescribeTargetHealth", "TargetGroupArn", testTargets)
-		return root.all("DescribeTargetHealthResult", "TargetHealthDescriptions", "*", "TargetHealth", "State")
+		return root.All("DescribeTargetHealthResult", "TargetHealthDescriptions", "*", "TargetHealth", "State")
 	}
 	passed := func() []netip.AddrPort {
 		if err := s.applyNetwork(t.Context()); err != nil {
@@ -184,9 +186,9 @@ func refreshed(t *testing.T, s *Server) string {
 	t.Helper()
 	for range 400 {
 		root := mustGroup(t, s, "autoscaling", "DescribeInstanceRefreshes", "AutoScalingGroupName", "g")
-		last := root.items("DescribeInstanceRefreshesResult", "InstanceRefreshes")[0]
-		if last.get("EndTime") != "" {
-			return last.get("Status")
+		last := root.Items("DescribeInstanceRefreshesResult", "InstanceRefreshes")[0]
+		if last.Get("EndTime") != "" {
+			return last.Get("Status")
 		}
 		s.checkTargets(t.Context())
 		time.Sleep(20 * time.Millisecond)
@@ -203,18 +205,18 @@ func TestRefreshReplacesAndGoesBack(t *testing.T) {
 	defer good.Close()
 	m.dial = good.Listener.Addr().String()
 	s.overlay.TargetGroups[testTargets].Delay = 0
-	start := func(more ...string) (int, *node) {
+	start := func(more ...string) (int, *awsquery.Node) {
 		return groupRequest(t, s, "autoscaling", "StartInstanceRefresh", append([]string{"AutoScalingGroupName", "g", "DesiredConfiguration.LaunchTemplate.LaunchTemplateId", testTemplate,
 			"DesiredConfiguration.LaunchTemplate.Version", "2", "Preferences.InstanceWarmup", "0", "Preferences.MinHealthyPercentage", "50", "Preferences.AutoRollback", "true"}, more...)...)
 	}
-	if status, root := start("Preferences.CheckpointPercentages.member.1", "50"); status == http.StatusOK || root.get("Error", "Code") != "ValidationError" {
-		t.Errorf("checkpoints that do not end in 100: %s", root.bytes())
+	if status, root := start("Preferences.CheckpointPercentages.member.1", "50"); status == http.StatusOK || root.Get("Error", "Code") != "ValidationError" {
+		t.Errorf("checkpoints that do not end in 100: %s", root.Bytes())
 	}
 	if status, root := start(); status != http.StatusOK {
-		t.Fatalf("%s", root.bytes())
+		t.Fatalf("%s", root.Bytes())
 	}
-	if status, root := start(); status == http.StatusOK || root.get("Error", "Code") != "InstanceRefreshInProgress" {
-		t.Errorf("a second one at once: %s", root.bytes())
+	if status, root := start(); status == http.StatusOK || root.Get("Error", "Code") != "InstanceRefreshInProgress" {
+		t.Errorf("a second one at once: %s", root.Bytes())
 	}
 	if end := refreshed(t, s); end != "Successful" {
 		t.Fatalf("it is %s", end)
@@ -236,7 +238,7 @@ func TestRefreshReplacesAndGoesBack(t *testing.T) {
 	m.dial = page.Listener.Addr().String()
 	if status, root := groupRequest(t, s, "autoscaling", "StartInstanceRefresh", "AutoScalingGroupName", "g", "DesiredConfiguration.LaunchTemplate.LaunchTemplateId", testTemplate,
 		"DesiredConfiguration.LaunchTemplate.Version", "3", "Preferences.AutoRollback", "true"); status != http.StatusOK {
-		t.Fatalf("%s", root.bytes())
+		t.Fatalf("%s", root.Bytes())
 	}
 	if end := refreshed(t, s); end != "RollbackSuccessful" {
 		t.Errorf("it is %s", end)
@@ -244,7 +246,7 @@ func TestRefreshReplacesAndGoesBack(t *testing.T) {
 	if after, versions := describedGroup(t, s); !slices.Equal(after, ids) || !slices.Equal(versions, []string{"2", "2"}) {
 		t.Errorf("%v of versions %v; it should have %v again", after, versions, ids)
 	}
-	if status, root := groupRequest(t, s, "autoscaling", "RollbackInstanceRefresh", "AutoScalingGroupName", "g"); status == http.StatusOK || root.get("Error", "Code") != "ActiveInstanceRefreshNotFound" {
-		t.Errorf("a rollback of nothing: %s", root.bytes())
+	if status, root := groupRequest(t, s, "autoscaling", "RollbackInstanceRefresh", "AutoScalingGroupName", "g"); status == http.StatusOK || root.Get("Error", "Code") != "ActiveInstanceRefreshNotFound" {
+		t.Errorf("a rollback of nothing: %s", root.Bytes())
 	}
 }

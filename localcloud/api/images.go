@@ -8,40 +8,42 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
 // defaultRootGB is the size of a base image's root volume, as of Debian's own.
 const defaultRootGB = 8
 
 // createImage freezes an instance's disk. The image is pending until that is done.
-func (s *Server) createImage(ctx context.Context, c *call) (*node, error) {
-	instance := c.get("InstanceId")
+func (s *Server) createImage(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	instance := c.Get("InstanceId")
 	if err := s.inStates([]string{instance}, "imaged", "running", "stopping", "stopped"); err != nil {
 		return nil, err
 	}
-	if err := s.freeName(ctx, c.get("Name")); err != nil {
+	if err := s.freeName(ctx, c.Get("Name")); err != nil {
 		return nil, err
 	}
 	rest, snapshotTags := splitTags(c)
-	rest.drop("BlockDeviceMapping.")
+	rest.Drop("BlockDeviceMapping.")
 	answered, err := s.forward(ctx, rest)
 	if err != nil {
 		return nil, err
 	}
-	image := answered.get("imageId")
-	described, err := s.ask(ctx, newCall("ec2", "DescribeImages", "ImageId.1", image))
+	image := answered.Get("imageId")
+	described, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeImages", "ImageId.1", image))
 	if err != nil {
 		return nil, err
 	}
-	item, err := described.one("imagesSet")
+	item, err := described.One("imagesSet")
 	if err != nil {
 		return nil, err
 	}
-	device, err := item.one("blockDeviceMapping")
+	device, err := item.One("blockDeviceMapping")
 	if err != nil {
 		return nil, err
 	}
-	snapshot := device.get("ebs", "snapshotId")
+	snapshot := device.Get("ebs", "snapshotId")
 	record, _ := s.instance(instance)
 	err = s.update(func(o *overlay) {
 		o.Images[image] = &imageRecord{State: "pending", Created: time.Now(), SizeGB: record.RootSizeGB, Snapshot: snapshot}
@@ -50,24 +52,24 @@ func (s *Server) createImage(ctx context.Context, c *call) (*node, error) {
 		return nil, s.undo(ctx, err, "DeregisterImage", "ImageId", image)
 	}
 	if len(snapshotTags) > 0 {
-		if _, err := s.forward(ctx, newCall("ec2", "CreateTags", append([]string{"ResourceId.1", snapshot}, snapshotTags...)...)); err != nil {
+		if _, err := s.forward(ctx, awsquery.NewCall("ec2", "CreateTags", append([]string{"ResourceId.1", snapshot}, snapshotTags...)...)); err != nil {
 			return nil, err
 		}
 	}
-	noReboot := c.get("NoReboot") == "true"
+	noReboot := c.Get("NoReboot") == "true"
 	s.later(instance, func(ctx context.Context) error { return s.freeze(ctx, instance, image, snapshot, noReboot) })
 	return answered, nil
 }
 
 // freeName refuses an image name that an own image has: the server behind does not.
 func (s *Server) freeName(ctx context.Context, name string) error {
-	described, err := s.ask(ctx, newCall("ec2", "DescribeImages", "Owner.1", "self"))
+	described, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeImages", "Owner.1", "self"))
 	if err != nil {
 		return err
 	}
-	for _, image := range described.items("imagesSet") {
-		if image.get("name") == name {
-			return fault("InvalidAMIName.Duplicate", "AMI name %s is already in use by AMI %s", name, image.get("imageId"))
+	for _, image := range described.Items("imagesSet") {
+		if image.Get("name") == name {
+			return awsquery.Fault("InvalidAMIName.Duplicate", "AMI name %s is already in use by AMI %s", name, image.Get("imageId"))
 		}
 	}
 	return nil
@@ -75,24 +77,24 @@ func (s *Server) freeName(ctx context.Context, name string) error {
 
 // splitTags takes the tags of snapshots out of a CreateImage call, as parameters of CreateTags: the server behind
 // cannot take them with the image's.
-func splitTags(c *call) (rest *call, snapshot []string) {
-	rest = c.clone()
-	rest.drop("TagSpecification.")
+func splitTags(c *awsquery.Call) (rest *awsquery.Call, snapshot []string) {
+	rest = c.Clone()
+	rest.Drop("TagSpecification.")
 	kept := 0
-	for i := 1; c.get(fmt.Sprintf("TagSpecification.%d.ResourceType", i)) != ""; i++ {
+	for i := 1; c.Get(fmt.Sprintf("TagSpecification.%d.ResourceType", i)) != ""; i++ {
 		prefix := fmt.Sprintf("TagSpecification.%d.", i)
-		if c.get(prefix+"ResourceType") != "snapshot" {
+		if c.Get(prefix+"ResourceType") != "snapshot" {
 			kept++
-			for name, values := range c.form {
+			for name, values := range c.Form {
 				if tail, ok := strings.CutPrefix(name, prefix); ok {
-					rest.form[fmt.Sprintf("TagSpecification.%d.%s", kept, tail)] = values
+					rest.Form[fmt.Sprintf("TagSpecification.%d.%s", kept, tail)] = values
 				}
 			}
 			continue
 		}
-		for n := 1; c.get(fmt.Sprintf("%sTag.%d.Key", prefix, n)) != ""; n++ {
+		for n := 1; c.Get(fmt.Sprintf("%sTag.%d.Key", prefix, n)) != ""; n++ {
 			for _, part := range []string{"Key", "Value"} {
-				snapshot = append(snapshot, fmt.Sprintf("Tag.%d.%s", n, part), c.get(fmt.Sprintf("%sTag.%d.%s", prefix, n, part)))
+				snapshot = append(snapshot, fmt.Sprintf("Tag.%d.%s", n, part), c.Get(fmt.Sprintf("%sTag.%d.%s", prefix, n, part)))
 			}
 		}
 	}
@@ -130,65 +132,65 @@ func (s *Server) freeze(ctx context.Context, instance, image, snapshot string, n
 }
 
 // describeImages describes images as they really are; a base image that was not made is not there.
-func (s *Server) describeImages(ctx context.Context, c *call) (*node, error) {
-	rest, filters, err := takeFilters(c, imageFilters)
+func (s *Server) describeImages(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	rest, filters, err := awsquery.TakeFilters(c, imageFilters)
 	if err != nil {
 		return nil, err
 	}
-	rest.drop("MaxResults", "NextToken")
+	rest.Drop("MaxResults", "NextToken")
 	described, err := s.ask(ctx, rest)
 	if err != nil {
 		return nil, err
 	}
-	set, launchable := described.at("imagesSet"), s.machinery.Images()
-	set.children = slices.DeleteFunc(set.children, func(item *node) bool {
-		id := item.get("imageId")
+	set, launchable := described.At("imagesSet"), s.machinery.Images()
+	set.Children = slices.DeleteFunc(set.Children, func(item *awsquery.Node) bool {
+		id := item.Get("imageId")
 		s.mendImage(item)
-		return isBase(id) && !slices.Contains(launchable, id) || !passAll(filters, item)
+		return isBase(id) && !slices.Contains(launchable, id) || !filters.Pass(item)
 	})
 	return described, nil
 }
 
-func (s *Server) mendImage(item *node) {
-	item.set("ebs", "rootDeviceType")
-	item.set(rootDevice, "rootDeviceName")
-	item.set("true", "enaSupport")
+func (s *Server) mendImage(item *awsquery.Node) {
+	item.Set("ebs", "rootDeviceType")
+	item.Set(rootDevice, "rootDeviceName")
+	item.Set("true", "enaSupport")
 	for _, made := range []string{"kernelId", "ramdiskId"} {
-		item.remove(made)
+		item.Remove(made)
 	}
-	if item.get("description") == "None" {
-		item.set("", "description")
+	if item.Get("description") == "None" {
+		item.Set("", "description")
 	}
 	size, snapshot := defaultRootGB, ""
-	if device, err := item.one("blockDeviceMapping"); err == nil {
-		snapshot = device.get("ebs", "snapshotId")
+	if device, err := item.One("blockDeviceMapping"); err == nil {
+		snapshot = device.Get("ebs", "snapshotId")
 	} else {
-		item.set("", "blockDeviceMapping")
+		item.Set("", "blockDeviceMapping")
 	}
-	if record, ok := s.image(item.get("imageId")); ok {
+	if record, ok := s.image(item.Get("imageId")); ok {
 		size, snapshot = record.SizeGB, record.Snapshot
-		item.remove("imageOwnerAlias")
-		item.set(item.get("imageOwnerId")+"/"+item.get("name"), "imageLocation")
-		item.set(record.State, "imageState")
-		item.set(timestamp(record.Created), "creationDate")
+		item.Remove("imageOwnerAlias")
+		item.Set(item.Get("imageOwnerId")+"/"+item.Get("name"), "imageLocation")
+		item.Set(record.State, "imageState")
+		item.Set(awsquery.Timestamp(record.Created), "creationDate")
 		mendAttributes(item, record)
 		if record.Reason != "" {
-			item.set("Server.InternalError", "stateReason", "code")
-			item.set(record.Reason, "stateReason", "message")
+			item.Set("Server.InternalError", "stateReason", "code")
+			item.Set(record.Reason, "stateReason", "message")
 		}
 	}
-	item.at("blockDeviceMapping").children = []*node{element("item", text("deviceName", rootDevice), element("ebs",
-		text("snapshotId", snapshot), text("volumeSize", strconv.Itoa(size)), text("deleteOnTermination", "true"),
-		text("volumeType", "gp3"), text("encrypted", "false")))}
+	item.At("blockDeviceMapping").Children = []*awsquery.Node{awsquery.Element("item", awsquery.Text("deviceName", rootDevice), awsquery.Element("ebs",
+		awsquery.Text("snapshotId", snapshot), awsquery.Text("volumeSize", strconv.Itoa(size)), awsquery.Text("deleteOnTermination", "true"),
+		awsquery.Text("volumeType", "gp3"), awsquery.Text("encrypted", "false")))}
 }
 
-func (s *Server) deregisterImage(ctx context.Context, c *call) (*node, error) {
-	image := c.get("ImageId")
+func (s *Server) deregisterImage(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	image := c.Get("ImageId")
 	if isBase(image) {
-		return nil, fault("AuthFailure", "Not authorized for image:%s: it is the local cloud's own", image)
+		return nil, awsquery.Fault("AuthFailure", "Not authorized for image:%s: it is the local cloud's own", image)
 	}
 	if record, _ := s.image(image); record.Protection != "" {
-		return nil, fault("OperationNotPermitted", "The image %s is protected from deregistration (%s)", image, record.Protection)
+		return nil, awsquery.Fault("OperationNotPermitted", "The image %s is protected from deregistration (%s)", image, record.Protection)
 	}
 	answered, err := s.forward(ctx, c)
 	if err != nil {
@@ -202,22 +204,22 @@ func (s *Server) deregisterImage(ctx context.Context, c *call) (*node, error) {
 	return answered, errors.Join(err, s.machinery.DeleteImage(ctx, image))
 }
 
-func (s *Server) createSnapshot(ctx context.Context, c *call) (*node, error) {
+func (s *Server) createSnapshot(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	answered, err := s.forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	id := answered.get("snapshotId")
-	if err := s.machinery.CreateSnapshot(ctx, id, c.get("VolumeId")); err != nil {
+	id := answered.Get("snapshotId")
+	if err := s.machinery.CreateSnapshot(ctx, id, c.Get("VolumeId")); err != nil {
 		return nil, s.undo(ctx, err, "DeleteSnapshot", "SnapshotId", id)
 	}
 	return answered, nil
 }
 
-func (s *Server) deleteSnapshot(ctx context.Context, c *call) (*node, error) {
-	snapshot := c.get("SnapshotId")
+func (s *Server) deleteSnapshot(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	snapshot := c.Get("SnapshotId")
 	if image, record := s.imageOf(snapshot); image != "" && !record.Gone {
-		return nil, fault("InvalidSnapshot.InUse", "The snapshot %s is currently in use by %s", snapshot, image)
+		return nil, awsquery.Fault("InvalidSnapshot.InUse", "The snapshot %s is currently in use by %s", snapshot, image)
 	}
 	answered, err := s.forward(ctx, c)
 	if err != nil {
@@ -239,34 +241,34 @@ func (s *Server) imageOf(snapshot string) (string, imageRecord) {
 }
 
 // describeSnapshots gives the snapshots of images their size and state.
-func (s *Server) describeSnapshots(ctx context.Context, c *call) (*node, error) {
+func (s *Server) describeSnapshots(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	described, err := s.ask(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	set := described.at("snapshotSet")
-	set.children = slices.DeleteFunc(set.children, ofBase)
-	for _, item := range set.children {
-		image, record := s.imageOf(item.get("snapshotId"))
+	set := described.At("snapshotSet")
+	set.Children = slices.DeleteFunc(set.Children, ofBase)
+	for _, item := range set.Children {
+		image, record := s.imageOf(item.Get("snapshotId"))
 		if image == "" {
 			continue
 		}
-		item.set(strconv.Itoa(record.SizeGB), "volumeSize")
-		item.set(timestamp(record.Created), "startTime")
+		item.Set(strconv.Itoa(record.SizeGB), "volumeSize")
+		item.Set(awsquery.Timestamp(record.Created), "startTime")
 		switch record.State {
 		case "pending":
-			item.set("pending", "status")
+			item.Set("pending", "status")
 		case "failed":
-			item.set("error", "status")
+			item.Set("error", "status")
 		}
 	}
 	return described, nil
 }
 
 // ofBase tells whether a snapshot came with a base image: the server behind makes one for each, as if it were a user's.
-func ofBase(snapshot *node) bool {
+func ofBase(snapshot *awsquery.Node) bool {
 	for _, base := range BaseImages {
-		if strings.HasSuffix(snapshot.get("description"), base.ID) {
+		if strings.HasSuffix(snapshot.Get("description"), base.ID) {
 			return true
 		}
 	}

@@ -85,13 +85,13 @@ func TestCreateImage(t *testing.T) {
 			if form := b.form("CreateTags"); form.Get("ResourceId.1") != madeSnapshot || form.Get("Tag.1.Key") != "s" {
 				t.Errorf("the snapshot's tags: %v", form)
 			}
-			described := mustRequest(t, s, "DescribeImages", "ImageId.1", madeImage).items("imagesSet")[0]
-			if described.get("rootDeviceType") != "ebs" || described.get("blockDeviceMapping", "item", "ebs", "volumeSize") != "12" || described.get("rootDeviceName") != "/dev/xvda" {
-				t.Errorf("described as %s", described.bytes())
+			described := mustRequest(t, s, "DescribeImages", "ImageId.1", madeImage).Items("imagesSet")[0]
+			if described.Get("rootDeviceType") != "ebs" || described.Get("blockDeviceMapping", "item", "ebs", "volumeSize") != "12" || described.Get("rootDeviceName") != "/dev/xvda" {
+				t.Errorf("described as %s", described.Bytes())
 			}
-			snapshots := mustRequest(t, s, "DescribeSnapshots").items("snapshotSet")
-			if len(snapshots) != 1 || snapshots[0].get("volumeSize") != "12" {
-				t.Errorf("snapshots: %d, the first of %s GB", len(snapshots), snapshots[0].get("volumeSize"))
+			snapshots := mustRequest(t, s, "DescribeSnapshots").Items("snapshotSet")
+			if len(snapshots) != 1 || snapshots[0].Get("volumeSize") != "12" {
+				t.Errorf("snapshots: %d, the first of %s GB", len(snapshots), snapshots[0].Get("volumeSize"))
 			}
 			refused(t, s, "InvalidAMIName.Duplicate", "CreateImage", "InstanceId", first, "Name", "made")
 			refused(t, s, "InvalidSnapshot.InUse", "DeleteSnapshot", "SnapshotId", madeSnapshot)
@@ -109,9 +109,9 @@ func TestImageThatCannotBeMade(t *testing.T) {
 	waitForState(t, s, first, "running")
 	mustRequest(t, s, "CreateImage", "InstanceId", first, "Name", "made", "NoReboot", "true")
 	waitForImage(t, s, "failed")
-	image := mustRequest(t, s, "DescribeImages", "ImageId.1", madeImage).items("imagesSet")[0]
-	if image.get("imageState") != "failed" || !strings.Contains(image.get("stateReason", "message"), "no space left") {
-		t.Errorf("described as %s", image.bytes())
+	image := mustRequest(t, s, "DescribeImages", "ImageId.1", madeImage).Items("imagesSet")[0]
+	if image.Get("imageState") != "failed" || !strings.Contains(image.Get("stateReason", "message"), "no space left") {
+		t.Errorf("described as %s", image.Bytes())
 	}
 	refused(t, s, "InvalidAMIID.Unavailable", "RunInstances", "ImageId", madeImage, "MinCount", "1", "MaxCount", "1")
 }
@@ -126,11 +126,11 @@ func TestBaseImages(t *testing.T) {
 		return "<imagesSet>" + all.String() + "</imagesSet>"
 	}})
 	s := newServer(t, b, newMachinery(t))
-	if got := mustRequest(t, s, "DescribeImages").all("imagesSet", "*", "imageId"); !slices.Equal(got, []string{BaseImages["trixie"].ID}) {
+	if got := mustRequest(t, s, "DescribeImages").All("imagesSet", "*", "imageId"); !slices.Equal(got, []string{BaseImages["trixie"].ID}) {
 		t.Errorf("shown are %v; sid was not made", got)
 	}
-	if got := mustRequest(t, s, "DescribeImages", "Filter.1.Name", "name", "Filter.1.Value.1", "debian-12-*"); len(got.items("imagesSet")) != 0 {
-		t.Errorf("a filter that matches nothing found %s", got.bytes())
+	if got := mustRequest(t, s, "DescribeImages", "Filter.1.Name", "name", "Filter.1.Value.1", "debian-12-*"); len(got.Items("imagesSet")) != 0 {
+		t.Errorf("a filter that matches nothing found %s", got.Bytes())
 	}
 	refused(t, s, "AuthFailure", "DeregisterImage", "ImageId", BaseImages["trixie"].ID)
 }

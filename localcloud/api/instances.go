@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
 )
 
@@ -66,15 +67,15 @@ func (s *Server) makeMachine(ctx context.Context, id string, volumes []launchVol
 }
 
 // machineOf is the machine that an instance should have.
-func (s *Server) machineOf(item *node) (host.Machine, error) {
-	id := item.get("instanceId")
+func (s *Server) machineOf(item *awsquery.Node) (host.Machine, error) {
+	id := item.Get("instanceId")
 	record, _ := s.instance(id)
 	i, err := interfaceOf(item)
 	if err != nil {
 		return host.Machine{}, err
 	}
 	m := host.Machine{
-		ID: id, Image: item.get("imageId"), RootVolume: record.RootVolume, RootSizeGB: record.RootSizeGB,
+		ID: id, Image: item.Get("imageId"), RootVolume: record.RootVolume, RootSizeGB: record.RootSizeGB,
 		Hostname: "ip-" + strings.ReplaceAll(i.PrivateIPs[0].String(), ".", "-"), Interface: i, UserData: record.UserData,
 	}
 	if record.PublicKey != "" {
@@ -84,15 +85,15 @@ func (s *Server) machineOf(item *node) (host.Machine, error) {
 }
 
 // interfaceOf is an instance's one interface.
-func interfaceOf(item *node) (host.Interface, error) {
-	interfaces := item.items("networkInterfaceSet")
+func interfaceOf(item *awsquery.Node) (host.Interface, error) {
+	interfaces := item.Items("networkInterfaceSet")
 	if len(interfaces) == 0 {
-		return host.Interface{}, fmt.Errorf("instance %s has no network interface", item.get("instanceId"))
+		return host.Interface{}, fmt.Errorf("instance %s has no network interface", item.Get("instanceId"))
 	}
 	eni := interfaces[0]
 	addresses, err := privateAddresses(eni)
-	return host.Interface{ID: eni.get("networkInterfaceId"), VPC: eni.get("vpcId"), Subnet: eni.get("subnetId"),
-		MAC: macOf(eni.get("networkInterfaceId")), PrivateIPs: addresses}, err
+	return host.Interface{ID: eni.Get("networkInterfaceId"), VPC: eni.Get("vpcId"), Subnet: eni.Get("subnetId"),
+		MAC: macOf(eni.Get("networkInterfaceId")), PrivateIPs: addresses}, err
 }
 
 // macOf is a locally administered address that follows from the interface's id: the server behind gives many
@@ -107,16 +108,16 @@ func macOf(eni string) string {
 }
 
 // privateAddresses are those of an interface, the primary one first.
-func privateAddresses(eni *node) ([]netip.Addr, error) {
-	primary, err := netip.ParseAddr(eni.get("privateIpAddress"))
+func privateAddresses(eni *awsquery.Node) ([]netip.Addr, error) {
+	primary, err := netip.ParseAddr(eni.Get("privateIpAddress"))
 	if err != nil {
-		return nil, fmt.Errorf("read the address of %s: %w", eni.get("networkInterfaceId"), err)
+		return nil, fmt.Errorf("read the address of %s: %w", eni.Get("networkInterfaceId"), err)
 	}
 	addresses := []netip.Addr{primary}
-	for _, text := range eni.all("privateIpAddressesSet", "*", "privateIpAddress") {
+	for _, text := range eni.All("privateIpAddressesSet", "*", "privateIpAddress") {
 		address, err := netip.ParseAddr(text)
 		if err != nil {
-			return nil, fmt.Errorf("read the addresses of %s: %w", eni.get("networkInterfaceId"), err)
+			return nil, fmt.Errorf("read the addresses of %s: %w", eni.Get("networkInterfaceId"), err)
 		}
 		if address != primary {
 			addresses = append(addresses, address)
@@ -126,24 +127,24 @@ func privateAddresses(eni *node) ([]netip.Addr, error) {
 }
 
 // rawInstance is an instance as the server behind has it.
-func (s *Server) rawInstance(ctx context.Context, id string) (*node, error) {
-	described, err := s.ask(ctx, newCall("ec2", "DescribeInstances", "InstanceId.1", id))
+func (s *Server) rawInstance(ctx context.Context, id string) (*awsquery.Node, error) {
+	described, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeInstances", "InstanceId.1", id))
 	if err != nil {
 		return nil, err
 	}
-	for _, reservation := range described.items("reservationSet") {
-		for _, item := range reservation.items("instancesSet") {
+	for _, reservation := range described.Items("reservationSet") {
+		for _, item := range reservation.Items("instancesSet") {
 			return item, nil
 		}
 	}
-	return nil, noInstance(id)
+	return nil, awsquery.NoInstance(id)
 }
 
 // volumeAt is the volume that an instance has at a device.
-func volumeAt(item *node, device string) string {
-	for _, mapping := range item.items("blockDeviceMapping") {
-		if mapping.get("deviceName") == device {
-			return mapping.get("ebs", "volumeId")
+func volumeAt(item *awsquery.Node, device string) string {
+	for _, mapping := range item.Items("blockDeviceMapping") {
+		if mapping.Get("deviceName") == device {
+			return mapping.Get("ebs", "volumeId")
 		}
 	}
 	return ""
@@ -152,15 +153,15 @@ func volumeAt(item *node, device string) string {
 // inStates checks that all instances exist and are in one of these states, or says EC2's error.
 func (s *Server) inStates(ids []string, verb string, states ...string) error {
 	if len(ids) == 0 {
-		return fault("MissingParameter", "The request must contain the parameter InstanceId")
+		return awsquery.Fault("MissingParameter", "The request must contain the parameter InstanceId")
 	}
 	for _, id := range ids {
 		record, ok := s.instance(id)
 		if !ok {
-			return noInstance(id)
+			return awsquery.NoInstance(id)
 		}
 		if !slices.Contains(states, record.State) {
-			return fault("IncorrectInstanceState", "The instance '%s' is not in a state from which it can be %s: it is %s", id, verb, record.State)
+			return awsquery.Fault("IncorrectInstanceState", "The instance '%s' is not in a state from which it can be %s: it is %s", id, verb, record.State)
 		}
 	}
 	return nil
@@ -168,8 +169,8 @@ func (s *Server) inStates(ids []string, verb string, states ...string) error {
 
 // move takes instances that are in none of the settled states to a passing one, goes on with the work for each after
 // the answer, and answers with what was and what is.
-func (s *Server) move(action string, ids []string, passing string, settled []string, work func(context.Context, string) error) *node {
-	set := element("instancesSet")
+func (s *Server) move(action string, ids []string, passing string, settled []string, work func(context.Context, string) error) *awsquery.Node {
+	set := awsquery.Element("instancesSet")
 	for _, id := range ids {
 		before, _ := s.instance(id)
 		current := before.State
@@ -178,18 +179,18 @@ func (s *Server) move(action string, ids []string, passing string, settled []str
 			s.setState(id, passing, before.Reason)
 			s.later(id, func(ctx context.Context) error { return work(ctx, id) })
 		}
-		set.children = append(set.children, element("item", text("instanceId", id),
-			element("currentState", text("code", stateCodes[current]), text("name", current)),
-			element("previousState", text("code", stateCodes[before.State]), text("name", before.State))))
+		set.Children = append(set.Children, awsquery.Element("item", awsquery.Text("instanceId", id),
+			awsquery.Element("currentState", awsquery.Text("code", stateCodes[current]), awsquery.Text("name", current)),
+			awsquery.Element("previousState", awsquery.Text("code", stateCodes[before.State]), awsquery.Text("name", before.State))))
 	}
-	return reply(action, set)
+	return awsquery.Reply(action, set)
 }
 
 // Starts and stops are not in the journal: after a start of the cloud all instances are stopped, and Start tells the
 // server behind.
 
-func (s *Server) startInstances(ctx context.Context, c *call) (*node, error) {
-	ids := c.list("InstanceId")
+func (s *Server) startInstances(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	ids := c.List("InstanceId")
 	if err := s.inStates(ids, "started", "stopped", "pending", "running"); err != nil {
 		return nil, err
 	}
@@ -224,21 +225,21 @@ func (s *Server) startMachine(ctx context.Context, id string) error {
 		return s.runs(id)
 	}
 	s.setState(id, "stopped", "Server.InternalError: "+host.Public(err))
-	_, told := s.note(ctx, newCall("ec2", "StopInstances", "InstanceId.1", id))
+	_, told := s.note(ctx, awsquery.NewCall("ec2", "StopInstances", "InstanceId.1", id))
 	return errors.Join(fmt.Errorf("start instance %s: %w", id, err), told)
 }
 
 const userInitiated = "Client.UserInitiatedShutdown: User initiated shutdown"
 
-func (s *Server) stopInstances(ctx context.Context, c *call) (*node, error) {
-	ids := c.list("InstanceId")
+func (s *Server) stopInstances(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	ids := c.List("InstanceId")
 	if err := s.inStates(ids, "stopped", "pending", "running", "stopping", "stopped"); err != nil {
 		return nil, err
 	}
 	if _, err := s.note(ctx, c); err != nil {
 		return nil, err
 	}
-	force := c.get("Force") == "true"
+	force := c.Get("Force") == "true"
 	return s.move("StopInstances", ids, "stopping", []string{"stopping", "stopped"}, func(ctx context.Context, id string) error {
 		if err := s.machinery.StopMachine(ctx, id, force); err != nil {
 			s.setState(id, "running", "Server.InternalError: "+host.Public(err))
@@ -249,8 +250,8 @@ func (s *Server) stopInstances(ctx context.Context, c *call) (*node, error) {
 	}), nil
 }
 
-func (s *Server) rebootInstances(_ context.Context, c *call) (*node, error) {
-	ids := c.list("InstanceId")
+func (s *Server) rebootInstances(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	ids := c.List("InstanceId")
 	if err := s.inStates(ids, "rebooted", "running"); err != nil {
 		return nil, err
 	}
@@ -263,11 +264,11 @@ func (s *Server) rebootInstances(_ context.Context, c *call) (*node, error) {
 			return err
 		})
 	}
-	return done("RebootInstances"), nil
+	return awsquery.Done("RebootInstances"), nil
 }
 
-func (s *Server) terminateInstances(ctx context.Context, c *call) (*node, error) {
-	ids := c.list("InstanceId")
+func (s *Server) terminateInstances(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	ids := c.List("InstanceId")
 	if err := s.inStates(ids, "terminated", "pending", "running", "stopping", "stopped", "shutting-down", "terminated"); err != nil {
 		return nil, err
 	}
@@ -288,20 +289,20 @@ func (s *Server) terminateInstances(ctx context.Context, c *call) (*node, error)
 
 // terminateRecord ends an instance in the server behind: one call for each, so that the journal can forget one without
 // the others. It returns the data volumes that go with the instance.
-func (s *Server) terminateRecord(ctx context.Context, id string, c *call) (volumes []string, err error) {
+func (s *Server) terminateRecord(ctx context.Context, id string, c *awsquery.Call) (volumes []string, err error) {
 	item, err := s.rawInstance(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	for _, mapping := range item.items("blockDeviceMapping") {
-		if mapping.get("deviceName") != rootDevice && mapping.get("ebs", "deleteOnTermination") == "true" {
-			volumes = append(volumes, mapping.get("ebs", "volumeId"))
+	for _, mapping := range item.Items("blockDeviceMapping") {
+		if mapping.Get("deviceName") != rootDevice && mapping.Get("ebs", "deleteOnTermination") == "true" {
+			volumes = append(volumes, mapping.Get("ebs", "volumeId"))
 		}
 	}
 	if err := s.freeElastic(ctx, id); err != nil {
 		return nil, err
 	}
-	_, err = s.forward(ctx, c.with("InstanceId", id))
+	_, err = s.forward(ctx, c.With("InstanceId", id))
 	return volumes, err
 }
 
@@ -319,7 +320,7 @@ func (s *Server) terminateMachine(ctx context.Context, id string, volumes []stri
 func (s *Server) forget(ctx context.Context, id string) error {
 	record, _ := s.instance(id)
 	s.change.Lock()
-	volumes, err := s.terminateRecord(ctx, id, newCall("ec2", "TerminateInstances"))
+	volumes, err := s.terminateRecord(ctx, id, awsquery.NewCall("ec2", "TerminateInstances"))
 	s.change.Unlock()
 	return errors.Join(err, s.terminateMachine(ctx, id, volumes, record.Reason))
 }
@@ -349,54 +350,51 @@ func (s *Server) ended(ctx context.Context, exit host.Exit) error {
 		s.setState(exit.ID, "shutting-down", reason)
 		return s.forget(ctx, exit.ID)
 	}
-	_, err := s.note(ctx, newCall("ec2", "StopInstances", "InstanceId.1", exit.ID))
+	_, err := s.note(ctx, awsquery.NewCall("ec2", "StopInstances", "InstanceId.1", exit.ID))
 	s.setState(exit.ID, "stopped", reason)
 	return errors.Join(err, s.applyNetwork(ctx))
 }
 
-func (s *Server) getConsoleOutput(_ context.Context, c *call) (*node, error) {
-	id := c.get("InstanceId")
+func (s *Server) getConsoleOutput(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	id := c.Get("InstanceId")
 	if _, ok := s.instance(id); !ok {
-		return nil, noInstance(id)
+		return nil, awsquery.NoInstance(id)
 	}
 	output, written, err := s.machinery.Console(id)
 	if err != nil {
 		return nil, err
 	}
-	answer := reply("GetConsoleOutput", text("instanceId", id))
+	answer := awsquery.Reply("GetConsoleOutput", awsquery.Text("instanceId", id))
 	if len(output) > 0 {
-		answer.children = append(answer.children, text("timestamp", timestamp(written)), text("output", base64.StdEncoding.EncodeToString(output)))
+		answer.Children = append(answer.Children, awsquery.Text("timestamp", awsquery.Timestamp(written)), awsquery.Text("output", base64.StdEncoding.EncodeToString(output)))
 	}
 	return answer, nil
 }
 
-// timestamp is a time as EC2 writes it.
-func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
-
 // modifyInstanceAttribute follows the attributes that are more than a record.
-func (s *Server) modifyInstanceAttribute(ctx context.Context, c *call) (*node, error) {
-	id := c.get("InstanceId")
+func (s *Server) modifyInstanceAttribute(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	id := c.Get("InstanceId")
 	if err := s.inStates([]string{id}, "modified", "pending", "running", "stopping", "stopped"); err != nil {
 		return nil, err
 	}
 	value := func(name string) string {
-		if direct := c.get(name + ".Value"); direct != "" {
+		if direct := c.Get(name + ".Value"); direct != "" {
 			return direct
 		}
-		if strings.EqualFold(c.get("Attribute"), name) {
-			return c.get("Value")
+		if strings.EqualFold(c.Get("Attribute"), name) {
+			return c.Get("Value")
 		}
 		return ""
 	}
-	if err := s.haveGroups(ctx, c.list("GroupId")); err != nil {
+	if err := s.haveGroups(ctx, c.List("GroupId")); err != nil {
 		return nil, err
 	}
 	userData, err := base64.StdEncoding.DecodeString(value("UserData"))
 	if err != nil {
-		return nil, fault("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data.")
+		return nil, awsquery.Fault("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data.")
 	}
 	if record, _ := s.instance(id); len(userData) > 0 && record.State != "stopped" {
-		return nil, fault("IncorrectInstanceState", "The instance '%s' must be stopped before its user data can be modified", id)
+		return nil, awsquery.Fault("IncorrectInstanceState", "The instance '%s' must be stopped before its user data can be modified", id)
 	}
 	item, err := s.rawInstance(ctx, id)
 	if err != nil {
@@ -413,10 +411,10 @@ func (s *Server) modifyInstanceAttribute(ctx context.Context, c *call) (*node, e
 		if len(userData) > 0 {
 			record.UserData = userData
 		}
-		for i := 1; c.get(fmt.Sprintf("BlockDeviceMapping.%d.DeviceName", i)) != ""; i++ {
+		for i := 1; c.Get(fmt.Sprintf("BlockDeviceMapping.%d.DeviceName", i)) != ""; i++ {
 			prefix := fmt.Sprintf("BlockDeviceMapping.%d.", i)
-			if volumeAt(item, c.get(prefix+"DeviceName")) == record.RootVolume {
-				record.KeepRoot = c.get(prefix+"Ebs.DeleteOnTermination") == "false"
+			if volumeAt(item, c.Get(prefix+"DeviceName")) == record.RootVolume {
+				record.KeepRoot = c.Get(prefix+"Ebs.DeleteOnTermination") == "false"
 			}
 		}
 	})

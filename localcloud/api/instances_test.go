@@ -103,9 +103,9 @@ func TestLife(t *testing.T) {
 	s := newServer(t, b, m)
 	made := mustRequest(t, s, "RunInstances", launchWith("UserData", base64.StdEncoding.EncodeToString([]byte("hello")), "MetadataOptions.HttpTokens", "required",
 		"BlockDeviceMapping.1.DeviceName", "/dev/xvda", "BlockDeviceMapping.1.Ebs.VolumeSize", "20")...)
-	item := made.items("instancesSet")[0]
-	if item.get("instanceId") != first || item.get("ipAddress") != "127.66.9.2" || item.get("rootDeviceName") != "/dev/xvda" || strings.Contains(string(made.bytes()), "54.214") {
-		t.Errorf("answered %s", made.bytes())
+	item := made.Items("instancesSet")[0]
+	if item.Get("instanceId") != first || item.Get("ipAddress") != "127.66.9.2" || item.Get("rootDeviceName") != "/dev/xvda" || strings.Contains(string(made.Bytes()), "54.214") {
+		t.Errorf("answered %s", made.Bytes())
 	}
 	waitForState(t, s, first, "running")
 	form := b.form("RunInstances")
@@ -124,12 +124,12 @@ func TestLife(t *testing.T) {
 	if metadata := m.metadata[first]; !metadata.TokensRequired || metadata.PublicIPv4 != "127.66.9.2" {
 		t.Errorf("its metadata are %+v", metadata)
 	}
-	if output := mustRequest(t, s, "GetConsoleOutput", "InstanceId", first).get("output"); output != base64.StdEncoding.EncodeToString([]byte("console of "+first)) {
+	if output := mustRequest(t, s, "GetConsoleOutput", "InstanceId", first).Get("output"); output != base64.StdEncoding.EncodeToString([]byte("console of "+first)) {
 		t.Errorf("console %q", output)
 	}
 	moved := mustRequest(t, s, "StopInstances", "InstanceId.1", first)
-	if moved.get("instancesSet", "item", "currentState", "name") != "stopping" || moved.get("instancesSet", "item", "previousState", "name") != "running" {
-		t.Errorf("answered %s", moved.bytes())
+	if moved.Get("instancesSet", "item", "currentState", "name") != "stopping" || moved.Get("instancesSet", "item", "previousState", "name") != "running" {
+		t.Errorf("answered %s", moved.Bytes())
 	}
 	if record := waitForState(t, s, first, "stopped"); record.Public.IsValid() {
 		t.Errorf("stopped, it still has %s", record.Public)
@@ -175,7 +175,7 @@ func TestMachineThatCannotBeMade(t *testing.T) {
 	if !slices.Equal(b.changes(), []string{"RunInstances", "TerminateInstances"}) {
 		t.Errorf("the server behind got %v", b.changes())
 	}
-	if reason := mustRequest(t, s, "DescribeInstances").get("reservationSet", "item", "instancesSet", "item", "stateReason", "message"); !strings.Contains(reason, "no space left") {
+	if reason := mustRequest(t, s, "DescribeInstances").Get("reservationSet", "item", "instancesSet", "item", "stateReason", "message"); !strings.Contains(reason, "no space left") {
 		t.Errorf("described with reason %q", reason)
 	}
 }
@@ -185,7 +185,7 @@ func TestClientToken(t *testing.T) {
 	s := newServer(t, b, m)
 	for range 2 {
 		made := mustRequest(t, s, "RunInstances", launchWith("ClientToken", "once")...)
-		if id := made.get("instancesSet", "item", "instanceId"); id != first {
+		if id := made.Get("instancesSet", "item", "instanceId"); id != first {
 			t.Errorf("made %s", id)
 		}
 	}
@@ -287,13 +287,13 @@ func TestPages(t *testing.T) {
 		mustRequest(t, s, "RunInstances", launchWith()...)
 	}
 	page := mustRequest(t, s, "DescribeInstances", "MaxResults", "5")
-	next := page.get("nextToken")
-	if len(page.items("reservationSet")) != 5 || next == "" {
-		t.Fatalf("%d on the first page, next %q", len(page.items("reservationSet")), next)
+	next := page.Get("nextToken")
+	if len(page.Items("reservationSet")) != 5 || next == "" {
+		t.Fatalf("%d on the first page, next %q", len(page.Items("reservationSet")), next)
 	}
 	rest := mustRequest(t, s, "DescribeInstances", "MaxResults", "5", "NextToken", next)
-	if len(rest.items("reservationSet")) != 2 || rest.get("nextToken") != "" {
-		t.Errorf("%d on the second page, next %q", len(rest.items("reservationSet")), rest.get("nextToken"))
+	if len(rest.Items("reservationSet")) != 2 || rest.Get("nextToken") != "" {
+		t.Errorf("%d on the second page, next %q", len(rest.Items("reservationSet")), rest.Get("nextToken"))
 	}
 	refused(t, s, "InvalidNextToken", "DescribeInstances", "NextToken", "r-none")
 	if status, _ := request(t, s, "DescribeInstances", "Filter.1.Name", "client-token", "Filter.1.Value.1", "none"); status != http.StatusOK {

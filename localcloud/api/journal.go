@@ -11,6 +11,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
 // journal makes the API server's memory last: each changing call that succeeded is a line, with the seed that the
@@ -28,10 +30,10 @@ type journal struct {
 }
 
 type entry struct {
-	Seed    int      `json:"seed"`
-	Call    *call    `json:"call"`
-	Named   []string `json:"named,omitempty"`   // what the request is about
-	Created []string `json:"created,omitempty"` // what it made
+	Seed    int            `json:"seed"`
+	Call    *awsquery.Call `json:"call"`
+	Named   []string       `json:"named,omitempty"`   // what the request is about
+	Created []string       `json:"created,omitempty"` // what it made
 	// Ended are the volumes that went with terminated instances; nil in a line of before they were noted: all of them.
 	Ended []string `json:"ended"`
 }
@@ -56,7 +58,7 @@ func openJournal(path string) (*journal, error) {
 			}
 			break // a crash cut the last line off: its caller never got an answer
 		}
-		if err := e.Call.parse(); err != nil {
+		if err := e.Call.Parse(); err != nil {
 			return nil, fmt.Errorf("read journal %s, line %d: %w", path, number+1, err)
 		}
 		j.entries = append(j.entries, e)
@@ -102,7 +104,7 @@ func (j *journal) close() error { return j.file.Close() }
 
 // do makes a changing call and remembers it before anybody learns of its answer. Once begun it is not cut off by a
 // client that goes away: the server behind would know what the journal does not.
-func (j *journal) do(ctx context.Context, s *Server, c *call) (*answer, error) {
+func (j *journal) do(ctx context.Context, s *Server, c *awsquery.Call) (*awsquery.Answer, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callDeadline)
 	defer cancel()
 	j.mu.Lock()
@@ -110,12 +112,12 @@ func (j *journal) do(ctx context.Context, s *Server, c *call) (*answer, error) {
 	e := entry{Seed: j.next, Call: c}
 	j.next++
 	a, err := seeded(ctx, s, e)
-	if err != nil || !a.ok() {
+	if err != nil || !a.OK() {
 		return a, err
 	}
-	c.Body = c.encoded()
+	c.Body = c.Encoded()
 	e.Named = named(c)
-	made, err := s.described(ctx, c, a.body)
+	made, err := s.described(ctx, c, a.Body)
 	if err != nil {
 		return nil, err
 	}
@@ -170,7 +172,7 @@ func (j *journal) withdraw(ctx context.Context, s *Server, seeds []int) error {
 	if err := j.rewrite(kept); err != nil {
 		return err
 	}
-	reset := entry{Call: &call{Service: "moto-api", Method: "POST", Path: "/moto-api/reset"}}
+	reset := entry{Call: &awsquery.Call{Service: "moto-api", Method: "POST", Path: "/moto-api/reset"}}
 	if _, err := seededAlone(ctx, s, reset); err != nil {
 		return err
 	}
@@ -179,9 +181,9 @@ func (j *journal) withdraw(ctx context.Context, s *Server, seeds []int) error {
 	}
 	// Of the instances that it made again, the server behind takes all to be running.
 	for _, id := range s.stopped() {
-		a, err := s.exchange(ctx, newCall("ec2", "StopInstances", "InstanceId.1", id))
+		a, err := s.exchange(ctx, awsquery.NewCall("ec2", "StopInstances", "InstanceId.1", id))
 		if err == nil {
-			_, err = a.xml()
+			_, err = a.XML()
 		}
 		if err != nil {
 			return err
@@ -206,18 +208,18 @@ func (s *Server) stopped() []string {
 
 // described is what was answered to a call together with a description of what it made, where the answer does not tell
 // all of that: an image's snapshot, a VPC's own route table and groups.
-func (s *Server) described(ctx context.Context, c *call, answered []byte) ([]byte, error) {
-	root, err := parseXML(answered)
+func (s *Server) described(ctx context.Context, c *awsquery.Call, answered []byte) ([]byte, error) {
+	root, err := awsquery.ParseXML(answered)
 	if err != nil {
 		return answered, nil // not the query protocol
 	}
-	var questions []*call
-	switch c.action() {
+	var questions []*awsquery.Call
+	switch c.Action() {
 	case "CreateImage":
-		questions = []*call{newCall("ec2", "DescribeImages", "ImageId.1", root.get("imageId"))}
+		questions = []*awsquery.Call{awsquery.NewCall("ec2", "DescribeImages", "ImageId.1", root.Get("imageId"))}
 	case "CreateVpc":
 		for _, action := range []string{"DescribeRouteTables", "DescribeSecurityGroups", "DescribeNetworkAcls"} {
-			questions = append(questions, newCall("ec2", action, "Filter.1.Name", "vpc-id", "Filter.1.Value.1", root.get("vpc", "vpcId")))
+			questions = append(questions, awsquery.NewCall("ec2", action, "Filter.1.Name", "vpc-id", "Filter.1.Value.1", root.Get("vpc", "vpcId")))
 		}
 	}
 	all := slices.Clone(answered)
@@ -226,14 +228,14 @@ func (s *Server) described(ctx context.Context, c *call, answered []byte) ([]byt
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, a.body...)
+		all = append(all, a.Body...)
 	}
 	return all, nil
 }
 
 // volumesGone are the volumes that a TerminateInstances call has deleted, of those that came with the instances.
-func (s *Server) volumesGone(ctx context.Context, l *ledger, c *call) ([]string, error) {
-	if c.action() != "TerminateInstances" {
+func (s *Server) volumesGone(ctx context.Context, l *ledger, c *awsquery.Call) ([]string, error) {
+	if c.Action() != "TerminateInstances" {
 		return nil, nil
 	}
 	came := []string{}
@@ -243,11 +245,11 @@ func (s *Server) volumesGone(ctx context.Context, l *ledger, c *call) ([]string,
 	if len(came) == 0 {
 		return came, nil
 	}
-	described, err := s.ask(ctx, newCall("ec2", "DescribeVolumes"))
+	described, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeVolumes"))
 	if err != nil {
 		return nil, err
 	}
-	there := described.all("volumeSet", "*", "volumeId")
+	there := described.All("volumeSet", "*", "volumeId")
 	return slices.DeleteFunc(came, func(id string) bool { return slices.Contains(there, id) }), nil
 }
 
@@ -269,15 +271,15 @@ func (j *journal) append(e entry) error {
 }
 
 // seeded makes a call with the server's random numbers set, and nothing beside it.
-func seeded(ctx context.Context, s *Server, e entry) (*answer, error) {
+func seeded(ctx context.Context, s *Server, e entry) (*awsquery.Answer, error) {
 	s.gate.Lock()
 	defer s.gate.Unlock()
 	return seededAlone(ctx, s, e)
 }
 
 // seededAlone is seeded for who holds s.gate.
-func seededAlone(ctx context.Context, s *Server, e entry) (*answer, error) {
-	seed := &call{Service: "moto-api", Method: "POST", Path: fmt.Sprintf("/moto-api/seed?a=%d", e.Seed)}
+func seededAlone(ctx context.Context, s *Server, e entry) (*awsquery.Answer, error) {
+	seed := &awsquery.Call{Service: "moto-api", Method: "POST", Path: fmt.Sprintf("/moto-api/seed?a=%d", e.Seed)}
 	if _, err := s.exchange(ctx, seed); err != nil {
 		return nil, err
 	}
@@ -301,20 +303,20 @@ func (j *journal) replay(ctx context.Context, s *Server) error {
 // replayAlone makes the calls of the journal again, for who holds its lock and s.gate, and returns those that are
 // accepted. What the server behind made by itself at its first call, the default VPC, is the same each time too.
 func (j *journal) replayAlone(ctx context.Context, s *Server) (kept []entry, err error) {
-	if _, err := seededAlone(ctx, s, entry{Call: newCall("ec2", "DescribeVpcs")}); err != nil {
+	if _, err := seededAlone(ctx, s, entry{Call: awsquery.NewCall("ec2", "DescribeVpcs")}); err != nil {
 		return nil, err
 	}
 	for _, e := range j.entries {
 		a, err := seededAlone(ctx, s, e)
-		var refused *apiError
+		var refused *awsquery.Error
 		switch {
 		case err != nil && !errors.As(err, &refused):
 			return nil, fmt.Errorf("replay %s: %w", e.Call, err)
-		case err != nil || !a.ok():
+		case err != nil || !a.OK():
 			s.config.Log.Error("the API server does not accept a call of its past; it is left out", "call", e.Call.String(), "named", e.Named, "error", err)
 			continue
 		}
-		if id := slices.IndexFunc(e.Created, func(name string) bool { return isResourceID(name) && e.lasts(name) }); id >= 0 && !bytes.Contains(a.body, []byte(e.Created[id])) {
+		if id := slices.IndexFunc(e.Created, func(name string) bool { return awsquery.IsResourceID(name) && e.lasts(name) }); id >= 0 && !bytes.Contains(a.Body, []byte(e.Created[id])) {
 			s.config.Log.Error("the API server gives another id than before", "call", e.Call.String(), "before", e.Created[id])
 		}
 		kept = append(kept, e)

@@ -10,17 +10,19 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
 // line is a journal entry as a test writes it: the action with its parameters, and what it made.
 func line(seed int, text string, created ...string) entry {
 	fields := strings.Fields(text)
-	c := newCall("ec2", fields[0])
+	c := awsquery.NewCall("ec2", fields[0])
 	for _, field := range fields[1:] {
 		name, value, _ := strings.Cut(field, "=")
-		c.set(name, value)
+		c.Set(name, value)
 	}
-	c.Body = c.encoded()
+	c.Body = c.Encoded()
 	return entry{Seed: seed, Call: c, Named: named(c), Created: created}
 }
 
@@ -33,7 +35,7 @@ func ended(e entry, volumes ...string) entry {
 // parameter is a journal entry of a parameter store call.
 func parameter(seed int, action, name string, created bool) entry {
 	e := line(seed, action)
-	e.Call.form, e.Call.Service = nil, "ssm"
+	e.Call.Form, e.Call.Service = nil, "ssm"
 	e.Call.Header = map[string][]string{"X-Amz-Target": {"AmazonSSM." + action}}
 	e.Call.Body = fmt.Appendf(nil, `{"Name":%q,"Value":"v"}`, name)
 	e.Named = named(e.Call)
@@ -159,8 +161,8 @@ func TestCompact(t *testing.T) {
 // TestJournalOfBefore: a line with a character that is refused today does not keep the cloud from starting.
 func TestJournalOfBefore(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "journal.jsonl")
-	c := newCall("ec2", "CreateSecurityGroup", "GroupName", "g", "GroupDescription", "a\x1bb")
-	c.Body = c.encoded()
+	c := awsquery.NewCall("ec2", "CreateSecurityGroup", "GroupName", "g", "GroupDescription", "a\x1bb")
+	c.Body = c.Encoded()
 	line, err := json.Marshal(entry{Seed: 1, Call: c})
 	if err != nil {
 		t.Fatal(err)
@@ -180,14 +182,14 @@ func TestNamed(t *testing.T) {
 	put := parameter(1, "PutParameter", "/p", true)
 	put.Call.Body = []byte(`{"Name":"/p","Value":"{\"snapshot\":\"snap-00000000000000001\"}"}`)
 	for _, c := range []struct {
-		call *call
+		call *awsquery.Call
 		want []string
 	}{
 		{put.Call, []string{"parameter:/p"}},
-		{newCall("ec2", "CreateTags", "ResourceId.1", "vol-00000000000000001", "Tag.1.Key", "last", "Tag.1.Value", "i-00000000000000001"), []string{"vol-00000000000000001"}},
-		{newCall("ec2", "CreateVpc", "TagSpecification.1.Tag.1.Value", "i-00000000000000001"), nil},
-		{newCall("iam", "TagRole", "RoleName", "r", "Tags.member.1.Value", "i-00000000000000001"), []string{"role:r"}},
-		{newCall("ec2", "CreateSnapshot", "VolumeId", "vol-00000000000000001", "Description", "of i-00000000000000001"), []string{"vol-00000000000000001"}},
+		{awsquery.NewCall("ec2", "CreateTags", "ResourceId.1", "vol-00000000000000001", "Tag.1.Key", "last", "Tag.1.Value", "i-00000000000000001"), []string{"vol-00000000000000001"}},
+		{awsquery.NewCall("ec2", "CreateVpc", "TagSpecification.1.Tag.1.Value", "i-00000000000000001"), nil},
+		{awsquery.NewCall("iam", "TagRole", "RoleName", "r", "Tags.member.1.Value", "i-00000000000000001"), []string{"role:r"}},
+		{awsquery.NewCall("ec2", "CreateSnapshot", "VolumeId", "vol-00000000000000001", "Description", "of i-00000000000000001"), []string{"vol-00000000000000001"}},
 	} {
 		if got := named(c.call); !slices.Equal(got, c.want) {
 			t.Errorf("%s: got %q, want %q", c.call, got, c.want)
@@ -197,16 +199,16 @@ func TestNamed(t *testing.T) {
 
 func TestCreated(t *testing.T) {
 	l := readLedger([]entry{line(1, "CreateSecurityGroup", "sg-00000000000000001")})
-	run := newCall("ec2", "RunInstances", "NetworkInterface.1.SubnetId", "subnet-00000000000000001")
+	run := awsquery.NewCall("ec2", "RunInstances", "NetworkInterface.1.SubnetId", "subnet-00000000000000001")
 	// An answer also tells of what was there before; the VPC is of the server's own making and in no line.
 	answered := []byte(`<i>i-00000000000000001</i><v>vpc-00000000000000009</v><s>subnet-00000000000000001</s><g>sg-00000000000000001</g><e>eni-00000000000000001</e>`)
 	if got := l.created(run, answered); !slices.Equal(got, []string{"i-00000000000000001", "eni-00000000000000001"}) {
 		t.Errorf("got %v", got)
 	}
-	if got := l.created(newCall("ec2", "CreateTags", "ResourceId.1", "i-00000000000000001"), answered); got != nil {
+	if got := l.created(awsquery.NewCall("ec2", "CreateTags", "ResourceId.1", "i-00000000000000001"), answered); got != nil {
 		t.Errorf("tags make %v", got)
 	}
-	if got := l.created(newCall("ec2", "ImportKeyPair", "KeyName", "k"), nil); !slices.Equal(got, []string{"key:k"}) {
+	if got := l.created(awsquery.NewCall("ec2", "ImportKeyPair", "KeyName", "k"), nil); !slices.Equal(got, []string{"key:k"}) {
 		t.Errorf("got %v", got)
 	}
 }
@@ -220,13 +222,13 @@ func TestJournal(t *testing.T) {
 	s := newServer(t, b, newMachinery(t))
 	gone, cancel := context.WithCancel(context.Background())
 	cancel() // the client has gone away; the call is made all the same
-	for _, c := range []*call{newCall("ec2", "CreateVpc"), newCall("ec2", "CreateSubnet", "VpcId", "vpc-00000000000000001")} {
+	for _, c := range []*awsquery.Call{awsquery.NewCall("ec2", "CreateVpc"), awsquery.NewCall("ec2", "CreateSubnet", "VpcId", "vpc-00000000000000001")} {
 		if _, err := s.journal.do(gone, s, c); err != nil {
 			t.Fatal(err)
 		}
 	}
 	b.set("CreateVpc", "<Errors><Error><Code>VpcLimitExceeded</Code></Error></Errors>")
-	if a, err := s.journal.do(context.Background(), s, newCall("ec2", "CreateVpc")); err != nil || a.ok() {
+	if a, err := s.journal.do(context.Background(), s, awsquery.NewCall("ec2", "CreateVpc")); err != nil || a.OK() {
 		t.Errorf("got %v, %v", a, err)
 	}
 	path := s.journal.path
@@ -268,7 +270,7 @@ func TestJournal(t *testing.T) {
 		if err := reopened(t, path).replay(context.Background(), s); err != nil {
 			t.Fatal(err)
 		}
-		if j := reopened(t, path); len(j.entries) != 1 || j.entries[0].Call.action() != "CreateVpc" {
+		if j := reopened(t, path); len(j.entries) != 1 || j.entries[0].Call.Action() != "CreateVpc" {
 			t.Errorf("got %+v", j.entries)
 		}
 	})
@@ -304,11 +306,11 @@ func TestJournalWriteFails(t *testing.T) {
 	}
 	defer readOnly.Close()
 	s.journal.file = readOnly
-	if _, err := s.journal.do(context.Background(), s, newCall("ec2", "CreateInternetGateway")); err == nil {
+	if _, err := s.journal.do(context.Background(), s, awsquery.NewCall("ec2", "CreateInternetGateway")); err == nil {
 		t.Error("a change that could not be written was told as made")
 	}
 	s.journal.file = good
-	if _, err := s.journal.do(context.Background(), s, newCall("ec2", "CreateInternetGateway")); err != nil {
+	if _, err := s.journal.do(context.Background(), s, awsquery.NewCall("ec2", "CreateInternetGateway")); err != nil {
 		t.Fatal(err)
 	}
 	if j := reopened(t, s.journal.path); len(j.entries) != 1 {
@@ -325,12 +327,12 @@ func TestVolumesGone(t *testing.T) {
 		"DescribeVolumes":    canned("<volumeSet><item><volumeId>" + kept + "</volumeId></item></volumeSet>"),
 	})
 	s := newServer(t, b, newMachinery(t))
-	for _, c := range []*call{newCall("ec2", "RunInstances"), newCall("ec2", "TerminateInstances", "InstanceId.1", i)} {
+	for _, c := range []*awsquery.Call{awsquery.NewCall("ec2", "RunInstances"), awsquery.NewCall("ec2", "TerminateInstances", "InstanceId.1", i)} {
 		if _, err := s.journal.do(t.Context(), s, c); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := s.journal.do(t.Context(), s, newCall("ec2", "TerminateInstances", "InstanceId.1", i)); err != nil {
+	if _, err := s.journal.do(t.Context(), s, awsquery.NewCall("ec2", "TerminateInstances", "InstanceId.1", i)); err != nil {
 		t.Fatal(err)
 	}
 	entries := reopened(t, s.journal.path).entries

@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
 // Key pairs are made here and imported into the server behind: what it makes itself would be another key at each
@@ -22,28 +24,28 @@ import (
 // readKeys finds the public keys in the journal.
 func (s *Server) readKeys() {
 	for _, e := range s.journal.entries {
-		switch e.Call.action() {
+		switch e.Call.Action() {
 		case "ImportKeyPair":
-			s.keys[e.Call.get("KeyName")] = publicKeyOf(e.Call)
+			s.keys[e.Call.Get("KeyName")] = publicKeyOf(e.Call)
 		case "DeleteKeyPair":
-			delete(s.keys, e.Call.get("KeyName"))
+			delete(s.keys, e.Call.Get("KeyName"))
 		}
 	}
 }
 
 // publicKeyOf is the line for authorized_keys that an ImportKeyPair call brings; the API has it in base64.
-func publicKeyOf(c *call) string {
-	line, err := base64.StdEncoding.DecodeString(c.get("PublicKeyMaterial"))
+func publicKeyOf(c *awsquery.Call) string {
+	line, err := base64.StdEncoding.DecodeString(c.Get("PublicKeyMaterial"))
 	if err != nil {
-		return strings.TrimSpace(c.get("PublicKeyMaterial"))
+		return strings.TrimSpace(c.Get("PublicKeyMaterial"))
 	}
 	return strings.TrimSpace(string(line))
 }
 
-func (s *Server) importKeyPair(ctx context.Context, c *call) (*node, error) {
+func (s *Server) importKeyPair(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	key := publicKeyOf(c)
 	if _, _, _, _, err := ssh.ParseAuthorizedKey([]byte(key)); err != nil {
-		return nil, fault("InvalidKey.Format", "Key is not in valid OpenSSH public key format")
+		return nil, awsquery.Fault("InvalidKey.Format", "Key is not in valid OpenSSH public key format")
 	}
 	answered, err := s.forward(ctx, c)
 	if err != nil {
@@ -51,28 +53,28 @@ func (s *Server) importKeyPair(ctx context.Context, c *call) (*node, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.keys[c.get("KeyName")] = key
+	s.keys[c.Get("KeyName")] = key
 	return answered, nil
 }
 
-func (s *Server) createKeyPair(ctx context.Context, c *call) (*node, error) {
-	if c.get("KeyFormat") == "ppk" {
-		return nil, fault("UnsupportedOperation", "the local cloud makes keys in the pem format only")
+func (s *Server) createKeyPair(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	if c.Get("KeyFormat") == "ppk" {
+		return nil, awsquery.Fault("UnsupportedOperation", "the local cloud makes keys in the pem format only")
 	}
-	private, public, err := makeKey(c.get("KeyType"))
+	private, public, err := makeKey(c.Get("KeyType"))
 	if err != nil {
 		return nil, err
 	}
-	imported := c.clone()
-	imported.drop("KeyType", "KeyFormat")
-	imported.set("Action", "ImportKeyPair")
-	imported.set("PublicKeyMaterial", base64.StdEncoding.EncodeToString([]byte(public)))
+	imported := c.Clone()
+	imported.Drop("KeyType", "KeyFormat")
+	imported.Set("Action", "ImportKeyPair")
+	imported.Set("PublicKeyMaterial", base64.StdEncoding.EncodeToString([]byte(public)))
 	answered, err := s.importKeyPair(ctx, imported)
 	if err != nil {
 		return nil, err
 	}
-	answered.name = "CreateKeyPairResponse"
-	answered.set(private, "keyMaterial")
+	answered.Name = "CreateKeyPairResponse"
+	answered.Set(private, "keyMaterial")
 	return answered, nil
 }
 
@@ -98,7 +100,7 @@ func makeKey(kind string) (private, public string, err error) {
 		block = &pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}
 		half = &key.PublicKey
 	default:
-		return "", "", fault("InvalidParameterValue", "Value (%s) for parameter KeyType is invalid: rsa and ed25519 are possible", kind)
+		return "", "", awsquery.Fault("InvalidParameterValue", "Value (%s) for parameter KeyType is invalid: rsa and ed25519 are possible", kind)
 	}
 	key, err := ssh.NewPublicKey(half)
 	if err != nil {
@@ -108,23 +110,23 @@ func makeKey(kind string) (private, public string, err error) {
 }
 
 // deleteKeyPair finds the name of a key pair that is named by its id, which the server behind does not.
-func (s *Server) deleteKeyPair(ctx context.Context, c *call) (*node, error) {
-	c = c.clone()
-	if id := c.get("KeyPairId"); id != "" {
-		described, err := s.ask(ctx, newCall("ec2", "DescribeKeyPairs"))
+func (s *Server) deleteKeyPair(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	c = c.Clone()
+	if id := c.Get("KeyPairId"); id != "" {
+		described, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeKeyPairs"))
 		if err != nil {
 			return nil, err
 		}
-		for _, key := range described.items("keySet") {
-			if key.get("keyPairId") == id {
-				c.set("KeyName", key.get("keyName"))
+		for _, key := range described.Items("keySet") {
+			if key.Get("keyPairId") == id {
+				c.Set("KeyName", key.Get("keyName"))
 			}
 		}
-		c.drop("KeyPairId")
+		c.Drop("KeyPairId")
 	}
-	name := c.get("KeyName")
+	name := c.Get("KeyName")
 	if _, ok := s.publicKey(name); !ok {
-		return done("DeleteKeyPair"), nil // as EC2 answers for a key pair that is not there
+		return awsquery.Done("DeleteKeyPair"), nil // as EC2 answers for a key pair that is not there
 	}
 	answered, err := s.forward(ctx, c)
 	if err != nil {
@@ -137,33 +139,33 @@ func (s *Server) deleteKeyPair(ctx context.Context, c *call) (*node, error) {
 }
 
 // describeKeyPairs adds what the server behind leaves out, and finds by id.
-func (s *Server) describeKeyPairs(ctx context.Context, c *call) (*node, error) {
-	ids := c.list("KeyPairId")
-	c = c.with("KeyPairId")
+func (s *Server) describeKeyPairs(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	ids := c.List("KeyPairId")
+	c = c.With("KeyPairId")
 	described, err := s.ask(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	set := described.at("keySet")
-	var kept []*node
-	for _, key := range set.children {
-		public, _ := s.publicKey(key.get("keyName"))
+	set := described.At("keySet")
+	var kept []*awsquery.Node
+	for _, key := range set.Children {
+		public, _ := s.publicKey(key.Get("keyName"))
 		kind := "rsa"
 		if strings.HasPrefix(public, "ssh-ed25519 ") {
 			kind = "ed25519"
 		}
-		key.set(kind, "keyType")
-		if c.get("IncludePublicKey") == "true" {
-			key.set(public, "publicKey")
+		key.Set(kind, "keyType")
+		if c.Get("IncludePublicKey") == "true" {
+			key.Set(public, "publicKey")
 		}
-		if len(ids) == 0 || slices.Contains(ids, key.get("keyPairId")) {
+		if len(ids) == 0 || slices.Contains(ids, key.Get("keyPairId")) {
 			kept = append(kept, key)
 		}
 	}
 	if len(kept) < len(ids) {
-		return nil, fault("InvalidKeyPair.NotFound", "The key pair ID '%s' does not exist", strings.Join(ids, ", "))
+		return nil, awsquery.Fault("InvalidKeyPair.NotFound", "The key pair ID '%s' does not exist", strings.Join(ids, ", "))
 	}
-	set.children = kept
+	set.Children = kept
 	return described, nil
 }
 
@@ -180,7 +182,7 @@ func (s *Server) keyFor(name string) (string, error) {
 	if !ok {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return "", fault("InvalidKeyPair.NotFound", "The key pair '%s' does not exist%s", name, hintOf(slices.Sorted(maps.Keys(s.keys))))
+		return "", awsquery.Fault("InvalidKeyPair.NotFound", "The key pair '%s' does not exist%s", name, hintOf(slices.Sorted(maps.Keys(s.keys))))
 	}
 	return key, nil
 }

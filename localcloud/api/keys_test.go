@@ -19,7 +19,7 @@ func TestCreateKeyPair(t *testing.T) {
 			})
 			s := newServer(t, b, newMachinery(t))
 			made := mustRequest(t, s, "CreateKeyPair", "KeyName", "k", "KeyType", kind)
-			signer, err := ssh.ParsePrivateKey([]byte(made.get("keyMaterial")))
+			signer, err := ssh.ParsePrivateKey([]byte(made.Get("keyMaterial")))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -38,7 +38,7 @@ func TestCreateKeyPair(t *testing.T) {
 				t.Errorf("after a restart the key is %q, before %q", again.keys["k"], public)
 			}
 			described := mustRequest(t, s, "DescribeKeyPairs", "IncludePublicKey", "true")
-			if got := described.all("keySet", "*", "publicKey"); len(got) != 1 || got[0] != public {
+			if got := described.All("keySet", "*", "publicKey"); len(got) != 1 || got[0] != public {
 				t.Errorf("described as %q", got)
 			}
 			mustRequest(t, s, "DeleteKeyPair", "KeyPairId", "key-00000000000000001")

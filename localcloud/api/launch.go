@@ -13,11 +13,13 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
 // launch is a RunInstances request that was found good.
 type launch struct {
-	call      *call // rewritten
+	call      *awsquery.Call // rewritten
 	subnet    netip.Prefix
 	asked     netip.Addr // private address, if one was asked for
 	taken     map[netip.Addr]bool
@@ -40,8 +42,8 @@ const launchLimit = 50
 
 // runInstances makes one machine for each instance. The request is checked by what EC2 checks and the server behind
 // does not, and rewritten to name one interface with a private address, as only that is freed again there.
-func (s *Server) runInstances(ctx context.Context, c *call) (*node, error) {
-	token := c.get("ClientToken")
+func (s *Server) runInstances(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	token := c.Get("ClientToken")
 	if token != "" {
 		if made, err := s.launchedBefore(ctx, c); made != nil || err != nil {
 			return made, err
@@ -79,18 +81,18 @@ func (s *Server) runInstances(ctx context.Context, c *call) (*node, error) {
 	return s.launched(ctx, ids)
 }
 
-func counts(c *call) (minimum, maximum int, err error) {
-	minimum, err1 := strconv.Atoi(c.get("MinCount"))
-	maximum, err2 := strconv.Atoi(c.get("MaxCount"))
+func counts(c *awsquery.Call) (minimum, maximum int, err error) {
+	minimum, err1 := strconv.Atoi(c.Get("MinCount"))
+	maximum, err2 := strconv.Atoi(c.Get("MaxCount"))
 	if err := errors.Join(err1, err2); err != nil || minimum < 1 || maximum < minimum || minimum > launchLimit {
-		return 0, 0, fault("InvalidParameterValue", "MinCount and MaxCount must be numbers of instances from 1 to %d, MinCount not the larger", launchLimit)
+		return 0, 0, awsquery.Fault("InvalidParameterValue", "MinCount and MaxCount must be numbers of instances from 1 to %d, MinCount not the larger", launchLimit)
 	}
 	return minimum, min(maximum, launchLimit), nil
 }
 
 // launchedBefore answers a repeated request with what the first one made.
-func (s *Server) launchedBefore(ctx context.Context, c *call) (*node, error) {
-	token := c.get("ClientToken")
+func (s *Server) launchedBefore(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	token := c.Get("ClientToken")
 	s.mu.Lock()
 	before, ok := s.overlay.Launches[token]
 	s.mu.Unlock()
@@ -98,57 +100,57 @@ func (s *Server) launchedBefore(ctx context.Context, c *call) (*node, error) {
 		return nil, nil
 	}
 	if before.Request != digest(c) {
-		return nil, fault("IdempotentParameterMismatch", "The client token '%s' was used before, with other parameters", token)
+		return nil, awsquery.Fault("IdempotentParameterMismatch", "The client token '%s' was used before, with other parameters", token)
 	}
 	return s.launched(ctx, before.Instances)
 }
 
 // digest is of a request's parameters.
-func digest(c *call) string {
-	sum := sha256.Sum256(c.encoded())
+func digest(c *awsquery.Call) string {
+	sum := sha256.Sum256(c.Encoded())
 	return hex.EncodeToString(sum[:])
 }
 
 // launched is the answer to a launch.
-func (s *Server) launched(ctx context.Context, ids []string) (*node, error) {
-	described, err := s.describeInstances(ctx, newCall("ec2", "DescribeInstances").with("InstanceId", ids...))
+func (s *Server) launched(ctx context.Context, ids []string) (*awsquery.Node, error) {
+	described, err := s.describeInstances(ctx, awsquery.NewCall("ec2", "DescribeInstances").With("InstanceId", ids...))
 	if err != nil {
 		return nil, err
 	}
-	var first *node
-	for _, reservation := range described.items("reservationSet") {
+	var first *awsquery.Node
+	for _, reservation := range described.Items("reservationSet") {
 		if first == nil {
 			first = reservation
 			continue
 		}
-		first.at("instancesSet").children = append(first.at("instancesSet").children, reservation.items("instancesSet")...)
+		first.At("instancesSet").Children = append(first.At("instancesSet").Children, reservation.Items("instancesSet")...)
 	}
 	if first == nil {
-		return nil, noInstance(ids[0])
+		return nil, awsquery.NoInstance(ids[0])
 	}
-	return reply("RunInstances", first.children...), nil
+	return awsquery.Reply("RunInstances", first.Children...), nil
 }
 
 // launchOne makes an instance in the records.
 func (s *Server) launchOne(ctx context.Context, l *launch, address netip.Addr) (id string, err error) {
-	c := l.call.clone()
-	c.set("NetworkInterface.1.PrivateIpAddress", address.String())
+	c := l.call.Clone()
+	c.Set("NetworkInterface.1.PrivateIpAddress", address.String())
 	answered, err := s.forward(ctx, c)
 	if err != nil {
 		return "", err
 	}
-	item, err := answered.one("instancesSet")
+	item, err := answered.One("instancesSet")
 	if err != nil {
 		return "", err
 	}
-	id = item.get("instanceId")
+	id = item.Get("instanceId")
 	record := &instanceRecord{
 		State: "pending", WantPublic: l.public, RootVolume: volumeAt(item, rootDevice), RootSizeGB: l.rootGB, KeepRoot: l.keepRoot, Launched: time.Now(),
-		TerminateOnShutdown: c.get("InstanceInitiatedShutdownBehavior") == "terminate",
-		TokensRequired:      c.get("MetadataOptions.HttpTokens") == "required",
-		MetadataDisabled:    c.get("MetadataOptions.HttpEndpoint") == "disabled",
-		MetadataTags:        c.get("MetadataOptions.InstanceMetadataTags") == "enabled",
-		UserData:            l.userData, PublicKey: l.publicKey, ClientToken: c.get("ClientToken"),
+		TerminateOnShutdown: c.Get("InstanceInitiatedShutdownBehavior") == "terminate",
+		TokensRequired:      c.Get("MetadataOptions.HttpTokens") == "required",
+		MetadataDisabled:    c.Get("MetadataOptions.HttpEndpoint") == "disabled",
+		MetadataTags:        c.Get("MetadataOptions.InstanceMetadataTags") == "enabled",
+		UserData:            l.userData, PublicKey: l.publicKey, ClientToken: c.Get("ClientToken"),
 	}
 	err = s.update(func(o *overlay) {
 		if o.Instances[id] = record; l.public {
@@ -156,7 +158,7 @@ func (s *Server) launchOne(ctx context.Context, l *launch, address netip.Addr) (
 		}
 	})
 	if err == nil && l.public && !record.Public.IsValid() {
-		err = fault("InsufficientAddressCapacity", "the local cloud has no free public address left")
+		err = awsquery.Fault("InsufficientAddressCapacity", "the local cloud has no free public address left")
 	}
 	if err != nil {
 		return "", errors.Join(err, s.takeBack(ctx, []string{id}))
@@ -168,7 +170,7 @@ func (s *Server) launchOne(ctx context.Context, l *launch, address netip.Addr) (
 func (s *Server) takeBack(ctx context.Context, ids []string) error {
 	var errs []error
 	for _, id := range ids {
-		_, err := s.terminateRecord(ctx, id, newCall("ec2", "TerminateInstances"))
+		_, err := s.terminateRecord(ctx, id, awsquery.NewCall("ec2", "TerminateInstances"))
 		s.setState(id, "terminated", "Server.InternalError: the launch failed")
 		errs = append(errs, err)
 	}
@@ -176,14 +178,14 @@ func (s *Server) takeBack(ctx context.Context, ids []string) error {
 }
 
 // planLaunch checks a request and rewrites it.
-func (s *Server) planLaunch(ctx context.Context, original *call) (*launch, error) {
-	c := original.clone()
+func (s *Server) planLaunch(ctx context.Context, original *awsquery.Call) (*launch, error) {
+	c := original.Clone()
 	l := &launch{call: c, taken: map[netip.Addr]bool{}}
-	if c.get("NetworkInterface.1.NetworkInterfaceId") != "" || c.get("NetworkInterface.2.DeviceIndex") != "" {
-		return nil, fault("UnsupportedOperation", "instances of the local cloud have one network interface, which is made with them")
+	if c.Get("NetworkInterface.1.NetworkInterfaceId") != "" || c.Get("NetworkInterface.2.DeviceIndex") != "" {
+		return nil, awsquery.Fault("UnsupportedOperation", "instances of the local cloud have one network interface, which is made with them")
 	}
-	if kind := c.get("InstanceType"); strings.HasSuffix(kind, ".metal") {
-		return nil, fault("InsufficientInstanceCapacity", "We currently do not have sufficient %s capacity: the local cloud has no bare metal", kind)
+	if kind := c.Get("InstanceType"); strings.HasSuffix(kind, ".metal") {
+		return nil, awsquery.Fault("InsufficientInstanceCapacity", "We currently do not have sufficient %s capacity: the local cloud has no bare metal", kind)
 	}
 	if err := s.planDisks(ctx, l); err != nil {
 		return nil, err
@@ -192,76 +194,76 @@ func (s *Server) planLaunch(ctx context.Context, original *call) (*launch, error
 	if err != nil {
 		return nil, err
 	}
-	if l.subnet, err = netip.ParsePrefix(subnet.get("cidrBlock")); err != nil {
+	if l.subnet, err = netip.ParsePrefix(subnet.Get("cidrBlock")); err != nil {
 		return nil, err
 	}
 	if err := s.planAddresses(ctx, l, subnet); err != nil {
 		return nil, err
 	}
-	if err := s.planGroups(ctx, c, subnet.get("vpcId")); err != nil {
+	if err := s.planGroups(ctx, c, subnet.Get("vpcId")); err != nil {
 		return nil, err
 	}
-	if l.userData, err = base64.StdEncoding.DecodeString(c.get("UserData")); err != nil {
-		return nil, fault("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data.")
+	if l.userData, err = base64.StdEncoding.DecodeString(c.Get("UserData")); err != nil {
+		return nil, awsquery.Fault("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data.")
 	}
 	if len(l.userData) > 16<<10 {
-		return nil, fault("InvalidParameterValue", "User data is limited to 16384 bytes")
+		return nil, awsquery.Fault("InvalidParameterValue", "User data is limited to 16384 bytes")
 	}
-	if name := c.get("KeyName"); name != "" {
+	if name := c.Get("KeyName"); name != "" {
 		if l.publicKey, err = s.keyFor(name); err != nil {
 			return nil, err
 		}
 	}
-	c.set("MinCount", "1")
-	c.set("MaxCount", "1")
-	c.set("NetworkInterface.1.DeviceIndex", "0")
-	c.set("NetworkInterface.1.SubnetId", subnet.get("subnetId"))
-	c.set("NetworkInterface.1.DeleteOnTermination", "true")
-	c.set("NetworkInterface.1.AssociatePublicIpAddress", "false") // public addresses are given here
+	c.Set("MinCount", "1")
+	c.Set("MaxCount", "1")
+	c.Set("NetworkInterface.1.DeviceIndex", "0")
+	c.Set("NetworkInterface.1.SubnetId", subnet.Get("subnetId"))
+	c.Set("NetworkInterface.1.DeleteOnTermination", "true")
+	c.Set("NetworkInterface.1.AssociatePublicIpAddress", "false") // public addresses are given here
 	return l, nil
 }
 
 // launchSubnet is the subnet that the request names, or the default VPC's first one.
-func (s *Server) launchSubnet(ctx context.Context, c *call) (*node, error) {
-	id := c.get("NetworkInterface.1.SubnetId")
+func (s *Server) launchSubnet(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	id := c.Get("NetworkInterface.1.SubnetId")
 	if id == "" {
-		id = c.get("SubnetId")
+		id = c.Get("SubnetId")
 	}
-	c.form.Del("SubnetId")
-	question := newCall("ec2", "DescribeSubnets", "SubnetId.1", id)
+	c.Form.Del("SubnetId")
+	question := awsquery.NewCall("ec2", "DescribeSubnets", "SubnetId.1", id)
 	if id == "" {
-		question = newCall("ec2", "DescribeSubnets", "Filter.1.Name", "defaultForAz", "Filter.1.Value.1", "true")
+		question = awsquery.NewCall("ec2", "DescribeSubnets", "Filter.1.Name", "defaultForAz", "Filter.1.Value.1", "true")
 	}
 	described, err := s.ask(ctx, question)
 	if err != nil {
 		return nil, err
 	}
-	zone := c.get("Placement.AvailabilityZone")
-	for _, subnet := range described.items("subnetSet") {
-		if zone == "" || subnet.get("availabilityZone") == zone {
+	zone := c.Get("Placement.AvailabilityZone")
+	for _, subnet := range described.Items("subnetSet") {
+		if zone == "" || subnet.Get("availabilityZone") == zone {
 			return subnet, nil
 		}
 	}
 	if id != "" {
-		return nil, fault("InvalidParameterValue", "The subnet '%s' is not in the availability zone %s", id, zone)
+		return nil, awsquery.Fault("InvalidParameterValue", "The subnet '%s' is not in the availability zone %s", id, zone)
 	}
-	return nil, fault("MissingInput", "No subnets found for the default VPC. Please specify a subnet.")
+	return nil, awsquery.Fault("MissingInput", "No subnets found for the default VPC. Please specify a subnet.")
 }
 
 // planAddresses moves what the request says of addresses to its one interface.
-func (s *Server) planAddresses(ctx context.Context, l *launch, subnet *node) error {
-	c, id := l.call, subnet.get("subnetId")
-	l.public = subnet.get("mapPublicIpOnLaunch") == "true"
-	if wanted := c.get("NetworkInterface.1.AssociatePublicIpAddress"); wanted != "" {
+func (s *Server) planAddresses(ctx context.Context, l *launch, subnet *awsquery.Node) error {
+	c, id := l.call, subnet.Get("subnetId")
+	l.public = subnet.Get("mapPublicIpOnLaunch") == "true"
+	if wanted := c.Get("NetworkInterface.1.AssociatePublicIpAddress"); wanted != "" {
 		l.public = wanted == "true"
 	}
-	asked := c.get("PrivateIpAddress")
+	asked := c.Get("PrivateIpAddress")
 	for _, inner := range []string{"NetworkInterface.1.PrivateIpAddress", "NetworkInterface.1.PrivateIpAddresses.1.PrivateIpAddress"} {
-		if value := c.get(inner); value != "" {
+		if value := c.Get(inner); value != "" {
 			asked = value
 		}
 	}
-	c.drop("PrivateIpAddress", "NetworkInterface.1.PrivateIpAddress")
+	c.Drop("PrivateIpAddress", "NetworkInterface.1.PrivateIpAddress")
 	taken, err := s.takenIn(ctx, id)
 	if err != nil {
 		return err
@@ -271,10 +273,10 @@ func (s *Server) planAddresses(ctx context.Context, l *launch, subnet *node) err
 		return nil
 	}
 	if l.asked, err = netip.ParseAddr(asked); err != nil || !l.subnet.Contains(l.asked) || l.reserved(l.asked) {
-		return fault("InvalidParameterValue", "Address %s does not fall within the usable addresses of subnet %s (%s)", asked, id, l.subnet)
+		return awsquery.Fault("InvalidParameterValue", "Address %s does not fall within the usable addresses of subnet %s (%s)", asked, id, l.subnet)
 	}
 	if l.taken[l.asked] {
-		return fault("InvalidIPAddress.InUse", "Address %s is in use.", asked)
+		return awsquery.Fault("InvalidIPAddress.InUse", "Address %s is in use.", asked)
 	}
 	return nil
 }
@@ -295,7 +297,7 @@ func (l *launch) reserved(address netip.Addr) bool {
 func (l *launch) freeAddresses(minimum, maximum int) ([]netip.Addr, error) {
 	if l.asked.IsValid() {
 		if maximum > 1 {
-			return nil, fault("InvalidParameterCombination", "Multiple instances cannot have the one private address %s", l.asked)
+			return nil, awsquery.Fault("InvalidParameterCombination", "Multiple instances cannot have the one private address %s", l.asked)
 		}
 		return []netip.Addr{l.asked}, nil
 	}
@@ -306,43 +308,43 @@ func (l *launch) freeAddresses(minimum, maximum int) ([]netip.Addr, error) {
 		}
 	}
 	if len(free) < minimum {
-		return nil, fault("InsufficientFreeAddressesInSubnet", "There are not enough free addresses in %s to satisfy the requested number of instances.", l.subnet)
+		return nil, awsquery.Fault("InsufficientFreeAddressesInSubnet", "There are not enough free addresses in %s to satisfy the requested number of instances.", l.subnet)
 	}
 	return free, nil
 }
 
 // planGroups moves the security groups to the interface, and refuses those of another VPC.
-func (s *Server) planGroups(ctx context.Context, c *call, vpc string) error {
-	ids := append(c.list("SecurityGroupId"), c.list("NetworkInterface.1.SecurityGroupId")...)
-	described, err := s.ask(ctx, newCall("ec2", "DescribeSecurityGroups"))
+func (s *Server) planGroups(ctx context.Context, c *awsquery.Call, vpc string) error {
+	ids := append(c.List("SecurityGroupId"), c.List("NetworkInterface.1.SecurityGroupId")...)
+	described, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeSecurityGroups"))
 	if err != nil {
 		return err
 	}
 	vpcOf, byName := map[string]string{}, map[string]string{}
-	for _, group := range described.items("securityGroupInfo") {
-		vpcOf[group.get("groupId")] = group.get("vpcId")
-		if group.get("vpcId") == vpc {
-			byName[group.get("groupName")] = group.get("groupId")
+	for _, group := range described.Items("securityGroupInfo") {
+		vpcOf[group.Get("groupId")] = group.Get("vpcId")
+		if group.Get("vpcId") == vpc {
+			byName[group.Get("groupName")] = group.Get("groupId")
 		}
 	}
-	for _, name := range c.list("SecurityGroup") {
+	for _, name := range c.List("SecurityGroup") {
 		if byName[name] == "" {
-			return fault("InvalidGroup.NotFound", "The security group '%s' does not exist in VPC '%s'", name, vpc)
+			return awsquery.Fault("InvalidGroup.NotFound", "The security group '%s' does not exist in VPC '%s'", name, vpc)
 		}
 		ids = append(ids, byName[name])
 	}
 	if len(ids) == 0 {
 		ids = []string{byName["default"]}
 	}
-	c.drop("SecurityGroup", "NetworkInterface.1.SecurityGroupId")
+	c.Drop("SecurityGroup", "NetworkInterface.1.SecurityGroupId")
 	for i, id := range ids {
 		if vpcOf[id] == "" {
-			return fault("InvalidGroup.NotFound", "The security group '%s' does not exist", id)
+			return awsquery.Fault("InvalidGroup.NotFound", "The security group '%s' does not exist", id)
 		}
 		if vpcOf[id] != vpc {
-			return fault("InvalidParameter", "Security group %s of %s and the subnet, of %s, belong to different networks.", id, vpcOf[id], vpc)
+			return awsquery.Fault("InvalidParameter", "Security group %s of %s and the subnet, of %s, belong to different networks.", id, vpcOf[id], vpc)
 		}
-		c.set(fmt.Sprintf("NetworkInterface.1.SecurityGroupId.%d", i+1), id)
+		c.Set(fmt.Sprintf("NetworkInterface.1.SecurityGroupId.%d", i+1), id)
 	}
 	return nil
 }
@@ -350,21 +352,21 @@ func (s *Server) planGroups(ctx context.Context, c *call, vpc string) error {
 // planDisks reads the block device mappings, the root's size and volumes beside it, and writes them out in full.
 func (s *Server) planDisks(ctx context.Context, l *launch) error {
 	c := l.call
-	imageGB, imageRoot, err := s.launchable(ctx, c.get("ImageId"))
+	imageGB, imageRoot, err := s.launchable(ctx, c.Get("ImageId"))
 	if err != nil {
 		return err
 	}
 	l.rootGB = imageGB
-	original := c.clone()
-	c.drop("BlockDeviceMapping.")
+	original := c.Clone()
+	c.Drop("BlockDeviceMapping.")
 	rootType := "gp3"
-	for i := 1; original.get(fmt.Sprintf("BlockDeviceMapping.%d.DeviceName", i)) != ""; i++ {
+	for i := 1; original.Get(fmt.Sprintf("BlockDeviceMapping.%d.DeviceName", i)) != ""; i++ {
 		prefix := fmt.Sprintf("BlockDeviceMapping.%d.", i)
-		device, size := original.get(prefix+"DeviceName"), 0
-		if _, none := original.form[prefix+"NoDevice"]; none || original.get(prefix+"VirtualName") != "" {
+		device, size := original.Get(prefix+"DeviceName"), 0
+		if _, none := original.Form[prefix+"NoDevice"]; none || original.Get(prefix+"VirtualName") != "" {
 			continue
 		}
-		if given := original.get(prefix + "Ebs.VolumeSize"); given != "" {
+		if given := original.Get(prefix + "Ebs.VolumeSize"); given != "" {
 			if size, err = volumeSize(given); err != nil {
 				return err
 			}
@@ -376,11 +378,11 @@ func (s *Server) planDisks(ctx context.Context, l *launch) error {
 			continue
 		}
 		if size != 0 && size < imageGB {
-			return fault("InvalidBlockDeviceMapping", "Volume of size %dGB is smaller than snapshot of image '%s', expect size >= %dGB", size, c.get("ImageId"), imageGB)
+			return awsquery.Fault("InvalidBlockDeviceMapping", "Volume of size %dGB is smaller than snapshot of image '%s', expect size >= %dGB", size, c.Get("ImageId"), imageGB)
 		}
 		l.rootGB = max(size, imageGB)
-		l.keepRoot = original.get(prefix+"Ebs.DeleteOnTermination") == "false"
-		if kind := original.get(prefix + "Ebs.VolumeType"); kind != "" {
+		l.keepRoot = original.Get(prefix+"Ebs.DeleteOnTermination") == "false"
+		if kind := original.Get(prefix + "Ebs.VolumeType"); kind != "" {
 			rootType = kind
 		}
 	}
@@ -389,54 +391,54 @@ func (s *Server) planDisks(ctx context.Context, l *launch) error {
 }
 
 // planVolume adds a data volume.
-func (s *Server) planVolume(ctx context.Context, l *launch, c *call, prefix string, size int) error {
-	v := launchVolume{device: c.get(prefix + "DeviceName"), snapshot: c.get(prefix + "Ebs.SnapshotId"), sizeGB: size}
+func (s *Server) planVolume(ctx context.Context, l *launch, c *awsquery.Call, prefix string, size int) error {
+	v := launchVolume{device: c.Get(prefix + "DeviceName"), snapshot: c.Get(prefix + "Ebs.SnapshotId"), sizeGB: size}
 	if size == 0 || v.snapshot != "" {
 		least, err := s.snapshotSize(ctx, v.snapshot)
 		if err != nil {
 			return err
 		}
 		if size != 0 && size < least {
-			return fault("InvalidBlockDeviceMapping", "Volume of size %dGB is smaller than snapshot '%s', expect size >= %dGB", size, v.snapshot, least)
+			return awsquery.Fault("InvalidBlockDeviceMapping", "Volume of size %dGB is smaller than snapshot '%s', expect size >= %dGB", size, v.snapshot, least)
 		}
 		v.sizeGB = max(size, least)
 	}
-	kind := c.get(prefix + "Ebs.VolumeType")
+	kind := c.Get(prefix + "Ebs.VolumeType")
 	if kind == "" {
 		kind = "gp3"
 	}
 	l.volumes = append(l.volumes, v)
-	mapDevice(l.call, len(l.volumes)+1, v.device, v.sizeGB, kind, c.get(prefix+"Ebs.DeleteOnTermination") == "true")
+	mapDevice(l.call, len(l.volumes)+1, v.device, v.sizeGB, kind, c.Get(prefix+"Ebs.DeleteOnTermination") == "true")
 	return nil
 }
 
-func mapDevice(c *call, index int, device string, sizeGB int, kind string, deleted bool) {
+func mapDevice(c *awsquery.Call, index int, device string, sizeGB int, kind string, deleted bool) {
 	prefix := fmt.Sprintf("BlockDeviceMapping.%d.", index)
-	c.set(prefix+"DeviceName", device)
-	c.set(prefix+"Ebs.VolumeSize", strconv.Itoa(sizeGB))
-	c.set(prefix+"Ebs.VolumeType", kind)
-	c.set(prefix+"Ebs.DeleteOnTermination", strconv.FormatBool(deleted))
+	c.Set(prefix+"DeviceName", device)
+	c.Set(prefix+"Ebs.VolumeSize", strconv.Itoa(sizeGB))
+	c.Set(prefix+"Ebs.VolumeType", kind)
+	c.Set(prefix+"Ebs.DeleteOnTermination", strconv.FormatBool(deleted))
 }
 
 // launchable is the size and the root device of an image that can be launched.
 func (s *Server) launchable(ctx context.Context, id string) (sizeGB int, root string, err error) {
 	if id == "" {
-		return 0, "", fault("MissingParameter", "The request must contain the parameter ImageId")
+		return 0, "", awsquery.Fault("MissingParameter", "The request must contain the parameter ImageId")
 	}
-	described, err := s.describeImages(ctx, newCall("ec2", "DescribeImages", "ImageId.1", id))
+	described, err := s.describeImages(ctx, awsquery.NewCall("ec2", "DescribeImages", "ImageId.1", id))
 	if err != nil {
 		return 0, "", err
 	}
-	if len(described.items("imagesSet")) == 0 {
-		return 0, "", fault("InvalidAMIID.NotFound", "The image id '[%s]' does not exist", id)
+	if len(described.Items("imagesSet")) == 0 {
+		return 0, "", awsquery.Fault("InvalidAMIID.NotFound", "The image id '[%s]' does not exist", id)
 	}
-	image := described.items("imagesSet")[0]
-	if state := image.get("imageState"); state != "available" || !slices.Contains(s.machinery.Images(), id) {
-		return 0, "", fault("InvalidAMIID.Unavailable", "The image ID '%s' is not available: it is %s, and its disk is not of this cloud or not there yet", id, state)
+	image := described.Items("imagesSet")[0]
+	if state := image.Get("imageState"); state != "available" || !slices.Contains(s.machinery.Images(), id) {
+		return 0, "", awsquery.Fault("InvalidAMIID.Unavailable", "The image ID '%s' is not available: it is %s, and its disk is not of this cloud or not there yet", id, state)
 	}
-	root, sizeGB = image.get("rootDeviceName"), defaultRootGB
-	for _, device := range image.items("blockDeviceMapping") {
-		if size, err := strconv.Atoi(device.get("ebs", "volumeSize")); err == nil && device.get("deviceName") == root {
+	root, sizeGB = image.Get("rootDeviceName"), defaultRootGB
+	for _, device := range image.Items("blockDeviceMapping") {
+		if size, err := strconv.Atoi(device.Get("ebs", "volumeSize")); err == nil && device.Get("deviceName") == root {
 			sizeGB = size
 		}
 	}

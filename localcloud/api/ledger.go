@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
 // What the journal has to know of calls, to leave out those of things that came and went: which things a call is
@@ -68,8 +70,8 @@ var changes = map[string]string{
 }
 
 // subject is the name of what a call changes, if it is one of those.
-func subject(c *call) string {
-	parameter, ok := changes[c.action()]
+func subject(c *awsquery.Call) string {
+	parameter, ok := changes[c.Action()]
 	if !ok {
 		return ""
 	}
@@ -77,7 +79,7 @@ func subject(c *call) string {
 	if kind, name, named := strings.Cut(parameter, ":"); named {
 		prefix, parameter = kind+":", name
 	}
-	if value := c.form.Get(parameter); value != "" {
+	if value := c.Form.Get(parameter); value != "" {
 		return prefix + value
 	}
 	return ""
@@ -89,48 +91,39 @@ var nameParameters = map[string]string{
 	"AutoScalingGroupName": "group:", "Tags.member.1.ResourceId": "group:",
 }
 
-var resourceID = regexp.MustCompile(`\b[a-z]+(?:-[a-z]+)*-[0-9a-f]{8,17}\b`)
-
 // balancerARN is how the names of load balancers, target groups and listeners begin.
 const balancerARN = "arn:aws:elasticloadbalancing:"
 
 var balancerName = regexp.MustCompile(balancerARN + `[^<\s]+`)
 
-func isResourceID(name string) bool {
-	return resourceID.MatchString(name) && !strings.Contains(name, ":")
-}
-
-// freeText are parameters in which users write what they like, ids of other things too.
-var freeText = regexp.MustCompile(`(^|\.)(Tags?\.(member\.)?\d+\.(Key|Value)|Description|UserData|PolicyDocument|AssumeRolePolicyDocument)$`)
-
 // ids are the ids of resources that a request names.
-func ids(c *call) []string {
+func ids(c *awsquery.Call) []string {
 	switch {
 	case c.Service == "ssm":
 		return nil
-	case c.form == nil:
-		return resourceID.FindAllString(string(c.Body), -1)
+	case c.Form == nil:
+		return awsquery.ResourceID.FindAllString(string(c.Body), -1)
 	}
 	var found []string
-	for name, values := range c.form {
-		if !freeText.MatchString(name) {
-			found = append(found, resourceID.FindAllString(strings.Join(values, " "), -1)...)
+	for name, values := range c.Form {
+		if !awsquery.FreeText.MatchString(name) {
+			found = append(found, awsquery.ResourceID.FindAllString(strings.Join(values, " "), -1)...)
 		}
 	}
 	return found
 }
 
 // named are the things that a request is about.
-func named(c *call) []string {
+func named(c *awsquery.Call) []string {
 	names := ids(c)
 	for parameter, prefix := range nameParameters {
-		if value := c.form.Get(parameter); value != "" {
+		if value := c.Form.Get(parameter); value != "" {
 			names = append(names, prefix+value[strings.LastIndexByte(value, '/')+1:])
 		}
 	}
-	for name, values := range c.form {
+	for name, values := range c.Form {
 		for _, value := range values {
-			if strings.HasPrefix(value, balancerARN) && !freeText.MatchString(name) {
+			if strings.HasPrefix(value, balancerARN) && !awsquery.FreeText.MatchString(name) {
 				names = append(names, value)
 			}
 		}
@@ -181,7 +174,7 @@ func readLedger(entries []entry) *ledger {
 func (l *ledger) add(i int, e entry) {
 	l.living, l.uses = append(l.living, 0), append(l.uses, nil)
 	l.subjects, l.ended = append(l.subjects, l.subjectOf(e)), append(l.ended, nil)
-	gone := ends[e.Call.action()]
+	gone := ends[e.Call.Action()]
 	for _, name := range e.Named {
 		maker, ok := l.maker[name]
 		if !ok {
@@ -189,7 +182,7 @@ func (l *ledger) add(i int, e entry) {
 		}
 		l.uses[i] = append(l.uses[i], maker)
 		if gone != "" && strings.HasPrefix(name, gone) {
-			if e.Call.action() == "TerminateInstances" && e.Ended == nil {
+			if e.Call.Action() == "TerminateInstances" && e.Ended == nil {
 				e.Ended = append(e.Ended, l.volumesOf(name)...)
 			}
 			l.end(i, name)
@@ -246,19 +239,19 @@ func (l *ledger) end(i int, name string) {
 }
 
 // lasts tells whether the entry is remembered for what has this name.
-func (e *entry) lasts(name string) bool { return startsWithAny(name, makes[e.Call.action()].lasting) }
+func (e *entry) lasts(name string) bool { return startsWithAny(name, makes[e.Call.Action()].lasting) }
 
 // created are the things that a call has just made, by what was answered to it.
-func (l *ledger) created(c *call, answered []byte) []string {
-	kind, ok := makes[c.action()]
+func (l *ledger) created(c *awsquery.Call, answered []byte) []string {
+	kind, ok := makes[c.Action()]
 	if !ok {
 		return nil
 	}
 	var created []string
 	request := named(c)
-	answers := append(resourceID.FindAllString(string(answered), -1), balancerName.FindAllString(string(answered), -1)...)
+	answers := append(awsquery.ResourceID.FindAllString(string(answered), -1), balancerName.FindAllString(string(answered), -1)...)
 	for _, name := range append(answers, request...) {
-		before := slices.Contains(request, name) && isResourceID(name)
+		before := slices.Contains(request, name) && awsquery.IsResourceID(name)
 		_, known := l.maker[name]
 		if before || known || slices.Contains(created, name) {
 			continue

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
 )
 
@@ -22,20 +23,20 @@ func (s *Server) refreshMetadata(ctx context.Context, id string) error {
 	}
 	private := i.PrivateIPs[0].String()
 	m := host.Metadata{
-		InstanceID: id, ImageID: item.get("imageId"), InstanceType: item.get("instanceType"), Region: Region, Zone: item.get("placement", "availabilityZone"),
-		AccountID: Account, LocalIPv4: private, PublicIPv4: s.publicOf(id, record), MAC: i.MAC,
+		InstanceID: id, ImageID: item.Get("imageId"), InstanceType: item.Get("instanceType"), Region: awsquery.Region, Zone: item.Get("placement", "availabilityZone"),
+		AccountID: awsquery.Account, LocalIPv4: private, PublicIPv4: s.publicOf(id, record), MAC: i.MAC,
 		LocalHostname:  "ip-" + strings.ReplaceAll(private, ".", "-") + ".ec2.internal",
-		SecurityGroups: item.all("networkInterfaceSet", "*", "groupSet", "*", "groupName"),
-		UserData:       record.UserData, KeyName: item.get("keyName"), PublicKey: record.PublicKey,
+		SecurityGroups: item.All("networkInterfaceSet", "*", "groupSet", "*", "groupName"),
+		UserData:       record.UserData, KeyName: item.Get("keyName"), PublicKey: record.PublicKey,
 		TokensRequired: record.TokensRequired, Disabled: record.MetadataDisabled, Launched: record.Launched,
 	}
 	if record.MetadataTags {
 		m.Tags = map[string]string{}
-		for _, tag := range item.items("tagSet") {
-			m.Tags[tag.get("key")] = tag.get("value")
+		for _, tag := range item.Items("tagSet") {
+			m.Tags[tag.Get("key")] = tag.Get("value")
 		}
 	}
-	if arn := item.get("iamInstanceProfile", "arn"); arn != "" {
+	if arn := item.Get("iamInstanceProfile", "arn"); arn != "" {
 		if err := s.addRole(ctx, &m, arn); err != nil {
 			return err
 		}
@@ -50,37 +51,37 @@ const credentialsLast = time.Hour
 // addRole gives the metadata the role of an instance profile and a way to make credentials of it.
 func (s *Server) addRole(ctx context.Context, m *host.Metadata, arn string) error {
 	name := arn[strings.LastIndexByte(arn, '/')+1:]
-	described, err := s.ask(ctx, newCall("iam", "GetInstanceProfile", "InstanceProfileName", name))
+	described, err := s.ask(ctx, awsquery.NewCall("iam", "GetInstanceProfile", "InstanceProfileName", name))
 	if err != nil {
 		return fmt.Errorf("read instance profile %s: %w", name, err)
 	}
-	profile := described.at("GetInstanceProfileResult", "InstanceProfile")
-	m.ProfileARN, m.ProfileID = arn, profile.get("InstanceProfileId")
-	roles := profile.items("Roles")
+	profile := described.At("GetInstanceProfileResult", "InstanceProfile")
+	m.ProfileARN, m.ProfileID = arn, profile.Get("InstanceProfileId")
+	roles := profile.Items("Roles")
 	if len(roles) == 0 {
 		return nil
 	}
-	m.RoleName = roles[0].get("RoleName")
+	m.RoleName = roles[0].Get("RoleName")
 	m.Credentials = s.instanceCredentials(roles[0], m.InstanceID)
 	return nil
 }
 
 // metadataOptions describes how an instance's metadata service may be used.
-func metadataOptions(name string, record instanceRecord) *node {
+func metadataOptions(name string, record instanceRecord) *awsquery.Node {
 	choose := func(condition bool, yes, no string) string {
 		if condition {
 			return yes
 		}
 		return no
 	}
-	return element(name, text("state", "applied"), text("httpTokens", choose(record.TokensRequired, "required", "optional")),
-		text("httpPutResponseHopLimit", "1"), text("httpEndpoint", choose(record.MetadataDisabled, "disabled", "enabled")),
-		text("httpProtocolIpv6", "disabled"), text("instanceMetadataTags", choose(record.MetadataTags, "enabled", "disabled")))
+	return awsquery.Element(name, awsquery.Text("state", "applied"), awsquery.Text("httpTokens", choose(record.TokensRequired, "required", "optional")),
+		awsquery.Text("httpPutResponseHopLimit", "1"), awsquery.Text("httpEndpoint", choose(record.MetadataDisabled, "disabled", "enabled")),
+		awsquery.Text("httpProtocolIpv6", "disabled"), awsquery.Text("instanceMetadataTags", choose(record.MetadataTags, "enabled", "disabled")))
 }
 
 // modifyMetadataOptions is answered here alone: the server behind knows nothing of these options.
-func (s *Server) modifyMetadataOptions(ctx context.Context, c *call) (*node, error) {
-	id := c.get("InstanceId")
+func (s *Server) modifyMetadataOptions(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	id := c.Get("InstanceId")
 	if err := s.inStates([]string{id}, "modified", "pending", "running", "stopping", "stopped"); err != nil {
 		return nil, err
 	}
@@ -93,7 +94,7 @@ func (s *Server) modifyMetadataOptions(ctx context.Context, c *call) (*node, err
 			"HttpEndpoint":         {&record.MetadataDisabled, "disabled"},
 			"InstanceMetadataTags": {&record.MetadataTags, "enabled"},
 		} {
-			if value := c.get(name); value != "" {
+			if value := c.Get(name); value != "" {
 				*option.is = value == option.set
 			}
 		}
@@ -105,5 +106,5 @@ func (s *Server) modifyMetadataOptions(ctx context.Context, c *call) (*node, err
 		return nil, err
 	}
 	record, _ := s.instance(id)
-	return reply("ModifyInstanceMetadataOptions", text("instanceId", id), metadataOptions("instanceMetadataOptions", record)), nil
+	return awsquery.Reply("ModifyInstanceMetadataOptions", awsquery.Text("instanceId", id), metadataOptions("instanceMetadataOptions", record)), nil
 }

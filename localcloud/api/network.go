@@ -8,30 +8,31 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
 )
 
 // records is the network as the server behind has it.
 type records struct {
-	vpcs, subnets, tables, groups, gateways, nats, addresses, interfaces []*node
+	vpcs, subnets, tables, groups, gateways, nats, addresses, interfaces []*awsquery.Node
 }
 
 func (s *Server) readNetwork(ctx context.Context) (*records, error) {
 	r := &records{}
 	for _, list := range []struct {
 		action, set string
-		into        *[]*node
+		into        *[]*awsquery.Node
 	}{
 		{"DescribeVpcs", "vpcSet", &r.vpcs}, {"DescribeSubnets", "subnetSet", &r.subnets}, {"DescribeRouteTables", "routeTableSet", &r.tables},
 		{"DescribeSecurityGroups", "securityGroupInfo", &r.groups}, {"DescribeInternetGateways", "internetGatewaySet", &r.gateways},
 		{"DescribeNatGateways", "natGatewaySet", &r.nats}, {"DescribeAddresses", "addressesSet", &r.addresses},
 		{"DescribeNetworkInterfaces", "networkInterfaceSet", &r.interfaces},
 	} {
-		described, err := s.ask(ctx, newCall("ec2", list.action))
+		described, err := s.ask(ctx, awsquery.NewCall("ec2", list.action))
 		if err != nil {
 			return nil, fmt.Errorf("read the network: %s: %w", list.action, err)
 		}
-		*list.into = described.items(list.set)
+		*list.into = described.Items(list.set)
 	}
 	return r, nil
 }
@@ -46,8 +47,8 @@ func (s *Server) applyNetwork(ctx context.Context) error {
 	}
 	elastic := map[netip.Addr]string{}
 	for _, item := range r.addresses {
-		if address, err := netip.ParseAddr(item.get("publicIp")); err == nil {
-			elastic[address] = item.get("instanceId")
+		if address, err := netip.ParseAddr(item.Get("publicIp")); err == nil {
+			elastic[address] = item.Get("instanceId")
 		}
 	}
 	s.mu.Lock()
@@ -75,8 +76,8 @@ func (e *unrealError) Unwrap() error { return e.err }
 func (r *records) homes() map[string]home {
 	homes := map[string]home{}
 	for _, eni := range r.interfaces {
-		if addresses, err := privateAddresses(eni); err == nil && eni.get("attachment", "deviceIndex") == "0" {
-			homes[eni.get("attachment", "instanceId")] = home{eni.get("vpcId"), addresses[0]}
+		if addresses, err := privateAddresses(eni); err == nil && eni.Get("attachment", "deviceIndex") == "0" {
+			homes[eni.Get("attachment", "instanceId")] = home{eni.Get("vpcId"), addresses[0]}
 		}
 	}
 	return homes
@@ -88,8 +89,8 @@ func (s *Server) topology(r *records) host.Topology {
 	t := host.Topology{Public: map[netip.Addr]host.Target{}}
 	vpcs := map[string]*host.VPC{}
 	for _, item := range r.vpcs {
-		vpc := &host.VPC{ID: item.get("vpcId")}
-		for _, block := range append([]string{item.get("cidrBlock")}, item.all("cidrBlockAssociationSet", "*", "cidrBlock")...) {
+		vpc := &host.VPC{ID: item.Get("vpcId")}
+		for _, block := range append([]string{item.Get("cidrBlock")}, item.All("cidrBlockAssociationSet", "*", "cidrBlock")...) {
 			cidr, err := netip.ParsePrefix(block)
 			if err != nil {
 				s.leftOut(vpc.ID, err)
@@ -100,30 +101,30 @@ func (s *Server) topology(r *records) host.Topology {
 		vpcs[vpc.ID] = vpc
 	}
 	for _, item := range r.subnets {
-		cidr, err := netip.ParsePrefix(item.get("cidrBlock"))
+		cidr, err := netip.ParsePrefix(item.Get("cidrBlock"))
 		if err != nil {
-			s.leftOut(item.get("subnetId"), err)
+			s.leftOut(item.Get("subnetId"), err)
 			continue
 		}
-		if vpc := vpcs[item.get("vpcId")]; vpc != nil {
-			vpc.Subnets = append(vpc.Subnets, host.Subnet{ID: item.get("subnetId"), CIDR: cidr, Gateway: cidr.Masked().Addr().Next(),
-				Internet: r.internet(vpc.ID, item.get("subnetId"))})
+		if vpc := vpcs[item.Get("vpcId")]; vpc != nil {
+			vpc.Subnets = append(vpc.Subnets, host.Subnet{ID: item.Get("subnetId"), CIDR: cidr, Gateway: cidr.Masked().Addr().Next(),
+				Internet: r.internet(vpc.ID, item.Get("subnetId"))})
 		}
 	}
 	for _, item := range r.groups {
-		if vpc := vpcs[item.get("vpcId")]; vpc != nil {
-			id := item.get("groupId")
+		if vpc := vpcs[item.Get("vpcId")]; vpc != nil {
+			id := item.Get("groupId")
 			vpc.Groups = append(vpc.Groups, host.SecurityGroup{ID: id,
-				Ingress: s.possible(id, rules(item.items("ipPermissions"))), Egress: s.possible(id, rules(item.items("ipPermissionsEgress")))})
+				Ingress: s.possible(id, rules(item.Items("ipPermissions"))), Egress: s.possible(id, rules(item.Items("ipPermissionsEgress")))})
 		}
 	}
 	for _, item := range r.interfaces {
-		if err := s.addInterface(&t, vpcs[item.get("vpcId")], item); err != nil {
-			s.leftOut(item.get("networkInterfaceId"), err)
+		if err := s.addInterface(&t, vpcs[item.Get("vpcId")], item); err != nil {
+			s.leftOut(item.Get("networkInterfaceId"), err)
 		}
 	}
 	for _, item := range r.vpcs {
-		t.VPCs = append(t.VPCs, *vpcs[item.get("vpcId")])
+		t.VPCs = append(t.VPCs, *vpcs[item.Get("vpcId")])
 	}
 	s.addBalancers(&t, r)
 	return t
@@ -145,10 +146,10 @@ func (s *Server) possible(group string, all []host.Rule) []host.Rule {
 }
 
 // addInterface adds an instance's interface; others lead to no machine.
-func (s *Server) addInterface(t *host.Topology, vpc *host.VPC, eni *node) error {
-	id := eni.get("attachment", "instanceId")
+func (s *Server) addInterface(t *host.Topology, vpc *host.VPC, eni *awsquery.Node) error {
+	id := eni.Get("attachment", "instanceId")
 	record, known := s.instance(id)
-	if !known || vpc == nil || eni.get("attachment", "deviceIndex") != "0" {
+	if !known || vpc == nil || eni.Get("attachment", "deviceIndex") != "0" {
 		return nil
 	}
 	addresses, err := privateAddresses(eni)
@@ -156,14 +157,14 @@ func (s *Server) addInterface(t *host.Topology, vpc *host.VPC, eni *node) error 
 		return err
 	}
 	public := s.publicOf(id, record)
-	groups := slices.DeleteFunc(eni.all("groupSet", "*", "groupId"), func(id string) bool {
+	groups := slices.DeleteFunc(eni.All("groupSet", "*", "groupId"), func(id string) bool {
 		there := slices.ContainsFunc(vpc.Groups, func(g host.SecurityGroup) bool { return g.ID == id })
 		if !there {
-			s.leftOut(eni.get("networkInterfaceId"), fmt.Errorf("security group %s is not there", id))
+			s.leftOut(eni.Get("networkInterfaceId"), fmt.Errorf("security group %s is not there", id))
 		}
 		return !there
 	})
-	vpc.Interfaces = append(vpc.Interfaces, host.NetworkInterface{ID: eni.get("networkInterfaceId"), Subnet: eni.get("subnetId"),
+	vpc.Interfaces = append(vpc.Interfaces, host.NetworkInterface{ID: eni.Get("networkInterfaceId"), Subnet: eni.Get("subnetId"),
 		PrivateIPs: addresses, Public: public != "", Groups: groups})
 	if public != "" {
 		address, err := netip.ParseAddr(public)
@@ -177,28 +178,28 @@ func (s *Server) addInterface(t *host.Topology, vpc *host.VPC, eni *node) error 
 
 // internet is where a subnet's default route leads, by its own route table or else the VPC's main one.
 func (r *records) internet(vpc, subnet string) host.Internet {
-	var table *node
+	var table *awsquery.Node
 	for _, item := range r.tables {
-		if item.get("vpcId") != vpc {
+		if item.Get("vpcId") != vpc {
 			continue
 		}
-		for _, association := range item.items("associationSet") {
-			if association.get("subnetId") == subnet || table == nil && association.get("main") == "true" {
+		for _, association := range item.Items("associationSet") {
+			if association.Get("subnetId") == subnet || table == nil && association.Get("main") == "true" {
 				table = item
 			}
 		}
 	}
-	for _, route := range table.items("routeSet") {
-		if route.get("destinationCidrBlock") != "0.0.0.0/0" {
+	for _, route := range table.Items("routeSet") {
+		if route.Get("destinationCidrBlock") != "0.0.0.0/0" {
 			continue
 		}
 		for _, gateway := range r.gateways {
-			if gateway.get("internetGatewayId") == route.get("gatewayId") && slices.Contains(gateway.all("attachmentSet", "*", "vpcId"), vpc) {
+			if gateway.Get("internetGatewayId") == route.Get("gatewayId") && slices.Contains(gateway.All("attachmentSet", "*", "vpcId"), vpc) {
 				return host.ViaGateway
 			}
 		}
 		for _, nat := range r.nats {
-			if nat.get("natGatewayId") == route.get("natGatewayId") && nat.get("state") == "available" {
+			if nat.Get("natGatewayId") == route.Get("natGatewayId") && nat.Get("state") == "available" {
 				return host.ViaNAT
 			}
 		}
@@ -207,19 +208,19 @@ func (r *records) internet(vpc, subnet string) host.Internet {
 }
 
 // rules reads a group's permissions.
-func rules(permissions []*node) []host.Rule {
+func rules(permissions []*awsquery.Node) []host.Rule {
 	var all []host.Rule
 	for _, p := range permissions {
-		rule := host.Rule{Protocol: p.get("ipProtocol"), From: number(p.get("fromPort")), To: number(p.get("toPort"))}
-		for _, item := range p.items("ipRanges") {
-			if cidr, err := netip.ParsePrefix(item.get("cidrIp")); err == nil {
+		rule := host.Rule{Protocol: p.Get("ipProtocol"), From: number(p.Get("fromPort")), To: number(p.Get("toPort"))}
+		for _, item := range p.Items("ipRanges") {
+			if cidr, err := netip.ParsePrefix(item.Get("cidrIp")); err == nil {
 				rule.CIDR = cidr
 				all = append(all, rule)
 			}
 		}
 		rule.CIDR = netip.Prefix{}
-		for _, item := range p.items("groups") {
-			rule.Group = item.get("groupId")
+		for _, item := range p.Items("groups") {
+			rule.Group = item.Get("groupId")
 			all = append(all, rule)
 		}
 	}
@@ -247,21 +248,21 @@ func possibleRange(text string) error {
 		return nil // the server behind says so, or takes it of a pool
 	}
 	if slices.ContainsFunc(elsewhere, cidr.Overlaps) {
-		return fault("InvalidVpc.Range", "The CIDR '%s' is invalid.", text)
+		return awsquery.Fault("InvalidVpc.Range", "The CIDR '%s' is invalid.", text)
 	}
 	return nil
 }
 
 // createVpc completes a VPC's default group.
-func (s *Server) createVpc(ctx context.Context, c *call) (*node, error) {
-	if err := possibleRange(c.get("CidrBlock")); err != nil {
+func (s *Server) createVpc(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	if err := possibleRange(c.Get("CidrBlock")); err != nil {
 		return nil, err
 	}
 	answered, err := s.forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.admitMembers(ctx, answered.get("vpc", "vpcId")); err != nil {
+	if err := s.admitMembers(ctx, answered.Get("vpc", "vpcId")); err != nil {
 		return nil, err
 	}
 	if err := s.applyNetwork(ctx); err != nil {
@@ -271,7 +272,7 @@ func (s *Server) createVpc(ctx context.Context, c *call) (*node, error) {
 }
 
 // forwardNetwork makes a changing call and then the network.
-func (s *Server) forwardNetwork(ctx context.Context, c *call) (*node, error) {
+func (s *Server) forwardNetwork(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	answered, err := s.forward(ctx, c)
 	if err != nil {
 		return nil, err

@@ -118,11 +118,11 @@ func TestElasticAddresses(t *testing.T) {
 	s := newServer(t, b, m)
 	mustRequest(t, s, "RunInstances", launchWith()...)
 	waitForState(t, s, first, "running")
-	if got := mustRequest(t, s, "AllocateAddress").get("publicIp"); got != "127.66.9.3" {
+	if got := mustRequest(t, s, "AllocateAddress").Get("publicIp"); got != "127.66.9.3" {
 		t.Errorf("allocated %s; .2 is the instance's", got)
 	}
 	mustRequest(t, s, "AssociateAddress", "AllocationId", "eipalloc-1", "InstanceId", first)
-	if got := mustRequest(t, s, "DescribeInstances").get("reservationSet", "item", "instancesSet", "item", "ipAddress"); got != "127.66.9.3" || m.metadata[first].PublicIPv4 != got {
+	if got := mustRequest(t, s, "DescribeInstances").Get("reservationSet", "item", "instancesSet", "item", "ipAddress"); got != "127.66.9.3" || m.metadata[first].PublicIPv4 != got {
 		t.Errorf("the instance has %q, its metadata say %q", got, m.metadata[first].PublicIPv4)
 	}
 	refused(t, s, "InvalidIPAddress.InUse", "ReleaseAddress", "AllocationId", "eipalloc-1")

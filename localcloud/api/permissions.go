@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
 )
 
@@ -17,7 +18,7 @@ import (
 // https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
 
 // authorizeRules adds rules to a security group.
-func (s *Server) authorizeRules(ctx context.Context, c *call) (*node, error) {
+func (s *Server) authorizeRules(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	checked, err := s.admitRules(ctx, c)
 	if err != nil {
 		return nil, err
@@ -26,7 +27,7 @@ func (s *Server) authorizeRules(ctx context.Context, c *call) (*node, error) {
 }
 
 // admitRules checks a request for rules, and writes it in the one form that the rest of this package reads.
-func (s *Server) admitRules(ctx context.Context, c *call) (*call, error) {
+func (s *Server) admitRules(ctx context.Context, c *awsquery.Call) (*awsquery.Call, error) {
 	c, err := s.byGroupID(ctx, c)
 	if err != nil {
 		return nil, err
@@ -40,22 +41,22 @@ func (s *Server) admitRules(ctx context.Context, c *call) (*call, error) {
 	}
 	for i, rule := range asked {
 		if slices.Contains(asked[:i], rule) {
-			return nil, fault("InvalidParameterValue", "The same permission must not appear multiple times")
+			return nil, awsquery.Fault("InvalidParameterValue", "The same permission must not appear multiple times")
 		}
 	}
-	described, err := s.ask(ctx, newCall("ec2", "DescribeSecurityGroups", "GroupId.1", c.get("GroupId")))
+	described, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeSecurityGroups", "GroupId.1", c.Get("GroupId")))
 	if err != nil {
 		return nil, err
 	}
 	list := "ipPermissions"
-	if c.action() == "AuthorizeSecurityGroupEgress" {
+	if c.Action() == "AuthorizeSecurityGroupEgress" {
 		list = "ipPermissionsEgress"
 	}
-	for _, group := range described.items("securityGroupInfo") {
-		for _, permission := range group.items(list) {
+	for _, group := range described.Items("securityGroupInfo") {
+		for _, permission := range group.Items(list) {
 			for _, rule := range rulesIn(permission) {
 				if slices.Contains(asked, rule.comparable()) {
-					return nil, fault("InvalidPermission.Duplicate", "the specified rule \"peer: %s, %s, from port: %s, to port: %s, ALLOW\" already exists",
+					return nil, awsquery.Fault("InvalidPermission.Duplicate", "the specified rule \"peer: %s, %s, from port: %s, to port: %s, ALLOW\" already exists",
 						rule.peer, strings.ToUpper(rule.protocol), rule.from, rule.to)
 				}
 			}
@@ -79,11 +80,11 @@ var flat = map[string]string{"IpProtocol": "IpProtocol", "FromPort": "FromPort",
 	"SourceSecurityGroupName": "Groups.1.GroupName", "SourceSecurityGroupOwnerId": "Groups.1.UserId"}
 
 // listed is a request with its rules in a list that begins with 1.
-func listed(c *call) (*call, error) {
-	c = c.clone()
+func listed(c *awsquery.Call) (*awsquery.Call, error) {
+	c = c.Clone()
 	indexes := map[int]int{}
 	var found []int
-	for name := range c.form {
+	for name := range c.Form {
 		rest, ok := strings.CutPrefix(name, "IpPermissions.")
 		if !ok {
 			continue
@@ -91,7 +92,7 @@ func listed(c *call) (*call, error) {
 		index, _, _ := strings.Cut(rest, ".")
 		number, err := strconv.Atoi(index)
 		if err != nil || number < 0 {
-			return nil, fault("InvalidParameter", "The parameter %.100q is not recognized", name)
+			return nil, awsquery.Fault("InvalidParameter", "The parameter %.100q is not recognized", name)
 		}
 		if !slices.Contains(found, number) {
 			found = append(found, number)
@@ -101,19 +102,19 @@ func listed(c *call) (*call, error) {
 	for i, number := range found {
 		indexes[number] = i + 1
 	}
-	for name, values := range c.clone().form {
+	for name, values := range c.Clone().Form {
 		if rest, ok := strings.CutPrefix(name, "IpPermissions."); ok {
 			index, field, _ := strings.Cut(rest, ".")
 			number, _ := strconv.Atoi(index)
-			c.form.Del(name)
-			c.form[fmt.Sprintf("IpPermissions.%d.%s", indexes[number], field)] = values
+			c.Form.Del(name)
+			c.Form[fmt.Sprintf("IpPermissions.%d.%s", indexes[number], field)] = values
 		}
 	}
 	next := fmt.Sprintf("IpPermissions.%d.", len(found)+1)
 	for name, place := range flat {
-		if value, ok := c.form[name]; ok {
-			c.form.Del(name)
-			c.form[next+place] = value
+		if value, ok := c.Form[name]; ok {
+			c.Form.Del(name)
+			c.Form[next+place] = value
 		}
 	}
 	return c, nil
@@ -124,12 +125,12 @@ var peerField = regexp.MustCompile(`^(IpRanges|Ipv6Ranges|PrefixListIds|Groups)\
 
 // admittedPermissions checks the rules of a request whose list begins with 1, and puts them in order: the shortest
 // names of protocols, no ports where all are meant, and ranges without host bits.
-func admittedPermissions(c *call) ([]ruleOfPeer, error) {
+func admittedPermissions(c *awsquery.Call) ([]ruleOfPeer, error) {
 	var all []ruleOfPeer
 	for i := 1; ; i++ {
 		prefix := fmt.Sprintf("IpPermissions.%d.", i)
 		fields := map[string]string{}
-		for name, values := range c.form {
+		for name, values := range c.Form {
 			if field, ok := strings.CutPrefix(name, prefix); ok {
 				fields[field] = values[0]
 			}
@@ -144,25 +145,25 @@ func admittedPermissions(c *call) ([]ruleOfPeer, error) {
 		all = append(all, rules...)
 	}
 	if len(all) == 0 {
-		return nil, fault("MissingParameter", "The request must contain the parameter ipPermissions")
+		return nil, awsquery.Fault("MissingParameter", "The request must contain the parameter ipPermissions")
 	}
 	return all, nil
 }
 
-func admittedPermission(c *call, prefix string, fields map[string]string) ([]ruleOfPeer, error) {
+func admittedPermission(c *awsquery.Call, prefix string, fields map[string]string) ([]ruleOfPeer, error) {
 	if fields["IpProtocol"] == "" {
-		return nil, fault("MissingParameter", "The request must contain the parameter ipProtocol")
+		return nil, awsquery.Fault("MissingParameter", "The request must contain the parameter ipProtocol")
 	}
 	rule := ruleOfPeer{protocol: protocolName(fields["IpProtocol"]), from: fields["FromPort"], to: fields["ToPort"]}
 	if err := rule.admitPorts(); err != nil {
 		return nil, err
 	}
-	c.set(prefix+"IpProtocol", rule.protocol)
-	c.form.Del(prefix + "FromPort")
-	c.form.Del(prefix + "ToPort")
+	c.Set(prefix+"IpProtocol", rule.protocol)
+	c.Form.Del(prefix + "FromPort")
+	c.Form.Del(prefix + "ToPort")
 	if rule.protocol != "-1" && rule.from != "" {
-		c.set(prefix+"FromPort", rule.from)
-		c.set(prefix+"ToPort", rule.to)
+		c.Set(prefix+"FromPort", rule.from)
+		c.Set(prefix+"ToPort", rule.to)
 	}
 	if rule.from == "" {
 		rule.from, rule.to = "-1", "-1"
@@ -175,7 +176,7 @@ func admittedPermission(c *call, prefix string, fields map[string]string) ([]rul
 		}
 		parts := peerField.FindStringSubmatch(field)
 		if parts == nil {
-			return nil, fault("InvalidParameter", "The parameter %.100q is not recognized", prefix+field)
+			return nil, awsquery.Fault("InvalidParameter", "The parameter %.100q is not recognized", prefix+field)
 		}
 		peer := rule
 		peer.list = parts[1]
@@ -183,20 +184,20 @@ func admittedPermission(c *call, prefix string, fields map[string]string) ([]rul
 		case "CidrIp", "CidrIpv6":
 			cidr, err := netip.ParsePrefix(value)
 			if err != nil || cidr.Addr().Is4() != (parts[3] == "CidrIp") || cidr.Addr().Zone() != "" {
-				return nil, fault("InvalidParameterValue", "CIDR block %.100q is malformed", value)
+				return nil, awsquery.Fault("InvalidParameterValue", "CIDR block %.100q is malformed", value)
 			}
 			peer.peer = cidr.Masked().String()
-			c.set(prefix+field, peer.peer)
+			c.Set(prefix+field, peer.peer)
 		case "GroupId", "PrefixListId":
-			if resourceID.FindString(value) != value {
-				return nil, fault("InvalidGroupId.Malformed", "Invalid id: %.100q", value)
+			if awsquery.ResourceID.FindString(value) != value {
+				return nil, awsquery.Fault("InvalidGroupId.Malformed", "Invalid id: %.100q", value)
 			}
 			peer.peer = value
 		case "GroupName":
 			peer.peer = "name " + value
 		case "Description":
 			if len(value) > 255 {
-				return nil, fault("InvalidParameterValue", "Invalid rule description: it is longer than 255 characters")
+				return nil, awsquery.Fault("InvalidParameterValue", "Invalid rule description: it is longer than 255 characters")
 			}
 			continue
 		default:
@@ -206,7 +207,7 @@ func admittedPermission(c *call, prefix string, fields map[string]string) ([]rul
 		all = append(all, peer)
 	}
 	if len(all) == 0 {
-		return nil, fault("MissingParameter", "The request must name a source or a destination: a CIDR block, a security group or a prefix list")
+		return nil, awsquery.Fault("MissingParameter", "The request must name a source or a destination: a CIDR block, a security group or a prefix list")
 	}
 	return all, nil
 }
@@ -228,26 +229,26 @@ func (r *ruleOfPeer) admitPorts() error {
 	// The peer is another matter; this one is of no consequence.
 	probe := host.Rule{Protocol: r.protocol, From: -1, To: -1, CIDR: netip.MustParsePrefix("0.0.0.0/0")}
 	if probe.Check() != nil {
-		return fault("InvalidParameterValue", "Invalid value '%.60s' for IP protocol. Unknown protocol.", r.protocol)
+		return awsquery.Fault("InvalidParameterValue", "Invalid value '%.60s' for IP protocol. Unknown protocol.", r.protocol)
 	}
 	switch r.protocol {
 	case "tcp", "udp":
 		if !numbers {
-			return fault("InvalidParameterValue", "Invalid value 'Must specify both from and to ports with TCP/UDP.' for portRange.")
+			return awsquery.Fault("InvalidParameterValue", "Invalid value 'Must specify both from and to ports with TCP/UDP.' for portRange.")
 		}
 		if from < 0 || to > 65535 || from > to {
-			return fault("InvalidParameterValue", "Invalid TCP/UDP port range (%d:%d)", from, to)
+			return awsquery.Fault("InvalidParameterValue", "Invalid TCP/UDP port range (%d:%d)", from, to)
 		}
 	case "icmp", "icmpv6":
 		if r.from == "" && r.to == "" {
 			from, to, numbers = -1, -1, true
 		}
 		if !numbers || from < -1 || from > 255 || to < -1 || to > 255 || from == -1 && to != -1 {
-			return fault("InvalidParameterValue", "ICMP code (%.20s) and type (%.20s) are not valid", r.to, r.from)
+			return awsquery.Fault("InvalidParameterValue", "ICMP code (%.20s) and type (%.20s) are not valid", r.to, r.from)
 		}
 	default: // a protocol without ports; what is said of them means nothing
 		if (r.from != "" || r.to != "") && !numbers {
-			return fault("InvalidParameterValue", "Invalid port range (%.20s:%.20s)", r.from, r.to)
+			return awsquery.Fault("InvalidParameterValue", "Invalid port range (%.20s:%.20s)", r.from, r.to)
 		}
 		r.from, r.to = "", ""
 		return nil

@@ -147,8 +147,8 @@ func TestWhatCannotBeMadeRealIsTakenBack(t *testing.T) {
 		b.mu.Unlock()
 		s.applied = host.Topology{} // or there would be nothing to apply: the records of this backend stay the same
 		status, root := request(t, s, action, parameters...)
-		if status == http.StatusOK || strings.Contains(string(root.bytes()), "root:x") {
-			t.Errorf("%s: status %d: %s", action, status, root.bytes())
+		if status == http.StatusOK || strings.Contains(string(root.Bytes()), "root:x") {
+			t.Errorf("%s: status %d: %s", action, status, root.Bytes())
 		}
 		if after, entries := journalFile(t, s); after != before || len(entries) != 1 {
 			t.Errorf("%s: the journal is\n%s", action, after)
@@ -176,7 +176,7 @@ func TestOthersChangesStay(t *testing.T) {
 	m.allowed["Apply"] = errors.New("no")
 	s.applied = host.Topology{}
 	if status, root := request(t, s, "AuthorizeSecurityGroupIngress", permission("tcp", "81", "81", "10.0.0.0/8")...); status == http.StatusOK {
-		t.Fatalf("it is done: %s", root.bytes())
+		t.Fatalf("it is done: %s", root.Bytes())
 	}
 	var kept []string
 	for _, e := range s.journal.entries {
@@ -191,7 +191,7 @@ func journalFile(t *testing.T, s *Server) (string, []entry) {
 	t.Helper()
 	var text strings.Builder
 	for _, e := range s.journal.entries {
-		text.WriteString(e.Call.String() + " " + e.Call.form.Encode() + "\n")
+		text.WriteString(e.Call.String() + " " + e.Call.Form.Encode() + "\n")
 	}
 	return text.String(), s.journal.entries
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
 // stoppedByDown is why an instance that ran when the cloud went down is stopped.
@@ -19,7 +21,7 @@ func (s *Server) reconcile(ctx context.Context) error {
 	machines := s.machinery.Machines()
 	present := map[string]bool{}
 	for _, item := range items {
-		id := item.get("instanceId")
+		id := item.Get("instanceId")
 		record, known := s.instance(id)
 		_, real := machines[id]
 		if !known || !real || record.State == "terminated" || record.State == "shutting-down" {
@@ -30,7 +32,7 @@ func (s *Server) reconcile(ctx context.Context) error {
 			continue
 		}
 		present[id] = true
-		if _, err := s.note(ctx, newCall("ec2", "StopInstances", "InstanceId.1", id)); err != nil {
+		if _, err := s.note(ctx, awsquery.NewCall("ec2", "StopInstances", "InstanceId.1", id)); err != nil {
 			return err
 		}
 		if record.State != "stopped" {
@@ -75,16 +77,16 @@ func (s *Server) tidy(instances map[string]bool) error {
 }
 
 // livingInstances are the instances, as the server behind has them, that are not terminated.
-func (s *Server) livingInstances(ctx context.Context) ([]*node, error) {
-	question := newCall("ec2", "DescribeInstances", "MaxResults", everything, "Filter.1.Name", "instance-state-name").
-		with("Filter.1.Value", "pending", "running", "stopping", "stopped")
+func (s *Server) livingInstances(ctx context.Context) ([]*awsquery.Node, error) {
+	question := awsquery.NewCall("ec2", "DescribeInstances", "MaxResults", everything, "Filter.1.Name", "instance-state-name").
+		With("Filter.1.Value", "pending", "running", "stopping", "stopped")
 	described, err := s.ask(ctx, question)
 	if err != nil {
 		return nil, err
 	}
-	var items []*node
-	for _, reservation := range described.items("reservationSet") {
-		items = append(items, reservation.items("instancesSet")...)
+	var items []*awsquery.Node
+	for _, reservation := range described.Items("reservationSet") {
+		items = append(items, reservation.Items("instancesSet")...)
 	}
 	return items, nil
 }
@@ -101,27 +103,27 @@ func (s *Server) openDefaultVPC(ctx context.Context) error {
 	}
 	steps := []func() error{
 		func() error {
-			_, err := s.forward(ctx, newCall("ec2", "CreateInternetGateway"))
+			_, err := s.forward(ctx, awsquery.NewCall("ec2", "CreateInternetGateway"))
 			return err
 		},
 		func() error {
-			gateway, err := s.first(ctx, newCall("ec2", "DescribeInternetGateways"), "internetGatewaySet", "internetGatewayId")
+			gateway, err := s.first(ctx, awsquery.NewCall("ec2", "DescribeInternetGateways"), "internetGatewaySet", "internetGatewayId")
 			if err != nil {
 				return err
 			}
-			_, err = s.forward(ctx, newCall("ec2", "AttachInternetGateway", "InternetGatewayId", gateway, "VpcId", vpc))
+			_, err = s.forward(ctx, awsquery.NewCall("ec2", "AttachInternetGateway", "InternetGatewayId", gateway, "VpcId", vpc))
 			return err
 		},
 		func() error {
-			gateway, err := s.first(ctx, newCall("ec2", "DescribeInternetGateways"), "internetGatewaySet", "internetGatewayId")
+			gateway, err := s.first(ctx, awsquery.NewCall("ec2", "DescribeInternetGateways"), "internetGatewaySet", "internetGatewayId")
 			if err != nil {
 				return err
 			}
-			table, err := s.first(ctx, newCall("ec2", "DescribeRouteTables", "Filter.1.Name", "vpc-id", "Filter.1.Value.1", vpc), "routeTableSet", "routeTableId")
+			table, err := s.first(ctx, awsquery.NewCall("ec2", "DescribeRouteTables", "Filter.1.Name", "vpc-id", "Filter.1.Value.1", vpc), "routeTableSet", "routeTableId")
 			if err != nil {
 				return err
 			}
-			_, err = s.forward(ctx, newCall("ec2", "CreateRoute", "RouteTableId", table, "DestinationCidrBlock", "0.0.0.0/0", "GatewayId", gateway))
+			_, err = s.forward(ctx, awsquery.NewCall("ec2", "CreateRoute", "RouteTableId", table, "DestinationCidrBlock", "0.0.0.0/0", "GatewayId", gateway))
 			return err
 		},
 		func() error { return s.admitMembers(ctx, vpc) },
@@ -135,36 +137,36 @@ func (s *Server) openDefaultVPC(ctx context.Context) error {
 
 // defaultVPC is the id of the default VPC, or empty if it was deleted.
 func (s *Server) defaultVPC(ctx context.Context) (string, error) {
-	described, err := s.ask(ctx, newCall("ec2", "DescribeVpcs", "Filter.1.Name", "isDefault", "Filter.1.Value.1", "true"))
+	described, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeVpcs", "Filter.1.Name", "isDefault", "Filter.1.Value.1", "true"))
 	if err != nil {
 		return "", err
 	}
-	for _, vpc := range described.items("vpcSet") {
-		return vpc.get("vpcId"), nil
+	for _, vpc := range described.Items("vpcSet") {
+		return vpc.Get("vpcId"), nil
 	}
 	return "", nil
 }
 
 // admitMembers has the default group of a VPC admit everything from its own members, as EC2's do.
 func (s *Server) admitMembers(ctx context.Context, vpc string) error {
-	group, err := s.first(ctx, newCall("ec2", "DescribeSecurityGroups", "Filter.1.Name", "vpc-id", "Filter.1.Value.1", vpc,
+	group, err := s.first(ctx, awsquery.NewCall("ec2", "DescribeSecurityGroups", "Filter.1.Name", "vpc-id", "Filter.1.Value.1", vpc,
 		"Filter.2.Name", "group-name", "Filter.2.Value.1", "default"), "securityGroupInfo", "groupId")
 	if err != nil {
 		return err
 	}
-	_, err = s.forward(ctx, newCall("ec2", "AuthorizeSecurityGroupIngress", "GroupId", group,
+	_, err = s.forward(ctx, awsquery.NewCall("ec2", "AuthorizeSecurityGroupIngress", "GroupId", group,
 		"IpPermissions.1.IpProtocol", "-1", "IpPermissions.1.Groups.1.GroupId", group))
 	return err
 }
 
 // first is the id of the first thing that a call describes.
-func (s *Server) first(ctx context.Context, c *call, set, id string) (string, error) {
+func (s *Server) first(ctx context.Context, c *awsquery.Call, set, id string) (string, error) {
 	described, err := s.ask(ctx, c)
 	if err != nil {
 		return "", err
 	}
-	for _, item := range described.items(set) {
-		return item.get(id), nil
+	for _, item := range described.Items(set) {
+		return item.Get(id), nil
 	}
 	return "", fmt.Errorf("%s: the API server has none", c)
 }

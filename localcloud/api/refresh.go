@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
 // An instance refresh of the local cloud replaces a group's instances some at a time: new ones are launched, and when
@@ -50,98 +52,98 @@ func active(all []*refreshState) *refreshState {
 	return nil
 }
 
-func (s *Server) startRefresh(ctx context.Context, c *call) (*node, error) {
-	name := c.get("AutoScalingGroupName")
+func (s *Server) startRefresh(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	name := c.Get("AutoScalingGroupName")
 	group, err := s.group(name)
 	if err != nil {
 		return nil, err
 	}
 	if r := active(group.Refreshes); r != nil {
-		return nil, fault("InstanceRefreshInProgress", "An Instance Refresh is already in progress and blocks the execution of this Instance Refresh.")
+		return nil, awsquery.Fault("InstanceRefreshInProgress", "An Instance Refresh is already in progress and blocks the execution of this Instance Refresh.")
 	}
 	id := make([]byte, 16)
 	rand.Read(id) // never fails
 	text16 := hex.EncodeToString(id)
 	r := &refreshState{ID: fmt.Sprintf("%s-%s-%s-%s-%s", text16[:8], text16[8:12], text16[12:16], text16[16:20], text16[20:]), Status: "Pending", Started: time.Now(),
 		Before: group.Template, Wanted: group.Template, MinHealthy: 90, Delay: 3600, Warmup: group.Grace, Left: group.Desired,
-		AutoRollback: c.get("Preferences.AutoRollback") == "true", SkipMatching: c.get("Preferences.SkipMatching") == "true"}
+		AutoRollback: c.Get("Preferences.AutoRollback") == "true", SkipMatching: c.Get("Preferences.SkipMatching") == "true"}
 	const desired = "DesiredConfiguration.LaunchTemplate."
-	wanted := c.get(desired+"LaunchTemplateId") != "" || c.get(desired+"LaunchTemplateName") != ""
+	wanted := c.Get(desired+"LaunchTemplateId") != "" || c.Get(desired+"LaunchTemplateName") != ""
 	if wanted {
 		if r.Wanted, err = s.findTemplate(ctx, c, desired); err != nil {
 			return nil, err
 		}
 	}
 	if r.AutoRollback && !wanted {
-		return nil, fault("ValidationError", "AutoRollback is not supported without a desired configuration.")
+		return nil, awsquery.Fault("ValidationError", "AutoRollback is not supported without a desired configuration.")
 	}
 	for parameter, into := range map[string]*int{"MinHealthyPercentage": &r.MinHealthy, "CheckpointDelay": &r.Delay, "InstanceWarmup": &r.Warmup, "BakeTime": &r.Bake} {
-		if given := c.get("Preferences." + parameter); given != "" {
+		if given := c.Get("Preferences." + parameter); given != "" {
 			if *into, err = strconv.Atoi(given); err != nil || *into < 0 {
-				return nil, fault("ValidationError", "%s %s should be a number of 0 or more", parameter, given)
+				return nil, awsquery.Fault("ValidationError", "%s %s should be a number of 0 or more", parameter, given)
 			}
 		}
 	}
-	for _, given := range c.list("Preferences.CheckpointPercentages.member") {
+	for _, given := range c.List("Preferences.CheckpointPercentages.member") {
 		percent, err := strconv.Atoi(given)
 		if err != nil || percent < 1 || percent > 100 || len(r.Checkpoints) > 0 && percent <= r.Checkpoints[len(r.Checkpoints)-1] {
-			return nil, fault("ValidationError", "CheckpointPercentages should ascend, from 1 to 100")
+			return nil, awsquery.Fault("ValidationError", "CheckpointPercentages should ascend, from 1 to 100")
 		}
 		r.Checkpoints = append(r.Checkpoints, percent)
 	}
 	if n := len(r.Checkpoints); n > 0 && r.Checkpoints[n-1] != 100 {
-		return nil, fault("ValidationError", "The last value of CheckpointPercentages must be 100 to replace all instances in the group.")
+		return nil, awsquery.Fault("ValidationError", "The last value of CheckpointPercentages must be 100 to replace all instances in the group.")
 	}
 	err = s.changeGroup(name, func(group *groupRecord) { group.Refreshes = append([]*refreshState{r}, group.Refreshes...) })
 	if err != nil {
 		return nil, err
 	}
 	s.work.Go(func() { s.runRefresh(s.running, name, r.ID) })
-	return queryReply(groupSpace, c, text("InstanceRefreshId", r.ID)), nil
+	return awsquery.QueryReply(groupSpace, c, awsquery.Text("InstanceRefreshId", r.ID)), nil
 }
 
-func (s *Server) describeRefreshes(_ context.Context, c *call) (*node, error) {
-	group, err := s.group(c.get("AutoScalingGroupName"))
+func (s *Server) describeRefreshes(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	group, err := s.group(c.Get("AutoScalingGroupName"))
 	if err != nil {
 		return nil, err
 	}
-	wanted := c.list("InstanceRefreshIds.member")
-	list := element("InstanceRefreshes")
+	wanted := c.List("InstanceRefreshIds.member")
+	list := awsquery.Element("InstanceRefreshes")
 	for _, r := range group.Refreshes {
 		if len(wanted) > 0 && !slices.Contains(wanted, r.ID) {
 			continue
 		}
-		member := element("member", text("InstanceRefreshId", r.ID), text("AutoScalingGroupName", c.get("AutoScalingGroupName")), text("Status", r.Status), text("StartTime", timestamp(r.Started)),
-			text("PercentageComplete", strconv.Itoa(r.Percent)), text("InstancesToUpdate", strconv.Itoa(r.Left)),
-			element("DesiredConfiguration", element("LaunchTemplate", text("LaunchTemplateId", r.Wanted.ID), text("Version", r.Wanted.Version))))
+		member := awsquery.Element("member", awsquery.Text("InstanceRefreshId", r.ID), awsquery.Text("AutoScalingGroupName", c.Get("AutoScalingGroupName")), awsquery.Text("Status", r.Status), awsquery.Text("StartTime", awsquery.Timestamp(r.Started)),
+			awsquery.Text("PercentageComplete", strconv.Itoa(r.Percent)), awsquery.Text("InstancesToUpdate", strconv.Itoa(r.Left)),
+			awsquery.Element("DesiredConfiguration", awsquery.Element("LaunchTemplate", awsquery.Text("LaunchTemplateId", r.Wanted.ID), awsquery.Text("Version", r.Wanted.Version))))
 		if r.Reason != "" {
-			member.children = append(member.children, text("StatusReason", r.Reason))
+			member.Children = append(member.Children, awsquery.Text("StatusReason", r.Reason))
 		}
 		if !r.Ended.IsZero() {
-			member.children = append(member.children, text("EndTime", timestamp(r.Ended)))
+			member.Children = append(member.Children, awsquery.Text("EndTime", awsquery.Timestamp(r.Ended)))
 		}
-		list.children = append(list.children, member)
+		list.Children = append(list.Children, member)
 	}
-	return queryReply(groupSpace, c, list), nil
+	return awsquery.QueryReply(groupSpace, c, list), nil
 }
 
 // endRefresh cancels a refresh that is under way, or has it go back.
-func (s *Server) endRefresh(_ context.Context, c *call) (*node, error) {
-	name := c.get("AutoScalingGroupName")
+func (s *Server) endRefresh(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	name := c.Get("AutoScalingGroupName")
 	group, err := s.group(name)
 	if err != nil {
 		return nil, err
 	}
 	r := active(group.Refreshes)
 	if r == nil || r.Status == "RollbackInProgress" || r.Status == "Cancelling" {
-		return nil, fault("ActiveInstanceRefreshNotFound", "No in progress or pending Instance Refresh found for Auto Scaling group %s", name)
+		return nil, awsquery.Fault("ActiveInstanceRefreshNotFound", "No in progress or pending Instance Refresh found for Auto Scaling group %s", name)
 	}
 	err = s.setRefresh(name, r.ID, func(r *refreshState) {
-		if r.Ending, r.Status = "Cancelled", "Cancelling"; c.action() == "RollbackInstanceRefresh" {
+		if r.Ending, r.Status = "Cancelled", "Cancelling"; c.Action() == "RollbackInstanceRefresh" {
 			r.Ending, r.Status = "RollbackSuccessful", "RollbackInProgress"
 		}
 	})
-	return queryReply(groupSpace, c, text("InstanceRefreshId", r.ID)), err
+	return awsquery.QueryReply(groupSpace, c, awsquery.Text("InstanceRefreshId", r.ID)), err
 }
 
 func (s *Server) setRefresh(name, id string, change func(*refreshState)) error {

@@ -6,11 +6,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
 // revokeRules takes rules from a security group. The server behind mixes up the peers of rules that have their ports in
 // common, from the first time that it describes them; so all rules of those ports go, and the other peers get theirs anew.
-func (s *Server) revokeRules(ctx context.Context, c *call) (*node, error) {
+func (s *Server) revokeRules(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	c, err := s.byGroupID(ctx, c)
 	if err != nil {
 		return nil, err
@@ -18,30 +20,30 @@ func (s *Server) revokeRules(ctx context.Context, c *call) (*node, error) {
 	if c, err = listed(c); err != nil {
 		return nil, err
 	}
-	if c.get("IpPermissions.1.IpProtocol") == "" {
+	if c.Get("IpPermissions.1.IpProtocol") == "" {
 		return s.forwardNetwork(ctx, c) // by the rules' ids
 	}
 	asked, err := admittedPermissions(c)
 	if err != nil {
 		return nil, err
 	}
-	group, authorize, list := c.get("GroupId"), "AuthorizeSecurityGroupIngress", "ipPermissions"
-	egress := c.action() == "RevokeSecurityGroupEgress"
+	group, authorize, list := c.Get("GroupId"), "AuthorizeSecurityGroupIngress", "ipPermissions"
+	egress := c.Action() == "RevokeSecurityGroupEgress"
 	if egress {
 		authorize, list = "AuthorizeSecurityGroupEgress", "ipPermissionsEgress"
 	}
-	described, err := s.ask(ctx, newCall("ec2", "DescribeSecurityGroups", "GroupId.1", group))
+	described, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeSecurityGroups", "GroupId.1", group))
 	if err != nil {
 		return nil, err
 	}
-	rules, err := s.ask(ctx, newCall("ec2", "DescribeSecurityGroupRules", "Filter.1.Name", "group-id", "Filter.1.Value.1", group))
+	rules, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeSecurityGroupRules", "Filter.1.Name", "group-id", "Filter.1.Value.1", group))
 	if err != nil {
 		return nil, err
 	}
 	var keep []ruleOfPeer
 	found := map[ruleOfPeer]bool{}
-	for _, item := range described.items("securityGroupInfo") {
-		for _, permission := range item.items(list) {
+	for _, item := range described.Items("securityGroupInfo") {
+		for _, permission := range item.Items(list) {
 			for _, rule := range rulesIn(permission) {
 				switch {
 				case slices.Contains(asked, rule.comparable()):
@@ -54,18 +56,18 @@ func (s *Server) revokeRules(ctx context.Context, c *call) (*node, error) {
 	}
 	for _, rule := range asked {
 		if !found[rule] {
-			return nil, fault("InvalidPermission.NotFound", "The specified rule does not exist in this security group.")
+			return nil, awsquery.Fault("InvalidPermission.NotFound", "The specified rule does not exist in this security group.")
 		}
 	}
 	var ids []string
-	for _, item := range rules.items("securityGroupRuleSet") {
-		rule := ruleOfPeer{protocol: item.get("ipProtocol"), from: port(item, "fromPort"), to: port(item, "toPort")}
-		if strings.EqualFold(item.get("isEgress"), strconv.FormatBool(egress)) && samePorts(asked, rule) {
-			ids = append(ids, item.get("securityGroupRuleId"))
+	for _, item := range rules.Items("securityGroupRuleSet") {
+		rule := ruleOfPeer{protocol: item.Get("ipProtocol"), from: port(item, "fromPort"), to: port(item, "toPort")}
+		if strings.EqualFold(item.Get("isEgress"), strconv.FormatBool(egress)) && samePorts(asked, rule) {
+			ids = append(ids, item.Get("securityGroupRuleId"))
 		}
 	}
-	byID := c.with("SecurityGroupRuleId", ids...)
-	byID.drop("IpPermissions.")
+	byID := c.With("SecurityGroupRuleId", ids...)
+	byID.Drop("IpPermissions.")
 	answered, err := s.forward(ctx, byID)
 	if err != nil {
 		return nil, err
@@ -102,53 +104,53 @@ func samePorts(asked []ruleOfPeer, rule ruleOfPeer) bool {
 }
 
 // port is a port of a described rule; where all are meant there may be none.
-func port(item *node, name string) string { return cmp.Or(item.get(name), "-1") }
+func port(item *awsquery.Node, name string) string { return cmp.Or(item.Get(name), "-1") }
 
 // rulesIn are the rules of a described permission.
-func rulesIn(permission *node) []ruleOfPeer {
+func rulesIn(permission *awsquery.Node) []ruleOfPeer {
 	var all []ruleOfPeer
 	for _, kind := range peerKinds {
-		for _, peer := range permission.items(kind.answer) {
-			all = append(all, ruleOfPeer{protocol: permission.get("ipProtocol"), from: port(permission, "fromPort"), to: port(permission, "toPort"),
-				list: kind.list, id: kind.id, peer: peer.get(kind.text), description: peer.get("description")})
+		for _, peer := range permission.Items(kind.answer) {
+			all = append(all, ruleOfPeer{protocol: permission.Get("ipProtocol"), from: port(permission, "fromPort"), to: port(permission, "toPort"),
+				list: kind.list, id: kind.id, peer: peer.Get(kind.text), description: peer.Get("description")})
 		}
 	}
 	return all
 }
 
 // byGroupID is a request with its security group's id in the place of its name, by which the default VPC's are known.
-func (s *Server) byGroupID(ctx context.Context, c *call) (*call, error) {
-	name := c.get("GroupName")
-	if c.get("GroupId") != "" || name == "" {
+func (s *Server) byGroupID(ctx context.Context, c *awsquery.Call) (*awsquery.Call, error) {
+	name := c.Get("GroupName")
+	if c.Get("GroupId") != "" || name == "" {
 		return c, nil
 	}
 	vpc, err := s.defaultVPC(ctx)
 	if err != nil {
 		return nil, err
 	}
-	groups, err := s.ask(ctx, newCall("ec2", "DescribeSecurityGroups",
+	groups, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeSecurityGroups",
 		"Filter.1.Name", "vpc-id", "Filter.1.Value.1", vpc, "Filter.2.Name", "group-name", "Filter.2.Value.1", name))
 	if err != nil {
 		return nil, err
 	}
-	for _, group := range groups.items("securityGroupInfo") {
-		c = c.clone()
-		c.drop("GroupName")
-		c.set("GroupId", group.get("groupId"))
+	for _, group := range groups.Items("securityGroupInfo") {
+		c = c.Clone()
+		c.Drop("GroupName")
+		c.Set("GroupId", group.Get("groupId"))
 		return c, nil
 	}
-	return nil, fault("InvalidGroup.NotFound", "The security group '%.255s' does not exist in the default VPC", name)
+	return nil, awsquery.Fault("InvalidGroup.NotFound", "The security group '%.255s' does not exist in the default VPC", name)
 }
 
 // authorize is the call that makes the rule.
-func (r ruleOfPeer) authorize(action, group string) *call {
-	c := newCall("ec2", action, "GroupId", group, "IpPermissions.1.IpProtocol", r.protocol, "IpPermissions.1."+r.list+".1."+r.id, r.peer)
+func (r ruleOfPeer) authorize(action, group string) *awsquery.Call {
+	c := awsquery.NewCall("ec2", action, "GroupId", group, "IpPermissions.1.IpProtocol", r.protocol, "IpPermissions.1."+r.list+".1."+r.id, r.peer)
 	if r.protocol != "-1" {
-		c.set("IpPermissions.1.FromPort", r.from)
-		c.set("IpPermissions.1.ToPort", r.to)
+		c.Set("IpPermissions.1.FromPort", r.from)
+		c.Set("IpPermissions.1.ToPort", r.to)
 	}
 	if r.description != "" {
-		c.set("IpPermissions.1."+r.list+".1.Description", r.description)
+		c.Set("IpPermissions.1."+r.list+".1.Description", r.description)
 	}
 	return c
 }

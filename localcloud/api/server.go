@@ -35,13 +35,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
-)
-
-// Region and Account are the only ones that the local cloud has.
-const (
-	Region  = "us-east-1"
-	Account = "123456789012"
 )
 
 // Machinery makes machines, disks and networks real; *host.Host does.
@@ -113,14 +108,14 @@ type Server struct {
 
 	// issuing is held while a metadata service is given credentials; issued are the last ones of each instance.
 	issuing sync.Mutex
-	issued  map[caller]host.Credentials
+	issued  map[awsquery.Caller]host.Credentials
 }
 
 // New makes a server; Start makes it ready to serve.
 func New(config Config, machinery Machinery) *Server {
 	return &Server{
 		config: config, machinery: machinery, running: context.Background(), keys: map[string]string{}, health: map[string]*health{}, drained: map[string]bool{}, queues: map[string]chan struct{}{},
-		sessions: map[string]session{}, issued: map[caller]host.Credentials{},
+		sessions: map[string]session{}, issued: map[awsquery.Caller]host.Credentials{},
 		backend: &http.Client{Transport: &http.Transport{DialContext: config.Dial, MaxIdleConnsPerHost: 8, DisableCompression: true}},
 	}
 }
@@ -169,30 +164,30 @@ var passed = []string{"Content-Type", "X-Amzn-Errortype", "X-Amzn-Requestid", "X
 // serve answers one request.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, from Side) {
 	c, err := s.admit(r, from)
-	if err == nil && c.Service == checkIPService {
+	if err == nil && c.Service == awsquery.CheckIPService {
 		w.Header().Set("Content-Type", "text/plain")
 		io.WriteString(w, s.callerAddress(r)+"\n")
 		return
 	}
-	var a *answer
+	var a *awsquery.Answer
 	if err == nil {
 		a, err = s.answer(r.Context(), c)
 	}
 	if err != nil {
-		s.config.Log.Info("refused", "service", c.Service, "call", c.String(), "caller", c.caller.ARN, "error", err)
+		s.config.Log.Info("refused", "service", c.Service, "call", c.String(), "caller", c.Caller.ARN, "error", err)
 		writeError(w, c.Service, err)
 		return
 	}
 	header := w.Header()
 	for _, name := range passed {
-		if value := a.header.Get(name); value != "" {
+		if value := a.Header.Get(name); value != "" {
 			header.Set(name, value)
 		}
 	}
 	header.Set("X-Content-Type-Options", "nosniff")
-	header.Set("Content-Length", strconv.Itoa(len(a.body)))
-	w.WriteHeader(a.status)
-	w.Write(a.body)
+	header.Set("Content-Length", strconv.Itoa(len(a.Body)))
+	w.WriteHeader(a.Status)
+	w.Write(a.Body)
 }
 
 // callerAddress is how instances see the caller: requests from the host come from loopback.
@@ -235,6 +230,6 @@ func (s *Server) later(id string, work func(context.Context) error) {
 
 // undo takes back in the records what could not be made real, and returns the error that says why.
 func (s *Server) undo(ctx context.Context, failure error, action, parameter, id string) error {
-	_, err := s.forward(ctx, newCall("ec2", action, parameter, id))
+	_, err := s.forward(ctx, awsquery.NewCall("ec2", action, parameter, id))
 	return errors.Join(failure, err)
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
 func TestErrors(t *testing.T) {
@@ -28,7 +30,7 @@ func TestErrors(t *testing.T) {
 		{"expired credentials for SSM", "ssm", "ASIAEXPIREDEXAMPLE00", "GetParameter", []string{`"__type":"ExpiredTokenException"`, `"message":"The security token`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := send(s, c.service, c.key, newCall("ec2", c.action).form)
+			w := send(s, c.service, c.key, awsquery.NewCall("ec2", c.action).Form)
 			// Anything from 500 on would make SDKs try again for minutes.
 			if w.Code != http.StatusBadRequest {
 				t.Errorf("status %d", w.Code)
@@ -38,7 +40,7 @@ func TestErrors(t *testing.T) {
 					t.Errorf("%s lacks %q", w.Body, want)
 				}
 			}
-			if jsonServices[c.service] && !json.Valid(w.Body.Bytes()) {
+			if awsquery.JSONServices[c.service] && !json.Valid(w.Body.Bytes()) {
 				t.Errorf("not JSON: %s", w.Body)
 			}
 		})
@@ -63,7 +65,7 @@ func TestCheckIP(t *testing.T) {
 	for from, want := range map[string]string{"127.0.0.1:40000": "198.51.100.1\n", "203.0.113.1:40000": "203.0.113.1\n"} {
 		r := httptest.NewRequest(http.MethodGet, "http://127.66.9.1:4566/latest/checkip", nil)
 		r.RemoteAddr = from
-		w := sendSigned(s, Operators, apiAddress, r, "checkip", Region, key, "")
+		w := sendSigned(s, Operators, apiAddress, r, "checkip", awsquery.Region, key, "")
 		if w.Body.String() != want || w.Header().Get("Content-Type") != "text/plain" {
 			t.Errorf("from %s: %q as %s", from, w.Body, w.Header().Get("Content-Type"))
 		}
@@ -71,9 +73,9 @@ func TestCheckIP(t *testing.T) {
 }
 
 func TestNumberBlocks(t *testing.T) {
-	a := numberBlocks(&answer{header: http.Header{"Content-Type": {"application/json"}}, body: []byte(`{"Blocks":[{"BlockIndex": "12","BlockToken":"x"}]}`)})
-	if want := `{"Blocks":[{"BlockIndex": 12,"BlockToken":"x"}]}`; string(a.body) != want {
-		t.Errorf("got %s", a.body)
+	a := numberBlocks(&awsquery.Answer{Header: http.Header{"Content-Type": {"application/json"}}, Body: []byte(`{"Blocks":[{"BlockIndex": "12","BlockToken":"x"}]}`)})
+	if want := `{"Blocks":[{"BlockIndex": 12,"BlockToken":"x"}]}`; string(a.Body) != want {
+		t.Errorf("got %s", a.Body)
 	}
 }
 
@@ -85,8 +87,8 @@ func TestTagsOfSeveral(t *testing.T) {
 		t.Fatalf("%d lines in the journal, want one for each resource", len(s.journal.entries))
 	}
 	for i, e := range s.journal.entries {
-		if got := e.Call.list("ResourceId"); len(got) != 1 || e.Call.get("Tag.1.Value") != "v" {
-			t.Errorf("line %d: %v", i, e.Call.form)
+		if got := e.Call.List("ResourceId"); len(got) != 1 || e.Call.Get("Tag.1.Value") != "v" {
+			t.Errorf("line %d: %v", i, e.Call.Form)
 		}
 	}
 }
@@ -114,7 +116,7 @@ func TestAnswersThatLackWhatIsLookedFor(t *testing.T) {
 		request(t, s, action, parameters...) // must not panic, which would fail this test
 	}
 	for _, action := range []string{"CreateLoadBalancer", "CreateTargetGroup", "CreateListener"} {
-		w := send(s, "elasticloadbalancing", "test", newCall("elasticloadbalancing", action, "Port", "443").form)
+		w := send(s, "elasticloadbalancing", "test", awsquery.NewCall("elasticloadbalancing", action, "Port", "443").Form)
 		if w.Code == http.StatusOK {
 			t.Errorf("%s: %s", action, w.Body)
 		}

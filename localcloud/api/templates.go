@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
 // templateData is the beginning of the names of a launch template's parameters. Behind it they are those of
@@ -12,28 +14,28 @@ import (
 const templateData = "LaunchTemplateData."
 
 // createLaunchTemplate keeps what a template says as RunInstances takes it: the server behind leaves parts of it out.
-func (s *Server) createLaunchTemplate(ctx context.Context, c *call) (*node, error) {
+func (s *Server) createLaunchTemplate(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	answered, err := s.forward(ctx, withoutOwnTags(c))
 	if err != nil {
 		return nil, err
 	}
-	id := answered.get("launchTemplate", "launchTemplateId")
+	id := answered.Get("launchTemplate", "launchTemplateId")
 	return answered, s.update(func(o *overlay) { o.Templates[id] = map[string]url.Values{"1": dataOf(c)} })
 }
 
-func (s *Server) createLaunchTemplateVersion(ctx context.Context, c *call) (*node, error) {
+func (s *Server) createLaunchTemplateVersion(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	answered, err := s.forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	made := answered.at("launchTemplateVersion")
-	id, version := made.get("launchTemplateId"), made.get("versionNumber")
+	made := answered.At("launchTemplateVersion")
+	id, version := made.Get("launchTemplateId"), made.Get("versionNumber")
 	return answered, s.update(func(o *overlay) {
 		if o.Templates[id] == nil {
 			o.Templates[id] = map[string]url.Values{}
 		}
 		data := dataOf(c)
-		for name, value := range o.Templates[id][c.get("SourceVersion")] {
+		for name, value := range o.Templates[id][c.Get("SourceVersion")] {
 			if _, given := data[name]; !given {
 				data[name] = value
 			}
@@ -42,26 +44,26 @@ func (s *Server) createLaunchTemplateVersion(ctx context.Context, c *call) (*nod
 	})
 }
 
-func (s *Server) deleteLaunchTemplate(ctx context.Context, c *call) (*node, error) {
+func (s *Server) deleteLaunchTemplate(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	if found, err := s.findTemplate(ctx, c, ""); err != nil && found.ID == "" {
 		kind := "Name"
-		if c.get("LaunchTemplateId") != "" {
+		if c.Get("LaunchTemplateId") != "" {
 			kind = "Id"
 		}
-		return nil, fault("InvalidLaunchTemplate"+kind+".NotFoundException", "The specified launch template, with template %s %s%s, does not exist.",
-			strings.ToLower(kind), c.get("LaunchTemplateId"), c.get("LaunchTemplateName"))
+		return nil, awsquery.Fault("InvalidLaunchTemplate"+kind+".NotFoundException", "The specified launch template, with template %s %s%s, does not exist.",
+			strings.ToLower(kind), c.Get("LaunchTemplateId"), c.Get("LaunchTemplateName"))
 	}
 	answered, err := s.forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	return answered, s.update(func(o *overlay) { delete(o.Templates, answered.get("launchTemplate", "launchTemplateId")) })
+	return answered, s.update(func(o *overlay) { delete(o.Templates, answered.Get("launchTemplate", "launchTemplateId")) })
 }
 
 // dataOf are the parameters of a launch that a template holds.
-func dataOf(c *call) url.Values {
+func dataOf(c *awsquery.Call) url.Values {
 	data := url.Values{}
-	for name, value := range c.form {
+	for name, value := range c.Form {
 		if rest, ok := strings.CutPrefix(name, templateData); ok {
 			data[rest] = value
 		}
@@ -71,9 +73,9 @@ func dataOf(c *call) url.Values {
 
 // withoutOwnTags is a call whose template has no tags for what it launches where the template itself has some: the
 // server behind takes only one of the two. They are kept here.
-func withoutOwnTags(c *call) *call {
-	c = c.clone()
-	c.drop(templateData + "TagSpecification.")
+func withoutOwnTags(c *awsquery.Call) *awsquery.Call {
+	c = c.Clone()
+	c.Drop(templateData + "TagSpecification.")
 	return c
 }
 
@@ -85,30 +87,30 @@ type templateRef struct {
 }
 
 // findTemplate reads the template that parameters beginning with prefix name, by id or by name.
-func (s *Server) findTemplate(ctx context.Context, c *call, prefix string) (templateRef, error) {
-	question := newCall("ec2", "DescribeLaunchTemplates")
-	id, name := c.get(prefix+"LaunchTemplateId"), c.get(prefix+"LaunchTemplateName")
+func (s *Server) findTemplate(ctx context.Context, c *awsquery.Call, prefix string) (templateRef, error) {
+	question := awsquery.NewCall("ec2", "DescribeLaunchTemplates")
+	id, name := c.Get(prefix+"LaunchTemplateId"), c.Get(prefix+"LaunchTemplateName")
 	described, err := s.ask(ctx, question)
 	if err != nil {
 		return templateRef{}, err
 	}
-	for _, item := range described.items("launchTemplates") {
-		if id != "" && item.get("launchTemplateId") != id || id == "" && item.get("launchTemplateName") != name {
+	for _, item := range described.Items("launchTemplates") {
+		if id != "" && item.Get("launchTemplateId") != id || id == "" && item.Get("launchTemplateName") != name {
 			continue
 		}
-		found := templateRef{ID: item.get("launchTemplateId"), Name: item.get("launchTemplateName"), Version: c.get(prefix + "Version")}
+		found := templateRef{ID: item.Get("launchTemplateId"), Name: item.Get("launchTemplateName"), Version: c.Get(prefix + "Version")}
 		switch found.Version {
 		case "", "$Default":
-			found.Version = item.get("defaultVersionNumber")
+			found.Version = item.Get("defaultVersionNumber")
 		case "$Latest":
-			found.Version = item.get("latestVersionNumber")
+			found.Version = item.Get("latestVersionNumber")
 		}
 		if _, err := strconv.Atoi(found.Version); err != nil || s.templateValues(found) == nil {
-			return found, fault("ValidationError", "The specified launch template version does not exist: %s of %s.", found.Version, found.Name)
+			return found, awsquery.Fault("ValidationError", "The specified launch template version does not exist: %s of %s.", found.Version, found.Name)
 		}
 		return found, nil
 	}
-	return templateRef{}, fault("ValidationError", "You must use a valid fully-formed launch template. The launch template %s%s does not exist.", id, name)
+	return templateRef{}, awsquery.Fault("ValidationError", "You must use a valid fully-formed launch template. The launch template %s%s does not exist.", id, name)
 }
 
 func (s *Server) templateValues(t templateRef) url.Values {

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"syscall"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
 )
 
@@ -13,14 +14,14 @@ import (
 func volumeSize(given string) (int, error) {
 	size, err := strconv.Atoi(given)
 	if err != nil || size < 1 || size > 16384 {
-		return 0, fault("InvalidParameterValue", "Volume size %q: a number of GiB from 1 to 16384 is needed", given)
+		return 0, awsquery.Fault("InvalidParameterValue", "Volume size %q: a number of GiB from 1 to 16384 is needed", given)
 	}
 	return size, nil
 }
 
-func (s *Server) createVolume(ctx context.Context, c *call) (*node, error) {
-	c = c.clone()
-	snapshot, given := c.get("SnapshotId"), c.get("Size")
+func (s *Server) createVolume(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	c = c.Clone()
+	snapshot, given := c.Get("SnapshotId"), c.Get("Size")
 	least := 0
 	if snapshot != "" || given == "" {
 		var err error
@@ -36,14 +37,14 @@ func (s *Server) createVolume(ctx context.Context, c *call) (*node, error) {
 		}
 	}
 	if size < least {
-		return nil, fault("InvalidParameterValue", "Volume of %dGiB is smaller than snapshot %s, expect size >= %d", size, snapshot, least)
+		return nil, awsquery.Fault("InvalidParameterValue", "Volume of %dGiB is smaller than snapshot %s, expect size >= %d", size, snapshot, least)
 	}
-	c.set("Size", strconv.Itoa(size))
+	c.Set("Size", strconv.Itoa(size))
 	answered, err := s.forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	id := answered.get("volumeId")
+	id := answered.Get("volumeId")
 	if err := s.machinery.CreateVolume(ctx, id, size, snapshot); err != nil {
 		return nil, s.undo(ctx, err, "DeleteVolume", "VolumeId", id)
 	}
@@ -53,24 +54,24 @@ func (s *Server) createVolume(ctx context.Context, c *call) (*node, error) {
 // snapshotSize is a snapshot's size in GiB; of one that came with an image, the server behind does not know it.
 func (s *Server) snapshotSize(ctx context.Context, snapshot string) (int, error) {
 	if snapshot == "" {
-		return 0, fault("MissingParameter", "The request must contain the size of the volume or a snapshot")
+		return 0, awsquery.Fault("MissingParameter", "The request must contain the size of the volume or a snapshot")
 	}
-	described, err := s.describeSnapshots(ctx, newCall("ec2", "DescribeSnapshots", "SnapshotId.1", snapshot))
+	described, err := s.describeSnapshots(ctx, awsquery.NewCall("ec2", "DescribeSnapshots", "SnapshotId.1", snapshot))
 	if err != nil {
 		return 0, err
 	}
-	for _, item := range described.items("snapshotSet") {
-		return strconv.Atoi(item.get("volumeSize"))
+	for _, item := range described.Items("snapshotSet") {
+		return strconv.Atoi(item.Get("volumeSize"))
 	}
-	return 0, fault("InvalidSnapshot.NotFound", "The snapshot '%s' does not exist.", snapshot)
+	return 0, awsquery.Fault("InvalidSnapshot.NotFound", "The snapshot '%s' does not exist.", snapshot)
 }
 
-func (s *Server) deleteVolume(ctx context.Context, c *call) (*node, error) {
+func (s *Server) deleteVolume(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	answered, err := s.forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.machinery.DeleteVolume(ctx, c.get("VolumeId")); err != nil {
+	if err := s.machinery.DeleteVolume(ctx, c.Get("VolumeId")); err != nil {
 		return nil, &unrealError{err}
 	}
 	return answered, nil
@@ -78,20 +79,20 @@ func (s *Server) deleteVolume(ctx context.Context, c *call) (*node, error) {
 
 // attachment is where a volume is attached, if it is.
 func (s *Server) attachment(ctx context.Context, volume string) (instance, device string, err error) {
-	described, err := s.ask(ctx, newCall("ec2", "DescribeVolumes", "VolumeId.1", volume))
+	described, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeVolumes", "VolumeId.1", volume))
 	if err != nil {
 		return "", "", err
 	}
-	for _, item := range described.items("volumeSet") {
-		for _, attached := range item.items("attachmentSet") {
-			return attached.get("instanceId"), attached.get("device"), nil
+	for _, item := range described.Items("volumeSet") {
+		for _, attached := range item.Items("attachmentSet") {
+			return attached.Get("instanceId"), attached.Get("device"), nil
 		}
 	}
 	return "", "", nil
 }
 
-func (s *Server) attachVolume(ctx context.Context, c *call) (*node, error) {
-	volume, instance, device := c.get("VolumeId"), c.get("InstanceId"), c.get("Device")
+func (s *Server) attachVolume(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	volume, instance, device := c.Get("VolumeId"), c.Get("InstanceId"), c.Get("Device")
 	if err := s.inStates([]string{instance}, "given a volume", "running", "stopped"); err != nil {
 		return nil, err
 	}
@@ -100,18 +101,18 @@ func (s *Server) attachVolume(ctx context.Context, c *call) (*node, error) {
 		return nil, err
 	}
 	if holder != "" {
-		return nil, fault("VolumeInUse", "%s is already attached to an instance: %s", volume, holder)
+		return nil, awsquery.Fault("VolumeInUse", "%s is already attached to an instance: %s", volume, holder)
 	}
 	item, err := s.rawInstance(ctx, instance)
 	if err != nil {
 		return nil, err
 	}
 	if volumeAt(item, device) != "" {
-		return nil, fault("InvalidParameterValue",
+		return nil, awsquery.Fault("InvalidParameterValue",
 			"Invalid value '%[1]s' for unixDevice. Attachment point %[1]s is already in use", device)
 	}
 	if err := s.machinery.AttachVolume(ctx, volume, instance, device); err != nil {
-		return nil, fault("InvalidParameterValue", "%s", host.Public(err))
+		return nil, awsquery.Fault("InvalidParameterValue", "%s", host.Public(err))
 	}
 	answered, err := s.forward(ctx, c)
 	if err != nil {
@@ -120,24 +121,24 @@ func (s *Server) attachVolume(ctx context.Context, c *call) (*node, error) {
 	return answered, nil
 }
 
-func (s *Server) detachVolume(ctx context.Context, c *call) (*node, error) {
-	volume := c.get("VolumeId")
+func (s *Server) detachVolume(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	volume := c.Get("VolumeId")
 	instance, device, err := s.attachment(ctx, volume)
 	if err != nil {
 		return nil, err
 	}
-	if instance == "" || c.get("InstanceId") != "" && c.get("InstanceId") != instance {
-		return nil, fault("IncorrectState", "Volume '%s' is not attached there.", volume)
+	if instance == "" || c.Get("InstanceId") != "" && c.Get("InstanceId") != instance {
+		return nil, awsquery.Fault("IncorrectState", "Volume '%s' is not attached there.", volume)
 	}
 	if record, _ := s.instance(instance); record.RootVolume == volume {
-		return nil, fault("OperationNotPermitted", "The root volume %s of %s cannot be detached in the local cloud", volume, instance)
+		return nil, awsquery.Fault("OperationNotPermitted", "The root volume %s of %s cannot be detached in the local cloud", volume, instance)
 	}
-	c = c.clone()
-	c.set("InstanceId", instance)
-	c.set("Device", device)
-	err = s.machinery.DetachVolume(ctx, instance, device, c.get("Force") == "true")
+	c = c.Clone()
+	c.Set("InstanceId", instance)
+	c.Set("Device", device)
+	err = s.machinery.DetachVolume(ctx, instance, device, c.Get("Force") == "true")
 	if errors.Is(err, syscall.EBUSY) {
-		return nil, fault("IncorrectState", "Volume '%s' is mounted by instance '%s'. Unmount it, or force the detachment", volume, instance)
+		return nil, awsquery.Fault("IncorrectState", "Volume '%s' is mounted by instance '%s'. Unmount it, or force the detachment", volume, instance)
 	}
 	if err != nil {
 		return nil, err
@@ -146,6 +147,6 @@ func (s *Server) detachVolume(ctx context.Context, c *call) (*node, error) {
 }
 
 // modifyVolume refuses what would be a record only.
-func (s *Server) modifyVolume(_ context.Context, c *call) (*node, error) {
-	return nil, fault("UnsupportedOperation", "a volume of the local cloud keeps its size and type: make one of a snapshot of %s", c.get("VolumeId"))
+func (s *Server) modifyVolume(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	return nil, awsquery.Fault("UnsupportedOperation", "a volume of the local cloud keeps its size and type: make one of a snapshot of %s", c.Get("VolumeId"))
 }

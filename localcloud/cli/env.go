@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/api"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/daemon"
 )
 
@@ -80,7 +81,7 @@ func environment(endpoint string, key api.OperatorKey, rules, dataPath string) [
 	}
 	return [][2]string{
 		{"AWS_ENDPOINT_URL", endpoint}, {"AWS_ACCESS_KEY_ID", key.AccessKeyID}, {"AWS_SECRET_ACCESS_KEY", key.SecretAccessKey},
-		{"AWS_REGION", api.Region}, {"AWS_DEFAULT_REGION", api.Region}, {"AWS_EC2_METADATA_DISABLED", "true"},
+		{"AWS_REGION", awsquery.Region}, {"AWS_DEFAULT_REGION", awsquery.Region}, {"AWS_EC2_METADATA_DISABLED", "true"},
 		{"AWS_DATA_PATH", strings.Join(paths, string(filepath.ListSeparator))},
 	}
 }

@@ -20,7 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/api"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/daemon"
 )
 
@@ -34,7 +34,7 @@ func client(name string) (*ec2.Client, error) {
 		return nil, err
 	}
 	return ec2.New(ec2.Options{
-		Region:           api.Region,
+		Region:           awsquery.Region,
 		BaseEndpoint:     &endpoint,
 		Credentials:      credentials.NewStaticCredentialsProvider(key.AccessKeyID, key.SecretAccessKey, ""),
 		RetryMaxAttempts: 2,

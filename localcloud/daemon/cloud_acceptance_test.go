@@ -24,6 +24,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/api"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
 const testCloud = "daemontest"
@@ -67,7 +68,7 @@ func TestCloud(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := &cloud{t, ec2.New(ec2.Options{
-		Region:       api.Region,
+		Region:       awsquery.Region,
 		BaseEndpoint: &endpoint,
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 			key, err := OperatorKey(testCloud) // there is none before the cloud is up

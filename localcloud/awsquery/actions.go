@@ -1,4 +1,4 @@
-package api
+package awsquery
 
 import (
 	_ "embed"
@@ -22,3 +22,14 @@ var readActions = sync.OnceValue(func() map[string]bool {
 
 // known tells whether a service has an action of exactly this name.
 func known(service, action string) bool { return readActions()[service+" "+action] }
+
+// Actions are the names of all of a service's actions, in order.
+func Actions(service string) []string {
+	var names []string
+	for line := range strings.Lines(actionNames) {
+		if name, ok := strings.CutPrefix(strings.TrimSpace(line), service+" "); ok {
+			names = append(names, name)
+		}
+	}
+	return names
+}

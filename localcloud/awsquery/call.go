@@ -1,4 +1,4 @@
-package api
+package awsquery
 
 import (
 	"bytes"
@@ -12,16 +12,16 @@ import (
 	"unicode/utf8"
 )
 
-// call is one request for an AWS service, as it goes to the server behind.
-type call struct {
+// Call is one request for an AWS service, as it goes to the server behind.
+type Call struct {
 	Service string      `json:"service"`
 	Method  string      `json:"method"`
 	Path    string      `json:"path"` // with the query
 	Header  http.Header `json:"header,omitempty"`
 	Body    []byte      `json:"body,omitempty"`
 
-	form   url.Values // of the query protocol
-	caller caller     // who signed it; nobody for a call of our own
+	Form   url.Values `json:"-"` // of the query protocol
+	Caller Caller     `json:"-"` // who signed it; nobody for a call of our own
 }
 
 // forwarded are the headers that the server behind looks at.
@@ -32,9 +32,9 @@ func authorization(service string) string {
 	return "AWS4-HMAC-SHA256 Credential=local/20260101/" + Region + "/" + service + "/aws4_request, SignedHeaders=host, Signature=0"
 }
 
-// readCall reads a request, which is signed for a service, into a call.
-func readCall(r *http.Request, service string, body []byte) (*call, error) {
-	c := &call{Service: service, Method: r.Method, Path: withoutSignature(r.URL), Header: http.Header{}, Body: body}
+// ReadCall reads a request, which is signed for a service, into a call.
+func ReadCall(r *http.Request, service string, body []byte) (*Call, error) {
+	c := &Call{Service: service, Method: r.Method, Path: withoutSignature(r.URL), Header: http.Header{}, Body: body}
 	for _, name := range forwarded {
 		if value := r.Header.Get(name); value != "" {
 			c.Header.Set(name, value)
@@ -44,7 +44,7 @@ func readCall(r *http.Request, service string, body []byte) (*call, error) {
 	switch service {
 	case "ssm":
 		return c, c.checkTarget()
-	case "ebs", checkIPService:
+	case "ebs", CheckIPService:
 		c.Header.Del("X-Amz-Target")
 		return c, nil
 	}
@@ -53,38 +53,38 @@ func readCall(r *http.Request, service string, body []byte) (*call, error) {
 	c.Header.Del("X-Amz-Target")
 	if query := unsignedQuery(r.URL); len(query) > 0 {
 		if c.Method != http.MethodGet || len(body) > 0 {
-			return c, fault("MalformedQueryString", "the parameters are in the query of a GET or in the form of a POST")
+			return c, Fault("MalformedQueryString", "the parameters are in the query of a GET or in the form of a POST")
 		}
 		c.Method, c.Path, c.Body = http.MethodPost, "/", []byte(query.Encode())
 		c.Header.Set("Content-Type", formType)
 	}
 	if c.Method != http.MethodPost {
-		return c, fault("InvalidAction", "the API is asked by GET with a query, or by POST")
+		return c, Fault("InvalidAction", "the API is asked by GET with a query, or by POST")
 	}
-	if err := c.parse(); err != nil {
+	if err := c.Parse(); err != nil {
 		return c, err
 	}
 	if err := c.checkCharacters(); err != nil {
 		return c, err
 	}
-	if !known(service, c.action()) && c.action() != "" {
-		return c, fault("InvalidAction", "The action %.100q is not valid for this web service.", c.action())
+	if !known(service, c.Action()) && c.Action() != "" {
+		return c, Fault("InvalidAction", "The action %.100q is not valid for this web service.", c.Action())
 	}
 	return c, nil
 }
 
 // checkCharacters refuses a request whose text no answer could carry. A line of a journal of before may have such text.
-func (c *call) checkCharacters() error {
+func (c *Call) checkCharacters() error {
 	unreadable := func(r rune) bool { return !inXML(r) || r == utf8.RuneError }
-	for _, name := range slices.Sorted(maps.Keys(c.form)) {
-		if !strings.ContainsFunc(name+c.get(name), unreadable) {
+	for _, name := range slices.Sorted(maps.Keys(c.Form)) {
+		if !strings.ContainsFunc(name+c.Get(name), unreadable) {
 			continue
 		}
 		code := "ValidationError"
 		if c.Service == "ec2" {
 			code = "InvalidCharacter"
 		}
-		return fault(code, "The parameter %.100q has a character that no answer could carry,"+
+		return Fault(code, "The parameter %.100q has a character that no answer could carry,"+
 			" a control character for example", name)
 	}
 	return nil
@@ -92,12 +92,12 @@ func (c *call) checkCharacters() error {
 
 // checkTarget has the operation of a service that speaks JSON in the one place where it belongs: the server behind would
 // find it elsewhere too.
-func (c *call) checkTarget() error {
+func (c *Call) checkTarget() error {
 	target, ok := strings.CutPrefix(c.Header.Get("X-Amz-Target"), "AmazonSSM.")
 	kind, _, _ := strings.Cut(c.Header.Get("Content-Type"), ";")
 	posted := c.Method == http.MethodPost && c.Path == "/" && kind == "application/x-amz-json-1.1"
 	if !posted || !ok || !known("ssm", target) {
-		return fault("UnknownOperationException",
+		return Fault("UnknownOperationException",
 			"the request is no operation of this service: a POST of JSON to /, with its X-Amz-Target")
 	}
 	return nil
@@ -121,48 +121,48 @@ func withoutSignature(u *url.URL) string {
 	return u.EscapedPath() + "?" + query.Encode()
 }
 
-// newCall is a call of our own, in the query protocol.
-func newCall(service, action string, parameters ...string) *call {
+// NewCall is a call of our own, in the query protocol.
+func NewCall(service, action string, parameters ...string) *Call {
 	version := map[string]string{"ec2": "2016-11-15", "iam": "2010-05-08", "sts": "2011-06-15", "autoscaling": "2011-01-01"}[service]
 	form := url.Values{"Action": {action}, "Version": {version}}
 	for i := 0; i+1 < len(parameters); i += 2 {
 		form.Set(parameters[i], parameters[i+1])
 	}
-	return &call{Service: service, Method: http.MethodPost, Path: "/", form: form, Header: http.Header{
+	return &Call{Service: service, Method: http.MethodPost, Path: "/", Form: form, Header: http.Header{
 		"Content-Type":  {formType},
 		"Authorization": {authorization(service)},
 	}}
 }
 
-// parse reads the form of the query protocol, if the call is in it.
-func (c *call) parse() error {
+// Parse reads the form of the query protocol, if the call is in it.
+func (c *Call) Parse() error {
 	if !strings.HasPrefix(c.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
 		return nil
 	}
 	form, err := url.ParseQuery(string(c.Body))
 	if err != nil {
-		return fault("MalformedQueryString", "the form cannot be read: %v", err)
+		return Fault("MalformedQueryString", "the form cannot be read: %v", err)
 	}
 	for name, values := range form {
 		if len(values) > 1 { // of which the server behind would take another than is looked at here
-			return fault("MalformedQueryString", "the parameter %.100q is there %d times", name, len(values))
+			return Fault("MalformedQueryString", "the parameter %.100q is there %d times", name, len(values))
 		}
 	}
-	c.form = form
+	c.Form = form
 	return nil
 }
 
-// action is the operation's name; a REST call has none.
-func (c *call) action() string {
+// Action is the operation's name; a REST call has none.
+func (c *Call) Action() string {
 	if target := c.Header.Get("X-Amz-Target"); target != "" {
 		return target[strings.LastIndexByte(target, '.')+1:]
 	}
-	return c.form.Get("Action")
+	return c.Form.Get("Action")
 }
 
 // String names the call in errors and logs.
-func (c *call) String() string {
-	if action := c.action(); action != "" {
+func (c *Call) String() string {
+	if action := c.Action(); action != "" {
 		return action
 	}
 	return c.Service + " " + c.Method + " " + c.Path
@@ -171,30 +171,30 @@ func (c *call) String() string {
 // reading are the beginnings of the names of actions that change nothing. Temporary credentials are not kept either.
 var reading = regexp.MustCompile(`^(Describe|Get|List|Search|BatchGet|AssumeRole|DecodeAuthorization|Simulate|Validate)`)
 
-// reads tells whether the call changes nothing that has to last.
-func (c *call) reads() bool {
-	if c.action() == "" {
+// Reads tells whether the call changes nothing that has to last.
+func (c *Call) Reads() bool {
+	if c.Action() == "" {
 		return c.Method == http.MethodGet || c.Method == http.MethodHead
 	}
-	return reading.MatchString(c.action())
+	return reading.MatchString(c.Action())
 }
 
-// encoded is the body as it is sent.
-func (c *call) encoded() []byte {
-	if c.form == nil {
+// Encoded is the body as it is sent.
+func (c *Call) Encoded() []byte {
+	if c.Form == nil {
 		return c.Body
 	}
-	return []byte(c.form.Encode())
+	return []byte(c.Form.Encode())
 }
 
-// get is a parameter of the form.
-func (c *call) get(name string) string { return c.form.Get(name) }
+// Get is a parameter of the form.
+func (c *Call) Get(name string) string { return c.Form.Get(name) }
 
-// list are the values of a form's list, Name.1, Name.2 and so on.
-func (c *call) list(name string) []string {
+// List are the values of a form's list, Name.1, Name.2 and so on.
+func (c *Call) List(name string) []string {
 	var values []string
 	for i := 1; ; i++ {
-		value, ok := c.form[fmt.Sprintf("%s.%d", name, i)]
+		value, ok := c.Form[fmt.Sprintf("%s.%d", name, i)]
 		if !ok {
 			return values
 		}
@@ -202,21 +202,21 @@ func (c *call) list(name string) []string {
 	}
 }
 
-// clone copies a call whose form is going to be changed.
-func (c *call) clone() *call {
+// Clone copies a call whose form is going to be changed.
+func (c *Call) Clone() *Call {
 	other := *c
 	other.Header = c.Header.Clone()
 	other.Body = bytes.Clone(c.Body)
-	other.form = maps.Clone(c.form)
+	other.Form = maps.Clone(c.Form)
 	return &other
 }
 
-// set changes a parameter of the form.
-func (c *call) set(name, value string) { c.form.Set(name, value) }
+// Set changes a parameter of the form.
+func (c *Call) Set(name, value string) { c.Form.Set(name, value) }
 
-// drop removes all parameters whose names start with one of these.
-func (c *call) drop(prefixes ...string) {
-	maps.DeleteFunc(c.form, func(name string, _ []string) bool {
+// Drop removes all parameters whose names start with one of these.
+func (c *Call) Drop(prefixes ...string) {
+	maps.DeleteFunc(c.Form, func(name string, _ []string) bool {
 		for _, prefix := range prefixes {
 			if strings.HasPrefix(name, prefix) {
 				return true
@@ -226,12 +226,41 @@ func (c *call) drop(prefixes ...string) {
 	})
 }
 
-// with is a copy of the call whose list of this name is these values.
-func (c *call) with(name string, values ...string) *call {
-	other := c.clone()
-	other.drop(name + ".")
+// With is a copy of the call whose list of this name is these values.
+func (c *Call) With(name string, values ...string) *Call {
+	other := c.Clone()
+	other.Drop(name + ".")
 	for i, value := range values {
-		other.set(fmt.Sprintf("%s.%d", name, i+1), value)
+		other.Set(fmt.Sprintf("%s.%d", name, i+1), value)
 	}
 	return other
 }
+
+// CheckIPService is the name in the signature of a question for the own address; AWS has no such service.
+const CheckIPService = "checkip"
+
+// Caller is who signed a call.
+type Caller struct {
+	ARN    string
+	UserID string
+	// Machine says that the key came from a machine's metadata service, at first or second hand.
+	Machine bool
+}
+
+// DryRun tells whether a call is a dry run. What is neither yes nor no is an error: it must not be carried out by mistake.
+func (c *Call) DryRun() (bool, error) {
+	switch given := strings.ToLower(c.Get("DryRun")); given {
+	case "true", "1":
+		return true, nil
+	case "", "false", "0":
+		return false, nil
+	default:
+		return false, Fault("InvalidParameterValue", "Value (%s) for parameter DryRun is invalid: it is true or false", c.Get("DryRun"))
+	}
+}
+
+// Region and Account are the only ones that the local cloud has.
+const (
+	Region  = "us-east-1"
+	Account = "123456789012"
+)

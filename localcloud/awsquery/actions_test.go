@@ -1,9 +1,8 @@
-package api
+package awsquery
 
 import (
 	"context"
 	"flag"
-	"net/http"
 	"os"
 	"reflect"
 	"slices"
@@ -57,20 +56,6 @@ func TestActions(t *testing.T) {
 			t.Fatal(err)
 		}
 	} else if actionNames != want {
-		t.Error("actions.txt is not what the SDK has; go test ./localcloud/api -run TestActions -update")
-	}
-}
-
-// TestOtherSpellings: the server behind would take each of these for an action, and nothing here would know of it.
-func TestOtherSpellings(t *testing.T) {
-	b := newBackend(t, nil)
-	s := newServer(t, b, newMachinery(t))
-	for _, action := range []string{"run_instances", "runInstances", "create_vpc", "CreateVPC", "CreateVpc ", "describe_instances", "delete_volume", "__init__", "error_on_dryrun"} {
-		if status, root := request(t, s, action); status != http.StatusBadRequest || root.get("Errors", "Error", "Code") != "InvalidAction" {
-			t.Errorf("%s: status %d: %s", action, status, root.bytes())
-		}
-	}
-	if len(b.changes()) > 0 {
-		t.Errorf("the server behind got %v", b.changes())
+		t.Error("actions.txt is not what the SDK has; go test ./localcloud/awsquery -run TestActions -update")
 	}
 }
