@@ -1,5 +1,5 @@
-// Package cli is the command `goldsmith cloud`: it starts and stops a local cloud, and looks into it as a client of its
-// API.
+//go:build linux
+
 package cli
 
 import (
@@ -38,12 +38,6 @@ Exit codes: 0 done; 1 failed; 2 bad input.`,
 	cloud.AddCommand(upCommand(&name), downCommand(&name), statusCommand(&name), sshCommand(&name), logsCommand(&name), envCommand(&name), serveCommand(&name))
 	return cloud
 }
-
-// BadInput is an error of what a person typed.
-type BadInput struct{ error }
-
-// Unwrap is the error itself.
-func (e *BadInput) Unwrap() error { return e.error }
 
 // checkName is asked by every verb before it does anything.
 func checkName(name string) error {
