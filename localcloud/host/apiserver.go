@@ -9,6 +9,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"time"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/cgroup"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/disk"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/netns"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/process"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/tool"
 )
 
 // apiServerPort is where the EC2 API's server listens, on the loopback of its own namespace.
@@ -16,40 +22,56 @@ const apiServerPort = "127.0.0.1:5000"
 
 // APIServer is the server that knows EC2's rules, in a machine of its own that is reached over HTTP only.
 type APIServer struct {
-	host    *Host
-	process *exec.Cmd
-	root    string
-	disk    string
-	done    chan struct{}
+	host   *Host
+	python *exec.Cmd
+	root   string
+	disk   string
+	done   chan struct{}
 }
 
 // RunAPIServer starts moto with this environment, and with these files below /etc/moto. It has no network but its own
 // loopback, keeps nothing on disk, and is neither root nor has a capability.
 func (h *Host) RunAPIServer(ctx context.Context, environment map[string]string, files map[string][]byte) (*APIServer, error) {
-	s := &APIServer{host: h, root: filepath.Join(h.mountDir(), "api"), disk: filepath.Join(h.mountDir(), "api.disk"), done: make(chan struct{})}
-	upper, work := filepath.Join(s.disk, "upper"), filepath.Join(s.disk, "work")
-	for name, content := range files {
-		if err := writeFile(filepath.Join(upper, "etc/moto", name), content, 0o644); err != nil {
-			return nil, err
-		}
+	s := &APIServer{
+		host: h,
+		root: filepath.Join(mountDir(h.config), "api"),
+		disk: filepath.Join(mountDir(h.config), "api.disk"),
+		done: make(chan struct{}),
 	}
-	// systemd-nspawn wants a user to have a home.
-	if err := errors.Join(os.MkdirAll(work, 0o755), os.MkdirAll(filepath.Join(upper, "nonexistent"), 0o755)); err != nil {
-		return nil, err
+	err := s.mount(files)
+	if err == nil {
+		err = s.start(ctx, environment)
 	}
-	if err := mountOverlay([]string{h.basePath("moto")}, upper, work, s.root); err != nil {
-		return nil, err
-	}
-	if err := s.start(ctx, environment); err != nil {
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the API server: %w", err), s.Close())
 	}
 	return s, nil
 }
 
-func (s *APIServer) namespace() string { return s.host.namespace("api") }
+func (s *APIServer) mount(files map[string][]byte) error {
+	upper, work := filepath.Join(s.disk, "upper"), filepath.Join(s.disk, "work")
+	etc := filepath.Join(upper, "etc/moto")
+	// systemd-nspawn wants a user to have a home.
+	for _, dir := range []string{work, etc, filepath.Join(upper, "nonexistent")} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(etc, name), content, 0o644); err != nil {
+			return err
+		}
+	}
+	bases := s.host.bases
+	return disk.MountOverlay([]string{bases.Dir(bases.Make("moto"))}, upper, work, s.root)
+}
+
+func (s *APIServer) namespace() string { return s.host.network.Namespace("api") }
+
+func (s *APIServer) cgroup() string { return filepath.Join(groupOf(s.host.config), "api") }
 
 func (s *APIServer) start(ctx context.Context, environment map[string]string) error {
-	if err := addNamespace(ctx, s.namespace()); err != nil {
+	if err := netns.Add(s.namespace()); err != nil {
 		return err
 	}
 	log, err := os.Create(filepath.Join(s.host.config.StateDir, "api.log"))
@@ -58,21 +80,24 @@ func (s *APIServer) start(ctx context.Context, environment map[string]string) er
 	}
 	defer log.Close()
 	host, port, _ := net.SplitHostPort(apiServerPort)
-	args := []string{"--quiet", "--directory=" + s.root, "--as-pid2", "--register=no", "--keep-unit", "--resolv-conf=off", "--timezone=off",
+	args := []string{
+		"--quiet", "--directory=" + s.root, "--as-pid2", "--register=no", "--keep-unit", "--resolv-conf=off", "--timezone=off",
 		// It parses what anybody with a key sends. It writes nothing, and needs no right but to listen.
 		"--user=nobody", "--drop-capability=all", "--no-new-privileges=yes", "--read-only", "--tmpfs=/tmp",
-		"--link-journal=no", "--console=pipe", "--machine=" + s.namespace(), "--network-namespace-path=" + filepath.Join(namespaceDir, s.namespace())}
+		"--link-journal=no", "--console=pipe", "--machine=" + s.namespace(),
+		"--network-namespace-path=" + filepath.Join(netns.Dir, s.namespace()),
+	}
 	for key, value := range environment {
 		args = append(args, "--setenv="+key+"="+value)
 	}
-	s.process = exec.Command("systemd-nspawn", append(args, "python3", "-m", "moto.server", "-H", host, "-p", port)...)
-	s.process.Env = append(os.Environ(), "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1")
-	s.process.Stdout, s.process.Stderr = log, log
-	if err := s.host.spawner.startIn(s.host.cgroup("api"), s.process); err != nil {
+	s.python = exec.Command("systemd-nspawn", append(args, "python3", "-m", "moto.server", "-H", host, "-p", port)...)
+	s.python.Env = append(os.Environ(), "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1")
+	s.python.Stdout, s.python.Stderr = log, log
+	if err := s.host.spawner.StartIn(s.cgroup(), s.python); err != nil {
 		return err
 	}
 	go func() {
-		s.process.Wait()
+		s.python.Wait()
 		close(s.done)
 	}()
 	return s.waitUntilItAnswers(ctx, log.Name())
@@ -86,7 +111,7 @@ func (s *APIServer) waitUntilItAnswers(ctx context.Context, log string) error {
 		select {
 		case <-s.done:
 			text, _ := os.ReadFile(log)
-			return fmt.Errorf("it ended: %s", tail(string(text), 1000))
+			return fmt.Errorf("it ended: %s", tool.Tail(string(text), 1000))
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(20 * time.Millisecond):
@@ -97,7 +122,7 @@ func (s *APIServer) waitUntilItAnswers(ctx context.Context, log string) error {
 
 // DialContext connects to the server; the address is not looked at.
 func (s *APIServer) DialContext(ctx context.Context, _, _ string) (net.Conn, error) {
-	return dialIn(ctx, s.namespace(), &net.Dialer{}, apiServerPort)
+	return netns.Dial(ctx, s.namespace(), &net.Dialer{}, apiServerPort)
 }
 
 // Done is closed when the server has ended.
@@ -106,10 +131,11 @@ func (s *APIServer) Done() <-chan struct{} { return s.done }
 // Close ends the server.
 func (s *APIServer) Close() error {
 	var survivors error
-	if s.process != nil && s.process.Process != nil {
-		s.process.Process.Kill()
+	if s.python != nil && s.python.Process != nil {
+		s.python.Process.Kill()
 		<-s.done
-		survivors = endSurvivors(s.disk)
+		survivors = process.EndMachines(s.disk)
 	}
-	return errors.Join(survivors, unmount(s.root), os.RemoveAll(s.disk), deleteNamespace(s.namespace()), removeCgroup(s.host.cgroup("api")))
+	return errors.Join(survivors, disk.Unmount(s.root), os.RemoveAll(s.disk), netns.Delete(s.namespace()),
+		cgroup.Remove(s.cgroup()))
 }

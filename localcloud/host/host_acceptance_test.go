@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -19,6 +20,15 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/prometheus/procfs"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/debian"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/netns"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/network"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/nspawn"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/process"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/tool"
 )
 
 // crashing is the environment variable, a state directory, that makes the test's process a cloud that is to be killed.
@@ -164,7 +174,7 @@ func checkNothingOutside(t *testing.T, config Config) {
 			}
 		}
 	}
-	if pids, err := firstProcesses(filepath.Join(config.RunDir, "mnt")); err != nil || len(pids) > 0 {
+	if pids, err := process.Inits(mountDir(config)); err != nil || len(pids) > 0 {
 		t.Errorf("left: machines with first processes %v, %v", pids, err)
 	}
 }
@@ -187,7 +197,7 @@ func (c *cloud) init(m Machine) (int, error) {
 	if running == nil {
 		return 0, fmt.Errorf("machine %s does not run", m.ID)
 	}
-	return running.init()
+	return running.container.(*nspawn.Machine).Init()
 }
 
 // later runs a command in a machine when the caller is out of it. A machine that goes down stops all its processes for
@@ -202,7 +212,7 @@ func (c *cloud) must(m Machine, script string) string {
 	out, err := c.in(m, script)
 	if err != nil {
 		console, _, _ := c.Console(m.ID)
-		c.Fatalf("%s: %s: %v: %s\nconsole:\n%s", m.ID, script, err, out, tail(string(console), 3000))
+		c.Fatalf("%s: %s: %v: %s\nconsole:\n%s", m.ID, script, err, out, tool.Tail(string(console), 3000))
 	}
 	return out
 }
@@ -227,6 +237,12 @@ func (c *cloud) noError(err error) {
 	}
 }
 
+// Hosts of the cloud's internet: the host's user, and somebody else.
+const (
+	operator = "198.51.100.1"
+	stranger = "198.51.100.2"
+)
+
 func testSecurityGroups(c *cloud) {
 	if !c.reaches(c.web, "10.0.2.10", "22") {
 		c.Error("web does not reach db, whose group allows it")
@@ -234,9 +250,10 @@ func testSecurityGroups(c *cloud) {
 	if c.reaches(c.db, "10.0.1.10", "22") {
 		c.Error("db reaches web, whose group does not allow it")
 	}
-	for source, want := range map[string]bool{inetOperator: true, inetStranger: false} {
+	for _, source := range []string{operator, stranger} {
+		want := source == operator
 		dialer := &net.Dialer{Timeout: 2 * time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}}
-		conn, err := dialIn(c.Context(), c.inetNamespace(), dialer, "10.0.1.10:22")
+		conn, err := netns.Dial(c.Context(), c.network.Namespace("inet"), dialer, "10.0.1.10:22")
 		if (err == nil) != want {
 			c.Errorf("SSH from %s: %v, want success: %v", source, err, want)
 		}
@@ -256,7 +273,8 @@ func testSecurityGroups(c *cloud) {
 	}
 	c.apply()
 	c.must(c.db, "ping -c 1 -W 2 10.0.1.10")
-	conn, err := dialIn(c.Context(), c.inetNamespace(), &net.Dialer{Timeout: time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(inetOperator)}}, "10.0.1.10:22")
+	dialer := &net.Dialer{Timeout: time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(operator)}}
+	conn, err := netns.Dial(c.Context(), c.network.Namespace("inet"), dialer, "10.0.1.10:22")
 	if err == nil {
 		conn.Close()
 		c.Error("SSH answers though its rule is gone")
@@ -293,23 +311,62 @@ func testInternet(c *cloud) {
 
 func testPackageCache(c *cloud) {
 	c.must(c.web, "apt-get update -qq")
-	if code := c.must(c.web, "curl -s -o /dev/null -w '%{http_code}' -x http://"+inetCache+" http://example.com/"); code != "403" {
+	if code := c.must(c.web, "curl -s -o /dev/null -w '%{http_code}' -x http://"+network.PackageCache.String()+" http://example.com/"); code != "403" {
 		c.Errorf("what is no Debian mirror is answered with %s by the package cache, want 403", code)
 	}
-	another := &packageCache{host: c.Host, dir: c.cache.dir} // as another cloud has it
-	conn, err := another.dial()
-	c.noError(err)
-	conn.Close()
-	if another.server != nil {
-		c.Error("two clouds run apt-cacher-ng over one directory")
+	// A second cloud passes on to the first's apt-cacher-ng, and runs one itself once that is gone.
+	another, address := c.startAnotherCache()
+	c.asks(address)
+	if running := c.cacheServers(); running != 1 {
+		c.Errorf("over one directory %d apt-cacher-ng run", running)
 	}
-	c.cache.close()
-	conn, err = another.dial()
+	c.cache.Close()
+	c.asks(address)
+	another.Close()
+	apt, err := debian.ReadApt()
 	c.noError(err)
-	conn.Close()
-	another.close()
-	c.cache, err = startPackageCache(c.Context(), c.Host)
+	c.cache, err = c.startCache(c.Context(), apt, netip.AddrPortFrom(c.addresses.API.Addr(), packagePort))
 	c.noError(err)
+}
+
+// startAnotherCache starts a package cache as another cloud has it.
+func (c *cloud) startAnotherCache() (another *debian.Cache, address string) {
+	apt, err := debian.ReadApt()
+	c.noError(err)
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	c.noError(err)
+	another, err = debian.StartCache(debian.CacheConfig{
+		Dir:       filepath.Join(c.config.CacheDir, "packages"),
+		Apt:       apt,
+		Server:    netip.AddrPortFrom(c.addresses.API.Addr(), cachePort),
+		Listeners: []net.Listener{listener},
+		Spawner:   c.spawner,
+		Log:       c.config.Log,
+	})
+	c.noError(err)
+	return another, listener.Addr().String()
+}
+
+// asks has apt-cacher-ng answer on an address.
+func (c *cloud) asks(address string) {
+	c.Helper()
+	response, err := http.Get("http://" + address + "/")
+	c.noError(err)
+	c.noError(response.Body.Close())
+}
+
+// cacheServers counts the running apt-cacher-ng of this host's package directory.
+func (c *cloud) cacheServers() (running int) {
+	all, err := procfs.AllProcs()
+	c.noError(err)
+	for _, p := range all {
+		command, _ := p.CmdLine() // of one that has just ended
+		if len(command) > 2 && filepath.Base(command[0]) == "apt-cacher-ng" &&
+			command[2] == filepath.Join(c.config.CacheDir, "packages")+".config" {
+			running++
+		}
+	}
+	return running
 }
 
 func testMetadata(c *cloud) {

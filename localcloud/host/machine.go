@@ -3,19 +3,19 @@ package host
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/ec2id"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/inotify"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/nspawn"
 )
 
 // consoleBytes is how much of a console is kept, as EC2 does.
@@ -26,13 +26,20 @@ const stopDeadline = 30 * time.Second
 
 // machine is a running instance.
 type machine struct {
-	id      string
-	nspawn  *exec.Cmd
-	layers  []string // images whose layers it stands on
-	loops   map[string]*os.File
-	console *os.File
-	done    chan struct{} // closed when it has ended and all of it is taken down
-	stopped bool          // the API told it to end
+	id        string
+	container container
+	done      chan struct{} // closed when it has ended and all of it is taken down
+	stopped   bool          // told to end by the API, or by a start that failed; guarded by Host.mu
+}
+
+// container is a machine that was booted; *nspawn.Machine is one.
+type container interface {
+	Wait() error
+	PowerOff() error
+	Kill() error
+	Close() error
+	Plug(volume, path, device string) error
+	Unplug(volume, device string, force bool) error
 }
 
 // RunMachine makes a machine and starts it. The interface's private network must have been applied.
@@ -40,208 +47,184 @@ func (h *Host) RunMachine(ctx context.Context, m Machine) error {
 	if err := m.check(); err != nil {
 		return fmt.Errorf("run a machine: %w", err)
 	}
-	h.mu.Lock()
-	if _, ok := h.state.Machines[m.ID]; ok {
-		h.mu.Unlock()
-		return fmt.Errorf("run machine %s: it exists", m.ID)
-	}
-	h.state.pin(&m)
-	h.state.Machines[m.ID] = machineState{Machine: m}
-	h.state.Volumes[m.RootVolume] = volumeState{SizeGB: m.RootSizeGB, Root: true}
-	err := h.save()
-	h.mu.Unlock()
-	if err == nil {
-		err = h.StartMachine(ctx, m.ID)
-	}
+	err := h.change(func(s *state) error {
+		if _, ok := s.Machines[m.ID]; ok {
+			return errors.New("it exists")
+		}
+		s.pin(&m)
+		s.Machines[m.ID] = machineState{Machine: m}
+		s.Volumes[m.RootVolume] = volumeState{SizeGB: m.RootSizeGB, Root: true}
+		return nil
+	})
 	if err != nil {
-		return errors.Join(fmt.Errorf("run machine %s: %w", m.ID, err), h.TerminateMachine(context.WithoutCancel(ctx), m.ID, false))
+		return fmt.Errorf("run machine %s: %w", m.ID, err)
+	}
+	if err := h.StartMachine(ctx, m.ID); err != nil {
+		undo := h.TerminateMachine(context.WithoutCancel(ctx), m.ID, false)
+		return errors.Join(fmt.Errorf("run machine %s: %w", m.ID, err), undo)
 	}
 	return nil
 }
 
 // UpdateMachine changes what a machine gets at its next start: its user-data, for example.
 func (h *Host) UpdateMachine(id string, change func(*Machine)) error {
-	if err := machineID.check(id); err != nil {
+	if err := ec2id.Machine.Check(id); err != nil {
 		return fmt.Errorf("update machine: %w", err)
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	m, ok := h.state.Machines[id]
-	if !ok {
-		return fmt.Errorf("update machine %s: there is none", id)
-	}
-	change(&m.Machine)
-	if err := m.check(); err != nil || m.ID != id {
-		return fmt.Errorf("update machine %s: %w", id, cmp.Or(err, errors.New("its id cannot change")))
-	}
-	h.state.Machines[id] = m
-	return h.save()
+	return h.change(func(s *state) error {
+		m, ok := s.Machines[id]
+		if !ok {
+			return fmt.Errorf("update machine %s: there is none", id)
+		}
+		change(&m.Machine)
+		if err := m.check(); err != nil || m.ID != id {
+			return fmt.Errorf("update machine %s: %w", id, cmp.Or(err, errors.New("its id cannot change")))
+		}
+		s.Machines[id] = m
+		return nil
+	})
 }
 
-// StartMachine starts a machine that is not running.
+// StartMachine starts a machine that is not running. After an error it does not run.
 func (h *Host) StartMachine(ctx context.Context, id string) error {
-	if err := machineID.check(id); err != nil {
+	if err := ec2id.Machine.Check(id); err != nil {
 		return fmt.Errorf("start machine: %w", err)
 	}
-	h.mu.Lock()
-	err := h.start(ctx, id)
-	failed := h.machines[id]
-	h.mu.Unlock()
-	if err != nil && failed != nil && failed.stopped {
-		<-failed.done // a start that failed leaves no machine that ends by and by
+	unlock := h.locks.lock(id)
+	failed, err := h.start(ctx, id)
+	unlock()
+	if failed != nil {
+		<-failed.done
 	}
 	return err
 }
 
-// start starts a machine. The caller holds h.mu.
-func (h *Host) start(ctx context.Context, id string) error {
+// start starts a machine. The caller holds its lock. With the error may come a machine that was booted and is ending now.
+func (h *Host) start(ctx context.Context, id string) (failed *machine, err error) {
+	m, spec, err := h.startable(id)
+	if err != nil {
+		return nil, fmt.Errorf("start machine %s: %w", id, err)
+	}
+	booted, err := h.boot(ctx, spec)
+	if err != nil {
+		return nil, fmt.Errorf("start machine %s: %w", id, err)
+	}
+	running := &machine{id: id, container: booted, done: make(chan struct{})}
+	h.mu.Lock()
+	h.machines[id] = running
+	h.mu.Unlock()
+	go h.watch(running)
+	for _, device := range slices.Sorted(maps.Keys(m.Volumes)) {
+		volume := m.Volumes[device]
+		if err := booted.Plug(volume, h.volumePath(volume), device); err != nil {
+			h.markStopped(running)
+			return running, errors.Join(fmt.Errorf("start machine %s: %w", id, err), booted.Kill())
+		}
+	}
+	return nil, nil
+}
+
+// startable returns what a machine is made of, unless it cannot be started.
+func (h *Host) startable(id string) (machineState, nspawn.Spec, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	m, ok := h.state.Machines[id]
 	if !ok {
-		return fmt.Errorf("start machine %s: there is none", id)
+		return m, nspawn.Spec{}, errors.New("there is none")
 	}
 	if h.machines[id] != nil {
-		return fmt.Errorf("start machine %s: it is running", id)
+		return m, nspawn.Spec{}, errors.New("it is running")
 	}
-	running := &machine{id: id, loops: map[string]*os.File{}, done: make(chan struct{})}
-	if err := h.boot(ctx, running, m); err != nil {
-		return errors.Join(fmt.Errorf("start machine %s: %w", id, err), h.takeDown(running))
+	if h.closing {
+		return m, nspawn.Spec{}, errors.New("the cloud is going down")
 	}
-	h.machines[id] = running
-	go h.watch(running)
-	for device, volume := range m.Volumes {
-		if err := h.plug(running, volume, device); err != nil {
-			running.stopped = true // a machine whose start failed does not go on without its volumes
-			return errors.Join(err, running.nspawn.Process.Kill())
-		}
-	}
-	return nil
+	spec, err := h.specOf(m.Machine)
+	return m, spec, err
 }
 
-// boot mounts the machine's disk and starts its init. The caller holds h.mu and takes down what it leaves on error.
-func (h *Host) boot(ctx context.Context, running *machine, m machineState) error {
-	if err := checkInotify(newInotify); err != nil {
-		return err
-	}
-	if err := h.mountRoot(ctx, running, m); err != nil {
-		return err
-	}
-	seed, err := h.writeSeed(m.Machine)
+// specOf is called with h.mu held.
+func (h *Host) specOf(m Machine) (nspawn.Spec, error) {
+	images, base, err := h.state.chain(m.Image)
 	if err != nil {
-		return err
+		return nspawn.Spec{}, err
 	}
-	if err := h.plugNetwork(ctx, m.Interface); err != nil {
-		return err
+	spec := nspawn.Spec{
+		ID:         m.ID,
+		Hostname:   m.Hostname,
+		Disk:       h.volumePath(m.RootVolume),
+		DiskSizeGB: m.RootSizeGB,
+		Base:       h.bases.Dir(base),
+		Interface:  m.Interface,
+		UserData:   m.UserData,
+		SSHKeys:    m.SSHKeys,
 	}
-	if running.console, err = os.OpenFile(h.consolePath(m.ID), os.O_CREATE|os.O_TRUNC|os.O_WRONLY|os.O_APPEND, 0o600); err != nil {
-		return err
+	for _, image := range images {
+		spec.Layers = append(spec.Layers, nspawn.Layer{ID: image, Path: h.layerPath(image)})
 	}
-	cmd := exec.Command("systemd-nspawn", "--quiet", "--directory="+h.rootDir(m.ID), "--boot", "--register=no", "--keep-unit",
-		"--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=read-only", "--machine="+m.ID,
-		"--bind-ro="+seed+":/var/lib/cloud/seed/nocloud",
-		// Root in the machine is master of its network, and cannot make device nodes: those of the host's disks would work.
-		"--capability=CAP_NET_ADMIN", "--drop-capability=CAP_MKNOD",
-		"--network-namespace-path="+filepath.Join(namespaceDir, h.namespace(m.Interface.ID)))
-	// The kernel's parameters are the host's, but those of the network are the machine's own.
-	cmd.Env = append(os.Environ(), "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1", "SYSTEMD_NSPAWN_API_VFS_WRITABLE=network")
-	cmd.Stdout, cmd.Stderr = running.console, running.console
-	if err := h.spawner.startIn(h.cgroup(m.ID), cmd); err != nil {
-		return fmt.Errorf("start systemd-nspawn: %w", err)
-	}
-	running.nspawn = cmd
-	return nil
+	return spec, nil
 }
 
-// mountRoot mounts the image's layers and, above them, the machine's own disk.
-func (h *Host) mountRoot(ctx context.Context, running *machine, m machineState) error {
-	disk, mount := h.volumePath(m.RootVolume), h.rootMount(m.ID)
-	if !exists(disk) {
-		if err := makeFileSystem(ctx, disk, m.RootSizeGB); err != nil {
-			return err
-		}
+// bootNspawn boots a machine in systemd-nspawn.
+func (h *Host) bootNspawn(ctx context.Context, spec nspawn.Spec) (container, error) {
+	if !exists(spec.Base) {
+		return nil, fmt.Errorf("base image %s is no more; what stands on it cannot be started", spec.Base)
 	}
-	lower, mounted, err := h.mountLayers(m.Image)
+	m, err := h.runner.Boot(ctx, spec)
 	if err != nil {
-		return err
+		return nil, err // and no container that is a nil *nspawn.Machine
 	}
-	running.layers = mounted
-	if err := mountDisk(disk, mount, false); err != nil {
-		return err
-	}
-	upper, work := filepath.Join(mount, "upper"), filepath.Join(mount, "work")
-	for _, dir := range []string{upper, work} {
-		if err := plainDir(dir, 0o755); err != nil {
-			return err
-		}
-	}
-	return mountOverlay(lower, upper, work, h.rootDir(m.ID))
+	return m, nil
 }
 
-// rebootStatus is systemd-nspawn's exit status when the machine wants to be started again.
-const rebootStatus = 133
+func (h *Host) markStopped(m *machine) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	m.stopped = true
+}
 
 // watch waits for a machine's end and takes down what it had. It starts a machine again that reboots by itself, and
 // reports an end that nobody had asked for.
 func (h *Host) watch(m *machine) {
-	err := m.nspawn.Wait()
-	// If nspawn was killed, the machine is still there, on a disk that the next start would mount a second time.
-	survivors := endSurvivors(h.rootMount(m.id))
+	end := m.container.Wait()
+	unlock := h.locks.lock(m.id) // what is under way with the machine ends first
+	if err := m.container.Close(); err != nil {
+		h.config.Log.Error("take down a machine", "machine", m.id, "error", err)
+	}
 	h.mu.Lock()
 	delete(h.machines, m.id)
-	if down := errors.Join(survivors, h.takeDown(m)); down != nil {
-		h.config.Log.Error("take down a machine", "machine", m.id, "error", down)
-	}
-	silent := m.stopped
-	var exit *exec.ExitError
+	stopped := m.stopped
+	h.mu.Unlock()
+	exit := Exit{ID: m.id}
 	switch {
-	case err == nil || silent:
-	case errors.As(err, &exit) && exit.ExitCode() == rebootStatus:
-		err = h.start(context.Background(), m.id)
-		silent = err == nil
+	case end == nil || stopped:
+	case nspawn.IsReboot(end):
+		_, exit.Err = h.start(context.Background(), m.id)
+		stopped = exit.Err == nil
 	default:
 		console, _, _ := h.Console(m.id) // without it, the exit status is all that is known
-		err = ended(m.id, err, console)
+		exit.Err = inotify.ExitError(m.id, end, console)
 	}
-	h.mu.Unlock()
+	unlock()
 	close(m.done)
-	if silent {
-		return
+	if !stopped {
+		h.exits <- exit
 	}
-	h.exits <- Exit{ID: m.id, Err: err}
-}
-
-// takeDown removes what a machine has in the kernel. The caller holds h.mu.
-func (h *Host) takeDown(m *machine) error {
-	var errs []error
-	for _, loop := range m.loops {
-		errs = append(errs, loop.Close())
-	}
-	if m.console != nil {
-		errs = append(errs, m.console.Close())
-	}
-	errs = append(errs, unmount(h.rootDir(m.id)), unmount(h.rootMount(m.id)), h.releaseLayers(m.layers), removeCgroup(h.cgroup(m.id)))
-	if state, ok := h.state.Machines[m.id]; ok {
-		errs = append(errs, h.unplugNetwork(state.Interface))
-	}
-	return errors.Join(errs...)
 }
 
 // StopMachine powers a machine off, or, with force, cuts its power. A machine that is not running is left so.
 func (h *Host) StopMachine(ctx context.Context, id string, force bool) error {
-	if err := machineID.check(id); err != nil {
+	if err := ec2id.Machine.Check(id); err != nil {
 		return fmt.Errorf("stop machine: %w", err)
 	}
-	h.mu.Lock()
-	m := h.machines[id]
+	m := h.runningMachine(id)
 	if m == nil {
-		h.mu.Unlock()
 		return nil
 	}
-	m.stopped = true
-	h.mu.Unlock()
+	h.markStopped(m)
 	if !force && m.powerOff(ctx) {
 		return nil
 	}
-	if err := m.nspawn.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := m.container.Kill(); err != nil {
 		return fmt.Errorf("stop machine %s: %w", id, err)
 	}
 	if !m.endsWithin(ctx, stopDeadline) {
@@ -250,12 +233,18 @@ func (h *Host) StopMachine(ctx context.Context, id string, force bool) error {
 	return nil
 }
 
+// runningMachine returns a machine that runs, or nil. One that is being started is waited for.
+func (h *Host) runningMachine(id string) *machine {
+	defer h.locks.lock(id)()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.machines[id]
+}
+
 // powerOff asks the machine's own init to power off, again and again: early in its boot it does not listen yet.
 func (m *machine) powerOff(ctx context.Context) bool {
-	const sigrtmin = 34 // glibc's; systemd(1) counts from it
 	for deadline := time.Now().Add(stopDeadline); time.Now().Before(deadline) && ctx.Err() == nil; {
-		init, err := m.init()
-		if err == nil && unix.Kill(init, unix.Signal(sigrtmin+4)) != nil {
+		if err := m.container.PowerOff(); errors.Is(err, unix.ESRCH) {
 			return m.endsWithin(ctx, stopDeadline)
 		}
 		if m.endsWithin(ctx, 3*time.Second) {
@@ -288,23 +277,47 @@ func (h *Host) RebootMachine(ctx context.Context, id string) error {
 
 // TerminateMachine ends a machine and removes it, with its root volume unless that is kept.
 func (h *Host) TerminateMachine(ctx context.Context, id string, keepRoot bool) error {
-	if err := machineID.check(id); err != nil {
+	if err := ec2id.Machine.Check(id); err != nil {
 		return fmt.Errorf("terminate machine: %w", err)
 	}
 	if err := h.StopMachine(ctx, id, true); err != nil {
 		return err
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	m, ok := h.state.Machines[id]
-	if !ok {
+	defer h.locks.lock(id)()
+	var root string
+	unused, err := h.sweep(func(s *state) error {
+		if h.machines[id] != nil {
+			return errors.New("it was started again meanwhile")
+		}
+		root = s.Machines[id].RootVolume
+		delete(s.Machines, id)
+		if !keepRoot {
+			delete(s.Volumes, root)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("terminate machine %s: %w", id, err)
+	}
+	if root == "" { // there was none
 		return nil
 	}
-	delete(h.state.Machines, id)
-	delete(h.metadata, id)
-	errs := []error{h.sweep(), os.RemoveAll(h.machineDir(id))}
+	h.network.Forget(id)
+	files := append(unused, h.runner.Dir(id))
 	if !keepRoot {
-		errs = append(errs, h.deleteVolume(m.RootVolume))
+		files = append(files, h.volumePath(root))
+	}
+	if err := removeAll(files); err != nil {
+		return fmt.Errorf("terminate machine %s: %w", id, err)
+	}
+	return nil
+}
+
+// removeAll removes files and directories. What is not there is no error.
+func removeAll(paths []string) error {
+	var errs []error
+	for _, path := range paths {
+		errs = append(errs, os.RemoveAll(path))
 	}
 	return errors.Join(errs...)
 }
@@ -320,23 +333,12 @@ func (h *Host) Machines() map[string]bool {
 	return all
 }
 
-func (h *Host) runningMachines() []string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	var ids []string
-	for id := range h.machines {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	return ids
-}
-
-// Console is the end of what a machine wrote to its console since its last start, and when it last wrote.
+// Console returns the end of what a machine wrote to its console since its last start, and when it last wrote.
 func (h *Host) Console(id string) ([]byte, time.Time, error) {
-	if err := machineID.check(id); err != nil {
+	if err := ec2id.Machine.Check(id); err != nil {
 		return nil, time.Time{}, fmt.Errorf("read a console: %w", err)
 	}
-	f, err := os.Open(h.consolePath(id))
+	f, err := os.Open(h.runner.ConsolePath(id))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, time.Time{}, nil
 	}
@@ -356,71 +358,3 @@ func (h *Host) Console(id string) ([]byte, time.Time, error) {
 	text, err := io.ReadAll(f)
 	return text, info.ModTime(), err
 }
-
-// init is the process id of the machine's first process, on the host. It is the child of nspawn's only child or of
-// nspawn itself, depending on the version; it is the one that is process 1 inside.
-func (m *machine) init() (int, error) {
-	for range 100 {
-		if pid := firstProcess(m.nspawn.Process.Pid); pid != 0 {
-			return pid, nil
-		}
-		select {
-		case <-m.done:
-			return 0, fmt.Errorf("machine %s has ended", m.id)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-	return 0, fmt.Errorf("machine %s has no first process", m.id)
-}
-
-func firstProcess(pid int) int {
-	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-	if err != nil {
-		return 0
-	}
-	for _, field := range strings.Fields(string(children)) {
-		child, err := strconv.Atoi(field)
-		if err != nil {
-			continue
-		}
-		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", child))
-		if err != nil {
-			continue
-		}
-		for line := range strings.Lines(string(status)) {
-			if ids, ok := strings.CutPrefix(line, "NSpid:"); ok {
-				if fields := strings.Fields(ids); len(fields) > 1 && fields[len(fields)-1] == "1" {
-					return child
-				}
-			}
-		}
-		if found := firstProcess(child); found != 0 {
-			return found
-		}
-	}
-	return 0
-}
-
-// writeSeed lays down what cloud-init reads at boot. It is mounted into the machine, read-only, so that it is never
-// part of an image.
-func (h *Host) writeSeed(m Machine) (string, error) {
-	dir := filepath.Join(h.machineDir(m.ID), "seed")
-	meta, err := json.Marshal(map[string]any{"instance-id": m.ID, "local-hostname": m.Hostname, "public-keys": m.SSHKeys})
-	if err != nil {
-		return "", err
-	}
-	userData := m.UserData
-	if len(userData) == 0 {
-		userData = []byte("#cloud-config\n{}\n")
-	}
-	return dir, errors.Join(
-		writeFile(filepath.Join(dir, "meta-data"), meta, 0o600),
-		writeFile(filepath.Join(dir, "user-data"), userData, 0o600))
-}
-
-func (h *Host) machineDir(id string) string  { return filepath.Join(h.dir("machines"), id) }
-func (h *Host) consolePath(id string) string { return filepath.Join(h.machineDir(id), "console") }
-func (h *Host) rootDir(id string) string     { return filepath.Join(h.mountDir(), id) }
-
-// rootMount is where the root volume of a machine is mounted: the overlay's upper layer is inside.
-func (h *Host) rootMount(id string) string { return filepath.Join(h.mountDir(), id+".disk") }

@@ -14,6 +14,10 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/durable"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/lockfile"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/network"
 )
 
 // A cloud's number is the N of its addresses, 127.66.N.x, and of its names in the kernel. It follows from the cloud's
@@ -23,8 +27,12 @@ import (
 // lastNumber is the largest number. The first, 0, is that of the cloud named local alone.
 const lastNumber = 250
 
-// packagePort is where a cloud's package cache listens, beside its API.
-const packagePort = 4568
+// Ports beside the one of the API: packagePort is where a cloud's package cache listens, and cachePort where its
+// apt-cacher-ng does, if it runs one.
+const (
+	packagePort = 4568
+	cachePort   = 4569
+)
 
 // ErrBadName says that a cloud cannot have a name.
 var ErrBadName = errors.New("1 to 20 lower-case letters, digits and dashes are needed, of which the first is no dash")
@@ -39,7 +47,7 @@ func CheckName(name string) error {
 	return fmt.Errorf("cloud name %.60q: %w", name, ErrBadName)
 }
 
-// AddressesOf are the fixed addresses of a cloud: those that it has, or those that it would get if it were opened now.
+// AddressesOf returns the fixed addresses of a cloud: those that it has, or those that it would get if it were opened now.
 func AddressesOf(config Config) (Addresses, error) {
 	if err := CheckName(config.Name); err != nil {
 		return Addresses{}, err
@@ -60,12 +68,12 @@ func addressesOf(number uint32) Addresses {
 	return Addresses{
 		API:          netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 66, n, 1}), 4566),
 		PublicPrefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{127, 66, n, 0}), 24),
-		Operator:     netip.MustParseAddr(inetOperator),
-		InetAPI:      netip.MustParseAddrPort(inetAPI),
+		Operator:     network.Operator,
+		InetAPI:      network.API,
 	}
 }
 
-// numbers are the numbers of clouds by their names.
+// numbers holds the numbers of clouds by their names.
 type numbers map[string]uint32
 
 func numbersPath(config Config) string {
@@ -96,7 +104,7 @@ func readNumbers(config Config) (numbers, error) {
 	return all, nil
 }
 
-// of is the number of a cloud. A new one gets the first number, from that of its name on, that no other cloud has and
+// of returns the number of a cloud. A new one gets the first number, from that of its name on, that no other cloud has and
 // for which usable has no error.
 func (n numbers) of(config Config, usable func(uint32) error) (uint32, error) {
 	if number, ok := n.known(config); ok {
@@ -126,7 +134,7 @@ func (n numbers) of(config Config, usable func(uint32) error) (uint32, error) {
 		"hint: remove one: goldsmith cloud down --destroy --name NAME", config.Name, lastNumber)
 }
 
-// known is the number that a cloud has, if it has one.
+// known returns the number that a cloud has, if it has one.
 func (n numbers) known(config Config) (uint32, bool) {
 	if number, ok := n[config.Name]; ok {
 		return number, true
@@ -136,7 +144,7 @@ func (n numbers) known(config Config) (uint32, bool) {
 	return first, first == 0 || exists(filepath.Join(config.StateDir, "host.json"))
 }
 
-// taken are the numbers that other clouds have, recorded or not.
+// taken returns the numbers that other clouds have, recorded or not.
 func (n numbers) taken(config Config) (map[uint32]bool, error) {
 	taken := map[uint32]bool{}
 	for _, number := range n {
@@ -157,7 +165,7 @@ func (n numbers) taken(config Config) (map[uint32]bool, error) {
 	return taken, nil
 }
 
-// numberOfName is the number that a cloud of this name gets if no other has it.
+// numberOfName returns the number that a cloud of this name gets if no other has it.
 func numberOfName(name string) uint32 {
 	if name == "local" {
 		return 0
@@ -165,7 +173,7 @@ func numberOfName(name string) uint32 {
 	return 1 + crc32.ChecksumIEEE([]byte(name))%lastNumber
 }
 
-// takeNumber is the cloud's number, recorded as its own.
+// takeNumber returns the cloud's number, recorded as its own.
 func takeNumber(ctx context.Context, config Config) (number uint32, err error) {
 	err = changeNumbers(ctx, config, func(all numbers) error {
 		if number, err = all.of(config, func(n uint32) error { return checkListening(addressesOf(n)) }); err == nil {
@@ -192,7 +200,7 @@ func changeNumbers(ctx context.Context, config Config, change func(numbers) erro
 	}
 	waiting, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	unlock, err := lockFile(waiting, path+".lock")
+	unlock, err := lockfile.Lock(waiting, path+".lock")
 	if err != nil {
 		return err
 	}
@@ -208,7 +216,7 @@ func changeNumbers(ctx context.Context, config Config, change func(numbers) erro
 	if err != nil {
 		return err
 	}
-	return writeFile(path, text, 0o644) // for `goldsmith cloud env` of any user
+	return durable.WriteFile(path, text, 0o644) // for `goldsmith cloud env` of any user
 }
 
 // checkListening refuses addresses that another program listens on.

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/durable"
 )
 
 func TestCheckName(t *testing.T) {
@@ -124,7 +127,7 @@ func TestNumbersTakenAtOnce(t *testing.T) {
 func TestOlderCloudsKeepTheirAddress(t *testing.T) {
 	dir := t.TempDir()
 	older := cloudsIn(dir, "nobodys")
-	if err := writeFile(filepath.Join(older.StateDir, "host.json"), []byte("{}"), 0o600); err != nil {
+	if err := durable.WriteFile(filepath.Join(older.StateDir, "host.json"), []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if got := take(t, cloudsIn(dir, "test")); got == numberOfName("nobodys") {
@@ -153,7 +156,11 @@ func TestNumbersRunOut(t *testing.T) {
 	for i := range uint32(lastNumber) {
 		all[fmt.Sprintf("n%d", i)] = i + 1
 	}
-	if err := writeJSON(numbersPath(cloudsIn(dir, "x")), all); err != nil {
+	text, err := json.Marshal(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := durable.WriteFile(numbersPath(cloudsIn(dir, "x")), text, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := AddressesOf(cloudsIn(dir, "one-more")); err == nil || !strings.Contains(err.Error(), "hint: ") {
@@ -167,7 +174,7 @@ func TestNumbersRunOut(t *testing.T) {
 func TestBadRecordOfNumbers(t *testing.T) {
 	for _, text := range []string{"", "x", `{"../x": 1}`, `{"test": 251}`, `{"test": -1}`} {
 		config := cloudsIn(t.TempDir(), "test")
-		if err := writeFile(numbersPath(config), []byte(text), 0o644); err != nil {
+		if err := durable.WriteFile(numbersPath(config), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := takeNumber(t.Context(), config); err == nil || !strings.Contains(err.Error(), "numbers.json") {
@@ -199,7 +206,7 @@ func TestAddressesAreFree(t *testing.T) {
 func TestBadNamesRemoveNothing(t *testing.T) {
 	dir := t.TempDir()
 	for _, path := range []string{"lib/local/host.json", "run/local/x", "libx/x", "runx/x", "x/x"} {
-		if err := writeFile(filepath.Join(dir, path), nil, 0o600); err != nil {
+		if err := durable.WriteFile(filepath.Join(dir, path), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -233,7 +240,7 @@ func TestForgetFollowsNoLink(t *testing.T) {
 	dir := t.TempDir()
 	precious := filepath.Join(dir, "other", "precious")
 	config := cloudsIn(dir, "linked")
-	if err := errors.Join(writeFile(precious, nil, 0o600), os.MkdirAll(filepath.Dir(config.StateDir), 0o755)); err != nil {
+	if err := errors.Join(durable.WriteFile(precious, nil, 0o600), os.MkdirAll(filepath.Dir(config.StateDir), 0o755)); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Symlink(filepath.Dir(precious), config.StateDir); err != nil {

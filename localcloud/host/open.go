@@ -8,40 +8,40 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
-)
 
-// The cloud's internet, as machines see it. The addresses are of a range that is reserved for documentation, so they
-// are nobody's.
-const (
-	inetOperator = "198.51.100.1"
-	inetStranger = "198.51.100.2" // another host of the internet, for those who want to see that it is refused
-	inetCache    = "198.51.100.10:3142"
-	inetAPI      = "198.51.100.20:80"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/cgroup"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/debian"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/disk"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/imds"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/netns"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/network"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/nspawn"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/process"
 )
 
 // Host is one cloud's machines, disks and networks.
 type Host struct {
 	config    Config
 	addresses Addresses
-	number    uint32
-	apt       aptHost
-	cache     *packageCache
-	spawner   *spawner
-	relay     *relay
+	spawner   *process.Spawner
+	network   *network.Network
+	bases     *debian.Bases
+	cache     *debian.Cache
+	runner    *nspawn.Runner
+	boot      func(context.Context, nspawn.Spec) (container, error) // bootNspawn, but in unit tests
 	exits     chan Exit
 	unlock    func() // of the number
+
+	locks keyedLocks // of machines and volumes; taken before mu
 
 	mu       sync.Mutex
 	state    state
 	machines map[string]*machine // running or being started
-	mounts   map[string]*imageMount
-	routers  map[string]*router
-	metadata map[string]*metadataServer
+	closing  bool                // nothing is started any more
 }
 
 // Open makes the cloud's part of the host. The calling process must have a mount namespace of its own: mounts and
@@ -57,7 +57,7 @@ func Open(ctx context.Context, config Config) (*Host, error) {
 	if err := requireOwnMounts(); err != nil {
 		return nil, fmt.Errorf("open cloud %s: %w", config.Name, err)
 	}
-	apt, err := readAptHost()
+	apt, err := debian.ReadApt()
 	if err != nil {
 		return nil, err
 	}
@@ -75,47 +75,86 @@ func Open(ctx context.Context, config Config) (*Host, error) {
 		return nil, fmt.Errorf("open cloud %s: %w", config.Name, err)
 	}
 	h := &Host{
-		unlock: unlock, config: config, addresses: addresses, number: number, apt: apt,
-		spawner: newSpawner(), exits: make(chan Exit, 64),
-		machines: map[string]*machine{}, mounts: map[string]*imageMount{}, routers: map[string]*router{}, metadata: map[string]*metadataServer{},
+		config:    config,
+		addresses: addresses,
+		spawner:   process.NewSpawner(),
+		exits:     make(chan Exit, 64),
+		unlock:    unlock,
+		machines:  map[string]*machine{},
 	}
-	if err := h.open(ctx); err != nil {
+	if err := h.open(ctx, number, apt); err != nil {
 		return nil, errors.Join(err, h.Close(context.WithoutCancel(ctx)))
 	}
 	return h, nil
 }
 
-func (h *Host) open(ctx context.Context) error {
-	// Nothing that is mounted from here on is seen outside.
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("make mounts private: %w", err)
-	}
+func (h *Host) open(ctx context.Context, number uint32, apt debian.Apt) error {
 	if err := h.makeDirs(); err != nil {
 		return err
 	}
-	if err := errors.Join(endSurvivors(h.mountDir()), removeCgroup(h.cgroup(""))); err != nil {
+	if err := errors.Join(process.EndMachines(mountDir(h.config)), cgroup.Remove(groupOf(h.config))); err != nil {
 		return err
 	}
-	for _, tmpfs := range []string{"/run/netns", h.mountDir()} {
-		if err := os.MkdirAll(tmpfs, 0o755); err != nil {
-			return err
-		}
-		if err := unix.Mount("tmpfs", tmpfs, "tmpfs", 0, "mode=755"); err != nil {
-			return fmt.Errorf("mount tmpfs on %s: %w", tmpfs, err)
-		}
+	if err := mountOwn(netns.Dir, mountDir(h.config)); err != nil {
+		return err
 	}
 	if err := h.state.load(h.statePath()); err != nil {
 		return err
 	}
-	if err := h.makeInternet(ctx); err != nil {
-		return err
-	}
 	var err error
-	if h.relay, err = startRelay(h); err != nil {
+	h.network, err = network.Open(ctx, network.Config{Number: number, API: h.addresses.API.Addr()})
+	if err != nil {
 		return err
 	}
-	h.cache, err = startPackageCache(ctx, h)
+	h.runner = nspawn.NewRunner(nspawn.Config{
+		MountDir:    mountDir(h.config),
+		MachinesDir: h.dir("machines"),
+		Cgroup:      groupOf(h.config),
+		Spawner:     h.spawner,
+		Network:     h.network,
+		Log:         h.config.Log,
+	})
+	h.boot = h.bootNspawn
+	proxy := netip.AddrPortFrom(h.addresses.API.Addr(), packagePort)
+	h.bases = debian.NewBases(baseDir(h.config), apt, proxy, network.PackageCache, h.spawner)
+	h.cache, err = h.startCache(ctx, apt, proxy)
 	return err
+}
+
+// mountOwn mounts file systems that are not seen outside of this process's mount namespace.
+func mountOwn(dirs ...string) error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make mounts private: %w", err)
+	}
+	for _, dir := range dirs {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=755"); err != nil {
+			return fmt.Errorf("mount tmpfs on %s: %w", dir, err)
+		}
+	}
+	return nil
+}
+
+// startCache starts the package cache, on the host for the making of base images and on the internet for machines.
+func (h *Host) startCache(ctx context.Context, apt debian.Apt, proxy netip.AddrPort) (*debian.Cache, error) {
+	outside, err := new(net.ListenConfig).Listen(ctx, "tcp4", proxy.String())
+	if err != nil {
+		return nil, fmt.Errorf("start package cache: %w", err)
+	}
+	inside, err := h.network.Listen(ctx, network.PackageCache)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start package cache: %w", err), outside.Close())
+	}
+	return debian.StartCache(debian.CacheConfig{
+		Dir:       filepath.Join(h.config.CacheDir, "packages"),
+		Apt:       apt,
+		Server:    netip.AddrPortFrom(h.addresses.API.Addr(), cachePort),
+		Listeners: []net.Listener{outside, inside},
+		Spawner:   h.spawner,
+		Log:       h.config.Log,
+	})
 }
 
 // requireOwnMounts refuses to mount anything where the process that started this one would see it.
@@ -139,111 +178,51 @@ func (h *Host) Exits() <-chan Exit { return h.exits }
 
 // Close powers all machines off and takes down what the kernel holds for the cloud. What users made stays on disk.
 func (h *Host) Close(ctx context.Context) error {
+	h.mu.Lock()
+	h.closing = true
+	h.mu.Unlock()
 	var stops errgroup.Group
-	for _, id := range h.runningMachines() {
+	for id := range h.Machines() {
 		stops.Go(func() error { return h.StopMachine(ctx, id, false) })
 	}
 	errs := []error{stops.Wait()}
-	if h.relay != nil {
-		errs = append(errs, h.relay.close())
-	}
 	if h.cache != nil {
-		h.cache.close()
+		h.cache.Close()
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for vpc := range h.routers {
-		errs = append(errs, h.removeRouter(vpc))
+	if h.network != nil {
+		errs = append(errs, h.network.Close())
 	}
-	errs = append(errs, deleteNamespace(h.inetNamespace()))
-	for _, mount := range h.mounts {
-		errs = append(errs, unmount(mount.dir))
+	if h.runner != nil {
+		errs = append(errs, h.runner.Close())
 	}
-	h.spawner.close()
-	errs = append(errs, unmount(h.mountDir()), removeCgroup(h.cgroup("")))
+	h.spawner.Close()
+	errs = append(errs, disk.Unmount(mountDir(h.config)), cgroup.Remove(groupOf(h.config)))
 	h.unlock()
 	return errors.Join(errs...)
 }
 
-// Clear removes what a crashed cloud of this name left outside its own mount namespace. It must not run beside a cloud
-// of the same name.
-func Clear(config Config) error {
-	if err := CheckName(config.Name); err != nil {
-		return fmt.Errorf("clear: %w", err)
-	}
-	all, err := readNumbers(config)
-	if err != nil {
-		return fmt.Errorf("clear: %w", err)
-	}
-	number, known := all.known(config)
-	h := &Host{config: config, number: number, addresses: addressesOf(number)}
-	errs := []error{endSurvivors(h.mountDir()), removeCgroup(h.cgroup(""))}
-	// The table is of the number: one that never was up has neither. An older cloud may share its number with another.
-	if known {
-		if unlock, err := lockAddresses(config, h.addresses); err == nil {
-			defer unlock()
-			errs = append(errs, deleteHostTable(h.hostTable()))
-		}
-	}
-	if mounts, err := os.ReadFile("/proc/self/mountinfo"); err != nil || strings.Contains(string(mounts), " "+config.RunDir+"/") {
-		return errors.Join(append(errs, err, fmt.Errorf("clear %s: something is mounted below it", config.RunDir))...)
-	}
-	return errors.Join(append(errs, removeDir(config.RunDir))...)
+// Apply makes the network so; see network.Network.
+func (h *Host) Apply(ctx context.Context, topology network.Topology) error {
+	return h.network.Apply(ctx, topology)
 }
 
-// lockAddresses makes sure that no other cloud uses the addresses: one of another record of numbers, or one of a time
-// when numbers were not recorded.
-func lockAddresses(config Config, addresses Addresses) (unlock func(), err error) {
-	path := filepath.Join(filepath.Dir(config.RunDir), fmt.Sprintf("%s.lock", addresses.API.Addr()))
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, err
-	}
-	unlock, err = tryLock(path)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, fmt.Errorf("open cloud %s: another cloud that is up has its addresses, %s; choose another name",
-			config.Name, addresses.PublicPrefix)
-	}
-	return unlock, err
-}
-
-// Destroy removes all that a cloud of this name keeps. It must not run beside it.
-func Destroy(config Config) error {
-	if err := Clear(config); err != nil {
-		return err
-	}
-	return forget(config)
-}
-
-// forget removes what a cloud keeps on disk, and then its number, which another may have from then on.
-func forget(config Config) error {
-	if err := removeDir(config.StateDir); err != nil {
-		return err
-	}
-	return dropNumber(context.Background(), config)
-}
-
-// Exists tells whether there is anything of a cloud of this name, up or down.
-func Exists(config Config) (bool, error) {
-	if err := CheckName(config.Name); err != nil {
-		return false, err
-	}
-	all, err := readNumbers(config)
-	if err != nil {
-		return false, err
-	}
-	_, recorded := all[config.Name]
-	return recorded || exists(config.StateDir) || exists(config.RunDir), nil
+// Dial connects to a private address in a VPC, as load balancers do that look at their targets.
+func (h *Host) Dial(ctx context.Context, vpc string, private netip.AddrPort) (net.Conn, error) {
+	return h.network.Dial(ctx, vpc, private)
 }
 
 // ListenInet listens on an address of the cloud's internet.
 func (h *Host) ListenInet(ctx context.Context, address netip.AddrPort) (net.Listener, error) {
-	return listenIn(ctx, h.inetNamespace(), address.String())
+	return h.network.Listen(ctx, address)
 }
+
+// SetMetadata says what a machine's metadata service answers from now on; the machine need not run yet.
+func (h *Host) SetMetadata(id string, metadata imds.Metadata) { h.network.SetMetadata(id, metadata) }
 
 // makeDirs makes the cloud's directories, and takes away from others what an older version left open to them.
 func (h *Host) makeDirs() error {
 	// The programs in base images that run as their owner are for machines, not for this host's users.
-	dirs := []string{h.config.StateDir, h.config.RunDir, filepath.Join(h.config.CacheDir, "base")}
+	dirs := []string{h.config.StateDir, h.config.RunDir, baseDir(h.config)}
 	for _, name := range []string{"volumes", "images", "snapshots", "machines"} {
 		dirs = append(dirs, h.dir(name))
 	}
@@ -257,6 +236,11 @@ func (h *Host) makeDirs() error {
 
 func (h *Host) dir(name string) string { return filepath.Join(h.config.StateDir, name) }
 
-func (h *Host) mountDir() string { return filepath.Join(h.config.RunDir, "mnt") }
+func mountDir(c Config) string { return filepath.Join(c.RunDir, "mnt") }
+
+// groupOf returns the control group above those of a cloud's machines.
+func groupOf(c Config) string { return "goldsmith-" + c.Name }
 
 func (h *Host) statePath() string { return filepath.Join(h.config.StateDir, "host.json") }
+
+func baseDir(c Config) string { return filepath.Join(c.CacheDir, "base") }

@@ -4,8 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/durable"
 )
 
 // state is what a cloud remembers of its disks and machines; it is one file, replaced atomically at each change.
@@ -50,15 +53,80 @@ func (s *state) load(path string) error {
 	return nil
 }
 
-// save is called with h.mu held.
-func (h *Host) save() error { return writeJSON(h.statePath(), h.state) }
+// clone copies a state, but for the volumes of a machine: those are replaced, never changed.
+func (s state) clone() state {
+	return state{Images: maps.Clone(s.Images), Machines: maps.Clone(s.Machines), Volumes: maps.Clone(s.Volumes)}
+}
 
-// holder is the machine that has a volume, as its root or beside it.
-func (s *state) holder(volume string) string {
+// change changes the state and keeps it. What cannot be done or kept changes nothing.
+func (h *Host) change(f func(*state) error) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	changed := h.state.clone()
+	if err := f(&changed); err != nil {
+		return err
+	}
+	text, err := json.MarshalIndent(changed, "", " ")
+	if err != nil {
+		return fmt.Errorf("write the cloud's state: %w", err)
+	}
+	if err := durable.WriteFile(h.statePath(), text, 0o600); err != nil {
+		return err
+	}
+	h.state = changed
+	return nil
+}
+
+// attach notes that a machine has a volume. The caller has checked what it was given.
+func (s *state) attach(volume, machine, device string) error {
+	m, ok := s.Machines[machine]
+	if !ok {
+		return fmt.Errorf("attach volume %s: there is no machine %s", volume, machine)
+	}
+	if _, ok := s.Volumes[volume]; !ok {
+		return fmt.Errorf("attach volume %s to machine %s: there is no such volume", volume, machine)
+	}
+	if holder := s.holder(volume); holder != "" {
+		return fmt.Errorf("attach volume %s to machine %s: machine %s has it", volume, machine, holder)
+	}
+	if other := m.Volumes[device]; other != "" {
+		return fmt.Errorf("attach volume %s to machine %s: %s is already volume %s", volume, machine, device, other)
+	}
+	attached := map[string]string{device: volume}
+	maps.Copy(attached, m.Volumes)
+	m.Volumes = attached
+	s.Machines[machine] = m
+	return nil
+}
+
+// detach notes that a machine has lost a volume.
+func (s *state) detach(machine, device string) error {
+	m, ok := s.Machines[machine]
+	if !ok || m.Volumes[device] == "" {
+		return fmt.Errorf("detach %s of machine %s: nothing is attached there", device, machine)
+	}
+	m.Volumes = maps.Clone(m.Volumes)
+	delete(m.Volumes, device)
+	s.Machines[machine] = m
+	return nil
+}
+
+// rootOf returns the machine whose root a volume is, or nothing.
+func (s *state) rootOf(volume string) string {
 	for id, m := range s.Machines {
 		if m.RootVolume == volume {
 			return id
 		}
+	}
+	return ""
+}
+
+// holder returns the machine that has a volume, as its root or beside it.
+func (s *state) holder(volume string) string {
+	if id := s.rootOf(volume); id != "" {
+		return id
+	}
+	for id, m := range s.Machines {
 		for _, attached := range m.Volumes {
 			if attached == volume {
 				return id
@@ -77,7 +145,7 @@ func (s *state) pin(m *Machine) {
 	}
 }
 
-// chain is the images that an image stands on, itself first, and the base under them all.
+// chain returns the images that an image stands on, itself first, and the base under them all.
 func (s *state) chain(image string) (layers []string, base string, err error) {
 	for id := image; ; {
 		found, ok := s.Images[id]
@@ -95,7 +163,7 @@ func (s *state) chain(image string) (layers []string, base string, err error) {
 	}
 }
 
-// unused are the deleted images that nothing stands on any more.
+// unused returns the deleted images that nothing stands on any more.
 func (s *state) unused() []string {
 	needed := map[string]bool{}
 	for _, machine := range s.Machines {

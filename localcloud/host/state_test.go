@@ -1,10 +1,13 @@
 package host
 
 import (
-	"path/filepath"
+	"errors"
+	"os"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/durable"
 )
 
 // testState is a base with three layers on it, and a second one on the first layer.
@@ -100,8 +103,9 @@ func TestPin(t *testing.T) {
 }
 
 func TestStateIsKept(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "host.json")
-	if err := writeJSON(path, testState()); err != nil {
+	h := &Host{config: Config{StateDir: t.TempDir()}, state: testState()}
+	path := h.statePath()
+	if err := h.change(func(*state) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 	var s state
@@ -111,10 +115,38 @@ func TestStateIsKept(t *testing.T) {
 	if len(s.Images) != len(testState().Images) || s.Machines == nil {
 		t.Errorf("got %+v", s)
 	}
-	if err := writeFile(path, []byte("{"), 0o600); err != nil {
+	if err := durable.WriteFile(path, []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.load(path); err == nil || !strings.Contains(err.Error(), path) {
 		t.Errorf("a broken file gives %v", err)
+	}
+}
+
+// A change that is refused, or that cannot be kept, is not made.
+func TestChangeIsWholeOrNot(t *testing.T) {
+	h := &Host{config: Config{StateDir: t.TempDir()}, state: testState()}
+	add := func(s *state) error {
+		s.Machines["i-1"] = machineState{Machine: Machine{ID: "i-1", RootVolume: "vol-1"}}
+		s.Volumes["vol-2"] = volumeState{SizeGB: 1}
+		return s.attach("vol-2", "i-1", "/dev/sdf")
+	}
+	refused := errors.New("refused")
+	err := h.change(func(s *state) error { return errors.Join(add(s), refused) })
+	if !errors.Is(err, refused) || len(h.state.Machines) > 0 {
+		t.Errorf("got %v, and %v", err, h.state.Machines)
+	}
+	if err := h.change(add); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(h.statePath()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(h.statePath(), 0o700); err != nil { // which no file can replace
+		t.Fatal(err)
+	}
+	err = h.change(func(s *state) error { return s.detach("i-1", "/dev/sdf") })
+	if err == nil || h.state.holder("vol-2") != "i-1" {
+		t.Errorf("got %v; the volume is held by %q", err, h.state.holder("vol-2"))
 	}
 }
