@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/access"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/hangup"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
@@ -23,6 +25,7 @@ const (
 	exitFailed   = 1
 	exitBadInput = 2
 	exitPerson   = 3
+	exitNoWayIn  = 255
 )
 
 func main() {
@@ -36,10 +39,9 @@ func main() {
 	if err == nil {
 		return
 	}
-	var exit interface{ ExitCode() int }
-	if errors.As(err, &exit) && exit.ExitCode() > 0 {
-		// A program that was run for the user, ssh say, has said what is wrong itself.
-		os.Exit(exit.ExitCode())
+	var exit *access.ExitError
+	if errors.As(err, &exit) && exit.Signal == "" {
+		os.Exit(exit.Status) // the command has said itself what is wrong
 	}
 	var write *fs.PathError
 	if errors.As(err, &write) && write.Path == os.Stdout.Name() && errors.Is(write, syscall.EPIPE) {
@@ -59,7 +61,7 @@ func code(err error) int {
 	if errors.Is(err, stack.ErrNeedsPerson) {
 		return exitPerson
 	}
-	return exitFailed
+	return cmp.Or(entryCode(err), exitFailed)
 }
 
 // usageError is an error of the command line.
@@ -76,7 +78,24 @@ func command() *cobra.Command {
 Exit codes: 0 done; 1 failed; 2 bad input; 3 failed, and a person is needed.`,
 		SilenceErrors: true, SilenceUsage: true,
 	}
-	root.AddCommand(cli.Command(), networkCommand(), stackCommand(), deployCommand(), rollbackCommand(), historyCommand(), statusCommand(), sshCommand(), scpCommand(), logsCommand(), openCommand(), destroyCommand(), imagesCommand(), diffCommand(), gcCommand(), policyCommand())
+	root.AddCommand(
+		cli.Command(),
+		networkCommand(),
+		stackCommand(),
+		deployCommand(),
+		rollbackCommand(),
+		historyCommand(),
+		statusCommand(),
+		sshCommand(),
+		scpCommand(),
+		logsCommand(),
+		openCommand(),
+		destroyCommand(),
+		imagesCommand(),
+		diffCommand(),
+		gcCommand(),
+		policyCommand(),
+	)
 	strict(root)
 	return root
 }

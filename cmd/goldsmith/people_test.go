@@ -45,7 +45,14 @@ func TestConfirm(t *testing.T) {
 		answer string
 		yes    bool
 		want   string
-	}{{"golden\n", false, ""}, {" golden \n", false, ""}, {"golden", false, ""}, {"y\n", false, `"y" is not golden, and nothing was done`}, {"", false, "nothing was done"}, {"", true, ""}} {
+	}{
+		{"golden\n", false, ""},
+		{" golden \n", false, ""},
+		{"golden", false, ""},
+		{"y\n", false, `"y" is not golden, and nothing was done`},
+		{"", false, "nothing was done"},
+		{"", true, ""},
+	} {
 		cmd := &cobra.Command{}
 		cmd.SetIn(strings.NewReader(c.answer))
 		var said bytes.Buffer
@@ -68,12 +75,12 @@ func TestLogCommand(t *testing.T) {
 		want                string
 	}{
 		{"db", "", "", 5, false, "sudo -n journalctl --no-pager --lines=5"},
-		{"web", "journal", "it's 10:00", 5, true, `sudo -n journalctl --no-pager --lines=5 --since='it'\''s 10:00' --follow`},
+		{"web", "journal", "it's 10:00", 5, true, `sudo -n journalctl --no-pager --lines=5 --since='it'"'"'s 10:00' --follow`},
 		{"web", "app", "", 7, false, "sudo -n journalctl --no-pager --lines=7 --unit=goldsmith-webapp.service"},
 		{"web", "nginx", "", 7, true, "sudo -n sh -c 'tail --lines=7 --follow=name --retry /var/log/nginx/*.log'"},
 		{"db", "mysql", "", 7, false, "sudo -n sh -c 'tail --lines=7 /var/log/mysql/error.log'"},
 	} {
-		if got, err := logCommand(c.tier, c.source, c.since, c.lines, c.follow); err != nil || got != c.want {
+		if got, err := (logRequest{c.source, c.since, c.lines, c.follow}).command(c.tier); err != nil || got != c.want {
 			t.Errorf("%+v: got %q, %v", c, got, err)
 		}
 	}
@@ -81,26 +88,41 @@ func TestLogCommand(t *testing.T) {
 		tier, source, since string
 		lines               int
 		want                string
-	}{{"app", "", "", 5, "db or web"}, {"db", "nginx", "", 5, "it has journal, mysql"}, {"db", "jour", "", 5, "it has"}, {"web", "nginx", "today", 5, "--since"}, {"db", "", "", 0, "--lines 0"}} {
-		if got, err := logCommand(c.tier, c.source, c.since, c.lines, false); err == nil || !strings.Contains(err.Error(), c.want) {
+	}{
+		{"app", "", "", 5, "db or web"},
+		{"db", "nginx", "", 5, "it has journal, mysql"},
+		{"db", "jour", "", 5, "it has"},
+		{"web", "nginx", "today", 5, "--since"},
+		{"db", "", "", 0, "--lines 0"},
+	} {
+		if got, err := (logRequest{c.source, c.since, c.lines, false}).command(c.tier); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: got %q, %v", c, got, err)
 		}
 	}
 }
 
-func TestScpArguments(t *testing.T) {
-	args := []string{"web:/var/log/x", "web:y", "-odd", "/tmp/a:b", "c:d"}
-	name, err := remoteOf(args)
-	if err != nil || name != "web" {
-		t.Fatalf("got %q, %v", name, err)
+func TestTransferOf(t *testing.T) {
+	for _, c := range []struct {
+		args   []string
+		where  string
+		upload bool
+		want   []string
+	}{
+		{[]string{"web:/var/log/x", "web:y", "-odd"}, "web", false, []string{"/var/log/x", "y", "-odd"}},
+		{[]string{"-odd", "/tmp/a:b", "c:d", "db:"}, "db", true, []string{"-odd", "/tmp/a:b", "c:d", ""}},
+		{[]string{"i-0123456789abcdef0:a:b", "."}, "i-0123456789abcdef0", false, []string{"a:b", "."}},
+	} {
+		got, err := transferOf(c.args)
+		if err != nil || got.instance != c.where || got.upload != c.upload {
+			t.Errorf("%q: got %+v, %v", c.args, got, err)
+		}
+		if paths := append(slices.Clone(got.what.Sources), got.what.Target); !slices.Equal(paths, c.want) {
+			t.Errorf("%q: got %q, want %q", c.args, paths, c.want)
+		}
 	}
-	got := scpArguments(args, name, "i-1", true)
-	if want := []string{"-r", "--", "i-1:/var/log/x", "i-1:y", "./-odd", "/tmp/a:b", "./c:d"}; !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	for _, bad := range [][]string{{"a", "b"}, {"web:a", "db:b"}, {"web", "db"}} {
-		if name, err := remoteOf(bad); err == nil {
-			t.Errorf("%q: got %q", bad, name)
+	for _, bad := range [][]string{{"a", "b"}, {"web:a", "db:b"}, {"web", "db"}, {"web:a", "web:b"}, {"a", "web:b", "c"}} {
+		if got, err := transferOf(bad); err == nil {
+			t.Errorf("%q: got %+v", bad, got)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-// Package ask asks a person whether something is meant that cannot be undone.
+// Package ask asks a person, at the terminal: whether something is meant that cannot be undone, and for passphrases.
 package ask
 
 import (

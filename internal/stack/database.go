@@ -10,6 +10,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"golang.org/x/crypto/ssh"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/access"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
@@ -221,7 +222,7 @@ func (s *Stack) onDatabase(ctx context.Context, i Instance, command string) erro
 	}
 	limited, cancel := context.WithTimeout(ctx, 90*time.Second)
 	defer cancel()
-	client, err := access.Dial(limited, hops)
+	client, err := access.Dial(limited, hops, nil)
 	if err != nil {
 		return err
 	}
@@ -236,8 +237,14 @@ func (s *Stack) Way(ctx context.Context, target Instance) ([]access.Hop, error) 
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(path); err != nil { // before anything is waited for
-		return nil, fmt.Errorf("log in to %s: %w", target.ID, err)
+	var public ssh.PublicKey
+	if _, err := os.Stat(path); err != nil { // an ssh-agent may have it; that is found out before anything is waited for
+		if public, err = s.registeredKey(ctx); err == nil {
+			err = access.CheckIdentity(path, public)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("log in to %s: %w", target.ID, err)
+		}
 	}
 	through := []Instance{target}
 	if target.Public == "" {
@@ -262,7 +269,14 @@ func (s *Stack) Way(ctx context.Context, target Instance) ([]access.Hop, error) 
 		if err != nil {
 			return nil, err
 		}
-		hops = append(hops, access.Hop{ID: i.ID, Address: cmp.Or(i.Public, i.Private), User: sshUser, HostKeys: keys, Identity: path})
+		hops = append(hops, access.Hop{
+			ID:       i.ID,
+			Address:  cmp.Or(i.Public, i.Private),
+			User:     sshUser,
+			HostKeys: keys,
+			Identity: path,
+			Public:   public,
+		})
 	}
 	return hops, nil
 }

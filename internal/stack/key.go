@@ -1,7 +1,6 @@
 package stack
 
 import (
-	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -16,6 +15,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/access"
 )
 
 func (s *Stack) keyName() string { return "goldsmith-" + s.name }
@@ -41,7 +42,7 @@ func (s *Stack) ensureKey(ctx context.Context) error {
 		return err
 	}
 	if registered != nil {
-		if err := fits(path, registered); err != nil {
+		if err := access.CheckIdentity(path, registered); err != nil {
 			s.say("%v: no instance can be entered from here, and a database that is replaced is stopped with its instance,"+
 				" which takes longer", s.keyFault(err))
 		}
@@ -85,7 +86,8 @@ func (s *Stack) registeredKey(ctx context.Context) (ssh.PublicKey, error) {
 	return public, nil
 }
 
-// CheckKey says whether this machine has the private key that the stack's instances are entered with.
+// CheckKey says whether this machine, or its user's ssh-agent, has the private key that the stack's instances are
+// entered with.
 func (s *Stack) CheckKey(ctx context.Context) error {
 	path, err := KeyPath(s.name)
 	if err != nil {
@@ -96,7 +98,7 @@ func (s *Stack) CheckKey(ctx context.Context) error {
 	if err != nil {
 		registered = nil
 	}
-	if err := fits(path, registered); err != nil {
+	if err := access.CheckIdentity(path, registered); err != nil {
 		return fmt.Errorf("%w\nhint: copy it from the machine of the stack's first deployment: scp THAT-MACHINE:.goldsmith/%s.pem %s",
 			s.keyFault(err), s.name, path)
 	}
@@ -105,25 +107,6 @@ func (s *Stack) CheckKey(ctx context.Context) error {
 
 func (s *Stack) keyFault(err error) error {
 	return fmt.Errorf("use the private key of key pair %s: %w", s.keyName(), err)
-}
-
-// fits says whether the private key at a path is that of a public one or, if that is nil, whether there is one at all.
-func fits(path string, public ssh.PublicKey) error {
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s is not on this machine: %w", path, fs.ErrNotExist)
-	}
-	if err != nil {
-		return err
-	}
-	signer, err := ssh.ParsePrivateKey(text)
-	if err != nil {
-		return fmt.Errorf("read %s: %w", path, err)
-	}
-	if public != nil && !bytes.Equal(signer.PublicKey().Marshal(), public.Marshal()) {
-		return fmt.Errorf("%s is another one", path)
-	}
-	return nil
 }
 
 // ownKey reads the private key, or makes it.

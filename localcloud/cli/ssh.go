@@ -15,29 +15,32 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/access"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ask"
 )
 
 func sshCommand(name *string) *cobra.Command {
 	var key, user string
+	var terminal bool
 	ssh := &cobra.Command{
 		Use: "ssh NAME [-- COMMAND...]", Short: "Log in to an instance", Args: cobra.MinimumNArgs(1),
-		Long: `Logs in to an instance by its id, name or tier, with OpenSSH. The host key is the one that the instance
-printed on its console, and no other is accepted. An instance without a public address is reached
+		Long: `Logs in to an instance by its id, name or tier. The host key is the one that the instance printed on its
+console, and no other is accepted. An instance without a public address is reached
 through one of the same VPC that has one. Several words after the name are a command and its arguments,
 which get there as they are here; a single one is a text for the shell there.
 
 Exit codes: 0 done; 1 failed; 2 bad input; else that of the command on the instance, 255 where there was no way in.`,
 		Example: "  goldsmith cloud ssh web\n  goldsmith cloud ssh db -- sudo mysql --execute 'SHOW PROCESSLIST'",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return logIn(cmd.Context(), *name, args[0], args[1:], key, user)
+			return logIn(cmd.Context(), *name, args[0], args[1:], key, user, terminal)
 		},
 	}
 	ssh.Flags().StringVarP(&key, "key", "i", "", "private key (default: the one that the stack made, in ~/.goldsmith)")
+	ssh.Flags().BoolVarP(&terminal, "tty", "t", false, "give the command a terminal")
 	ssh.Flags().StringVar(&user, "user", "admin", "user on the instance")
 	return ssh
 }
 
-func logIn(ctx context.Context, name, wanted string, command []string, key, user string) error {
+func logIn(ctx context.Context, name, wanted string, command []string, key, user string, terminal bool) error {
 	all, err := machines(ctx, name)
 	if err != nil {
 		return err
@@ -61,7 +64,12 @@ func logIn(ctx context.Context, name, wanted string, command []string, key, user
 	if err != nil {
 		return err
 	}
-	return access.OpenSSH(ctx, hops, "ssh", access.Command(target.ID, command...), os.Stdin, os.Stdout, os.Stderr)
+	return access.LogIn(ctx, hops, ask.Passphrase, access.Command(command...), access.Streams{
+		In:       os.Stdin,
+		Out:      os.Stdout,
+		Err:      os.Stderr,
+		Terminal: terminal,
+	})
 }
 
 // gatewayTo is an instance with a public address in the same VPC: one that the target's key opens before any other, and
@@ -101,7 +109,13 @@ func way(ctx context.Context, name string, machines []machine, key, user string)
 		if err != nil {
 			return nil, err
 		}
-		hops = append(hops, access.Hop{ID: m.ID, Address: cmp.Or(m.Public, m.Private), User: user, HostKeys: keys, Identity: identity})
+		hops = append(hops, access.Hop{
+			ID:       m.ID,
+			Address:  cmp.Or(m.Public, m.Private),
+			User:     user,
+			HostKeys: keys,
+			Identity: identity,
+		})
 	}
 	return hops, nil
 }

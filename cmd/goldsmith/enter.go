@@ -1,0 +1,82 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+
+	"github.com/spf13/cobra"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/access"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ask"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
+)
+
+// howEntered is said in the help of each command that enters instances.
+const howEntered = `The host key must be one that the instance printed on its console; no other is accepted. The database, which
+has no public address, is reached through a web instance. The private key is ~/.goldsmith/STACK.pem, which the
+first deployment made on its machine; to log in from another one, copy it there, or have it in an ssh-agent.
+Its passphrase, if you gave it one, is asked for. Deploying needs no key. No ssh client is needed.`
+
+// loginExitCodes are those of a command that runs another one on an instance.
+const loginExitCodes = `Exit codes: 0 done; 1 failed; 2 bad input; else that of the command on the instance, or 128 and the number of
+the signal that ended it; 255 where there was no way in, or the connection broke.`
+
+// wherever is a tier, or an instance's id.
+var wherever = regexp.MustCompile(`^(db|web|i-[0-9a-f]{8,17})$`)
+
+func checkWhere(name string) error {
+	if !wherever.MatchString(name) {
+		return &usageError{fmt.Errorf("%q: db, web or an instance's id is needed", name)}
+	}
+	return nil
+}
+
+// route is the way to the instance that serves a tier, or has an id.
+func (a *account) route(cmd *cobra.Command, name string) ([]access.Hop, error) {
+	s, err := a.open(cmd)
+	if err != nil {
+		return nil, err
+	}
+	target, err := s.Find(cmd.Context(), name)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.CheckKey(cmd.Context()); err != nil {
+		return nil, fmt.Errorf("%s %s: %w", cmd.Name(), target.ID, err)
+	}
+	return s.Way(cmd.Context(), target)
+}
+
+// enter runs a command on the last of some hops, or a shell if it is empty, at the user's own terminal.
+func enter(cmd *cobra.Command, hops []access.Hop, command string, tty bool) error {
+	return access.LogIn(cmd.Context(), hops, ask.Passphrase, command, access.Streams{
+		In:       cmd.InOrStdin(),
+		Out:      plaintext.Behind(cmd.OutOrStdout()),
+		Err:      plaintext.Behind(cmd.ErrOrStderr()),
+		Terminal: tty,
+	})
+}
+
+// entryCode is the exit code of an error of a command that entered an instance, 0 if it is none.
+func entryCode(err error) int {
+	var exit *access.ExitError
+	if errors.As(err, &exit) {
+		return exit.Status
+	}
+	var closed *access.NoWayInError
+	if errors.As(err, &closed) {
+		return exitNoWayIn
+	}
+	return 0
+}
+
+// atLeast wants so many arguments.
+func atLeast(n int, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < n {
+			return &usageError{fmt.Errorf("%s: %s is needed\nhint: %s --help", cmd.Name(), what, cmd.CommandPath())}
+		}
+		return nil
+	}
+}

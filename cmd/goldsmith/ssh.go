@@ -1,0 +1,41 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/access"
+)
+
+func sshCommand() *cobra.Command {
+	var a account
+	var tty bool
+	ssh := &cobra.Command{
+		Use:   "ssh db|web|ID [-- COMMAND...]",
+		Short: "Log in to an instance, or run a command on it",
+		Long: `Logs in to the instance that serves a tier, or to another one by its id. Several words after the instance are a
+command and its arguments, which get there as they are here; a single one is a text for the shell there. A
+shell has a terminal, a command has one with --tty. An interrupt or another signal is passed on to the command.
+
+` + howEntered + `
+
+` + loginExitCodes,
+		Example: `  goldsmith ssh web
+  goldsmith ssh db -- sudo mysql --execute 'SHOW PROCESSLIST'
+  goldsmith ssh --tty db -- sudo mysql
+  goldsmith ssh web 'df --human-readable / | tail -1'`,
+		Args: atLeast(1, "db, web or an instance's id"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkWhere(args[0]); err != nil {
+				return err
+			}
+			hops, err := a.route(cmd, args[0])
+			if err != nil {
+				return err
+			}
+			return enter(cmd, hops, access.Command(args[1:]...), tty)
+		},
+	}
+	a.flags(ssh)
+	ssh.Flags().BoolVarP(&tty, "tty", "t", false, "give the command a terminal")
+	return ssh
+}

@@ -1,0 +1,5 @@
+//go:build !windows
+
+package ask
+
+const terminal = "/dev/tty"
