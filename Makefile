@@ -48,11 +48,11 @@ check:
 	go vet -tags acceptance ./...
 	scripts/docs --check
 
-## acceptance: both images baked on a local cloud of their own, and looked at from the outside
+## acceptance: what needs root, on local clouds of its own; RUN=TestX runs one test, KEEP=1 keeps the cloud for the next
 acceptance:
 	@scripts/deps --test
 	@$(MAKE) --no-print-directory -j2 build packer $(BUILD)/packer-plugin-amazon .tools/http-observatory/installed .tools/axe/installed
-	go test -tags acceptance -count=1 -timeout 75m -p 1 ./acceptance/... ./internal/report/... ./localcloud/... ./provisioners/... ./webapp/...
+	scripts/acceptance $(RUN)
 
 ## scan: judge the instances of the stack with scanners that are not this project's, and print one table
 scan: goldsmith
@@ -64,7 +64,7 @@ scan: goldsmith
 bench:
 	@scripts/deps --test
 	@$(MAKE) --no-print-directory -j2 build packer
-	go test -tags acceptance -count=1 -timeout 60m -run '^$$' -bench . -benchtime 3x ./acceptance/...
+	go test -tags acceptance -count=1 -timeout 60m -run '^$$' -bench . -benchtime 3x ./acceptance/bench
 
 ## build: the plugin, the agent, the web app and the command
 build: plugin webapp goldsmith

@@ -1,0 +1,207 @@
+//go:build acceptance
+
+package deploys
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/acceptance/rig"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
+)
+
+func idsOf(instances []types.Instance) []string {
+	var ids []string
+	for _, i := range instances {
+		ids = append(ids, *i.InstanceId)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// certificatesAt are the digests of the certificates that an address shows in some connections.
+func certificatesAt(t testing.TB, address string) map[string]bool {
+	t.Helper()
+	shown := map[string]bool{}
+	for range 8 {
+		// Not verified: which certificates are shown is what is asked for, and nothing is sent.
+		conn, err := tls.Dial("tcp", address+":443", &tls.Config{InsecureSkipVerify: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown[fmt.Sprintf("%x", sha256.Sum256(conn.ConnectionState().PeerCertificates[0].Raw))] = true
+		conn.Close()
+	}
+	return shown
+}
+
+// TestSeveralWebInstances deploys a web tier of several instances, replaces them while a client asks for the page,
+// interrupts a second time, resizes the group, and removes everything. The local cloud's groups have real machines.
+func TestSeveralWebInstances(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "stack.hcl")
+	with := func(args ...string) []string { return append(args, "--file", file) }
+	rig.WriteSeveral(t, file, "count = 2", "min_healthy_percentage = 0")
+	defer func() {
+		rig.Must(t, rig.Goldsmith(), with("destroy", "--yes")...)
+		assertNothingOfSeveral(t)
+	}()
+	if plan := rig.Must(t, rig.Goldsmith(), with("stack", "plan")...); !strings.Contains(plan, "web group of 2") || !strings.Contains(plan, "load balancer") {
+		t.Errorf("the plan does not tell of the group:\n%s", plan)
+	}
+	var deployed struct {
+		URL   string
+		Group []struct{ ID string } `json:"web_group"`
+	}
+	out, err := exec.Command(rig.Goldsmith(), with("deploy", "--json")...).Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, err.(*exec.ExitError).Stderr)
+	}
+	rig.Decode(t, strings.NewReader(string(out)), &deployed)
+	first := rig.Members(t)
+	for _, i := range first {
+		if i.IamInstanceProfile == nil || i.MetadataOptions == nil || i.MetadataOptions.HttpTokens != types.HttpTokensStateRequired || i.PublicIpAddress == nil || i.KeyName == nil {
+			t.Errorf("%s lacks a profile, a key, IMDSv2 or an address: %+v", *i.InstanceId, i)
+		}
+	}
+	address := strings.Trim(strings.TrimPrefix(deployed.URL, "https://"), "/")
+	if shown := certificatesAt(t, address); len(first) != 2 || len(deployed.Group) != 2 || len(shown) != 2 {
+		t.Fatalf("%d instances, %d told, and %d certificates at %s; 2 are wanted", len(first), len(deployed.Group), len(shown), address)
+	}
+
+	failed := 0
+	asked := 0
+	whileAsking(address, func() { rig.Must(t, rig.Goldsmith(), with("deploy", "--replace", "web")...) }, &asked, &failed)
+	t.Logf("%d requests during an instance refresh", asked)
+	second := rig.Members(t)
+	if failed > 0 || asked == 0 {
+		t.Errorf("%d of %d requests failed while the instances were replaced", failed, asked)
+	}
+	if len(second) != 2 || slices.ContainsFunc(idsOf(first), func(id string) bool { return slices.Contains(idsOf(second), id) }) {
+		t.Errorf("%v became %v; two others are wanted", idsOf(first), idsOf(second))
+	}
+
+	cmd := exec.Command(rig.Goldsmith(), with("deploy", "--replace", "web")...)
+	told, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var said strings.Builder
+	for lines := bufio.NewScanner(io.TeeReader(told, &said)); lines.Scan(); {
+		if strings.Contains(lines.Text(), "instance refresh: InProgress") {
+			cmd.Process.Signal(os.Interrupt)
+		}
+	}
+	if cmd.Wait(); cmd.ProcessState.ExitCode() != 1 || !strings.Contains(said.String(), "RollbackSuccessful") {
+		t.Errorf("interrupted: exit code %d\n%s", cmd.ProcessState.ExitCode(), said.String())
+	}
+	if after := idsOf(rig.Members(t)); !slices.Equal(after, idsOf(second)) {
+		t.Errorf("after an interrupt %v serve, before it %v", after, idsOf(second))
+	}
+
+	rig.WriteSeveral(t, file, "count = 1", "")
+	if out, err := rig.Output(rig.Goldsmith(), with("deploy")...); err == nil || !strings.Contains(out, "wants a single instance") {
+		t.Errorf("from a group to a single instance: %v\n%s", err, out)
+	}
+	rig.WriteSeveral(t, file, `scaling = "asg"`, "")
+	if plan := rig.Must(t, rig.Goldsmith(), with("stack", "plan")...); !strings.Contains(plan, "it has 2 instances and not 1") || !strings.Contains(plan, "1 to change, 0 to replace") {
+		t.Errorf("the plan does not tell of the size alone:\n%s", plan)
+	}
+	rig.Must(t, rig.Goldsmith(), with("deploy")...)
+	if left := idsOf(rig.Members(t)); len(left) != 1 || !slices.Contains(idsOf(second), left[0]) {
+		t.Errorf("a group of one has %v; before it had %v", left, idsOf(second))
+	}
+	rig.WaitHealthy(t, address, time.Minute)
+
+	// The way to a single instance that the error names: what is left of the group goes.
+	conf, err := awsconfig.Load(context.Background(), awsconfig.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := "goldsmith-" + rig.SeveralName + "-web"
+	if _, err := autoscaling.NewFromConfig(conf).DeleteAutoScalingGroup(context.Background(), &autoscaling.DeleteAutoScalingGroupInput{AutoScalingGroupName: &name, ForceDelete: aws.Bool(true)}); err != nil {
+		t.Fatal(err)
+	}
+	rig.WriteSeveral(t, file, `count = 1`, "")
+	rig.Must(t, rig.Goldsmith(), with("deploy")...)
+	if left := rig.Members(t); len(left) > 0 {
+		t.Errorf("instances of the group: %v", idsOf(left))
+	}
+	rig.WaitHealthy(t, address, time.Minute)
+}
+
+// whileAsking has a client ask for the page, with a connection for each request, until work is done.
+func whileAsking(address string, work func(), asked, failed *int) {
+	ctx, stop := context.WithCancel(context.Background())
+	var group sync.WaitGroup
+	group.Go(func() {
+		client := rig.Impatient()
+		for ; ctx.Err() == nil; *asked++ {
+			response, err := client.Get("https://" + address + "/health")
+			if err == nil {
+				response.Body.Close()
+			}
+			if err != nil || response.StatusCode != http.StatusOK {
+				*failed++
+			}
+		}
+	})
+	defer group.Wait()
+	defer stop()
+	work()
+}
+
+// assertNothingOfSeveral looks for what the stack might have left.
+func assertNothingOfSeveral(t *testing.T) {
+	t.Helper()
+	ctx := context.Background()
+	conf, err := awsconfig.Load(ctx, awsconfig.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	groups, err := autoscaling.NewFromConfig(conf).DescribeAutoScalingGroups(ctx, &autoscaling.DescribeAutoScalingGroupsInput{})
+	if err != nil || len(groups.AutoScalingGroups) > 0 {
+		t.Errorf("groups: %v %v", groups, err)
+	}
+	balancing := elb.NewFromConfig(conf)
+	balancers, err := balancing.DescribeLoadBalancers(ctx, &elb.DescribeLoadBalancersInput{})
+	if err != nil || len(balancers.LoadBalancers) > 0 {
+		t.Errorf("load balancers: %v %v", balancers, err)
+	}
+	targets, err := balancing.DescribeTargetGroups(ctx, &elb.DescribeTargetGroupsInput{})
+	if err != nil || len(targets.TargetGroups) > 0 {
+		t.Errorf("target groups: %v %v", targets, err)
+	}
+	templates, err := rig.API.DescribeLaunchTemplates(ctx, &ec2.DescribeLaunchTemplatesInput{})
+	if err != nil || len(templates.LaunchTemplates) > 0 {
+		t.Errorf("launch templates: %v %v", templates, err)
+	}
+	addresses, err := rig.API.DescribeAddresses(ctx, &ec2.DescribeAddressesInput{Filters: []types.Filter{{Name: aws.String("tag:goldsmith:stack"), Values: []string{rig.SeveralName}}}})
+	if err != nil || len(addresses.Addresses) > 0 {
+		t.Errorf("addresses: %v %v", addresses, err)
+	}
+	if left := rig.Members(t); len(left) > 0 {
+		t.Errorf("instances: %v", idsOf(left))
+	}
+}

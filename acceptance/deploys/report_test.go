@@ -1,0 +1,83 @@
+//go:build acceptance
+
+package deploys
+
+import (
+	"encoding/json"
+	"fmt"
+	"html"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/acceptance/rig"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/chromium"
+)
+
+// assertReport wants the last deployment, which printed out, to have left a report of what it did, with these words in it,
+// and a page that can be read in a browser.
+func assertReport(t *testing.T, out string, words ...string) {
+	t.Helper()
+	var records []struct {
+		ID, Result string
+		From, To   struct{ DB, Web string }
+		Steps      []struct{ Name string }
+	}
+	rig.Decode(t, strings.NewReader(rig.Must(t, rig.Goldsmith(), "history", "--stack", rig.StackName, "--json")), &records)
+	last := records[0]
+	path := filepath.Join(os.Getenv("HOME"), ".goldsmith", "reports", rig.StackName+"-"+last.ID+".html")
+	if !strings.Contains(out, "report: "+path+"\n") {
+		t.Errorf("the output does not say that the report is %s:\n%s", path, out)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := html.UnescapeString(string(text))
+	words = append(words, last.ID, last.Result, last.From.DB, last.From.Web, last.To.DB, last.To.Web)
+	for _, step := range last.Steps {
+		words = append(words, `<th scope="row">`+step.Name+`</th>`)
+	}
+	var network map[string]json.RawMessage
+	rig.Decode(t, strings.NewReader(rig.Must(t, rig.Goldsmith(), "network", "show", "--stack", rig.StackName)), &network)
+	for _, part := range []string{"vpc", "public_subnet", "private_subnet", "internet_gateway", "nat_gateway", "web_sg", "db_sg"} {
+		var id string
+		rig.Decode(t, strings.NewReader(string(network[part])), &id)
+		words = append(words, id)
+	}
+	words = append(words, *rig.Tier(t, "db").InstanceId, *rig.Tier(t, "web").InstanceId)
+	for _, word := range words {
+		if word == "" || !strings.Contains(page, word) {
+			t.Errorf("%s does not say %q", path, word)
+		}
+	}
+	if strings.Contains(page, "is not known:") {
+		t.Errorf("%s does not know all of the network", path)
+	}
+	const enough = 5 // of two a second
+	answered := regexp.MustCompile(`(\d+) of (\d+) samples were answered`).FindStringSubmatch(page)
+	if answered == nil {
+		t.Fatalf("%s has no samples", path)
+	}
+	if samples, err := strconv.Atoi(answered[2]); err != nil || samples < enough || answered[1] == "0" {
+		t.Errorf("%s: %s, want at least %d, and not none of them answered", path, answered[0], enough)
+	}
+	axe, err := os.ReadFile(filepath.Join(rig.Repository, ".tools", "axe", "node_modules", "axe-core", "axe.min.js"))
+	if err != nil {
+		t.Fatalf("%v\nhint: make .tools/axe/installed", err)
+	}
+	b := chromium.Start(t)
+	for width, scheme := range map[int]string{360: "light", 1600: "dark"} {
+		// Timeline, network and health; the operator and the internet may talk to the web tier, and that to the database.
+		if seen := b.Judge(path, width, scheme, string(axe)); seen.Pictures != 3 || seen.Arrows != 3 {
+			t.Errorf("%s, %d wide: %d pictures and %d arrows, want 3 of each", path, width, seen.Pictures, seen.Arrows)
+		}
+		// For people to look at.
+		if dir := os.Getenv("SCREENSHOTS"); dir != "" {
+			b.Screenshot(filepath.Join(dir, fmt.Sprintf("%s-%d.png", last.ID, width)))
+		}
+	}
+}
