@@ -3,64 +3,16 @@ package api
 import (
 	"context"
 	"net/netip"
-	"slices"
+	"strings"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
-// freePublic is a public address that nobody has: neither an instance, nor as an elastic one. The zero address says
-// that there is none left. The caller holds s.mu.
-func (s *Server) freePublic(o *overlay) netip.Addr {
-	taken := map[netip.Addr]bool{}
-	for _, record := range o.Instances {
-		taken[record.Public] = true
-	}
-	for address := range o.elastic {
-		taken[address] = true
-	}
-	prefix := s.config.Public.Masked()
-	for address := prefix.Addr().Next().Next(); prefix.Contains(address.Next()); address = address.Next() {
-		if !taken[address] {
-			return address
-		}
-	}
-	return netip.Addr{}
-}
-
-// hasElastic tells whether an instance has an elastic address.
-func (o *overlay) hasElastic(id string) bool {
-	for _, holder := range o.elastic {
-		if holder == id {
-			return true
-		}
-	}
-	return false
-}
-
-// publicOf is the address by which an instance is reached from outside: its elastic one, else its automatic one.
-func (s *Server) publicOf(id string, record instanceRecord) string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if record.State == "terminated" {
-		return ""
-	}
-	for address, holder := range s.overlay.elastic {
-		if holder == id {
-			return address.String()
-		}
-	}
-	if record.Public.IsValid() {
-		return record.Public.String()
-	}
-	return ""
-}
-
 // allocateAddress gives an elastic address of the local cloud's range.
 func (s *Server) allocateAddress(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	c = c.Clone()
-	s.mu.Lock()
-	address := s.freePublic(&s.overlay)
-	s.mu.Unlock()
+	var address netip.Addr
+	s.view(func(o *overlay) { address = o.freePublic() })
 	if !address.IsValid() {
 		return nil, awsquery.Fault("AddressLimitExceeded", "The maximum number of addresses has been reached.")
 	}
@@ -161,52 +113,6 @@ func (s *Server) releaseAddress(ctx context.Context, c *awsquery.Call) (*awsquer
 	return s.forwardNetwork(ctx, c)
 }
 
-// describeNatGateways applies the filters here: the server behind knows few, and lets everything pass the others.
-func (s *Server) describeNatGateways(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	rest, filters, err := awsquery.TakeFilters(c, natFilters)
-	if err != nil {
-		return nil, err
-	}
-	described, err := s.ask(ctx, rest)
-	if err != nil {
-		return nil, err
-	}
-	set := described.At("natGatewaySet")
-	set.Children = slices.DeleteFunc(set.Children, func(item *awsquery.Node) bool { return !filters.Pass(item) })
-	return described, nil
-}
-
-// deleteNatGateway also gives up the gateway's address, which the server behind keeps bound to it.
-func (s *Server) deleteNatGateway(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	id := c.Get("NatGatewayId")
-	described, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeNatGateways", "NatGatewayId.1", id))
-	if err != nil {
-		return nil, err
-	}
-	var nat *awsquery.Node
-	for _, item := range described.Items("natGatewaySet") {
-		if item.Get("natGatewayId") == id {
-			nat = item
-		}
-	}
-	if nat == nil {
-		return nil, awsquery.Fault("NatGatewayNotFound", "NAT gateway %s was not found", id)
-	}
-	addresses, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeAddresses"))
-	if err != nil {
-		return nil, err
-	}
-	had := nat.All("natGatewayAddressSet", "*", "allocationId")
-	for _, address := range addresses.Items("addressesSet") {
-		if association := address.Get("associationId"); association != "" && slices.Contains(had, address.Get("allocationId")) {
-			if _, err := s.forward(ctx, awsquery.NewCall("ec2", "DisassociateAddress", "AssociationId", association)); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return s.forwardNetwork(ctx, c)
-}
-
 // readdress makes the network and the metadata of instances follow a change of elastic addresses. Who has one has no
 // automatic one any more.
 func (s *Server) readdress(ctx context.Context, instances ...string) error {
@@ -218,9 +124,8 @@ func (s *Server) readdress(ctx context.Context, instances ...string) error {
 		if !ok || record.State == "terminated" {
 			continue
 		}
-		s.mu.Lock()
-		loses := s.overlay.hasElastic(id) && record.Public.IsValid()
-		s.mu.Unlock()
+		loses := false
+		s.view(func(o *overlay) { loses = o.hasElastic(id) && record.Public.IsValid() })
 		if loses {
 			if err := s.changeInstance(id, func(record *instanceRecord) { record.Public = netip.Addr{} }); err != nil {
 				return err
@@ -248,4 +153,19 @@ func (s *Server) freeElastic(ctx context.Context, id string) error {
 		}
 	}
 	return nil
+}
+
+// describeAddresses shows addresses of load balancers as associated, with no instance of the caller's.
+func (s *Server) describeAddresses(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	described, err := s.ask(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	for _, item := range described.Items("addressesSet") {
+		if allocation := item.Get("allocationId"); s.balancerAt(allocation) != "" {
+			item.Set("eipassoc-"+strings.TrimPrefix(allocation, "eipalloc-"), "associationId")
+			item.Set("amazon-elb", "networkInterfaceOwnerId")
+		}
+	}
+	return described, nil
 }

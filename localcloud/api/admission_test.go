@@ -226,7 +226,7 @@ func TestUsersKeys(t *testing.T) {
 		r, body := question(apiAddress, "GetCallerIdentity")
 		return sendSigned(s, Operators, apiAddress, r, "sts", awsquery.Region, key, body).Code
 	}
-	if err := s.overlay.load(s.overlay.path); err != nil { // as a restart does
+	if err := s.overlay.load(s.overlay.path, s.config.Public); err != nil { // as a restart does
 		t.Fatal(err)
 	}
 	for _, step := range []struct {

@@ -2,9 +2,6 @@ package api
 
 import (
 	"context"
-	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
@@ -52,38 +49,6 @@ func (s *Server) modifyImageAttribute(ctx context.Context, c *awsquery.Call) (*a
 	return s.forward(ctx, c)
 }
 
-// modifySnapshotAttribute puts permissions as the server behind reads them.
-func (s *Server) modifySnapshotAttribute(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	rest := c.Clone()
-	rest.Drop("CreateVolumePermission.")
-	for operation, name := range map[string]string{"add": "Add", "remove": "Remove"} {
-		users, groups := permissionsIn(c, "CreateVolumePermission."+name, "UserId"), permissionsIn(c, "CreateVolumePermission."+name, "Group")
-		if len(users)+len(groups) == 0 {
-			continue
-		}
-		one := rest.With("UserId", users...).With("UserGroup", groups...)
-		one.Set("OperationType", operation)
-		if _, err := s.forward(ctx, one); err != nil {
-			return nil, err
-		}
-	}
-	if c.Get("OperationType") != "" {
-		return s.forward(ctx, c)
-	}
-	return awsquery.Done(c.Action()), nil
-}
-
-func permissionsIn(c *awsquery.Call, list, field string) []string {
-	var values []string
-	for name := range c.Form {
-		if strings.HasPrefix(name, list+".") && strings.HasSuffix(name, "."+field) {
-			values = append(values, c.Get(name))
-		}
-	}
-	slices.Sort(values)
-	return values
-}
-
 func (s *Server) enableImageDeprecation(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	at, err := time.Parse(time.RFC3339, c.Get("DeprecateAt"))
 	if err != nil || at.Before(time.Now()) || at.After(time.Now().AddDate(10, 0, 1)) {
@@ -122,15 +87,4 @@ func mendAttributes(item *awsquery.Node, record imageRecord) {
 	if !record.Deprecated.IsZero() {
 		item.Set(awsquery.Timestamp(record.Deprecated), "deprecationTime")
 	}
-}
-
-// describeRegions answers with the only region.
-func (s *Server) describeRegions(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	for _, name := range c.List("RegionName") {
-		if name != awsquery.Region {
-			return nil, awsquery.Fault("InvalidParameterValue", "Invalid region provided: %s; the local cloud has %s", name, awsquery.Region)
-		}
-	}
-	return awsquery.Reply(c.Action(), awsquery.Element("regionInfo", awsquery.Element("item", awsquery.Text("regionName", awsquery.Region),
-		awsquery.Text("regionEndpoint", fmt.Sprintf("ec2.%s.amazonaws.com", awsquery.Region)), awsquery.Text("optInStatus", "opt-in-not-required")))), nil
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -88,4 +89,61 @@ func (s *Server) passThrough(ctx context.Context, c *awsquery.Call) (*awsquery.A
 		return nil, err
 	}
 	return a.Unwrapped(c), nil
+}
+
+// rawInstance is an instance as the server behind has it.
+func (s *Server) rawInstance(ctx context.Context, id string) (*awsquery.Node, error) {
+	described, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeInstances", "InstanceId.1", id))
+	if err != nil {
+		return nil, err
+	}
+	for _, reservation := range described.Items("reservationSet") {
+		for _, item := range reservation.Items("instancesSet") {
+			return item, nil
+		}
+	}
+	return nil, awsquery.NoInstance(id)
+}
+
+// unrealError says that what was recorded could not be made real; so the record is taken back.
+type unrealError struct{ err error }
+
+func (e *unrealError) Error() string { return e.err.Error() }
+
+func (e *unrealError) Unwrap() error { return e.err }
+
+// livingInstances are the instances, as the server behind has them, that are not terminated.
+func (s *Server) livingInstances(ctx context.Context) ([]*awsquery.Node, error) {
+	question := awsquery.NewCall("ec2", "DescribeInstances", "MaxResults", everything, "Filter.1.Name", "instance-state-name").
+		With("Filter.1.Value", "pending", "running", "stopping", "stopped")
+	described, err := s.ask(ctx, question)
+	if err != nil {
+		return nil, err
+	}
+	var items []*awsquery.Node
+	for _, reservation := range described.Items("reservationSet") {
+		items = append(items, reservation.Items("instancesSet")...)
+	}
+	return items, nil
+}
+
+// everything is a page size for all there is: the server behind has pages of 100 unless told.
+const everything = "1000000"
+
+// first is the id of the first thing that a call describes.
+func (s *Server) first(ctx context.Context, c *awsquery.Call, set, id string) (string, error) {
+	described, err := s.ask(ctx, c)
+	if err != nil {
+		return "", err
+	}
+	for _, item := range described.Items(set) {
+		return item.Get(id), nil
+	}
+	return "", fmt.Errorf("%s: the API server has none", c)
+}
+
+// undo takes back in the records what could not be made real, and returns the error that says why.
+func (s *Server) undo(ctx context.Context, failure error, action, parameter, id string) error {
+	_, err := s.forward(ctx, awsquery.NewCall("ec2", action, parameter, id))
+	return errors.Join(failure, err)
 }

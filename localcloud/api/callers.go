@@ -46,25 +46,18 @@ type session struct {
 	caller awsquery.Caller
 }
 
-// accessKeyRecord is what the server behind forgets of a user's access key, or would let everybody guess: its random
-// numbers are no secret.
-type accessKeyRecord struct {
-	Secret   string `json:"secret"`
-	User     string `json:"user"`
-	Inactive bool   `json:"inactive,omitempty"`
-}
-
 // findKey looks an access key up.
 func (s *Server) findKey(id string) (sigv4.Key, awsquery.Caller, bool) {
 	if id == s.config.Key.AccessKeyID && id != "" {
 		return sigv4.Key{Secret: s.config.Key.SecretAccessKey}, s.operator(), true
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if found, ok := s.sessions[id]; ok {
+	found, ok := s.sessions[id]
+	s.mu.Unlock()
+	if ok {
 		return found.key, found.caller, true
 	}
-	if record, ok := s.overlay.AccessKeys[id]; ok && !record.Inactive {
+	if record, ok := s.accessKey(id); ok && !record.Inactive {
 		return sigv4.Key{Secret: record.Secret}, awsquery.Caller{ARN: "arn:aws:iam::" + awsquery.Account + ":user/" + record.User, UserID: id}, true
 	}
 	return sigv4.Key{}, awsquery.Caller{}, false
@@ -111,18 +104,6 @@ func (s *Server) instanceCredentials(role *awsquery.Node, instance string) func(
 		}
 		return last, nil
 	}
-}
-
-// securityTokenHandlers answer calls of STS. Its temporary keys are made here, as the server behind makes ones that can
-// be guessed.
-var securityTokenHandlers = map[string]handler{
-	"GetCallerIdentity":         (*Server).getCallerIdentity,
-	"AssumeRole":                (*Server).assumeRole,
-	"GetSessionToken":           (*Server).getSessionToken,
-	"GetFederationToken":        (*Server).noSuchToken,
-	"AssumeRoleWithWebIdentity": (*Server).noSuchToken,
-	"AssumeRoleWithSAML":        (*Server).noSuchToken,
-	"AssumeRoot":                (*Server).noSuchToken,
 }
 
 func (s *Server) noSuchToken(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
@@ -185,14 +166,6 @@ func (s *Server) withCredentials(answered *awsquery.Node, result string, who aws
 	return answered, nil
 }
 
-// identityHandlers answer the calls of IAM after which another key is good.
-var identityHandlers = map[string]handler{
-	"CreateAccessKey": (*Server).createAccessKey,
-	"UpdateAccessKey": (*Server).updateAccessKey,
-	"DeleteAccessKey": (*Server).deleteAccessKey,
-	"DeleteUser":      (*Server).deleteUser,
-}
-
 func (s *Server) createAccessKey(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	answered, err := s.forward(ctx, c)
 	if err != nil {
@@ -210,12 +183,12 @@ func (s *Server) createAccessKey(ctx context.Context, c *awsquery.Call) (*awsque
 
 // deleteUser keeps a user whose keys would go on to be good.
 func (s *Server) deleteUser(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	s.mu.Lock()
 	has := false
-	for _, record := range s.overlay.AccessKeys {
-		has = has || record.User == c.Get("UserName")
-	}
-	s.mu.Unlock()
+	s.view(func(o *overlay) {
+		for _, record := range o.AccessKeys {
+			has = has || record.User == c.Get("UserName")
+		}
+	})
 	if has {
 		return nil, &awsquery.Error{
 			Code:    "DeleteConflict",
@@ -245,3 +218,6 @@ func (s *Server) deleteAccessKey(ctx context.Context, c *awsquery.Call) (*awsque
 	}
 	return answered, s.update(func(o *overlay) { delete(o.AccessKeys, c.Get("AccessKeyId")) })
 }
+
+// credentialsLast is how long a role's temporary credentials do.
+const credentialsLast = time.Hour

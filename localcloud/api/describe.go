@@ -101,7 +101,7 @@ func (s *Server) mend(item *awsquery.Node) bool {
 		item.Set(code, "stateReason", "code")
 		item.Set(record.Reason, "stateReason", "message")
 	}
-	s.mendAddress(item, s.publicOf(id, record))
+	overlayAddress(item, s.publicOf(id, record))
 	if interfaces := item.Items("networkInterfaceSet"); len(interfaces) > 0 && len(item.Items("groupSet")) == 0 {
 		// The groups of the first interface are the instance's.
 		item.Remove("groupSet")
@@ -117,8 +117,8 @@ func (s *Server) mend(item *awsquery.Node) bool {
 	return true
 }
 
-// mendAddress writes the public address, or takes it out, wherever an instance's description has it.
-func (s *Server) mendAddress(item *awsquery.Node, public string) {
+// overlayAddress writes the public address, or takes it out, wherever an instance's description has it.
+func overlayAddress(item *awsquery.Node, public string) {
 	item.Remove("ipAddress")
 	item.Remove("publicDnsName")
 	item.Set("", "dnsName")
@@ -127,22 +127,7 @@ func (s *Server) mendAddress(item *awsquery.Node, public string) {
 		item.Set(publicName(public), "dnsName")
 	}
 	for _, eni := range item.Items("networkInterfaceSet") {
-		s.mendInterface(eni, public)
-	}
-}
-
-func publicName(address string) string {
-	return "ec2-" + strings.ReplaceAll(address, ".", "-") + ".compute-1.amazonaws.com"
-}
-
-func (s *Server) mendInterface(eni *awsquery.Node, public string) {
-	eni.Set(macOf(eni.Get("networkInterfaceId")), "macAddress")
-	owners := append([]*awsquery.Node{eni}, eni.Items("privateIpAddressesSet")...)
-	for _, owner := range owners {
-		owner.Remove("association")
-		if public != "" && (owner == eni || owner.Get("primary") == "true") {
-			owner.Children = append(owner.Children, awsquery.Element("association", awsquery.Text("publicIp", public), awsquery.Text("publicDnsName", publicName(public)), awsquery.Text("ipOwnerId", "amazon")))
-		}
+		overlayInterface(eni, public)
 	}
 }
 
@@ -154,7 +139,7 @@ func (s *Server) describeNetworkInterfaces(ctx context.Context, c *awsquery.Call
 	for _, eni := range described.Items("networkInterfaceSet") {
 		id := eni.Get("attachment", "instanceId")
 		if record, ok := s.instance(id); ok {
-			s.mendInterface(eni, s.publicOf(id, record))
+			overlayInterface(eni, s.publicOf(id, record))
 		}
 	}
 	return described, nil

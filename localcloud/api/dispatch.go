@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"regexp"
 	"strings"
@@ -13,77 +14,6 @@ import (
 
 // handler answers an EC2 call that is more than a record.
 type handler func(*Server, context.Context, *awsquery.Call) (*awsquery.Node, error)
-
-var handlers = map[string]handler{
-	"RunInstances":                         (*Server).runInstances,
-	"StartInstances":                       (*Server).startInstances,
-	"StopInstances":                        (*Server).stopInstances,
-	"RebootInstances":                      (*Server).rebootInstances,
-	"TerminateInstances":                   (*Server).terminateInstances,
-	"DescribeInstances":                    (*Server).describeInstances,
-	"DescribeInstanceStatus":               (*Server).describeInstanceStatus,
-	"GetConsoleOutput":                     (*Server).getConsoleOutput,
-	"ModifyInstanceAttribute":              (*Server).modifyInstanceAttribute,
-	"ModifyInstanceMetadataOptions":        (*Server).modifyMetadataOptions,
-	"CreateImage":                          (*Server).createImage,
-	"DeregisterImage":                      (*Server).deregisterImage,
-	"DescribeImages":                       (*Server).describeImages,
-	"ModifyImageAttribute":                 (*Server).modifyImageAttribute,
-	"EnableImageDeprecation":               (*Server).enableImageDeprecation,
-	"DisableImageDeprecation":              (*Server).disableImageDeprecation,
-	"EnableImageDeregistrationProtection":  (*Server).enableProtection,
-	"DisableImageDeregistrationProtection": (*Server).disableProtection,
-	"ModifySnapshotAttribute":              (*Server).modifySnapshotAttribute,
-	"DescribeRegions":                      (*Server).describeRegions,
-	"CreateSnapshot":                       (*Server).createSnapshot,
-	"DeleteSnapshot":                       (*Server).deleteSnapshot,
-	"DescribeSnapshots":                    (*Server).describeSnapshots,
-	"CreateVolume":                         (*Server).createVolume,
-	"DeleteVolume":                         (*Server).deleteVolume,
-	"AttachVolume":                         (*Server).attachVolume,
-	"DetachVolume":                         (*Server).detachVolume,
-	"ModifyVolume":                         (*Server).modifyVolume,
-	"AllocateAddress":                      (*Server).allocateAddress,
-	"AssociateAddress":                     (*Server).associateAddress,
-	"DisassociateAddress":                  (*Server).disassociateAddress,
-	"ReleaseAddress":                       (*Server).releaseAddress,
-	"DescribeAddresses":                    (*Server).describeAddresses,
-	"AssignPrivateIpAddresses":             (*Server).assignPrivateIPAddresses,
-	"UnassignPrivateIpAddresses":           (*Server).unassignPrivateIPAddresses,
-	"DescribeNatGateways":                  (*Server).describeNatGateways,
-	"DeleteNatGateway":                     (*Server).deleteNatGateway,
-	"DescribeNetworkInterfaces":            (*Server).describeNetworkInterfaces,
-	"CreateNetworkInterface":               (*Server).createNetworkInterface,
-	"ModifyNetworkInterfaceAttribute":      (*Server).modifyNetworkInterface,
-	"AttachNetworkInterface":               (*Server).oneInterface,
-	"DetachNetworkInterface":               (*Server).oneInterface,
-	"DeleteSecurityGroup":                  (*Server).deleteSecurityGroup,
-	"AuthorizeSecurityGroupIngress":        (*Server).authorizeRules,
-	"AuthorizeSecurityGroupEgress":         (*Server).authorizeRules,
-	"RevokeSecurityGroupIngress":           (*Server).revokeRules,
-	"RevokeSecurityGroupEgress":            (*Server).revokeRules,
-	"DeleteSubnet":                         (*Server).deleteSubnet,
-	"CreateVpc":                            (*Server).createVpc,
-	"DeleteVpc":                            (*Server).deleteVpc,
-	"CreateKeyPair":                        (*Server).createKeyPair,
-	"ImportKeyPair":                        (*Server).importKeyPair,
-	"DeleteKeyPair":                        (*Server).deleteKeyPair,
-	"DescribeKeyPairs":                     (*Server).describeKeyPairs,
-	"CreateTags":                           (*Server).changeTags,
-	"DeleteTags":                           (*Server).changeTags,
-	"CreateLaunchTemplate":                 (*Server).createLaunchTemplate,
-	"CreateLaunchTemplateVersion":          (*Server).createLaunchTemplateVersion,
-	"DeleteLaunchTemplate":                 (*Server).deleteLaunchTemplate,
-}
-
-// owned are the services of which some calls are more than a record.
-var owned = map[string]map[string]handler{
-	"ec2":                  handlers,
-	"autoscaling":          groupHandlers,
-	"elasticloadbalancing": balancerHandlers,
-	"iam":                  identityHandlers,
-	"sts":                  securityTokenHandlers,
-}
 
 // networkAction matches the names of calls after which the network is another.
 var networkAction = regexp.MustCompile(`Vpc|Subnet|Route|Gateway|SecurityGroup|Address|NetworkInterface`)
@@ -145,25 +75,6 @@ func (s *Server) passThroughOwn(ctx context.Context, c *awsquery.Call) (*awsquer
 	return a, nil
 }
 
-// changeTags tags one resource after the other, so that the journal can forget one without the others.
-func (s *Server) changeTags(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	resources := c.List("ResourceId")
-	if len(resources) == 0 {
-		return s.forward(ctx, c)
-	}
-	for _, resource := range resources {
-		if _, err := s.forward(ctx, c.With("ResourceId", resource)); err != nil {
-			return nil, err
-		}
-		if record, ok := s.instance(resource); ok && record.MetadataTags && record.State != "terminated" {
-			if err := s.refreshMetadata(ctx, resource); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return awsquery.Done(c.Action()), nil
-}
-
 var quotedBlock = regexp.MustCompile(`"BlockIndex":\s*"(\d+)"`)
 
 // numberBlocks makes numbers of the block indexes of EBS direct, which the server behind gives as strings.
@@ -173,4 +84,15 @@ func numberBlocks(a *awsquery.Answer) *awsquery.Answer {
 	}
 	a.Body = quotedBlock.ReplaceAll(a.Body, []byte(`"BlockIndex": $1`))
 	return a
+}
+
+// describeRegions answers with the only region.
+func (s *Server) describeRegions(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	for _, name := range c.List("RegionName") {
+		if name != awsquery.Region {
+			return nil, awsquery.Fault("InvalidParameterValue", "Invalid region provided: %s; the local cloud has %s", name, awsquery.Region)
+		}
+	}
+	return awsquery.Reply(c.Action(), awsquery.Element("regionInfo", awsquery.Element("item", awsquery.Text("regionName", awsquery.Region),
+		awsquery.Text("regionEndpoint", fmt.Sprintf("ec2.%s.amazonaws.com", awsquery.Region)), awsquery.Text("optInStatus", "opt-in-not-required")))), nil
 }

@@ -283,13 +283,10 @@ func newServer(t *testing.T, b *backend, m *machinery) *Server {
 	if s.journal, err = openJournal(filepath.Join(dir, "journal.jsonl")); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.overlay.load(filepath.Join(dir, "api.json")); err != nil {
+	if err := s.overlay.load(filepath.Join(dir, "api.json"), s.config.Public); err != nil {
 		t.Fatal(err)
 	}
-	running, end := context.WithCancel(context.Background())
-	s.running = running
 	t.Cleanup(func() {
-		end()
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}

@@ -47,7 +47,3 @@ var imageFilters = map[string]string{
 	"block-device-mapping.volume-size":           "blockDeviceMapping/*/ebs/volumeSize",
 	"block-device-mapping.volume-type":           "blockDeviceMapping/*/ebs/volumeType",
 }
-
-var natFilters = map[string]string{
-	"nat-gateway-id": "natGatewayId", "state": "state", "subnet-id": "subnetId", "vpc-id": "vpcId", "tag-key": "tagSet/*/key", "tag-value": "tagSet/*/value",
-}

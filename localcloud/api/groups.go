@@ -1,7 +1,6 @@
 package api
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,51 +15,7 @@ import (
 // Auto Scaling groups are records of the server behind, of size nought: their instances are launched and ended here, as
 // those of RunInstances are. What a group should have is in the overlay, what it has are the instances that name it.
 
-// groupRecord is what a group should have.
-type groupRecord struct {
-	Min          int             `json:"min"`
-	Max          int             `json:"max"`
-	Desired      int             `json:"desired"`
-	Grace        int             `json:"grace"` // seconds
-	Template     templateRef     `json:"template"`
-	Subnets      []string        `json:"subnets"`
-	TargetGroups []string        `json:"target_groups"`
-	Refreshes    []*refreshState `json:"refreshes,omitempty"` // the youngest first
-}
-
-// groupHandlers answer calls of Auto Scaling; others go to the server behind.
-var groupHandlers = map[string]handler{
-	"CreateAutoScalingGroup":              (*Server).createGroup,
-	"UpdateAutoScalingGroup":              (*Server).updateGroup,
-	"SetDesiredCapacity":                  (*Server).updateGroup,
-	"DeleteAutoScalingGroup":              (*Server).deleteGroup,
-	"DescribeAutoScalingGroups":           (*Server).describeGroups,
-	"DescribeAutoScalingInstances":        (*Server).describeMembers,
-	"TerminateInstanceInAutoScalingGroup": (*Server).terminateMember,
-	"StartInstanceRefresh":                (*Server).startRefresh,
-	"DescribeInstanceRefreshes":           (*Server).describeRefreshes,
-	"RollbackInstanceRefresh":             (*Server).endRefresh,
-	"CancelInstanceRefresh":               (*Server).endRefresh,
-}
-
 const groupSpace = "http://autoscaling.amazonaws.com/doc/2011-01-01/"
-
-// group is a copy of what is known of a group.
-func (s *Server) group(name string) (groupRecord, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	record, ok := s.overlay.Groups[name]
-	if !ok {
-		return groupRecord{}, awsquery.Fault("ValidationError", "AutoScalingGroup name not found - no such group: %s", name)
-	}
-	group := *record
-	group.Refreshes = nil
-	for _, r := range record.Refreshes {
-		copied := *r
-		group.Refreshes = append(group.Refreshes, &copied)
-	}
-	return group, nil
-}
 
 func (s *Server) createGroup(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	name := c.Get("AutoScalingGroupName")
@@ -87,7 +42,7 @@ func (s *Server) createGroup(ctx context.Context, c *awsquery.Call) (*awsquery.N
 	if err := s.update(func(o *overlay) { o.Groups[name] = group }); err != nil {
 		return nil, err
 	}
-	s.tend(name)
+	s.reconcileGroup(name)
 	return answered, nil
 }
 
@@ -153,7 +108,7 @@ func (s *Server) updateGroup(ctx context.Context, c *awsquery.Call) (*awsquery.N
 	if err != nil {
 		return nil, err
 	}
-	s.tend(name)
+	s.reconcileGroup(name)
 	return answered, nil
 }
 
@@ -174,22 +129,6 @@ func (s *Server) deleteGroup(ctx context.Context, c *awsquery.Call) (*awsquery.N
 		return nil, err
 	}
 	return answered, s.endMembers(ctx, members)
-}
-
-// members are the instances of a group that are there, the oldest first.
-func (s *Server) members(name string) []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var ids []string
-	for id, record := range s.overlay.Instances {
-		if record.Group == name && record.State != "terminated" && record.State != "shutting-down" {
-			ids = append(ids, id)
-		}
-	}
-	slices.SortFunc(ids, func(a, b string) int {
-		return cmp.Or(s.overlay.Instances[a].Launched.Compare(s.overlay.Instances[b].Launched), strings.Compare(a, b))
-	})
-	return ids
 }
 
 // endMembers ends instances as a call of TerminateInstances does. The caller holds s.change.
@@ -228,17 +167,7 @@ func (s *Server) describeGroups(ctx context.Context, c *awsquery.Call) (*awsquer
 func (s *Server) describeMembers(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	wanted := c.List("InstanceIds.member")
 	var all []*awsquery.Node
-	s.mu.Lock()
-	names := slices.Collect(func(yield func(string) bool) {
-		for name := range s.overlay.Groups {
-			if !yield(name) {
-				return
-			}
-		}
-	})
-	s.mu.Unlock()
-	slices.Sort(names)
-	for _, name := range names {
+	for _, name := range s.groupNames() {
 		for _, member := range s.describedMembers(ctx, name) {
 			if len(wanted) == 0 || slices.Contains(wanted, member.Get("InstanceId")) {
 				member.Set(name, "AutoScalingGroupName")
@@ -286,16 +215,20 @@ func (s *Server) terminateMember(ctx context.Context, c *awsquery.Call) (*awsque
 	return awsquery.QueryReply(groupSpace, c), s.endMembers(ctx, []string{id})
 }
 
-// tend has a group get what it should have, after the answer.
-func (s *Server) tend(name string) {
-	s.later("group "+name, func(ctx context.Context) error {
-		if s.running.Err() != nil {
+// reconcileGroup has a group get what it should have, after the answer.
+func (s *Server) reconcileGroup(name string) {
+	s.queue.Enqueue("group "+name, s.reconcileWork(name))
+}
+
+func (s *Server) reconcileWork(name string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if s.queue.Stopping() {
 			return nil // the cloud goes down, and its machines with it
 		}
 		s.change.Lock()
 		defer s.change.Unlock()
 		return s.balance(ctx, name)
-	})
+	}
 }
 
 // balance launches what a group lacks, and ends what it has too many of and what is stopped. During a refresh nothing is
@@ -398,20 +331,13 @@ func tagInstances(c *awsquery.Call, tags []string) {
 // never run would be launched again and again.
 const relaunchDelay = 5 * time.Second
 
-// left has the group of an instance that ended replace it.
-func (s *Server) left(record instanceRecord) {
-	if record.Group == "" {
-		return
+// instanceGone has the group of an instance that ended replace it.
+func (s *Server) instanceGone(record instanceRecord) {
+	switch {
+	case record.Group == "":
+	case time.Since(record.Launched) < 2*relaunchDelay:
+		s.queue.EnqueueAfter(relaunchDelay, "group "+record.Group, s.reconcileWork(record.Group))
+	default:
+		s.reconcileGroup(record.Group)
 	}
-	if time.Since(record.Launched) < 2*relaunchDelay {
-		s.work.Go(func() {
-			select {
-			case <-time.After(relaunchDelay):
-				s.tend(record.Group)
-			case <-s.running.Done(): // or the journal would be closed before
-			}
-		})
-		return
-	}
-	s.tend(record.Group)
 }

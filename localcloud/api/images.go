@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
@@ -57,7 +56,7 @@ func (s *Server) createImage(ctx context.Context, c *awsquery.Call) (*awsquery.N
 		}
 	}
 	noReboot := c.Get("NoReboot") == "true"
-	s.later(instance, func(ctx context.Context) error { return s.freeze(ctx, instance, image, snapshot, noReboot) })
+	s.queue.Enqueue(instance, func(ctx context.Context) error { return s.freeze(ctx, instance, image, snapshot, noReboot) })
 	return answered, nil
 }
 
@@ -73,32 +72,6 @@ func (s *Server) freeName(ctx context.Context, name string) error {
 		}
 	}
 	return nil
-}
-
-// splitTags takes the tags of snapshots out of a CreateImage call, as parameters of CreateTags: the server behind
-// cannot take them with the image's.
-func splitTags(c *awsquery.Call) (rest *awsquery.Call, snapshot []string) {
-	rest = c.Clone()
-	rest.Drop("TagSpecification.")
-	kept := 0
-	for i := 1; c.Get(fmt.Sprintf("TagSpecification.%d.ResourceType", i)) != ""; i++ {
-		prefix := fmt.Sprintf("TagSpecification.%d.", i)
-		if c.Get(prefix+"ResourceType") != "snapshot" {
-			kept++
-			for name, values := range c.Form {
-				if tail, ok := strings.CutPrefix(name, prefix); ok {
-					rest.Form[fmt.Sprintf("TagSpecification.%d.%s", kept, tail)] = values
-				}
-			}
-			continue
-		}
-		for n := 1; c.Get(fmt.Sprintf("%sTag.%d.Key", prefix, n)) != ""; n++ {
-			for _, part := range []string{"Key", "Value"} {
-				snapshot = append(snapshot, fmt.Sprintf("Tag.%d.%s", n, part), c.Get(fmt.Sprintf("%sTag.%d.%s", prefix, n, part)))
-			}
-		}
-	}
-	return rest, snapshot
 }
 
 // freeze makes a pending image real. A running instance is rebooted for it, unless that is not wanted.
@@ -202,75 +175,4 @@ func (s *Server) deregisterImage(ctx context.Context, c *awsquery.Call) (*awsque
 		}
 	})
 	return answered, errors.Join(err, s.machinery.DeleteImage(ctx, image))
-}
-
-func (s *Server) createSnapshot(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	answered, err := s.forward(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	id := answered.Get("snapshotId")
-	if err := s.machinery.CreateSnapshot(ctx, id, c.Get("VolumeId")); err != nil {
-		return nil, s.undo(ctx, err, "DeleteSnapshot", "SnapshotId", id)
-	}
-	return answered, nil
-}
-
-func (s *Server) deleteSnapshot(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	snapshot := c.Get("SnapshotId")
-	if image, record := s.imageOf(snapshot); image != "" && !record.Gone {
-		return nil, awsquery.Fault("InvalidSnapshot.InUse", "The snapshot %s is currently in use by %s", snapshot, image)
-	}
-	answered, err := s.forward(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	return answered, s.machinery.DeleteSnapshot(ctx, snapshot)
-}
-
-// imageOf is the image that a snapshot came with.
-func (s *Server) imageOf(snapshot string) (string, imageRecord) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for id, image := range s.overlay.Images {
-		if image.Snapshot == snapshot {
-			return id, *image
-		}
-	}
-	return "", imageRecord{}
-}
-
-// describeSnapshots gives the snapshots of images their size and state.
-func (s *Server) describeSnapshots(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	described, err := s.ask(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	set := described.At("snapshotSet")
-	set.Children = slices.DeleteFunc(set.Children, ofBase)
-	for _, item := range set.Children {
-		image, record := s.imageOf(item.Get("snapshotId"))
-		if image == "" {
-			continue
-		}
-		item.Set(strconv.Itoa(record.SizeGB), "volumeSize")
-		item.Set(awsquery.Timestamp(record.Created), "startTime")
-		switch record.State {
-		case "pending":
-			item.Set("pending", "status")
-		case "failed":
-			item.Set("error", "status")
-		}
-	}
-	return described, nil
-}
-
-// ofBase tells whether a snapshot came with a base image: the server behind makes one for each, as if it were a user's.
-func ofBase(snapshot *awsquery.Node) bool {
-	for _, base := range BaseImages {
-		if strings.HasSuffix(snapshot.Get("description"), base.ID) {
-			return true
-		}
-	}
-	return false
 }

@@ -75,7 +75,7 @@ func TestCreateImage(t *testing.T) {
 				"TagSpecification.1.ResourceType", "snapshot", "TagSpecification.1.Tag.1.Key", "s", "TagSpecification.1.Tag.1.Value", "1",
 				"TagSpecification.2.ResourceType", "image", "TagSpecification.2.Tag.1.Key", "i", "TagSpecification.2.Tag.1.Value", "2"}, c.with...)...)
 			waitForImage(t, s, "available")
-			s.work.Wait()
+			s.queue.Wait()
 			if got := m.called()[before:]; !slices.Equal(got, c.doing) {
 				t.Errorf("the machinery did %v, want %v", got, c.doing)
 			}

@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -84,62 +83,6 @@ func (s *Server) machineOf(item *awsquery.Node) (host.Machine, error) {
 	return m, nil
 }
 
-// interfaceOf is an instance's one interface.
-func interfaceOf(item *awsquery.Node) (host.Interface, error) {
-	interfaces := item.Items("networkInterfaceSet")
-	if len(interfaces) == 0 {
-		return host.Interface{}, fmt.Errorf("instance %s has no network interface", item.Get("instanceId"))
-	}
-	eni := interfaces[0]
-	addresses, err := privateAddresses(eni)
-	return host.Interface{ID: eni.Get("networkInterfaceId"), VPC: eni.Get("vpcId"), Subnet: eni.Get("subnetId"),
-		MAC: macOf(eni.Get("networkInterfaceId")), PrivateIPs: addresses}, err
-}
-
-// macOf is a locally administered address that follows from the interface's id: the server behind gives many
-// interfaces the same one.
-func macOf(eni string) string {
-	digits := fmt.Sprintf("%010s", strings.TrimPrefix(eni, "eni-"))
-	parts := []string{"02"}
-	for i := 0; i < 10; i += 2 {
-		parts = append(parts, digits[i:i+2])
-	}
-	return strings.Join(parts, ":")
-}
-
-// privateAddresses are those of an interface, the primary one first.
-func privateAddresses(eni *awsquery.Node) ([]netip.Addr, error) {
-	primary, err := netip.ParseAddr(eni.Get("privateIpAddress"))
-	if err != nil {
-		return nil, fmt.Errorf("read the address of %s: %w", eni.Get("networkInterfaceId"), err)
-	}
-	addresses := []netip.Addr{primary}
-	for _, text := range eni.All("privateIpAddressesSet", "*", "privateIpAddress") {
-		address, err := netip.ParseAddr(text)
-		if err != nil {
-			return nil, fmt.Errorf("read the addresses of %s: %w", eni.Get("networkInterfaceId"), err)
-		}
-		if address != primary {
-			addresses = append(addresses, address)
-		}
-	}
-	return addresses, nil
-}
-
-// rawInstance is an instance as the server behind has it.
-func (s *Server) rawInstance(ctx context.Context, id string) (*awsquery.Node, error) {
-	described, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeInstances", "InstanceId.1", id))
-	if err != nil {
-		return nil, err
-	}
-	for _, reservation := range described.Items("reservationSet") {
-		for _, item := range reservation.Items("instancesSet") {
-			return item, nil
-		}
-	}
-	return nil, awsquery.NoInstance(id)
-}
-
 // volumeAt is the volume that an instance has at a device.
 func volumeAt(item *awsquery.Node, device string) string {
 	for _, mapping := range item.Items("blockDeviceMapping") {
@@ -148,23 +91,6 @@ func volumeAt(item *awsquery.Node, device string) string {
 		}
 	}
 	return ""
-}
-
-// inStates checks that all instances exist and are in one of these states, or says EC2's error.
-func (s *Server) inStates(ids []string, verb string, states ...string) error {
-	if len(ids) == 0 {
-		return awsquery.Fault("MissingParameter", "The request must contain the parameter InstanceId")
-	}
-	for _, id := range ids {
-		record, ok := s.instance(id)
-		if !ok {
-			return awsquery.NoInstance(id)
-		}
-		if !slices.Contains(states, record.State) {
-			return awsquery.Fault("IncorrectInstanceState", "The instance '%s' is not in a state from which it can be %s: it is %s", id, verb, record.State)
-		}
-	}
-	return nil
 }
 
 // move takes instances that are in none of the settled states to a passing one, goes on with the work for each after
@@ -177,7 +103,7 @@ func (s *Server) move(action string, ids []string, passing string, settled []str
 		if !slices.Contains(settled, before.State) {
 			current = passing
 			s.setState(id, passing, before.Reason)
-			s.later(id, func(ctx context.Context) error { return work(ctx, id) })
+			s.queue.Enqueue(id, func(ctx context.Context) error { return work(ctx, id) })
 		}
 		set.Children = append(set.Children, awsquery.Element("item", awsquery.Text("instanceId", id),
 			awsquery.Element("currentState", awsquery.Text("code", stateCodes[current]), awsquery.Text("name", current)),
@@ -209,7 +135,7 @@ func (s *Server) startMachine(ctx context.Context, id string) error {
 		}
 		record.Launched = time.Now()
 		if record.WantPublic && !o.hasElastic(id) {
-			record.Public = s.freePublic(o)
+			record.Public = o.freePublic()
 		}
 	})
 	if err == nil {
@@ -256,7 +182,7 @@ func (s *Server) rebootInstances(_ context.Context, c *awsquery.Call) (*awsquery
 		return nil, err
 	}
 	for _, id := range ids {
-		s.later(id, func(ctx context.Context) error {
+		s.queue.Enqueue(id, func(ctx context.Context) error {
 			err := s.machinery.RebootMachine(ctx, id)
 			if err != nil {
 				s.setState(id, "stopped", "Server.InternalError: "+host.Public(err))
@@ -332,7 +258,7 @@ func (s *Server) watchExits(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case exit := <-s.machinery.Exits():
-			s.later(exit.ID, func(ctx context.Context) error { return s.ended(ctx, exit) })
+			s.queue.Enqueue(exit.ID, func(ctx context.Context) error { return s.ended(ctx, exit) })
 		}
 	}
 }

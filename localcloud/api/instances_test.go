@@ -153,7 +153,7 @@ func TestTerminateWhileItIsMade(t *testing.T) {
 	b, m := newRegion(t), newMachinery(t, "RunMachine", "TerminateMachine")
 	s := newServer(t, b, m)
 	release := make(chan struct{})
-	s.later(first, func(context.Context) error { <-release; return nil })
+	s.queue.Enqueue(first, func(context.Context) error { <-release; return nil })
 	mustRequest(t, s, "RunInstances", launchWith()...)
 	mustRequest(t, s, "TerminateInstances", "InstanceId.1", first)
 	close(release)
@@ -258,7 +258,7 @@ func TestReconcile(t *testing.T) {
 	}
 	// The cloud ends here. Of the second only the instance is left, of a fourth only the machine; the records of the
 	// third were not written.
-	s.work.Wait()
+	s.queue.Wait()
 	m.machines = map[string]bool{first: false, ids[2]: false, "i-0000000000000000f": false}
 	delete(s.overlay.Instances, ids[2])
 	m.calls = nil

@@ -31,14 +31,13 @@ func (s *Server) createNetworkInterface(ctx context.Context, c *awsquery.Call) (
 	if err != nil {
 		return nil, err
 	}
-	l := &launch{subnet: subnet}
 	for _, name := range slices.Sorted(maps.Keys(c.Form)) {
 		inList := strings.HasPrefix(name, "PrivateIpAddresses.") && strings.HasSuffix(name, ".PrivateIpAddress")
 		if name != "PrivateIpAddress" && !inList {
 			continue
 		}
 		address, err := netip.ParseAddr(c.Get(name))
-		if err != nil || !subnet.Contains(address) || l.reserved(address) {
+		if err != nil || !subnet.Contains(address) || reserved(subnet, address) {
 			return nil, awsquery.Fault("InvalidParameterValue", "Address %.60s does not fall within the usable addresses of subnet %s (%s)",
 				c.Get(name), c.Get("SubnetId"), subnet)
 		}
@@ -55,24 +54,6 @@ func (s *Server) modifyNetworkInterface(ctx context.Context, c *awsquery.Call) (
 		return nil, err
 	}
 	return s.forwardNetwork(ctx, c)
-}
-
-// haveGroups refuses security groups that are not there: the firewall could have no rule for one.
-func (s *Server) haveGroups(ctx context.Context, groups []string) error {
-	if len(groups) == 0 {
-		return nil
-	}
-	described, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeSecurityGroups"))
-	if err != nil {
-		return err
-	}
-	there := described.All("securityGroupInfo", "*", "groupId")
-	for _, id := range groups {
-		if !slices.Contains(there, id) {
-			return awsquery.Fault("InvalidGroup.NotFound", "The security group '%.100s' does not exist", id)
-		}
-	}
-	return nil
 }
 
 // subnetRange is the range of a subnet.

@@ -192,20 +192,6 @@ func (j *journal) withdraw(ctx context.Context, s *Server, seeds []int) error {
 	return nil
 }
 
-// stopped are the instances that do not run.
-func (s *Server) stopped() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var stopped []string
-	for id, record := range s.overlay.Instances {
-		if record.State == "stopped" || record.State == "stopping" {
-			stopped = append(stopped, id)
-		}
-	}
-	slices.Sort(stopped)
-	return stopped
-}
-
 // described is what was answered to a call together with a description of what it made, where the answer does not tell
 // all of that: an image's snapshot, a VPC's own route table and groups.
 func (s *Server) described(ctx context.Context, c *awsquery.Call, answered []byte) ([]byte, error) {

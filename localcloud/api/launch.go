@@ -76,7 +76,7 @@ func (s *Server) runInstances(ctx context.Context, c *awsquery.Call) (*awsquery.
 		}
 	}
 	for _, id := range ids {
-		s.later(id, func(ctx context.Context) error { return s.bringUp(ctx, id, l.volumes) })
+		s.queue.Enqueue(id, func(ctx context.Context) error { return s.bringUp(ctx, id, l.volumes) })
 	}
 	return s.launched(ctx, ids)
 }
@@ -93,9 +93,7 @@ func counts(c *awsquery.Call) (minimum, maximum int, err error) {
 // launchedBefore answers a repeated request with what the first one made.
 func (s *Server) launchedBefore(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	token := c.Get("ClientToken")
-	s.mu.Lock()
-	before, ok := s.overlay.Launches[token]
-	s.mu.Unlock()
+	before, ok := s.launch(token)
 	if !ok {
 		return nil, nil
 	}
@@ -154,7 +152,7 @@ func (s *Server) launchOne(ctx context.Context, l *launch, address netip.Addr) (
 	}
 	err = s.update(func(o *overlay) {
 		if o.Instances[id] = record; l.public {
-			record.Public = s.freePublic(o)
+			record.Public = o.freePublic()
 		}
 	})
 	if err == nil && l.public && !record.Public.IsValid() {
@@ -272,25 +270,13 @@ func (s *Server) planAddresses(ctx context.Context, l *launch, subnet *awsquery.
 	if asked == "" {
 		return nil
 	}
-	if l.asked, err = netip.ParseAddr(asked); err != nil || !l.subnet.Contains(l.asked) || l.reserved(l.asked) {
+	if l.asked, err = netip.ParseAddr(asked); err != nil || !l.subnet.Contains(l.asked) || reserved(l.subnet, l.asked) {
 		return awsquery.Fault("InvalidParameterValue", "Address %s does not fall within the usable addresses of subnet %s (%s)", asked, id, l.subnet)
 	}
 	if l.taken[l.asked] {
 		return awsquery.Fault("InvalidIPAddress.InUse", "Address %s is in use.", asked)
 	}
 	return nil
-}
-
-// reserved are the first four addresses of a subnet and its last, as on EC2.
-func (l *launch) reserved(address netip.Addr) bool {
-	first := l.subnet.Masked().Addr()
-	for range 4 {
-		if address == first {
-			return true
-		}
-		first = first.Next()
-	}
-	return !l.subnet.Contains(address.Next())
 }
 
 // freeAddresses are private addresses for as many instances as there is room for.
@@ -303,7 +289,7 @@ func (l *launch) freeAddresses(minimum, maximum int) ([]netip.Addr, error) {
 	}
 	var free []netip.Addr
 	for address := l.subnet.Masked().Addr(); l.subnet.Contains(address) && len(free) < maximum; address = address.Next() {
-		if !l.reserved(address) && !l.taken[address] {
+		if !reserved(l.subnet, address) && !l.taken[address] {
 			free = append(free, address)
 		}
 	}

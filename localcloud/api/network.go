@@ -51,9 +51,7 @@ func (s *Server) applyNetwork(ctx context.Context) error {
 			elastic[address] = item.Get("instanceId")
 		}
 	}
-	s.mu.Lock()
-	s.overlay.elastic, s.overlay.homes = elastic, r.homes()
-	s.mu.Unlock()
+	s.setAddresses(elastic, r.homes())
 	topology := s.topology(r)
 	if reflect.DeepEqual(topology, s.applied) {
 		return nil
@@ -65,12 +63,6 @@ func (s *Server) applyNetwork(ctx context.Context) error {
 	s.applied = topology
 	return nil
 }
-
-// unrealError says that what was recorded could not be made real; so the record is taken back.
-type unrealError struct{ err error }
-
-func (e *unrealError) Error() string { return e.err.Error() }
-func (e *unrealError) Unwrap() error { return e.err }
 
 // homes are where instances are, by their first interface.
 func (r *records) homes() map[string]home {
@@ -236,41 +228,6 @@ func number(text string) int {
 	return n
 }
 
-// elsewhere are ranges that no VPC can have: those of no network, and the one of this API.
-var elsewhere = []netip.Prefix{
-	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("169.254.0.0/16"),
-	netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("224.0.0.0/3"),
-}
-
-func possibleRange(text string) error {
-	cidr, err := netip.ParsePrefix(text)
-	if err != nil {
-		return nil // the server behind says so, or takes it of a pool
-	}
-	if slices.ContainsFunc(elsewhere, cidr.Overlaps) {
-		return awsquery.Fault("InvalidVpc.Range", "The CIDR '%s' is invalid.", text)
-	}
-	return nil
-}
-
-// createVpc completes a VPC's default group.
-func (s *Server) createVpc(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	if err := possibleRange(c.Get("CidrBlock")); err != nil {
-		return nil, err
-	}
-	answered, err := s.forward(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.admitMembers(ctx, answered.Get("vpc", "vpcId")); err != nil {
-		return nil, err
-	}
-	if err := s.applyNetwork(ctx); err != nil {
-		return nil, err
-	}
-	return answered, nil
-}
-
 // forwardNetwork makes a changing call and then the network.
 func (s *Server) forwardNetwork(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	answered, err := s.forward(ctx, c)
@@ -278,4 +235,34 @@ func (s *Server) forwardNetwork(ctx context.Context, c *awsquery.Call) (*awsquer
 		return nil, err
 	}
 	return answered, s.applyNetwork(ctx)
+}
+
+// addBalancers has the elastic addresses of load balancers lead to the healthy targets of each listener.
+func (s *Server) addBalancers(t *host.Topology, r *records) {
+	homes := r.homes()
+	public := map[string]netip.Addr{} // by allocation
+	for _, item := range r.addresses {
+		if address, err := netip.ParseAddr(item.Get("publicIp")); err == nil {
+			public[item.Get("allocationId")] = address
+		}
+	}
+	healthy := map[string][]netip.AddrPort{} // by target group
+	for _, each := range s.healthy() {
+		if at, ok := homes[each.instance]; ok {
+			healthy[each.group] = append(healthy[each.group], netip.AddrPortFrom(at.private, uint16(each.record.Port)))
+		}
+	}
+	s.view(func(o *overlay) {
+		for _, balancer := range o.Balancers {
+			to := host.Target{VPC: balancer.VPC, Balanced: map[uint16][]netip.AddrPort{}}
+			for port, group := range balancer.Listeners {
+				to.Balanced[uint16(port)] = healthy[group]
+			}
+			for _, allocation := range balancer.Allocations {
+				if address, ok := public[allocation]; ok {
+					t.Public[address] = to
+				}
+			}
+		}
+	})
 }

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"fmt"
 	"net/netip"
 	"regexp"
@@ -16,54 +15,6 @@ import (
 // What a rule of a security group says ends up in the firewall of a VPC. The server behind records anything; here a rule
 // that a firewall cannot have is refused, with the codes of
 // https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
-
-// authorizeRules adds rules to a security group.
-func (s *Server) authorizeRules(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	checked, err := s.admitRules(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	return s.forwardNetwork(ctx, checked)
-}
-
-// admitRules checks a request for rules, and writes it in the one form that the rest of this package reads.
-func (s *Server) admitRules(ctx context.Context, c *awsquery.Call) (*awsquery.Call, error) {
-	c, err := s.byGroupID(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	if c, err = listed(c); err != nil {
-		return nil, err
-	}
-	asked, err := admittedPermissions(c)
-	if err != nil {
-		return nil, err
-	}
-	for i, rule := range asked {
-		if slices.Contains(asked[:i], rule) {
-			return nil, awsquery.Fault("InvalidParameterValue", "The same permission must not appear multiple times")
-		}
-	}
-	described, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeSecurityGroups", "GroupId.1", c.Get("GroupId")))
-	if err != nil {
-		return nil, err
-	}
-	list := "ipPermissions"
-	if c.Action() == "AuthorizeSecurityGroupEgress" {
-		list = "ipPermissionsEgress"
-	}
-	for _, group := range described.Items("securityGroupInfo") {
-		for _, permission := range group.Items(list) {
-			for _, rule := range rulesIn(permission) {
-				if slices.Contains(asked, rule.comparable()) {
-					return nil, awsquery.Fault("InvalidPermission.Duplicate", "the specified rule \"peer: %s, %s, from port: %s, to port: %s, ALLOW\" already exists",
-						rule.peer, strings.ToUpper(rule.protocol), rule.from, rule.to)
-				}
-			}
-		}
-	}
-	return c, nil
-}
 
 // comparable is the rule as an admitted request has it.
 func (r ruleOfPeer) comparable() ruleOfPeer {

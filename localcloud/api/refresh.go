@@ -19,39 +19,6 @@ import (
 // warm pools and standby, and fails where EC2's tries for an hour: when an instance is not healthy within the group's
 // grace period. A refresh that is under way when the cloud goes down has failed.
 
-// refreshState is an instance refresh.
-type refreshState struct {
-	ID           string      `json:"id"`
-	Status       string      `json:"status"` // EC2's names
-	Reason       string      `json:"reason,omitempty"`
-	Started      time.Time   `json:"started"`
-	Ended        time.Time   `json:"ended,omitzero"`
-	Percent      int         `json:"percent"`
-	Left         int         `json:"left"` // instances to update
-	Before       templateRef `json:"before"`
-	Wanted       templateRef `json:"wanted"`
-	MinHealthy   int         `json:"min_healthy"`
-	Checkpoints  []int       `json:"checkpoints,omitempty"`
-	Delay        int         `json:"delay"` // seconds, at a checkpoint
-	Warmup       int         `json:"warmup"`
-	Bake         int         `json:"bake"`
-	AutoRollback bool        `json:"auto_rollback,omitempty"`
-	SkipMatching bool        `json:"skip_matching,omitempty"`
-	Ending       string      `json:"ending,omitempty"` // Cancelled or RollbackSuccessful: what somebody asked for
-}
-
-var activeStatus = []string{"Pending", "InProgress", "Baking", "Cancelling", "RollbackInProgress"}
-
-// active is the refresh that is under way, or nil.
-func active(all []*refreshState) *refreshState {
-	for _, r := range all {
-		if slices.Contains(activeStatus, r.Status) {
-			return r
-		}
-	}
-	return nil
-}
-
 func (s *Server) startRefresh(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	name := c.Get("AutoScalingGroupName")
 	group, err := s.group(name)
@@ -98,7 +65,7 @@ func (s *Server) startRefresh(ctx context.Context, c *awsquery.Call) (*awsquery.
 	if err != nil {
 		return nil, err
 	}
-	s.work.Go(func() { s.runRefresh(s.running, name, r.ID) })
+	s.queue.Go(func(ctx context.Context) { s.runRefresh(ctx, name, r.ID) })
 	return awsquery.QueryReply(groupSpace, c, awsquery.Text("InstanceRefreshId", r.ID)), nil
 }
 
@@ -146,32 +113,6 @@ func (s *Server) endRefresh(_ context.Context, c *awsquery.Call) (*awsquery.Node
 	return awsquery.QueryReply(groupSpace, c, awsquery.Text("InstanceRefreshId", r.ID)), err
 }
 
-func (s *Server) setRefresh(name, id string, change func(*refreshState)) error {
-	return s.update(func(o *overlay) {
-		if group := o.Groups[name]; group != nil {
-			for _, r := range group.Refreshes {
-				if r.ID == id {
-					change(r)
-				}
-			}
-		}
-	})
-}
-
-// refreshNow is a copy of a refresh as it is.
-func (s *Server) refreshNow(name, id string) refreshState {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if group := s.overlay.Groups[name]; group != nil {
-		for _, r := range group.Refreshes {
-			if r.ID == id {
-				return *r
-			}
-		}
-	}
-	return refreshState{Ending: "Cancelled"} // the group was deleted
-}
-
 // errEnding is that somebody asked for the end of a refresh.
 var errEnding = errors.New("it was told to end")
 
@@ -215,7 +156,7 @@ func (s *Server) runRefresh(ctx context.Context, name, id string) {
 	if err != nil {
 		s.config.Log.Error("refresh a group", "group", name, "error", err)
 	}
-	s.tend(name)
+	s.reconcileGroup(name)
 }
 
 // replaceAll replaces a group's instances by ones of a template, some at a time.
@@ -231,25 +172,11 @@ func (s *Server) replaceAll(ctx context.Context, name string, r refreshState, te
 		if err := s.mayGoOn(ctx, name, r); err != nil {
 			return err
 		}
-		group, err := s.group(name)
+		left, err := s.replaceSome(ctx, name, r, template, old)
 		if err != nil {
 			return err
 		}
-		batch := min(len(old), max(1, group.Desired*(100-r.MinHealthy)/100))
-		// What goes back may have fewer than it should: then as many are launched at once.
-		s.change.Lock()
-		fresh, err := s.launchMembers(ctx, name, group, template, batch)
-		s.change.Unlock()
-		if err == nil {
-			err = s.untilHealthy(ctx, name, r, fresh, time.Duration(group.Grace)*time.Second)
-		}
-		if err != nil {
-			return errors.Join(err, s.retire(ctx, name, fresh))
-		}
-		if err := s.retire(ctx, name, old[:batch]); err != nil {
-			return err
-		}
-		old = old[batch:]
+		old = left
 		if r.Ending == "back" {
 			continue
 		}
@@ -257,20 +184,58 @@ func (s *Server) replaceAll(ctx context.Context, name string, r refreshState, te
 		if err := s.setRefresh(name, r.ID, func(r *refreshState) { r.Percent, r.Left = percent, len(old) }); err != nil {
 			return err
 		}
-		for len(r.Checkpoints) > 0 && percent >= r.Checkpoints[0] {
-			if r.Checkpoints = r.Checkpoints[1:]; len(old) == 0 || len(r.Checkpoints) > 0 && percent >= r.Checkpoints[0] {
-				continue
-			}
-			_ = s.setRefresh(name, r.ID, func(r *refreshState) {
-				r.Reason = fmt.Sprintf("Reached checkpoint at %d%%. Waiting for %d seconds.", percent, r.Delay)
-			})
-			if err := s.pause(ctx, name, r.ID, r.Delay); err != nil {
-				return err
-			}
-			_ = s.setRefresh(name, r.ID, func(r *refreshState) { r.Reason = "" })
+		if r.Checkpoints, err = s.checkpoints(ctx, name, r, percent, len(old) == 0); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// replaceSome launches as many instances as may be replaced at a time and, once they are healthy, ends as many old ones. It
+// returns the old ones that are left.
+func (s *Server) replaceSome(ctx context.Context, name string, r refreshState, template templateRef, old []string) ([]string, error) {
+	fresh, group, err := s.launchBatch(ctx, name, r, template, len(old))
+	if err == nil {
+		err = s.untilHealthy(ctx, name, r, fresh, time.Duration(group.Grace)*time.Second)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.retire(ctx, name, fresh))
+	}
+	batch := min(len(old), len(fresh))
+	return old[batch:], s.retire(ctx, name, old[:batch])
+}
+
+// launchBatch launches at most so many instances as the group's size and the refresh let it. A group that is deleted
+// meanwhile gets none.
+func (s *Server) launchBatch(ctx context.Context, name string, r refreshState, template templateRef, most int) ([]string, groupRecord, error) {
+	s.change.Lock()
+	defer s.change.Unlock()
+	group, err := s.group(name)
+	if err != nil {
+		return nil, group, err
+	}
+	// What goes back may have fewer than it should: then as many are launched at once.
+	batch := min(most, max(1, group.Desired*(100-r.MinHealthy)/100))
+	fresh, err := s.launchMembers(ctx, name, group, template, batch)
+	return fresh, group, err
+}
+
+// checkpoints waits at those that have been reached, and returns the others.
+func (s *Server) checkpoints(ctx context.Context, name string, r refreshState, percent int, last bool) ([]int, error) {
+	due := r.Checkpoints
+	for len(due) > 0 && percent >= due[0] {
+		if due = due[1:]; last || len(due) > 0 && percent >= due[0] {
+			continue
+		}
+		_ = s.setRefresh(name, r.ID, func(r *refreshState) {
+			r.Reason = fmt.Sprintf("Reached checkpoint at %d%%. Waiting for %d seconds.", percent, r.Delay)
+		})
+		if err := s.pause(ctx, name, r.ID, r.Delay); err != nil {
+			return nil, err
+		}
+		_ = s.setRefresh(name, r.ID, func(r *refreshState) { r.Reason = "" })
+	}
+	return due, nil
 }
 
 // mayGoOn is an error when the cloud goes down or the refresh has been told to end.
@@ -329,42 +294,40 @@ func (s *Server) untilHealthy(ctx context.Context, name string, r refreshState, 
 	return s.pause(ctx, name, r.ID, r.Warmup)
 }
 
-// isHealthy tells whether all load balancers find an instance well.
-func (s *Server) isHealthy(id string) bool {
-	for _, t := range s.targets() {
-		if t.instance != id {
-			continue
-		}
-		s.mu.Lock()
-		known := s.health[t.key()]
-		well := known != nil && known.healthy
-		s.mu.Unlock()
-		if !well {
-			return false
-		}
-	}
-	return true
-}
-
 // retire drains instances and ends them.
 func (s *Server) retire(ctx context.Context, name string, ids []string) error {
-	if err := s.drain(ctx, name, ids); err != nil {
+	s.drain(ids)
+	defer s.undrain(ids)
+	if err := s.applyNetwork(ctx); err != nil {
+		return err
+	}
+	if err := wait(ctx, s.drainTime(name)); err != nil {
 		return err
 	}
 	s.change.Lock()
 	defer s.change.Unlock()
-	defer func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		for _, id := range ids {
-			delete(s.drained, id)
-		}
-	}()
 	ids = slices.DeleteFunc(slices.Clone(ids), func(id string) bool {
 		record, _ := s.instance(id)
 		return record.State == "terminated" || record.State == "shutting-down"
 	})
 	return s.endMembers(ctx, ids)
+}
+
+// drainTime is how long the group's target groups let an instance end its connections.
+func (s *Server) drainTime(name string) time.Duration {
+	longest := 0
+	s.view(func(o *overlay) {
+		group := o.Groups[name]
+		if group == nil {
+			return // it was deleted
+		}
+		for _, arn := range group.TargetGroups {
+			if record := o.TargetGroups[arn]; record != nil {
+				longest = max(longest, record.Delay)
+			}
+		}
+	})
+	return time.Duration(longest) * time.Second
 }
 
 // resumeGroups has groups get what they should have after a start of the cloud, and ends the refreshes of before.
@@ -379,7 +342,7 @@ func (s *Server) resumeGroups() error {
 		}
 	})
 	for _, name := range names {
-		s.tend(name)
+		s.reconcileGroup(name)
 	}
 	return err
 }

@@ -15,7 +15,6 @@ func (s *Server) assignPrivateIPAddresses(ctx context.Context, c *awsquery.Call)
 	if err != nil {
 		return nil, err
 	}
-	l := &launch{subnet: subnet}
 	wanted := c.List("PrivateIpAddress")
 	if len(wanted) == 0 {
 		return nil, awsquery.Fault("UnsupportedOperation", "the local cloud assigns those secondary addresses that the request names")
@@ -27,7 +26,7 @@ func (s *Server) assignPrivateIPAddresses(ctx context.Context, c *awsquery.Call)
 	moves := map[string][]string{}
 	for _, text := range wanted {
 		address, err := netip.ParseAddr(text)
-		if err != nil || !subnet.Contains(address) || l.reserved(address) {
+		if err != nil || !subnet.Contains(address) || reserved(subnet, address) {
 			return nil, awsquery.Fault("InvalidParameterValue", "Address %s does not fall within the usable addresses of subnet %s (%s)", text, eni.Get("subnetId"), subnet)
 		}
 		for _, other := range described.Items("networkInterfaceSet") {

@@ -23,7 +23,6 @@ package api
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -37,6 +36,7 @@ import (
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/workqueue"
 )
 
 // Machinery makes machines, disks and networks real; *host.Host does.
@@ -86,8 +86,7 @@ type Server struct {
 	machinery Machinery
 	backend   *http.Client
 	journal   *journal
-	work      sync.WaitGroup  // what goes on after an answer
-	running   context.Context // of Start
+	queue     *workqueue.Queue // what goes on after an answer
 
 	// change is held by each changing EC2 call from its checks to its answer.
 	change sync.Mutex
@@ -99,10 +98,9 @@ type Server struct {
 
 	mu      sync.Mutex
 	overlay overlay
-	keys    map[string]string        // public keys, by key pair
-	health  map[string]*health       // of load balancers' targets, by target group and instance
-	drained map[string]bool          // instances of groups that get no new connections any more
-	queues  map[string]chan struct{} // closed at the end of the last work on an instance
+	keys    map[string]string  // public keys, by key pair
+	health  map[string]*health // of load balancers' targets, by target group and instance
+	drained map[string]bool    // instances of groups that get no new connections any more
 	// sessions are the temporary keys, by id.
 	sessions map[string]session
 
@@ -114,7 +112,7 @@ type Server struct {
 // New makes a server; Start makes it ready to serve.
 func New(config Config, machinery Machinery) *Server {
 	return &Server{
-		config: config, machinery: machinery, running: context.Background(), keys: map[string]string{}, health: map[string]*health{}, drained: map[string]bool{}, queues: map[string]chan struct{}{},
+		config: config, machinery: machinery, queue: workqueue.New(config.Log), keys: map[string]string{}, health: map[string]*health{}, drained: map[string]bool{},
 		sessions: map[string]session{}, issued: map[awsquery.Caller]host.Credentials{},
 		backend: &http.Client{Transport: &http.Transport{DialContext: config.Dial, MaxIdleConnsPerHost: 8, DisableCompression: true}},
 	}
@@ -123,12 +121,12 @@ func New(config Config, machinery Machinery) *Server {
 // Start replays what users made and brings the records and the machines to agree. ctx ends what goes on in the
 // background.
 func (s *Server) Start(ctx context.Context) error {
-	s.running = ctx
+	context.AfterFunc(ctx, s.queue.Stop)
 	var err error
 	if s.journal, err = openJournal(filepath.Join(s.config.StateDir, "journal.jsonl")); err != nil {
 		return err
 	}
-	if err := s.overlay.load(filepath.Join(s.config.StateDir, "api.json")); err != nil {
+	if err := s.overlay.load(filepath.Join(s.config.StateDir, "api.json"), s.config.Public); err != nil {
 		return err
 	}
 	if err := s.journal.replay(ctx, s); err != nil {
@@ -141,17 +139,17 @@ func (s *Server) Start(ctx context.Context) error {
 	if err := s.reconcile(ctx); err != nil {
 		return err
 	}
-	s.work.Go(func() { s.watchExits(ctx) })
-	s.work.Go(func() { s.watchTargets(ctx) })
+	s.queue.Go(s.watchExits)
+	s.queue.Go(s.watchTargets)
 	if err := s.applyNetwork(ctx); err != nil {
 		return err
 	}
 	return s.resumeGroups()
 }
 
-// Close waits for what is under way; the context that Start got must have ended.
+// Close ends what goes on in the background and waits for what is under way.
 func (s *Server) Close() error {
-	s.work.Wait()
+	s.queue.Close()
 	if s.journal == nil {
 		return nil
 	}
@@ -197,39 +195,4 @@ func (s *Server) callerAddress(r *http.Request) string {
 		return s.config.Operator.String()
 	}
 	return address.Addr().Unmap().String()
-}
-
-// workDeadline is how long work that goes on after an answer may take.
-const workDeadline = 3 * time.Minute
-
-// later goes on with work on an instance after the answer. Work on one instance is done in the order in which it was
-// asked for.
-func (s *Server) later(id string, work func(context.Context) error) {
-	done := make(chan struct{})
-	s.mu.Lock()
-	before := s.queues[id]
-	s.queues[id] = done
-	s.mu.Unlock()
-	s.work.Go(func() {
-		defer close(done)
-		if before != nil {
-			<-before
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), workDeadline)
-		defer cancel()
-		if err := work(ctx); err != nil {
-			s.config.Log.Error("work on an instance", "instance", id, "error", err)
-		}
-		s.mu.Lock()
-		if s.queues[id] == done {
-			delete(s.queues, id)
-		}
-		s.mu.Unlock()
-	})
-}
-
-// undo takes back in the records what could not be made real, and returns the error that says why.
-func (s *Server) undo(ctx context.Context, failure error, action, parameter, id string) error {
-	_, err := s.forward(ctx, awsquery.NewCall("ec2", action, parameter, id))
-	return errors.Join(failure, err)
 }

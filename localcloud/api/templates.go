@@ -79,13 +79,6 @@ func withoutOwnTags(c *awsquery.Call) *awsquery.Call {
 	return c
 }
 
-// templateRef is one version of a launch template.
-type templateRef struct {
-	ID      string `json:"id"`
-	Name    string `json:"name"`
-	Version string `json:"version"`
-}
-
 // findTemplate reads the template that parameters beginning with prefix name, by id or by name.
 func (s *Server) findTemplate(ctx context.Context, c *awsquery.Call, prefix string) (templateRef, error) {
 	question := awsquery.NewCall("ec2", "DescribeLaunchTemplates")
@@ -111,10 +104,4 @@ func (s *Server) findTemplate(ctx context.Context, c *awsquery.Call, prefix stri
 		return found, nil
 	}
 	return templateRef{}, awsquery.Fault("ValidationError", "You must use a valid fully-formed launch template. The launch template %s%s does not exist.", id, name)
-}
-
-func (s *Server) templateValues(t templateRef) url.Values {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.overlay.Templates[t.ID][t.Version]
 }

@@ -51,21 +51,6 @@ func (s *Server) createVolume(ctx context.Context, c *awsquery.Call) (*awsquery.
 	return answered, nil
 }
 
-// snapshotSize is a snapshot's size in GiB; of one that came with an image, the server behind does not know it.
-func (s *Server) snapshotSize(ctx context.Context, snapshot string) (int, error) {
-	if snapshot == "" {
-		return 0, awsquery.Fault("MissingParameter", "The request must contain the size of the volume or a snapshot")
-	}
-	described, err := s.describeSnapshots(ctx, awsquery.NewCall("ec2", "DescribeSnapshots", "SnapshotId.1", snapshot))
-	if err != nil {
-		return 0, err
-	}
-	for _, item := range described.Items("snapshotSet") {
-		return strconv.Atoi(item.Get("volumeSize"))
-	}
-	return 0, awsquery.Fault("InvalidSnapshot.NotFound", "The snapshot '%s' does not exist.", snapshot)
-}
-
 func (s *Server) deleteVolume(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	answered, err := s.forward(ctx, c)
 	if err != nil {

@@ -2,46 +2,11 @@ package api
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
-
-// EC2 refuses to delete what something else depends on; the server behind, mostly, does not.
-
-func (s *Server) deleteSecurityGroup(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	r, err := s.readNetwork(ctx)
-	if err != nil {
-		return nil, err
-	}
-	id := c.Get("GroupId")
-	for _, group := range r.groups {
-		if id == "" && c.Get("GroupName") == group.Get("groupName") {
-			id = group.Get("groupId")
-		}
-		if group.Get("groupId") == id && group.Get("groupName") == "default" {
-			return nil, awsquery.Fault("CannotDelete", "the specified group: \"%s\" name: \"default\" cannot be deleted by a user", id)
-		}
-	}
-	for _, eni := range r.interfaces {
-		if slices.Contains(eni.All("groupSet", "*", "groupId"), id) {
-			return nil, awsquery.Fault("DependencyViolation", "resource %s has a dependent object: %s", id, eni.Get("networkInterfaceId"))
-		}
-	}
-	for _, group := range r.groups {
-		for _, rule := range append(rules(group.Items("ipPermissions")), rules(group.Items("ipPermissionsEgress"))...) {
-			if rule.Group == id && group.Get("groupId") != id {
-				return nil, awsquery.Fault("DependencyViolation", "resource %s has a dependent object: a rule of %s", id, group.Get("groupId"))
-			}
-		}
-	}
-	c = c.Clone()
-	if id != "" {
-		c.Drop("GroupName")
-		c.Set("GroupId", id)
-	}
-	return s.forwardNetwork(ctx, c)
-}
 
 func (s *Server) deleteSubnet(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	id := c.Get("SubnetId")
@@ -88,4 +53,41 @@ func (s *Server) deleteVpc(ctx context.Context, c *awsquery.Call) (*awsquery.Nod
 		}
 	}
 	return s.forwardNetwork(ctx, c)
+}
+
+// elsewhere are ranges that no VPC can have: those of no network, and the one of this API.
+var elsewhere = []netip.Prefix{
+	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("169.254.0.0/16"),
+	netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("224.0.0.0/3"),
+}
+
+func possibleRange(text string) error {
+	cidr, err := netip.ParsePrefix(text)
+	if err != nil {
+		return nil // the server behind says so, or takes it of a pool
+	}
+	if slices.ContainsFunc(elsewhere, cidr.Overlaps) {
+		return awsquery.Fault("InvalidVpc.Range", "The CIDR '%s' is invalid.", text)
+	}
+	return nil
+}
+
+// EC2 refuses to delete what something else depends on; moto, mostly, does not.
+
+// createVpc completes a VPC's default group.
+func (s *Server) createVpc(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	if err := possibleRange(c.Get("CidrBlock")); err != nil {
+		return nil, err
+	}
+	answered, err := s.forward(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.admitMembers(ctx, answered.Get("vpc", "vpcId")); err != nil {
+		return nil, err
+	}
+	if err := s.applyNetwork(ctx); err != nil {
+		return nil, err
+	}
+	return answered, nil
 }
