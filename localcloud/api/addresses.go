@@ -8,22 +8,41 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
-// allocateAddress gives an elastic address of the local cloud's range.
-func (s *Server) allocateAddress(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+// Addresses answers the calls for elastic addresses.
+type Addresses struct {
+	moto     *Client
+	records  *Store
+	network  *Network
+	metadata *Service
+}
+
+// Handlers answer the calls of EC2 for elastic addresses that are more than a record.
+func (a *Addresses) Handlers() map[string]awsquery.Handler {
+	return map[string]awsquery.Handler{
+		"AllocateAddress":     a.allocate,
+		"AssociateAddress":    a.associate,
+		"DisassociateAddress": a.disassociate,
+		"ReleaseAddress":      a.release,
+		"DescribeAddresses":   a.describe,
+	}
+}
+
+// allocate gives an elastic address of the local cloud's range.
+func (a *Addresses) allocate(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	c = c.Clone()
 	var address netip.Addr
-	s.view(func(o *overlay) { address = o.freePublic() })
+	a.records.View(func(o *State) { address = o.FreePublic() })
 	if !address.IsValid() {
 		return nil, awsquery.Fault("AddressLimitExceeded", "The maximum number of addresses has been reached.")
 	}
 	c.Set("Domain", "vpc")
 	c.Set("Address", address.String())
-	return s.forwardNetwork(ctx, c)
+	return a.network.Forward(ctx, c)
 }
 
-// address is an elastic address as the server behind has it, by any of the names that calls use.
-func (s *Server) address(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	described, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeAddresses"))
+// Find is an elastic address as the server behind has it, by any of the names that calls use.
+func (a *Addresses) Find(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	described, err := a.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeAddresses"))
 	if err != nil {
 		return nil, err
 	}
@@ -46,18 +65,18 @@ func (s *Server) address(ctx context.Context, c *awsquery.Call) (*awsquery.Node,
 	return nil, awsquery.Fault("MissingParameter", "The request must name the address by AllocationId, AssociationId or PublicIp")
 }
 
-// associateAddress moves an elastic address; an instance that had it has it no more, and one that gets it loses its
+// associate moves an elastic address; an instance that had it has it no more, and one that gets it loses its
 // automatic one.
-func (s *Server) associateAddress(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	address, err := s.address(ctx, c)
+func (a *Addresses) associate(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	address, err := a.Find(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	if balancer := s.balancerAt(address.Get("allocationId")); balancer != "" {
+	if balancer := a.records.BalancerAt(address.Get("allocationId")); balancer != "" {
 		return nil, awsquery.Fault("Resource.AlreadyAssociated", "resource %s is already associated with load balancer %s", address.Get("allocationId"), balancer)
 	}
 	if id := c.Get("InstanceId"); id != "" {
-		if err := s.inStates([]string{id}, "given an address", "pending", "running", "stopping", "stopped"); err != nil {
+		if err := a.records.InStates([]string{id}, "given an address", "pending", "running", "stopping", "stopped"); err != nil {
 			return nil, err
 		}
 	}
@@ -65,41 +84,41 @@ func (s *Server) associateAddress(ctx context.Context, c *awsquery.Call) (*awsqu
 		if c.Get("AllowReassociation") == "false" {
 			return nil, awsquery.Fault("Resource.AlreadyAssociated", "resource %s is already associated with associate-id %s", address.Get("allocationId"), association)
 		}
-		if _, err := s.forward(ctx, awsquery.NewCall("ec2", "DisassociateAddress", "AssociationId", association)); err != nil {
+		if _, err := a.moto.Forward(ctx, awsquery.NewCall("ec2", "DisassociateAddress", "AssociationId", association)); err != nil {
 			return nil, err
 		}
 	}
-	answered, err := s.forward(ctx, c)
+	answered, err := a.moto.Forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	return answered, s.readdress(ctx, c.Get("InstanceId"), address.Get("instanceId"))
+	return answered, a.readdress(ctx, c.Get("InstanceId"), address.Get("instanceId"))
 }
 
-func (s *Server) disassociateAddress(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	address, err := s.address(ctx, c)
+func (a *Addresses) disassociate(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	address, err := a.Find(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	answered, err := s.forward(ctx, c)
+	answered, err := a.moto.Forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	return answered, s.readdress(ctx, address.Get("instanceId"))
+	return answered, a.readdress(ctx, address.Get("instanceId"))
 }
 
-func (s *Server) releaseAddress(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	address, err := s.address(ctx, c)
+func (a *Addresses) release(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	address, err := a.Find(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	if address.Get("associationId") != "" {
 		return nil, awsquery.Fault("InvalidIPAddress.InUse", "Address %s is in use.", address.Get("publicIp"))
 	}
-	if balancer := s.balancerAt(address.Get("allocationId")); balancer != "" {
+	if balancer := a.records.BalancerAt(address.Get("allocationId")); balancer != "" {
 		return nil, awsquery.Fault("InvalidIPAddress.InUse", "Address %s is in use by load balancer %s.", address.Get("publicIp"), balancer)
 	}
-	nats, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeNatGateways"))
+	nats, err := a.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeNatGateways"))
 	if err != nil {
 		return nil, err
 	}
@@ -110,37 +129,37 @@ func (s *Server) releaseAddress(ctx context.Context, c *awsquery.Call) (*awsquer
 			}
 		}
 	}
-	return s.forwardNetwork(ctx, c)
+	return a.network.Forward(ctx, c)
 }
 
 // readdress makes the network and the metadata of instances follow a change of elastic addresses. Who has one has no
 // automatic one any more.
-func (s *Server) readdress(ctx context.Context, instances ...string) error {
-	if err := s.applyNetwork(ctx); err != nil {
+func (a *Addresses) readdress(ctx context.Context, instances ...string) error {
+	if err := a.network.Apply(ctx); err != nil {
 		return err
 	}
 	for _, id := range instances {
-		record, ok := s.instance(id)
+		record, ok := a.records.Instance(id)
 		if !ok || record.State == "terminated" {
 			continue
 		}
 		loses := false
-		s.view(func(o *overlay) { loses = o.hasElastic(id) && record.Public.IsValid() })
+		a.records.View(func(o *State) { loses = o.HasElastic(id) && record.Public.IsValid() })
 		if loses {
-			if err := s.changeInstance(id, func(record *instanceRecord) { record.Public = netip.Addr{} }); err != nil {
+			if err := a.records.ChangeInstance(id, func(record *Instance) { record.Public = netip.Addr{} }); err != nil {
 				return err
 			}
 		}
-		if err := s.refreshMetadata(ctx, id); err != nil {
+		if err := a.metadata.Refresh(ctx, id); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// freeElastic disassociates what an instance has, before it goes.
-func (s *Server) freeElastic(ctx context.Context, id string) error {
-	described, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeAddresses"))
+// FreeInstance disassociates what an instance has, before it goes.
+func (a *Addresses) FreeInstance(ctx context.Context, id string) error {
+	described, err := a.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeAddresses"))
 	if err != nil {
 		return err
 	}
@@ -148,21 +167,21 @@ func (s *Server) freeElastic(ctx context.Context, id string) error {
 		if address.Get("instanceId") != id || address.Get("associationId") == "" {
 			continue
 		}
-		if _, err := s.forward(ctx, awsquery.NewCall("ec2", "DisassociateAddress", "AssociationId", address.Get("associationId"))); err != nil {
+		if _, err := a.moto.Forward(ctx, awsquery.NewCall("ec2", "DisassociateAddress", "AssociationId", address.Get("associationId"))); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// describeAddresses shows addresses of load balancers as associated, with no instance of the caller's.
-func (s *Server) describeAddresses(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	described, err := s.ask(ctx, c)
+// describe shows addresses of load balancers as associated, with no instance of the caller's.
+func (a *Addresses) describe(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	described, err := a.moto.Ask(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	for _, item := range described.Items("addressesSet") {
-		if allocation := item.Get("allocationId"); s.balancerAt(allocation) != "" {
+		if allocation := item.Get("allocationId"); a.records.BalancerAt(allocation) != "" {
 			item.Set("eipassoc-"+strings.TrimPrefix(allocation, "eipalloc-"), "associationId")
 			item.Set("amazon-elb", "networkInterfaceOwnerId")
 		}

@@ -90,7 +90,7 @@ func (s *Server) admit(r *http.Request, from Side) (*awsquery.Call, error) {
 	}
 	var who awsquery.Caller
 	scope, err := sigv4.Verify(r, body, time.Now(), service == "ebs", func(id string) (sigv4.Key, bool) {
-		key, found, ok := s.findKey(id)
+		key, found, ok := s.keys.Find(id)
 		if !ok || from == Machines && !found.Machine {
 			return sigv4.Key{}, false
 		}

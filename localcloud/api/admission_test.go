@@ -35,7 +35,7 @@ func question(at netip.AddrPort, action string) (*http.Request, string) {
 // TestPagesAreRefused has a backend that fails the test if anything reaches it. Each request is signed well: a page in a
 // browser, or a server that a name was rebound to, could have got hold of a presigned URL.
 func TestPagesAreRefused(t *testing.T) {
-	s := newServer(t, newBackend(t, map[string]func(url.Values) string{"DescribeVpcs": nil}), newMachinery(t))
+	s := newServer(t, NewMoto(t, map[string]func(url.Values) string{"DescribeVpcs": nil}), newMachinery(t))
 	for name, change := range map[string]func(*http.Request){
 		"another origin":            func(r *http.Request) { r.Header.Set("Origin", "https://evil.example") },
 		"no origin that is told":    func(r *http.Request) { r.Header.Set("Origin", "null") },
@@ -68,7 +68,7 @@ func TestPagesAreRefused(t *testing.T) {
 
 // TestStrangersAreRefused has a backend that fails the test if anything reaches it.
 func TestStrangersAreRefused(t *testing.T) {
-	s := newServer(t, newBackend(t, map[string]func(url.Values) string{"DescribeVpcs": nil}), newMachinery(t))
+	s := newServer(t, NewMoto(t, map[string]func(url.Values) string{"DescribeVpcs": nil}), newMachinery(t))
 	for _, c := range []struct {
 		service, code string
 		key           aws.Credentials
@@ -100,7 +100,7 @@ func TestStrangersAreRefused(t *testing.T) {
 
 // TestOnlyKnownServices signs as the operator; nothing may reach the backend, which would fail the test.
 func TestOnlyKnownServices(t *testing.T) {
-	s := newServer(t, newBackend(t, map[string]func(url.Values) string{"": nil}), newMachinery(t))
+	s := newServer(t, NewMoto(t, map[string]func(url.Values) string{"": nil}), newMachinery(t))
 	for _, c := range []struct{ service, method, path string }{
 		{"ec2", "GET", "/moto-api/data.json"}, {"ec2", "POST", "/moto-api/reset"}, {"moto-api", "GET", "/moto-api/data.json"},
 		{"s3", "GET", "/"}, {"s3", "PUT", "/bucket"}, {"lambda", "POST", "/2015-03-31/functions"}, {"", "GET", "/"},
@@ -117,10 +117,10 @@ func TestOnlyKnownServices(t *testing.T) {
 
 // TestMachinesKeys: a machine is known by what its metadata service gave it, and by nothing else.
 func TestMachinesKeys(t *testing.T) {
-	s := newServer(t, newBackend(t, map[string]func(url.Values) string{"GetRole": canned("<GetRoleResult/>"),
-		"AssumeRole": canned(assumed(time.Now().Add(time.Hour)))}), newMachinery(t))
+	s := newServer(t, NewMoto(t, map[string]func(url.Values) string{"GetRole": Canned("<GetRoleResult/>"),
+		"AssumeRole": Canned(assumed(time.Now().Add(time.Hour)))}), newMachinery(t))
 	role := awsquery.Element("member", awsquery.Text("RoleName", "goldsmith-x-web"), awsquery.Text("RoleId", "AROAEXAMPLE"))
-	give := s.instanceCredentials(role, "i-0123456789abcdef0")
+	give := s.keys.ForInstance(role, "i-0123456789abcdef0")
 	issued, err := give(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -192,8 +192,8 @@ func assume(t *testing.T, s *Server, key aws.Credentials) aws.Credentials {
 }
 
 func TestSessionsEnd(t *testing.T) {
-	s := newServer(t, newBackend(t, map[string]func(url.Values) string{"GetRole": canned("<GetRoleResult/>"),
-		"AssumeRole": canned(assumed(time.Now().Add(-time.Second)))}), newMachinery(t))
+	s := newServer(t, NewMoto(t, map[string]func(url.Values) string{"GetRole": Canned("<GetRoleResult/>"),
+		"AssumeRole": Canned(assumed(time.Now().Add(-time.Second)))}), newMachinery(t))
 	r, body := question(apiAddress, "GetCallerIdentity")
 	w := sendSigned(s, Operators, apiAddress, r, "sts", awsquery.Region, assume(t, s, operatorCredentials()), body)
 	if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "ExpiredToken") {
@@ -203,10 +203,10 @@ func TestSessionsEnd(t *testing.T) {
 
 // TestUsersKeys: an access key that IAM made is good until it is taken off or deleted, also after a restart.
 func TestUsersKeys(t *testing.T) {
-	b := newBackend(t, map[string]func(url.Values) string{
-		"CreateAccessKey": canned(`<CreateAccessKeyResult><AccessKey><UserName>ada</UserName><AccessKeyId>AKIAADA</AccessKeyId>` +
+	b := NewMoto(t, map[string]func(url.Values) string{
+		"CreateAccessKey": Canned(`<CreateAccessKeyResult><AccessKey><UserName>ada</UserName><AccessKeyId>AKIAADA</AccessKeyId>` +
 			`<SecretAccessKey>guessed</SecretAccessKey></AccessKey></CreateAccessKeyResult>`),
-		"UpdateAccessKey": canned(""), "DeleteAccessKey": canned(""),
+		"UpdateAccessKey": Canned(""), "DeleteAccessKey": Canned(""),
 	})
 	s := newServer(t, b, newMachinery(t))
 	iam := func(action string, parameters ...string) *awsquery.Node {
@@ -226,7 +226,7 @@ func TestUsersKeys(t *testing.T) {
 		r, body := question(apiAddress, "GetCallerIdentity")
 		return sendSigned(s, Operators, apiAddress, r, "sts", awsquery.Region, key, body).Code
 	}
-	if err := s.overlay.load(s.overlay.path, s.config.Public); err != nil { // as a restart does
+	if err := s.open(); err != nil { // as a restart does
 		t.Fatal(err)
 	}
 	for _, step := range []struct {
@@ -247,9 +247,9 @@ func TestUsersKeys(t *testing.T) {
 
 // TestUserWithKeys: the keys of a user who is gone would go on to be good.
 func TestUserWithKeys(t *testing.T) {
-	b := newBackend(t, map[string]func(url.Values) string{"DeleteUser": canned("")})
+	b := NewMoto(t, map[string]func(url.Values) string{"DeleteUser": Canned("")})
 	s := newServer(t, b, newMachinery(t))
-	s.overlay.AccessKeys["AKIAADA"] = &accessKeyRecord{Secret: "x", User: "ada"}
+	change(t, s, func(o *State) { o.AccessKeys["AKIAADA"] = &AccessKey{Secret: "x", User: "ada"} })
 	if w := send(s, "iam", "test", awsquery.NewCall("iam", "DeleteUser", "UserName", "ada").Form); w.Code != http.StatusConflict || !strings.Contains(w.Body.String(), "DeleteConflict") {
 		t.Errorf("status %d: %s", w.Code, w.Body)
 	}
@@ -260,7 +260,7 @@ func TestUserWithKeys(t *testing.T) {
 
 // TestParameterStoreTarget: the server behind would take an action of the query or of a form for the target.
 func TestParameterStoreTarget(t *testing.T) {
-	b := newBackend(t, nil)
+	b := NewMoto(t, nil)
 	s := newServer(t, b, newMachinery(t))
 	for _, c := range []struct{ method, path, kind, target, body string }{
 		{http.MethodPost, "/?Action=DeleteParameter", "application/x-amz-json-1.1", "AmazonSSM.GetParameter", `{"Name":"/p"}`},
@@ -281,21 +281,21 @@ func TestParameterStoreTarget(t *testing.T) {
 			t.Errorf("%+v: status %d: %s", c, w.Code, w.Body)
 		}
 	}
-	if len(b.forms) > 0 {
-		t.Errorf("the server behind got %v", b.forms)
+	if len(b.Forms) > 0 {
+		t.Errorf("the server behind got %v", b.Forms)
 	}
 }
 
 // TestCharactersOfNoAnswer: what XML cannot carry would make every answer with it unreadable, for good.
 func TestCharactersOfNoAnswer(t *testing.T) {
-	s := newServer(t, newBackend(t, nil), newMachinery(t))
+	s := newServer(t, NewMoto(t, nil), newMachinery(t))
 	for _, value := range []string{"a\x1bb", "\x00", "\x08", "\ufffe", "\xff"} {
 		refused(t, s, "InvalidCharacter", "CreateSecurityGroup", "GroupName", "g", "Description", value)
 		refused(t, s, "InvalidCharacter", "CreateTags", "ResourceId.1", "vpc-00000000000000001", "Tag.1.Key", value, "Tag.1.Value", "v")
 	}
 	// A journal of before may have one, of which the server behind tells.
-	s = newServer(t, newBackend(t, map[string]func(url.Values) string{
-		"DescribeDhcpOptions": canned("<b>x\x1by</b>"), "DescribeTags": canned("<b>K\u00f8ge \u2603</b>"),
+	s = newServer(t, NewMoto(t, map[string]func(url.Values) string{
+		"DescribeDhcpOptions": Canned("<b>x\x1by</b>"), "DescribeTags": Canned("<b>K\u00f8ge \u2603</b>"),
 	}), newMachinery(t))
 	for action, want := range map[string]string{"DescribeDhcpOptions": "x\ufffdy", "DescribeTags": "K\u00f8ge \u2603"} {
 		if w := send(s, "ec2", "test", awsquery.NewCall("ec2", action).Form); !strings.Contains(w.Body.String(), "<b>"+want+"</b>") {
@@ -306,7 +306,7 @@ func TestCharactersOfNoAnswer(t *testing.T) {
 
 // TestHeaders: what the server behind says of itself stays inside.
 func TestHeaders(t *testing.T) {
-	s := newServer(t, newBackend(t, map[string]func(url.Values) string{"DescribeDhcpOptions": canned("<dhcpOptionsSet/>")}), newMachinery(t))
+	s := newServer(t, NewMoto(t, map[string]func(url.Values) string{"DescribeDhcpOptions": Canned("<dhcpOptionsSet/>")}), newMachinery(t))
 	w := send(s, "ec2", "test", awsquery.NewCall("ec2", "DescribeDhcpOptions").Form)
 	for header := range w.Header() {
 		switch header {

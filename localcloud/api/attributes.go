@@ -11,10 +11,10 @@ import (
 // rest it does not know, and is kept here.
 
 // own is an image that was made here, or the error that EC2 has for one that was not.
-func (s *Server) own(id string) error {
-	record, ok := s.image(id)
+func (s *Images) own(id string) error {
+	record, ok := s.records.Image(id)
 	switch {
-	case isBase(id):
+	case IsBase(id):
 		return awsquery.Fault("AuthFailure", "Not authorized for image:%s: it is the local cloud's own", id)
 	case !ok || record.Gone:
 		return awsquery.Fault("InvalidAMIID.NotFound", "The image id '[%s]' does not exist", id)
@@ -22,13 +22,13 @@ func (s *Server) own(id string) error {
 	return nil
 }
 
-// changeImage changes what is kept of an image here.
-func (s *Server) changeImage(c *awsquery.Call, change func(*imageRecord)) (*awsquery.Node, error) {
+// change changes what is kept of an image here.
+func (s *Images) change(c *awsquery.Call, change func(*Image)) (*awsquery.Node, error) {
 	id := c.Get("ImageId")
 	if err := s.own(id); err != nil {
 		return nil, err
 	}
-	err := s.update(func(o *overlay) {
+	err := s.records.Update(func(o *State) {
 		if record, ok := o.Images[id]; ok {
 			change(record)
 		}
@@ -36,7 +36,7 @@ func (s *Server) changeImage(c *awsquery.Call, change func(*imageRecord)) (*awsq
 	return awsquery.Done(c.Action()), err
 }
 
-func (s *Server) modifyImageAttribute(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (s *Images) modifyAttribute(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	if err := s.own(c.Get("ImageId")); err != nil {
 		return nil, err
 	}
@@ -44,38 +44,38 @@ func (s *Server) modifyImageAttribute(ctx context.Context, c *awsquery.Call) (*a
 		if imds != "v2.0" {
 			return nil, awsquery.Fault("InvalidParameterValue", "The value '%s' is not valid for imdsSupport; it must be v2.0", imds)
 		}
-		return s.changeImage(c, func(record *imageRecord) { record.IMDS = imds })
+		return s.change(c, func(record *Image) { record.IMDS = imds })
 	}
-	return s.forward(ctx, c)
+	return s.moto.Forward(ctx, c)
 }
 
-func (s *Server) enableImageDeprecation(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (s *Images) enableDeprecation(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	at, err := time.Parse(time.RFC3339, c.Get("DeprecateAt"))
 	if err != nil || at.Before(time.Now()) || at.After(time.Now().AddDate(10, 0, 1)) {
 		return nil, awsquery.Fault("InvalidParameterValue", "The value '%s' is not valid for DeprecateAt: it must be a time in the next ten years", c.Get("DeprecateAt"))
 	}
-	return s.changeImage(c, func(record *imageRecord) { record.Deprecated = at.UTC().Round(time.Minute) })
+	return s.change(c, func(record *Image) { record.Deprecated = at.UTC().Round(time.Minute) })
 }
 
-func (s *Server) disableImageDeprecation(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	return s.changeImage(c, func(record *imageRecord) { record.Deprecated = time.Time{} })
+func (s *Images) disableDeprecation(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	return s.change(c, func(record *Image) { record.Deprecated = time.Time{} })
 }
 
-func (s *Server) enableProtection(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (s *Images) enableProtection(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	how := "enabled-without-cooldown"
 	if c.Get("WithCooldown") == "true" {
 		how = "enabled-with-cooldown"
 	}
-	return s.changeImage(c, func(record *imageRecord) { record.Protection = how })
+	return s.change(c, func(record *Image) { record.Protection = how })
 }
 
 // disableProtection ends a protection at once, also one with a cooldown, which on EC2 goes on for a day.
-func (s *Server) disableProtection(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	return s.changeImage(c, func(record *imageRecord) { record.Protection = "" })
+func (s *Images) disableProtection(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	return s.change(c, func(record *Image) { record.Protection = "" })
 }
 
 // mendAttributes describes what is kept of an image here.
-func mendAttributes(item *awsquery.Node, record imageRecord) {
+func mendAttributes(item *awsquery.Node, record Image) {
 	protection := record.Protection
 	if protection == "" {
 		protection = "disabled"

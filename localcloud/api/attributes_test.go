@@ -10,8 +10,8 @@ import (
 
 func TestImageAttributes(t *testing.T) {
 	b, m := newGallery(t), newMachinery(t, "RunMachine", "CreateImage", "DeleteImage")
-	b.answers["ModifySnapshotAttribute"] = canned("<return>true</return>")
-	b.answers["ModifyImageAttribute"] = func(form url.Values) string { return "<return>true</return>" }
+	b.Answers["ModifySnapshotAttribute"] = Canned("<return>true</return>")
+	b.Answers["ModifyImageAttribute"] = func(form url.Values) string { return "<return>true</return>" }
 	s := newServer(t, b, m)
 	mustRequest(t, s, "RunInstances", launchWith()...)
 	waitForState(t, s, first, "running")
@@ -30,15 +30,15 @@ func TestImageAttributes(t *testing.T) {
 	if image := described(); image.Get("deregistrationProtection") != "enabled-without-cooldown" || image.Get("imdsSupport") != "v2.0" || image.Get("deprecationTime") != awsquery.Timestamp(at) {
 		t.Errorf("it is %s", image.Bytes())
 	}
-	if form := b.form("ModifyImageAttribute"); form != nil {
+	if form := b.Form("ModifyImageAttribute"); form != nil {
 		t.Errorf("the server behind, which does not know imdsSupport, got %v", form)
 	}
 	mustRequest(t, s, "ModifyImageAttribute", "ImageId", madeImage, "LaunchPermission.Add.1.UserId", "123456789012")
-	if form := b.form("ModifyImageAttribute"); form.Get("LaunchPermission.Add.1.UserId") != "123456789012" {
+	if form := b.Form("ModifyImageAttribute"); form.Get("LaunchPermission.Add.1.UserId") != "123456789012" {
 		t.Errorf("the server behind got %v", form)
 	}
 	mustRequest(t, s, "ModifySnapshotAttribute", "SnapshotId", madeSnapshot, "CreateVolumePermission.Add.1.UserId", "123456789012", "CreateVolumePermission.Add.2.Group", "all")
-	if form := b.form("ModifySnapshotAttribute"); form.Get("OperationType") != "add" || form.Get("UserId.1") != "123456789012" || form.Get("UserGroup.1") != "all" {
+	if form := b.Form("ModifySnapshotAttribute"); form.Get("OperationType") != "add" || form.Get("UserId.1") != "123456789012" || form.Get("UserGroup.1") != "all" {
 		t.Errorf("the server behind got %v", form)
 	}
 	refused(t, s, "OperationNotPermitted", "DeregisterImage", "ImageId", madeImage)

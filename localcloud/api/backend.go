@@ -6,20 +6,66 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"net"
 	"net/http"
+	"sync"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
+// Client speaks to moto. Its calls that change something are in a journal.
+type Client struct {
+	http    *http.Client
+	log     *slog.Logger
+	journal *journal
+	// gate is held alone by a change, and shared by what only reads.
+	gate sync.RWMutex
+}
+
+// NewClient makes a client that connects to moto with dial.
+func NewClient(dial func(ctx context.Context, network, address string) (net.Conn, error), log *slog.Logger) *Client {
+	transport := &http.Transport{DialContext: dial, MaxIdleConnsPerHost: 8, DisableCompression: true}
+	return &Client{http: &http.Client{Transport: transport}, log: log}
+}
+
+// Open reads the journal; Replay makes its calls again.
+func (m *Client) Open(path string) (err error) {
+	m.journal, err = openJournal(path)
+	return err
+}
+
+// Replay brings a fresh moto to where the journal ends.
+func (m *Client) Replay(ctx context.Context) error { return m.journal.replay(ctx, m) }
+
+// Close closes the journal.
+func (m *Client) Close() error {
+	if m.journal == nil {
+		return nil
+	}
+	return m.journal.close()
+}
+
+// Journaled are the calls of the journal, in order; nobody changes them.
+func (m *Client) Journaled() []*awsquery.Call {
+	m.journal.mu.Lock()
+	defer m.journal.mu.Unlock()
+	calls := make([]*awsquery.Call, 0, len(m.journal.entries))
+	for _, e := range m.journal.entries {
+		calls = append(calls, e.Call)
+	}
+	return calls
+}
+
 // exchange makes one call to the server behind. The caller holds s.gate.
-func (s *Server) exchange(ctx context.Context, c *awsquery.Call) (*awsquery.Answer, error) {
+func (m *Client) exchange(ctx context.Context, c *awsquery.Call) (*awsquery.Answer, error) {
 	request, err := http.NewRequestWithContext(ctx, c.Method, "http://backend"+c.Path, bytes.NewReader(c.Encoded()))
 	if err != nil {
 		return nil, err
 	}
 	request.Header = c.Header.Clone()
 	request.Host = c.Service + "." + awsquery.Region + ".amazonaws.com"
-	response, err := s.backend.Do(request)
+	response, err := m.http.Do(request)
 	if err != nil {
 		return nil, fmt.Errorf("ask the API server for %s: %w", c, err)
 	}
@@ -31,7 +77,7 @@ func (s *Server) exchange(ctx context.Context, c *awsquery.Call) (*awsquery.Answ
 	if response.StatusCode >= 500 {
 		// A page for people, or none at all: it met what it does not know. As an error of the server's it would make
 		// SDKs try again for minutes.
-		s.config.Log.Warn("the API server failed", "call", c.String(), "status", response.StatusCode, "answer", string(got[:min(len(got), 300)]))
+		m.log.Warn("the API server failed", "call", c.String(), "status", response.StatusCode, "answer", string(got[:min(len(got), 300)]))
 		return nil, awsquery.Fault("UnsupportedOperation", "the local cloud's API server does not know this form of %s", c)
 	}
 	if c.Form != nil {
@@ -40,50 +86,50 @@ func (s *Server) exchange(ctx context.Context, c *awsquery.Call) (*awsquery.Answ
 	return &awsquery.Answer{Status: response.StatusCode, Header: response.Header, Body: got}, nil
 }
 
-// read makes a call that changes nothing. Several may be under way at once, but none beside a change: what a change
+// Read makes a call that changes nothing. Several may be under way at once, but none beside a change: what a change
 // draws from the server's random numbers has to be the same when it is made again.
-func (s *Server) read(ctx context.Context, c *awsquery.Call) (*awsquery.Answer, error) {
-	s.gate.RLock()
-	defer s.gate.RUnlock()
-	return s.exchange(ctx, c)
+func (m *Client) Read(ctx context.Context, c *awsquery.Call) (*awsquery.Answer, error) {
+	m.gate.RLock()
+	defer m.gate.RUnlock()
+	return m.exchange(ctx, c)
 }
 
-// note makes a changing call that is not remembered, for what Start makes so again.
-func (s *Server) note(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	s.gate.Lock()
-	defer s.gate.Unlock()
-	a, err := s.exchange(ctx, c)
+// CallUnjournaled makes a changing call that is not remembered, for what Start makes so again.
+func (m *Client) CallUnjournaled(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	m.gate.Lock()
+	defer m.gate.Unlock()
+	a, err := m.exchange(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	return a.XML()
 }
 
-// ask makes a call that changes nothing and reads its answer.
-func (s *Server) ask(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	a, err := s.read(ctx, c)
+// Ask makes a call that changes nothing and reads its answer.
+func (m *Client) Ask(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	a, err := m.Read(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	return a.XML()
 }
 
-// forward makes a call, which is remembered if it changes something, and reads its answer.
-func (s *Server) forward(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	a, err := s.passThrough(ctx, c)
+// Forward makes a call, which is remembered if it changes something, and reads its answer.
+func (m *Client) Forward(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	a, err := m.PassThrough(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	return a.XML()
 }
 
-func (s *Server) passThrough(ctx context.Context, c *awsquery.Call) (*awsquery.Answer, error) {
+func (m *Client) PassThrough(ctx context.Context, c *awsquery.Call) (*awsquery.Answer, error) {
 	var a *awsquery.Answer
 	var err error
 	if c.Reads() {
-		a, err = s.read(ctx, c)
+		a, err = m.Read(ctx, c)
 	} else {
-		a, err = s.journal.do(ctx, s, c)
+		a, err = m.journal.do(ctx, m, c)
 	}
 	if err != nil {
 		return nil, err
@@ -91,9 +137,9 @@ func (s *Server) passThrough(ctx context.Context, c *awsquery.Call) (*awsquery.A
 	return a.Unwrapped(c), nil
 }
 
-// rawInstance is an instance as the server behind has it.
-func (s *Server) rawInstance(ctx context.Context, id string) (*awsquery.Node, error) {
-	described, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeInstances", "InstanceId.1", id))
+// Instance is an instance as the server behind has it.
+func (m *Client) Instance(ctx context.Context, id string) (*awsquery.Node, error) {
+	described, err := m.Ask(ctx, awsquery.NewCall("ec2", "DescribeInstances", "InstanceId.1", id))
 	if err != nil {
 		return nil, err
 	}
@@ -105,18 +151,18 @@ func (s *Server) rawInstance(ctx context.Context, id string) (*awsquery.Node, er
 	return nil, awsquery.NoInstance(id)
 }
 
-// unrealError says that what was recorded could not be made real; so the record is taken back.
-type unrealError struct{ err error }
+// UnrealError says that what was recorded could not be made real; so the record is taken back.
+type UnrealError struct{ Err error }
 
-func (e *unrealError) Error() string { return e.err.Error() }
+func (e *UnrealError) Error() string { return e.Err.Error() }
 
-func (e *unrealError) Unwrap() error { return e.err }
+func (e *UnrealError) Unwrap() error { return e.Err }
 
-// livingInstances are the instances, as the server behind has them, that are not terminated.
-func (s *Server) livingInstances(ctx context.Context) ([]*awsquery.Node, error) {
-	question := awsquery.NewCall("ec2", "DescribeInstances", "MaxResults", everything, "Filter.1.Name", "instance-state-name").
+// LivingInstances are the instances, as the server behind has them, that are not terminated.
+func (m *Client) LivingInstances(ctx context.Context) ([]*awsquery.Node, error) {
+	question := awsquery.NewCall("ec2", "DescribeInstances", "MaxResults", Everything, "Filter.1.Name", "instance-state-name").
 		With("Filter.1.Value", "pending", "running", "stopping", "stopped")
-	described, err := s.ask(ctx, question)
+	described, err := m.Ask(ctx, question)
 	if err != nil {
 		return nil, err
 	}
@@ -127,12 +173,12 @@ func (s *Server) livingInstances(ctx context.Context) ([]*awsquery.Node, error) 
 	return items, nil
 }
 
-// everything is a page size for all there is: the server behind has pages of 100 unless told.
-const everything = "1000000"
+// Everything is a page size for all there is: the server behind has pages of 100 unless told.
+const Everything = "1000000"
 
-// first is the id of the first thing that a call describes.
-func (s *Server) first(ctx context.Context, c *awsquery.Call, set, id string) (string, error) {
-	described, err := s.ask(ctx, c)
+// First is the id of the first thing that a call describes.
+func (m *Client) First(ctx context.Context, c *awsquery.Call, set, id string) (string, error) {
+	described, err := m.Ask(ctx, c)
 	if err != nil {
 		return "", err
 	}
@@ -142,8 +188,8 @@ func (s *Server) first(ctx context.Context, c *awsquery.Call, set, id string) (s
 	return "", fmt.Errorf("%s: the API server has none", c)
 }
 
-// undo takes back in the records what could not be made real, and returns the error that says why.
-func (s *Server) undo(ctx context.Context, failure error, action, parameter, id string) error {
-	_, err := s.forward(ctx, awsquery.NewCall("ec2", action, parameter, id))
+// Undo takes back in the records what could not be made real, and returns the error that says why.
+func (m *Client) Undo(ctx context.Context, failure error, action, parameter, id string) error {
+	_, err := m.Forward(ctx, awsquery.NewCall("ec2", action, parameter, id))
 	return errors.Join(failure, err)
 }

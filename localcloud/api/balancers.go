@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strconv"
@@ -15,25 +16,49 @@ import (
 // earnest, at the port and the path of its target group. A load balancer is reached at the elastic addresses that it was
 // made with, and at no other; its DNS name leads nowhere. Targets that are registered by hand are records.
 
+// Balancers answers the calls for load balancers and target groups.
+type Balancers struct {
+	moto      *Client
+	records   *Store
+	targets   *Checker
+	network   *Network
+	addresses *Addresses
+	log       *slog.Logger
+}
+
+// Handlers answer calls of Elastic Load Balancing; others go to moto.
+func (b *Balancers) Handlers() map[string]awsquery.Handler {
+	return map[string]awsquery.Handler{
+		"CreateLoadBalancer":          b.create,
+		"DeleteLoadBalancer":          b.delete,
+		"CreateTargetGroup":           b.createTargetGroup,
+		"ModifyTargetGroupAttributes": b.modifyTargetGroup,
+		"DeleteTargetGroup":           b.deleteTargetGroup,
+		"CreateListener":              b.createListener,
+		"DeleteListener":              b.deleteListener,
+		"DescribeTargetHealth":        b.describeHealth,
+	}
+}
+
 const balancerSpace = "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/"
 
-func (s *Server) createBalancer(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	record := &balancerRecord{Name: c.Get("Name"), Listeners: map[int]string{}, Ports: map[string]int{}}
+func (b *Balancers) create(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	record := &Balancer{Name: c.Get("Name"), Listeners: map[int]string{}, Ports: map[string]int{}}
 	for i := 1; c.Get(fmt.Sprintf("SubnetMappings.member.%d.SubnetId", i)) != ""; i++ {
 		allocation := c.Get(fmt.Sprintf("SubnetMappings.member.%d.AllocationId", i))
 		if allocation == "" {
 			continue
 		}
-		address, err := s.address(ctx, awsquery.NewCall("ec2", "DescribeAddresses", "AllocationId", allocation))
+		address, err := b.addresses.Find(ctx, awsquery.NewCall("ec2", "DescribeAddresses", "AllocationId", allocation))
 		if err != nil {
 			return nil, awsquery.Fault("AllocationIdNotFound", "The allocation ID %s does not exist", allocation)
 		}
-		if address.Get("associationId") != "" || s.balancerAt(allocation) != "" {
+		if address.Get("associationId") != "" || b.records.BalancerAt(allocation) != "" {
 			return nil, awsquery.Fault("InvalidConfigurationRequest", "The allocation ID %s is in use", allocation)
 		}
 		record.Allocations = append(record.Allocations, allocation)
 	}
-	answered, err := s.forward(ctx, c)
+	answered, err := b.moto.Forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -42,29 +67,29 @@ func (s *Server) createBalancer(ctx context.Context, c *awsquery.Call) (*awsquer
 		return nil, err
 	}
 	record.VPC = made.Get("VpcId")
-	if err := s.update(func(o *overlay) { o.Balancers[made.Get("LoadBalancerArn")] = record }); err != nil {
+	if err := b.records.Update(func(o *State) { o.Balancers[made.Get("LoadBalancerArn")] = record }); err != nil {
 		return nil, err
 	}
-	return answered, s.applyNetwork(ctx)
+	return answered, b.network.Apply(ctx)
 }
 
-func (s *Server) deleteBalancer(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	answered, err := s.forward(ctx, c)
+func (b *Balancers) delete(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	answered, err := b.moto.Forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.update(func(o *overlay) { delete(o.Balancers, c.Get("LoadBalancerArn")) }); err != nil {
+	if err := b.records.Update(func(o *State) { delete(o.Balancers, c.Get("LoadBalancerArn")) }); err != nil {
 		return nil, err
 	}
-	return answered, s.applyNetwork(ctx)
+	return answered, b.network.Apply(ctx)
 }
 
-func (s *Server) createTargetGroup(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	answered, err := s.forward(ctx, c)
+func (b *Balancers) createTargetGroup(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	answered, err := b.moto.Forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	record := &targetGroupRecord{Protocol: c.Get("HealthCheckProtocol"), Path: c.Get("HealthCheckPath"), Healthy: 3, Unhealthy: 3, Delay: 300}
+	record := &TargetGroup{Protocol: c.Get("HealthCheckProtocol"), Path: c.Get("HealthCheckPath"), Healthy: 3, Unhealthy: 3, Delay: 300}
 	for parameter, into := range map[string]*int{"Port": &record.Port, "HealthCheckPort": &record.HealthPort, "HealthyThresholdCount": &record.Healthy, "UnhealthyThresholdCount": &record.Unhealthy} {
 		if value, err := strconv.Atoi(c.Get(parameter)); err == nil { // traffic-port is the default
 			*into = value
@@ -77,15 +102,15 @@ func (s *Server) createTargetGroup(ctx context.Context, c *awsquery.Call) (*awsq
 	if err != nil {
 		return nil, err
 	}
-	return answered, s.update(func(o *overlay) { o.TargetGroups[made.Get("TargetGroupArn")] = record })
+	return answered, b.records.Update(func(o *State) { o.TargetGroups[made.Get("TargetGroupArn")] = record })
 }
 
-func (s *Server) modifyTargetGroup(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	answered, err := s.forward(ctx, c)
+func (b *Balancers) modifyTargetGroup(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	answered, err := b.moto.Forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	return answered, s.update(func(o *overlay) {
+	return answered, b.records.Update(func(o *State) {
 		record := o.TargetGroups[c.Get("TargetGroupArn")]
 		for i := 1; record != nil && c.Get(fmt.Sprintf("Attributes.member.%d.Key", i)) != ""; i++ {
 			delay, err := strconv.Atoi(c.Get(fmt.Sprintf("Attributes.member.%d.Value", i)))
@@ -96,10 +121,10 @@ func (s *Server) modifyTargetGroup(ctx context.Context, c *awsquery.Call) (*awsq
 	})
 }
 
-func (s *Server) deleteTargetGroup(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (b *Balancers) deleteTargetGroup(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	arn := c.Get("TargetGroupArn")
 	used := false
-	s.view(func(o *overlay) {
+	b.records.View(func(o *State) {
 		for _, balancer := range o.Balancers {
 			used = used || slices.Contains(slices.Collect(maps.Values(balancer.Listeners)), arn)
 		}
@@ -107,19 +132,19 @@ func (s *Server) deleteTargetGroup(ctx context.Context, c *awsquery.Call) (*awsq
 	if used {
 		return nil, awsquery.Fault("ResourceInUse", "Target group '%s' is currently in use by a listener or a rule", arn)
 	}
-	answered, err := s.forward(ctx, c)
+	answered, err := b.moto.Forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	return answered, s.update(func(o *overlay) { delete(o.TargetGroups, arn) })
+	return answered, b.records.Update(func(o *State) { delete(o.TargetGroups, arn) })
 }
 
-func (s *Server) createListener(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (b *Balancers) createListener(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	port, err := strconv.Atoi(c.Get("Port"))
 	if err != nil {
 		return nil, awsquery.Fault("ValidationError", "Port %q should be a number", c.Get("Port"))
 	}
-	answered, err := s.forward(ctx, c)
+	answered, err := b.moto.Forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +153,7 @@ func (s *Server) createListener(ctx context.Context, c *awsquery.Call) (*awsquer
 		return nil, err
 	}
 	arn := made.Get("ListenerArn")
-	err = s.update(func(o *overlay) {
+	err = b.records.Update(func(o *State) {
 		if balancer := o.Balancers[c.Get("LoadBalancerArn")]; balancer != nil {
 			balancer.Listeners[port], balancer.Ports[arn] = c.Get("DefaultActions.member.1.TargetGroupArn"), port
 		}
@@ -136,15 +161,15 @@ func (s *Server) createListener(ctx context.Context, c *awsquery.Call) (*awsquer
 	if err != nil {
 		return nil, err
 	}
-	return answered, s.applyNetwork(ctx)
+	return answered, b.network.Apply(ctx)
 }
 
-func (s *Server) deleteListener(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	answered, err := s.forward(ctx, c)
+func (b *Balancers) deleteListener(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	answered, err := b.moto.Forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	err = s.update(func(o *overlay) {
+	err = b.records.Update(func(o *State) {
 		for _, balancer := range o.Balancers {
 			if port, ok := balancer.Ports[c.Get("ListenerArn")]; ok {
 				delete(balancer.Listeners, port)
@@ -155,7 +180,7 @@ func (s *Server) deleteListener(ctx context.Context, c *awsquery.Call) (*awsquer
 	if err != nil {
 		return nil, err
 	}
-	return answered, s.applyNetwork(ctx)
+	return answered, b.network.Apply(ctx)
 }
 
 func wait(ctx context.Context, d time.Duration) error {
@@ -170,36 +195,36 @@ func wait(ctx context.Context, d time.Duration) error {
 // checkEvery is the time between two looks at targets. It is shorter than any that AWS takes, so that nobody waits here.
 const checkEvery = 500 * time.Millisecond
 
-// watchTargets keeps asking all targets, and passes connections to the healthy ones.
-func (s *Server) watchTargets(ctx context.Context) {
+// Watch keeps asking all targets, and passes connections to the healthy ones.
+func (b *Balancers) Watch(ctx context.Context) {
 	for wait(ctx, checkEvery) == nil {
-		if s.checkTargets(ctx) {
-			if err := s.applyNetwork(ctx); err != nil && ctx.Err() == nil {
-				s.config.Log.Error("pass connections to the healthy targets", "error", err)
+		if b.targets.Check(ctx) {
+			if err := b.network.Apply(ctx); err != nil && ctx.Err() == nil {
+				b.log.Error("pass connections to the healthy targets", "error", err)
 			}
 		}
 	}
 }
 
-// describeTargetHealth adds the instances of groups to the targets that were registered by hand.
-func (s *Server) describeTargetHealth(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	described, err := s.ask(ctx, c)
+// describeHealth adds the instances of groups to the targets that were registered by hand.
+func (b *Balancers) describeHealth(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	described, err := b.moto.Ask(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	arn := c.Get("TargetGroupArn")
 	list := described.At("DescribeTargetHealthResult", "TargetHealthDescriptions")
-	for _, t := range s.targets() {
-		if t.group != arn {
+	for _, t := range b.targets.Targets() {
+		if t.Group != arn {
 			continue
 		}
-		state, reason, said := s.healthOf(t)
+		state, reason, said := b.targets.HealthOf(t)
 		told := awsquery.Element("TargetHealth", awsquery.Text("State", state))
 		if reason != "" {
 			told.Children = append(told.Children, awsquery.Text("Reason", reason), awsquery.Text("Description", said))
 		}
-		list.Children = append(list.Children, awsquery.Element("member", awsquery.Text("HealthCheckPort", strconv.Itoa(t.record.HealthPort)), told,
-			awsquery.Element("Target", awsquery.Text("Id", t.instance), awsquery.Text("Port", strconv.Itoa(t.record.Port)))))
+		list.Children = append(list.Children, awsquery.Element("member", awsquery.Text("HealthCheckPort", strconv.Itoa(t.Record.HealthPort)), told,
+			awsquery.Element("Target", awsquery.Text("Id", t.Instance), awsquery.Text("Port", strconv.Itoa(t.Record.Port)))))
 	}
 	return described, nil
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
-// rootDevice is the name of the root device, as on Debian's own images.
-const rootDevice = "/dev/xvda"
+// RootDevice is the name of the root device, as on Debian's own images.
+const RootDevice = "/dev/xvda"
 
 // BaseImage is an image that the cloud comes with.
 type BaseImage struct {
@@ -23,7 +23,7 @@ var BaseImages = map[string]BaseImage{
 	"sid":    {"ami-051d000000000001a", "debian-sid-" + runtime.GOARCH + "-daily-20260101-local", "903794441882", "Debian sid, made on this host"},
 }
 
-func isBase(image string) bool {
+func IsBase(image string) bool {
 	for _, base := range BaseImages {
 		if base.ID == image {
 			return true
@@ -49,7 +49,7 @@ func BackendFiles() (map[string][]byte, error) {
 		images = append(images, map[string]any{
 			"ami_id": image.ID, "name": image.Name, "description": image.Description, "owner_id": image.Owner, "image_location": image.Owner + "/" + image.Name,
 			"public": true, "virtualization_type": "hvm", "architecture": architecture(), "state": "available", "image_type": "machine",
-			"hypervisor": "xen", "root_device_name": rootDevice, "root_device_type": "ebs", "sriov": "simple", "creation_date": "2026-01-01T00:00:00.000Z",
+			"hypervisor": "xen", "root_device_name": RootDevice, "root_device_type": "ebs", "sriov": "simple", "creation_date": "2026-01-01T00:00:00.000Z",
 		})
 	}
 	content, err := json.Marshal(images)

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
@@ -26,7 +27,55 @@ func NewOperatorKey() OperatorKey {
 	return OperatorKey{AccessKeyID: "AKIA" + randomID(), SecretAccessKey: randomSecret()}
 }
 
-func (s *Server) operator() awsquery.Caller {
+// Keys knows whose an access key is, and makes temporary ones.
+type Keys struct {
+	moto    *Client
+	records *Store
+	key     OperatorKey
+
+	mu       sync.Mutex
+	sessions map[string]session // temporary keys, by id
+
+	// issuing is held while a metadata service is given credentials; issued are the last ones of each instance.
+	issuing sync.Mutex
+	issued  map[awsquery.Caller]host.Credentials
+}
+
+// STSHandlers answer calls of STS. Its temporary keys are made here, as moto makes ones that can be guessed.
+func (k *Keys) STSHandlers() map[string]awsquery.Handler {
+	return map[string]awsquery.Handler{
+		"GetCallerIdentity":         k.getCallerIdentity,
+		"AssumeRole":                k.assumeRole,
+		"GetSessionToken":           k.getSessionToken,
+		"GetFederationToken":        k.noSuchToken,
+		"AssumeRoleWithWebIdentity": k.noSuchToken,
+		"AssumeRoleWithSAML":        k.noSuchToken,
+		"AssumeRoot":                k.noSuchToken,
+	}
+}
+
+// IAMHandlers answer the calls of IAM after which another key is good.
+func (k *Keys) IAMHandlers() map[string]awsquery.Handler {
+	return map[string]awsquery.Handler{
+		"CreateAccessKey": k.createAccessKey,
+		"UpdateAccessKey": k.updateAccessKey,
+		"DeleteAccessKey": k.deleteAccessKey,
+		"DeleteUser":      k.deleteUser,
+	}
+}
+
+// NewKeys makes the keys of a cloud whose operator has this one.
+func NewKeys(moto *Client, records *Store, key OperatorKey) *Keys {
+	return &Keys{
+		moto:     moto,
+		records:  records,
+		key:      key,
+		sessions: map[string]session{},
+		issued:   map[awsquery.Caller]host.Credentials{},
+	}
+}
+
+func (k *Keys) operator() awsquery.Caller {
 	return awsquery.Caller{ARN: "arn:aws:iam::" + awsquery.Account + ":user/operator", UserID: "AIDAOPERATOR00000000"}
 }
 
@@ -46,25 +95,25 @@ type session struct {
 	caller awsquery.Caller
 }
 
-// findKey looks an access key up.
-func (s *Server) findKey(id string) (sigv4.Key, awsquery.Caller, bool) {
-	if id == s.config.Key.AccessKeyID && id != "" {
-		return sigv4.Key{Secret: s.config.Key.SecretAccessKey}, s.operator(), true
+// Find looks an access key up.
+func (k *Keys) Find(id string) (sigv4.Key, awsquery.Caller, bool) {
+	if id == k.key.AccessKeyID && id != "" {
+		return sigv4.Key{Secret: k.key.SecretAccessKey}, k.operator(), true
 	}
-	s.mu.Lock()
-	found, ok := s.sessions[id]
-	s.mu.Unlock()
+	k.mu.Lock()
+	found, ok := k.sessions[id]
+	k.mu.Unlock()
 	if ok {
 		return found.key, found.caller, true
 	}
-	if record, ok := s.accessKey(id); ok && !record.Inactive {
+	if record, ok := k.records.AccessKey(id); ok && !record.Inactive {
 		return sigv4.Key{Secret: record.Secret}, awsquery.Caller{ARN: "arn:aws:iam::" + awsquery.Account + ":user/" + record.User, UserID: id}, true
 	}
 	return sigv4.Key{}, awsquery.Caller{}, false
 }
 
 // issue makes a temporary key.
-func (s *Server) issue(who awsquery.Caller, last time.Duration) host.Credentials {
+func (k *Keys) issue(who awsquery.Caller, last time.Duration) host.Credentials {
 	now := time.Now()
 	made := host.Credentials{
 		AccessKeyID:     "ASIA" + randomID(),
@@ -72,11 +121,11 @@ func (s *Server) issue(who awsquery.Caller, last time.Duration) host.Credentials
 		Token:           base64.StdEncoding.EncodeToString([]byte(rand.Text() + rand.Text() + rand.Text() + rand.Text())),
 		Expiration:      now.Add(last),
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	// One that has ended is told to have ended for a while, and then is not known any more.
-	maps.DeleteFunc(s.sessions, func(_ string, old session) bool { return old.key.Expires.Add(time.Hour).Before(now) })
-	s.sessions[made.AccessKeyID] = session{
+	maps.DeleteFunc(k.sessions, func(_ string, old session) bool { return old.key.Expires.Add(time.Hour).Before(now) })
+	k.sessions[made.AccessKeyID] = session{
 		key:    sigv4.Key{Secret: made.SecretAccessKey, SessionToken: made.Token, Expires: made.Expiration},
 		caller: who,
 	}
@@ -86,8 +135,8 @@ func (s *Server) issue(who awsquery.Caller, last time.Duration) host.Credentials
 // renewal is how long before their end the credentials of a metadata service are replaced by new ones.
 const renewal = 15 * time.Minute
 
-// instanceCredentials gives out a role's temporary credentials to one instance, the same ones for most of their time.
-func (s *Server) instanceCredentials(role *awsquery.Node, instance string) func(context.Context) (host.Credentials, error) {
+// ForInstance gives out a role's temporary credentials to one instance, the same ones for most of their time.
+func (k *Keys) ForInstance(role *awsquery.Node, instance string) func(context.Context) (host.Credentials, error) {
 	name := role.Get("RoleName")
 	who := awsquery.Caller{
 		ARN:     "arn:aws:sts::" + awsquery.Account + ":assumed-role/" + name + "/" + instance,
@@ -95,18 +144,18 @@ func (s *Server) instanceCredentials(role *awsquery.Node, instance string) func(
 		Machine: true,
 	}
 	return func(context.Context) (host.Credentials, error) {
-		s.issuing.Lock()
-		defer s.issuing.Unlock()
-		last := s.issued[who]
+		k.issuing.Lock()
+		defer k.issuing.Unlock()
+		last := k.issued[who]
 		if time.Until(last.Expiration) < renewal {
-			last = s.issue(who, credentialsLast)
-			s.issued[who] = last
+			last = k.issue(who, credentialsLast)
+			k.issued[who] = last
 		}
 		return last, nil
 	}
 }
 
-func (s *Server) noSuchToken(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (k *Keys) noSuchToken(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	return nil, awsquery.Fault("UnsupportedOperation", "the local cloud has no %s", c.Action())
 }
 
@@ -118,63 +167,63 @@ func tokenReply(action string, children ...*awsquery.Node) *awsquery.Node {
 	}}
 }
 
-func (s *Server) getCallerIdentity(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (k *Keys) getCallerIdentity(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	return tokenReply("GetCallerIdentity", awsquery.Text("Arn", c.Caller.ARN), awsquery.Text("UserId", c.Caller.UserID), awsquery.Text("Account", awsquery.Account)), nil
 }
 
 // assumeRole lets the server behind check the request, and makes the credentials itself.
-func (s *Server) assumeRole(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (k *Keys) assumeRole(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	_, name, found := strings.Cut(c.Get("RoleArn"), ":role/")
 	if !found {
 		return nil, awsquery.Fault("ValidationError", "%q is no ARN of a role", c.Get("RoleArn"))
 	}
 	name = name[strings.LastIndexByte(name, '/')+1:]
-	if _, err := s.ask(ctx, awsquery.NewCall("iam", "GetRole", "RoleName", name)); err != nil {
+	if _, err := k.moto.Ask(ctx, awsquery.NewCall("iam", "GetRole", "RoleName", name)); err != nil {
 		return nil, awsquery.Fault("AccessDenied", "%s is not authorized to perform: sts:AssumeRole on resource: %s", c.Caller.ARN, c.Get("RoleArn"))
 	}
-	answered, err := s.forward(ctx, c)
+	answered, err := k.moto.Forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	assumed := answered.At("AssumeRoleResult", "AssumedRoleUser")
-	return s.withCredentials(answered, "AssumeRoleResult", awsquery.Caller{
+	return k.withCredentials(answered, "AssumeRoleResult", awsquery.Caller{
 		ARN:     "arn:aws:sts::" + awsquery.Account + ":assumed-role/" + name + "/" + c.Get("RoleSessionName"),
 		UserID:  assumed.Get("AssumedRoleId"),
 		Machine: c.Caller.Machine,
 	})
 }
 
-func (s *Server) getSessionToken(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	answered, err := s.forward(ctx, c)
+func (k *Keys) getSessionToken(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	answered, err := k.moto.Forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	return s.withCredentials(answered, "GetSessionTokenResult", c.Caller)
+	return k.withCredentials(answered, "GetSessionTokenResult", c.Caller)
 }
 
 // withCredentials puts a key of our own in the place of the one that the server behind made.
-func (s *Server) withCredentials(answered *awsquery.Node, result string, who awsquery.Caller) (*awsquery.Node, error) {
+func (k *Keys) withCredentials(answered *awsquery.Node, result string, who awsquery.Caller) (*awsquery.Node, error) {
 	given := answered.At(result, "Credentials")
 	ends, err := time.Parse(time.RFC3339, given.Get("Expiration"))
 	if err != nil {
 		return nil, fmt.Errorf("read the end of a session: %w", err)
 	}
-	made := s.issue(who, time.Until(ends))
+	made := k.issue(who, time.Until(ends))
 	answered.Set(made.AccessKeyID, result, "Credentials", "AccessKeyId")
 	answered.Set(made.SecretAccessKey, result, "Credentials", "SecretAccessKey")
 	answered.Set(made.Token, result, "Credentials", "SessionToken")
 	return answered, nil
 }
 
-func (s *Server) createAccessKey(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	answered, err := s.forward(ctx, c)
+func (k *Keys) createAccessKey(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	answered, err := k.moto.Forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	made := answered.At("CreateAccessKeyResult", "AccessKey")
-	record := &accessKeyRecord{Secret: randomSecret(), User: made.Get("UserName")}
+	record := &AccessKey{Secret: randomSecret(), User: made.Get("UserName")}
 	id := made.Get("AccessKeyId")
-	if err := s.update(func(o *overlay) { o.AccessKeys[id] = record }); err != nil {
+	if err := k.records.Update(func(o *State) { o.AccessKeys[id] = record }); err != nil {
 		return nil, err
 	}
 	answered.Set(record.Secret, "CreateAccessKeyResult", "AccessKey", "SecretAccessKey")
@@ -182,9 +231,9 @@ func (s *Server) createAccessKey(ctx context.Context, c *awsquery.Call) (*awsque
 }
 
 // deleteUser keeps a user whose keys would go on to be good.
-func (s *Server) deleteUser(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (k *Keys) deleteUser(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	has := false
-	s.view(func(o *overlay) {
+	k.records.View(func(o *State) {
 		for _, record := range o.AccessKeys {
 			has = has || record.User == c.Get("UserName")
 		}
@@ -196,27 +245,27 @@ func (s *Server) deleteUser(ctx context.Context, c *awsquery.Call) (*awsquery.No
 			Status:  http.StatusConflict,
 		}
 	}
-	return s.forward(ctx, c)
+	return k.moto.Forward(ctx, c)
 }
 
-func (s *Server) updateAccessKey(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	answered, err := s.forward(ctx, c)
+func (k *Keys) updateAccessKey(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	answered, err := k.moto.Forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	return answered, s.update(func(o *overlay) {
+	return answered, k.records.Update(func(o *State) {
 		if record, ok := o.AccessKeys[c.Get("AccessKeyId")]; ok {
 			record.Inactive = c.Get("Status") != "Active"
 		}
 	})
 }
 
-func (s *Server) deleteAccessKey(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	answered, err := s.forward(ctx, c)
+func (k *Keys) deleteAccessKey(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	answered, err := k.moto.Forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	return answered, s.update(func(o *overlay) { delete(o.AccessKeys, c.Get("AccessKeyId")) })
+	return answered, k.records.Update(func(o *State) { delete(o.AccessKeys, c.Get("AccessKeyId")) })
 }
 
 // credentialsLast is how long a role's temporary credentials do.

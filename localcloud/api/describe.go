@@ -10,8 +10,8 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
-// describeInstances describes instances as they really are. Filters and pages are applied here, after that.
-func (s *Server) describeInstances(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+// describe describes instances as they really are. Filters and pages are applied here, after that.
+func (s *Instances) describe(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	rest, filters, err := awsquery.TakeFilters(c, instanceFilters)
 	if err != nil {
 		return nil, err
@@ -19,11 +19,11 @@ func (s *Server) describeInstances(ctx context.Context, c *awsquery.Call) (*awsq
 	size, token := c.Get("MaxResults"), c.Get("NextToken")
 	rest.Drop("MaxResults", "NextToken")
 	if len(c.List("InstanceId")) == 0 {
-		rest.Set("MaxResults", everything)
+		rest.Set("MaxResults", Everything)
 	} else if size != "" {
 		return nil, awsquery.Fault("InvalidParameterCombination", "The parameter instancesSet cannot be used with the parameter maxResults")
 	}
-	described, err := s.ask(ctx, rest)
+	described, err := s.moto.Ask(ctx, rest)
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +31,7 @@ func (s *Server) describeInstances(ctx context.Context, c *awsquery.Call) (*awsq
 	for _, reservation := range described.Items("reservationSet") {
 		instances := reservation.At("instancesSet")
 		instances.Children = slices.DeleteFunc(instances.Children, func(item *awsquery.Node) bool {
-			return !s.mend(item) || !filters.Pass(withReservation(item, reservation))
+			return !s.overlayState(item) || !filters.Pass(withReservation(item, reservation))
 		})
 		if len(instances.Children) > 0 {
 			reservations = append(reservations, reservation)
@@ -76,19 +76,19 @@ func pageOf(all []*awsquery.Node, size, token string) (page []*awsquery.Node, ne
 	return all[:count], all[count-1].Get("reservationId"), nil
 }
 
-// mend makes of an instance as the server behind has it what it really is. It is false for what is not shown: what is
+// overlayState makes of an instance as the server behind has it what it really is. It is false for what is not shown: what is
 // gone for long, or not one of ours.
-func (s *Server) mend(item *awsquery.Node) bool {
+func (s *Instances) overlayState(item *awsquery.Node) bool {
 	id := item.Get("instanceId")
-	record, ok := s.instance(id)
+	record, ok := s.records.Instance(id)
 	if !ok || record.State == "terminated" && time.Since(record.Ended) > terminatedFor {
 		return false
 	}
-	item.Set(stateCodes[record.State], "instanceState", "code")
+	item.Set(StateCodes[record.State], "instanceState", "code")
 	item.Set(record.State, "instanceState", "name")
 	item.Set(awsquery.Timestamp(record.Launched), "launchTime")
 	item.Set("ebs", "rootDeviceType")
-	item.Set(rootDevice, "rootDeviceName")
+	item.Set(RootDevice, "rootDeviceName")
 	item.Set(record.ClientToken, "clientToken")
 	item.Set(item.Get("monitoring", "state"), "monitoring", "state")
 	item.Set("true", "enaSupport")
@@ -101,7 +101,7 @@ func (s *Server) mend(item *awsquery.Node) bool {
 		item.Set(code, "stateReason", "code")
 		item.Set(record.Reason, "stateReason", "message")
 	}
-	overlayAddress(item, s.publicOf(id, record))
+	overlayAddress(item, s.records.PublicOf(id, record))
 	if interfaces := item.Items("networkInterfaceSet"); len(interfaces) > 0 && len(item.Items("groupSet")) == 0 {
 		// The groups of the first interface are the instance's.
 		item.Remove("groupSet")
@@ -124,33 +124,19 @@ func overlayAddress(item *awsquery.Node, public string) {
 	item.Set("", "dnsName")
 	if public != "" {
 		item.Set(public, "ipAddress")
-		item.Set(publicName(public), "dnsName")
+		item.Set(PublicName(public), "dnsName")
 	}
 	for _, eni := range item.Items("networkInterfaceSet") {
-		overlayInterface(eni, public)
+		OverlayInterface(eni, public)
 	}
 }
 
-func (s *Server) describeNetworkInterfaces(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	described, err := s.ask(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	for _, eni := range described.Items("networkInterfaceSet") {
-		id := eni.Get("attachment", "instanceId")
-		if record, ok := s.instance(id); ok {
-			overlayInterface(eni, s.publicOf(id, record))
-		}
-	}
-	return described, nil
-}
-
-// describeInstanceStatus answers with the states that instances really have; the checks pass once one runs.
-func (s *Server) describeInstanceStatus(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+// describeStatus answers with the states that instances really have; the checks pass once one runs.
+func (s *Instances) describeStatus(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	question := c.Clone()
 	question.Set("Action", "DescribeInstances")
 	question.Drop("IncludeAllInstances", "MaxResults", "NextToken")
-	described, err := s.describeInstances(ctx, question)
+	described, err := s.describe(ctx, question)
 	if err != nil {
 		return nil, err
 	}

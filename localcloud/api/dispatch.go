@@ -12,14 +12,11 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
-// handler answers an EC2 call that is more than a record.
-type handler func(*Server, context.Context, *awsquery.Call) (*awsquery.Node, error)
-
 // networkAction matches the names of calls after which the network is another.
 var networkAction = regexp.MustCompile(`Vpc|Subnet|Route|Gateway|SecurityGroup|Address|NetworkInterface`)
 
 func (s *Server) answer(ctx context.Context, c *awsquery.Call) (*awsquery.Answer, error) {
-	own, ok := owned[c.Service]
+	own, ok := s.handlers[c.Service]
 	if ok && c.Action() == "" {
 		// The server behind would read more than the form, and find an action that was never looked at here.
 		return nil, awsquery.Fault("MissingAction", "The request is missing an action: it is a form with an Action")
@@ -36,27 +33,42 @@ func (s *Server) answer(ctx context.Context, c *awsquery.Call) (*awsquery.Answer
 		defer s.change.Unlock()
 	}
 	if !ok {
-		a, err := s.passThrough(ctx, c)
+		a, err := s.moto.PassThrough(ctx, c)
 		if c.Service == "ebs" {
 			a = numberBlocks(a)
 		}
 		return a, err
 	}
-	ctx, made := collecting(ctx)
+	ctx, made := Collecting(ctx)
 	a, err := s.answerOwn(ctx, c, own[c.Action()])
-	var unreal *unrealError
+	var unreal *UnrealError
 	if errors.As(err, &unreal) && !c.Reads() {
-		err = errors.Join(err, s.takeBackCalls(ctx, *made))
+		err = errors.Join(err, s.takeBack(ctx, *made))
 	}
 	return a, err
 }
 
+// takeBack has what a call recorded forgotten, and the network be what it was. The caller holds s.change.
+func (s *Server) takeBack(ctx context.Context, seeds []int) error {
+	if len(seeds) == 0 {
+		return nil
+	}
+	err := s.moto.TakeBack(ctx, seeds, s.records.Stopped)
+	if err == nil {
+		err = s.network.Apply(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("take back what could not be made real: %w", err)
+	}
+	return nil
+}
+
 // answerOwn is for the services of which some calls are more than a record.
-func (s *Server) answerOwn(ctx context.Context, c *awsquery.Call, handle handler) (*awsquery.Answer, error) {
+func (s *Server) answerOwn(ctx context.Context, c *awsquery.Call, handle awsquery.Handler) (*awsquery.Answer, error) {
 	if handle == nil {
 		return s.passThroughOwn(ctx, c)
 	}
-	root, err := handle(s, ctx, c)
+	root, err := handle(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -65,11 +77,11 @@ func (s *Server) answerOwn(ctx context.Context, c *awsquery.Call, handle handler
 
 // passThroughOwn is for actions that are a record only, or change no more than the network.
 func (s *Server) passThroughOwn(ctx context.Context, c *awsquery.Call) (*awsquery.Answer, error) {
-	a, err := s.passThrough(ctx, c)
+	a, err := s.moto.PassThrough(ctx, c)
 	if err != nil || !a.OK() || c.Reads() || c.Service != "ec2" || !networkAction.MatchString(c.Action()) {
 		return a, err
 	}
-	if err := s.applyNetwork(ctx); err != nil {
+	if err := s.network.Apply(ctx); err != nil {
 		return nil, err
 	}
 	return a, nil

@@ -17,14 +17,11 @@ func (s *Server) dryRun(ctx context.Context, c *awsquery.Call) error {
 	}
 	switch c.Action() {
 	case "RunInstances":
-		if _, _, err := counts(c); err != nil {
-			return err
-		}
-		if _, err := s.planLaunch(ctx, c); err != nil {
+		if err := s.launches.Check(ctx, c); err != nil {
 			return err
 		}
 	case "AuthorizeSecurityGroupIngress", "AuthorizeSecurityGroupEgress":
-		if _, err := s.admitRules(ctx, c); err != nil {
+		if _, err := s.security.Admit(ctx, c); err != nil {
 			return err
 		}
 	}
@@ -52,14 +49,14 @@ func (s *Server) haveAll(ctx context.Context, c *awsquery.Call) error {
 				continue
 			}
 			kind := id[:strings.LastIndexByte(id, '-')]
-			if _, ok := s.instance(id); kind == "i" && !ok {
+			if _, ok := s.records.Instance(id); kind == "i" && !ok {
 				return awsquery.NoInstance(id)
 			}
 			describe, ok := describers[kind]
 			if !ok {
 				continue
 			}
-			if _, err := s.ask(ctx, awsquery.NewCall("ec2", describe[0], describe[1], id)); err != nil {
+			if _, err := s.moto.Ask(ctx, awsquery.NewCall("ec2", describe[0], describe[1], id)); err != nil {
 				return err
 			}
 		}

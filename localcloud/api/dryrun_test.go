@@ -16,7 +16,7 @@ func TestDryRunChangesNothing(t *testing.T) {
 	if len(all) < 600 {
 		t.Fatalf("EC2 has %d actions only", len(all))
 	}
-	b := newBackend(t, nil)
+	b := NewMoto(t, nil)
 	s := newServer(t, b, newMachinery(t))
 	for _, action := range all {
 		for _, yes := range []string{"true", "True", "TRUE", "1"} {
@@ -32,15 +32,15 @@ func TestDryRunChangesNothing(t *testing.T) {
 		}
 	}
 	refused(t, s, "InvalidParameterValue", "CreateVpc", "DryRun", "yes", "CidrBlock", "10.9.0.0/16")
-	if len(b.changes()) > 0 || len(s.journal.entries) > 0 {
-		t.Errorf("the server behind got %v, the journal %v", b.changes(), s.journal.entries)
+	if len(b.Changes()) > 0 || len(s.moto.Journaled()) > 0 {
+		t.Errorf("the server behind got %v, the journal %v", b.Changes(), s.moto.Journaled())
 	}
 }
 
 // TestDryRunSaysWhatIsWrong: a dry run is asked for in order to hear it.
 func TestDryRunSaysWhatIsWrong(t *testing.T) {
-	b := newBackend(t, map[string]func(url.Values) string{
-		"DescribeSubnets": canned("<Errors><Error><Code>InvalidSubnetID.NotFound</Code><Message>none</Message></Error></Errors>"),
+	b := NewMoto(t, map[string]func(url.Values) string{
+		"DescribeSubnets": Canned("<Errors><Error><Code>InvalidSubnetID.NotFound</Code><Message>none</Message></Error></Errors>"),
 	})
 	s := newServer(t, b, newMachinery(t))
 	refused(t, s, "InvalidSubnetID.NotFound", "DeleteSubnet", "SubnetId", "subnet-00000000000000009", "DryRun", "true")
@@ -51,7 +51,7 @@ func TestDryRunSaysWhatIsWrong(t *testing.T) {
 
 // TestIDsInTextAreNoReferences: a tag may say what it likes.
 func TestIDsInTextAreNoReferences(t *testing.T) {
-	s := newServer(t, newBackend(t, nil), newMachinery(t))
+	s := newServer(t, NewMoto(t, nil), newMachinery(t))
 	for _, parameters := range [][]string{
 		{"CreateSecurityGroup", "GroupName", "g", "Description", "i-00000000000000009"},
 		{"CreateVpc", "TagSpecification.1.Tag.1.Key", "from", "TagSpecification.1.Tag.1.Value", "i-00000000000000009"},
@@ -64,7 +64,7 @@ func TestIDsInTextAreNoReferences(t *testing.T) {
 
 // TestOneActionOnly: what is looked at here is what the server behind carries out.
 func TestOneActionOnly(t *testing.T) {
-	b := newBackend(t, map[string]func(url.Values) string{"CreateRouteTable": canned("<routeTable/>")})
+	b := NewMoto(t, map[string]func(url.Values) string{"CreateRouteTable": Canned("<routeTable/>")})
 	s := newServer(t, b, newMachinery(t))
 	post := func(target, contentType, body string, headers ...string) int {
 		r := newRequest(http.MethodPost, target, body)
@@ -85,7 +85,7 @@ func TestOneActionOnly(t *testing.T) {
 			t.Errorf("%s: status %d", name, status)
 		}
 	}
-	if changes := b.changes(); len(changes) > 0 {
+	if changes := b.Changes(); len(changes) > 0 {
 		t.Errorf("the server behind got %v", changes)
 	}
 
@@ -94,21 +94,21 @@ func TestOneActionOnly(t *testing.T) {
 	if w := sendSigned(s, Operators, apiAddress, r, "ec2", awsquery.Region, operatorCredentials(), ""); w.Code != http.StatusOK {
 		t.Errorf("status %d: %s", w.Code, w.Body)
 	}
-	if len(s.journal.entries) != 1 || s.journal.entries[0].Call.Get("VpcId") != "vpc-00000000000000001" {
-		t.Errorf("the journal has %v", s.journal.entries)
+	if calls := s.moto.Journaled(); len(calls) != 1 || calls[0].Get("VpcId") != "vpc-00000000000000001" {
+		t.Errorf("the journal has %v", calls)
 	}
 }
 
 // TestOtherSpellings: the server behind would take each of these for an action, and nothing here would know of it.
 func TestOtherSpellings(t *testing.T) {
-	b := newBackend(t, nil)
+	b := NewMoto(t, nil)
 	s := newServer(t, b, newMachinery(t))
 	for _, action := range []string{"run_instances", "runInstances", "create_vpc", "CreateVPC", "CreateVpc ", "describe_instances", "delete_volume", "__init__", "error_on_dryrun"} {
 		if status, root := request(t, s, action); status != http.StatusBadRequest || root.Get("Errors", "Error", "Code") != "InvalidAction" {
 			t.Errorf("%s: status %d: %s", action, status, root.Bytes())
 		}
 	}
-	if len(b.changes()) > 0 {
-		t.Errorf("the server behind got %v", b.changes())
+	if len(b.Changes()) > 0 {
+		t.Errorf("the server behind got %v", b.Changes())
 	}
 }

@@ -9,29 +9,29 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
 )
 
-func publicName(address string) string {
+func PublicName(address string) string {
 	return "ec2-" + strings.ReplaceAll(address, ".", "-") + ".compute-1.amazonaws.com"
 }
 
-func overlayInterface(eni *awsquery.Node, public string) {
+func OverlayInterface(eni *awsquery.Node, public string) {
 	eni.Set(macOf(eni.Get("networkInterfaceId")), "macAddress")
 	owners := append([]*awsquery.Node{eni}, eni.Items("privateIpAddressesSet")...)
 	for _, owner := range owners {
 		owner.Remove("association")
 		if public != "" && (owner == eni || owner.Get("primary") == "true") {
-			owner.Children = append(owner.Children, awsquery.Element("association", awsquery.Text("publicIp", public), awsquery.Text("publicDnsName", publicName(public)), awsquery.Text("ipOwnerId", "amazon")))
+			owner.Children = append(owner.Children, awsquery.Element("association", awsquery.Text("publicIp", public), awsquery.Text("publicDnsName", PublicName(public)), awsquery.Text("ipOwnerId", "amazon")))
 		}
 	}
 }
 
-// interfaceOf is an instance's one interface.
-func interfaceOf(item *awsquery.Node) (host.Interface, error) {
+// InterfaceOf is an instance's one interface.
+func InterfaceOf(item *awsquery.Node) (host.Interface, error) {
 	interfaces := item.Items("networkInterfaceSet")
 	if len(interfaces) == 0 {
 		return host.Interface{}, fmt.Errorf("instance %s has no network interface", item.Get("instanceId"))
 	}
 	eni := interfaces[0]
-	addresses, err := privateAddresses(eni)
+	addresses, err := PrivateAddresses(eni)
 	return host.Interface{ID: eni.Get("networkInterfaceId"), VPC: eni.Get("vpcId"), Subnet: eni.Get("subnetId"),
 		MAC: macOf(eni.Get("networkInterfaceId")), PrivateIPs: addresses}, err
 }
@@ -47,8 +47,8 @@ func macOf(eni string) string {
 	return strings.Join(parts, ":")
 }
 
-// privateAddresses are those of an interface, the primary one first.
-func privateAddresses(eni *awsquery.Node) ([]netip.Addr, error) {
+// PrivateAddresses are those of an interface, the primary one first.
+func PrivateAddresses(eni *awsquery.Node) ([]netip.Addr, error) {
 	primary, err := netip.ParseAddr(eni.Get("privateIpAddress"))
 	if err != nil {
 		return nil, fmt.Errorf("read the address of %s: %w", eni.Get("networkInterfaceId"), err)
@@ -66,8 +66,8 @@ func privateAddresses(eni *awsquery.Node) ([]netip.Addr, error) {
 	return addresses, nil
 }
 
-// reserved are the first four addresses of a subnet and its last, as on EC2.
-func reserved(subnet netip.Prefix, address netip.Addr) bool {
+// Reserved are the first four addresses of a subnet and its last, as on EC2.
+func Reserved(subnet netip.Prefix, address netip.Addr) bool {
 	first := subnet.Masked().Addr()
 	for range 4 {
 		if address == first {

@@ -29,99 +29,6 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
 )
 
-// backend is the server behind, with canned answers. It fails the test on a call that it was not told.
-type backend struct {
-	t       *testing.T
-	address string
-
-	mu      sync.Mutex
-	answers map[string]func(url.Values) string // by action
-	calls   []string                           // changing ones
-	forms   map[string]url.Values              // the last of each action
-	seeds   []string                           // as they were set
-}
-
-// unchanging is what most tests do not care for: an empty network.
-func unchanging() map[string]func(url.Values) string {
-	answers := map[string]func(url.Values) string{}
-	for action, set := range map[string]string{"DescribeVpcs": "vpcSet", "DescribeSubnets": "subnetSet", "DescribeRouteTables": "routeTableSet",
-		"DescribeSecurityGroups": "securityGroupInfo", "DescribeInternetGateways": "internetGatewaySet", "DescribeNatGateways": "natGatewaySet",
-		"DescribeAddresses": "addressesSet", "DescribeNetworkInterfaces": "networkInterfaceSet", "DescribeInstances": "reservationSet",
-		"DescribeVolumes": "volumeSet"} {
-		answers[action] = canned("<" + set + "/>")
-	}
-	return answers
-}
-
-func canned(inner string) func(url.Values) string { return func(url.Values) string { return inner } }
-
-func newBackend(t *testing.T, answers map[string]func(url.Values) string) *backend {
-	b := &backend{t: t, answers: unchanging(), forms: map[string]url.Values{}}
-	for action, answer := range answers {
-		b.answers[action] = answer
-	}
-	server := httptest.NewServer(b)
-	t.Cleanup(server.Close)
-	b.address = server.Listener.Addr().String()
-	return b
-}
-
-func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if seed := r.URL.Query().Get("a"); r.URL.Path == "/moto-api/seed" {
-		b.seeds = append(b.seeds, seed)
-		return
-	}
-	if r.URL.Path == "/moto-api/reset" {
-		b.calls = append(b.calls, "reset")
-		return
-	}
-	r.ParseForm()
-	action := r.PostForm.Get("Action")
-	answer := b.answers[action]
-	if answer == nil {
-		b.t.Errorf("the server behind was not told of %s %v", action, r.PostForm)
-		http.Error(w, "<html>", http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Access-Control-Allow-Origin", "*") // as a real one does
-	w.Header().Set("Set-Cookie", "a=b")
-	if !awsquery.NewCall("ec2", action).Reads() {
-		b.calls = append(b.calls, action)
-	}
-	b.forms[action] = r.PostForm
-	inner := answer(r.PostForm)
-	switch {
-	case strings.HasPrefix(inner, "<html"):
-		w.WriteHeader(http.StatusInternalServerError)
-		fmt.Fprint(w, inner)
-	case strings.HasPrefix(inner, "<Errors"):
-		w.WriteHeader(http.StatusBadRequest)
-		fmt.Fprintf(w, "<Response>%s</Response>", inner)
-	default:
-		fmt.Fprintf(w, "<%[1]sResponse xmlns=\"http://ec2.amazonaws.com/doc/2013-10-15/\">%[2]s</%[1]sResponse>", action, inner)
-	}
-}
-
-func (b *backend) set(action, inner string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.answers[action] = canned(inner)
-}
-
-func (b *backend) form(action string) url.Values {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.forms[action]
-}
-
-func (b *backend) changes() []string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return slices.Clone(b.calls)
-}
-
 // machinery is a host that is told which calls may come; any other fails the test.
 type machinery struct {
 	t     *testing.T
@@ -136,6 +43,8 @@ type machinery struct {
 	metadata map[string]host.Metadata
 	topology host.Topology
 	dial     string // where Dial leads
+	// whileApplying is called by Apply.
+	whileApplying func()
 }
 
 func newMachinery(t *testing.T, allowed ...string) *machinery {
@@ -225,7 +134,11 @@ func (m *machinery) SetMetadata(id string, metadata host.Metadata) {
 func (m *machinery) Apply(_ context.Context, topology host.Topology) error {
 	m.mu.Lock()
 	m.topology = topology
+	whileApplying := m.whileApplying
 	m.mu.Unlock()
+	if whileApplying != nil {
+		whileApplying()
+	}
 	return m.call("Apply")
 }
 
@@ -271,19 +184,13 @@ func (m *machinery) DeleteImage(_ context.Context, image string) error {
 }
 
 // newServer is a server that has started nothing: its journal is empty, and it knows the instances of its overlay.
-func newServer(t *testing.T, b *backend, m *machinery) *Server {
+func newServer(t *testing.T, b *Moto, m *machinery) *Server {
 	t.Helper()
 	dir := t.TempDir()
 	s := New(Config{StateDir: dir, Public: netip.MustParsePrefix("127.66.9.0/24"), Operator: netip.MustParseAddr("198.51.100.1"), Key: operatorKey,
-		Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "tcp", b.address)
-		},
-		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError + 1}))}, m)
-	var err error
-	if s.journal, err = openJournal(filepath.Join(dir, "journal.jsonl")); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.overlay.load(filepath.Join(dir, "api.json"), s.config.Public); err != nil {
+		Dial: b.Dial,
+		Log:  slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError + 1}))}, m)
+	if err := s.open(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -355,4 +262,25 @@ func refused(t *testing.T, s *Server, code, action string, parameters ...string)
 // newRequest is one that is not signed yet.
 func newRequest(method, target, body string) *http.Request {
 	return httptest.NewRequest(method, "http://"+apiAddress.String()+target, strings.NewReader(body))
+}
+
+// change changes a server's records.
+func change(t *testing.T, s *Server, how func(*State)) {
+	t.Helper()
+	if err := s.records.Update(how); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func journalPath(s *Server) string { return filepath.Join(s.config.StateDir, "journal.jsonl") }
+
+// reopenedJournal are the calls that are left after a start, which compacts the journal.
+func reopenedJournal(t *testing.T, s *Server) []*awsquery.Call {
+	t.Helper()
+	again := NewClient(s.config.Dial, s.config.Log)
+	if err := again.Open(journalPath(s)); err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	return again.Journaled()
 }

@@ -4,29 +4,62 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/workqueue"
 )
 
 // Auto Scaling groups are records of the server behind, of size nought: their instances are launched and ended here, as
 // those of RunInstances are. What a group should have is in the overlay, what it has are the instances that name it.
 
+// Groups answers the calls for Auto Scaling groups and their instance refreshes.
+type Groups struct {
+	moto      *Client
+	records   *Store
+	queue     *workqueue.Queue
+	targets   *Checker
+	network   *Network
+	templates *Templates
+	ec2       EC2Calls
+	change    *sync.Mutex
+	log       *slog.Logger
+}
+
+// Handlers answer calls of Auto Scaling; others go to moto.
+func (g *Groups) Handlers() map[string]awsquery.Handler {
+	return map[string]awsquery.Handler{
+		"CreateAutoScalingGroup":              g.create,
+		"UpdateAutoScalingGroup":              g.update,
+		"SetDesiredCapacity":                  g.update,
+		"DeleteAutoScalingGroup":              g.delete,
+		"DescribeAutoScalingGroups":           g.describe,
+		"DescribeAutoScalingInstances":        g.describeMembers,
+		"TerminateInstanceInAutoScalingGroup": g.terminateMember,
+		"StartInstanceRefresh":                g.startRefresh,
+		"DescribeInstanceRefreshes":           g.describeRefreshes,
+		"RollbackInstanceRefresh":             g.endRefresh,
+		"CancelInstanceRefresh":               g.endRefresh,
+	}
+}
+
 const groupSpace = "http://autoscaling.amazonaws.com/doc/2011-01-01/"
 
-func (s *Server) createGroup(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (g *Groups) create(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	name := c.Get("AutoScalingGroupName")
-	if _, err := s.group(name); err == nil {
+	if _, err := g.records.Group(name); err == nil {
 		return nil, awsquery.Fault("AlreadyExists", "AutoScalingGroup by this name already exists - A group with the name %s already exists", name)
 	}
 	if c.Get("LaunchTemplate.LaunchTemplateId") == "" && c.Get("LaunchTemplate.LaunchTemplateName") == "" {
 		return nil, awsquery.Fault("UnsupportedOperation", "groups of the local cloud have a launch template")
 	}
-	group := &groupRecord{Subnets: strings.Split(c.Get("VPCZoneIdentifier"), ","), TargetGroups: c.List("TargetGroupARNs.member")}
-	if err := s.readGroup(ctx, c, group); err != nil {
+	group := &Group{Subnets: strings.Split(c.Get("VPCZoneIdentifier"), ","), TargetGroups: c.List("TargetGroupARNs.member")}
+	if err := g.read(ctx, c, group); err != nil {
 		return nil, err
 	}
 	// The server behind is told of a group of none, so that it makes no instances of its own.
@@ -35,19 +68,19 @@ func (s *Server) createGroup(ctx context.Context, c *awsquery.Call) (*awsquery.N
 	for _, size := range []string{"MinSize", "MaxSize", "DesiredCapacity"} {
 		other.Set(size, "0")
 	}
-	answered, err := s.forward(ctx, other)
+	answered, err := g.moto.Forward(ctx, other)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.update(func(o *overlay) { o.Groups[name] = group }); err != nil {
+	if err := g.records.Update(func(o *State) { o.Groups[name] = group }); err != nil {
 		return nil, err
 	}
-	s.reconcileGroup(name)
+	g.reconcile(name)
 	return answered, nil
 }
 
-// readGroup reads what a call says of a group's size and template.
-func (s *Server) readGroup(ctx context.Context, c *awsquery.Call, group *groupRecord) error {
+// read reads what a call says of a group's size and template.
+func (g *Groups) read(ctx context.Context, c *awsquery.Call, group *Group) error {
 	for parameter, into := range map[string]*int{"MinSize": &group.Min, "MaxSize": &group.Max, "HealthCheckGracePeriod": &group.Grace} {
 		if given := c.Get(parameter); given != "" {
 			number, err := strconv.Atoi(given)
@@ -67,27 +100,27 @@ func (s *Server) readGroup(ctx context.Context, c *awsquery.Call, group *groupRe
 	if group.Desired < group.Min || group.Desired > group.Max {
 		return awsquery.Fault("ValidationError", "Desired capacity:%d must be between the specified min size:%d and max size:%d", group.Desired, group.Min, group.Max)
 	}
-	if group.Desired > launchLimit {
-		return awsquery.Fault("ValidationError", "a group of the local cloud has %d instances at most", launchLimit)
+	if group.Desired > LaunchLimit {
+		return awsquery.Fault("ValidationError", "a group of the local cloud has %d instances at most", LaunchLimit)
 	}
 	if c.Get("LaunchTemplate.LaunchTemplateId") == "" && c.Get("LaunchTemplate.LaunchTemplateName") == "" {
 		return nil
 	}
 	var err error
-	group.Template, err = s.findTemplate(ctx, c, "LaunchTemplate.")
+	group.Template, err = g.templates.find(ctx, c, "LaunchTemplate.")
 	return err
 }
 
-func (s *Server) updateGroup(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (g *Groups) update(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	name := c.Get("AutoScalingGroupName")
-	group, err := s.group(name)
+	group, err := g.records.Group(name)
 	if err != nil {
 		return nil, err
 	}
-	if active(group.Refreshes) != nil && c.Get("LaunchTemplate.Version") != "" {
+	if ActiveRefresh(group.Refreshes) != nil && c.Get("LaunchTemplate.Version") != "" {
 		return nil, awsquery.Fault("ValidationError", "An active instance refresh with a desired configuration exists. All configuration options derived from the desired configuration are not available for update while the instance refresh is active.")
 	}
-	if err := s.readGroup(ctx, c, &group); err != nil {
+	if err := g.read(ctx, c, &group); err != nil {
 		return nil, err
 	}
 	if zones := c.Get("VPCZoneIdentifier"); zones != "" {
@@ -97,58 +130,58 @@ func (s *Server) updateGroup(ctx context.Context, c *awsquery.Call) (*awsquery.N
 	if c.Action() == "UpdateAutoScalingGroup" {
 		other := c.Clone()
 		other.Drop("MinSize", "MaxSize", "DesiredCapacity")
-		if answered, err = s.forward(ctx, other); err != nil {
+		if answered, err = g.moto.Forward(ctx, other); err != nil {
 			return nil, err
 		}
 	}
-	err = s.update(func(o *overlay) {
+	err = g.records.Update(func(o *State) {
 		record := o.Groups[name]
 		record.Min, record.Max, record.Desired, record.Grace, record.Template, record.Subnets = group.Min, group.Max, group.Desired, group.Grace, group.Template, group.Subnets
 	})
 	if err != nil {
 		return nil, err
 	}
-	s.reconcileGroup(name)
+	g.reconcile(name)
 	return answered, nil
 }
 
-func (s *Server) deleteGroup(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (g *Groups) delete(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	name := c.Get("AutoScalingGroupName")
-	if _, err := s.group(name); err != nil {
+	if _, err := g.records.Group(name); err != nil {
 		return nil, err
 	}
-	members := s.members(name)
+	members := g.records.Members(name)
 	if len(members) > 0 && c.Get("ForceDelete") != "true" {
 		return nil, awsquery.Fault("ResourceInUse", "You cannot delete an AutoScalingGroup while there are instances or pending Spot instance request(s) still in the group.")
 	}
-	answered, err := s.forward(ctx, c)
+	answered, err := g.moto.Forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.update(func(o *overlay) { delete(o.Groups, name) }); err != nil {
+	if err := g.records.Update(func(o *State) { delete(o.Groups, name) }); err != nil {
 		return nil, err
 	}
-	return answered, s.endMembers(ctx, members)
+	return answered, g.endMembers(ctx, members)
 }
 
 // endMembers ends instances as a call of TerminateInstances does. The caller holds s.change.
-func (s *Server) endMembers(ctx context.Context, ids []string) error {
+func (g *Groups) endMembers(ctx context.Context, ids []string) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	_, err := s.terminateInstances(ctx, awsquery.NewCall("ec2", "TerminateInstances").With("InstanceId", ids...))
+	_, err := g.ec2.TerminateInstances(ctx, awsquery.NewCall("ec2", "TerminateInstances").With("InstanceId", ids...))
 	return err
 }
 
-// describeGroups writes into the records of the server behind what its groups really have.
-func (s *Server) describeGroups(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	described, err := s.ask(ctx, c)
+// describe writes into the records of the server behind what its groups really have.
+func (g *Groups) describe(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	described, err := g.moto.Ask(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	for _, item := range described.Items("DescribeAutoScalingGroupsResult", "AutoScalingGroups") {
 		name := item.Get("AutoScalingGroupName")
-		group, err := s.group(name)
+		group, err := g.records.Group(name)
 		if err != nil {
 			continue
 		}
@@ -159,16 +192,16 @@ func (s *Server) describeGroups(ctx context.Context, c *awsquery.Call) (*awsquer
 		item.Set(group.Template.Name, "LaunchTemplate", "LaunchTemplateName")
 		item.Set(group.Template.Version, "LaunchTemplate", "Version")
 		item.Remove("Instances")
-		item.Children = append(item.Children, awsquery.Element("Instances", s.describedMembers(ctx, name)...))
+		item.Children = append(item.Children, awsquery.Element("Instances", g.describedMembers(ctx, name)...))
 	}
 	return described, nil
 }
 
-func (s *Server) describeMembers(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (g *Groups) describeMembers(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	wanted := c.List("InstanceIds.member")
 	var all []*awsquery.Node
-	for _, name := range s.groupNames() {
-		for _, member := range s.describedMembers(ctx, name) {
+	for _, name := range g.records.GroupNames() {
+		for _, member := range g.describedMembers(ctx, name) {
 			if len(wanted) == 0 || slices.Contains(wanted, member.Get("InstanceId")) {
 				member.Set(name, "AutoScalingGroupName")
 				all = append(all, member)
@@ -179,11 +212,11 @@ func (s *Server) describeMembers(ctx context.Context, c *awsquery.Call) (*awsque
 }
 
 // describedMembers are a group's instances as Auto Scaling describes them.
-func (s *Server) describedMembers(ctx context.Context, name string) []*awsquery.Node {
+func (g *Groups) describedMembers(ctx context.Context, name string) []*awsquery.Node {
 	var all []*awsquery.Node
-	for _, id := range s.members(name) {
-		record, _ := s.instance(id)
-		item, err := s.rawInstance(ctx, id)
+	for _, id := range g.records.Members(name) {
+		record, _ := g.records.Instance(id)
+		item, err := g.moto.Instance(ctx, id)
 		if err != nil {
 			continue
 		}
@@ -191,7 +224,7 @@ func (s *Server) describedMembers(ctx context.Context, name string) []*awsquery.
 		if record.State == "running" {
 			state = "InService"
 		}
-		if s.isDraining(id) {
+		if g.targets.IsDraining(id) {
 			state = "Terminating:Wait"
 		}
 		all = append(all, awsquery.Element("member", awsquery.Text("InstanceId", id), awsquery.Text("InstanceType", item.Get("instanceType")), awsquery.Text("AvailabilityZone", item.Get("placement", "availabilityZone")),
@@ -201,73 +234,73 @@ func (s *Server) describedMembers(ctx context.Context, name string) []*awsquery.
 	return all
 }
 
-func (s *Server) terminateMember(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (g *Groups) terminateMember(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	id := c.Get("InstanceId")
-	record, ok := s.instance(id)
+	record, ok := g.records.Instance(id)
 	if !ok || record.Group == "" {
 		return nil, awsquery.Fault("ValidationError", "Instance Id not found - No managed instance found for instance ID %s", id)
 	}
 	if c.Get("ShouldDecrementDesiredCapacity") == "true" {
-		if err := s.changeGroup(record.Group, func(group *groupRecord) { group.Desired-- }); err != nil {
+		if err := g.records.ChangeGroup(record.Group, func(group *Group) { group.Desired-- }); err != nil {
 			return nil, err
 		}
 	}
-	return awsquery.QueryReply(groupSpace, c), s.endMembers(ctx, []string{id})
+	return awsquery.QueryReply(groupSpace, c), g.endMembers(ctx, []string{id})
 }
 
-// reconcileGroup has a group get what it should have, after the answer.
-func (s *Server) reconcileGroup(name string) {
-	s.queue.Enqueue("group "+name, s.reconcileWork(name))
+// reconcile has a group get what it should have, after the answer.
+func (g *Groups) reconcile(name string) {
+	g.queue.Enqueue("group "+name, g.reconcileWork(name))
 }
 
-func (s *Server) reconcileWork(name string) func(context.Context) error {
+func (g *Groups) reconcileWork(name string) func(context.Context) error {
 	return func(ctx context.Context) error {
-		if s.queue.Stopping() {
+		if g.queue.Stopping() {
 			return nil // the cloud goes down, and its machines with it
 		}
-		s.change.Lock()
-		defer s.change.Unlock()
-		return s.balance(ctx, name)
+		g.change.Lock()
+		defer g.change.Unlock()
+		return g.balance(ctx, name)
 	}
 }
 
 // balance launches what a group lacks, and ends what it has too many of and what is stopped. During a refresh nothing is
 // too many. The caller holds s.change.
-func (s *Server) balance(ctx context.Context, name string) error {
-	group, err := s.group(name)
+func (g *Groups) balance(ctx context.Context, name string) error {
+	group, err := g.records.Group(name)
 	if err != nil {
 		return nil // it was deleted meanwhile
 	}
 	var alive, ended []string
-	for _, id := range s.members(name) {
-		if record, _ := s.instance(id); record.State == "stopped" || record.State == "stopping" {
+	for _, id := range g.records.Members(name) {
+		if record, _ := g.records.Instance(id); record.State == "stopped" || record.State == "stopping" {
 			ended = append(ended, id)
-		} else if !s.isDraining(id) {
+		} else if !g.targets.IsDraining(id) {
 			alive = append(alive, id)
 		}
 	}
-	if more := len(alive) - group.Desired; more > 0 && active(group.Refreshes) == nil {
+	if more := len(alive) - group.Desired; more > 0 && ActiveRefresh(group.Refreshes) == nil {
 		ended = append(ended, alive[:more]...)
 	}
-	errs := []error{s.endMembers(ctx, ended)}
+	errs := []error{g.endMembers(ctx, ended)}
 	if lacking := group.Desired - len(alive); lacking > 0 {
-		_, err := s.launchMembers(ctx, name, group, group.Template, lacking)
+		_, err := g.launchMembers(ctx, name, group, group.Template, lacking)
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
 
 // launchMembers launches instances of a version of the group's template, in the subnets in turn. The caller holds s.change.
-func (s *Server) launchMembers(ctx context.Context, name string, group groupRecord, template templateRef, count int) ([]string, error) {
-	tags, err := s.groupTags(ctx, name)
+func (g *Groups) launchMembers(ctx context.Context, name string, group Group, template Template, count int) ([]string, error) {
+	tags, err := g.tags(ctx, name)
 	if err != nil {
 		return nil, err
 	}
 	var launched []string
-	before := len(s.members(name))
+	before := len(g.records.Members(name))
 	for i := range count {
 		c := awsquery.NewCall("ec2", "RunInstances", "MinCount", "1", "MaxCount", "1")
-		for parameter, value := range s.templateValues(template) {
+		for parameter, value := range g.records.TemplateValues(template) {
 			c.Form[parameter] = value
 		}
 		if c.Get("NetworkInterface.1.DeviceIndex") != "" {
@@ -276,14 +309,14 @@ func (s *Server) launchMembers(ctx context.Context, name string, group groupReco
 			c.Set("SubnetId", group.Subnets[(before+i)%len(group.Subnets)])
 		}
 		tagInstances(c, append(tags, "aws:autoscaling:groupName", name, "aws:ec2launchtemplate:id", template.ID, "aws:ec2launchtemplate:version", template.Version))
-		answered, err := s.runInstances(ctx, c)
+		answered, err := g.ec2.RunInstances(ctx, c)
 		if err != nil {
 			return launched, fmt.Errorf("launch an instance of group %s: %w", name, err)
 		}
 		for _, item := range answered.Items("instancesSet") {
 			id := item.Get("instanceId")
 			launched = append(launched, id)
-			err := s.changeInstance(id, func(record *instanceRecord) { record.Group, record.Template = name, template })
+			err := g.records.ChangeInstance(id, func(record *Instance) { record.Group, record.Template = name, template })
 			if err != nil {
 				return launched, err
 			}
@@ -292,9 +325,9 @@ func (s *Server) launchMembers(ctx context.Context, name string, group groupReco
 	return launched, nil
 }
 
-// groupTags are the group's tags that its instances get, keys and values in turn.
-func (s *Server) groupTags(ctx context.Context, name string) ([]string, error) {
-	described, err := s.ask(ctx, awsquery.NewCall("autoscaling", "DescribeAutoScalingGroups", "AutoScalingGroupNames.member.1", name))
+// tags are the group's tags that its instances get, keys and values in turn.
+func (g *Groups) tags(ctx context.Context, name string) ([]string, error) {
+	described, err := g.moto.Ask(ctx, awsquery.NewCall("autoscaling", "DescribeAutoScalingGroups", "AutoScalingGroupNames.member.1", name))
 	if err != nil {
 		return nil, err
 	}
@@ -331,13 +364,13 @@ func tagInstances(c *awsquery.Call, tags []string) {
 // never run would be launched again and again.
 const relaunchDelay = 5 * time.Second
 
-// instanceGone has the group of an instance that ended replace it.
-func (s *Server) instanceGone(record instanceRecord) {
+// InstanceGone has the group of an instance that ended replace it.
+func (g *Groups) InstanceGone(record Instance) {
 	switch {
 	case record.Group == "":
 	case time.Since(record.Launched) < 2*relaunchDelay:
-		s.queue.EnqueueAfter(relaunchDelay, "group "+record.Group, s.reconcileWork(record.Group))
+		g.queue.EnqueueAfter(relaunchDelay, "group "+record.Group, g.reconcileWork(record.Group))
 	default:
-		s.reconcileGroup(record.Group)
+		g.reconcile(record.Group)
 	}
 }

@@ -42,7 +42,7 @@ const (
 )
 
 // newGroup is a cloud with a launch template of two versions, a load balancer, and a group of two instances.
-func newGroup(t *testing.T) (*Server, *backend, *machinery) {
+func newGroup(t *testing.T) (*Server, *Moto, *machinery) {
 	t.Helper()
 	b, m := newRegion(t), newMachinery(t, "RunMachine", "TerminateMachine")
 	for action, inner := range map[string]string{
@@ -60,7 +60,7 @@ func newGroup(t *testing.T) (*Server, *backend, *machinery) {
 		"DescribeTargetHealth": "<DescribeTargetHealthResult><TargetHealthDescriptions/></DescribeTargetHealthResult>",
 		"DescribeAddresses":    "<addressesSet><item><publicIp>127.66.9.40</publicIp><allocationId>eipalloc-00000000000000001</allocationId></item></addressesSet>",
 	} {
-		b.set(action, inner)
+		b.Set(action, inner)
 	}
 	// Where instances are, but outside the subnet: there its addresses would be taken.
 	var interfaces strings.Builder
@@ -68,7 +68,7 @@ func newGroup(t *testing.T) (*Server, *backend, *machinery) {
 		fmt.Fprintf(&interfaces, "<item><networkInterfaceId>eni-%017d</networkInterfaceId><vpcId>%s</vpcId><privateIpAddress>10.0.9.%d</privateIpAddress>"+
 			"<attachment><instanceId>i-%017d</instanceId><deviceIndex>0</deviceIndex></attachment></item>", i, testVPC, i, i)
 	}
-	b.set("DescribeNetworkInterfaces", "<networkInterfaceSet>"+interfaces.String()+"</networkInterfaceSet>")
+	b.Set("DescribeNetworkInterfaces", "<networkInterfaceSet>"+interfaces.String()+"</networkInterfaceSet>")
 	s := newServer(t, b, m)
 	data := func(text string) []string {
 		return []string{"LaunchTemplateName", "web", templateData + "ImageId", BaseImages["trixie"].ID, templateData + "UserData", base64.StdEncoding.EncodeToString([]byte(text)),
@@ -85,9 +85,9 @@ func newGroup(t *testing.T) (*Server, *backend, *machinery) {
 	for _, id := range []string{"i-00000000000000001", "i-00000000000000002"} {
 		waitForState(t, s, id, "running")
 	}
-	for deadline := time.Now().Add(time.Minute); len(s.members("g")) != 2; time.Sleep(time.Millisecond) { // it may run a moment before
+	for deadline := time.Now().Add(time.Minute); len(s.records.Members("g")) != 2; time.Sleep(time.Millisecond) { // it may run a moment before
 		if time.Now().After(deadline) {
-			t.Fatalf("the group has %v", s.members("g"))
+			t.Fatalf("the group has %v", s.records.Members("g"))
 		}
 	}
 	return s, b, m
@@ -102,10 +102,10 @@ func describedGroup(t *testing.T, s *Server) (instances, versions []string) {
 
 func TestGroupLaunchesMachinesFromItsTemplate(t *testing.T) {
 	s, b, m := newGroup(t)
-	if form := b.form("CreateAutoScalingGroup"); form.Get("DesiredCapacity") != "0" || form.Get("MinSize") != "0" {
+	if form := b.Form("CreateAutoScalingGroup"); form.Get("DesiredCapacity") != "0" || form.Get("MinSize") != "0" {
 		t.Errorf("the server behind would launch instances of its own: %v", form)
 	}
-	run := b.form("RunInstances")
+	run := b.Form("RunInstances")
 	tags := map[string]string{}
 	for i := 1; run.Get(fmt.Sprintf("TagSpecification.2.Tag.%d.Key", i)) != ""; i++ {
 		tags[run.Get(fmt.Sprintf("TagSpecification.2.Tag.%d.Key", i))] = run.Get(fmt.Sprintf("TagSpecification.2.Tag.%d.Value", i))
@@ -118,7 +118,7 @@ func TestGroupLaunchesMachinesFromItsTemplate(t *testing.T) {
 			t.Errorf("machine %+v", machine)
 		}
 	}
-	if record, _ := s.instance("i-00000000000000001"); !record.Public.IsValid() {
+	if record, _ := s.records.Instance("i-00000000000000001"); !record.Public.IsValid() {
 		t.Error("it has no public address, and its template wants one")
 	}
 	if ids, versions := describedGroup(t, s); len(ids) != 2 || !slices.Equal(versions, []string{"1", "1"}) {
@@ -153,7 +153,7 @@ func TestBalancerPassesToTheHealthy(t *testing.T) {
 		return root.All("DescribeTargetHealthResult", "TargetHealthDescriptions", "*", "TargetHealth", "State")
 	}
 	passed := func() []netip.AddrPort {
-		if err := s.applyNetwork(t.Context()); err != nil {
+		if err := s.network.Apply(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		m.mu.Lock()
@@ -164,16 +164,16 @@ func TestBalancerPassesToTheHealthy(t *testing.T) {
 		t.Errorf("before they were asked: %v, %v", got, passed())
 	}
 	m.dial = page.Listener.Addr().String()
-	s.checkTargets(t.Context())
-	if s.checkTargets(t.Context()); !slices.Equal(states(), []string{"healthy", "healthy"}) || <-asked != "/health" {
+	s.targets.Check(t.Context())
+	if s.targets.Check(t.Context()); !slices.Equal(states(), []string{"healthy", "healthy"}) || <-asked != "/health" {
 		t.Errorf("after two good answers: %v", states())
 	}
 	status = http.StatusServiceUnavailable
-	s.checkTargets(t.Context())
+	s.targets.Check(t.Context())
 	if got := states(); !slices.Equal(got, []string{"healthy", "healthy"}) {
 		t.Errorf("after one bad answer: %v", got)
 	}
-	if s.checkTargets(t.Context()); !slices.Equal(states(), []string{"unhealthy", "unhealthy"}) {
+	if s.targets.Check(t.Context()); !slices.Equal(states(), []string{"unhealthy", "unhealthy"}) {
 		t.Errorf("after two bad answers: %v", states())
 	}
 	for action, code := range map[string]string{"ReleaseAddress": "InvalidIPAddress.InUse", "AssociateAddress": "Resource.AlreadyAssociated"} {
@@ -190,7 +190,7 @@ func refreshed(t *testing.T, s *Server) string {
 		if last.Get("EndTime") != "" {
 			return last.Get("Status")
 		}
-		s.checkTargets(t.Context())
+		s.targets.Check(t.Context())
 		time.Sleep(20 * time.Millisecond)
 	}
 	t.Fatal("the refresh has no end")
@@ -204,7 +204,7 @@ func TestRefreshReplacesAndGoesBack(t *testing.T) {
 	good := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer good.Close()
 	m.dial = good.Listener.Addr().String()
-	s.overlay.TargetGroups[testTargets].Delay = 0
+	change(t, s, func(o *State) { o.TargetGroups[testTargets].Delay = 0 })
 	start := func(more ...string) (int, *awsquery.Node) {
 		return groupRequest(t, s, "autoscaling", "StartInstanceRefresh", append([]string{"AutoScalingGroupName", "g", "DesiredConfiguration.LaunchTemplate.LaunchTemplateId", testTemplate,
 			"DesiredConfiguration.LaunchTemplate.Version", "2", "Preferences.InstanceWarmup", "0", "Preferences.MinHealthyPercentage", "50", "Preferences.AutoRollback", "true"}, more...)...)
@@ -226,7 +226,7 @@ func TestRefreshReplacesAndGoesBack(t *testing.T) {
 		t.Errorf("%v of versions %v", ids, versions)
 	}
 	// A version whose instances never get healthy: the group's grace period is what it waits for.
-	if err := s.update(func(o *overlay) {
+	if err := s.records.Update(func(o *State) {
 		o.Groups["g"].Grace = 0
 		o.Templates[testTemplate]["3"] = url.Values{}
 		for name, value := range o.Templates[testTemplate]["2"] {

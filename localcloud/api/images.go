@@ -9,15 +9,42 @@ import (
 	"time"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/workqueue"
 )
 
 // defaultRootGB is the size of a base image's root volume, as of Debian's own.
 const defaultRootGB = 8
 
-// createImage freezes an instance's disk. The image is pending until that is done.
-func (s *Server) createImage(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+// Images answers the calls for images and snapshots.
+type Images struct {
+	moto      *Client
+	records   *Store
+	queue     *workqueue.Queue
+	machinery InstanceMachinery
+}
+
+// Handlers answer the calls of EC2 for images and snapshots that are more than a record.
+func (s *Images) Handlers() map[string]awsquery.Handler {
+	return map[string]awsquery.Handler{
+		"CreateImage":                          s.create,
+		"DeregisterImage":                      s.deregister,
+		"DescribeImages":                       s.describe,
+		"ModifyImageAttribute":                 s.modifyAttribute,
+		"EnableImageDeprecation":               s.enableDeprecation,
+		"DisableImageDeprecation":              s.disableDeprecation,
+		"EnableImageDeregistrationProtection":  s.enableProtection,
+		"DisableImageDeregistrationProtection": s.disableProtection,
+		"ModifySnapshotAttribute":              s.modifySnapshotAttribute,
+		"CreateSnapshot":                       s.createSnapshot,
+		"DeleteSnapshot":                       s.deleteSnapshot,
+		"DescribeSnapshots":                    s.describeSnapshots,
+	}
+}
+
+// create freezes an instance's disk. The image is pending until that is done.
+func (s *Images) create(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	instance := c.Get("InstanceId")
-	if err := s.inStates([]string{instance}, "imaged", "running", "stopping", "stopped"); err != nil {
+	if err := s.records.InStates([]string{instance}, "imaged", "running", "stopping", "stopped"); err != nil {
 		return nil, err
 	}
 	if err := s.freeName(ctx, c.Get("Name")); err != nil {
@@ -25,12 +52,12 @@ func (s *Server) createImage(ctx context.Context, c *awsquery.Call) (*awsquery.N
 	}
 	rest, snapshotTags := splitTags(c)
 	rest.Drop("BlockDeviceMapping.")
-	answered, err := s.forward(ctx, rest)
+	answered, err := s.moto.Forward(ctx, rest)
 	if err != nil {
 		return nil, err
 	}
 	image := answered.Get("imageId")
-	described, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeImages", "ImageId.1", image))
+	described, err := s.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeImages", "ImageId.1", image))
 	if err != nil {
 		return nil, err
 	}
@@ -43,15 +70,15 @@ func (s *Server) createImage(ctx context.Context, c *awsquery.Call) (*awsquery.N
 		return nil, err
 	}
 	snapshot := device.Get("ebs", "snapshotId")
-	record, _ := s.instance(instance)
-	err = s.update(func(o *overlay) {
-		o.Images[image] = &imageRecord{State: "pending", Created: time.Now(), SizeGB: record.RootSizeGB, Snapshot: snapshot}
+	record, _ := s.records.Instance(instance)
+	err = s.records.Update(func(o *State) {
+		o.Images[image] = &Image{State: "pending", Created: time.Now(), SizeGB: record.RootSizeGB, Snapshot: snapshot}
 	})
 	if err != nil {
-		return nil, s.undo(ctx, err, "DeregisterImage", "ImageId", image)
+		return nil, s.moto.Undo(ctx, err, "DeregisterImage", "ImageId", image)
 	}
 	if len(snapshotTags) > 0 {
-		if _, err := s.forward(ctx, awsquery.NewCall("ec2", "CreateTags", append([]string{"ResourceId.1", snapshot}, snapshotTags...)...)); err != nil {
+		if _, err := s.moto.Forward(ctx, awsquery.NewCall("ec2", "CreateTags", append([]string{"ResourceId.1", snapshot}, snapshotTags...)...)); err != nil {
 			return nil, err
 		}
 	}
@@ -61,8 +88,8 @@ func (s *Server) createImage(ctx context.Context, c *awsquery.Call) (*awsquery.N
 }
 
 // freeName refuses an image name that an own image has: the server behind does not.
-func (s *Server) freeName(ctx context.Context, name string) error {
-	described, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeImages", "Owner.1", "self"))
+func (s *Images) freeName(ctx context.Context, name string) error {
+	described, err := s.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeImages", "Owner.1", "self"))
 	if err != nil {
 		return err
 	}
@@ -75,8 +102,8 @@ func (s *Server) freeName(ctx context.Context, name string) error {
 }
 
 // freeze makes a pending image real. A running instance is rebooted for it, unless that is not wanted.
-func (s *Server) freeze(ctx context.Context, instance, image, snapshot string, noReboot bool) error {
-	record, _ := s.instance(instance)
+func (s *Images) freeze(ctx context.Context, instance, image, snapshot string, noReboot bool) error {
+	record, _ := s.records.Instance(instance)
 	reboot := record.State == "running" && !noReboot
 	var err error
 	switch {
@@ -93,7 +120,7 @@ func (s *Server) freeze(ctx context.Context, instance, image, snapshot string, n
 		state, reason = "failed", err.Error()
 		err = fmt.Errorf("create image %s: %w", image, err)
 	}
-	kept := s.update(func(o *overlay) {
+	kept := s.records.Update(func(o *State) {
 		if record := o.Images[image]; record != nil {
 			record.State, record.Reason = state, reason
 		}
@@ -104,29 +131,29 @@ func (s *Server) freeze(ctx context.Context, instance, image, snapshot string, n
 	return errors.Join(err, kept)
 }
 
-// describeImages describes images as they really are; a base image that was not made is not there.
-func (s *Server) describeImages(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+// describe describes images as they really are; a base image that was not made is not there.
+func (s *Images) describe(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	rest, filters, err := awsquery.TakeFilters(c, imageFilters)
 	if err != nil {
 		return nil, err
 	}
 	rest.Drop("MaxResults", "NextToken")
-	described, err := s.ask(ctx, rest)
+	described, err := s.moto.Ask(ctx, rest)
 	if err != nil {
 		return nil, err
 	}
 	set, launchable := described.At("imagesSet"), s.machinery.Images()
 	set.Children = slices.DeleteFunc(set.Children, func(item *awsquery.Node) bool {
 		id := item.Get("imageId")
-		s.mendImage(item)
-		return isBase(id) && !slices.Contains(launchable, id) || !filters.Pass(item)
+		s.overlayState(item)
+		return IsBase(id) && !slices.Contains(launchable, id) || !filters.Pass(item)
 	})
 	return described, nil
 }
 
-func (s *Server) mendImage(item *awsquery.Node) {
+func (s *Images) overlayState(item *awsquery.Node) {
 	item.Set("ebs", "rootDeviceType")
-	item.Set(rootDevice, "rootDeviceName")
+	item.Set(RootDevice, "rootDeviceName")
 	item.Set("true", "enaSupport")
 	for _, made := range []string{"kernelId", "ramdiskId"} {
 		item.Remove(made)
@@ -140,7 +167,7 @@ func (s *Server) mendImage(item *awsquery.Node) {
 	} else {
 		item.Set("", "blockDeviceMapping")
 	}
-	if record, ok := s.image(item.Get("imageId")); ok {
+	if record, ok := s.records.Image(item.Get("imageId")); ok {
 		size, snapshot = record.SizeGB, record.Snapshot
 		item.Remove("imageOwnerAlias")
 		item.Set(item.Get("imageOwnerId")+"/"+item.Get("name"), "imageLocation")
@@ -152,24 +179,24 @@ func (s *Server) mendImage(item *awsquery.Node) {
 			item.Set(record.Reason, "stateReason", "message")
 		}
 	}
-	item.At("blockDeviceMapping").Children = []*awsquery.Node{awsquery.Element("item", awsquery.Text("deviceName", rootDevice), awsquery.Element("ebs",
+	item.At("blockDeviceMapping").Children = []*awsquery.Node{awsquery.Element("item", awsquery.Text("deviceName", RootDevice), awsquery.Element("ebs",
 		awsquery.Text("snapshotId", snapshot), awsquery.Text("volumeSize", strconv.Itoa(size)), awsquery.Text("deleteOnTermination", "true"),
 		awsquery.Text("volumeType", "gp3"), awsquery.Text("encrypted", "false")))}
 }
 
-func (s *Server) deregisterImage(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (s *Images) deregister(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	image := c.Get("ImageId")
-	if isBase(image) {
+	if IsBase(image) {
 		return nil, awsquery.Fault("AuthFailure", "Not authorized for image:%s: it is the local cloud's own", image)
 	}
-	if record, _ := s.image(image); record.Protection != "" {
+	if record, _ := s.records.Image(image); record.Protection != "" {
 		return nil, awsquery.Fault("OperationNotPermitted", "The image %s is protected from deregistration (%s)", image, record.Protection)
 	}
-	answered, err := s.forward(ctx, c)
+	answered, err := s.moto.Forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	err = s.update(func(o *overlay) {
+	err = s.records.Update(func(o *State) {
 		if record := o.Images[image]; record != nil {
 			record.Gone = true
 		}

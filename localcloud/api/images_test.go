@@ -15,36 +15,36 @@ const (
 )
 
 // newGallery is a region that can make one image.
-func newGallery(t *testing.T) *backend {
+func newGallery(t *testing.T) *Moto {
 	b := newRegion(t)
-	base := b.answers["DescribeImages"]
+	base := b.Answers["DescribeImages"]
 	made := "<item><imageId>" + madeImage + "</imageId><name>made</name><imageState>available</imageState><rootDeviceType>standard</rootDeviceType>" +
 		"<rootDeviceName>/dev/sda1</rootDeviceName><blockDeviceMapping><item><ebs><snapshotId>" + madeSnapshot + "</snapshotId></ebs></item></blockDeviceMapping></item>"
 	exists := false
-	b.answers["DescribeImages"] = func(form url.Values) string {
+	b.Answers["DescribeImages"] = func(form url.Values) string {
 		if exists && (form.Get("ImageId.1") == madeImage || form.Get("Owner.1") == "self") {
 			return "<imagesSet>" + made + "</imagesSet>"
 		}
 		return base(form)
 	}
-	b.answers["CreateImage"] = func(url.Values) string { exists = true; return "<imageId>" + madeImage + "</imageId>" }
-	b.answers["DeregisterImage"] = canned("<return>true</return>")
-	b.answers["CreateTags"] = canned("<return>true</return>")
-	b.answers["DeleteSnapshot"] = canned("<return>true</return>")
-	b.answers["DescribeSnapshots"] = canned("<snapshotSet><item><snapshotId>" + madeSnapshot + "</snapshotId><volumeSize>15</volumeSize></item>" +
+	b.Answers["CreateImage"] = func(url.Values) string { exists = true; return "<imageId>" + madeImage + "</imageId>" }
+	b.Answers["DeregisterImage"] = Canned("<return>true</return>")
+	b.Answers["CreateTags"] = Canned("<return>true</return>")
+	b.Answers["DeleteSnapshot"] = Canned("<return>true</return>")
+	b.Answers["DescribeSnapshots"] = Canned("<snapshotSet><item><snapshotId>" + madeSnapshot + "</snapshotId><volumeSize>15</volumeSize></item>" +
 		"<item><snapshotId>snap-00000000000000009</snapshotId><description>Auto-created snapshot for AMI " + BaseImages["sid"].ID + "</description></item></snapshotSet>")
 	return b
 }
 
-func waitForImage(t *testing.T, s *Server, state string) imageRecord {
+func waitForImage(t *testing.T, s *Server, state string) Image {
 	t.Helper()
 	for range 500 {
-		if record, _ := s.image(madeImage); record.State == state {
+		if record, _ := s.records.Image(madeImage); record.State == state {
 			return record
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
-	record, _ := s.image(madeImage)
+	record, _ := s.records.Image(madeImage)
 	t.Fatalf("the image is %s (%s), want %s", record.State, record.Reason, state)
 	return record
 }
@@ -79,10 +79,10 @@ func TestCreateImage(t *testing.T) {
 			if got := m.called()[before:]; !slices.Equal(got, c.doing) {
 				t.Errorf("the machinery did %v, want %v", got, c.doing)
 			}
-			if form := b.form("CreateImage"); form.Get("TagSpecification.1.ResourceType") != "image" || form.Get("TagSpecification.2.ResourceType") != "" {
+			if form := b.Form("CreateImage"); form.Get("TagSpecification.1.ResourceType") != "image" || form.Get("TagSpecification.2.ResourceType") != "" {
 				t.Errorf("the server behind, which cannot tag snapshots here, got %v", form)
 			}
-			if form := b.form("CreateTags"); form.Get("ResourceId.1") != madeSnapshot || form.Get("Tag.1.Key") != "s" {
+			if form := b.Form("CreateTags"); form.Get("ResourceId.1") != madeSnapshot || form.Get("Tag.1.Key") != "s" {
 				t.Errorf("the snapshot's tags: %v", form)
 			}
 			described := mustRequest(t, s, "DescribeImages", "ImageId.1", madeImage).Items("imagesSet")[0]
@@ -117,7 +117,7 @@ func TestImageThatCannotBeMade(t *testing.T) {
 }
 
 func TestBaseImages(t *testing.T) {
-	b := newBackend(t, map[string]func(url.Values) string{"DescribeImages": func(url.Values) string {
+	b := NewMoto(t, map[string]func(url.Values) string{"DescribeImages": func(url.Values) string {
 		var all strings.Builder
 		for _, base := range BaseImages {
 			all.WriteString("<item><imageId>" + base.ID + "</imageId><imageOwnerId>" + base.Owner + "</imageOwnerId><name>" + base.Name +

@@ -5,45 +5,80 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/workqueue"
 )
 
-// bringUp makes the machine of a pending instance.
-func (s *Server) bringUp(ctx context.Context, id string, volumes []launchVolume) error {
-	if record, _ := s.instance(id); record.State != "pending" {
+// Instances answers the calls for instances that are there.
+type Instances struct {
+	moto           *Client
+	records        *Store
+	queue          *workqueue.Queue
+	network        *Network
+	addresses      *Addresses
+	securityGroups *SecurityGroups
+	metadata       *Service
+	machinery      InstanceMachinery
+	change         *sync.Mutex
+	gone           func(Instance)
+	log            *slog.Logger
+}
+
+// Handlers answer the calls of EC2 for instances that are more than a record.
+func (s *Instances) Handlers() map[string]awsquery.Handler {
+	return map[string]awsquery.Handler{
+		"StartInstances":                s.start,
+		"StopInstances":                 s.stop,
+		"RebootInstances":               s.reboot,
+		"TerminateInstances":            s.Terminate,
+		"DescribeInstances":             s.describe,
+		"DescribeInstanceStatus":        s.describeStatus,
+		"GetConsoleOutput":              s.getConsoleOutput,
+		"ModifyInstanceAttribute":       s.modifyAttribute,
+		"ModifyInstanceMetadataOptions": s.modifyMetadataOptions,
+		"CreateTags":                    s.changeTags,
+		"DeleteTags":                    s.changeTags,
+	}
+}
+
+// BringUp makes the machine of a pending instance.
+func (s *Instances) BringUp(ctx context.Context, id string, volumes []launchVolume) error {
+	if record, _ := s.records.Instance(id); record.State != "pending" {
 		return nil // ended before it began
 	}
 	err := s.makeMachine(ctx, id, volumes)
 	if err == nil {
-		return s.runs(id)
+		return s.noteRunning(id)
 	}
 	s.setState(id, "shutting-down", "Server.InternalError: "+host.Public(err))
 	return errors.Join(fmt.Errorf("launch instance %s: %w", id, err), s.forget(ctx, id))
 }
 
-// runs notes that a pending instance runs; who terminated it meanwhile does not see it run again.
-func (s *Server) runs(id string) error {
-	return s.changeInstance(id, func(record *instanceRecord) {
+// noteRunning notes that a pending instance runs; who terminated it meanwhile does not see it run again.
+func (s *Instances) noteRunning(id string) error {
+	return s.records.ChangeInstance(id, func(record *Instance) {
 		if record.State == "pending" {
 			record.State, record.Reason = "running", ""
 		}
 	})
 }
 
-func (s *Server) makeMachine(ctx context.Context, id string, volumes []launchVolume) error {
-	item, err := s.rawInstance(ctx, id)
+func (s *Instances) makeMachine(ctx context.Context, id string, volumes []launchVolume) error {
+	item, err := s.moto.Instance(ctx, id)
 	if err != nil {
 		return err
 	}
-	if err := s.applyNetwork(ctx); err != nil {
+	if err := s.network.Apply(ctx); err != nil {
 		return err
 	}
-	if err := s.refreshMetadata(ctx, id); err != nil {
+	if err := s.metadata.Refresh(ctx, id); err != nil {
 		return err
 	}
 	machine, err := s.machineOf(item)
@@ -66,10 +101,10 @@ func (s *Server) makeMachine(ctx context.Context, id string, volumes []launchVol
 }
 
 // machineOf is the machine that an instance should have.
-func (s *Server) machineOf(item *awsquery.Node) (host.Machine, error) {
+func (s *Instances) machineOf(item *awsquery.Node) (host.Machine, error) {
 	id := item.Get("instanceId")
-	record, _ := s.instance(id)
-	i, err := interfaceOf(item)
+	record, _ := s.records.Instance(id)
+	i, err := InterfaceOf(item)
 	if err != nil {
 		return host.Machine{}, err
 	}
@@ -93,12 +128,12 @@ func volumeAt(item *awsquery.Node, device string) string {
 	return ""
 }
 
-// move takes instances that are in none of the settled states to a passing one, goes on with the work for each after
+// transition takes instances that are in none of the settled states to a passing one, goes on with the work for each after
 // the answer, and answers with what was and what is.
-func (s *Server) move(action string, ids []string, passing string, settled []string, work func(context.Context, string) error) *awsquery.Node {
+func (s *Instances) transition(action string, ids []string, passing string, settled []string, work func(context.Context, string) error) *awsquery.Node {
 	set := awsquery.Element("instancesSet")
 	for _, id := range ids {
-		before, _ := s.instance(id)
+		before, _ := s.records.Instance(id)
 		current := before.State
 		if !slices.Contains(settled, before.State) {
 			current = passing
@@ -106,8 +141,8 @@ func (s *Server) move(action string, ids []string, passing string, settled []str
 			s.queue.Enqueue(id, func(ctx context.Context) error { return work(ctx, id) })
 		}
 		set.Children = append(set.Children, awsquery.Element("item", awsquery.Text("instanceId", id),
-			awsquery.Element("currentState", awsquery.Text("code", stateCodes[current]), awsquery.Text("name", current)),
-			awsquery.Element("previousState", awsquery.Text("code", stateCodes[before.State]), awsquery.Text("name", before.State))))
+			awsquery.Element("currentState", awsquery.Text("code", StateCodes[current]), awsquery.Text("name", current)),
+			awsquery.Element("previousState", awsquery.Text("code", StateCodes[before.State]), awsquery.Text("name", before.State))))
 	}
 	return awsquery.Reply(action, set)
 }
@@ -115,70 +150,70 @@ func (s *Server) move(action string, ids []string, passing string, settled []str
 // Starts and stops are not in the journal: after a start of the cloud all instances are stopped, and Start tells the
 // server behind.
 
-func (s *Server) startInstances(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (s *Instances) start(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	ids := c.List("InstanceId")
-	if err := s.inStates(ids, "started", "stopped", "pending", "running"); err != nil {
+	if err := s.records.InStates(ids, "started", "stopped", "pending", "running"); err != nil {
 		return nil, err
 	}
-	if _, err := s.note(ctx, c); err != nil {
+	if _, err := s.moto.CallUnjournaled(ctx, c); err != nil {
 		return nil, err
 	}
-	return s.move("StartInstances", ids, "pending", []string{"pending", "running"}, s.startMachine), nil
+	return s.transition("StartInstances", ids, "pending", []string{"pending", "running"}, s.startMachine), nil
 }
 
 // startMachine brings a stopped instance's machine back, with a new automatic public address.
-func (s *Server) startMachine(ctx context.Context, id string) error {
-	err := s.update(func(o *overlay) {
+func (s *Instances) startMachine(ctx context.Context, id string) error {
+	err := s.records.Update(func(o *State) {
 		record, ok := o.Instances[id]
 		if !ok {
 			return
 		}
 		record.Launched = time.Now()
-		if record.WantPublic && !o.hasElastic(id) {
-			record.Public = o.freePublic()
+		if record.WantPublic && !o.HasElastic(id) {
+			record.Public = o.FreePublic()
 		}
 	})
 	if err == nil {
-		err = s.applyNetwork(ctx)
+		err = s.network.Apply(ctx)
 	}
 	if err == nil {
-		err = s.refreshMetadata(ctx, id)
+		err = s.metadata.Refresh(ctx, id)
 	}
 	if err == nil {
 		err = s.machinery.StartMachine(ctx, id)
 	}
 	if err == nil {
-		return s.runs(id)
+		return s.noteRunning(id)
 	}
 	s.setState(id, "stopped", "Server.InternalError: "+host.Public(err))
-	_, told := s.note(ctx, awsquery.NewCall("ec2", "StopInstances", "InstanceId.1", id))
+	_, told := s.moto.CallUnjournaled(ctx, awsquery.NewCall("ec2", "StopInstances", "InstanceId.1", id))
 	return errors.Join(fmt.Errorf("start instance %s: %w", id, err), told)
 }
 
 const userInitiated = "Client.UserInitiatedShutdown: User initiated shutdown"
 
-func (s *Server) stopInstances(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (s *Instances) stop(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	ids := c.List("InstanceId")
-	if err := s.inStates(ids, "stopped", "pending", "running", "stopping", "stopped"); err != nil {
+	if err := s.records.InStates(ids, "stopped", "pending", "running", "stopping", "stopped"); err != nil {
 		return nil, err
 	}
-	if _, err := s.note(ctx, c); err != nil {
+	if _, err := s.moto.CallUnjournaled(ctx, c); err != nil {
 		return nil, err
 	}
 	force := c.Get("Force") == "true"
-	return s.move("StopInstances", ids, "stopping", []string{"stopping", "stopped"}, func(ctx context.Context, id string) error {
+	return s.transition("StopInstances", ids, "stopping", []string{"stopping", "stopped"}, func(ctx context.Context, id string) error {
 		if err := s.machinery.StopMachine(ctx, id, force); err != nil {
 			s.setState(id, "running", "Server.InternalError: "+host.Public(err))
 			return err
 		}
 		s.setState(id, "stopped", userInitiated)
-		return s.applyNetwork(ctx)
+		return s.network.Apply(ctx)
 	}), nil
 }
 
-func (s *Server) rebootInstances(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (s *Instances) reboot(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	ids := c.List("InstanceId")
-	if err := s.inStates(ids, "rebooted", "running"); err != nil {
+	if err := s.records.InStates(ids, "rebooted", "running"); err != nil {
 		return nil, err
 	}
 	for _, id := range ids {
@@ -193,14 +228,14 @@ func (s *Server) rebootInstances(_ context.Context, c *awsquery.Call) (*awsquery
 	return awsquery.Done("RebootInstances"), nil
 }
 
-func (s *Server) terminateInstances(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (s *Instances) Terminate(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	ids := c.List("InstanceId")
-	if err := s.inStates(ids, "terminated", "pending", "running", "stopping", "stopped", "shutting-down", "terminated"); err != nil {
+	if err := s.records.InStates(ids, "terminated", "pending", "running", "stopping", "stopped", "shutting-down", "terminated"); err != nil {
 		return nil, err
 	}
 	volumes := map[string][]string{}
 	for _, id := range ids {
-		if record, _ := s.instance(id); record.State == "terminated" || record.State == "shutting-down" {
+		if record, _ := s.records.Instance(id); record.State == "terminated" || record.State == "shutting-down" {
 			continue
 		}
 		var err error
@@ -208,51 +243,51 @@ func (s *Server) terminateInstances(ctx context.Context, c *awsquery.Call) (*aws
 			return nil, err
 		}
 	}
-	return s.move("TerminateInstances", ids, "shutting-down", []string{"shutting-down", "terminated"}, func(ctx context.Context, id string) error {
+	return s.transition("TerminateInstances", ids, "shutting-down", []string{"shutting-down", "terminated"}, func(ctx context.Context, id string) error {
 		return s.terminateMachine(ctx, id, volumes[id], userInitiated)
 	}), nil
 }
 
 // terminateRecord ends an instance in the server behind: one call for each, so that the journal can forget one without
 // the others. It returns the data volumes that go with the instance.
-func (s *Server) terminateRecord(ctx context.Context, id string, c *awsquery.Call) (volumes []string, err error) {
-	item, err := s.rawInstance(ctx, id)
+func (s *Instances) terminateRecord(ctx context.Context, id string, c *awsquery.Call) (volumes []string, err error) {
+	item, err := s.moto.Instance(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	for _, mapping := range item.Items("blockDeviceMapping") {
-		if mapping.Get("deviceName") != rootDevice && mapping.Get("ebs", "deleteOnTermination") == "true" {
+		if mapping.Get("deviceName") != RootDevice && mapping.Get("ebs", "deleteOnTermination") == "true" {
 			volumes = append(volumes, mapping.Get("ebs", "volumeId"))
 		}
 	}
-	if err := s.freeElastic(ctx, id); err != nil {
+	if err := s.addresses.FreeInstance(ctx, id); err != nil {
 		return nil, err
 	}
-	_, err = s.forward(ctx, c.With("InstanceId", id))
+	_, err = s.moto.Forward(ctx, c.With("InstanceId", id))
 	return volumes, err
 }
 
-func (s *Server) terminateMachine(ctx context.Context, id string, volumes []string, reason string) error {
-	record, _ := s.instance(id)
+func (s *Instances) terminateMachine(ctx context.Context, id string, volumes []string, reason string) error {
+	record, _ := s.records.Instance(id)
 	errs := []error{s.machinery.TerminateMachine(ctx, id, record.KeepRoot)}
 	for _, volume := range volumes {
 		errs = append(errs, s.machinery.DeleteVolume(ctx, volume))
 	}
 	s.setState(id, "terminated", reason)
-	return errors.Join(append(errs, s.applyNetwork(ctx))...)
+	return errors.Join(append(errs, s.network.Apply(ctx))...)
 }
 
 // forget terminates what could not be made real, or has ended by itself; its record says why.
-func (s *Server) forget(ctx context.Context, id string) error {
-	record, _ := s.instance(id)
+func (s *Instances) forget(ctx context.Context, id string) error {
+	record, _ := s.records.Instance(id)
 	s.change.Lock()
 	volumes, err := s.terminateRecord(ctx, id, awsquery.NewCall("ec2", "TerminateInstances"))
 	s.change.Unlock()
 	return errors.Join(err, s.terminateMachine(ctx, id, volumes, record.Reason))
 }
 
-// watchExits follows machines that power themselves off.
-func (s *Server) watchExits(ctx context.Context) {
+// WatchExits follows machines that power themselves off.
+func (s *Instances) WatchExits(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -263,8 +298,8 @@ func (s *Server) watchExits(ctx context.Context) {
 	}
 }
 
-func (s *Server) ended(ctx context.Context, exit host.Exit) error {
-	record, ok := s.instance(exit.ID)
+func (s *Instances) ended(ctx context.Context, exit host.Exit) error {
+	record, ok := s.records.Instance(exit.ID)
 	if !ok || record.State != "running" && record.State != "pending" || s.machinery.Machines()[exit.ID] {
 		return nil // it was told to, or runs again
 	}
@@ -276,14 +311,14 @@ func (s *Server) ended(ctx context.Context, exit host.Exit) error {
 		s.setState(exit.ID, "shutting-down", reason)
 		return s.forget(ctx, exit.ID)
 	}
-	_, err := s.note(ctx, awsquery.NewCall("ec2", "StopInstances", "InstanceId.1", exit.ID))
+	_, err := s.moto.CallUnjournaled(ctx, awsquery.NewCall("ec2", "StopInstances", "InstanceId.1", exit.ID))
 	s.setState(exit.ID, "stopped", reason)
-	return errors.Join(err, s.applyNetwork(ctx))
+	return errors.Join(err, s.network.Apply(ctx))
 }
 
-func (s *Server) getConsoleOutput(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (s *Instances) getConsoleOutput(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	id := c.Get("InstanceId")
-	if _, ok := s.instance(id); !ok {
+	if _, ok := s.records.Instance(id); !ok {
 		return nil, awsquery.NoInstance(id)
 	}
 	output, written, err := s.machinery.Console(id)
@@ -297,10 +332,10 @@ func (s *Server) getConsoleOutput(_ context.Context, c *awsquery.Call) (*awsquer
 	return answer, nil
 }
 
-// modifyInstanceAttribute follows the attributes that are more than a record.
-func (s *Server) modifyInstanceAttribute(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+// modifyAttribute follows the attributes that are more than a record.
+func (s *Instances) modifyAttribute(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	id := c.Get("InstanceId")
-	if err := s.inStates([]string{id}, "modified", "pending", "running", "stopping", "stopped"); err != nil {
+	if err := s.records.InStates([]string{id}, "modified", "pending", "running", "stopping", "stopped"); err != nil {
 		return nil, err
 	}
 	value := func(name string) string {
@@ -312,25 +347,25 @@ func (s *Server) modifyInstanceAttribute(ctx context.Context, c *awsquery.Call) 
 		}
 		return ""
 	}
-	if err := s.haveGroups(ctx, c.List("GroupId")); err != nil {
+	if err := s.securityGroups.Exist(ctx, c.List("GroupId")); err != nil {
 		return nil, err
 	}
 	userData, err := base64.StdEncoding.DecodeString(value("UserData"))
 	if err != nil {
 		return nil, awsquery.Fault("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data.")
 	}
-	if record, _ := s.instance(id); len(userData) > 0 && record.State != "stopped" {
+	if record, _ := s.records.Instance(id); len(userData) > 0 && record.State != "stopped" {
 		return nil, awsquery.Fault("IncorrectInstanceState", "The instance '%s' must be stopped before its user data can be modified", id)
 	}
-	item, err := s.rawInstance(ctx, id)
+	item, err := s.moto.Instance(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	answered, err := s.forward(ctx, c)
+	answered, err := s.moto.Forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	err = s.changeInstance(id, func(record *instanceRecord) {
+	err = s.records.ChangeInstance(id, func(record *Instance) {
 		if behaviour := value("InstanceInitiatedShutdownBehavior"); behaviour != "" {
 			record.TerminateOnShutdown = behaviour == "terminate"
 		}
@@ -350,5 +385,5 @@ func (s *Server) modifyInstanceAttribute(ctx context.Context, c *awsquery.Call) 
 	if err != nil {
 		return nil, err
 	}
-	return answered, errors.Join(s.applyNetwork(ctx), s.refreshMetadata(ctx, id))
+	return answered, errors.Join(s.network.Apply(ctx), s.metadata.Refresh(ctx, id))
 }

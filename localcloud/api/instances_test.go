@@ -55,10 +55,10 @@ func (r *region) describe(form url.Values) string {
 	return "<reservationSet>" + b.String() + "</reservationSet>"
 }
 
-func newRegion(t *testing.T) *backend {
+func newRegion(t *testing.T) *Moto {
 	r := &region{}
-	ok := canned("<return>true</return>")
-	return newBackend(t, map[string]func(url.Values) string{
+	ok := Canned("<return>true</return>")
+	return NewMoto(t, map[string]func(url.Values) string{
 		"RunInstances": r.run, "DescribeInstances": r.describe,
 		"TerminateInstances": ok, "StopInstances": ok, "StartInstances": ok,
 		"DescribeImages": func(form url.Values) string {
@@ -68,12 +68,12 @@ func newRegion(t *testing.T) *backend {
 			return "<imagesSet><item><imageId>" + form.Get("ImageId.1") + "</imageId><imageState>available</imageState><rootDeviceName>/dev/sda1</rootDeviceName>" +
 				"<blockDeviceMapping><item><ebs><snapshotId>snap-00000000000000001</snapshotId></ebs></item></blockDeviceMapping></item></imagesSet>"
 		},
-		"DescribeSubnets": canned("<subnetSet><item><subnetId>" + testSubnet + "</subnetId><vpcId>" + testVPC + "</vpcId><cidrBlock>10.0.1.0/28</cidrBlock>" +
+		"DescribeSubnets": Canned("<subnetSet><item><subnetId>" + testSubnet + "</subnetId><vpcId>" + testVPC + "</vpcId><cidrBlock>10.0.1.0/28</cidrBlock>" +
 			"<availabilityZone>us-east-1a</availabilityZone><mapPublicIpOnLaunch>true</mapPublicIpOnLaunch></item></subnetSet>"),
-		"DescribeVpcs": canned("<vpcSet><item><vpcId>" + testVPC + "</vpcId><cidrBlock>10.0.0.0/16</cidrBlock></item></vpcSet>"),
-		"DescribeSecurityGroups": canned("<securityGroupInfo><item><groupId>" + testGroup + "</groupId><groupName>default</groupName><vpcId>" + testVPC + "</vpcId></item>" +
+		"DescribeVpcs": Canned("<vpcSet><item><vpcId>" + testVPC + "</vpcId><cidrBlock>10.0.0.0/16</cidrBlock></item></vpcSet>"),
+		"DescribeSecurityGroups": Canned("<securityGroupInfo><item><groupId>" + testGroup + "</groupId><groupName>default</groupName><vpcId>" + testVPC + "</vpcId></item>" +
 			"<item><groupId>sg-00000000000000009</groupId><groupName>foreign</groupName><vpcId>vpc-00000000000000009</vpcId></item></securityGroupInfo>"),
-		"DescribeNetworkInterfaces": canned("<networkInterfaceSet><item><networkInterfaceId>eni-00000000000000099</networkInterfaceId>" +
+		"DescribeNetworkInterfaces": Canned("<networkInterfaceSet><item><networkInterfaceId>eni-00000000000000099</networkInterfaceId>" +
 			"<privateIpAddress>10.0.1.5</privateIpAddress></item></networkInterfaceSet>"),
 	})
 }
@@ -83,11 +83,11 @@ func launchWith(more ...string) []string {
 	return append([]string{"ImageId", BaseImages["trixie"].ID, "MinCount", "1", "MaxCount", "1", "SubnetId", testSubnet}, more...)
 }
 
-func waitForState(t *testing.T, s *Server, id, state string) instanceRecord {
+func waitForState(t *testing.T, s *Server, id, state string) Instance {
 	t.Helper()
-	var record instanceRecord
+	var record Instance
 	for range 500 {
-		if record, _ = s.instance(id); record.State == state {
+		if record, _ = s.records.Instance(id); record.State == state {
 			return record
 		}
 		time.Sleep(2 * time.Millisecond)
@@ -108,7 +108,7 @@ func TestLife(t *testing.T) {
 		t.Errorf("answered %s", made.Bytes())
 	}
 	waitForState(t, s, first, "running")
-	form := b.form("RunInstances")
+	form := b.Form("RunInstances")
 	for name, want := range map[string]string{
 		"NetworkInterface.1.PrivateIpAddress": "10.0.1.4", "NetworkInterface.1.SubnetId": testSubnet, "NetworkInterface.1.SecurityGroupId.1": testGroup,
 		"NetworkInterface.1.DeleteOnTermination": "true", "SubnetId": "", "BlockDeviceMapping.1.DeviceName": "/dev/xvda", "BlockDeviceMapping.1.Ebs.VolumeSize": "20",
@@ -143,7 +143,7 @@ func TestLife(t *testing.T) {
 	if want := []string{"RunMachine " + first, "Console " + first, "StopMachine " + first + " false", "StartMachine " + first, "TerminateMachine " + first + " false"}; !slices.Equal(m.called(), want) {
 		t.Errorf("the machinery did %v, want %v", m.called(), want)
 	}
-	if lines := compact(s.journal.entries); len(lines) != 0 {
+	if lines := reopenedJournal(t, s); len(lines) != 0 {
 		t.Errorf("the journal keeps %d lines of an instance that is gone", len(lines))
 	}
 }
@@ -172,8 +172,8 @@ func TestMachineThatCannotBeMade(t *testing.T) {
 	if !strings.Contains(record.Reason, "no space left on device") {
 		t.Errorf("the reason is %q", record.Reason)
 	}
-	if !slices.Equal(b.changes(), []string{"RunInstances", "TerminateInstances"}) {
-		t.Errorf("the server behind got %v", b.changes())
+	if !slices.Equal(b.Changes(), []string{"RunInstances", "TerminateInstances"}) {
+		t.Errorf("the server behind got %v", b.Changes())
 	}
 	if reason := mustRequest(t, s, "DescribeInstances").Get("reservationSet", "item", "instancesSet", "item", "stateReason", "message"); !strings.Contains(reason, "no space left") {
 		t.Errorf("described with reason %q", reason)
@@ -191,8 +191,8 @@ func TestClientToken(t *testing.T) {
 	}
 	refused(t, s, "IdempotentParameterMismatch", "RunInstances", launchWith("ClientToken", "once", "InstanceType", "t3.large")...)
 	waitForState(t, s, first, "running")
-	if !slices.Equal(b.changes(), []string{"RunInstances"}) {
-		t.Errorf("the server behind got %v", b.changes())
+	if !slices.Equal(b.Changes(), []string{"RunInstances"}) {
+		t.Errorf("the server behind got %v", b.Changes())
 	}
 }
 
@@ -221,8 +221,8 @@ func TestBadLaunches(t *testing.T) {
 			if message := refused(t, s, c.code, "RunInstances", c.with...); !strings.Contains(message, c.says) {
 				t.Errorf("%q does not say %q", message, c.says)
 			}
-			if len(b.changes()) > 0 {
-				t.Errorf("all the same, the server behind got %v", b.changes())
+			if len(b.Changes()) > 0 {
+				t.Errorf("all the same, the server behind got %v", b.Changes())
 			}
 		})
 	}
@@ -236,9 +236,8 @@ func TestSelfPowerOff(t *testing.T) {
 			mustRequest(t, s, "RunInstances", launchWith("InstanceInitiatedShutdownBehavior", behaviour)...)
 			waitForState(t, s, first, "running")
 			m.set(first, false)
-			if err := s.ended(context.Background(), host.Exit{ID: first}); err != nil {
-				t.Fatal(err)
-			}
+			s.queue.Go(s.instances.WatchExits)
+			m.exits <- host.Exit{ID: first}
 			if record := waitForState(t, s, first, want); !strings.HasPrefix(record.Reason, "Client.InstanceInitiatedShutdown") {
 				t.Errorf("the reason is %q", record.Reason)
 			}
@@ -260,16 +259,16 @@ func TestReconcile(t *testing.T) {
 	// third were not written.
 	s.queue.Wait()
 	m.machines = map[string]bool{first: false, ids[2]: false, "i-0000000000000000f": false}
-	delete(s.overlay.Instances, ids[2])
+	change(t, s, func(o *State) { delete(o.Instances, ids[2]) })
 	m.calls = nil
-	if err := s.reconcile(context.Background()); err != nil {
+	if err := s.instances.Reconcile(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	if record, _ := s.instance(first); record.State != "stopped" || record.Reason != stoppedByDown {
+	if record, _ := s.records.Instance(first); record.State != "stopped" || record.Reason != "Server.ScheduledStop: the local cloud was down" {
 		t.Errorf("the whole one is %s: %s", record.State, record.Reason)
 	}
 	for _, id := range ids[1:] {
-		if record, known := s.instance(id); known {
+		if record, known := s.records.Instance(id); known {
 			t.Errorf("%s is %s", id, record.State)
 		}
 	}

@@ -12,22 +12,43 @@ import (
 
 // An instance has the network interface that it was launched with. Others are records, but their addresses are taken.
 
-// oneInterface refuses what would be a record only.
-func (s *Server) oneInterface(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+// Interfaces answers the calls for network interfaces.
+type Interfaces struct {
+	moto           *Client
+	records        *Store
+	network        *Network
+	securityGroups *SecurityGroups
+}
+
+// Handlers answer the calls of EC2 for network interfaces that are more than a record.
+func (s *Interfaces) Handlers() map[string]awsquery.Handler {
+	return map[string]awsquery.Handler{
+		"AssignPrivateIpAddresses":        s.assign,
+		"UnassignPrivateIpAddresses":      s.unassign,
+		"DescribeNetworkInterfaces":       s.describe,
+		"CreateNetworkInterface":          s.create,
+		"ModifyNetworkInterfaceAttribute": s.modify,
+		"AttachNetworkInterface":          s.refuseSecond,
+		"DetachNetworkInterface":          s.refuseSecond,
+	}
+}
+
+// refuseSecond refuses what would be a record only.
+func (s *Interfaces) refuseSecond(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	return nil, awsquery.Fault("UnsupportedOperation",
 		"an instance of the local cloud keeps the one network interface that it was launched with; %s is not to be had", c.Action())
 }
 
-// createNetworkInterface checks the addresses and groups, which the server behind takes as they come.
-func (s *Server) createNetworkInterface(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	subnet, err := s.subnetRange(ctx, c.Get("SubnetId"))
+// create checks the addresses and groups, which the server behind takes as they come.
+func (s *Interfaces) create(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	subnet, err := s.network.subnetRange(ctx, c.Get("SubnetId"))
 	if err != nil {
 		return nil, err
 	}
-	if err := s.haveGroups(ctx, c.List("SecurityGroupId")); err != nil {
+	if err := s.securityGroups.Exist(ctx, c.List("SecurityGroupId")); err != nil {
 		return nil, err
 	}
-	taken, err := s.takenIn(ctx, c.Get("SubnetId"))
+	taken, err := s.network.TakenIn(ctx, c.Get("SubnetId"))
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +58,7 @@ func (s *Server) createNetworkInterface(ctx context.Context, c *awsquery.Call) (
 			continue
 		}
 		address, err := netip.ParseAddr(c.Get(name))
-		if err != nil || !subnet.Contains(address) || reserved(subnet, address) {
+		if err != nil || !subnet.Contains(address) || Reserved(subnet, address) {
 			return nil, awsquery.Fault("InvalidParameterValue", "Address %.60s does not fall within the usable addresses of subnet %s (%s)",
 				c.Get(name), c.Get("SubnetId"), subnet)
 		}
@@ -45,20 +66,20 @@ func (s *Server) createNetworkInterface(ctx context.Context, c *awsquery.Call) (
 			return nil, awsquery.Fault("InvalidIPAddress.InUse", "Address %s is in use.", address)
 		}
 	}
-	return s.forwardNetwork(ctx, c)
+	return s.network.Forward(ctx, c)
 }
 
-// modifyNetworkInterface checks that the groups exist.
-func (s *Server) modifyNetworkInterface(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	if err := s.haveGroups(ctx, c.List("SecurityGroupId")); err != nil {
+// modify checks that the groups exist.
+func (s *Interfaces) modify(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	if err := s.securityGroups.Exist(ctx, c.List("SecurityGroupId")); err != nil {
 		return nil, err
 	}
-	return s.forwardNetwork(ctx, c)
+	return s.network.Forward(ctx, c)
 }
 
 // subnetRange is the range of a subnet.
-func (s *Server) subnetRange(ctx context.Context, id string) (netip.Prefix, error) {
-	described, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeSubnets", "SubnetId.1", id))
+func (n *Network) subnetRange(ctx context.Context, id string) (netip.Prefix, error) {
+	described, err := n.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeSubnets", "SubnetId.1", id))
 	if err != nil {
 		return netip.Prefix{}, err
 	}
@@ -70,19 +91,19 @@ func (s *Server) subnetRange(ctx context.Context, id string) (netip.Prefix, erro
 	return netip.Prefix{}, awsquery.Fault("InvalidSubnetID.NotFound", "The subnet ID '%.100s' does not exist", id)
 }
 
-// takenIn are the addresses in a subnet that an interface has. One that has none, of a version of this program that
+// TakenIn are the addresses in a subnet that an interface has. One that has none, of a version of this program that
 // checked less, is not to cost the others.
-func (s *Server) takenIn(ctx context.Context, subnet string) (map[netip.Addr]bool, error) {
-	described, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeNetworkInterfaces",
+func (n *Network) TakenIn(ctx context.Context, subnet string) (map[netip.Addr]bool, error) {
+	described, err := n.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeNetworkInterfaces",
 		"Filter.1.Name", "subnet-id", "Filter.1.Value.1", subnet))
 	if err != nil {
 		return nil, err
 	}
 	taken := map[netip.Addr]bool{}
 	for _, eni := range described.Items("networkInterfaceSet") {
-		addresses, err := privateAddresses(eni)
+		addresses, err := PrivateAddresses(eni)
 		if err != nil {
-			s.leftOut(eni.Get("networkInterfaceId"), err)
+			n.leftOut(eni.Get("networkInterfaceId"), err)
 			continue
 		}
 		for _, address := range addresses {
@@ -90,4 +111,18 @@ func (s *Server) takenIn(ctx context.Context, subnet string) (map[netip.Addr]boo
 		}
 	}
 	return taken, nil
+}
+
+func (s *Interfaces) describe(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	described, err := s.moto.Ask(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	for _, eni := range described.Items("networkInterfaceSet") {
+		id := eni.Get("attachment", "instanceId")
+		if record, ok := s.records.Instance(id); ok {
+			OverlayInterface(eni, s.records.PublicOf(id, record))
+		}
+	}
+	return described, nil
 }

@@ -104,25 +104,25 @@ func (j *journal) close() error { return j.file.Close() }
 
 // do makes a changing call and remembers it before anybody learns of its answer. Once begun it is not cut off by a
 // client that goes away: the server behind would know what the journal does not.
-func (j *journal) do(ctx context.Context, s *Server, c *awsquery.Call) (*awsquery.Answer, error) {
+func (j *journal) do(ctx context.Context, m *Client, c *awsquery.Call) (*awsquery.Answer, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callDeadline)
 	defer cancel()
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	e := entry{Seed: j.next, Call: c}
 	j.next++
-	a, err := seeded(ctx, s, e)
+	a, err := seeded(ctx, m, e)
 	if err != nil || !a.OK() {
 		return a, err
 	}
 	c.Body = c.Encoded()
 	e.Named = named(c)
-	made, err := s.described(ctx, c, a.Body)
+	made, err := m.described(ctx, c, a.Body)
 	if err != nil {
 		return nil, err
 	}
 	e.Created = j.ledger.created(c, made)
-	if e.Ended, err = s.volumesGone(ctx, j.ledger, c); err != nil {
+	if e.Ended, err = m.volumesGone(ctx, j.ledger, c); err != nil {
 		return nil, err
 	}
 	if err := j.append(e); err != nil {
@@ -140,48 +140,40 @@ func (j *journal) do(ctx context.Context, s *Server, c *awsquery.Call) (*awsquer
 // changesKey is where a context holds the seeds of the entries that a call of a user's made.
 type changesKey struct{}
 
-// collecting is a context in which what is noted can be taken back.
-func collecting(ctx context.Context) (context.Context, *[]int) {
+// Collecting is a context in which what is noted can be taken back.
+func Collecting(ctx context.Context) (context.Context, *[]int) {
 	seeds := new([]int)
 	return context.WithValue(ctx, changesKey{}, seeds), seeds
 }
 
-// takeBackCalls has the server behind and the journal forget the entries with these seeds, and the network be what it was.
-// The server behind cannot undo: it begins anew, and all others are replayed to it, while nobody asks it anything. The
-// caller holds s.change.
-func (s *Server) takeBackCalls(ctx context.Context, seeds []int) error {
+// TakeBack has moto and the journal forget the entries with these seeds. Moto cannot undo: it begins anew, and all others
+// are replayed to it, while nobody asks it anything. stopped tells then which instances do not run: moto takes all that
+// it makes again to be running. The caller lets nobody else change anything.
+func (m *Client) TakeBack(ctx context.Context, seeds []int, stopped func() []string) error {
 	if len(seeds) == 0 {
 		return nil
 	}
-	err := s.journal.withdraw(ctx, s, seeds)
-	if err == nil {
-		err = s.applyNetwork(ctx)
-	}
-	if err != nil {
-		return fmt.Errorf("take back what could not be made real: %w", err)
-	}
-	return nil
+	return m.journal.withdraw(ctx, m, seeds, stopped)
 }
 
-func (j *journal) withdraw(ctx context.Context, s *Server, seeds []int) error {
+func (j *journal) withdraw(ctx context.Context, m *Client, seeds []int, stopped func() []string) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	s.gate.Lock()
-	defer s.gate.Unlock()
+	m.gate.Lock()
+	defer m.gate.Unlock()
 	kept := slices.DeleteFunc(slices.Clone(j.entries), func(e entry) bool { return slices.Contains(seeds, e.Seed) })
 	if err := j.rewrite(kept); err != nil {
 		return err
 	}
 	reset := entry{Call: &awsquery.Call{Service: "moto-api", Method: "POST", Path: "/moto-api/reset"}}
-	if _, err := seededAlone(ctx, s, reset); err != nil {
+	if _, err := seededAlone(ctx, m, reset); err != nil {
 		return err
 	}
-	if _, err := j.replayAlone(ctx, s); err != nil { // what is refused stays in the journal: the next start decides
+	if _, err := j.replayAlone(ctx, m); err != nil { // what is refused stays in the journal: the next start decides
 		return err
 	}
-	// Of the instances that it made again, the server behind takes all to be running.
-	for _, id := range s.stopped() {
-		a, err := s.exchange(ctx, awsquery.NewCall("ec2", "StopInstances", "InstanceId.1", id))
+	for _, id := range stopped() {
+		a, err := m.exchange(ctx, awsquery.NewCall("ec2", "StopInstances", "InstanceId.1", id))
 		if err == nil {
 			_, err = a.XML()
 		}
@@ -194,7 +186,7 @@ func (j *journal) withdraw(ctx context.Context, s *Server, seeds []int) error {
 
 // described is what was answered to a call together with a description of what it made, where the answer does not tell
 // all of that: an image's snapshot, a VPC's own route table and groups.
-func (s *Server) described(ctx context.Context, c *awsquery.Call, answered []byte) ([]byte, error) {
+func (m *Client) described(ctx context.Context, c *awsquery.Call, answered []byte) ([]byte, error) {
 	root, err := awsquery.ParseXML(answered)
 	if err != nil {
 		return answered, nil // not the query protocol
@@ -210,7 +202,7 @@ func (s *Server) described(ctx context.Context, c *awsquery.Call, answered []byt
 	}
 	all := slices.Clone(answered)
 	for _, question := range questions {
-		a, err := s.read(ctx, question)
+		a, err := m.Read(ctx, question)
 		if err != nil {
 			return nil, err
 		}
@@ -220,7 +212,7 @@ func (s *Server) described(ctx context.Context, c *awsquery.Call, answered []byt
 }
 
 // volumesGone are the volumes that a TerminateInstances call has deleted, of those that came with the instances.
-func (s *Server) volumesGone(ctx context.Context, l *ledger, c *awsquery.Call) ([]string, error) {
+func (m *Client) volumesGone(ctx context.Context, l *ledger, c *awsquery.Call) ([]string, error) {
 	if c.Action() != "TerminateInstances" {
 		return nil, nil
 	}
@@ -231,7 +223,7 @@ func (s *Server) volumesGone(ctx context.Context, l *ledger, c *awsquery.Call) (
 	if len(came) == 0 {
 		return came, nil
 	}
-	described, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeVolumes"))
+	described, err := m.Ask(ctx, awsquery.NewCall("ec2", "DescribeVolumes"))
 	if err != nil {
 		return nil, err
 	}
@@ -257,29 +249,29 @@ func (j *journal) append(e entry) error {
 }
 
 // seeded makes a call with the server's random numbers set, and nothing beside it.
-func seeded(ctx context.Context, s *Server, e entry) (*awsquery.Answer, error) {
-	s.gate.Lock()
-	defer s.gate.Unlock()
-	return seededAlone(ctx, s, e)
+func seeded(ctx context.Context, m *Client, e entry) (*awsquery.Answer, error) {
+	m.gate.Lock()
+	defer m.gate.Unlock()
+	return seededAlone(ctx, m, e)
 }
 
 // seededAlone is seeded for who holds s.gate.
-func seededAlone(ctx context.Context, s *Server, e entry) (*awsquery.Answer, error) {
+func seededAlone(ctx context.Context, m *Client, e entry) (*awsquery.Answer, error) {
 	seed := &awsquery.Call{Service: "moto-api", Method: "POST", Path: fmt.Sprintf("/moto-api/seed?a=%d", e.Seed)}
-	if _, err := s.exchange(ctx, seed); err != nil {
+	if _, err := m.exchange(ctx, seed); err != nil {
 		return nil, err
 	}
-	return s.exchange(ctx, e.Call)
+	return m.exchange(ctx, e.Call)
 }
 
 // replay brings a fresh API server to where the journal ends. A call that it does not accept any more is left out and
 // told: a cloud that does not start for one line would take everything with it.
-func (j *journal) replay(ctx context.Context, s *Server) error {
+func (j *journal) replay(ctx context.Context, m *Client) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	s.gate.Lock()
-	defer s.gate.Unlock()
-	kept, err := j.replayAlone(ctx, s)
+	m.gate.Lock()
+	defer m.gate.Unlock()
+	kept, err := j.replayAlone(ctx, m)
 	if err != nil || len(kept) == len(j.entries) {
 		return err
 	}
@@ -288,22 +280,22 @@ func (j *journal) replay(ctx context.Context, s *Server) error {
 
 // replayAlone makes the calls of the journal again, for who holds its lock and s.gate, and returns those that are
 // accepted. What the server behind made by itself at its first call, the default VPC, is the same each time too.
-func (j *journal) replayAlone(ctx context.Context, s *Server) (kept []entry, err error) {
-	if _, err := seededAlone(ctx, s, entry{Call: awsquery.NewCall("ec2", "DescribeVpcs")}); err != nil {
+func (j *journal) replayAlone(ctx context.Context, m *Client) (kept []entry, err error) {
+	if _, err := seededAlone(ctx, m, entry{Call: awsquery.NewCall("ec2", "DescribeVpcs")}); err != nil {
 		return nil, err
 	}
 	for _, e := range j.entries {
-		a, err := seededAlone(ctx, s, e)
+		a, err := seededAlone(ctx, m, e)
 		var refused *awsquery.Error
 		switch {
 		case err != nil && !errors.As(err, &refused):
 			return nil, fmt.Errorf("replay %s: %w", e.Call, err)
 		case err != nil || !a.OK():
-			s.config.Log.Error("the API server does not accept a call of its past; it is left out", "call", e.Call.String(), "named", e.Named, "error", err)
+			m.log.Error("the API server does not accept a call of its past; it is left out", "call", e.Call.String(), "named", e.Named, "error", err)
 			continue
 		}
 		if id := slices.IndexFunc(e.Created, func(name string) bool { return awsquery.IsResourceID(name) && e.lasts(name) }); id >= 0 && !bytes.Contains(a.Body, []byte(e.Created[id])) {
-			s.config.Log.Error("the API server gives another id than before", "call", e.Call.String(), "before", e.Created[id])
+			m.log.Error("the API server gives another id than before", "call", e.Call.String(), "before", e.Created[id])
 		}
 		kept = append(kept, e)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -214,24 +215,24 @@ func TestCreated(t *testing.T) {
 }
 
 func TestJournal(t *testing.T) {
-	b := newBackend(t, map[string]func(url.Values) string{
-		"CreateVpc":           canned("<vpc><vpcId>vpc-00000000000000001</vpcId></vpc>"),
-		"CreateSubnet":        canned("<subnet><subnetId>subnet-00000000000000001</subnetId></subnet>"),
-		"DescribeNetworkAcls": canned("<networkAclSet/>"),
+	b := NewMoto(t, map[string]func(url.Values) string{
+		"CreateVpc":           Canned("<vpc><vpcId>vpc-00000000000000001</vpcId></vpc>"),
+		"CreateSubnet":        Canned("<subnet><subnetId>subnet-00000000000000001</subnetId></subnet>"),
+		"DescribeNetworkAcls": Canned("<networkAclSet/>"),
 	})
-	s := newServer(t, b, newMachinery(t))
+	m := newClient(t, b)
 	gone, cancel := context.WithCancel(context.Background())
 	cancel() // the client has gone away; the call is made all the same
 	for _, c := range []*awsquery.Call{awsquery.NewCall("ec2", "CreateVpc"), awsquery.NewCall("ec2", "CreateSubnet", "VpcId", "vpc-00000000000000001")} {
-		if _, err := s.journal.do(gone, s, c); err != nil {
+		if _, err := m.journal.do(gone, m, c); err != nil {
 			t.Fatal(err)
 		}
 	}
-	b.set("CreateVpc", "<Errors><Error><Code>VpcLimitExceeded</Code></Error></Errors>")
-	if a, err := s.journal.do(context.Background(), s, awsquery.NewCall("ec2", "CreateVpc")); err != nil || a.OK() {
+	b.Set("CreateVpc", "<Errors><Error><Code>VpcLimitExceeded</Code></Error></Errors>")
+	if a, err := m.journal.do(context.Background(), m, awsquery.NewCall("ec2", "CreateVpc")); err != nil || a.OK() {
 		t.Errorf("got %v, %v", a, err)
 	}
-	path := s.journal.path
+	path := m.journal.path
 	t.Run("what was refused is not kept", func(t *testing.T) {
 		j := reopened(t, path)
 		if len(j.entries) != 2 || j.entries[0].Seed != 1 || !slices.Equal(j.entries[0].Created, []string{"vpc-00000000000000001"}) {
@@ -254,20 +255,18 @@ func TestJournal(t *testing.T) {
 		}
 	})
 	t.Run("replay", func(t *testing.T) {
-		b.set("CreateVpc", "<vpc><vpcId>vpc-00000000000000001</vpcId></vpc>")
-		b.mu.Lock()
-		b.calls, b.seeds = nil, nil
-		b.mu.Unlock()
-		if err := reopened(t, path).replay(context.Background(), s); err != nil {
+		b.Set("CreateVpc", "<vpc><vpcId>vpc-00000000000000001</vpcId></vpc>")
+		b.Forget()
+		if err := reopened(t, path).replay(context.Background(), m); err != nil {
 			t.Fatal(err)
 		}
-		if !slices.Equal(b.changes(), []string{"CreateVpc", "CreateSubnet"}) || !slices.Equal(b.seeds, []string{"0", "1", "2"}) {
-			t.Errorf("calls %v with seeds %v", b.changes(), b.seeds)
+		if !slices.Equal(b.Changes(), []string{"CreateVpc", "CreateSubnet"}) || !slices.Equal(b.Seeds(), []string{"0", "1", "2"}) {
+			t.Errorf("calls %v with seeds %v", b.Changes(), b.Seeds())
 		}
 	})
 	t.Run("a call that is not accepted any more is left out", func(t *testing.T) {
-		b.set("CreateSubnet", "<Errors><Error><Code>InvalidSubnet.Conflict</Code></Error></Errors>")
-		if err := reopened(t, path).replay(context.Background(), s); err != nil {
+		b.Set("CreateSubnet", "<Errors><Error><Code>InvalidSubnet.Conflict</Code></Error></Errors>")
+		if err := reopened(t, path).replay(context.Background(), m); err != nil {
 			t.Fatal(err)
 		}
 		if j := reopened(t, path); len(j.entries) != 1 || j.entries[0].Call.Action() != "CreateVpc" {
@@ -297,23 +296,23 @@ func reopened(t *testing.T, path string) *journal {
 
 // A write that fails must leave no half of a line behind, or the next one would be lost with it.
 func TestJournalWriteFails(t *testing.T) {
-	b := newBackend(t, map[string]func(url.Values) string{"CreateInternetGateway": canned("<internetGateway><internetGatewayId>igw-00000000000000001</internetGatewayId></internetGateway>")})
-	s := newServer(t, b, newMachinery(t))
-	good := s.journal.file
-	readOnly, err := os.Open(s.journal.path)
+	b := NewMoto(t, map[string]func(url.Values) string{"CreateInternetGateway": Canned("<internetGateway><internetGatewayId>igw-00000000000000001</internetGatewayId></internetGateway>")})
+	m := newClient(t, b)
+	good := m.journal.file
+	readOnly, err := os.Open(m.journal.path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer readOnly.Close()
-	s.journal.file = readOnly
-	if _, err := s.journal.do(context.Background(), s, awsquery.NewCall("ec2", "CreateInternetGateway")); err == nil {
+	m.journal.file = readOnly
+	if _, err := m.journal.do(context.Background(), m, awsquery.NewCall("ec2", "CreateInternetGateway")); err == nil {
 		t.Error("a change that could not be written was told as made")
 	}
-	s.journal.file = good
-	if _, err := s.journal.do(context.Background(), s, awsquery.NewCall("ec2", "CreateInternetGateway")); err != nil {
+	m.journal.file = good
+	if _, err := m.journal.do(context.Background(), m, awsquery.NewCall("ec2", "CreateInternetGateway")); err != nil {
 		t.Fatal(err)
 	}
-	if j := reopened(t, s.journal.path); len(j.entries) != 1 {
+	if j := reopened(t, m.journal.path); len(j.entries) != 1 {
 		t.Errorf("%d lines", len(j.entries))
 	}
 }
@@ -321,25 +320,36 @@ func TestJournalWriteFails(t *testing.T) {
 // TestVolumesGone: the journal notes which volumes went with an instance, and so which outlive it.
 func TestVolumesGone(t *testing.T) {
 	const i, kept, gone = "i-00000000000000001", "vol-00000000000000011", "vol-00000000000000012"
-	b := newBackend(t, map[string]func(url.Values) string{
-		"RunInstances":       canned("<i>" + i + "</i><v>" + kept + "</v><v>" + gone + "</v>"),
-		"TerminateInstances": canned("<i>" + i + "</i>"),
-		"DescribeVolumes":    canned("<volumeSet><item><volumeId>" + kept + "</volumeId></item></volumeSet>"),
+	b := NewMoto(t, map[string]func(url.Values) string{
+		"RunInstances":       Canned("<i>" + i + "</i><v>" + kept + "</v><v>" + gone + "</v>"),
+		"TerminateInstances": Canned("<i>" + i + "</i>"),
+		"DescribeVolumes":    Canned("<volumeSet><item><volumeId>" + kept + "</volumeId></item></volumeSet>"),
 	})
-	s := newServer(t, b, newMachinery(t))
+	m := newClient(t, b)
 	for _, c := range []*awsquery.Call{awsquery.NewCall("ec2", "RunInstances"), awsquery.NewCall("ec2", "TerminateInstances", "InstanceId.1", i)} {
-		if _, err := s.journal.do(t.Context(), s, c); err != nil {
+		if _, err := m.journal.do(t.Context(), m, c); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := s.journal.do(t.Context(), s, awsquery.NewCall("ec2", "TerminateInstances", "InstanceId.1", i)); err != nil {
+	if _, err := m.journal.do(t.Context(), m, awsquery.NewCall("ec2", "TerminateInstances", "InstanceId.1", i)); err != nil {
 		t.Fatal(err)
 	}
-	entries := reopened(t, s.journal.path).entries
+	entries := reopened(t, m.journal.path).entries
 	if len(entries) != 3 || !slices.Equal(entries[1].Ended, []string{gone}) {
 		t.Errorf("got %+v", entries)
 	}
 	if entries[2].Ended == nil {
 		t.Errorf("a line without volumes reads as one of before they were noted: %+v", entries)
 	}
+}
+
+// newClient is a client of a moto that was told its answers, with an empty journal.
+func newClient(t *testing.T, b *Moto) *Client {
+	t.Helper()
+	m := NewClient(b.Dial, slog.New(slog.DiscardHandler))
+	if err := m.Open(filepath.Join(t.TempDir(), "journal.jsonl")); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.Close() })
+	return m
 }

@@ -12,6 +12,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/crypto/ssh"
 
@@ -21,14 +22,32 @@ import (
 // Key pairs are made here and imported into the server behind: what it makes itself would be another key at each
 // replay, and it does not tell the public half.
 
-// readKeys finds the public keys in the journal.
-func (s *Server) readKeys() {
-	for _, e := range s.journal.entries {
-		switch e.Call.Action() {
+// KeyPairs answers the calls for key pairs, and knows their public keys.
+type KeyPairs struct {
+	moto *Client
+
+	mu     sync.Mutex
+	public map[string]string // by name
+}
+
+// Handlers answer the calls of EC2 for key pairs that are more than a record.
+func (k *KeyPairs) Handlers() map[string]awsquery.Handler {
+	return map[string]awsquery.Handler{
+		"CreateKeyPair":    k.create,
+		"ImportKeyPair":    k.importKey,
+		"DeleteKeyPair":    k.delete,
+		"DescribeKeyPairs": k.describe,
+	}
+}
+
+// Read finds the public keys in the journal.
+func (k *KeyPairs) Read() {
+	for _, c := range k.moto.Journaled() {
+		switch c.Action() {
 		case "ImportKeyPair":
-			s.keys[e.Call.Get("KeyName")] = publicKeyOf(e.Call)
+			k.public[c.Get("KeyName")] = publicKeyOf(c)
 		case "DeleteKeyPair":
-			delete(s.keys, e.Call.Get("KeyName"))
+			delete(k.public, c.Get("KeyName"))
 		}
 	}
 }
@@ -42,22 +61,22 @@ func publicKeyOf(c *awsquery.Call) string {
 	return strings.TrimSpace(string(line))
 }
 
-func (s *Server) importKeyPair(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (k *KeyPairs) importKey(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	key := publicKeyOf(c)
 	if _, _, _, _, err := ssh.ParseAuthorizedKey([]byte(key)); err != nil {
 		return nil, awsquery.Fault("InvalidKey.Format", "Key is not in valid OpenSSH public key format")
 	}
-	answered, err := s.forward(ctx, c)
+	answered, err := k.moto.Forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.keys[c.Get("KeyName")] = key
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.public[c.Get("KeyName")] = key
 	return answered, nil
 }
 
-func (s *Server) createKeyPair(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (k *KeyPairs) create(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	if c.Get("KeyFormat") == "ppk" {
 		return nil, awsquery.Fault("UnsupportedOperation", "the local cloud makes keys in the pem format only")
 	}
@@ -69,7 +88,7 @@ func (s *Server) createKeyPair(ctx context.Context, c *awsquery.Call) (*awsquery
 	imported.Drop("KeyType", "KeyFormat")
 	imported.Set("Action", "ImportKeyPair")
 	imported.Set("PublicKeyMaterial", base64.StdEncoding.EncodeToString([]byte(public)))
-	answered, err := s.importKeyPair(ctx, imported)
+	answered, err := k.importKey(ctx, imported)
 	if err != nil {
 		return nil, err
 	}
@@ -109,11 +128,11 @@ func makeKey(kind string) (private, public string, err error) {
 	return string(pem.EncodeToMemory(block)), strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key))), nil
 }
 
-// deleteKeyPair finds the name of a key pair that is named by its id, which the server behind does not.
-func (s *Server) deleteKeyPair(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+// delete finds the name of a key pair that is named by its id, which the server behind does not.
+func (k *KeyPairs) delete(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	c = c.Clone()
 	if id := c.Get("KeyPairId"); id != "" {
-		described, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeKeyPairs"))
+		described, err := k.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeKeyPairs"))
 		if err != nil {
 			return nil, err
 		}
@@ -125,31 +144,31 @@ func (s *Server) deleteKeyPair(ctx context.Context, c *awsquery.Call) (*awsquery
 		c.Drop("KeyPairId")
 	}
 	name := c.Get("KeyName")
-	if _, ok := s.publicKey(name); !ok {
+	if _, ok := k.publicKey(name); !ok {
 		return awsquery.Done("DeleteKeyPair"), nil // as EC2 answers for a key pair that is not there
 	}
-	answered, err := s.forward(ctx, c)
+	answered, err := k.moto.Forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.keys, name)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.public, name)
 	return answered, nil
 }
 
-// describeKeyPairs adds what the server behind leaves out, and finds by id.
-func (s *Server) describeKeyPairs(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+// describe adds what the server behind leaves out, and finds by id.
+func (k *KeyPairs) describe(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	ids := c.List("KeyPairId")
 	c = c.With("KeyPairId")
-	described, err := s.ask(ctx, c)
+	described, err := k.moto.Ask(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	set := described.At("keySet")
 	var kept []*awsquery.Node
 	for _, key := range set.Children {
-		public, _ := s.publicKey(key.Get("keyName"))
+		public, _ := k.publicKey(key.Get("keyName"))
 		kind := "rsa"
 		if strings.HasPrefix(public, "ssh-ed25519 ") {
 			kind = "ed25519"
@@ -169,20 +188,20 @@ func (s *Server) describeKeyPairs(ctx context.Context, c *awsquery.Call) (*awsqu
 	return described, nil
 }
 
-func (s *Server) publicKey(name string) (string, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	key, ok := s.keys[name]
+func (k *KeyPairs) publicKey(name string) (string, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	key, ok := k.public[name]
 	return key, ok
 }
 
-// keyFor is the public key of a launch's key pair.
-func (s *Server) keyFor(name string) (string, error) {
-	key, ok := s.publicKey(name)
+// Find is the public key of a launch's key pair.
+func (k *KeyPairs) Find(name string) (string, error) {
+	key, ok := k.publicKey(name)
 	if !ok {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return "", awsquery.Fault("InvalidKeyPair.NotFound", "The key pair '%s' does not exist%s", name, hintOf(slices.Sorted(maps.Keys(s.keys))))
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		return "", awsquery.Fault("InvalidKeyPair.NotFound", "The key pair '%s' does not exist%s", name, hintOf(slices.Sorted(maps.Keys(k.public))))
 	}
 	return key, nil
 }

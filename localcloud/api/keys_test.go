@@ -12,10 +12,10 @@ import (
 func TestCreateKeyPair(t *testing.T) {
 	for kind, prefix := range map[string]string{"rsa": "ssh-rsa ", "ed25519": "ssh-ed25519 ", "": "ssh-rsa "} {
 		t.Run("type "+kind, func(t *testing.T) {
-			b := newBackend(t, map[string]func(url.Values) string{
-				"ImportKeyPair":    canned("<keyName>k</keyName><keyFingerprint>aa</keyFingerprint><keyPairId>key-00000000000000001</keyPairId>"),
-				"DescribeKeyPairs": canned("<keySet><item><keyPairId>key-00000000000000001</keyPairId><keyName>k</keyName></item></keySet>"),
-				"DeleteKeyPair":    canned("<return>true</return>"),
+			b := NewMoto(t, map[string]func(url.Values) string{
+				"ImportKeyPair":    Canned("<keyName>k</keyName><keyFingerprint>aa</keyFingerprint><keyPairId>key-00000000000000001</keyPairId>"),
+				"DescribeKeyPairs": Canned("<keySet><item><keyPairId>key-00000000000000001</keyPairId><keyName>k</keyName></item></keySet>"),
+				"DeleteKeyPair":    Canned("<return>true</return>"),
 			})
 			s := newServer(t, b, newMachinery(t))
 			made := mustRequest(t, s, "CreateKeyPair", "KeyName", "k", "KeyType", kind)
@@ -23,29 +23,32 @@ func TestCreateKeyPair(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			public, _ := s.publicKey("k")
+			public, _ := s.keyPairs.Find("k")
 			if got := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey()))); got != public || !strings.HasPrefix(public, prefix) {
 				t.Errorf("the private half belongs to %s, instances get %s", got, public)
 			}
-			for _, e := range s.journal.entries {
-				if strings.Contains(string(e.Call.Body), "PRIVATE") {
+			for _, c := range s.moto.Journaled() {
+				if strings.Contains(string(c.Body), "PRIVATE") {
 					t.Error("the private half is in the journal")
 				}
 			}
 			again := newServer(t, b, newMachinery(t))
-			again.journal.entries = s.journal.entries
-			if again.readKeys(); again.keys["k"] != public {
-				t.Errorf("after a restart the key is %q, before %q", again.keys["k"], public)
+			if err := again.moto.Open(journalPath(s)); err != nil {
+				t.Fatal(err)
+			}
+			again.keyPairs.Read()
+			if found, err := again.keyPairs.Find("k"); found != public || err != nil {
+				t.Errorf("after a restart the key is %q, %v, before %q", found, err, public)
 			}
 			described := mustRequest(t, s, "DescribeKeyPairs", "IncludePublicKey", "true")
 			if got := described.All("keySet", "*", "publicKey"); len(got) != 1 || got[0] != public {
 				t.Errorf("described as %q", got)
 			}
 			mustRequest(t, s, "DeleteKeyPair", "KeyPairId", "key-00000000000000001")
-			if form := b.form("DeleteKeyPair"); form.Get("KeyName") != "k" {
+			if form := b.Form("DeleteKeyPair"); form.Get("KeyName") != "k" {
 				t.Errorf("the server behind, which knows names only, got %v", form)
 			}
-			if _, there := s.publicKey("k"); there {
+			if _, err := s.keyPairs.Find("k"); err == nil {
 				t.Error("it is still there")
 			}
 		})
@@ -53,7 +56,7 @@ func TestCreateKeyPair(t *testing.T) {
 }
 
 func TestBadKeys(t *testing.T) {
-	s := newServer(t, newBackend(t, nil), newMachinery(t))
+	s := newServer(t, NewMoto(t, nil), newMachinery(t))
 	refused(t, s, "InvalidKey.Format", "ImportKeyPair", "KeyName", "k", "PublicKeyMaterial", base64.StdEncoding.EncodeToString([]byte("no key")))
 	refused(t, s, "InvalidParameterValue", "CreateKeyPair", "KeyName", "k", "KeyType", "dsa")
 	refused(t, s, "UnsupportedOperation", "CreateKeyPair", "KeyName", "k", "KeyFormat", "ppk")

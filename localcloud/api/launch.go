@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/workqueue"
 )
 
 // launch is a RunInstances request that was found good.
@@ -37,12 +38,31 @@ type launchVolume struct {
 	sizeGB           int
 }
 
-// launchLimit is how many instances one call may ask for.
-const launchLimit = 50
+// LaunchLimit is how many instances one call may ask for.
+const LaunchLimit = 50
 
-// runInstances makes one machine for each instance. The request is checked by what EC2 checks and the server behind
+// Launches makes instances.
+type Launches struct {
+	moto      *Client
+	records   *Store
+	queue     *workqueue.Queue
+	network   *Network
+	instances *Instances
+	images    *Images
+	keyPairs  *KeyPairs
+	machinery ImageMachinery
+}
+
+// Handlers answer the calls of EC2 for launches that are more than a record.
+func (s *Launches) Handlers() map[string]awsquery.Handler {
+	return map[string]awsquery.Handler{
+		"RunInstances": s.Run,
+	}
+}
+
+// Run makes one machine for each instance. The request is checked by what EC2 checks and the server behind
 // does not, and rewritten to name one interface with a private address, as only that is freed again there.
-func (s *Server) runInstances(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (s *Launches) Run(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	token := c.Get("ClientToken")
 	if token != "" {
 		if made, err := s.launchedBefore(ctx, c); made != nil || err != nil {
@@ -70,30 +90,39 @@ func (s *Server) runInstances(ctx context.Context, c *awsquery.Call) (*awsquery.
 		ids = append(ids, id)
 	}
 	if token != "" {
-		err := s.update(func(o *overlay) { o.Launches[token] = launchRecord{Request: digest(c), Instances: ids} })
+		err := s.records.Update(func(o *State) { o.Launches[token] = Launch{Request: digest(c), Instances: ids} })
 		if err != nil {
 			return nil, errors.Join(err, s.takeBack(ctx, ids))
 		}
 	}
 	for _, id := range ids {
-		s.queue.Enqueue(id, func(ctx context.Context) error { return s.bringUp(ctx, id, l.volumes) })
+		s.queue.Enqueue(id, func(ctx context.Context) error { return s.instances.BringUp(ctx, id, l.volumes) })
 	}
 	return s.launched(ctx, ids)
+}
+
+// Check tells what is wrong with a RunInstances request.
+func (s *Launches) Check(ctx context.Context, c *awsquery.Call) error {
+	if _, _, err := counts(c); err != nil {
+		return err
+	}
+	_, err := s.planLaunch(ctx, c)
+	return err
 }
 
 func counts(c *awsquery.Call) (minimum, maximum int, err error) {
 	minimum, err1 := strconv.Atoi(c.Get("MinCount"))
 	maximum, err2 := strconv.Atoi(c.Get("MaxCount"))
-	if err := errors.Join(err1, err2); err != nil || minimum < 1 || maximum < minimum || minimum > launchLimit {
-		return 0, 0, awsquery.Fault("InvalidParameterValue", "MinCount and MaxCount must be numbers of instances from 1 to %d, MinCount not the larger", launchLimit)
+	if err := errors.Join(err1, err2); err != nil || minimum < 1 || maximum < minimum || minimum > LaunchLimit {
+		return 0, 0, awsquery.Fault("InvalidParameterValue", "MinCount and MaxCount must be numbers of instances from 1 to %d, MinCount not the larger", LaunchLimit)
 	}
-	return minimum, min(maximum, launchLimit), nil
+	return minimum, min(maximum, LaunchLimit), nil
 }
 
 // launchedBefore answers a repeated request with what the first one made.
-func (s *Server) launchedBefore(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (s *Launches) launchedBefore(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	token := c.Get("ClientToken")
-	before, ok := s.launch(token)
+	before, ok := s.records.Launch(token)
 	if !ok {
 		return nil, nil
 	}
@@ -110,8 +139,8 @@ func digest(c *awsquery.Call) string {
 }
 
 // launched is the answer to a launch.
-func (s *Server) launched(ctx context.Context, ids []string) (*awsquery.Node, error) {
-	described, err := s.describeInstances(ctx, awsquery.NewCall("ec2", "DescribeInstances").With("InstanceId", ids...))
+func (s *Launches) launched(ctx context.Context, ids []string) (*awsquery.Node, error) {
+	described, err := s.instances.describe(ctx, awsquery.NewCall("ec2", "DescribeInstances").With("InstanceId", ids...))
 	if err != nil {
 		return nil, err
 	}
@@ -130,10 +159,10 @@ func (s *Server) launched(ctx context.Context, ids []string) (*awsquery.Node, er
 }
 
 // launchOne makes an instance in the records.
-func (s *Server) launchOne(ctx context.Context, l *launch, address netip.Addr) (id string, err error) {
+func (s *Launches) launchOne(ctx context.Context, l *launch, address netip.Addr) (id string, err error) {
 	c := l.call.Clone()
 	c.Set("NetworkInterface.1.PrivateIpAddress", address.String())
-	answered, err := s.forward(ctx, c)
+	answered, err := s.moto.Forward(ctx, c)
 	if err != nil {
 		return "", err
 	}
@@ -142,17 +171,17 @@ func (s *Server) launchOne(ctx context.Context, l *launch, address netip.Addr) (
 		return "", err
 	}
 	id = item.Get("instanceId")
-	record := &instanceRecord{
-		State: "pending", WantPublic: l.public, RootVolume: volumeAt(item, rootDevice), RootSizeGB: l.rootGB, KeepRoot: l.keepRoot, Launched: time.Now(),
+	record := &Instance{
+		State: "pending", WantPublic: l.public, RootVolume: volumeAt(item, RootDevice), RootSizeGB: l.rootGB, KeepRoot: l.keepRoot, Launched: time.Now(),
 		TerminateOnShutdown: c.Get("InstanceInitiatedShutdownBehavior") == "terminate",
 		TokensRequired:      c.Get("MetadataOptions.HttpTokens") == "required",
 		MetadataDisabled:    c.Get("MetadataOptions.HttpEndpoint") == "disabled",
 		MetadataTags:        c.Get("MetadataOptions.InstanceMetadataTags") == "enabled",
 		UserData:            l.userData, PublicKey: l.publicKey, ClientToken: c.Get("ClientToken"),
 	}
-	err = s.update(func(o *overlay) {
+	err = s.records.Update(func(o *State) {
 		if o.Instances[id] = record; l.public {
-			record.Public = o.freePublic()
+			record.Public = o.FreePublic()
 		}
 	})
 	if err == nil && l.public && !record.Public.IsValid() {
@@ -165,18 +194,18 @@ func (s *Server) launchOne(ctx context.Context, l *launch, address netip.Addr) (
 }
 
 // takeBack ends instances that have no machine yet, because the launch as a whole failed.
-func (s *Server) takeBack(ctx context.Context, ids []string) error {
+func (s *Launches) takeBack(ctx context.Context, ids []string) error {
 	var errs []error
 	for _, id := range ids {
-		_, err := s.terminateRecord(ctx, id, awsquery.NewCall("ec2", "TerminateInstances"))
-		s.setState(id, "terminated", "Server.InternalError: the launch failed")
+		_, err := s.instances.terminateRecord(ctx, id, awsquery.NewCall("ec2", "TerminateInstances"))
+		s.instances.setState(id, "terminated", "Server.InternalError: the launch failed")
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
 
 // planLaunch checks a request and rewrites it.
-func (s *Server) planLaunch(ctx context.Context, original *awsquery.Call) (*launch, error) {
+func (s *Launches) planLaunch(ctx context.Context, original *awsquery.Call) (*launch, error) {
 	c := original.Clone()
 	l := &launch{call: c, taken: map[netip.Addr]bool{}}
 	if c.Get("NetworkInterface.1.NetworkInterfaceId") != "" || c.Get("NetworkInterface.2.DeviceIndex") != "" {
@@ -208,7 +237,7 @@ func (s *Server) planLaunch(ctx context.Context, original *awsquery.Call) (*laun
 		return nil, awsquery.Fault("InvalidParameterValue", "User data is limited to 16384 bytes")
 	}
 	if name := c.Get("KeyName"); name != "" {
-		if l.publicKey, err = s.keyFor(name); err != nil {
+		if l.publicKey, err = s.keyPairs.Find(name); err != nil {
 			return nil, err
 		}
 	}
@@ -222,7 +251,7 @@ func (s *Server) planLaunch(ctx context.Context, original *awsquery.Call) (*laun
 }
 
 // launchSubnet is the subnet that the request names, or the default VPC's first one.
-func (s *Server) launchSubnet(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (s *Launches) launchSubnet(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	id := c.Get("NetworkInterface.1.SubnetId")
 	if id == "" {
 		id = c.Get("SubnetId")
@@ -232,7 +261,7 @@ func (s *Server) launchSubnet(ctx context.Context, c *awsquery.Call) (*awsquery.
 	if id == "" {
 		question = awsquery.NewCall("ec2", "DescribeSubnets", "Filter.1.Name", "defaultForAz", "Filter.1.Value.1", "true")
 	}
-	described, err := s.ask(ctx, question)
+	described, err := s.moto.Ask(ctx, question)
 	if err != nil {
 		return nil, err
 	}
@@ -249,7 +278,7 @@ func (s *Server) launchSubnet(ctx context.Context, c *awsquery.Call) (*awsquery.
 }
 
 // planAddresses moves what the request says of addresses to its one interface.
-func (s *Server) planAddresses(ctx context.Context, l *launch, subnet *awsquery.Node) error {
+func (s *Launches) planAddresses(ctx context.Context, l *launch, subnet *awsquery.Node) error {
 	c, id := l.call, subnet.Get("subnetId")
 	l.public = subnet.Get("mapPublicIpOnLaunch") == "true"
 	if wanted := c.Get("NetworkInterface.1.AssociatePublicIpAddress"); wanted != "" {
@@ -262,7 +291,7 @@ func (s *Server) planAddresses(ctx context.Context, l *launch, subnet *awsquery.
 		}
 	}
 	c.Drop("PrivateIpAddress", "NetworkInterface.1.PrivateIpAddress")
-	taken, err := s.takenIn(ctx, id)
+	taken, err := s.network.TakenIn(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -270,7 +299,7 @@ func (s *Server) planAddresses(ctx context.Context, l *launch, subnet *awsquery.
 	if asked == "" {
 		return nil
 	}
-	if l.asked, err = netip.ParseAddr(asked); err != nil || !l.subnet.Contains(l.asked) || reserved(l.subnet, l.asked) {
+	if l.asked, err = netip.ParseAddr(asked); err != nil || !l.subnet.Contains(l.asked) || Reserved(l.subnet, l.asked) {
 		return awsquery.Fault("InvalidParameterValue", "Address %s does not fall within the usable addresses of subnet %s (%s)", asked, id, l.subnet)
 	}
 	if l.taken[l.asked] {
@@ -289,7 +318,7 @@ func (l *launch) freeAddresses(minimum, maximum int) ([]netip.Addr, error) {
 	}
 	var free []netip.Addr
 	for address := l.subnet.Masked().Addr(); l.subnet.Contains(address) && len(free) < maximum; address = address.Next() {
-		if !reserved(l.subnet, address) && !l.taken[address] {
+		if !Reserved(l.subnet, address) && !l.taken[address] {
 			free = append(free, address)
 		}
 	}
@@ -300,9 +329,9 @@ func (l *launch) freeAddresses(minimum, maximum int) ([]netip.Addr, error) {
 }
 
 // planGroups moves the security groups to the interface, and refuses those of another VPC.
-func (s *Server) planGroups(ctx context.Context, c *awsquery.Call, vpc string) error {
+func (s *Launches) planGroups(ctx context.Context, c *awsquery.Call, vpc string) error {
 	ids := append(c.List("SecurityGroupId"), c.List("NetworkInterface.1.SecurityGroupId")...)
-	described, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeSecurityGroups"))
+	described, err := s.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeSecurityGroups"))
 	if err != nil {
 		return err
 	}
@@ -336,7 +365,7 @@ func (s *Server) planGroups(ctx context.Context, c *awsquery.Call, vpc string) e
 }
 
 // planDisks reads the block device mappings, the root's size and volumes beside it, and writes them out in full.
-func (s *Server) planDisks(ctx context.Context, l *launch) error {
+func (s *Launches) planDisks(ctx context.Context, l *launch) error {
 	c := l.call
 	imageGB, imageRoot, err := s.launchable(ctx, c.Get("ImageId"))
 	if err != nil {
@@ -357,7 +386,7 @@ func (s *Server) planDisks(ctx context.Context, l *launch) error {
 				return err
 			}
 		}
-		if device != rootDevice && device != imageRoot {
+		if device != RootDevice && device != imageRoot {
 			if err := s.planVolume(ctx, l, original, prefix, size); err != nil {
 				return err
 			}
@@ -372,15 +401,15 @@ func (s *Server) planDisks(ctx context.Context, l *launch) error {
 			rootType = kind
 		}
 	}
-	mapDevice(c, 1, rootDevice, l.rootGB, rootType, !l.keepRoot)
+	mapDevice(c, 1, RootDevice, l.rootGB, rootType, !l.keepRoot)
 	return nil
 }
 
 // planVolume adds a data volume.
-func (s *Server) planVolume(ctx context.Context, l *launch, c *awsquery.Call, prefix string, size int) error {
+func (s *Launches) planVolume(ctx context.Context, l *launch, c *awsquery.Call, prefix string, size int) error {
 	v := launchVolume{device: c.Get(prefix + "DeviceName"), snapshot: c.Get(prefix + "Ebs.SnapshotId"), sizeGB: size}
 	if size == 0 || v.snapshot != "" {
-		least, err := s.snapshotSize(ctx, v.snapshot)
+		least, err := s.images.snapshotSize(ctx, v.snapshot)
 		if err != nil {
 			return err
 		}
@@ -407,11 +436,11 @@ func mapDevice(c *awsquery.Call, index int, device string, sizeGB int, kind stri
 }
 
 // launchable is the size and the root device of an image that can be launched.
-func (s *Server) launchable(ctx context.Context, id string) (sizeGB int, root string, err error) {
+func (s *Launches) launchable(ctx context.Context, id string) (sizeGB int, root string, err error) {
 	if id == "" {
 		return 0, "", awsquery.Fault("MissingParameter", "The request must contain the parameter ImageId")
 	}
-	described, err := s.describeImages(ctx, awsquery.NewCall("ec2", "DescribeImages", "ImageId.1", id))
+	described, err := s.images.describe(ctx, awsquery.NewCall("ec2", "DescribeImages", "ImageId.1", id))
 	if err != nil {
 		return 0, "", err
 	}

@@ -9,21 +9,39 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
 )
 
-// refreshMetadata tells an instance's metadata service what the records say.
-func (s *Server) refreshMetadata(ctx context.Context, id string) error {
-	item, err := s.rawInstance(ctx, id)
+// Service tells the metadata services of instances what the records say.
+type Service struct {
+	moto      *Client
+	records   *Store
+	keys      *Keys
+	machinery MetadataMachinery
+}
+
+// MetadataMachinery runs the metadata services.
+type MetadataMachinery interface {
+	SetMetadata(instance string, metadata host.Metadata)
+}
+
+// NewService makes the one of a cloud.
+func NewService(moto *Client, records *Store, keys *Keys, machinery MetadataMachinery) *Service {
+	return &Service{moto: moto, records: records, keys: keys, machinery: machinery}
+}
+
+// Refresh tells an instance's metadata service what the records say.
+func (s *Service) Refresh(ctx context.Context, id string) error {
+	item, err := s.moto.Instance(ctx, id)
 	if err != nil {
 		return err
 	}
-	record, _ := s.instance(id)
-	i, err := interfaceOf(item)
+	record, _ := s.records.Instance(id)
+	i, err := InterfaceOf(item)
 	if err != nil {
 		return err
 	}
 	private := i.PrivateIPs[0].String()
 	m := host.Metadata{
 		InstanceID: id, ImageID: item.Get("imageId"), InstanceType: item.Get("instanceType"), Region: awsquery.Region, Zone: item.Get("placement", "availabilityZone"),
-		AccountID: awsquery.Account, LocalIPv4: private, PublicIPv4: s.publicOf(id, record), MAC: i.MAC,
+		AccountID: awsquery.Account, LocalIPv4: private, PublicIPv4: s.records.PublicOf(id, record), MAC: i.MAC,
 		LocalHostname:  "ip-" + strings.ReplaceAll(private, ".", "-") + ".ec2.internal",
 		SecurityGroups: item.All("networkInterfaceSet", "*", "groupSet", "*", "groupName"),
 		UserData:       record.UserData, KeyName: item.Get("keyName"), PublicKey: record.PublicKey,
@@ -45,9 +63,9 @@ func (s *Server) refreshMetadata(ctx context.Context, id string) error {
 }
 
 // addRole gives the metadata the role of an instance profile and a way to make credentials of it.
-func (s *Server) addRole(ctx context.Context, m *host.Metadata, arn string) error {
+func (s *Service) addRole(ctx context.Context, m *host.Metadata, arn string) error {
 	name := arn[strings.LastIndexByte(arn, '/')+1:]
-	described, err := s.ask(ctx, awsquery.NewCall("iam", "GetInstanceProfile", "InstanceProfileName", name))
+	described, err := s.moto.Ask(ctx, awsquery.NewCall("iam", "GetInstanceProfile", "InstanceProfileName", name))
 	if err != nil {
 		return fmt.Errorf("read instance profile %s: %w", name, err)
 	}
@@ -58,6 +76,6 @@ func (s *Server) addRole(ctx context.Context, m *host.Metadata, arn string) erro
 		return nil
 	}
 	m.RoleName = roles[0].Get("RoleName")
-	m.Credentials = s.instanceCredentials(roles[0], m.InstanceID)
+	m.Credentials = s.keys.ForInstance(roles[0], m.InstanceID)
 	return nil
 }

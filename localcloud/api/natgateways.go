@@ -8,12 +8,12 @@ import (
 )
 
 // describeNatGateways applies the filters here: the server behind knows few, and lets everything pass the others.
-func (s *Server) describeNatGateways(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (n *Network) describeNatGateways(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	rest, filters, err := awsquery.TakeFilters(c, natFilters)
 	if err != nil {
 		return nil, err
 	}
-	described, err := s.ask(ctx, rest)
+	described, err := n.moto.Ask(ctx, rest)
 	if err != nil {
 		return nil, err
 	}
@@ -23,9 +23,9 @@ func (s *Server) describeNatGateways(ctx context.Context, c *awsquery.Call) (*aw
 }
 
 // deleteNatGateway also gives up the gateway's address, which the server behind keeps bound to it.
-func (s *Server) deleteNatGateway(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (n *Network) deleteNatGateway(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	id := c.Get("NatGatewayId")
-	described, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeNatGateways", "NatGatewayId.1", id))
+	described, err := n.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeNatGateways", "NatGatewayId.1", id))
 	if err != nil {
 		return nil, err
 	}
@@ -38,19 +38,19 @@ func (s *Server) deleteNatGateway(ctx context.Context, c *awsquery.Call) (*awsqu
 	if nat == nil {
 		return nil, awsquery.Fault("NatGatewayNotFound", "NAT gateway %s was not found", id)
 	}
-	addresses, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeAddresses"))
+	addresses, err := n.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeAddresses"))
 	if err != nil {
 		return nil, err
 	}
 	had := nat.All("natGatewayAddressSet", "*", "allocationId")
 	for _, address := range addresses.Items("addressesSet") {
 		if association := address.Get("associationId"); association != "" && slices.Contains(had, address.Get("allocationId")) {
-			if _, err := s.forward(ctx, awsquery.NewCall("ec2", "DisassociateAddress", "AssociationId", association)); err != nil {
+			if _, err := n.moto.Forward(ctx, awsquery.NewCall("ec2", "DisassociateAddress", "AssociationId", association)); err != nil {
 				return nil, err
 			}
 		}
 	}
-	return s.forwardNetwork(ctx, c)
+	return n.Forward(ctx, c)
 }
 
 var natFilters = map[string]string{

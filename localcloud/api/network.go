@@ -3,21 +3,46 @@ package api
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"reflect"
 	"slices"
 	"strconv"
+	"sync"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
 )
+
+// Network makes the network what the records say.
+type Network struct {
+	moto      *Client
+	records   *Store
+	targets   *Checker
+	machinery NetworkMachinery
+	log       *slog.Logger
+
+	mu      sync.Mutex // held while the network is read and applied
+	applied host.Topology
+}
+
+// Handlers answer the calls of EC2 for networks that are more than a record.
+func (n *Network) Handlers() map[string]awsquery.Handler {
+	return map[string]awsquery.Handler{
+		"DescribeNatGateways": n.describeNatGateways,
+		"DeleteNatGateway":    n.deleteNatGateway,
+		"DeleteSubnet":        n.deleteSubnet,
+		"CreateVpc":           n.createVpc,
+		"DeleteVpc":           n.deleteVpc,
+	}
+}
 
 // records is the network as the server behind has it.
 type records struct {
 	vpcs, subnets, tables, groups, gateways, nats, addresses, interfaces []*awsquery.Node
 }
 
-func (s *Server) readNetwork(ctx context.Context) (*records, error) {
+func (n *Network) read(ctx context.Context) (*records, error) {
 	r := &records{}
 	for _, list := range []struct {
 		action, set string
@@ -28,7 +53,7 @@ func (s *Server) readNetwork(ctx context.Context) (*records, error) {
 		{"DescribeNatGateways", "natGatewaySet", &r.nats}, {"DescribeAddresses", "addressesSet", &r.addresses},
 		{"DescribeNetworkInterfaces", "networkInterfaceSet", &r.interfaces},
 	} {
-		described, err := s.ask(ctx, awsquery.NewCall("ec2", list.action))
+		described, err := n.moto.Ask(ctx, awsquery.NewCall("ec2", list.action))
 		if err != nil {
 			return nil, fmt.Errorf("read the network: %s: %w", list.action, err)
 		}
@@ -37,11 +62,11 @@ func (s *Server) readNetwork(ctx context.Context) (*records, error) {
 	return r, nil
 }
 
-// applyNetwork makes the network what the records say.
-func (s *Server) applyNetwork(ctx context.Context) error {
-	s.network.Lock()
-	defer s.network.Unlock()
-	r, err := s.readNetwork(ctx)
+// Apply makes the network what the records say.
+func (n *Network) Apply(ctx context.Context) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	r, err := n.read(ctx)
 	if err != nil {
 		return err
 	}
@@ -51,25 +76,25 @@ func (s *Server) applyNetwork(ctx context.Context) error {
 			elastic[address] = item.Get("instanceId")
 		}
 	}
-	s.setAddresses(elastic, r.homes())
-	topology := s.topology(r)
-	if reflect.DeepEqual(topology, s.applied) {
+	n.records.SetAddresses(elastic, r.homes())
+	topology := n.topology(r)
+	if reflect.DeepEqual(topology, n.applied) {
 		return nil
 	}
-	if err := s.machinery.Apply(ctx, topology); err != nil {
-		s.applied = host.Topology{} // a part of it may be there
-		return &unrealError{err}
+	if err := n.machinery.Apply(ctx, topology); err != nil {
+		n.applied = host.Topology{} // a part of it may be there
+		return &UnrealError{Err: err}
 	}
-	s.applied = topology
+	n.applied = topology
 	return nil
 }
 
 // homes are where instances are, by their first interface.
-func (r *records) homes() map[string]home {
-	homes := map[string]home{}
+func (r *records) homes() map[string]Home {
+	homes := map[string]Home{}
 	for _, eni := range r.interfaces {
-		if addresses, err := privateAddresses(eni); err == nil && eni.Get("attachment", "deviceIndex") == "0" {
-			homes[eni.Get("attachment", "instanceId")] = home{eni.Get("vpcId"), addresses[0]}
+		if addresses, err := PrivateAddresses(eni); err == nil && eni.Get("attachment", "deviceIndex") == "0" {
+			homes[eni.Get("attachment", "instanceId")] = Home{eni.Get("vpcId"), addresses[0]}
 		}
 	}
 	return homes
@@ -77,7 +102,7 @@ func (r *records) homes() map[string]home {
 
 // topology is what the records say. What no network can have is left out and told: one such thing, of a version of this
 // program that checked less, is not to cost the rest.
-func (s *Server) topology(r *records) host.Topology {
+func (n *Network) topology(r *records) host.Topology {
 	t := host.Topology{Public: map[netip.Addr]host.Target{}}
 	vpcs := map[string]*host.VPC{}
 	for _, item := range r.vpcs {
@@ -85,7 +110,7 @@ func (s *Server) topology(r *records) host.Topology {
 		for _, block := range append([]string{item.Get("cidrBlock")}, item.All("cidrBlockAssociationSet", "*", "cidrBlock")...) {
 			cidr, err := netip.ParsePrefix(block)
 			if err != nil {
-				s.leftOut(vpc.ID, err)
+				n.leftOut(vpc.ID, err)
 			} else if !slices.Contains(vpc.CIDRs, cidr) {
 				vpc.CIDRs = append(vpc.CIDRs, cidr)
 			}
@@ -95,7 +120,7 @@ func (s *Server) topology(r *records) host.Topology {
 	for _, item := range r.subnets {
 		cidr, err := netip.ParsePrefix(item.Get("cidrBlock"))
 		if err != nil {
-			s.leftOut(item.Get("subnetId"), err)
+			n.leftOut(item.Get("subnetId"), err)
 			continue
 		}
 		if vpc := vpcs[item.Get("vpcId")]; vpc != nil {
@@ -107,52 +132,52 @@ func (s *Server) topology(r *records) host.Topology {
 		if vpc := vpcs[item.Get("vpcId")]; vpc != nil {
 			id := item.Get("groupId")
 			vpc.Groups = append(vpc.Groups, host.SecurityGroup{ID: id,
-				Ingress: s.possible(id, rules(item.Items("ipPermissions"))), Egress: s.possible(id, rules(item.Items("ipPermissionsEgress")))})
+				Ingress: n.possible(id, rules(item.Items("ipPermissions"))), Egress: n.possible(id, rules(item.Items("ipPermissionsEgress")))})
 		}
 	}
 	for _, item := range r.interfaces {
-		if err := s.addInterface(&t, vpcs[item.Get("vpcId")], item); err != nil {
-			s.leftOut(item.Get("networkInterfaceId"), err)
+		if err := n.addInterface(&t, vpcs[item.Get("vpcId")], item); err != nil {
+			n.leftOut(item.Get("networkInterfaceId"), err)
 		}
 	}
 	for _, item := range r.vpcs {
 		t.VPCs = append(t.VPCs, *vpcs[item.Get("vpcId")])
 	}
-	s.addBalancers(&t, r)
+	n.addBalancers(&t, r)
 	return t
 }
 
-func (s *Server) leftOut(id string, err error) {
-	s.config.Log.Error("left out of the network, as no network can have it", "resource", id, "error", err)
+func (n *Network) leftOut(id string, err error) {
+	n.log.Error("left out of the network, as no network can have it", "resource", id, "error", err)
 }
 
 // possible are the rules that a firewall can have.
-func (s *Server) possible(group string, all []host.Rule) []host.Rule {
+func (n *Network) possible(group string, all []host.Rule) []host.Rule {
 	return slices.DeleteFunc(all, func(rule host.Rule) bool {
 		err := rule.Check()
 		if err != nil {
-			s.leftOut(group, err)
+			n.leftOut(group, err)
 		}
 		return err != nil
 	})
 }
 
 // addInterface adds an instance's interface; others lead to no machine.
-func (s *Server) addInterface(t *host.Topology, vpc *host.VPC, eni *awsquery.Node) error {
+func (n *Network) addInterface(t *host.Topology, vpc *host.VPC, eni *awsquery.Node) error {
 	id := eni.Get("attachment", "instanceId")
-	record, known := s.instance(id)
+	record, known := n.records.Instance(id)
 	if !known || vpc == nil || eni.Get("attachment", "deviceIndex") != "0" {
 		return nil
 	}
-	addresses, err := privateAddresses(eni)
+	addresses, err := PrivateAddresses(eni)
 	if err != nil {
 		return err
 	}
-	public := s.publicOf(id, record)
+	public := n.records.PublicOf(id, record)
 	groups := slices.DeleteFunc(eni.All("groupSet", "*", "groupId"), func(id string) bool {
 		there := slices.ContainsFunc(vpc.Groups, func(g host.SecurityGroup) bool { return g.ID == id })
 		if !there {
-			s.leftOut(eni.Get("networkInterfaceId"), fmt.Errorf("security group %s is not there", id))
+			n.leftOut(eni.Get("networkInterfaceId"), fmt.Errorf("security group %s is not there", id))
 		}
 		return !there
 	})
@@ -228,17 +253,17 @@ func number(text string) int {
 	return n
 }
 
-// forwardNetwork makes a changing call and then the network.
-func (s *Server) forwardNetwork(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	answered, err := s.forward(ctx, c)
+// Forward makes a changing call and then the network.
+func (n *Network) Forward(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	answered, err := n.moto.Forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	return answered, s.applyNetwork(ctx)
+	return answered, n.Apply(ctx)
 }
 
 // addBalancers has the elastic addresses of load balancers lead to the healthy targets of each listener.
-func (s *Server) addBalancers(t *host.Topology, r *records) {
+func (n *Network) addBalancers(t *host.Topology, r *records) {
 	homes := r.homes()
 	public := map[string]netip.Addr{} // by allocation
 	for _, item := range r.addresses {
@@ -247,12 +272,12 @@ func (s *Server) addBalancers(t *host.Topology, r *records) {
 		}
 	}
 	healthy := map[string][]netip.AddrPort{} // by target group
-	for _, each := range s.healthy() {
-		if at, ok := homes[each.instance]; ok {
-			healthy[each.group] = append(healthy[each.group], netip.AddrPortFrom(at.private, uint16(each.record.Port)))
+	for _, each := range n.targets.Healthy() {
+		if at, ok := homes[each.Instance]; ok {
+			healthy[each.Group] = append(healthy[each.Group], netip.AddrPortFrom(at.Private, uint16(each.Record.Port)))
 		}
 	}
-	s.view(func(o *overlay) {
+	n.records.View(func(o *State) {
 		for _, balancer := range o.Balancers {
 			to := host.Target{VPC: balancer.VPC, Balanced: map[uint16][]netip.AddrPort{}}
 			for port, group := range balancer.Listeners {

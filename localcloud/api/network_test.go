@@ -9,33 +9,34 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
 )
 
 // twoTiers is the network of a public and a private subnet, as the server behind describes it.
-func twoTiers(t *testing.T) *backend {
-	ok := canned("<return>true</return>")
-	return newBackend(t, map[string]func(url.Values) string{
-		"DescribeVpcs": canned(`<vpcSet><item><vpcId>vpc-1</vpcId><cidrBlock>10.0.0.0/16</cidrBlock><cidrBlockAssociationSet><item><cidrBlock>10.0.0.0/16</cidrBlock></item>
+func twoTiers(t *testing.T) *Moto {
+	ok := Canned("<return>true</return>")
+	return NewMoto(t, map[string]func(url.Values) string{
+		"DescribeVpcs": Canned(`<vpcSet><item><vpcId>vpc-1</vpcId><cidrBlock>10.0.0.0/16</cidrBlock><cidrBlockAssociationSet><item><cidrBlock>10.0.0.0/16</cidrBlock></item>
 			<item><cidrBlock>10.1.0.0/16</cidrBlock></item></cidrBlockAssociationSet></item></vpcSet>`),
-		"DescribeSubnets": canned(`<subnetSet><item><subnetId>subnet-a</subnetId><vpcId>vpc-1</vpcId><cidrBlock>10.0.1.0/24</cidrBlock></item>
+		"DescribeSubnets": Canned(`<subnetSet><item><subnetId>subnet-a</subnetId><vpcId>vpc-1</vpcId><cidrBlock>10.0.1.0/24</cidrBlock></item>
 			<item><subnetId>subnet-b</subnetId><vpcId>vpc-1</vpcId><cidrBlock>10.0.2.0/24</cidrBlock></item>
 			<item><subnetId>subnet-c</subnetId><vpcId>vpc-1</vpcId><cidrBlock>10.0.3.0/24</cidrBlock></item></subnetSet>`),
-		"DescribeRouteTables": canned(`<routeTableSet>
+		"DescribeRouteTables": Canned(`<routeTableSet>
 			<item><vpcId>vpc-1</vpcId><associationSet><item><main>true</main></item></associationSet><routeSet><item><destinationCidrBlock>10.0.0.0/16</destinationCidrBlock></item></routeSet></item>
 			<item><vpcId>vpc-1</vpcId><associationSet><item><subnetId>subnet-a</subnetId></item></associationSet><routeSet><item><destinationCidrBlock>0.0.0.0/0</destinationCidrBlock><gatewayId>igw-1</gatewayId></item></routeSet></item>
 			<item><vpcId>vpc-1</vpcId><associationSet><item><subnetId>subnet-b</subnetId></item></associationSet><routeSet><item><destinationCidrBlock>0.0.0.0/0</destinationCidrBlock><natGatewayId>nat-1</natGatewayId></item></routeSet></item>
 			</routeTableSet>`),
-		"DescribeInternetGateways": canned(`<internetGatewaySet><item><internetGatewayId>igw-1</internetGatewayId><attachmentSet><item><vpcId>vpc-1</vpcId></item></attachmentSet></item></internetGatewaySet>`),
-		"DescribeNatGateways":      canned(`<natGatewaySet><item><natGatewayId>nat-1</natGatewayId><subnetId>subnet-a</subnetId><state>available</state><natGatewayAddressSet><item><allocationId>eipalloc-1</allocationId></item></natGatewayAddressSet></item></natGatewaySet>`),
-		"DescribeSecurityGroups": canned(`<securityGroupInfo>
+		"DescribeInternetGateways": Canned(`<internetGatewaySet><item><internetGatewayId>igw-1</internetGatewayId><attachmentSet><item><vpcId>vpc-1</vpcId></item></attachmentSet></item></internetGatewaySet>`),
+		"DescribeNatGateways":      Canned(`<natGatewaySet><item><natGatewayId>nat-1</natGatewayId><subnetId>subnet-a</subnetId><state>available</state><natGatewayAddressSet><item><allocationId>eipalloc-1</allocationId></item></natGatewayAddressSet></item></natGatewaySet>`),
+		"DescribeSecurityGroups": Canned(`<securityGroupInfo>
 			<item><groupId>sg-web</groupId><groupName>web</groupName><vpcId>vpc-1</vpcId><ipPermissions><item><ipProtocol>tcp</ipProtocol><fromPort>80</fromPort><toPort>80</toPort><ipRanges><item><cidrIp>0.0.0.0/0</cidrIp></item></ipRanges></item></ipPermissions>
 				<ipPermissionsEgress><item><ipProtocol>-1</ipProtocol><ipRanges><item><cidrIp>0.0.0.0/0</cidrIp></item></ipRanges></item></ipPermissionsEgress></item>
 			<item><groupId>sg-db</groupId><groupName>db</groupName><vpcId>vpc-1</vpcId><ipPermissions><item><ipProtocol>tcp</ipProtocol><fromPort>3306</fromPort><toPort>3306</toPort><groups><item><groupId>sg-web</groupId></item></groups></item></ipPermissions></item>
 			<item><groupId>sg-free</groupId><groupName>free</groupName><vpcId>vpc-1</vpcId></item><item><groupId>sg-default</groupId><groupName>default</groupName><vpcId>vpc-1</vpcId></item></securityGroupInfo>`),
-		"DescribeAddresses": canned(`<addressesSet><item><publicIp>127.66.9.7</publicIp><allocationId>eipalloc-1</allocationId></item>
+		"DescribeAddresses": Canned(`<addressesSet><item><publicIp>127.66.9.7</publicIp><allocationId>eipalloc-1</allocationId></item>
 			<item><publicIp>127.66.9.8</publicIp><allocationId>eipalloc-2</allocationId><associationId>eipassoc-2</associationId><instanceId>i-web</instanceId></item></addressesSet>`),
-		"DescribeNetworkInterfaces": canned(`<networkInterfaceSet>
+		"DescribeNetworkInterfaces": Canned(`<networkInterfaceSet>
 			<item><networkInterfaceId>eni-web</networkInterfaceId><subnetId>subnet-a</subnetId><vpcId>vpc-1</vpcId><privateIpAddress>10.0.1.4</privateIpAddress><attachment><instanceId>i-web</instanceId><deviceIndex>0</deviceIndex></attachment>
 				<groupSet><item><groupId>sg-web</groupId></item></groupSet><privateIpAddressesSet><item><privateIpAddress>10.0.1.4</privateIpAddress></item><item><privateIpAddress>10.0.1.40</privateIpAddress></item></privateIpAddressesSet></item>
 			<item><networkInterfaceId>eni-db</networkInterfaceId><subnetId>subnet-b</subnetId><vpcId>vpc-1</vpcId><privateIpAddress>10.0.2.10</privateIpAddress><attachment><instanceId>i-db</instanceId><deviceIndex>0</deviceIndex></attachment><groupSet><item><groupId>sg-db</groupId></item></groupSet></item>
@@ -47,8 +48,10 @@ func twoTiers(t *testing.T) *backend {
 func TestTopology(t *testing.T) {
 	m := newMachinery(t)
 	s := newServer(t, twoTiers(t), m)
-	s.overlay.Instances = map[string]*instanceRecord{"i-web": {State: "running", Public: netip.MustParseAddr("127.66.9.2")}, "i-db": {State: "running"}}
-	if err := s.applyNetwork(context.Background()); err != nil {
+	change(t, s, func(o *State) {
+		o.Instances = map[string]*Instance{"i-web": {State: "running", Public: netip.MustParseAddr("127.66.9.2")}, "i-db": {State: "running"}}
+	})
+	if err := s.network.Apply(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	got := m.topology
@@ -85,14 +88,14 @@ func TestDependencies(t *testing.T) {
 	refused(t, s, "DependencyViolation", "DeleteSubnet", "SubnetId", "subnet-a")
 	refused(t, s, "DependencyViolation", "DeleteVpc", "VpcId", "vpc-1")
 	refused(t, s, "InvalidIPAddress.InUse", "ReleaseAddress", "AllocationId", "eipalloc-1")
-	if len(b.changes()) > 0 {
-		t.Errorf("all the same, the server behind got %v", b.changes())
+	if len(b.Changes()) > 0 {
+		t.Errorf("all the same, the server behind got %v", b.Changes())
 	}
-	b.set("DescribeNetworkInterfaces", "<networkInterfaceSet/>")
+	b.Set("DescribeNetworkInterfaces", "<networkInterfaceSet/>")
 	refused(t, s, "DependencyViolation", "DeleteSecurityGroup", "GroupId", "sg-web") // a rule names it
 	refused(t, s, "DependencyViolation", "DeleteSubnet", "SubnetId", "subnet-a")     // the NAT gateway is in it
 	mustRequest(t, s, "DeleteSecurityGroup", "GroupName", "free")
-	if form := b.form("DeleteSecurityGroup"); form.Get("GroupId") != "sg-free" {
+	if form := b.Form("DeleteSecurityGroup"); form.Get("GroupId") != "sg-free" {
 		t.Errorf("the server behind got %v", form)
 	}
 	mustRequest(t, s, "DeleteSubnet", "SubnetId", "subnet-c")
@@ -102,19 +105,19 @@ func TestElasticAddresses(t *testing.T) {
 	b, m := newRegion(t), newMachinery(t, "RunMachine", "TerminateMachine")
 	const free = `<addressesSet><item><publicIp>127.66.9.3</publicIp><allocationId>eipalloc-1</allocationId><domain>vpc</domain></item></addressesSet>`
 	const bound = `<addressesSet><item><publicIp>127.66.9.3</publicIp><allocationId>eipalloc-1</allocationId><associationId>eipassoc-1</associationId><instanceId>` + first + `</instanceId></item></addressesSet>`
-	b.answers["AllocateAddress"] = func(form url.Values) string {
-		b.answers["DescribeAddresses"] = canned(free)
+	b.Answers["AllocateAddress"] = func(form url.Values) string {
+		b.Answers["DescribeAddresses"] = Canned(free)
 		return "<publicIp>" + form.Get("Address") + "</publicIp><allocationId>eipalloc-1</allocationId>"
 	}
-	b.answers["AssociateAddress"] = func(url.Values) string {
-		b.answers["DescribeAddresses"] = canned(bound)
+	b.Answers["AssociateAddress"] = func(url.Values) string {
+		b.Answers["DescribeAddresses"] = Canned(bound)
 		return "<associationId>eipassoc-1</associationId>"
 	}
-	b.answers["DisassociateAddress"] = func(url.Values) string {
-		b.answers["DescribeAddresses"] = canned(free)
+	b.Answers["DisassociateAddress"] = func(url.Values) string {
+		b.Answers["DescribeAddresses"] = Canned(free)
 		return "<return>true</return>"
 	}
-	b.answers["ReleaseAddress"] = canned("<return>true</return>")
+	b.Answers["ReleaseAddress"] = Canned("<return>true</return>")
 	s := newServer(t, b, m)
 	mustRequest(t, s, "RunInstances", launchWith()...)
 	waitForState(t, s, first, "running")
@@ -129,7 +132,7 @@ func TestElasticAddresses(t *testing.T) {
 	refused(t, s, "Resource.AlreadyAssociated", "AssociateAddress", "AllocationId", "eipalloc-1", "InstanceId", first, "AllowReassociation", "false")
 	mustRequest(t, s, "TerminateInstances", "InstanceId.1", first)
 	waitForState(t, s, first, "terminated")
-	if got := b.changes(); !slices.Contains(got, "DisassociateAddress") {
+	if got := b.Changes(); !slices.Contains(got, "DisassociateAddress") {
 		t.Errorf("a terminated instance keeps its address: %v", got)
 	}
 	mustRequest(t, s, "ReleaseAddress", "AllocationId", "eipalloc-1")
@@ -140,79 +143,82 @@ func TestVolumes(t *testing.T) {
 	const volume = "vol-00000000000000042"
 	loose := "<volumeSet><item><volumeId>" + volume + "</volumeId><attachmentSet/></item></volumeSet>"
 	held := "<volumeSet><item><volumeId>" + volume + "</volumeId><attachmentSet><item><instanceId>" + first + "</instanceId><device>/dev/sdf</device></item></attachmentSet></item></volumeSet>"
-	b.answers["CreateVolume"] = canned("<volumeId>" + volume + "</volumeId>")
-	b.answers["DeleteVolume"] = canned("<return>true</return>")
-	b.answers["DescribeVolumes"] = canned(loose)
-	b.answers["AttachVolume"] = func(url.Values) string {
-		b.answers["DescribeVolumes"] = canned(held)
+	b.Answers["CreateVolume"] = Canned("<volumeId>" + volume + "</volumeId>")
+	b.Answers["DeleteVolume"] = Canned("<return>true</return>")
+	b.Answers["DescribeVolumes"] = Canned(loose)
+	b.Answers["AttachVolume"] = func(url.Values) string {
+		b.Answers["DescribeVolumes"] = Canned(held)
 		return "<status>attaching</status>"
 	}
-	b.answers["DetachVolume"] = canned("<status>detaching</status>")
+	b.Answers["DetachVolume"] = Canned("<status>detaching</status>")
 	s := newServer(t, b, m)
 	mustRequest(t, s, "RunInstances", launchWith()...)
 	waitForState(t, s, first, "running")
 	refused(t, s, "InvalidParameterValue", "CreateVolume", "Size", "0")
 	refused(t, s, "MissingParameter", "CreateVolume")
 	mustRequest(t, s, "CreateVolume", "Size", "3")
-	refused(t, s, "InvalidParameterValue", "AttachVolume", "VolumeId", volume, "InstanceId", first, "Device", rootDevice)
+	refused(t, s, "InvalidParameterValue", "AttachVolume", "VolumeId", volume, "InstanceId", first, "Device", RootDevice)
 	mustRequest(t, s, "AttachVolume", "VolumeId", volume, "InstanceId", first, "Device", "/dev/sdf")
 	refused(t, s, "VolumeInUse", "AttachVolume", "VolumeId", volume, "InstanceId", first, "Device", "/dev/sdg")
 	m.allowed["DetachVolume"] = syscall.EBUSY
 	refused(t, s, "IncorrectState", "DetachVolume", "VolumeId", volume)
 	m.allowed["DetachVolume"] = nil
 	mustRequest(t, s, "DetachVolume", "VolumeId", volume)
-	if form := b.form("DetachVolume"); form.Get("InstanceId") != first || form.Get("Device") != "/dev/sdf" {
+	if form := b.Form("DetachVolume"); form.Get("InstanceId") != first || form.Get("Device") != "/dev/sdf" {
 		t.Errorf("the server behind, which needs both, got %v", form)
 	}
 	refused(t, s, "UnsupportedOperation", "ModifyVolume", "VolumeId", volume, "Size", "9")
 
 	m.allowed["CreateVolume"] = syscall.ENOSPC
-	before := len(b.changes())
+	before := len(b.Changes())
 	refused(t, s, "LocalCloudFailure", "CreateVolume", "Size", "3")
-	if got := b.changes()[before:]; !slices.Equal(got, []string{"CreateVolume", "DeleteVolume"}) {
+	if got := b.Changes()[before:]; !slices.Equal(got, []string{"CreateVolume", "DeleteVolume"}) {
 		t.Errorf("a volume that could not be made: the server behind got %v", got)
 	}
 }
 
 // TestOpenDefaultVPC begins again after each of its calls, as after a crash there.
 func TestOpenDefaultVPC(t *testing.T) {
-	ok := canned("<return>true</return>")
-	b := newBackend(t, map[string]func(url.Values) string{
-		"DescribeVpcs":             canned("<vpcSet><item><vpcId>vpc-default</vpcId></item></vpcSet>"),
-		"DescribeRouteTables":      canned("<routeTableSet><item><routeTableId>rtb-main</routeTableId></item></routeTableSet>"),
-		"DescribeInternetGateways": canned("<internetGatewaySet><item><internetGatewayId>igw-1</internetGatewayId></item></internetGatewaySet>"),
-		"DescribeSecurityGroups":   canned("<securityGroupInfo><item><groupId>sg-default</groupId></item></securityGroupInfo>"),
+	ok := Canned("<return>true</return>")
+	b := NewMoto(t, map[string]func(url.Values) string{
+		"DescribeVpcs":             Canned("<vpcSet><item><vpcId>vpc-default</vpcId></item></vpcSet>"),
+		"DescribeRouteTables":      Canned("<routeTableSet><item><routeTableId>rtb-main</routeTableId></item></routeTableSet>"),
+		"DescribeInternetGateways": Canned("<internetGatewaySet><item><internetGatewayId>igw-1</internetGatewayId></item></internetGatewaySet>"),
+		"DescribeSecurityGroups":   Canned("<securityGroupInfo><item><groupId>sg-default</groupId></item></securityGroupInfo>"),
 		"CreateInternetGateway":    ok, "AttachInternetGateway": ok, "CreateRoute": ok, "AuthorizeSecurityGroupIngress": ok,
 	})
 	want := []string{"CreateInternetGateway", "AttachInternetGateway", "CreateRoute", "AuthorizeSecurityGroupIngress"}
 	for done := range len(want) + 1 {
 		s := newServer(t, b, newMachinery(t))
-		for i := range done {
-			s.journal.entries = append(s.journal.entries, line(i+1, want[i]))
+		for _, action := range want[:done] {
+			if _, err := s.moto.Forward(t.Context(), awsquery.NewCall("ec2", action)); err != nil {
+				t.Fatal(err)
+			}
 		}
-		before := len(b.changes())
-		if err := s.openDefaultVPC(context.Background()); err != nil {
+		before := len(b.Changes())
+		if err := s.network.OpenDefaultVPC(context.Background()); err != nil {
 			t.Fatal(err)
 		}
-		if got := b.changes()[before:]; !slices.Equal(got, want[done:]) {
+		if got := b.Changes()[before:]; !slices.Equal(got, want[done:]) {
 			t.Errorf("after %d calls: %v, want %v", done, got, want[done:])
 		}
-	}
-	if form := b.form("AuthorizeSecurityGroupIngress"); form.Get("GroupId") != "sg-default" || form.Get("IpPermissions.1.Groups.1.GroupId") != "sg-default" {
-		t.Errorf("the group's rule: %v", form)
+		form := b.Form("AuthorizeSecurityGroupIngress")
+		if done == 0 && (form.Get("GroupId") != "sg-default" || form.Get("IpPermissions.1.Groups.1.GroupId") != "sg-default") {
+			t.Errorf("the group's rule: %v", form)
+		}
 	}
 }
 
 // TestNoDefaultVPC: it was deleted, and the cloud starts all the same.
 func TestNoDefaultVPC(t *testing.T) {
-	s := newServer(t, newBackend(t, nil), newMachinery(t))
-	if err := s.openDefaultVPC(t.Context()); err != nil {
+	s := newServer(t, NewMoto(t, nil), newMachinery(t))
+	if err := s.network.OpenDefaultVPC(t.Context()); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestRangesOfNoVPC(t *testing.T) {
-	s := newServer(t, newBackend(t, nil), newMachinery(t))
+	s := newServer(t, NewMoto(t, nil), newMachinery(t))
 	for _, cidr := range []string{"127.0.0.0/16", "0.0.0.0/16", "224.0.0.0/16", "240.0.0.0/16", "169.254.0.0/16", "198.51.100.0/24"} {
 		refused(t, s, "InvalidVpc.Range", "CreateVpc", "CidrBlock", cidr)
 	}
@@ -221,13 +227,13 @@ func TestRangesOfNoVPC(t *testing.T) {
 // TestInterfaces: what the server behind records of interfaces would be another machine's address, or a rule of nothing.
 func TestInterfaces(t *testing.T) {
 	const subnet, group = "subnet-00000000000000001", "sg-00000000000000001"
-	b := newBackend(t, map[string]func(url.Values) string{
-		"DescribeSubnets": canned("<subnetSet><item><subnetId>" + subnet + "</subnetId><cidrBlock>10.0.1.0/24</cidrBlock></item></subnetSet>"),
-		"DescribeNetworkInterfaces": canned("<networkInterfaceSet><item><networkInterfaceId>eni-1</networkInterfaceId><privateIpAddress>10.0.1.9</privateIpAddress></item>" +
+	b := NewMoto(t, map[string]func(url.Values) string{
+		"DescribeSubnets": Canned("<subnetSet><item><subnetId>" + subnet + "</subnetId><cidrBlock>10.0.1.0/24</cidrBlock></item></subnetSet>"),
+		"DescribeNetworkInterfaces": Canned("<networkInterfaceSet><item><networkInterfaceId>eni-1</networkInterfaceId><privateIpAddress>10.0.1.9</privateIpAddress></item>" +
 			`<item><networkInterfaceId>eni-2</networkInterfaceId><privateIpAddress>10.0.1.8"</privateIpAddress></item></networkInterfaceSet>`),
-		"DescribeSecurityGroups":          canned("<securityGroupInfo><item><groupId>" + group + "</groupId></item></securityGroupInfo>"),
-		"CreateNetworkInterface":          canned("<networkInterface/>"),
-		"ModifyNetworkInterfaceAttribute": canned("<return>true</return>"),
+		"DescribeSecurityGroups":          Canned("<securityGroupInfo><item><groupId>" + group + "</groupId></item></securityGroupInfo>"),
+		"CreateNetworkInterface":          Canned("<networkInterface/>"),
+		"ModifyNetworkInterfaceAttribute": Canned("<return>true</return>"),
 	})
 	s := newServer(t, b, newMachinery(t))
 	for address, code := range map[string]string{`10.0.1.50"`: "InvalidParameterValue", "10.9.9.9": "InvalidParameterValue", "10.0.1.1": "InvalidParameterValue",
@@ -242,8 +248,8 @@ func TestInterfaces(t *testing.T) {
 		refused(t, s, "InvalidGroup.NotFound", "CreateNetworkInterface", "SubnetId", subnet, "SecurityGroupId.1", missing)
 		refused(t, s, "InvalidGroup.NotFound", "ModifyNetworkInterfaceAttribute", "NetworkInterfaceId", "eni-1", "SecurityGroupId.1", missing)
 	}
-	if len(b.changes()) > 0 {
-		t.Errorf("the server behind got %v", b.changes())
+	if len(b.Changes()) > 0 {
+		t.Errorf("the server behind got %v", b.Changes())
 	}
 	mustRequest(t, s, "CreateNetworkInterface", "SubnetId", subnet, "PrivateIpAddress", "10.0.1.50", "SecurityGroupId.1", group)
 	mustRequest(t, s, "ModifyNetworkInterfaceAttribute", "NetworkInterfaceId", "eni-1", "SecurityGroupId.1", group)

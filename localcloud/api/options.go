@@ -7,7 +7,7 @@ import (
 )
 
 // metadataOptions describes how an instance's metadata service may be used.
-func metadataOptions(name string, record instanceRecord) *awsquery.Node {
+func metadataOptions(name string, record Instance) *awsquery.Node {
 	choose := func(condition bool, yes, no string) string {
 		if condition {
 			return yes
@@ -20,12 +20,12 @@ func metadataOptions(name string, record instanceRecord) *awsquery.Node {
 }
 
 // modifyMetadataOptions is answered here alone: the server behind knows nothing of these options.
-func (s *Server) modifyMetadataOptions(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (s *Instances) modifyMetadataOptions(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	id := c.Get("InstanceId")
-	if err := s.inStates([]string{id}, "modified", "pending", "running", "stopping", "stopped"); err != nil {
+	if err := s.records.InStates([]string{id}, "modified", "pending", "running", "stopping", "stopped"); err != nil {
 		return nil, err
 	}
-	err := s.changeInstance(id, func(record *instanceRecord) {
+	err := s.records.ChangeInstance(id, func(record *Instance) {
 		for name, option := range map[string]struct {
 			is  *bool
 			set string
@@ -42,9 +42,9 @@ func (s *Server) modifyMetadataOptions(ctx context.Context, c *awsquery.Call) (*
 	if err != nil {
 		return nil, err
 	}
-	if err := s.refreshMetadata(ctx, id); err != nil {
+	if err := s.metadata.Refresh(ctx, id); err != nil {
 		return nil, err
 	}
-	record, _ := s.instance(id)
+	record, _ := s.records.Instance(id)
 	return awsquery.Reply("ModifyInstanceMetadataOptions", awsquery.Text("instanceId", id), metadataOptions("instanceMetadataOptions", record)), nil
 }

@@ -11,35 +11,36 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
-// overlay is what the server behind does not know of instances and images, or would forget. It is one file, replaced as
+// State is what the server behind does not know of instances and images, or would forget. It is one file, replaced as
 // a whole at each change.
-type overlay struct {
+type State struct {
 	path      string
-	Instances map[string]*instanceRecord `json:"instances"`
-	Images    map[string]*imageRecord    `json:"images"`
+	Instances map[string]*Instance `json:"instances"`
+	Images    map[string]*Image    `json:"images"`
 	// Launches are by client token.
-	Launches map[string]launchRecord `json:"launches"`
+	Launches map[string]Launch `json:"launches"`
 	// Templates are launch templates, by id and version, as parameters of RunInstances.
 	Templates map[string]map[string]url.Values `json:"templates"`
-	Groups    map[string]*groupRecord          `json:"groups"` // Auto Scaling groups, by name
+	Groups    map[string]*Group          `json:"groups"` // Auto Scaling groups, by name
 	// Balancers and TargetGroups are by ARN.
-	Balancers    map[string]*balancerRecord    `json:"balancers"`
-	TargetGroups map[string]*targetGroupRecord `json:"target_groups"`
+	Balancers    map[string]*Balancer    `json:"balancers"`
+	TargetGroups map[string]*TargetGroup `json:"target_groups"`
 	// AccessKeys are users' keys, by id.
-	AccessKeys map[string]*accessKeyRecord `json:"access_keys"`
+	AccessKeys map[string]*AccessKey `json:"access_keys"`
 
 	public netip.Prefix // of automatic and elastic addresses
 	// Of the last applyNetwork: by elastic address, the instance that has it, or nothing; and where instances are.
 	elastic map[netip.Addr]string
-	homes   map[string]home
+	homes   map[string]Home
 }
 
-type instanceRecord struct {
+type Instance struct {
 	State      string     `json:"state"` // EC2's names
 	Reason     string     `json:"reason,omitempty"`
 	Public     netip.Addr `json:"public"` // automatic public address, while it runs
@@ -59,10 +60,10 @@ type instanceRecord struct {
 	ClientToken         string `json:"client_token,omitempty"`
 	// Group is the Auto Scaling group that launched it, Template what from.
 	Group    string      `json:"group,omitempty"`
-	Template templateRef `json:"template,omitzero"`
+	Template Template `json:"template,omitzero"`
 }
 
-type imageRecord struct {
+type Image struct {
 	State    string    `json:"state"`
 	Reason   string    `json:"reason,omitempty"`
 	Created  time.Time `json:"created"`
@@ -75,23 +76,23 @@ type imageRecord struct {
 	Protection string    `json:"protection,omitempty"` // EC2's name; empty is none
 }
 
-// home is where an instance is.
-type home struct {
-	vpc     string
-	private netip.Addr
+// Home is where an instance is.
+type Home struct {
+	VPC     string
+	Private netip.Addr
 }
 
-// launchRecord is what a RunInstances call with a client token made.
-type launchRecord struct {
+// Launch is what a RunInstances call with a client token made.
+type Launch struct {
 	Request   string   `json:"request"` // digest
 	Instances []string `json:"instances"`
 }
 
-// stateCodes are the codes of instance states.
-var stateCodes = map[string]string{"pending": "0", "running": "16", "shutting-down": "32", "terminated": "48", "stopping": "64", "stopped": "80"}
+// StateCodes are the codes of instance states.
+var StateCodes = map[string]string{"pending": "0", "running": "16", "shutting-down": "32", "terminated": "48", "stopping": "64", "stopped": "80"}
 
-func (o *overlay) load(path string, public netip.Prefix) error {
-	*o = overlay{path: path, public: public}
+func (o *State) load(path string, public netip.Prefix) error {
+	*o = State{path: path, public: public}
 	content, err := os.ReadFile(path)
 	if err == nil {
 		err = json.Unmarshal(content, o)
@@ -101,33 +102,33 @@ func (o *overlay) load(path string, public netip.Prefix) error {
 	}
 	// A file of another version may lack any of them.
 	if o.Instances == nil {
-		o.Instances = map[string]*instanceRecord{}
+		o.Instances = map[string]*Instance{}
 	}
 	if o.Images == nil {
-		o.Images = map[string]*imageRecord{}
+		o.Images = map[string]*Image{}
 	}
 	if o.Launches == nil {
-		o.Launches = map[string]launchRecord{}
+		o.Launches = map[string]Launch{}
 	}
 	if o.Templates == nil {
 		o.Templates = map[string]map[string]url.Values{}
 	}
 	if o.Groups == nil {
-		o.Groups = map[string]*groupRecord{}
+		o.Groups = map[string]*Group{}
 	}
 	if o.Balancers == nil {
-		o.Balancers = map[string]*balancerRecord{}
+		o.Balancers = map[string]*Balancer{}
 	}
 	if o.AccessKeys == nil {
-		o.AccessKeys = map[string]*accessKeyRecord{}
+		o.AccessKeys = map[string]*AccessKey{}
 	}
 	if o.TargetGroups == nil {
-		o.TargetGroups = map[string]*targetGroupRecord{}
+		o.TargetGroups = map[string]*TargetGroup{}
 	}
 	return nil
 }
 
-func (o *overlay) save() error {
+func (o *State) save() error {
 	content, err := json.Marshal(o)
 	if err != nil {
 		return err
@@ -143,105 +144,105 @@ func (o *overlay) save() error {
 	return os.Rename(o.path+".new", o.path)
 }
 
-// update changes the overlay and makes the change last.
-func (s *Server) update(change func(*overlay)) error {
+// Update changes the overlay and makes the change last.
+func (s *Store) Update(change func(*State)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	change(&s.overlay)
-	return s.overlay.save()
+	change(&s.state)
+	return s.state.save()
 }
 
-// changeGroup changes what is kept of a group. One that was deleted meanwhile is no error: there is nothing to keep.
-func (s *Server) changeGroup(name string, change func(*groupRecord)) error {
-	return s.update(func(o *overlay) {
+// ChangeGroup changes what is kept of a group. One that was deleted meanwhile is no error: there is nothing to keep.
+func (s *Store) ChangeGroup(name string, change func(*Group)) error {
+	return s.Update(func(o *State) {
 		if group, ok := o.Groups[name]; ok {
 			change(group)
 		}
 	})
 }
 
-// changeInstance changes what is kept of an instance, if it is still known.
-func (s *Server) changeInstance(id string, change func(*instanceRecord)) error {
-	return s.update(func(o *overlay) {
+// ChangeInstance changes what is kept of an instance, if it is still known.
+func (s *Store) ChangeInstance(id string, change func(*Instance)) error {
+	return s.Update(func(o *State) {
 		if record, ok := o.Instances[id]; ok {
 			change(record)
 		}
 	})
 }
 
-// instance is a copy of what is known of an instance.
-func (s *Server) instance(id string) (instanceRecord, bool) {
+// Instance is a copy of what is known of an instance.
+func (s *Store) Instance(id string) (Instance, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	record, ok := s.overlay.Instances[id]
+	record, ok := s.state.Instances[id]
 	if !ok {
-		return instanceRecord{}, false
+		return Instance{}, false
 	}
 	return *record, true
 }
 
-// image is a copy of what is known of an image that was made here.
-func (s *Server) image(id string) (imageRecord, bool) {
+// Image is a copy of what is known of an image that was made here.
+func (s *Store) Image(id string) (Image, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	record, ok := s.overlay.Images[id]
+	record, ok := s.state.Images[id]
 	if !ok {
-		return imageRecord{}, false
+		return Image{}, false
 	}
 	return *record, true
 }
 
-// view reads the overlay.
-func (s *Server) view(read func(*overlay)) {
+// View reads the overlay.
+func (s *Store) View(read func(*State)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	read(&s.overlay)
+	read(&s.state)
 }
 
-// groupNames are the names of all Auto Scaling groups, in order.
-func (s *Server) groupNames() []string {
+// GroupNames are the names of all Auto Scaling groups, in order.
+func (s *Store) GroupNames() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Sorted(maps.Keys(s.overlay.Groups))
+	return slices.Sorted(maps.Keys(s.state.Groups))
 }
 
-// launch is what a RunInstances call with a client token made.
-func (s *Server) launch(token string) (launchRecord, bool) {
+// Launch is what a RunInstances call with a client token made.
+func (s *Store) Launch(token string) (Launch, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	record, ok := s.overlay.Launches[token]
+	record, ok := s.state.Launches[token]
 	return record, ok
 }
 
-// accessKey is what is known of a user's access key.
-func (s *Server) accessKey(id string) (accessKeyRecord, bool) {
+// AccessKey is what is known of a user's access key.
+func (s *Store) AccessKey(id string) (AccessKey, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	record, ok := s.overlay.AccessKeys[id]
+	record, ok := s.state.AccessKeys[id]
 	if !ok {
-		return accessKeyRecord{}, false
+		return AccessKey{}, false
 	}
 	return *record, true
 }
 
-// home is where an instance is, as of the last time that the network was applied.
-func (s *Server) home(id string) (home, bool) {
+// Home is where an instance is, as of the last time that the network was applied.
+func (s *Store) Home(id string) (Home, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at, ok := s.overlay.homes[id]
+	at, ok := s.state.homes[id]
 	return at, ok
 }
 
-// setAddresses keeps who has which elastic address, and where instances are.
-func (s *Server) setAddresses(elastic map[netip.Addr]string, homes map[string]home) {
+// SetAddresses keeps who has which elastic address, and where instances are.
+func (s *Store) SetAddresses(elastic map[netip.Addr]string, homes map[string]Home) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.overlay.elastic, s.overlay.homes = elastic, homes
+	s.state.elastic, s.state.homes = elastic, homes
 }
 
-// freePublic is a public address that nobody has: neither an instance, nor as an elastic one. The zero address says
+// FreePublic is a public address that nobody has: neither an instance, nor as an elastic one. The zero address says
 // that there is none left.
-func (o *overlay) freePublic() netip.Addr {
+func (o *State) FreePublic() netip.Addr {
 	taken := map[netip.Addr]bool{}
 	for _, record := range o.Instances {
 		taken[record.Public] = true
@@ -258,8 +259,8 @@ func (o *overlay) freePublic() netip.Addr {
 	return netip.Addr{}
 }
 
-// hasElastic tells whether an instance has an elastic address.
-func (o *overlay) hasElastic(id string) bool {
+// HasElastic tells whether an instance has an elastic address.
+func (o *State) HasElastic(id string) bool {
 	for _, holder := range o.elastic {
 		if holder == id {
 			return true
@@ -268,14 +269,14 @@ func (o *overlay) hasElastic(id string) bool {
 	return false
 }
 
-// publicOf is the address by which an instance is reached from outside: its elastic one, else its automatic one.
-func (s *Server) publicOf(id string, record instanceRecord) string {
+// PublicOf is the address by which an instance is reached from outside: its elastic one, else its automatic one.
+func (s *Store) PublicOf(id string, record Instance) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if record.State == "terminated" {
 		return ""
 	}
-	for address, holder := range s.overlay.elastic {
+	for address, holder := range s.state.elastic {
 		if holder == id {
 			return address.String()
 		}
@@ -286,8 +287,8 @@ func (s *Server) publicOf(id string, record instanceRecord) string {
 	return ""
 }
 
-// balancerRecord is a load balancer.
-type balancerRecord struct {
+// Balancer is a load balancer.
+type Balancer struct {
 	Name        string         `json:"name"`
 	VPC         string         `json:"vpc"`
 	Allocations []string       `json:"allocations"` // of elastic addresses
@@ -295,19 +296,19 @@ type balancerRecord struct {
 	Ports       map[string]int `json:"ports"`       // of listeners, by their ARN
 }
 
-// targetGroupRecord is where targets listen, and when they are healthy.
-type targetGroupRecord struct {
+// TargetGroup is where targets listen, and when they are healthy.
+type TargetGroup struct {
 	Port, HealthPort   int
 	Protocol, Path     string // of the health check
 	Healthy, Unhealthy int    // answers in a row
 	Delay              int    // seconds that a target goes on after it gets no new connections
 }
 
-// balancerAt is the name of the load balancer that has an elastic address, or empty.
-func (s *Server) balancerAt(allocation string) string {
+// BalancerAt is the name of the load balancer that has an elastic address, or empty.
+func (s *Store) BalancerAt(allocation string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, balancer := range s.overlay.Balancers {
+	for _, balancer := range s.state.Balancers {
 		if slices.Contains(balancer.Allocations, allocation) {
 			return balancer.Name
 		}
@@ -315,33 +316,33 @@ func (s *Server) balancerAt(allocation string) string {
 	return ""
 }
 
-// accessKeyRecord is what the server behind forgets of a user's access key, or would let everybody guess: its random
+// AccessKey is what the server behind forgets of a user's access key, or would let everybody guess: its random
 // numbers are no secret.
-type accessKeyRecord struct {
+type AccessKey struct {
 	Secret   string `json:"secret"`
 	User     string `json:"user"`
 	Inactive bool   `json:"inactive,omitempty"`
 }
 
-// groupRecord is what a group should have.
-type groupRecord struct {
+// Group is what a group should have.
+type Group struct {
 	Min          int             `json:"min"`
 	Max          int             `json:"max"`
 	Desired      int             `json:"desired"`
 	Grace        int             `json:"grace"` // seconds
-	Template     templateRef     `json:"template"`
+	Template     Template     `json:"template"`
 	Subnets      []string        `json:"subnets"`
 	TargetGroups []string        `json:"target_groups"`
-	Refreshes    []*refreshState `json:"refreshes,omitempty"` // the youngest first
+	Refreshes    []*Refresh `json:"refreshes,omitempty"` // the youngest first
 }
 
-// group is a copy of what is known of a group.
-func (s *Server) group(name string) (groupRecord, error) {
+// Group is a copy of what is known of a group.
+func (s *Store) Group(name string) (Group, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	record, ok := s.overlay.Groups[name]
+	record, ok := s.state.Groups[name]
 	if !ok {
-		return groupRecord{}, awsquery.Fault("ValidationError", "AutoScalingGroup name not found - no such group: %s", name)
+		return Group{}, awsquery.Fault("ValidationError", "AutoScalingGroup name not found - no such group: %s", name)
 	}
 	group := *record
 	group.Refreshes = nil
@@ -352,41 +353,41 @@ func (s *Server) group(name string) (groupRecord, error) {
 	return group, nil
 }
 
-// members are the instances of a group that are there, the oldest first.
-func (s *Server) members(name string) []string {
+// Members are the instances of a group that are there, the oldest first.
+func (s *Store) Members(name string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var ids []string
-	for id, record := range s.overlay.Instances {
+	for id, record := range s.state.Instances {
 		if record.Group == name && record.State != "terminated" && record.State != "shutting-down" {
 			ids = append(ids, id)
 		}
 	}
 	slices.SortFunc(ids, func(a, b string) int {
-		return cmp.Or(s.overlay.Instances[a].Launched.Compare(s.overlay.Instances[b].Launched), strings.Compare(a, b))
+		return cmp.Or(s.state.Instances[a].Launched.Compare(s.state.Instances[b].Launched), strings.Compare(a, b))
 	})
 	return ids
 }
 
-// imageOf is the image that a snapshot came with.
-func (s *Server) imageOf(snapshot string) (string, imageRecord) {
+// ImageOf is the image that a snapshot came with.
+func (s *Store) ImageOf(snapshot string) (string, Image) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for id, image := range s.overlay.Images {
+	for id, image := range s.state.Images {
 		if image.Snapshot == snapshot {
 			return id, *image
 		}
 	}
-	return "", imageRecord{}
+	return "", Image{}
 }
 
-// inStates checks that all instances exist and are in one of these states, or says EC2's error.
-func (s *Server) inStates(ids []string, verb string, states ...string) error {
+// InStates checks that all instances exist and are in one of these states, or says EC2's error.
+func (s *Store) InStates(ids []string, verb string, states ...string) error {
 	if len(ids) == 0 {
 		return awsquery.Fault("MissingParameter", "The request must contain the parameter InstanceId")
 	}
 	for _, id := range ids {
-		record, ok := s.instance(id)
+		record, ok := s.Instance(id)
 		if !ok {
 			return awsquery.NoInstance(id)
 		}
@@ -397,12 +398,12 @@ func (s *Server) inStates(ids []string, verb string, states ...string) error {
 	return nil
 }
 
-// stopped are the instances that do not run.
-func (s *Server) stopped() []string {
+// Stopped are the instances that do not run.
+func (s *Store) Stopped() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var stopped []string
-	for id, record := range s.overlay.Instances {
+	for id, record := range s.state.Instances {
 		if record.State == "stopped" || record.State == "stopping" {
 			stopped = append(stopped, id)
 		}
@@ -411,8 +412,8 @@ func (s *Server) stopped() []string {
 	return stopped
 }
 
-// refreshState is an instance refresh.
-type refreshState struct {
+// Refresh is an instance refresh.
+type Refresh struct {
 	ID           string      `json:"id"`
 	Status       string      `json:"status"` // EC2's names
 	Reason       string      `json:"reason,omitempty"`
@@ -420,8 +421,8 @@ type refreshState struct {
 	Ended        time.Time   `json:"ended,omitzero"`
 	Percent      int         `json:"percent"`
 	Left         int         `json:"left"` // instances to update
-	Before       templateRef `json:"before"`
-	Wanted       templateRef `json:"wanted"`
+	Before       Template `json:"before"`
+	Wanted       Template `json:"wanted"`
 	MinHealthy   int         `json:"min_healthy"`
 	Checkpoints  []int       `json:"checkpoints,omitempty"`
 	Delay        int         `json:"delay"` // seconds, at a checkpoint
@@ -434,8 +435,8 @@ type refreshState struct {
 
 var activeStatus = []string{"Pending", "InProgress", "Baking", "Cancelling", "RollbackInProgress"}
 
-// active is the refresh that is under way, or nil.
-func active(all []*refreshState) *refreshState {
+// ActiveRefresh is the refresh that is under way, or nil.
+func ActiveRefresh(all []*Refresh) *Refresh {
 	for _, r := range all {
 		if slices.Contains(activeStatus, r.Status) {
 			return r
@@ -444,8 +445,8 @@ func active(all []*refreshState) *refreshState {
 	return nil
 }
 
-func (s *Server) setRefresh(name, id string, change func(*refreshState)) error {
-	return s.update(func(o *overlay) {
+func (s *Store) ChangeRefresh(name, id string, change func(*Refresh)) error {
+	return s.Update(func(o *State) {
 		if group := o.Groups[name]; group != nil {
 			for _, r := range group.Refreshes {
 				if r.ID == id {
@@ -456,29 +457,59 @@ func (s *Server) setRefresh(name, id string, change func(*refreshState)) error {
 	})
 }
 
-// refreshNow is a copy of a refresh as it is.
-func (s *Server) refreshNow(name, id string) refreshState {
+// Refresh is a copy of a refresh as it is.
+func (s *Store) Refresh(name, id string) Refresh {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if group := s.overlay.Groups[name]; group != nil {
+	if group := s.state.Groups[name]; group != nil {
 		for _, r := range group.Refreshes {
 			if r.ID == id {
 				return *r
 			}
 		}
 	}
-	return refreshState{Ending: "Cancelled"} // the group was deleted
+	return Refresh{Ending: "Cancelled"} // the group was deleted
 }
 
-// templateRef is one version of a launch template.
-type templateRef struct {
+// Template is one version of a launch template.
+type Template struct {
 	ID      string `json:"id"`
 	Name    string `json:"name"`
 	Version string `json:"version"`
 }
 
-func (s *Server) templateValues(t templateRef) url.Values {
+func (s *Store) TemplateValues(t Template) url.Values {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.overlay.Templates[t.ID][t.Version]
+	return s.state.Templates[t.ID][t.Version]
 }
+
+// SetState moves an instance on, and returns its record after that; a terminated one stays so, and one that is not known
+// gives an empty record.
+func (s *Store) SetState(id, state, reason string) (Instance, error) {
+	var after Instance
+	err := s.Update(func(o *State) {
+		record := o.Instances[id]
+		if record == nil || record.State == "terminated" {
+			return
+		}
+		record.State, record.Reason = state, reason
+		if state == "stopped" || state == "terminated" {
+			record.Public = netip.Addr{}
+		}
+		if state == "terminated" {
+			record.Ended = time.Now()
+		}
+		after = *record
+	})
+	return after, err
+}
+
+// Store keeps the records.
+type Store struct {
+	mu    sync.Mutex
+	state State
+}
+
+// Open reads the records from a file. Public addresses are given out of a prefix, without its first two.
+func (s *Store) Open(path string, public netip.Prefix) error { return s.state.load(path, public) }

@@ -6,22 +6,24 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
 )
 
 // withGroup is a server whose network has one group, with a rule. The server behind takes any rule.
-func withGroup(t *testing.T) (*Server, *backend, *machinery) {
-	b := newBackend(t, map[string]func(url.Values) string{
-		"DescribeVpcs": canned(`<vpcSet><item><vpcId>vpc-00000000000000001</vpcId><cidrBlock>10.0.0.0/16</cidrBlock></item></vpcSet>`),
-		"DescribeSecurityGroups": canned(`<securityGroupInfo><item><groupId>sg-00000000000000001</groupId><vpcId>vpc-00000000000000001</vpcId><ipPermissions>
+func withGroup(t *testing.T) (*Server, *Moto, *machinery) {
+	b := NewMoto(t, map[string]func(url.Values) string{
+		"DescribeVpcs": Canned(`<vpcSet><item><vpcId>vpc-00000000000000001</vpcId><cidrBlock>10.0.0.0/16</cidrBlock></item></vpcSet>`),
+		"DescribeSecurityGroups": Canned(`<securityGroupInfo><item><groupId>sg-00000000000000001</groupId><vpcId>vpc-00000000000000001</vpcId><ipPermissions>
 			<item><ipProtocol>tcp</ipProtocol><fromPort>80</fromPort><toPort>80</toPort><ipRanges><item><cidrIp>10.0.0.0/8</cidrIp><description>why</description></item></ipRanges></item>
 			<item><ipProtocol>tcp</ipProtocol><fromPort>70000</fromPort><toPort>70000</toPort><ipRanges><item><cidrIp>10.0.0.0/8</cidrIp></item></ipRanges></item>
 			<item><ipProtocol>47 accept } include</ipProtocol><ipRanges><item><cidrIp>10.0.0.0/8</cidrIp></item></ipRanges></item>
 			</ipPermissions></item></securityGroupInfo>`),
-		"AuthorizeSecurityGroupIngress": canned("<return>true</return>"),
-		"AuthorizeSecurityGroupEgress":  canned("<return>true</return>"),
+		"AuthorizeSecurityGroupIngress": Canned("<return>true</return>"),
+		"AuthorizeSecurityGroupEgress":  Canned("<return>true</return>"),
 	})
 	m := newMachinery(t)
 	return newServer(t, b, m), b, m
@@ -85,7 +87,7 @@ func TestRulesThatNoFirewallHas(t *testing.T) {
 			refused(t, s, c.code, "AuthorizeSecurityGroupIngress", c.rule...)
 		})
 	}
-	if changes := b.changes(); len(changes) > 0 {
+	if changes := b.Changes(); len(changes) > 0 {
 		t.Errorf("the server behind got %v", changes)
 	}
 }
@@ -104,7 +106,7 @@ func TestRulesThatAFirewallHas(t *testing.T) {
 	// One that is the same for egress only is none that is there.
 	mustRequest(t, s, "AuthorizeSecurityGroupEgress", permission("tcp", "80", "80", "10.0.0.0/8")...)
 	mustRequest(t, s, "AuthorizeSecurityGroupIngress", "GroupId", "sg-00000000000000001", "IpProtocol", "6", "FromPort", "81", "ToPort", "81", "CidrIp", "10.1.2.3/8")
-	form := b.form("AuthorizeSecurityGroupIngress")
+	form := b.Form("AuthorizeSecurityGroupIngress")
 	if form.Get("IpPermissions.1.IpProtocol") != "tcp" || form.Get("IpPermissions.1.IpRanges.1.CidrIp") != "10.0.0.0/8" || form.Has("CidrIp") {
 		t.Errorf("the server behind got %v", form)
 	}
@@ -113,7 +115,7 @@ func TestRulesThatAFirewallHas(t *testing.T) {
 // TestRulesOfBefore: a rule that no firewall can have, of a version that took any, costs nothing but itself.
 func TestRulesOfBefore(t *testing.T) {
 	s, _, m := withGroup(t)
-	if err := s.applyNetwork(t.Context()); err != nil {
+	if err := s.network.Apply(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := m.topology.Check(); err != nil {
@@ -128,11 +130,11 @@ func TestRulesOfBefore(t *testing.T) {
 // TestWhatCannotBeMadeRealIsTakenBack: the call fails, and the records are as before, also in the journal.
 func TestWhatCannotBeMadeRealIsTakenBack(t *testing.T) {
 	s, b, m := withGroup(t)
-	b.answers["CreateSubnet"] = canned("<subnet><subnetId>subnet-00000000000000001</subnetId></subnet>")
-	b.answers["DeleteVolume"] = canned("<return>true</return>")
-	b.answers["CreateTags"] = canned("<return>true</return>")
-	b.answers["StopInstances"] = canned("<instancesSet/>")
-	s.overlay.Instances["i-00000000000000001"] = &instanceRecord{State: "stopped"}
+	b.Answers["CreateSubnet"] = Canned("<subnet><subnetId>subnet-00000000000000001</subnetId></subnet>")
+	b.Answers["DeleteVolume"] = Canned("<return>true</return>")
+	b.Answers["CreateTags"] = Canned("<return>true</return>")
+	b.Answers["StopInstances"] = Canned("<instancesSet/>")
+	change(t, s, func(o *State) { o.Instances["i-00000000000000001"] = &Instance{State: "stopped"} })
 	mustRequest(t, s, "CreateTags", "ResourceId.1", "vpc-00000000000000001", "Tag.1.Key", "k")
 	failure := &host.ToolError{Doing: "set the firewall", Err: errors.New("exit status 1"), Output: "root:x:0:0"}
 	m.allowed["Apply"], m.allowed["DeleteVolume"] = failure, failure
@@ -141,20 +143,17 @@ func TestWhatCannotBeMadeRealIsTakenBack(t *testing.T) {
 		"CreateSubnet":                  {"VpcId", "vpc-00000000000000001", "CidrBlock", "10.0.9.0/24"},
 		"DeleteVolume":                  {"VolumeId", "vol-00000000000000001"},
 	} {
-		before, _ := journalFile(t, s)
-		b.mu.Lock()
-		b.calls = nil
-		b.mu.Unlock()
-		s.applied = host.Topology{} // or there would be nothing to apply: the records of this backend stay the same
+		before, _ := journalText(s)
+		b.Forget()
 		status, root := request(t, s, action, parameters...)
 		if status == http.StatusOK || strings.Contains(string(root.Bytes()), "root:x") {
 			t.Errorf("%s: status %d: %s", action, status, root.Bytes())
 		}
-		if after, entries := journalFile(t, s); after != before || len(entries) != 1 {
+		if after, calls := journalText(s); after != before || calls != 1 {
 			t.Errorf("%s: the journal is\n%s", action, after)
 		}
-		if !slices.Equal(b.changes(), []string{action, "reset", "CreateTags", "StopInstances"}) {
-			t.Errorf("%s: the server behind got %v", action, b.changes())
+		if !slices.Equal(b.Changes(), []string{action, "reset", "CreateTags", "StopInstances"}) {
+			t.Errorf("%s: the server behind got %v", action, b.Changes())
 		}
 	}
 }
@@ -163,50 +162,52 @@ func TestWhatCannotBeMadeRealIsTakenBack(t *testing.T) {
 // not lost.
 func TestOthersChangesStay(t *testing.T) {
 	s, b, m := withGroup(t)
-	b.answers["CreateTags"] = canned("<return>true</return>")
-	b.answers["CreateVpcEndpoint"] = canned("<Errors><Error><Code>InvalidVpcID.NotFound</Code></Error></Errors>")
+	b.Answers["CreateTags"] = Canned("<return>true</return>")
+	b.Answers["CreateVpcEndpoint"] = Canned("<vpcEndpoint/>")
 	mustRequest(t, s, "CreateTags", "ResourceId.1", "vpc-00000000000000001", "Tag.1.Key", "before")
-	s.journal.entries = append(s.journal.entries, line(77, "CreateVpcEndpoint VpcId=vpc-00000000000000009"))
-	b.answers["AuthorizeSecurityGroupIngress"] = func(form url.Values) string {
-		if form.Get("IpPermissions.1.FromPort") == "81" {
-			s.journal.entries = append(s.journal.entries, line(78, "CreateTags ResourceId.1=vpc-00000000000000001")) // by work in the background
-		}
-		return "<return>true</return>"
+	if _, err := s.moto.Forward(t.Context(), awsquery.NewCall("ec2", "CreateVpcEndpoint", "VpcId", "vpc-00000000000000009")); err != nil {
+		t.Fatal(err)
 	}
+	b.Set("CreateVpcEndpoint", "<Errors><Error><Code>InvalidVpcID.NotFound</Code></Error></Errors>")
 	m.allowed["Apply"] = errors.New("no")
-	s.applied = host.Topology{}
+	m.whileApplying = sync.OnceFunc(func() { // by work in the background
+		tags := awsquery.NewCall("ec2", "CreateTags", "ResourceId.1", "vpc-00000000000000001")
+		if _, err := s.moto.Forward(t.Context(), tags); err != nil {
+			t.Error(err)
+		}
+	})
 	if status, root := request(t, s, "AuthorizeSecurityGroupIngress", permission("tcp", "81", "81", "10.0.0.0/8")...); status == http.StatusOK {
 		t.Fatalf("it is done: %s", root.Bytes())
 	}
 	var kept []string
-	for _, e := range s.journal.entries {
-		kept = append(kept, e.Call.String())
+	for _, c := range s.moto.Journaled() {
+		kept = append(kept, c.String())
 	}
 	if want := []string{"CreateTags", "CreateVpcEndpoint", "CreateTags"}; !slices.Equal(kept, want) {
 		t.Errorf("the journal has %v, want %v", kept, want)
 	}
 }
 
-func journalFile(t *testing.T, s *Server) (string, []entry) {
-	t.Helper()
+// journalText is the journal as text, and how many calls it has.
+func journalText(s *Server) (string, int) {
 	var text strings.Builder
-	for _, e := range s.journal.entries {
-		text.WriteString(e.Call.String() + " " + e.Call.Form.Encode() + "\n")
+	calls := s.moto.Journaled()
+	for _, c := range calls {
+		text.WriteString(c.String() + " " + c.Form.Encode() + "\n")
 	}
-	return text.String(), s.journal.entries
+	return text.String(), len(calls)
 }
 
 // TestGroupThatIsGone: work on a group goes on for a moment after it was deleted.
 func TestGroupThatIsGone(t *testing.T) {
-	s := newServer(t, newBackend(t, nil), newMachinery(t))
-	s.runRefresh(t.Context(), "gone", "refresh")
-	if err := s.update(func(o *overlay) {
-		o.Instances["i-00000000000000001"] = &instanceRecord{State: "terminated", Group: "gone"}
+	s := newServer(t, NewMoto(t, nil), newMachinery(t))
+	if err := s.records.Update(func(o *State) {
+		o.Instances["i-00000000000000001"] = &Instance{State: "terminated", Group: "gone"}
 	}); err != nil {
 		t.Fatal(err)
 	}
 	groupRequest(t, s, "autoscaling", "TerminateInstanceInAutoScalingGroup", "InstanceId", "i-00000000000000001", "ShouldDecrementDesiredCapacity", "true")
-	if len(s.overlay.Groups) > 0 {
-		t.Errorf("it is back: %v", s.overlay.Groups)
+	if names := s.records.GroupNames(); len(names) > 0 {
+		t.Errorf("it is back: %v", names)
 	}
 }

@@ -11,9 +11,9 @@ import (
 // stoppedByDown is why an instance that ran when the cloud went down is stopped.
 const stoppedByDown = "Server.ScheduledStop: the local cloud was down"
 
-// reconcile makes records and machines agree after a start: what ran is stopped, what was half made is gone.
-func (s *Server) reconcile(ctx context.Context) error {
-	items, err := s.livingInstances(ctx)
+// Reconcile makes records and machines agree after a start: what ran is stopped, what was half made is gone.
+func (s *Instances) Reconcile(ctx context.Context) error {
+	items, err := s.moto.LivingInstances(ctx)
 	if err != nil {
 		return err
 	}
@@ -21,17 +21,17 @@ func (s *Server) reconcile(ctx context.Context) error {
 	present := map[string]bool{}
 	for _, item := range items {
 		id := item.Get("instanceId")
-		record, known := s.instance(id)
+		record, known := s.records.Instance(id)
 		_, real := machines[id]
 		if !known || !real || record.State == "terminated" || record.State == "shutting-down" {
-			s.config.Log.Warn("an instance was half made or half ended; it is terminated", "instance", id, "known", known, "machine", real)
+			s.log.Warn("an instance was half made or half ended; it is terminated", "instance", id, "known", known, "machine", real)
 			if err := s.forget(ctx, id); err != nil {
 				return err
 			}
 			continue
 		}
 		present[id] = true
-		if _, err := s.note(ctx, awsquery.NewCall("ec2", "StopInstances", "InstanceId.1", id)); err != nil {
+		if _, err := s.moto.CallUnjournaled(ctx, awsquery.NewCall("ec2", "StopInstances", "InstanceId.1", id)); err != nil {
 			return err
 		}
 		if record.State != "stopped" {
@@ -49,9 +49,9 @@ func (s *Server) reconcile(ctx context.Context) error {
 }
 
 // tidy forgets the records of what is gone, and settles images that were being made.
-func (s *Server) tidy(instances map[string]bool) error {
+func (s *Instances) tidy(instances map[string]bool) error {
 	images := s.machinery.Images()
-	return s.update(func(o *overlay) {
+	return s.records.Update(func(o *State) {
 		for id := range o.Instances {
 			if !instances[id] {
 				delete(o.Instances, id)

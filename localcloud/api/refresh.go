@@ -19,25 +19,25 @@ import (
 // warm pools and standby, and fails where EC2's tries for an hour: when an instance is not healthy within the group's
 // grace period. A refresh that is under way when the cloud goes down has failed.
 
-func (s *Server) startRefresh(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (g *Groups) startRefresh(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	name := c.Get("AutoScalingGroupName")
-	group, err := s.group(name)
+	group, err := g.records.Group(name)
 	if err != nil {
 		return nil, err
 	}
-	if r := active(group.Refreshes); r != nil {
+	if r := ActiveRefresh(group.Refreshes); r != nil {
 		return nil, awsquery.Fault("InstanceRefreshInProgress", "An Instance Refresh is already in progress and blocks the execution of this Instance Refresh.")
 	}
 	id := make([]byte, 16)
 	rand.Read(id) // never fails
 	text16 := hex.EncodeToString(id)
-	r := &refreshState{ID: fmt.Sprintf("%s-%s-%s-%s-%s", text16[:8], text16[8:12], text16[12:16], text16[16:20], text16[20:]), Status: "Pending", Started: time.Now(),
+	r := &Refresh{ID: fmt.Sprintf("%s-%s-%s-%s-%s", text16[:8], text16[8:12], text16[12:16], text16[16:20], text16[20:]), Status: "Pending", Started: time.Now(),
 		Before: group.Template, Wanted: group.Template, MinHealthy: 90, Delay: 3600, Warmup: group.Grace, Left: group.Desired,
 		AutoRollback: c.Get("Preferences.AutoRollback") == "true", SkipMatching: c.Get("Preferences.SkipMatching") == "true"}
 	const desired = "DesiredConfiguration.LaunchTemplate."
 	wanted := c.Get(desired+"LaunchTemplateId") != "" || c.Get(desired+"LaunchTemplateName") != ""
 	if wanted {
-		if r.Wanted, err = s.findTemplate(ctx, c, desired); err != nil {
+		if r.Wanted, err = g.templates.find(ctx, c, desired); err != nil {
 			return nil, err
 		}
 	}
@@ -61,16 +61,16 @@ func (s *Server) startRefresh(ctx context.Context, c *awsquery.Call) (*awsquery.
 	if n := len(r.Checkpoints); n > 0 && r.Checkpoints[n-1] != 100 {
 		return nil, awsquery.Fault("ValidationError", "The last value of CheckpointPercentages must be 100 to replace all instances in the group.")
 	}
-	err = s.changeGroup(name, func(group *groupRecord) { group.Refreshes = append([]*refreshState{r}, group.Refreshes...) })
+	err = g.records.ChangeGroup(name, func(group *Group) { group.Refreshes = append([]*Refresh{r}, group.Refreshes...) })
 	if err != nil {
 		return nil, err
 	}
-	s.queue.Go(func(ctx context.Context) { s.runRefresh(ctx, name, r.ID) })
+	g.queue.Go(func(ctx context.Context) { g.runRefresh(ctx, name, r.ID) })
 	return awsquery.QueryReply(groupSpace, c, awsquery.Text("InstanceRefreshId", r.ID)), nil
 }
 
-func (s *Server) describeRefreshes(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	group, err := s.group(c.Get("AutoScalingGroupName"))
+func (g *Groups) describeRefreshes(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	group, err := g.records.Group(c.Get("AutoScalingGroupName"))
 	if err != nil {
 		return nil, err
 	}
@@ -95,17 +95,17 @@ func (s *Server) describeRefreshes(_ context.Context, c *awsquery.Call) (*awsque
 }
 
 // endRefresh cancels a refresh that is under way, or has it go back.
-func (s *Server) endRefresh(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (g *Groups) endRefresh(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	name := c.Get("AutoScalingGroupName")
-	group, err := s.group(name)
+	group, err := g.records.Group(name)
 	if err != nil {
 		return nil, err
 	}
-	r := active(group.Refreshes)
+	r := ActiveRefresh(group.Refreshes)
 	if r == nil || r.Status == "RollbackInProgress" || r.Status == "Cancelling" {
 		return nil, awsquery.Fault("ActiveInstanceRefreshNotFound", "No in progress or pending Instance Refresh found for Auto Scaling group %s", name)
 	}
-	err = s.setRefresh(name, r.ID, func(r *refreshState) {
+	err = g.records.ChangeRefresh(name, r.ID, func(r *Refresh) {
 		if r.Ending, r.Status = "Cancelled", "Cancelling"; c.Action() == "RollbackInstanceRefresh" {
 			r.Ending, r.Status = "RollbackSuccessful", "RollbackInProgress"
 		}
@@ -117,62 +117,62 @@ func (s *Server) endRefresh(_ context.Context, c *awsquery.Call) (*awsquery.Node
 var errEnding = errors.New("it was told to end")
 
 // runRefresh brings a refresh to its end.
-func (s *Server) runRefresh(ctx context.Context, name, id string) {
-	r := s.refreshNow(name, id)
-	err := s.setRefresh(name, id, func(r *refreshState) {
+func (g *Groups) runRefresh(ctx context.Context, name, id string) {
+	r := g.records.Refresh(name, id)
+	err := g.records.ChangeRefresh(name, id, func(r *Refresh) {
 		if r.Status == "Pending" {
 			r.Status = "InProgress"
 		}
 	})
 	if err == nil {
-		err = s.replaceAll(ctx, name, r, r.Wanted)
+		err = g.replaceAll(ctx, name, r, r.Wanted)
 	}
 	if err == nil && r.Bake > 0 {
-		_ = s.setRefresh(name, id, func(r *refreshState) { r.Status = "Baking" })
-		err = s.pause(ctx, name, id, r.Bake)
+		_ = g.records.ChangeRefresh(name, id, func(r *Refresh) { r.Status = "Baking" })
+		err = g.pause(ctx, name, id, r.Bake)
 	}
 	status, reason := "Successful", ""
-	ending := s.refreshNow(name, id).Ending
+	ending := g.records.Refresh(name, id).Ending
 	switch {
 	case ctx.Err() != nil:
 		return // Start of the next cloud says so
 	case err == nil:
-		err = s.changeGroup(name, func(group *groupRecord) { group.Template = r.Wanted })
+		err = g.records.ChangeGroup(name, func(group *Group) { group.Template = r.Wanted })
 	case ending == "Cancelled":
 		status, err = "Cancelled", nil
 	case ending != "" || r.AutoRollback:
 		reason = "Rolled back: " + err.Error()
-		_ = s.setRefresh(name, id, func(r *refreshState) { r.Status, r.Reason, r.Ending = "RollbackInProgress", reason, "" })
+		_ = g.records.ChangeRefresh(name, id, func(r *Refresh) { r.Status, r.Reason, r.Ending = "RollbackInProgress", reason, "" })
 		back := r
 		back.SkipMatching, back.Checkpoints, back.Ending = true, nil, "back"
 		status, err = "RollbackSuccessful", nil
-		if failed := s.replaceAll(ctx, name, back, r.Before); failed != nil {
+		if failed := g.replaceAll(ctx, name, back, r.Before); failed != nil {
 			status, reason = "RollbackFailed", failed.Error()
 		}
 	default:
 		status, reason, err = "Failed", err.Error(), nil
 	}
-	err = errors.Join(err, s.setRefresh(name, id, func(r *refreshState) { r.Status, r.Reason, r.Ended = status, reason, time.Now() }))
+	err = errors.Join(err, g.records.ChangeRefresh(name, id, func(r *Refresh) { r.Status, r.Reason, r.Ended = status, reason, time.Now() }))
 	if err != nil {
-		s.config.Log.Error("refresh a group", "group", name, "error", err)
+		g.log.Error("refresh a group", "group", name, "error", err)
 	}
-	s.reconcileGroup(name)
+	g.reconcile(name)
 }
 
 // replaceAll replaces a group's instances by ones of a template, some at a time.
-func (s *Server) replaceAll(ctx context.Context, name string, r refreshState, template templateRef) error {
+func (g *Groups) replaceAll(ctx context.Context, name string, r Refresh, template Template) error {
 	var old []string
-	for _, id := range s.members(name) {
-		if record, _ := s.instance(id); !s.isDraining(id) && !(r.SkipMatching && record.Template == template) {
+	for _, id := range g.records.Members(name) {
+		if record, _ := g.records.Instance(id); !g.targets.IsDraining(id) && !(r.SkipMatching && record.Template == template) {
 			old = append(old, id)
 		}
 	}
 	total := len(old)
 	for len(old) > 0 {
-		if err := s.mayGoOn(ctx, name, r); err != nil {
+		if err := g.mayGoOn(ctx, name, r); err != nil {
 			return err
 		}
-		left, err := s.replaceSome(ctx, name, r, template, old)
+		left, err := g.replaceSome(ctx, name, r, template, old)
 		if err != nil {
 			return err
 		}
@@ -181,10 +181,10 @@ func (s *Server) replaceAll(ctx context.Context, name string, r refreshState, te
 			continue
 		}
 		percent := 100 * (total - len(old)) / total
-		if err := s.setRefresh(name, r.ID, func(r *refreshState) { r.Percent, r.Left = percent, len(old) }); err != nil {
+		if err := g.records.ChangeRefresh(name, r.ID, func(r *Refresh) { r.Percent, r.Left = percent, len(old) }); err != nil {
 			return err
 		}
-		if r.Checkpoints, err = s.checkpoints(ctx, name, r, percent, len(old) == 0); err != nil {
+		if r.Checkpoints, err = g.checkpoints(ctx, name, r, percent, len(old) == 0); err != nil {
 			return err
 		}
 	}
@@ -193,66 +193,66 @@ func (s *Server) replaceAll(ctx context.Context, name string, r refreshState, te
 
 // replaceSome launches as many instances as may be replaced at a time and, once they are healthy, ends as many old ones. It
 // returns the old ones that are left.
-func (s *Server) replaceSome(ctx context.Context, name string, r refreshState, template templateRef, old []string) ([]string, error) {
-	fresh, group, err := s.launchBatch(ctx, name, r, template, len(old))
+func (g *Groups) replaceSome(ctx context.Context, name string, r Refresh, template Template, old []string) ([]string, error) {
+	fresh, group, err := g.launchBatch(ctx, name, r, template, len(old))
 	if err == nil {
-		err = s.untilHealthy(ctx, name, r, fresh, time.Duration(group.Grace)*time.Second)
+		err = g.untilHealthy(ctx, name, r, fresh, time.Duration(group.Grace)*time.Second)
 	}
 	if err != nil {
-		return nil, errors.Join(err, s.retire(ctx, name, fresh))
+		return nil, errors.Join(err, g.retire(ctx, name, fresh))
 	}
 	batch := min(len(old), len(fresh))
-	return old[batch:], s.retire(ctx, name, old[:batch])
+	return old[batch:], g.retire(ctx, name, old[:batch])
 }
 
 // launchBatch launches at most so many instances as the group's size and the refresh let it. A group that is deleted
 // meanwhile gets none.
-func (s *Server) launchBatch(ctx context.Context, name string, r refreshState, template templateRef, most int) ([]string, groupRecord, error) {
-	s.change.Lock()
-	defer s.change.Unlock()
-	group, err := s.group(name)
+func (g *Groups) launchBatch(ctx context.Context, name string, r Refresh, template Template, most int) ([]string, Group, error) {
+	g.change.Lock()
+	defer g.change.Unlock()
+	group, err := g.records.Group(name)
 	if err != nil {
 		return nil, group, err
 	}
 	// What goes back may have fewer than it should: then as many are launched at once.
 	batch := min(most, max(1, group.Desired*(100-r.MinHealthy)/100))
-	fresh, err := s.launchMembers(ctx, name, group, template, batch)
+	fresh, err := g.launchMembers(ctx, name, group, template, batch)
 	return fresh, group, err
 }
 
 // checkpoints waits at those that have been reached, and returns the others.
-func (s *Server) checkpoints(ctx context.Context, name string, r refreshState, percent int, last bool) ([]int, error) {
+func (g *Groups) checkpoints(ctx context.Context, name string, r Refresh, percent int, last bool) ([]int, error) {
 	due := r.Checkpoints
 	for len(due) > 0 && percent >= due[0] {
 		if due = due[1:]; last || len(due) > 0 && percent >= due[0] {
 			continue
 		}
-		_ = s.setRefresh(name, r.ID, func(r *refreshState) {
+		_ = g.records.ChangeRefresh(name, r.ID, func(r *Refresh) {
 			r.Reason = fmt.Sprintf("Reached checkpoint at %d%%. Waiting for %d seconds.", percent, r.Delay)
 		})
-		if err := s.pause(ctx, name, r.ID, r.Delay); err != nil {
+		if err := g.pause(ctx, name, r.ID, r.Delay); err != nil {
 			return nil, err
 		}
-		_ = s.setRefresh(name, r.ID, func(r *refreshState) { r.Reason = "" })
+		_ = g.records.ChangeRefresh(name, r.ID, func(r *Refresh) { r.Reason = "" })
 	}
 	return due, nil
 }
 
 // mayGoOn is an error when the cloud goes down or the refresh has been told to end.
-func (s *Server) mayGoOn(ctx context.Context, name string, r refreshState) error {
+func (g *Groups) mayGoOn(ctx context.Context, name string, r Refresh) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if r.Ending != "back" && s.refreshNow(name, r.ID).Ending != "" {
+	if r.Ending != "back" && g.records.Refresh(name, r.ID).Ending != "" {
 		return errEnding
 	}
 	return nil
 }
 
 // pause waits, and looks meanwhile whether the refresh is to end.
-func (s *Server) pause(ctx context.Context, name, id string, seconds int) error {
+func (g *Groups) pause(ctx context.Context, name, id string, seconds int) error {
 	for until := time.Now().Add(time.Duration(seconds) * time.Second); time.Now().Before(until); {
-		if err := s.mayGoOn(ctx, name, refreshState{ID: id}); err != nil {
+		if err := g.mayGoOn(ctx, name, Refresh{ID: id}); err != nil {
 			return err
 		}
 		if err := wait(ctx, min(checkEvery, time.Until(until))); err != nil {
@@ -263,18 +263,18 @@ func (s *Server) pause(ctx context.Context, name, id string, seconds int) error 
 }
 
 // untilHealthy waits until instances run, are healthy in all target groups, and have warmed up.
-func (s *Server) untilHealthy(ctx context.Context, name string, r refreshState, ids []string, limit time.Duration) error {
+func (g *Groups) untilHealthy(ctx context.Context, name string, r Refresh, ids []string, limit time.Duration) error {
 	for until := time.Now().Add(limit); ; {
-		if err := s.mayGoOn(ctx, name, r); err != nil {
+		if err := g.mayGoOn(ctx, name, r); err != nil {
 			return err
 		}
 		sick := ""
 		for _, id := range ids {
-			record, _ := s.instance(id)
+			record, _ := g.records.Instance(id)
 			if record.State != "running" && record.State != "pending" {
 				return fmt.Errorf("instance %s is %s: %s", id, record.State, record.Reason)
 			}
-			if record.State != "running" || !s.isHealthy(id) {
+			if record.State != "running" || !g.targets.IsHealthy(id) {
 				sick = id
 			}
 		}
@@ -291,32 +291,32 @@ func (s *Server) untilHealthy(ctx context.Context, name string, r refreshState, 
 	if r.Ending == "back" {
 		return nil
 	}
-	return s.pause(ctx, name, r.ID, r.Warmup)
+	return g.pause(ctx, name, r.ID, r.Warmup)
 }
 
 // retire drains instances and ends them.
-func (s *Server) retire(ctx context.Context, name string, ids []string) error {
-	s.drain(ids)
-	defer s.undrain(ids)
-	if err := s.applyNetwork(ctx); err != nil {
+func (g *Groups) retire(ctx context.Context, name string, ids []string) error {
+	g.targets.Drain(ids)
+	defer g.targets.Undrain(ids)
+	if err := g.network.Apply(ctx); err != nil {
 		return err
 	}
-	if err := wait(ctx, s.drainTime(name)); err != nil {
+	if err := wait(ctx, g.drainTime(name)); err != nil {
 		return err
 	}
-	s.change.Lock()
-	defer s.change.Unlock()
+	g.change.Lock()
+	defer g.change.Unlock()
 	ids = slices.DeleteFunc(slices.Clone(ids), func(id string) bool {
-		record, _ := s.instance(id)
+		record, _ := g.records.Instance(id)
 		return record.State == "terminated" || record.State == "shutting-down"
 	})
-	return s.endMembers(ctx, ids)
+	return g.endMembers(ctx, ids)
 }
 
 // drainTime is how long the group's target groups let an instance end its connections.
-func (s *Server) drainTime(name string) time.Duration {
+func (g *Groups) drainTime(name string) time.Duration {
 	longest := 0
-	s.view(func(o *overlay) {
+	g.records.View(func(o *State) {
 		group := o.Groups[name]
 		if group == nil {
 			return // it was deleted
@@ -330,19 +330,19 @@ func (s *Server) drainTime(name string) time.Duration {
 	return time.Duration(longest) * time.Second
 }
 
-// resumeGroups has groups get what they should have after a start of the cloud, and ends the refreshes of before.
-func (s *Server) resumeGroups() error {
+// Resume has groups get what they should have after a start of the cloud, and ends the refreshes of before.
+func (g *Groups) Resume() error {
 	var names []string
-	err := s.update(func(o *overlay) {
+	err := g.records.Update(func(o *State) {
 		for name, group := range o.Groups {
 			names = append(names, name)
-			if r := active(group.Refreshes); r != nil {
+			if r := ActiveRefresh(group.Refreshes); r != nil {
 				r.Status, r.Reason, r.Ended = "Failed", "the local cloud went down meanwhile", time.Now()
 			}
 		}
 	})
 	for _, name := range names {
-		s.reconcileGroup(name)
+		g.reconcile(name)
 	}
 	return err
 }

@@ -9,21 +9,21 @@ import (
 // TestRevokedRules has a group with two peers for the same port, which the server behind mixes up.
 func TestRevokedRules(t *testing.T) {
 	b := twoTiers(t)
-	b.answers["DescribeSecurityGroups"] = canned(`<securityGroupInfo><item><groupId>sg-db</groupId><vpcId>vpc-1</vpcId><ipPermissions>
+	b.Answers["DescribeSecurityGroups"] = Canned(`<securityGroupInfo><item><groupId>sg-db</groupId><vpcId>vpc-1</vpcId><ipPermissions>
 		<item><ipProtocol>tcp</ipProtocol><fromPort>3306</fromPort><toPort>3306</toPort><groups><item><groupId>sg-web</groupId><description>why</description></item></groups>
 			<ipRanges><item><cidrIp>10.0.1.0/24</cidrIp><description>by hand</description></item></ipRanges></item>
 		<item><ipProtocol>tcp</ipProtocol><fromPort>22</fromPort><toPort>22</toPort><groups><item><groupId>sg-web</groupId></item></groups></item></ipPermissions></item></securityGroupInfo>`)
-	b.answers["DescribeSecurityGroupRules"] = canned(`<securityGroupRuleSet>
+	b.Answers["DescribeSecurityGroupRules"] = Canned(`<securityGroupRuleSet>
 		<item><securityGroupRuleId>sgr-1</securityGroupRuleId><isEgress>false</isEgress><ipProtocol>tcp</ipProtocol><fromPort>3306</fromPort><toPort>3306</toPort></item>
 		<item><securityGroupRuleId>sgr-2</securityGroupRuleId><isEgress>false</isEgress><ipProtocol>tcp</ipProtocol><fromPort>3306</fromPort><toPort>3306</toPort></item>
 		<item><securityGroupRuleId>sgr-3</securityGroupRuleId><isEgress>false</isEgress><ipProtocol>tcp</ipProtocol><fromPort>22</fromPort><toPort>22</toPort></item>
 		<item><securityGroupRuleId>sgr-4</securityGroupRuleId><isEgress>true</isEgress><ipProtocol>tcp</ipProtocol><fromPort>3306</fromPort><toPort>3306</toPort></item></securityGroupRuleSet>`)
 	var got []string
-	b.answers["RevokeSecurityGroupIngress"] = func(form url.Values) string {
+	b.Answers["RevokeSecurityGroupIngress"] = func(form url.Values) string {
 		got = append(got, "revoke "+form.Get("SecurityGroupRuleId.1")+" "+form.Get("SecurityGroupRuleId.2")+" "+form.Get("SecurityGroupRuleId.3")+form.Get("IpPermissions.1.IpProtocol"))
 		return "<return>true</return>"
 	}
-	b.answers["AuthorizeSecurityGroupIngress"] = func(form url.Values) string {
+	b.Answers["AuthorizeSecurityGroupIngress"] = func(form url.Values) string {
 		got = append(got, "authorize "+form.Get("IpPermissions.1.FromPort")+" "+form.Get("IpPermissions.1.Groups.1.GroupId")+" "+form.Get("IpPermissions.1.Groups.1.Description")+form.Get("IpPermissions.1.IpRanges.1.CidrIp"))
 		return "<return>true</return>"
 	}
@@ -43,15 +43,15 @@ func TestRevokedRules(t *testing.T) {
 // TestRevokedAsDescribed: a rule is the same in all ways of writing it.
 func TestRevokedAsDescribed(t *testing.T) {
 	const group = "sg-00000000000000001"
-	b := newBackend(t, map[string]func(url.Values) string{
-		"DescribeVpcs": canned("<vpcSet><item><vpcId>vpc-00000000000000001</vpcId><cidrBlock>10.0.0.0/16</cidrBlock></item></vpcSet>"),
-		"DescribeSecurityGroups": canned(`<securityGroupInfo><item><groupId>` + group + `</groupId><vpcId>vpc-00000000000000001</vpcId>
+	b := NewMoto(t, map[string]func(url.Values) string{
+		"DescribeVpcs": Canned("<vpcSet><item><vpcId>vpc-00000000000000001</vpcId><cidrBlock>10.0.0.0/16</cidrBlock></item></vpcSet>"),
+		"DescribeSecurityGroups": Canned(`<securityGroupInfo><item><groupId>` + group + `</groupId><vpcId>vpc-00000000000000001</vpcId>
 			<ipPermissions><item><ipProtocol>tcp</ipProtocol><fromPort>81</fromPort><toPort>81</toPort><ipRanges><item><cidrIp>10.0.0.0/8</cidrIp></item></ipRanges></item></ipPermissions>
 			<ipPermissionsEgress><item><ipProtocol>-1</ipProtocol><ipRanges><item><cidrIp>0.0.0.0/0</cidrIp></item></ipRanges></item></ipPermissionsEgress></item></securityGroupInfo>`),
-		"DescribeSecurityGroupRules": canned(`<securityGroupRuleSet>
+		"DescribeSecurityGroupRules": Canned(`<securityGroupRuleSet>
 			<item><securityGroupRuleId>sgr-1</securityGroupRuleId><isEgress>false</isEgress><ipProtocol>tcp</ipProtocol><fromPort>81</fromPort><toPort>81</toPort></item>
 			<item><securityGroupRuleId>sgr-2</securityGroupRuleId><isEgress>true</isEgress><ipProtocol>-1</ipProtocol></item></securityGroupRuleSet>`),
-		"RevokeSecurityGroupIngress": canned("<return>true</return>"), "RevokeSecurityGroupEgress": canned("<return>true</return>"),
+		"RevokeSecurityGroupIngress": Canned("<return>true</return>"), "RevokeSecurityGroupEgress": Canned("<return>true</return>"),
 	})
 	s := newServer(t, b, newMachinery(t))
 	rule := func(protocol, from, to, cidr string) []string {
@@ -67,7 +67,7 @@ func TestRevokedAsDescribed(t *testing.T) {
 	} {
 		value := map[string]string{"GroupId": group, "GroupName": "default"}[c.by]
 		mustRequest(t, s, c.action, append([]string{c.by, value}, c.rule...)...)
-		if form := b.form(c.action); form.Get("SecurityGroupRuleId.1") != c.id || form.Get("GroupId") != group {
+		if form := b.Form(c.action); form.Get("SecurityGroupRuleId.1") != c.id || form.Get("GroupId") != group {
 			t.Errorf("%s %v: the server behind got %v", c.action, c.rule, form)
 		}
 	}

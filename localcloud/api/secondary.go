@@ -8,10 +8,10 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
-// assignPrivateIPAddresses gives an interface secondary addresses. The server behind would give any, also those that
+// assign gives an interface secondary addresses. The server behind would give any, also those that
 // another interface has; here one that is another's moves only if the request says so, and only if it is secondary there.
-func (s *Server) assignPrivateIPAddresses(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	eni, subnet, err := s.interfaceIn(ctx, c.Get("NetworkInterfaceId"))
+func (s *Interfaces) assign(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	eni, subnet, err := s.find(ctx, c.Get("NetworkInterfaceId"))
 	if err != nil {
 		return nil, err
 	}
@@ -19,18 +19,18 @@ func (s *Server) assignPrivateIPAddresses(ctx context.Context, c *awsquery.Call)
 	if len(wanted) == 0 {
 		return nil, awsquery.Fault("UnsupportedOperation", "the local cloud assigns those secondary addresses that the request names")
 	}
-	described, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeNetworkInterfaces", "Filter.1.Name", "subnet-id", "Filter.1.Value.1", eni.Get("subnetId")))
+	described, err := s.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeNetworkInterfaces", "Filter.1.Name", "subnet-id", "Filter.1.Value.1", eni.Get("subnetId")))
 	if err != nil {
 		return nil, err
 	}
 	moves := map[string][]string{}
 	for _, text := range wanted {
 		address, err := netip.ParseAddr(text)
-		if err != nil || !subnet.Contains(address) || reserved(subnet, address) {
+		if err != nil || !subnet.Contains(address) || Reserved(subnet, address) {
 			return nil, awsquery.Fault("InvalidParameterValue", "Address %s does not fall within the usable addresses of subnet %s (%s)", text, eni.Get("subnetId"), subnet)
 		}
 		for _, other := range described.Items("networkInterfaceSet") {
-			held, err := privateAddresses(other)
+			held, err := PrivateAddresses(other)
 			if err != nil {
 				continue
 			}
@@ -47,20 +47,20 @@ func (s *Server) assignPrivateIPAddresses(ctx context.Context, c *awsquery.Call)
 		}
 	}
 	for id, addresses := range moves {
-		if _, err := s.forward(ctx, awsquery.NewCall("ec2", "UnassignPrivateIpAddresses", "NetworkInterfaceId", id).With("PrivateIpAddress", addresses...)); err != nil {
+		if _, err := s.moto.Forward(ctx, awsquery.NewCall("ec2", "UnassignPrivateIpAddresses", "NetworkInterfaceId", id).With("PrivateIpAddress", addresses...)); err != nil {
 			return nil, err
 		}
 	}
-	return s.forwardNetwork(ctx, c)
+	return s.network.Forward(ctx, c)
 }
 
-// unassignPrivateIPAddresses takes secondary addresses away; the server behind would take the primary one too.
-func (s *Server) unassignPrivateIPAddresses(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	eni, _, err := s.interfaceIn(ctx, c.Get("NetworkInterfaceId"))
+// unassign takes secondary addresses away; the server behind would take the primary one too.
+func (s *Interfaces) unassign(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	eni, _, err := s.find(ctx, c.Get("NetworkInterfaceId"))
 	if err != nil {
 		return nil, err
 	}
-	held, err := privateAddresses(eni)
+	held, err := PrivateAddresses(eni)
 	if err != nil {
 		return nil, err
 	}
@@ -70,12 +70,12 @@ func (s *Server) unassignPrivateIPAddresses(ctx context.Context, c *awsquery.Cal
 			return nil, awsquery.Fault("InvalidParameterValue", "Some of the specified addresses are not assigned to interface %s as secondary ones: %s", eni.Get("networkInterfaceId"), text)
 		}
 	}
-	return s.forwardNetwork(ctx, c)
+	return s.network.Forward(ctx, c)
 }
 
-// interfaceIn is a network interface and the range of its subnet.
-func (s *Server) interfaceIn(ctx context.Context, id string) (*awsquery.Node, netip.Prefix, error) {
-	described, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeNetworkInterfaces", "NetworkInterfaceId.1", id))
+// find is a network interface and the range of its subnet.
+func (s *Interfaces) find(ctx context.Context, id string) (*awsquery.Node, netip.Prefix, error) {
+	described, err := s.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeNetworkInterfaces", "NetworkInterfaceId.1", id))
 	if err != nil {
 		return nil, netip.Prefix{}, err
 	}
@@ -83,7 +83,7 @@ func (s *Server) interfaceIn(ctx context.Context, id string) (*awsquery.Node, ne
 		if eni.Get("networkInterfaceId") != id {
 			continue
 		}
-		prefix, err := s.subnetRange(ctx, eni.Get("subnetId"))
+		prefix, err := s.network.subnetRange(ctx, eni.Get("subnetId"))
 		return eni, prefix, err
 	}
 	return nil, netip.Prefix{}, awsquery.Fault("InvalidNetworkInterfaceID.NotFound", "The networkInterface ID '%s' does not exist", id)

@@ -10,7 +10,7 @@ func TestSecondaryAddresses(t *testing.T) {
 	b := twoTiers(t)
 	var got []string
 	for _, action := range []string{"AssignPrivateIpAddresses", "UnassignPrivateIpAddresses"} {
-		b.answers[action] = func(form url.Values) string {
+		b.Answers[action] = func(form url.Values) string {
 			got = append(got, action+" "+form.Get("NetworkInterfaceId")+" "+form.Get("PrivateIpAddress.1"))
 			return "<return>true</return>"
 		}

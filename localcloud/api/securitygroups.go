@@ -9,8 +9,25 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
-func (s *Server) deleteSecurityGroup(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	r, err := s.readNetwork(ctx)
+// SecurityGroups answers the calls for security groups and their rules.
+type SecurityGroups struct {
+	moto    *Client
+	network *Network
+}
+
+// Handlers answer the calls of EC2 for security groups that are more than a record.
+func (s *SecurityGroups) Handlers() map[string]awsquery.Handler {
+	return map[string]awsquery.Handler{
+		"DeleteSecurityGroup":           s.delete,
+		"AuthorizeSecurityGroupIngress": s.authorize,
+		"AuthorizeSecurityGroupEgress":  s.authorize,
+		"RevokeSecurityGroupIngress":    s.revoke,
+		"RevokeSecurityGroupEgress":     s.revoke,
+	}
+}
+
+func (s *SecurityGroups) delete(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	r, err := s.network.read(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -40,15 +57,15 @@ func (s *Server) deleteSecurityGroup(ctx context.Context, c *awsquery.Call) (*aw
 		c.Drop("GroupName")
 		c.Set("GroupId", id)
 	}
-	return s.forwardNetwork(ctx, c)
+	return s.network.Forward(ctx, c)
 }
 
-// haveGroups refuses security groups that are not there: the firewall could have no rule for one.
-func (s *Server) haveGroups(ctx context.Context, groups []string) error {
+// Exist refuses security groups that are not there: the firewall could have no rule for one.
+func (s *SecurityGroups) Exist(ctx context.Context, groups []string) error {
 	if len(groups) == 0 {
 		return nil
 	}
-	described, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeSecurityGroups"))
+	described, err := s.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeSecurityGroups"))
 	if err != nil {
 		return err
 	}
@@ -61,17 +78,17 @@ func (s *Server) haveGroups(ctx context.Context, groups []string) error {
 	return nil
 }
 
-// authorizeRules adds rules to a security group.
-func (s *Server) authorizeRules(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	checked, err := s.admitRules(ctx, c)
+// authorize adds rules to a security group.
+func (s *SecurityGroups) authorize(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	checked, err := s.Admit(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	return s.forwardNetwork(ctx, checked)
+	return s.network.Forward(ctx, checked)
 }
 
-// admitRules checks a request for rules, and writes it in the one form that the rest of this package reads.
-func (s *Server) admitRules(ctx context.Context, c *awsquery.Call) (*awsquery.Call, error) {
+// Admit checks a request for rules, and writes it in the one form that the rest of this package reads.
+func (s *SecurityGroups) Admit(ctx context.Context, c *awsquery.Call) (*awsquery.Call, error) {
 	c, err := s.byGroupID(ctx, c)
 	if err != nil {
 		return nil, err
@@ -88,7 +105,7 @@ func (s *Server) admitRules(ctx context.Context, c *awsquery.Call) (*awsquery.Ca
 			return nil, awsquery.Fault("InvalidParameterValue", "The same permission must not appear multiple times")
 		}
 	}
-	described, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeSecurityGroups", "GroupId.1", c.Get("GroupId")))
+	described, err := s.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeSecurityGroups", "GroupId.1", c.Get("GroupId")))
 	if err != nil {
 		return nil, err
 	}
@@ -109,9 +126,9 @@ func (s *Server) admitRules(ctx context.Context, c *awsquery.Call) (*awsquery.Ca
 	return c, nil
 }
 
-// revokeRules takes rules from a security group. The server behind mixes up the peers of rules that have their ports in
+// revoke takes rules from a security group. The server behind mixes up the peers of rules that have their ports in
 // common, from the first time that it describes them; so all rules of those ports go, and the other peers get theirs anew.
-func (s *Server) revokeRules(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (s *SecurityGroups) revoke(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	c, err := s.byGroupID(ctx, c)
 	if err != nil {
 		return nil, err
@@ -120,7 +137,7 @@ func (s *Server) revokeRules(ctx context.Context, c *awsquery.Call) (*awsquery.N
 		return nil, err
 	}
 	if c.Get("IpPermissions.1.IpProtocol") == "" {
-		return s.forwardNetwork(ctx, c) // by the rules' ids
+		return s.network.Forward(ctx, c) // by the rules' ids
 	}
 	asked, err := admittedPermissions(c)
 	if err != nil {
@@ -131,11 +148,11 @@ func (s *Server) revokeRules(ctx context.Context, c *awsquery.Call) (*awsquery.N
 	if egress {
 		authorize, list = "AuthorizeSecurityGroupEgress", "ipPermissionsEgress"
 	}
-	described, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeSecurityGroups", "GroupId.1", group))
+	described, err := s.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeSecurityGroups", "GroupId.1", group))
 	if err != nil {
 		return nil, err
 	}
-	rules, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeSecurityGroupRules", "Filter.1.Name", "group-id", "Filter.1.Value.1", group))
+	rules, err := s.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeSecurityGroupRules", "Filter.1.Name", "group-id", "Filter.1.Value.1", group))
 	if err != nil {
 		return nil, err
 	}
@@ -167,32 +184,32 @@ func (s *Server) revokeRules(ctx context.Context, c *awsquery.Call) (*awsquery.N
 	}
 	byID := c.With("SecurityGroupRuleId", ids...)
 	byID.Drop("IpPermissions.")
-	answered, err := s.forward(ctx, byID)
+	answered, err := s.moto.Forward(ctx, byID)
 	if err != nil {
 		return nil, err
 	}
 	for _, rule := range keep {
-		if _, err := s.forward(ctx, rule.authorize(authorize, group)); err != nil {
+		if _, err := s.moto.Forward(ctx, rule.authorize(authorize, group)); err != nil {
 			return nil, err
 		}
 	}
-	if err := s.applyNetwork(ctx); err != nil {
+	if err := s.network.Apply(ctx); err != nil {
 		return nil, err
 	}
 	return answered, nil
 }
 
 // byGroupID is a request with its security group's id in the place of its name, by which the default VPC's are known.
-func (s *Server) byGroupID(ctx context.Context, c *awsquery.Call) (*awsquery.Call, error) {
+func (s *SecurityGroups) byGroupID(ctx context.Context, c *awsquery.Call) (*awsquery.Call, error) {
 	name := c.Get("GroupName")
 	if c.Get("GroupId") != "" || name == "" {
 		return c, nil
 	}
-	vpc, err := s.defaultVPC(ctx)
+	vpc, err := s.network.defaultVPC(ctx)
 	if err != nil {
 		return nil, err
 	}
-	groups, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeSecurityGroups",
+	groups, err := s.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeSecurityGroups",
 		"Filter.1.Name", "vpc-id", "Filter.1.Value.1", vpc, "Filter.2.Name", "group-name", "Filter.2.Value.1", name))
 	if err != nil {
 		return nil, err

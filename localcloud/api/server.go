@@ -32,39 +32,17 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/workqueue"
 )
 
 // Machinery makes machines, disks and networks real; *host.Host does.
 type Machinery interface {
-	RunMachine(context.Context, host.Machine) error
-	StartMachine(context.Context, string) error
-	StopMachine(ctx context.Context, id string, force bool) error
-	RebootMachine(context.Context, string) error
-	TerminateMachine(ctx context.Context, id string, keepRoot bool) error
-	UpdateMachine(id string, change func(*host.Machine)) error
-	// Machines are all machines, and whether each is running.
-	Machines() map[string]bool
-	SetMetadata(string, host.Metadata)
-	Console(string) ([]byte, time.Time, error)
-	// Dial connects to a private address in a VPC.
-	Dial(ctx context.Context, vpc string, private netip.AddrPort) (net.Conn, error)
-	Exits() <-chan host.Exit
-	Apply(context.Context, host.Topology) error
-	CreateVolume(ctx context.Context, id string, sizeGB int, snapshot string) error
-	DeleteVolume(context.Context, string) error
-	AttachVolume(ctx context.Context, volume, machine, device string) error
-	DetachVolume(ctx context.Context, machine, device string, force bool) error
-	CreateSnapshot(ctx context.Context, id, volume string) error
-	DeleteSnapshot(context.Context, string) error
-	CreateImage(ctx context.Context, machine, image, snapshot string) error
-	DeleteImage(context.Context, string) error
-	// Images are the images that can be launched, base images that have been made among them.
-	Images() []string
+	InstanceMachinery
+	NetworkMachinery
+	MetadataMachinery
+	TargetMachinery
 }
 
 // Config is what a Server needs.
@@ -80,80 +58,111 @@ type Config struct {
 	Log  *slog.Logger
 }
 
-// Server is the endpoint. Locks are taken in the order change, network, gate, mu.
+// Server is the endpoint. Locks are taken in the order change, network, gate, records.
 type Server struct {
 	config    Config
-	machinery Machinery
-	backend   *http.Client
-	journal   *journal
+	moto      *Client
+	records   *Store
 	queue     *workqueue.Queue // what goes on after an answer
+	keys      *Keys
+	targets   *Checker
+	network   *Network
+	instances *Instances
+	launches  *Launches
+	keyPairs  *KeyPairs
+	groups    *Groups
+	balancers *Balancers
+	security  *SecurityGroups
+	handlers  map[string]map[string]awsquery.Handler // by service and action
 
 	// change is held by each changing EC2 call from its checks to its answer.
 	change sync.Mutex
-	// network is held while the network is read and applied.
-	network sync.Mutex
-	applied host.Topology
-	// gate is held alone by a change in the server behind, and shared by what only reads.
-	gate sync.RWMutex
-
-	mu      sync.Mutex
-	overlay overlay
-	keys    map[string]string  // public keys, by key pair
-	health  map[string]*health // of load balancers' targets, by target group and instance
-	drained map[string]bool    // instances of groups that get no new connections any more
-	// sessions are the temporary keys, by id.
-	sessions map[string]session
-
-	// issuing is held while a metadata service is given credentials; issued are the last ones of each instance.
-	issuing sync.Mutex
-	issued  map[awsquery.Caller]host.Credentials
 }
 
 // New makes a server; Start makes it ready to serve.
 func New(config Config, machinery Machinery) *Server {
-	return &Server{
-		config: config, machinery: machinery, queue: workqueue.New(config.Log), keys: map[string]string{}, health: map[string]*health{}, drained: map[string]bool{},
-		sessions: map[string]session{}, issued: map[awsquery.Caller]host.Credentials{},
-		backend: &http.Client{Transport: &http.Transport{DialContext: config.Dial, MaxIdleConnsPerHost: 8, DisableCompression: true}},
+	s := &Server{
+		config:  config,
+		moto:    NewClient(config.Dial, config.Log),
+		records: &Store{},
+		queue:   workqueue.New(config.Log),
 	}
+	s.keys = NewKeys(s.moto, s.records, config.Key)
+	s.targets = NewChecker(s.records, machinery)
+	metadata := NewService(s.moto, s.records, s.keys, machinery)
+	network := NewVPC(VPCConfig{
+		Moto:      s.moto,
+		Records:   s.records,
+		Targets:   s.targets,
+		Metadata:  metadata,
+		Machinery: machinery,
+		Log:       config.Log,
+	})
+	compute := NewEC2(EC2Config{
+		Moto:      s.moto,
+		Records:   s.records,
+		Queue:     s.queue,
+		VPC:       network,
+		Metadata:  metadata,
+		Machinery: machinery,
+		Change:    &s.change,
+		Gone:      func(record Instance) { s.groups.InstanceGone(record) },
+		Log:       config.Log,
+	})
+	scaled := NewScaling(ScalingConfig{
+		Moto:    s.moto,
+		Records: s.records,
+		Queue:   s.queue,
+		Targets: s.targets,
+		VPC:     network,
+		EC2:     compute,
+		Change:  &s.change,
+		Log:     config.Log,
+	})
+	s.network, s.security = network.Network, network.SecurityGroups
+	s.instances, s.launches, s.keyPairs = compute.Instances, compute.Launches, compute.KeyPairs
+	s.groups, s.balancers = scaled.Groups, scaled.Balancers
+	s.handlers = s.handlersOf(network, compute, scaled)
+	return s
 }
 
 // Start replays what users made and brings the records and the machines to agree. ctx ends what goes on in the
 // background.
 func (s *Server) Start(ctx context.Context) error {
 	context.AfterFunc(ctx, s.queue.Stop)
-	var err error
-	if s.journal, err = openJournal(filepath.Join(s.config.StateDir, "journal.jsonl")); err != nil {
+	if err := s.open(); err != nil {
 		return err
 	}
-	if err := s.overlay.load(filepath.Join(s.config.StateDir, "api.json"), s.config.Public); err != nil {
+	if err := s.moto.Replay(ctx); err != nil {
 		return err
 	}
-	if err := s.journal.replay(ctx, s); err != nil {
-		return err
-	}
-	s.readKeys()
-	if err := s.openDefaultVPC(ctx); err != nil {
+	s.keyPairs.Read()
+	if err := s.network.OpenDefaultVPC(ctx); err != nil {
 		return fmt.Errorf("give the default VPC its internet gateway: %w", err)
 	}
-	if err := s.reconcile(ctx); err != nil {
+	if err := s.instances.Reconcile(ctx); err != nil {
 		return err
 	}
-	s.queue.Go(s.watchExits)
-	s.queue.Go(s.watchTargets)
-	if err := s.applyNetwork(ctx); err != nil {
+	s.queue.Go(s.instances.WatchExits)
+	s.queue.Go(s.balancers.Watch)
+	if err := s.network.Apply(ctx); err != nil {
 		return err
 	}
-	return s.resumeGroups()
+	return s.groups.Resume()
 }
 
 // Close ends what goes on in the background and waits for what is under way.
 func (s *Server) Close() error {
 	s.queue.Close()
-	if s.journal == nil {
-		return nil
+	return s.moto.Close()
+}
+
+// open reads what the cloud remembers.
+func (s *Server) open() error {
+	if err := s.moto.Open(filepath.Join(s.config.StateDir, "journal.jsonl")); err != nil {
+		return err
 	}
-	return s.journal.close()
+	return s.records.Open(filepath.Join(s.config.StateDir, "api.json"), s.config.Public)
 }
 
 // passed are the headers of the server behind that its answers keep.

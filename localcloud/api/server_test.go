@@ -14,9 +14,9 @@ import (
 )
 
 func TestErrors(t *testing.T) {
-	b := newBackend(t, map[string]func(url.Values) string{
-		"DescribeHosts": canned("<html>500 Internal Server Error"),
-		"ListRoles":     canned("<html>500 Internal Server Error"),
+	b := NewMoto(t, map[string]func(url.Values) string{
+		"DescribeHosts": Canned("<html>500 Internal Server Error"),
+		"ListRoles":     Canned("<html>500 Internal Server Error"),
 	})
 	s := newServer(t, b, newMachinery(t))
 	for _, c := range []struct {
@@ -48,7 +48,7 @@ func TestErrors(t *testing.T) {
 }
 
 func TestRegion(t *testing.T) {
-	s := newServer(t, newBackend(t, nil), newMachinery(t))
+	s := newServer(t, NewMoto(t, nil), newMachinery(t))
 	body := "Action=DescribeVpcs"
 	r := httptest.NewRequest(http.MethodPost, "http://127.66.9.1:4566/", strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
@@ -60,7 +60,7 @@ func TestRegion(t *testing.T) {
 }
 
 func TestCheckIP(t *testing.T) {
-	s := newServer(t, newBackend(t, nil), newMachinery(t))
+	s := newServer(t, NewMoto(t, nil), newMachinery(t))
 	key := aws.Credentials{AccessKeyID: operatorKey.AccessKeyID, SecretAccessKey: operatorKey.SecretAccessKey}
 	for from, want := range map[string]string{"127.0.0.1:40000": "198.51.100.1\n", "203.0.113.1:40000": "203.0.113.1\n"} {
 		r := httptest.NewRequest(http.MethodGet, "http://127.66.9.1:4566/latest/checkip", nil)
@@ -80,15 +80,16 @@ func TestNumberBlocks(t *testing.T) {
 }
 
 func TestTagsOfSeveral(t *testing.T) {
-	b := newBackend(t, map[string]func(url.Values) string{"CreateTags": canned("<return>true</return>")})
+	b := NewMoto(t, map[string]func(url.Values) string{"CreateTags": Canned("<return>true</return>")})
 	s := newServer(t, b, newMachinery(t))
 	mustRequest(t, s, "CreateTags", "ResourceId.1", "vol-00000000000000001", "ResourceId.2", "vol-00000000000000002", "Tag.1.Key", "k", "Tag.1.Value", "v")
-	if len(s.journal.entries) != 2 {
-		t.Fatalf("%d lines in the journal, want one for each resource", len(s.journal.entries))
+	calls := s.moto.Journaled()
+	if len(calls) != 2 {
+		t.Fatalf("%d lines in the journal, want one for each resource", len(calls))
 	}
-	for i, e := range s.journal.entries {
-		if got := e.Call.List("ResourceId"); len(got) != 1 || e.Call.Get("Tag.1.Value") != "v" {
-			t.Errorf("line %d: %v", i, e.Call.Form)
+	for i, c := range calls {
+		if got := c.List("ResourceId"); len(got) != 1 || c.Get("Tag.1.Value") != "v" {
+			t.Errorf("line %d: %v", i, c.Form)
 		}
 	}
 }
@@ -98,16 +99,16 @@ func TestAnswersThatLackWhatIsLookedFor(t *testing.T) {
 	empty := map[string]func(url.Values) string{}
 	for _, action := range []string{"RunInstances", "CreateImage", "DescribeImages", "CreateVpc", "CreateVolume", "CreateSnapshot", "CreateKeyPair", "ImportKeyPair",
 		"AllocateAddress", "DescribeSnapshots", "CreateLaunchTemplate", "CreateSubnet"} {
-		empty[action] = canned("")
+		empty[action] = Canned("")
 	}
 	for _, action := range []string{"CreateLoadBalancer", "CreateTargetGroup", "CreateListener", "CreateAutoScalingGroup", "CreateAccessKey"} {
-		empty[action] = canned("")
+		empty[action] = Canned("")
 	}
-	empty["DescribeInstances"] = canned("<reservationSet><item><instancesSet><item/></instancesSet></item></reservationSet>")
-	empty["DescribeImages"] = canned("<imagesSet><item><imageId>" + BaseImages["trixie"].ID + "</imageId><imageState>available</imageState></item></imagesSet>")
-	empty["DescribeSubnets"] = canned("<subnetSet><item><subnetId>subnet-00000000000000001</subnetId><cidrBlock>10.0.1.0/24</cidrBlock></item></subnetSet>")
+	empty["DescribeInstances"] = Canned("<reservationSet><item><instancesSet><item/></instancesSet></item></reservationSet>")
+	empty["DescribeImages"] = Canned("<imagesSet><item><imageId>" + BaseImages["trixie"].ID + "</imageId><imageState>available</imageState></item></imagesSet>")
+	empty["DescribeSubnets"] = Canned("<subnetSet><item><subnetId>subnet-00000000000000001</subnetId><cidrBlock>10.0.1.0/24</cidrBlock></item></subnetSet>")
 	m := newMachinery(t, "CreateVolume", "CreateSnapshot", "DeleteVolume", "DeleteSnapshot")
-	s := newServer(t, newBackend(t, empty), m)
+	s := newServer(t, NewMoto(t, empty), m)
 	for action, parameters := range map[string][]string{
 		"RunInstances":    {"ImageId", BaseImages["trixie"].ID, "MinCount", "1", "MaxCount", "1"},
 		"DescribeImages":  nil,

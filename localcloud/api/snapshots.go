@@ -10,7 +10,7 @@ import (
 )
 
 // modifySnapshotAttribute puts permissions as the server behind reads them.
-func (s *Server) modifySnapshotAttribute(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (s *Images) modifySnapshotAttribute(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	rest := c.Clone()
 	rest.Drop("CreateVolumePermission.")
 	for operation, name := range map[string]string{"add": "Add", "remove": "Remove"} {
@@ -20,12 +20,12 @@ func (s *Server) modifySnapshotAttribute(ctx context.Context, c *awsquery.Call) 
 		}
 		one := rest.With("UserId", users...).With("UserGroup", groups...)
 		one.Set("OperationType", operation)
-		if _, err := s.forward(ctx, one); err != nil {
+		if _, err := s.moto.Forward(ctx, one); err != nil {
 			return nil, err
 		}
 	}
 	if c.Get("OperationType") != "" {
-		return s.forward(ctx, c)
+		return s.moto.Forward(ctx, c)
 	}
 	return awsquery.Done(c.Action()), nil
 }
@@ -41,24 +41,24 @@ func permissionsIn(c *awsquery.Call, list, field string) []string {
 	return values
 }
 
-func (s *Server) createSnapshot(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	answered, err := s.forward(ctx, c)
+func (s *Images) createSnapshot(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	answered, err := s.moto.Forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	id := answered.Get("snapshotId")
 	if err := s.machinery.CreateSnapshot(ctx, id, c.Get("VolumeId")); err != nil {
-		return nil, s.undo(ctx, err, "DeleteSnapshot", "SnapshotId", id)
+		return nil, s.moto.Undo(ctx, err, "DeleteSnapshot", "SnapshotId", id)
 	}
 	return answered, nil
 }
 
-func (s *Server) deleteSnapshot(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (s *Images) deleteSnapshot(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	snapshot := c.Get("SnapshotId")
-	if image, record := s.imageOf(snapshot); image != "" && !record.Gone {
+	if image, record := s.records.ImageOf(snapshot); image != "" && !record.Gone {
 		return nil, awsquery.Fault("InvalidSnapshot.InUse", "The snapshot %s is currently in use by %s", snapshot, image)
 	}
-	answered, err := s.forward(ctx, c)
+	answered, err := s.moto.Forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -66,15 +66,15 @@ func (s *Server) deleteSnapshot(ctx context.Context, c *awsquery.Call) (*awsquer
 }
 
 // describeSnapshots gives the snapshots of images their size and state.
-func (s *Server) describeSnapshots(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	described, err := s.ask(ctx, c)
+func (s *Images) describeSnapshots(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	described, err := s.moto.Ask(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	set := described.At("snapshotSet")
 	set.Children = slices.DeleteFunc(set.Children, ofBase)
 	for _, item := range set.Children {
-		image, record := s.imageOf(item.Get("snapshotId"))
+		image, record := s.records.ImageOf(item.Get("snapshotId"))
 		if image == "" {
 			continue
 		}
@@ -101,7 +101,7 @@ func ofBase(snapshot *awsquery.Node) bool {
 }
 
 // snapshotSize is a snapshot's size in GiB; of one that came with an image, the server behind does not know it.
-func (s *Server) snapshotSize(ctx context.Context, snapshot string) (int, error) {
+func (s *Images) snapshotSize(ctx context.Context, snapshot string) (int, error) {
 	if snapshot == "" {
 		return 0, awsquery.Fault("MissingParameter", "The request must contain the size of the volume or a snapshot")
 	}

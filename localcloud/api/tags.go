@@ -9,17 +9,17 @@ import (
 )
 
 // changeTags tags one resource after the other, so that the journal can forget one without the others.
-func (s *Server) changeTags(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (s *Instances) changeTags(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	resources := c.List("ResourceId")
 	if len(resources) == 0 {
-		return s.forward(ctx, c)
+		return s.moto.Forward(ctx, c)
 	}
 	for _, resource := range resources {
-		if _, err := s.forward(ctx, c.With("ResourceId", resource)); err != nil {
+		if _, err := s.moto.Forward(ctx, c.With("ResourceId", resource)); err != nil {
 			return nil, err
 		}
-		if record, ok := s.instance(resource); ok && record.MetadataTags && record.State != "terminated" {
-			if err := s.refreshMetadata(ctx, resource); err != nil {
+		if record, ok := s.records.Instance(resource); ok && record.MetadataTags && record.State != "terminated" {
+			if err := s.metadata.Refresh(ctx, resource); err != nil {
 				return nil, err
 			}
 		}

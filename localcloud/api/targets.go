@@ -11,8 +11,30 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
+
+// Checker asks the targets of load balancers for their health.
+type Checker struct {
+	records   *Store
+	machinery TargetMachinery
+
+	mu      sync.Mutex
+	health  map[string]*health // by target group and instance
+	drained map[string]bool    // instances that get no new connections any more
+}
+
+// TargetMachinery reaches instances.
+type TargetMachinery interface {
+	// Dial connects to a private address in a VPC.
+	Dial(ctx context.Context, vpc string, private netip.AddrPort) (net.Conn, error)
+}
+
+// NewChecker makes a checker that has asked nobody yet.
+func NewChecker(records *Store, machinery TargetMachinery) *Checker {
+	return &Checker{records: records, machinery: machinery, health: map[string]*health{}, drained: map[string]bool{}}
+}
 
 // health is how a target answered lately.
 type health struct {
@@ -23,16 +45,16 @@ type health struct {
 
 // target is an instance of a target group.
 type target struct {
-	group, instance string // group is the target group's ARN
-	record          targetGroupRecord
+	Group, Instance string // group is the target group's ARN
+	Record          TargetGroup
 }
 
-func (t target) key() string { return t.group + " " + t.instance }
+func (t target) key() string { return t.Group + " " + t.Instance }
 
-// targets are the instances of the groups that have target groups, draining ones too.
-func (s *Server) targets() []target {
+// Targets are the instances of the groups that have target groups, draining ones too.
+func (c *Checker) Targets() []target {
 	var all []target
-	s.view(func(o *overlay) {
+	c.records.View(func(o *State) {
 		for id, instance := range o.Instances {
 			group := o.Groups[instance.Group]
 			if group == nil || instance.State != "running" && instance.State != "pending" {
@@ -49,40 +71,40 @@ func (s *Server) targets() []target {
 	return all
 }
 
-func (s *Server) isDraining(id string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.drained[id]
+func (c *Checker) IsDraining(id string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.drained[id]
 }
 
-// drain has instances get no new connections once the network is applied, until undrain.
-func (s *Server) drain(ids []string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// Drain has instances get no new connections once the network is applied, until undrain.
+func (c *Checker) Drain(ids []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for _, id := range ids {
-		s.drained[id] = true
+		c.drained[id] = true
 	}
 }
 
-func (s *Server) undrain(ids []string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (c *Checker) Undrain(ids []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for _, id := range ids {
-		delete(s.drained, id)
+		delete(c.drained, id)
 	}
 }
 
-// checkTargets asks each target once, and returns whether one is healthy now that was not, or the other way round.
-func (s *Server) checkTargets(ctx context.Context) (changed bool) {
-	targets := s.targets()
+// Check asks each target once, and returns whether one is healthy now that was not, or the other way round.
+func (c *Checker) Check(ctx context.Context) (changed bool) {
+	targets := c.Targets()
 	results := make([]chan error, len(targets))
 	asked := map[string]chan error{} // two target groups may ask for the same
 	for i, t := range targets {
-		question := fmt.Sprintf("%s %d %s %s", t.instance, t.record.HealthPort, t.record.Protocol, t.record.Path)
+		question := fmt.Sprintf("%s %d %s %s", t.Instance, t.Record.HealthPort, t.Record.Protocol, t.Record.Path)
 		if asked[question] == nil {
 			asked[question] = make(chan error, len(targets))
 			go func(answers chan error) {
-				err := s.askTarget(ctx, t)
+				err := c.ask(ctx, t)
 				for range len(targets) {
 					answers <- err
 				}
@@ -94,44 +116,44 @@ func (s *Server) checkTargets(ctx context.Context) (changed bool) {
 	for i, t := range targets {
 		err := <-results[i]
 		now[t.key()] = true
-		s.mu.Lock()
-		h := s.health[t.key()]
+		c.mu.Lock()
+		h := c.health[t.key()]
 		if h == nil {
 			h = &health{}
-			s.health[t.key()] = h
+			c.health[t.key()] = h
 		}
 		before := h.healthy
 		if err == nil {
 			h.good, h.bad, h.reason = h.good+1, 0, ""
-			h.healthy = h.healthy || h.good >= t.record.Healthy
+			h.healthy = h.healthy || h.good >= t.Record.Healthy
 		} else {
 			h.good, h.bad, h.reason = 0, h.bad+1, err.Error()
-			h.healthy = h.healthy && h.bad < t.record.Unhealthy
+			h.healthy = h.healthy && h.bad < t.Record.Unhealthy
 		}
 		changed = changed || before != h.healthy
-		s.mu.Unlock()
+		c.mu.Unlock()
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	maps.DeleteFunc(s.health, func(key string, h *health) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	maps.DeleteFunc(c.health, func(key string, h *health) bool {
 		changed = changed || h.healthy && !now[key]
 		return !now[key]
 	})
 	return changed
 }
 
-// askTarget looks once whether a target is well.
-func (s *Server) askTarget(ctx context.Context, t target) error {
+// ask looks once whether a target is well.
+func (c *Checker) ask(ctx context.Context, t target) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	at, ok := s.home(t.instance)
+	at, ok := c.records.Home(t.Instance)
 	if !ok {
-		return fmt.Errorf("instance %s has no interface yet", t.instance)
+		return fmt.Errorf("instance %s has no interface yet", t.Instance)
 	}
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return s.machinery.Dial(ctx, at.vpc, netip.AddrPortFrom(at.private, uint16(t.record.HealthPort)))
+		return c.machinery.Dial(ctx, at.VPC, netip.AddrPortFrom(at.Private, uint16(t.Record.HealthPort)))
 	}
-	scheme := strings.ToLower(t.record.Protocol)
+	scheme := strings.ToLower(t.Record.Protocol)
 	if scheme != "http" && scheme != "https" {
 		conn, err := dial(ctx, "", "")
 		if err == nil {
@@ -144,7 +166,7 @@ func (s *Server) askTarget(ctx context.Context, t target) error {
 		Transport:     &http.Transport{DialContext: dial, DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+at.private.String()+t.record.Path, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+at.Private.String()+t.Record.Path, nil)
 	if err != nil {
 		return err
 	}
@@ -160,43 +182,43 @@ func (s *Server) askTarget(ctx context.Context, t target) error {
 	return nil
 }
 
-// healthy are the targets that get connections.
-func (s *Server) healthy() []target {
-	all := s.targets()
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// Healthy are the targets that get connections.
+func (c *Checker) Healthy() []target {
+	all := c.Targets()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	return slices.DeleteFunc(all, func(t target) bool {
-		known := s.health[t.key()]
-		return known == nil || !known.healthy || s.drained[t.instance]
+		known := c.health[t.key()]
+		return known == nil || !known.healthy || c.drained[t.Instance]
 	})
 }
 
-// healthOf is a target's health as ELB describes it: the state, a code for why, and a text.
-func (s *Server) healthOf(t target) (state, reason, description string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	known := s.health[t.key()]
+// HealthOf is a target's health as ELB describes it: the state, a code for why, and a text.
+func (c *Checker) HealthOf(t target) (state, reason, description string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	known := c.health[t.key()]
 	switch {
-	case s.drained[t.instance]:
+	case c.drained[t.Instance]:
 		return "draining", "Target.DeregistrationInProgress", "Target deregistration is in progress"
 	case known != nil && known.healthy:
 		return "healthy", "", ""
-	case known != nil && known.bad >= t.record.Unhealthy:
+	case known != nil && known.bad >= t.Record.Unhealthy:
 		return "unhealthy", "Target.FailedHealthChecks", known.reason
 	}
 	return "initial", "Elb.InitialHealthChecking", "Initial health checks in progress"
 }
 
-// isHealthy tells whether all load balancers find an instance well.
-func (s *Server) isHealthy(id string) bool {
-	for _, t := range s.targets() {
-		if t.instance != id {
+// IsHealthy tells whether all load balancers find an instance well.
+func (c *Checker) IsHealthy(id string) bool {
+	for _, t := range c.Targets() {
+		if t.Instance != id {
 			continue
 		}
-		s.mu.Lock()
-		known := s.health[t.key()]
+		c.mu.Lock()
+		known := c.health[t.key()]
 		well := known != nil && known.healthy
-		s.mu.Unlock()
+		c.mu.Unlock()
 		if !well {
 			return false
 		}

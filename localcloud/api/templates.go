@@ -13,24 +13,39 @@ import (
 // RunInstances.
 const templateData = "LaunchTemplateData."
 
-// createLaunchTemplate keeps what a template says as RunInstances takes it: the server behind leaves parts of it out.
-func (s *Server) createLaunchTemplate(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	answered, err := s.forward(ctx, withoutOwnTags(c))
+// Templates answers the calls for launch templates.
+type Templates struct {
+	moto    *Client
+	records *Store
+}
+
+// Handlers answer the calls of EC2 for launch templates that are more than a record.
+func (t *Templates) Handlers() map[string]awsquery.Handler {
+	return map[string]awsquery.Handler{
+		"CreateLaunchTemplate":        t.create,
+		"CreateLaunchTemplateVersion": t.createVersion,
+		"DeleteLaunchTemplate":        t.delete,
+	}
+}
+
+// create keeps what a template says as RunInstances takes it: the server behind leaves parts of it out.
+func (t *Templates) create(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	answered, err := t.moto.Forward(ctx, withoutOwnTags(c))
 	if err != nil {
 		return nil, err
 	}
 	id := answered.Get("launchTemplate", "launchTemplateId")
-	return answered, s.update(func(o *overlay) { o.Templates[id] = map[string]url.Values{"1": dataOf(c)} })
+	return answered, t.records.Update(func(o *State) { o.Templates[id] = map[string]url.Values{"1": dataOf(c)} })
 }
 
-func (s *Server) createLaunchTemplateVersion(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	answered, err := s.forward(ctx, c)
+func (t *Templates) createVersion(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	answered, err := t.moto.Forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	made := answered.At("launchTemplateVersion")
 	id, version := made.Get("launchTemplateId"), made.Get("versionNumber")
-	return answered, s.update(func(o *overlay) {
+	return answered, t.records.Update(func(o *State) {
 		if o.Templates[id] == nil {
 			o.Templates[id] = map[string]url.Values{}
 		}
@@ -44,8 +59,8 @@ func (s *Server) createLaunchTemplateVersion(ctx context.Context, c *awsquery.Ca
 	})
 }
 
-func (s *Server) deleteLaunchTemplate(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	if found, err := s.findTemplate(ctx, c, ""); err != nil && found.ID == "" {
+func (t *Templates) delete(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	if found, err := t.find(ctx, c, ""); err != nil && found.ID == "" {
 		kind := "Name"
 		if c.Get("LaunchTemplateId") != "" {
 			kind = "Id"
@@ -53,11 +68,11 @@ func (s *Server) deleteLaunchTemplate(ctx context.Context, c *awsquery.Call) (*a
 		return nil, awsquery.Fault("InvalidLaunchTemplate"+kind+".NotFoundException", "The specified launch template, with template %s %s%s, does not exist.",
 			strings.ToLower(kind), c.Get("LaunchTemplateId"), c.Get("LaunchTemplateName"))
 	}
-	answered, err := s.forward(ctx, c)
+	answered, err := t.moto.Forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	return answered, s.update(func(o *overlay) { delete(o.Templates, answered.Get("launchTemplate", "launchTemplateId")) })
+	return answered, t.records.Update(func(o *State) { delete(o.Templates, answered.Get("launchTemplate", "launchTemplateId")) })
 }
 
 // dataOf are the parameters of a launch that a template holds.
@@ -79,29 +94,29 @@ func withoutOwnTags(c *awsquery.Call) *awsquery.Call {
 	return c
 }
 
-// findTemplate reads the template that parameters beginning with prefix name, by id or by name.
-func (s *Server) findTemplate(ctx context.Context, c *awsquery.Call, prefix string) (templateRef, error) {
+// find reads the template that parameters beginning with prefix name, by id or by name.
+func (t *Templates) find(ctx context.Context, c *awsquery.Call, prefix string) (Template, error) {
 	question := awsquery.NewCall("ec2", "DescribeLaunchTemplates")
 	id, name := c.Get(prefix+"LaunchTemplateId"), c.Get(prefix+"LaunchTemplateName")
-	described, err := s.ask(ctx, question)
+	described, err := t.moto.Ask(ctx, question)
 	if err != nil {
-		return templateRef{}, err
+		return Template{}, err
 	}
 	for _, item := range described.Items("launchTemplates") {
 		if id != "" && item.Get("launchTemplateId") != id || id == "" && item.Get("launchTemplateName") != name {
 			continue
 		}
-		found := templateRef{ID: item.Get("launchTemplateId"), Name: item.Get("launchTemplateName"), Version: c.Get(prefix + "Version")}
+		found := Template{ID: item.Get("launchTemplateId"), Name: item.Get("launchTemplateName"), Version: c.Get(prefix + "Version")}
 		switch found.Version {
 		case "", "$Default":
 			found.Version = item.Get("defaultVersionNumber")
 		case "$Latest":
 			found.Version = item.Get("latestVersionNumber")
 		}
-		if _, err := strconv.Atoi(found.Version); err != nil || s.templateValues(found) == nil {
+		if _, err := strconv.Atoi(found.Version); err != nil || t.records.TemplateValues(found) == nil {
 			return found, awsquery.Fault("ValidationError", "The specified launch template version does not exist: %s of %s.", found.Version, found.Name)
 		}
 		return found, nil
 	}
-	return templateRef{}, awsquery.Fault("ValidationError", "You must use a valid fully-formed launch template. The launch template %s%s does not exist.", id, name)
+	return Template{}, awsquery.Fault("ValidationError", "You must use a valid fully-formed launch template. The launch template %s%s does not exist.", id, name)
 }

@@ -10,6 +10,25 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
 )
 
+// Volumes answers the calls for volumes.
+type Volumes struct {
+	moto      *Client
+	records   *Store
+	images    *Images
+	machinery VolumeMachinery
+}
+
+// Handlers answer the calls of EC2 for volumes that are more than a record.
+func (s *Volumes) Handlers() map[string]awsquery.Handler {
+	return map[string]awsquery.Handler{
+		"CreateVolume": s.create,
+		"DeleteVolume": s.delete,
+		"AttachVolume": s.attach,
+		"DetachVolume": s.detach,
+		"ModifyVolume": s.modify,
+	}
+}
+
 // volumeSize reads a size in GiB.
 func volumeSize(given string) (int, error) {
 	size, err := strconv.Atoi(given)
@@ -19,13 +38,13 @@ func volumeSize(given string) (int, error) {
 	return size, nil
 }
 
-func (s *Server) createVolume(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (s *Volumes) create(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	c = c.Clone()
 	snapshot, given := c.Get("SnapshotId"), c.Get("Size")
 	least := 0
 	if snapshot != "" || given == "" {
 		var err error
-		if least, err = s.snapshotSize(ctx, snapshot); err != nil {
+		if least, err = s.images.snapshotSize(ctx, snapshot); err != nil {
 			return nil, err
 		}
 	}
@@ -40,31 +59,31 @@ func (s *Server) createVolume(ctx context.Context, c *awsquery.Call) (*awsquery.
 		return nil, awsquery.Fault("InvalidParameterValue", "Volume of %dGiB is smaller than snapshot %s, expect size >= %d", size, snapshot, least)
 	}
 	c.Set("Size", strconv.Itoa(size))
-	answered, err := s.forward(ctx, c)
+	answered, err := s.moto.Forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	id := answered.Get("volumeId")
 	if err := s.machinery.CreateVolume(ctx, id, size, snapshot); err != nil {
-		return nil, s.undo(ctx, err, "DeleteVolume", "VolumeId", id)
+		return nil, s.moto.Undo(ctx, err, "DeleteVolume", "VolumeId", id)
 	}
 	return answered, nil
 }
 
-func (s *Server) deleteVolume(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	answered, err := s.forward(ctx, c)
+func (s *Volumes) delete(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	answered, err := s.moto.Forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	if err := s.machinery.DeleteVolume(ctx, c.Get("VolumeId")); err != nil {
-		return nil, &unrealError{err}
+		return nil, &UnrealError{Err: err}
 	}
 	return answered, nil
 }
 
 // attachment is where a volume is attached, if it is.
-func (s *Server) attachment(ctx context.Context, volume string) (instance, device string, err error) {
-	described, err := s.ask(ctx, awsquery.NewCall("ec2", "DescribeVolumes", "VolumeId.1", volume))
+func (s *Volumes) attachment(ctx context.Context, volume string) (instance, device string, err error) {
+	described, err := s.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeVolumes", "VolumeId.1", volume))
 	if err != nil {
 		return "", "", err
 	}
@@ -76,9 +95,9 @@ func (s *Server) attachment(ctx context.Context, volume string) (instance, devic
 	return "", "", nil
 }
 
-func (s *Server) attachVolume(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (s *Volumes) attach(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	volume, instance, device := c.Get("VolumeId"), c.Get("InstanceId"), c.Get("Device")
-	if err := s.inStates([]string{instance}, "given a volume", "running", "stopped"); err != nil {
+	if err := s.records.InStates([]string{instance}, "given a volume", "running", "stopped"); err != nil {
 		return nil, err
 	}
 	holder, _, err := s.attachment(ctx, volume)
@@ -88,7 +107,7 @@ func (s *Server) attachVolume(ctx context.Context, c *awsquery.Call) (*awsquery.
 	if holder != "" {
 		return nil, awsquery.Fault("VolumeInUse", "%s is already attached to an instance: %s", volume, holder)
 	}
-	item, err := s.rawInstance(ctx, instance)
+	item, err := s.moto.Instance(ctx, instance)
 	if err != nil {
 		return nil, err
 	}
@@ -99,14 +118,14 @@ func (s *Server) attachVolume(ctx context.Context, c *awsquery.Call) (*awsquery.
 	if err := s.machinery.AttachVolume(ctx, volume, instance, device); err != nil {
 		return nil, awsquery.Fault("InvalidParameterValue", "%s", host.Public(err))
 	}
-	answered, err := s.forward(ctx, c)
+	answered, err := s.moto.Forward(ctx, c)
 	if err != nil {
 		return nil, errors.Join(err, s.machinery.DetachVolume(ctx, instance, device, true))
 	}
 	return answered, nil
 }
 
-func (s *Server) detachVolume(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (s *Volumes) detach(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	volume := c.Get("VolumeId")
 	instance, device, err := s.attachment(ctx, volume)
 	if err != nil {
@@ -115,7 +134,7 @@ func (s *Server) detachVolume(ctx context.Context, c *awsquery.Call) (*awsquery.
 	if instance == "" || c.Get("InstanceId") != "" && c.Get("InstanceId") != instance {
 		return nil, awsquery.Fault("IncorrectState", "Volume '%s' is not attached there.", volume)
 	}
-	if record, _ := s.instance(instance); record.RootVolume == volume {
+	if record, _ := s.records.Instance(instance); record.RootVolume == volume {
 		return nil, awsquery.Fault("OperationNotPermitted", "The root volume %s of %s cannot be detached in the local cloud", volume, instance)
 	}
 	c = c.Clone()
@@ -128,10 +147,10 @@ func (s *Server) detachVolume(ctx context.Context, c *awsquery.Call) (*awsquery.
 	if err != nil {
 		return nil, err
 	}
-	return s.forward(ctx, c)
+	return s.moto.Forward(ctx, c)
 }
 
-// modifyVolume refuses what would be a record only.
-func (s *Server) modifyVolume(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+// modify refuses what would be a record only.
+func (s *Volumes) modify(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	return nil, awsquery.Fault("UnsupportedOperation", "a volume of the local cloud keeps its size and type: make one of a snapshot of %s", c.Get("VolumeId"))
 }

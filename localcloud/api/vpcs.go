@@ -8,9 +8,9 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
-func (s *Server) deleteSubnet(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (n *Network) deleteSubnet(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	id := c.Get("SubnetId")
-	r, err := s.readNetwork(ctx)
+	r, err := n.read(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -25,12 +25,12 @@ func (s *Server) deleteSubnet(ctx context.Context, c *awsquery.Call) (*awsquery.
 			return nil, awsquery.Fault("DependencyViolation", "The subnet '%s' has dependencies and cannot be deleted: %s.", id, nat.Get("natGatewayId"))
 		}
 	}
-	return s.forwardNetwork(ctx, c)
+	return n.Forward(ctx, c)
 }
 
-func (s *Server) deleteVpc(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (n *Network) deleteVpc(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	id := c.Get("VpcId")
-	r, err := s.readNetwork(ctx)
+	r, err := n.read(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +52,7 @@ func (s *Server) deleteVpc(ctx context.Context, c *awsquery.Call) (*awsquery.Nod
 			return nil, blocked(group.Get("groupId"))
 		}
 	}
-	return s.forwardNetwork(ctx, c)
+	return n.Forward(ctx, c)
 }
 
 // elsewhere are ranges that no VPC can have: those of no network, and the one of this API.
@@ -75,18 +75,18 @@ func possibleRange(text string) error {
 // EC2 refuses to delete what something else depends on; moto, mostly, does not.
 
 // createVpc completes a VPC's default group.
-func (s *Server) createVpc(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+func (n *Network) createVpc(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	if err := possibleRange(c.Get("CidrBlock")); err != nil {
 		return nil, err
 	}
-	answered, err := s.forward(ctx, c)
+	answered, err := n.moto.Forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.admitMembers(ctx, answered.Get("vpc", "vpcId")); err != nil {
+	if err := n.admitMembers(ctx, answered.Get("vpc", "vpcId")); err != nil {
 		return nil, err
 	}
-	if err := s.applyNetwork(ctx); err != nil {
+	if err := n.Apply(ctx); err != nil {
 		return nil, err
 	}
 	return answered, nil

@@ -2,6 +2,7 @@ package awsquery
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"maps"
 	"net/http"
@@ -264,3 +265,6 @@ const (
 	Region  = "us-east-1"
 	Account = "123456789012"
 )
+
+// Handler answers a call.
+type Handler func(context.Context, *Call) (*Node, error)

@@ -1,0 +1,63 @@
+package api
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/workqueue"
+)
+
+// EC2Calls launches and ends instances, as calls of EC2's do.
+type EC2Calls interface {
+	RunInstances(context.Context, *awsquery.Call) (*awsquery.Node, error)
+	TerminateInstances(context.Context, *awsquery.Call) (*awsquery.Node, error)
+}
+
+// ScalingConfig is what the parts of Auto Scaling and load balancing need.
+type ScalingConfig struct {
+	Moto    *Client
+	Records *Store
+	Queue   *workqueue.Queue
+	Targets *Checker
+	VPC     *VPC
+	EC2     EC2Calls
+	// Change is held by each changing call from its checks to its answer.
+	Change *sync.Mutex
+	Log    *slog.Logger
+}
+
+// Scaling are the calls of Auto Scaling, of Elastic Load Balancing and for launch templates.
+type Scaling struct {
+	Groups    *Groups
+	Balancers *Balancers
+	Templates *Templates
+}
+
+// NewScaling makes the parts.
+func NewScaling(c ScalingConfig) *Scaling {
+	templates := &Templates{moto: c.Moto, records: c.Records}
+	return &Scaling{
+		Templates: templates,
+		Balancers: &Balancers{
+			moto:      c.Moto,
+			records:   c.Records,
+			targets:   c.Targets,
+			network:   c.VPC.Network,
+			addresses: c.VPC.Addresses,
+			log:       c.Log,
+		},
+		Groups: &Groups{
+			moto:      c.Moto,
+			records:   c.Records,
+			queue:     c.Queue,
+			targets:   c.Targets,
+			network:   c.VPC.Network,
+			templates: templates,
+			ec2:       c.EC2,
+			change:    c.Change,
+			log:       c.Log,
+		},
+	}
+}

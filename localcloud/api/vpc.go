@@ -1,0 +1,59 @@
+package api
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
+)
+
+// NetworkMachinery makes a network real.
+type NetworkMachinery interface {
+	Apply(context.Context, host.Topology) error
+}
+
+// VPCConfig is what the parts of a VPC need.
+type VPCConfig struct {
+	Moto      *Client
+	Records   *Store
+	Targets   *Checker
+	Metadata  *Service
+	Machinery NetworkMachinery
+	Log       *slog.Logger
+}
+
+// VPC are the calls for networks, by kind of resource.
+type VPC struct {
+	Network        *Network
+	SecurityGroups *SecurityGroups
+	Addresses      *Addresses
+	Interfaces     *Interfaces
+}
+
+// NewVPC makes the parts.
+func NewVPC(c VPCConfig) *VPC {
+	n := &Network{moto: c.Moto, records: c.Records, targets: c.Targets, machinery: c.Machinery, log: c.Log}
+	groups := &SecurityGroups{moto: c.Moto, network: n}
+	return &VPC{
+		Network:        n,
+		SecurityGroups: groups,
+		Addresses:      &Addresses{moto: c.Moto, records: c.Records, network: n, metadata: c.Metadata},
+		Interfaces:     &Interfaces{moto: c.Moto, records: c.Records, network: n, securityGroups: groups},
+	}
+}
+
+// Handlers answer the calls that are more than a record, by action.
+func (v *VPC) Handlers() map[string]awsquery.Handler {
+	all := map[string]awsquery.Handler{}
+	for _, resource := range []map[string]awsquery.Handler{
+		v.Network.Handlers(),
+		v.SecurityGroups.Handlers(),
+		v.Addresses.Handlers(),
+		v.Interfaces.Handlers(),
+	} {
+		maps.Copy(all, resource)
+	}
+	return all
+}
