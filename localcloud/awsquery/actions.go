@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// actionNames has the actions of each service, one a line, as the service's model names them. The server behind takes
+// actionNames has the actions of each service, one a line, as the service's model names them. Moto takes
 // other spellings for the same ones, RUN_INSTANCES for example, which nothing here would know.
 //
 //go:embed actions.txt

@@ -17,7 +17,7 @@ type Answer struct {
 // OK tells whether the call succeeded.
 func (a *Answer) OK() bool { return a.Status < 300 }
 
-// Unwrapped is an error of the query protocol as SDKs read it: the server behind wraps some once too often, in a list
+// Unwrapped is an error of the query protocol as SDKs read it: moto wraps some once too often, in a list
 // that only EC2 has.
 func (a *Answer) Unwrapped(c *Call) *Answer {
 	if a.OK() || c.Service == "ec2" || c.Form == nil {

@@ -13,7 +13,7 @@ import (
 	"unicode/utf8"
 )
 
-// Call is one request for an AWS service, as it goes to the server behind.
+// Call is one request for an AWS service, as it goes to moto.
 type Call struct {
 	Service string      `json:"service"`
 	Method  string      `json:"method"`
@@ -25,10 +25,10 @@ type Call struct {
 	Caller Caller     `json:"-"` // who signed it; nobody for a call of our own
 }
 
-// forwarded are the headers that the server behind looks at.
+// forwarded are the headers that moto looks at.
 var forwarded = []string{"Content-Type", "X-Amz-Target", "X-Amz-Date", "Accept", "User-Agent", "X-Amz-Checksum", "X-Amz-Checksum-Algorithm", "X-Amz-Data-Length"}
 
-// authorization is how the server behind learns which service is meant. It verifies nothing.
+// authorization is how moto learns which service is meant. It verifies nothing.
 func authorization(service string) string {
 	return "AWS4-HMAC-SHA256 Credential=local/20260101/" + Region + "/" + service + "/aws4_request, SignedHeaders=host, Signature=0"
 }
@@ -91,7 +91,7 @@ func (c *Call) checkCharacters() error {
 	return nil
 }
 
-// checkTarget has the operation of a service that speaks JSON in the one place where it belongs: the server behind would
+// checkTarget has the operation of a service that speaks JSON in the one place where it belongs: moto would
 // find it elsewhere too.
 func (c *Call) checkTarget() error {
 	target, ok := strings.CutPrefix(c.Header.Get("X-Amz-Target"), "AmazonSSM.")
@@ -145,7 +145,7 @@ func (c *Call) Parse() error {
 		return Fault("MalformedQueryString", "the form cannot be read: %v", err)
 	}
 	for name, values := range form {
-		if len(values) > 1 { // of which the server behind would take another than is looked at here
+		if len(values) > 1 { // of which moto would take another than is looked at here
 			return Fault("MalformedQueryString", "the parameter %.100q is there %d times", name, len(values))
 		}
 	}

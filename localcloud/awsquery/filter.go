@@ -18,7 +18,7 @@ type filter struct {
 // Filters are those of one Describe call.
 type Filters []filter
 
-// TakeFilters removes a call's filters from it. They are applied here, to the answer: the server behind does
+// TakeFilters removes a call's filters from it. They are applied here, to the answer: moto does
 // not know what is only known here, answers some of them with a failure, and ignores them beside ids. known says, by
 // the filter's name, where in an item the values are.
 func TakeFilters(c *Call, known map[string]string) (rest *Call, filters Filters, err error) {

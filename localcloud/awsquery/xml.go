@@ -115,12 +115,12 @@ func (n *Node) Items(path ...string) []*Node {
 	return list.Children
 }
 
-// One is the first element of a list at a path below, which must have one: what the server behind answers is not ours.
+// One is the first element of a list at a path below, which must have one: what moto answers is not ours.
 func (n *Node) One(path ...string) (*Node, error) {
 	if items := n.Items(path...); len(items) > 0 {
 		return items[0], nil
 	}
-	return nil, fmt.Errorf("the API server's answer has no %s", strings.Join(path, "."))
+	return nil, fmt.Errorf("moto's answer has no %s", strings.Join(path, "."))
 }
 
 // All are the texts at a path below, in which * is each child.
@@ -170,7 +170,7 @@ func Element(name string, children ...*Node) *Node { return &Node{Name: name, Ch
 // Text makes an element that holds text.
 func Text(name, value string) *Node { return &Node{Name: name, text: value} }
 
-// ReadableXML is an answer without what XML cannot carry: the server behind passes on what a journal of before has.
+// ReadableXML is an answer without what XML cannot carry: moto passes on what a journal of before has.
 func ReadableXML(text []byte) []byte {
 	return bytes.Map(func(r rune) rune {
 		if !inXML(r) {

@@ -14,9 +14,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/api"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/daemon"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/identity"
 )
 
 func envCommand(name *string) *cobra.Command {
@@ -59,7 +59,7 @@ Exit codes: 0 done; 1 failed; 2 bad input.`,
 }
 
 // keyOf is the caller's access key of a cloud.
-func keyOf(name string) (api.OperatorKey, error) {
+func keyOf(name string) (identity.OperatorKey, error) {
 	key, err := daemon.OperatorKey(name)
 	switch {
 	case !errors.Is(err, daemon.ErrNoKey):
@@ -74,7 +74,7 @@ func keyOf(name string) (api.OperatorKey, error) {
 
 // environment makes AWS clients use an endpoint. What dataPath held before is kept behind the rules, but for the rules of
 // another cloud of ours.
-func environment(endpoint string, key api.OperatorKey, rules, dataPath string) [][2]string {
+func environment(endpoint string, key identity.OperatorKey, rules, dataPath string) [][2]string {
 	paths := []string{rules}
 	for _, path := range filepath.SplitList(dataPath) {
 		if path != "" && filepath.Dir(filepath.Dir(path)) != filepath.Dir(filepath.Dir(rules)) {

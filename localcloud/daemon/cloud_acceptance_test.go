@@ -23,8 +23,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/api"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto"
 )
 
 const testCloud = "daemontest"
@@ -85,7 +85,7 @@ func TestCloud(t *testing.T) {
 	})
 	c.up()
 	c.allowWeb()
-	id := c.launch(api.BaseImages["trixie"].ID, "#!/bin/sh\necho made >/etc/note\n"+
+	id := c.launch(moto.BaseImages["trixie"].ID, "#!/bin/sh\necho made >/etc/note\n"+
 		"systemd-run --unit=page /usr/bin/python3 -m http.server 80 --directory /etc\n")
 	if got := c.page(id); got != "made\n" {
 		t.Fatalf("the instance says %q", got)
@@ -248,7 +248,7 @@ func (c *cloud) page(id string) string {
 // powersItselfOff launches an instance that ends from within, as if somebody had typed poweroff.
 func (c *cloud) powersItselfOff(behaviour types.ShutdownBehavior, want types.InstanceStateName) {
 	c.Helper()
-	out, err := c.ec2.RunInstances(context.Background(), &ec2.RunInstancesInput{ImageId: aws.String(api.BaseImages["trixie"].ID), InstanceType: types.InstanceTypeT3Micro,
+	out, err := c.ec2.RunInstances(context.Background(), &ec2.RunInstancesInput{ImageId: aws.String(moto.BaseImages["trixie"].ID), InstanceType: types.InstanceTypeT3Micro,
 		MinCount: aws.Int32(1), MaxCount: aws.Int32(1), InstanceInitiatedShutdownBehavior: behaviour,
 		UserData: aws.String(base64.StdEncoding.EncodeToString([]byte("#!/bin/sh\nsystemctl --no-block poweroff\n")))})
 	if err != nil {

@@ -22,8 +22,9 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/api"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/endpoint"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto"
 )
 
 // Config is what Serve needs.
@@ -121,11 +122,11 @@ func (d *daemon) run(ctx context.Context) error {
 	if err := d.makeBases(ctx); err != nil {
 		return err
 	}
-	files, err := api.BackendFiles()
+	files, err := moto.Files()
 	if err != nil {
 		return err
 	}
-	moto, err := d.host.RunAPIServer(ctx, api.BackendEnvironment(), files)
+	backend, err := d.host.RunAPIServer(ctx, moto.Environment(), files)
 	if err != nil {
 		return err
 	}
@@ -135,17 +136,17 @@ func (d *daemon) run(ctx context.Context) error {
 	}
 	// What goes on after an answer, and what waits for machines' ends, stops before the API server does.
 	ctx, cancel := context.WithCancelCause(ctx)
-	server := api.New(api.Config{
+	server := endpoint.New(endpoint.Config{
 		StateDir: d.stateDir,
 		Public:   d.host.Addresses().PublicPrefix,
 		Operator: d.host.Addresses().Operator,
 		Key:      key,
-		Dial:     moto.DialContext,
+		Dial:     backend.DialContext,
 		Log:      d.log,
 	}, d.host)
 	defer func() {
 		cancel(nil)
-		if err := errors.Join(server.Close(), moto.Close()); err != nil {
+		if err := errors.Join(server.Close(), backend.Close()); err != nil {
 			d.log.Error("close the API", "error", err)
 		}
 	}()
@@ -154,8 +155,8 @@ func (d *daemon) run(ctx context.Context) error {
 	}
 	go func() {
 		select {
-		case <-moto.Done():
-			cancel(errors.New("the API server behind has ended by itself; see api.log"))
+		case <-backend.Done():
+			cancel(errors.New("moto has ended by itself; see api.log"))
 		case <-ctx.Done():
 		}
 	}()
@@ -166,7 +167,7 @@ func (d *daemon) run(ctx context.Context) error {
 // asked for or that the cloud had before.
 func (d *daemon) makeBases(ctx context.Context) error {
 	wanted := slices.Clone(d.config.Bases)
-	for name, image := range api.BaseImages {
+	for name, image := range moto.BaseImages {
 		if slices.Contains(d.host.Images(), image.ID) && !slices.Contains(wanted, name) {
 			wanted = append(wanted, name)
 		}
@@ -181,9 +182,9 @@ func (d *daemon) makeBases(ctx context.Context) error {
 
 // addBase makes a base image, if it is not there, and launchable.
 func (d *daemon) addBase(ctx context.Context, name string, say func(string)) error {
-	image, ok := api.BaseImages[name]
+	image, ok := moto.BaseImages[name]
 	if !ok {
-		return fmt.Errorf("base image %q: there is none of that name; there are %s", name, strings.Join(slices.Sorted(maps.Keys(api.BaseImages)), " and "))
+		return fmt.Errorf("base image %q: there is none of that name; there are %s", name, strings.Join(slices.Sorted(maps.Keys(moto.BaseImages)), " and "))
 	}
 	if err := d.host.EnsureBase(ctx, name, say); err != nil {
 		return err
@@ -197,13 +198,13 @@ func (d *daemon) say(line string) {
 }
 
 // serve answers on the host's address, on the one that machines use, and on the control socket, until ctx ends.
-func (d *daemon) serve(ctx context.Context, server *api.Server) error {
+func (d *daemon) serve(ctx context.Context, server *endpoint.Server) error {
 	addresses := d.host.Addresses()
 	ends := []end{
-		{"API calls", server.Handler(api.Operators, addresses.API), func() (net.Listener, error) {
+		{"API calls", server.Handler(endpoint.Operators, addresses.API), func() (net.Listener, error) {
 			return (&net.ListenConfig{}).Listen(ctx, "tcp", addresses.API.String())
 		}},
-		{"the machines' API calls", server.Handler(api.Machines, addresses.InetAPI), func() (net.Listener, error) {
+		{"the machines' API calls", server.Handler(endpoint.Machines, addresses.InetAPI), func() (net.Listener, error) {
 			return d.host.ListenInet(ctx, addresses.InetAPI)
 		}},
 		{"commands", d.control(), func() (net.Listener, error) { return net.Listen("unix", controlPath(d.runDir)) }},

@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/api"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/identity"
 )
 
 // The operator's key is made once for a cloud and kept with what the cloud keeps, where root alone can read it. Who
@@ -27,12 +27,12 @@ func userKeyPath(home, name string) string {
 }
 
 // operatorKey reads a cloud's key, or makes it. Where the daemon's lock is held, nobody else does so.
-func operatorKey(stateDir string) (api.OperatorKey, error) {
+func operatorKey(stateDir string) (identity.OperatorKey, error) {
 	key, err := readKey(keyPath(stateDir))
 	if !errors.Is(err, fs.ErrNotExist) {
 		return key, err
 	}
-	key = api.NewOperatorKey()
+	key = identity.NewOperatorKey()
 	return key, writeKey(keyPath(stateDir), key)
 }
 
@@ -40,49 +40,49 @@ func operatorKey(stateDir string) (api.OperatorKey, error) {
 var ErrNoKey = errors.New("there is no access key of it for this user")
 
 // OperatorKey is the key by which the calling user operates a cloud. The error is ErrNoKey where the user has none.
-func OperatorKey(name string) (api.OperatorKey, error) {
+func OperatorKey(name string) (identity.OperatorKey, error) {
 	key, err := findKey(name)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		err = ErrNoKey
 	}
 	if err != nil {
-		return api.OperatorKey{}, fmt.Errorf("read the access key of cloud %s: %w", name, err)
+		return identity.OperatorKey{}, fmt.Errorf("read the access key of cloud %s: %w", name, err)
 	}
 	return key, nil
 }
 
-func findKey(name string) (api.OperatorKey, error) {
+func findKey(name string) (identity.OperatorKey, error) {
 	config, err := hostConfig(name)
 	if err != nil {
-		return api.OperatorKey{}, err
+		return identity.OperatorKey{}, err
 	}
 	if key, err := readKey(keyPath(config.StateDir)); err == nil {
 		return key, nil // root
 	}
 	home, err := os.UserHomeDir()
 	if err != nil {
-		return api.OperatorKey{}, err
+		return identity.OperatorKey{}, err
 	}
 	return readKey(userKeyPath(home, name))
 }
 
-func readKey(path string) (api.OperatorKey, error) {
+func readKey(path string) (identity.OperatorKey, error) {
 	content, err := os.ReadFile(path)
 	if err != nil {
-		return api.OperatorKey{}, err
+		return identity.OperatorKey{}, err
 	}
-	var key api.OperatorKey
+	var key identity.OperatorKey
 	if err := json.Unmarshal(content, &key); err != nil {
-		return api.OperatorKey{}, fmt.Errorf("read %s: %w", path, err)
+		return identity.OperatorKey{}, fmt.Errorf("read %s: %w", path, err)
 	}
 	if key.AccessKeyID == "" || key.SecretAccessKey == "" {
-		return api.OperatorKey{}, fmt.Errorf("read %s: it holds no key", path)
+		return identity.OperatorKey{}, fmt.Errorf("read %s: it holds no key", path)
 	}
 	return key, nil
 }
 
 // writeKey writes a key for its owner alone. The file appears as a whole.
-func writeKey(path string, key api.OperatorKey) error {
+func writeKey(path string, key identity.OperatorKey) error {
 	content, err := json.Marshal(key)
 	if err != nil {
 		return err

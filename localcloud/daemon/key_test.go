@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/api"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/identity"
 )
 
 func TestOperatorKeyIsMadeOnce(t *testing.T) {
@@ -43,7 +43,7 @@ func TestOperatorKeyOfAnotherUser(t *testing.T) {
 	if _, err := OperatorKey("nobody-has-it"); !errors.Is(err, ErrNoKey) {
 		t.Errorf("got %v, want ErrNoKey", err)
 	}
-	want := api.NewOperatorKey()
+	want := identity.NewOperatorKey()
 	if err := writeKey(userKeyPath(home, "nobody-has-it"), want); err != nil {
 		t.Fatal(err)
 	}
@@ -67,14 +67,14 @@ func TestAsUser(t *testing.T) {
 		}
 		defer os.RemoveAll(dir)
 		path := filepath.Join(dir, "clouds", "x.json")
-		if err := writeKey(path, api.NewOperatorKey()); err != nil {
+		if err := writeKey(path, identity.NewOperatorKey()); err != nil {
 			return err
 		}
 		seen = ownerOf(path)
 		if err := os.Symlink("/root", filepath.Join(dir, "link")); err != nil {
 			return err
 		}
-		if err := writeKey(filepath.Join(dir, "link", "x.json"), api.NewOperatorKey()); !errors.Is(err, os.ErrPermission) {
+		if err := writeKey(filepath.Join(dir, "link", "x.json"), identity.NewOperatorKey()); !errors.Is(err, os.ErrPermission) {
 			t.Errorf("in a directory of root's: got %v, want a refusal", err)
 		}
 		return nil
@@ -85,7 +85,7 @@ func TestAsUser(t *testing.T) {
 		t.Errorf("the key is of user %d, want %d", seen, uid)
 	}
 	if os.Getuid() == 0 {
-		if err := writeKey(filepath.Join(t.TempDir(), "x.json"), api.NewOperatorKey()); err != nil {
+		if err := writeKey(filepath.Join(t.TempDir(), "x.json"), identity.NewOperatorKey()); err != nil {
 			t.Errorf("root has lost its rights: %v", err)
 		}
 	}

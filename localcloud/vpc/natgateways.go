@@ -1,0 +1,58 @@
+package vpc
+
+import (
+	"context"
+	"slices"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
+)
+
+// describeNatGateways applies the filters here: moto knows few, and lets everything pass the others.
+func (n *Network) describeNatGateways(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	rest, filters, err := awsquery.TakeFilters(c, natFilters)
+	if err != nil {
+		return nil, err
+	}
+	described, err := n.moto.Ask(ctx, rest)
+	if err != nil {
+		return nil, err
+	}
+	set := described.At("natGatewaySet")
+	set.Children = slices.DeleteFunc(set.Children, func(item *awsquery.Node) bool { return !filters.Pass(item) })
+	return described, nil
+}
+
+// deleteNatGateway also gives up the gateway's address, which moto keeps bound to it.
+func (n *Network) deleteNatGateway(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	id := c.Get("NatGatewayId")
+	described, err := n.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeNatGateways", "NatGatewayId.1", id))
+	if err != nil {
+		return nil, err
+	}
+	var nat *awsquery.Node
+	for _, item := range described.Items("natGatewaySet") {
+		if item.Get("natGatewayId") == id {
+			nat = item
+		}
+	}
+	if nat == nil {
+		return nil, awsquery.Fault("NatGatewayNotFound", "NAT gateway %s was not found", id)
+	}
+	addresses, err := n.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeAddresses"))
+	if err != nil {
+		return nil, err
+	}
+	had := nat.All("natGatewayAddressSet", "*", "allocationId")
+	for _, address := range addresses.Items("addressesSet") {
+		if association := address.Get("associationId"); association != "" && slices.Contains(had, address.Get("allocationId")) {
+			if _, err := n.moto.Forward(ctx, awsquery.NewCall("ec2", "DisassociateAddress", "AssociationId", association)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return n.Forward(ctx, c)
+}
+
+var natFilters = map[string]string{
+	"nat-gateway-id": "natGatewayId", "state": "state", "subnet-id": "subnetId", "vpc-id": "vpcId", "tag-key": "tagSet/*/key", "tag-value": "tagSet/*/value",
+}

@@ -1,0 +1,209 @@
+package vpc
+
+import (
+	"fmt"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
+)
+
+// What a rule of a security group says ends up in the firewall of a VPC. Moto records anything; here a rule
+// that a firewall cannot have is refused, with the codes of
+// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
+
+// comparable is the rule as an admitted request has it.
+func (r ruleOfPeer) comparable() ruleOfPeer {
+	r = r.bare()
+	r.protocol = protocolName(r.protocol)
+	if r.protocol == "-1" {
+		r.from, r.to = "-1", "-1"
+	}
+	return r
+}
+
+// flat are the parameters of a single rule in the request's older form, and where they are in the newer one.
+var flat = map[string]string{"IpProtocol": "IpProtocol", "FromPort": "FromPort", "ToPort": "ToPort", "CidrIp": "IpRanges.1.CidrIp",
+	"SourceSecurityGroupName": "Groups.1.GroupName", "SourceSecurityGroupOwnerId": "Groups.1.UserId"}
+
+// listed is a request with its rules in a list that begins with 1.
+func listed(c *awsquery.Call) (*awsquery.Call, error) {
+	c = c.Clone()
+	indexes := map[int]int{}
+	var found []int
+	for name := range c.Form {
+		rest, ok := strings.CutPrefix(name, "IpPermissions.")
+		if !ok {
+			continue
+		}
+		index, _, _ := strings.Cut(rest, ".")
+		number, err := strconv.Atoi(index)
+		if err != nil || number < 0 {
+			return nil, awsquery.Fault("InvalidParameter", "The parameter %.100q is not recognized", name)
+		}
+		if !slices.Contains(found, number) {
+			found = append(found, number)
+		}
+	}
+	slices.Sort(found)
+	for i, number := range found {
+		indexes[number] = i + 1
+	}
+	for name, values := range c.Clone().Form {
+		if rest, ok := strings.CutPrefix(name, "IpPermissions."); ok {
+			index, field, _ := strings.Cut(rest, ".")
+			number, _ := strconv.Atoi(index)
+			c.Form.Del(name)
+			c.Form[fmt.Sprintf("IpPermissions.%d.%s", indexes[number], field)] = values
+		}
+	}
+	next := fmt.Sprintf("IpPermissions.%d.", len(found)+1)
+	for name, place := range flat {
+		if value, ok := c.Form[name]; ok {
+			c.Form.Del(name)
+			c.Form[next+place] = value
+		}
+	}
+	return c, nil
+}
+
+// peerField matches the parameters of a permission's peers.
+var peerField = regexp.MustCompile(`^(IpRanges|Ipv6Ranges|PrefixListIds|Groups)\.([1-9][0-9]*)\.(CidrIp|CidrIpv6|PrefixListId|GroupId|GroupName|UserId|VpcId|Description)$`)
+
+// admittedPermissions checks the rules of a request whose list begins with 1, and puts them in order: the shortest
+// names of protocols, no ports where all are meant, and ranges without host bits.
+func admittedPermissions(c *awsquery.Call) ([]ruleOfPeer, error) {
+	var all []ruleOfPeer
+	for i := 1; ; i++ {
+		prefix := fmt.Sprintf("IpPermissions.%d.", i)
+		fields := map[string]string{}
+		for name, values := range c.Form {
+			if field, ok := strings.CutPrefix(name, prefix); ok {
+				fields[field] = values[0]
+			}
+		}
+		if len(fields) == 0 {
+			break
+		}
+		rules, err := admittedPermission(c, prefix, fields)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, rules...)
+	}
+	if len(all) == 0 {
+		return nil, awsquery.Fault("MissingParameter", "The request must contain the parameter ipPermissions")
+	}
+	return all, nil
+}
+
+func admittedPermission(c *awsquery.Call, prefix string, fields map[string]string) ([]ruleOfPeer, error) {
+	if fields["IpProtocol"] == "" {
+		return nil, awsquery.Fault("MissingParameter", "The request must contain the parameter ipProtocol")
+	}
+	rule := ruleOfPeer{protocol: protocolName(fields["IpProtocol"]), from: fields["FromPort"], to: fields["ToPort"]}
+	if err := rule.admitPorts(); err != nil {
+		return nil, err
+	}
+	c.Set(prefix+"IpProtocol", rule.protocol)
+	c.Form.Del(prefix + "FromPort")
+	c.Form.Del(prefix + "ToPort")
+	if rule.protocol != "-1" && rule.from != "" {
+		c.Set(prefix+"FromPort", rule.from)
+		c.Set(prefix+"ToPort", rule.to)
+	}
+	if rule.from == "" {
+		rule.from, rule.to = "-1", "-1"
+	}
+	var all []ruleOfPeer
+	for field, value := range fields {
+		switch field {
+		case "IpProtocol", "FromPort", "ToPort":
+			continue
+		}
+		parts := peerField.FindStringSubmatch(field)
+		if parts == nil {
+			return nil, awsquery.Fault("InvalidParameter", "The parameter %.100q is not recognized", prefix+field)
+		}
+		peer := rule
+		peer.list = parts[1]
+		switch parts[3] {
+		case "CidrIp", "CidrIpv6":
+			cidr, err := netip.ParsePrefix(value)
+			if err != nil || cidr.Addr().Is4() != (parts[3] == "CidrIp") || cidr.Addr().Zone() != "" {
+				return nil, awsquery.Fault("InvalidParameterValue", "CIDR block %.100q is malformed", value)
+			}
+			peer.peer = cidr.Masked().String()
+			c.Set(prefix+field, peer.peer)
+		case "GroupId", "PrefixListId":
+			if awsquery.ResourceID.FindString(value) != value {
+				return nil, awsquery.Fault("InvalidGroupId.Malformed", "Invalid id: %.100q", value)
+			}
+			peer.peer = value
+		case "GroupName":
+			peer.peer = "name " + value
+		case "Description":
+			if len(value) > 255 {
+				return nil, awsquery.Fault("InvalidParameterValue", "Invalid rule description: it is longer than 255 characters")
+			}
+			continue
+		default:
+			continue
+		}
+		peer.id = parts[3]
+		all = append(all, peer)
+	}
+	if len(all) == 0 {
+		return nil, awsquery.Fault("MissingParameter", "The request must name a source or a destination: a CIDR block, a security group or a prefix list")
+	}
+	return all, nil
+}
+
+// protocolName is a protocol as EC2 describes it: by its name where it has one there.
+func protocolName(given string) string {
+	name := strings.ToLower(given)
+	if known, ok := map[string]string{"6": "tcp", "17": "udp", "1": "icmp", "58": "icmpv6", "all": "-1"}[name]; ok {
+		return known
+	}
+	return name
+}
+
+// admitPorts checks a rule's protocol and its ports, or its ICMP type and code.
+func (r *ruleOfPeer) admitPorts() error {
+	from, err1 := strconv.Atoi(r.from)
+	to, err2 := strconv.Atoi(r.to)
+	numbers := err1 == nil && err2 == nil
+	// The peer is another matter; this one is of no consequence.
+	probe := host.Rule{Protocol: r.protocol, From: -1, To: -1, CIDR: netip.MustParsePrefix("0.0.0.0/0")}
+	if probe.Check() != nil {
+		return awsquery.Fault("InvalidParameterValue", "Invalid value '%.60s' for IP protocol. Unknown protocol.", r.protocol)
+	}
+	switch r.protocol {
+	case "tcp", "udp":
+		if !numbers {
+			return awsquery.Fault("InvalidParameterValue", "Invalid value 'Must specify both from and to ports with TCP/UDP.' for portRange.")
+		}
+		if from < 0 || to > 65535 || from > to {
+			return awsquery.Fault("InvalidParameterValue", "Invalid TCP/UDP port range (%d:%d)", from, to)
+		}
+	case "icmp", "icmpv6":
+		if r.from == "" && r.to == "" {
+			from, to, numbers = -1, -1, true
+		}
+		if !numbers || from < -1 || from > 255 || to < -1 || to > 255 || from == -1 && to != -1 {
+			return awsquery.Fault("InvalidParameterValue", "ICMP code (%.20s) and type (%.20s) are not valid", r.to, r.from)
+		}
+	default: // a protocol without ports; what is said of them means nothing
+		if (r.from != "" || r.to != "") && !numbers {
+			return awsquery.Fault("InvalidParameterValue", "Invalid port range (%.20s:%.20s)", r.from, r.to)
+		}
+		r.from, r.to = "", ""
+		return nil
+	}
+	r.from, r.to = strconv.Itoa(from), strconv.Itoa(to)
+	return nil
+}

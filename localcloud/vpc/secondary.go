@@ -1,0 +1,91 @@
+package vpc
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/eni"
+)
+
+// assign gives an interface secondary addresses. Moto would give any, also those that
+// another interface has; here one that is another's moves only if the request says so, and only if it is secondary there.
+func (s *Interfaces) assign(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	nic, subnet, err := s.find(ctx, c.Get("NetworkInterfaceId"))
+	if err != nil {
+		return nil, err
+	}
+	wanted := c.List("PrivateIpAddress")
+	if len(wanted) == 0 {
+		return nil, awsquery.Fault("UnsupportedOperation", "the local cloud assigns those secondary addresses that the request names")
+	}
+	described, err := s.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeNetworkInterfaces", "Filter.1.Name", "subnet-id", "Filter.1.Value.1", nic.Get("subnetId")))
+	if err != nil {
+		return nil, err
+	}
+	moves := map[string][]string{}
+	for _, text := range wanted {
+		address, err := netip.ParseAddr(text)
+		if err != nil || !subnet.Contains(address) || eni.Reserved(subnet, address) {
+			return nil, awsquery.Fault("InvalidParameterValue", "Address %s does not fall within the usable addresses of subnet %s (%s)", text, nic.Get("subnetId"), subnet)
+		}
+		for _, other := range described.Items("networkInterfaceSet") {
+			held, err := eni.PrivateAddresses(other)
+			if err != nil {
+				continue
+			}
+			id := other.Get("networkInterfaceId")
+			switch i := slices.Index(held, address); {
+			case i < 0 || id == nic.Get("networkInterfaceId"):
+			case i == 0:
+				return nil, awsquery.Fault("InvalidParameterValue", "Address %s is the primary address of %s, and cannot be reassigned", text, id)
+			case c.Get("AllowReassignment") != "true":
+				return nil, awsquery.Fault("InvalidParameterValue", "Address %s is assigned to %s already; AllowReassignment would move it", text, id)
+			default:
+				moves[id] = append(moves[id], text)
+			}
+		}
+	}
+	for id, addresses := range moves {
+		if _, err := s.moto.Forward(ctx, awsquery.NewCall("ec2", "UnassignPrivateIpAddresses", "NetworkInterfaceId", id).With("PrivateIpAddress", addresses...)); err != nil {
+			return nil, err
+		}
+	}
+	return s.network.Forward(ctx, c)
+}
+
+// unassign takes secondary addresses away; moto would take the primary one too.
+func (s *Interfaces) unassign(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
+	nic, _, err := s.find(ctx, c.Get("NetworkInterfaceId"))
+	if err != nil {
+		return nil, err
+	}
+	held, err := eni.PrivateAddresses(nic)
+	if err != nil {
+		return nil, err
+	}
+	for _, text := range c.List("PrivateIpAddress") {
+		address, err := netip.ParseAddr(text)
+		if i := slices.Index(held, address); err != nil || i < 1 {
+			return nil, awsquery.Fault("InvalidParameterValue", "Some of the specified addresses are not assigned to interface %s as secondary ones: %s", nic.Get("networkInterfaceId"), text)
+		}
+	}
+	return s.network.Forward(ctx, c)
+}
+
+// find is a network interface and the range of its subnet.
+func (s *Interfaces) find(ctx context.Context, id string) (*awsquery.Node, netip.Prefix, error) {
+	described, err := s.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeNetworkInterfaces", "NetworkInterfaceId.1", id))
+	if err != nil {
+		return nil, netip.Prefix{}, err
+	}
+	for _, nic := range described.Items("networkInterfaceSet") {
+		if nic.Get("networkInterfaceId") != id {
+			continue
+		}
+		prefix, err := s.network.subnetRange(ctx, nic.Get("subnetId"))
+		return nic, prefix, err
+	}
+	return nil, netip.Prefix{}, awsquery.Fault("InvalidNetworkInterfaceID.NotFound", "The networkInterface ID '%s' does not exist", id)
+}
