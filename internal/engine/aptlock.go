@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"slices"
 	"time"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/task"
 )
 
 const (
@@ -22,14 +24,18 @@ var aptPrograms = []string{"apt-get", "apt", "apt-mark", "dpkg"}
 
 // lockTaken matches the line in which apt or dpkg says that another program has a lock. That a lock may not be had, for
 // want of rights, is another line.
-var lockTaken = regexp.MustCompile(`(?m)^(?:[EW]: |dpkg: error: )?((?:Could not get lock .*|Unable to acquire the dpkg frontend lock .*is another process using it\?` +
-	`|Unable to lock the administration directory .*is another process using it\?|.*lock was locked by another process.*|.*is locked by another process.*))$`)
+var lockTaken = regexp.MustCompile(`(?m)^(?:[EW]: |dpkg: error: )?(` +
+	`(?:Could not get lock .*` +
+	`|Unable to acquire the dpkg frontend lock .*is another process using it\?` +
+	`|Unable to lock the administration directory .*is another process using it\?` +
+	`|.*lock was locked by another process.*` +
+	`|.*is locked by another process.*))$`)
 
 // patient runs programs of apt again while another program has a lock of apt's: on a machine that has just booted, apt's own
 // daily work has. waits is told what is waited for, and empty text when that is over.
-func patient(run runner, waits func(string)) runner {
-	return func(ctx context.Context, p program) (string, error) {
-		if !slices.Contains(aptPrograms, filepath.Base(p.argv[0])) {
+func patient(run task.Runner, waits func(string)) task.Runner {
+	return func(ctx context.Context, p task.Program) (string, error) {
+		if !slices.Contains(aptPrograms, filepath.Base(p.Argv[0])) {
 			return run(ctx, p)
 		}
 		defer waits("")
@@ -54,11 +60,11 @@ func patient(run runner, waits func(string)) runner {
 
 // takenLock is what a program said of a lock that another one has; empty if it failed for another cause.
 func takenLock(err error) string {
-	var failed *commandError
+	var failed *task.CommandError
 	if !errors.As(err, &failed) {
 		return ""
 	}
-	if found := lockTaken.FindStringSubmatch(failed.stderr); found != nil {
+	if found := lockTaken.FindStringSubmatch(failed.Stderr); found != nil {
 		return found[1]
 	}
 	return ""

@@ -34,7 +34,7 @@ func TestTakenLock(t *testing.T) {
 		dpkgTaken:     "dpkg frontend lock was locked by another process with pid 812",
 		noRights:      "", notRoot: "", noSuchThing: "", noConnection: "", "": "",
 	} {
-		if got := takenLock(&commandError{stderr: said, err: errors.New("exit status 100")}); got != want {
+		if got := takenLock(&task.CommandError{Stderr: said, Err: errors.New("exit status 100")}); got != want {
 			t.Errorf("%q: got %q, want %q", said, got, want)
 		}
 	}
@@ -52,16 +52,16 @@ type locked struct {
 	done  bool
 }
 
-func (l *locked) run(_ context.Context, p program) (string, error) {
-	l.ran = append(l.ran, p.argv[0]+" "+p.argv[1])
-	switch p.argv[0] {
+func (l *locked) run(_ context.Context, p task.Program) (string, error) {
+	l.ran = append(l.ran, p.Argv[0]+" "+p.Argv[1])
+	switch p.Argv[0] {
 	case "dpkg-query":
 		return "", nil
 	case "apt-cache":
 		return "bc:\n  Candidate: 1.07\n", nil
 	}
 	if time.Since(l.began) < l.lasts {
-		return "", &commandError{argv: p.argv, stderr: l.said, err: errors.New("exit status 100")}
+		return "", &task.CommandError{Argv: p.Argv, Stderr: l.said, Err: errors.New("exit status 100")}
 	}
 	l.done = true
 	return "", nil
@@ -89,7 +89,7 @@ func TestPackageWhileAptIsBusy(t *testing.T) {
 					if e.Waits != "" {
 						waits = append(waits, e.Waits)
 					}
-				}, m.run).all(t.Context())
+				}, task.Machine{Run: m.run}).all(t.Context())
 				if c.want == "" && (err != nil || !m.done) || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 					t.Errorf("got %v after %d programs", err, len(m.ran))
 				}
@@ -107,7 +107,9 @@ func TestPackageWhileAptIsBusy(t *testing.T) {
 func TestFactsWhileAptIsBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &locked{began: time.Now(), lasts: 15 * time.Second, said: listsTaken}
-		if err := updateLists(t.Context(), patient(m.run, func(string) {})); err != nil || !m.done {
+		// A package that is not in the lists has them read anew.
+		patiently := task.Machine{Run: patient(m.run, func(string) {})}
+		if _, err := task.PackageCandidates(t.Context(), patiently, []string{"not-there"}); err != nil || !m.done {
 			t.Errorf("got %v after %q", err, m.ran)
 		}
 	})

@@ -1,5 +1,5 @@
-// Package engine makes the tasks of a play so, on the machine on which it runs. Each kind of task first reads what is
-// and computes the difference to what should be; where there is none, nothing is done. It needs root for most kinds.
+// Package engine runs the tasks of a play on the machine on which it is: in order, with handlers, progress and a recap.
+// What a kind of task reads and changes is its own, in package task. Most kinds need root.
 package engine
 
 import (
@@ -12,31 +12,17 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/task"
 )
 
-// change is the difference between what is and what should be. A nil *change means there is none.
-type change struct {
-	diff  string // for people
-	apply func(context.Context) error
-}
-
-// skip says that a task does not apply here.
-var errSkip = errors.New("skipped")
-
-// checker finds the difference that one task is about.
-type checker interface {
-	check(context.Context) (*change, error)
-}
-
 // engine is one run of a play.
 type engine struct {
-	play  task.Play
-	dry   bool
-	emit  func(task.Event)
-	run   runner
-	recap task.Recap
+	play    task.Play
+	dry     bool
+	emit    func(task.Event)
+	machine task.Machine
+	recap   task.Recap
 	// pending are handlers that were notified.
 	pending map[string]bool
-	// packages is what the apt transaction of a row of package tasks came to, by the task's index.
-	packages map[int]packageResult
+	// packages are the differences that an apt transaction for a row of package tasks has made good, by the task's index.
+	packages map[int]string
 	// waits is what the task at work waits for, a string; it is read while that goes on.
 	waits atomic.Value
 }
@@ -47,12 +33,20 @@ const progressAfter = time.Second
 // Run makes a play so, or with dry only tells what it would change. The first task that fails ends it; handlers that
 // were notified until then do not run. emit is called from one goroutine at a time.
 func Run(ctx context.Context, p task.Play, dry bool, emit func(task.Event)) (task.Recap, error) {
-	return newEngine(p, dry, emit, execute).all(ctx)
+	return newEngine(p, dry, emit, task.Machine{Run: execute}).all(ctx)
 }
 
-func newEngine(p task.Play, dry bool, emit func(task.Event), run runner) *engine {
-	e := &engine{play: p, dry: dry, emit: emit, recap: task.Recap{Play: p.Name}, pending: map[string]bool{}, packages: map[int]packageResult{}}
-	e.run = patient(run, func(waits string) { e.waits.Store(waits) })
+func newEngine(p task.Play, dry bool, emit func(task.Event), m task.Machine) *engine {
+	e := &engine{
+		play:     p,
+		dry:      dry,
+		emit:     emit,
+		recap:    task.Recap{Play: p.Name},
+		pending:  map[string]bool{},
+		packages: map[int]string{},
+	}
+	m.Run = patient(m.Run, func(waits string) { e.waits.Store(waits) })
+	e.machine = m
 	return e
 }
 
@@ -92,7 +86,14 @@ func (e *engine) one(ctx context.Context, index int, t task.Task, handler bool) 
 	done := e.progress(t, handler)
 	diff, outcome, err := e.perform(ctx, index, t)
 	done()
-	event := task.Event{Event: task.EventTask, Task: t.Name, Kind: t.Spec.Kind(), Handler: handler, Outcome: outcome, Seconds: time.Since(started).Seconds()}
+	event := task.Event{
+		Event:   task.EventTask,
+		Task:    t.Name,
+		Kind:    t.Spec.Kind(),
+		Handler: handler,
+		Outcome: outcome,
+		Seconds: time.Since(started).Seconds(),
+	}
 	if !t.Sensitive {
 		event.Diff = diff
 	}
@@ -123,9 +124,9 @@ func explain(event *task.Event, t task.Task, err error) error {
 		return errSensitive
 	}
 	event.Error = err.Error()
-	var failed *commandError
+	var failed *task.CommandError
 	if errors.As(err, &failed) {
-		event.Stdout, event.Stderr = failed.stdout, failed.stderr
+		event.Stdout, event.Stderr = failed.Stdout, failed.Stderr
 	}
 	return err
 }
@@ -162,54 +163,26 @@ func (e *engine) progress(t task.Task, handler bool) (done func()) {
 }
 
 func (e *engine) perform(ctx context.Context, index int, t task.Task) (diff string, outcome task.Outcome, err error) {
-	c, err := e.check(ctx, index, t.Spec)
+	d, err := e.check(ctx, index, t.Spec)
 	switch {
-	case errors.Is(err, errSkip):
+	case errors.Is(err, task.ErrSkip):
 		return "", task.Skipped, nil
 	case err != nil:
 		return "", task.Failed, err
-	case c == nil:
+	case d == nil:
 		return "", task.OK, nil
 	case e.dry:
-		return c.diff, task.Changed, nil
+		return d.String(), task.Changed, nil
 	}
-	if err := c.apply(ctx); err != nil {
-		return c.diff, task.Failed, err
+	if err := d.Apply(ctx, e.machine); err != nil {
+		return d.String(), task.Failed, err
 	}
-	return c.diff, task.Changed, nil
+	return d.String(), task.Changed, nil
 }
 
-func (e *engine) check(ctx context.Context, index int, spec task.Spec) (*change, error) {
-	var c checker
-	switch s := spec.(type) {
-	case task.Package:
+func (e *engine) check(ctx context.Context, index int, spec task.Spec) (task.Difference, error) {
+	if _, ok := spec.(task.Package); ok {
 		return e.checkPackages(ctx, index)
-	case task.File:
-		c = fileCheck{s, e.run}
-	case task.Directory:
-		c = directoryCheck{s}
-	case task.Link:
-		c = linkCheck{s}
-	case task.Group:
-		c = groupCheck{s, e.run}
-	case task.User:
-		c = userCheck{s, e.run}
-	case task.Unit:
-		c = unitCheck{s, e.run}
-	case task.Service:
-		c = serviceCheck{s, e.run}
-	case task.Command:
-		c = commandCheck{s, e.run}
-	case task.Sysctl:
-		c = sysctlCheck{s, e.run}
-	case task.SQL:
-		c = sqlCheck{s, e.run}
-	case task.AptHold:
-		c = holdCheck{s, e.run}
-	case task.Line:
-		c = lineCheck{s}
-	default:
-		return nil, fmt.Errorf("kind %s is not known to this agent", spec.Kind())
 	}
-	return c.check(ctx)
+	return spec.Check(ctx, e.machine)
 }

@@ -7,8 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"reflect"
-	"slices"
 	"strings"
 	"testing"
 
@@ -27,9 +25,9 @@ type step struct {
 	fails  string // standard error of a failure
 }
 
-func (s *script) run(_ context.Context, p program) (string, error) {
+func (s *script) run(_ context.Context, p task.Program) (string, error) {
 	s.t.Helper()
-	got := strings.Join(p.argv, " ")
+	got := strings.Join(p.Argv, " ")
 	if len(s.steps) == 0 || s.steps[0].argv != got {
 		s.t.Errorf("nobody told of %q; next would be %+v", got, s.steps)
 		return "", errors.New("not told")
@@ -37,20 +35,20 @@ func (s *script) run(_ context.Context, p program) (string, error) {
 	next := s.steps[0]
 	s.steps = s.steps[1:]
 	if next.fails != "" {
-		return next.stdout, &commandError{argv: p.argv, stdout: next.stdout, stderr: next.fails, err: errors.New("exit status 1")}
+		return next.stdout, &task.CommandError{Argv: p.Argv, Stdout: next.stdout, Stderr: next.fails, Err: errors.New("exit status 1")}
 	}
 	return next.stdout, nil
 }
 
 // play runs tasks and returns the events of tasks; handlers are the last argument's.
-func play(t *testing.T, run runner, dry bool, p task.Play) ([]task.Event, task.Recap, error) {
+func play(t *testing.T, run task.Runner, dry bool, p task.Play) ([]task.Event, task.Recap, error) {
 	t.Helper()
 	var events []task.Event
 	recap, err := newEngine(p, dry, func(e task.Event) {
 		if e.Event == task.EventTask {
 			events = append(events, e)
 		}
-	}, run).all(t.Context())
+	}, task.Machine{Run: run}).all(t.Context())
 	return events, recap, err
 }
 
@@ -241,48 +239,6 @@ func TestCommandIsRunWhenItIsNeeded(t *testing.T) {
 	}
 }
 
-func TestServiceVerbs(t *testing.T) {
-	yes, no := true, false
-	running := map[string]string{"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "enabled"}
-	stopped := map[string]string{"LoadState": "loaded", "ActiveState": "inactive", "UnitFileState": "disabled"}
-	for _, c := range []struct {
-		spec task.Service
-		is   map[string]string
-		want []string
-	}{
-		{task.Service{State: task.Started, Enabled: &yes}, running, nil},
-		{task.Service{State: task.Started, Enabled: &yes}, stopped, []string{"start", "enable"}},
-		{task.Service{State: task.Stopped, Enabled: &no}, running, []string{"stop", "disable"}},
-		{task.Service{State: task.Stopped, Enabled: &no}, stopped, nil},
-		{task.Service{State: task.Restarted}, running, []string{"restart"}},
-		{task.Service{Masked: &yes}, stopped, []string{"mask"}},
-		{task.Service{Masked: &yes}, map[string]string{"LoadState": "masked"}, nil},
-		{task.Service{Masked: &no, State: task.Started}, map[string]string{"LoadState": "masked", "ActiveState": "inactive"}, []string{"unmask", "start"}},
-		{task.Service{Enabled: &yes}, map[string]string{"LoadState": "loaded", "UnitFileState": "static"}, nil},
-	} {
-		got, err := serviceCheck{Service: c.spec}.verbs(c.is)
-		if err != nil || !slices.Equal(got, c.want) {
-			t.Errorf("%+v of %v: got %v, %v, want %v", c.spec, c.is, got, err, c.want)
-		}
-	}
-	if _, err := (serviceCheck{Service: task.Service{Unit: "no.service", State: task.Started}}).verbs(map[string]string{"LoadState": "not-found"}); err == nil {
-		t.Error("a unit that systemd does not know is no error")
-	}
-}
-
-func TestPlanRow(t *testing.T) {
-	row := []task.Package{{Names: []string{"nginx", "curl"}}, {Names: []string{"ftp"}, State: task.Absent}, {Names: []string{"bash"}, State: task.Latest}}
-	installed := map[string]string{"curl": "1", "ftp": "2", "bash": "3"}
-	plan, err := planRow(row, installed, map[string]string{"nginx": "9", "bash": "4"})
-	if err != nil || !slices.Equal(plan.arguments, []string{"nginx", "ftp-", "bash"}) || !reflect.DeepEqual(plan.diffs, []string{"install nginx 9", "purge ftp 2", "install bash 4"}) {
-		t.Errorf("got %+v, %v", plan, err)
-	}
-	_, err = planRow([]task.Package{{Names: []string{"nginx", "no-such"}}, {Names: []string{"nor-such"}}}, nil, map[string]string{"nginx": "9"})
-	if err == nil || !strings.Contains(err.Error(), "no-such, nor-such") || strings.Contains(err.Error(), "nginx,") {
-		t.Errorf("got %v, want an error that names the two", err)
-	}
-}
-
 // TestPackagesInOneTransaction has two neighbouring tasks and one apart; apt is called once for each row.
 func TestPackagesInOneTransaction(t *testing.T) {
 	const query = "dpkg-query --show --showformat=${Package} ${db:Status-Status} ${Version}\n "
@@ -325,19 +281,7 @@ func TestUserIsAddedThenLeftAlone(t *testing.T) {
 	}
 }
 
-func TestTruthy(t *testing.T) {
-	for answer, want := range map[string]bool{"": false, "0": false, "NULL": false, "1": true, "2\tx\n0": true, "0\t1": false, "x": true} {
-		if truthy(answer) != want {
-			t.Errorf("%q: got %v", answer, !want)
-		}
-	}
-}
-
 func TestParsers(t *testing.T) {
-	policy := parsePolicy("nginx:\n  Installed: (none)\n  Candidate: 1.26\n  Version table:\nmysql-server:\n  Candidate: (none)\n")
-	if !reflect.DeepEqual(policy, map[string]string{"nginx": "1.26"}) {
-		t.Errorf("policy: %v", policy)
-	}
 	release := parseOSRelease("PRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"\nVERSION_ID=\"13\"\nVERSION_CODENAME=trixie\nID=debian\n")
 	if release != (task.OSFacts{ID: "debian", Version: "13", Codename: "trixie", Pretty: "Debian GNU/Linux 13 (trixie)"}) {
 		t.Errorf("os-release: %+v", release)

@@ -15,10 +15,10 @@ import (
 
 // Facts finds out about the machine, and which version of each of these packages apt would install.
 func Facts(ctx context.Context, packages []string) (task.Facts, error) {
-	return facts(ctx, packages, patient(execute, func(string) {}))
+	return facts(ctx, packages, task.Machine{Run: patient(execute, func(string) {})})
 }
 
-func facts(ctx context.Context, packages []string, run runner) (task.Facts, error) {
+func facts(ctx context.Context, packages []string, m task.Machine) (task.Facts, error) {
 	f := task.Facts{Arch: runtime.GOARCH, UID: os.Geteuid(), CPUs: runtime.NumCPU()}
 	release, err := os.ReadFile("/etc/os-release")
 	if err != nil {
@@ -41,18 +41,18 @@ func facts(ctx context.Context, packages []string, run runner) (task.Facts, erro
 	if f.Addresses, err = addresses(); err != nil {
 		return f, fmt.Errorf("find out the addresses: %w", err)
 	}
-	if out, err := run(ctx, program{argv: []string{"systemctl", "--version"}}); err == nil {
+	if out, err := m.Run(ctx, task.Program{Argv: []string{"systemctl", "--version"}}); err == nil {
 		f.Systemd = nthField(out, 1)
 	}
-	f.Database = database(ctx, run)
+	f.Database = database(ctx, m)
 	if len(packages) > 0 {
-		if f.Candidates, err = findCandidates(ctx, run, packages); err != nil {
+		if f.Candidates, err = task.PackageCandidates(ctx, m, packages); err != nil {
 			return f, fmt.Errorf("find out what apt would install: %w", err)
 		}
 		for _, name := range packages {
 			f.Candidates[name] += "" // also those that apt does not have
 		}
-		if f.Installed, err = installedPackages(ctx, run, packages); err != nil {
+		if f.Installed, err = task.InstalledPackages(ctx, m, packages); err != nil {
 			return f, fmt.Errorf("find out what is installed: %w", err)
 		}
 	}
@@ -104,9 +104,9 @@ func addresses() ([]string, error) {
 var serverVersion = regexp.MustCompile(`Ver (\d+\.\d+\.\d+)`)
 
 // database is the server that is installed, as its own program says.
-func database(ctx context.Context, run runner) *task.DatabaseFacts {
+func database(ctx context.Context, m task.Machine) *task.DatabaseFacts {
 	for _, server := range []string{"/usr/sbin/mariadbd", "/usr/sbin/mysqld"} {
-		out, err := run(ctx, program{argv: []string{server, "--no-defaults", "--version"}})
+		out, err := m.Run(ctx, task.Program{Argv: []string{server, "--no-defaults", "--version"}})
 		if err != nil {
 			continue // not there, most of the time
 		}

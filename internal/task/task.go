@@ -1,7 +1,13 @@
-// Package task is the shape of the work that Goldsmith does on a machine: typed, idempotent descriptions of one thing
-// each, ordered into plays. It is data only. Provisioners build plays from it on the operator's side, the wire codec
-// carries them, and package engine makes them so on the instance.
+// Package task is the work that Goldsmith does on a machine: typed, idempotent descriptions of one thing each, ordered
+// into plays. Each kind of task is one file here, which says what it is in HCL and on the wire, how it is checked and how
+// it is made so, and one row of the table Kinds. Provisioners build plays on the operator's side, the wire codec carries
+// them, and package engine runs them on the machine. Only checks and differences touch a machine.
 package task
+
+import (
+	"context"
+	"errors"
+)
 
 // Play is an ordered list of tasks, and the handlers that they may notify.
 type Play struct {
@@ -31,7 +37,21 @@ type Spec interface {
 	Kind() string
 	// Validate reports what is wrong with the description itself, naming the attribute.
 	Validate() error
+	// Check reads what is and returns the difference to what should be: nil where there is none, ErrSkip where the task
+	// does not apply. It changes nothing.
+	Check(ctx context.Context, m Machine) (Difference, error)
 }
+
+// Difference is what has to change for a task to be so.
+type Difference interface {
+	// String shows the difference to people; of a file in the unified format.
+	String() string
+	// Apply changes it.
+	Apply(ctx context.Context, m Machine) error
+}
+
+// ErrSkip says that a task does not apply to a machine.
+var ErrSkip = errors.New("skipped")
 
 // State values, as Ansible names them. Which of them a kind takes is said at the kind.
 const (
@@ -43,140 +63,3 @@ const (
 	Restarted = "restarted"
 	Reloaded  = "reloaded"
 )
-
-// Package is Debian packages that are installed or not. Neighbouring Package tasks of a play run as one apt transaction.
-type Package struct {
-	Names []string `json:"names"`
-	// State is present (default), latest or absent (purged).
-	State string `json:"state,omitempty"`
-	// Recommends installs recommended packages too; false by default.
-	Recommends bool `json:"recommends,omitempty"`
-}
-
-// File is a regular file with this content, mode and owner.
-type File struct {
-	Path    string `json:"path"`
-	Content Blob   `json:"content"`
-	// Mode is octal, as in "0644" (default).
-	Mode  string `json:"mode,omitempty"`
-	Owner string `json:"owner,omitempty"` // default root
-	Group string `json:"group,omitempty"` // default root
-	// Test is a command that must succeed with the new content before it takes the file's place; %s in an argument
-	// stands for the temporary file. Ansible and the wire call it validate.
-	Test []string `json:"validate,omitempty"`
-	// State is present (default) or absent.
-	State string `json:"state,omitempty"`
-}
-
-// Directory is a directory with this mode and owner; absent removes it with all that is in it.
-type Directory struct {
-	Path  string `json:"path"`
-	Mode  string `json:"mode,omitempty"` // default 0755
-	Owner string `json:"owner,omitempty"`
-	Group string `json:"group,omitempty"`
-	State string `json:"state,omitempty"` // present (default) or absent
-}
-
-// Link is a symbolic link.
-type Link struct {
-	Path   string `json:"path"`
-	Target string `json:"target"`
-	State  string `json:"state,omitempty"` // present (default) or absent
-}
-
-// Group is a local group.
-type Group struct {
-	Group  string `json:"group"`
-	System bool   `json:"system,omitempty"`
-	State  string `json:"state,omitempty"`
-}
-
-// User is a local user. A system user has no password and, unless Shell says otherwise, no login shell.
-type User struct {
-	User       string   `json:"user"`
-	System     bool     `json:"system,omitempty"`
-	Group      string   `json:"group,omitempty"`  // primary group; default one of the same name
-	Groups     []string `json:"groups,omitempty"` // supplementary, in addition to what it has
-	Home       string   `json:"home,omitempty"`
-	CreateHome bool     `json:"create_home,omitempty"`
-	Shell      string   `json:"shell,omitempty"`
-	State      string   `json:"state,omitempty"`
-}
-
-// Unit is a systemd unit file or, with DropIn, a drop-in for one, in /etc/systemd/system. systemd is told to read its
-// configuration again when the file changed.
-type Unit struct {
-	Unit    string `json:"unit"`              // for example app.service
-	DropIn  string `json:"drop_in,omitempty"` // for example 50-limits.conf
-	Content Blob   `json:"content"`
-	State   string `json:"state,omitempty"` // present (default) or absent
-}
-
-// Service is the state of a systemd unit.
-type Service struct {
-	Unit string `json:"unit"`
-	// State is started, stopped, restarted or reloaded; empty leaves it as it is. Restarted and reloaded always change.
-	State   string `json:"state,omitempty"`
-	Enabled *bool  `json:"enabled,omitempty"`
-	Masked  *bool  `json:"masked,omitempty"`
-}
-
-// Command runs a program when it is needed. Without Creates, Unless and OnlyIf it always runs and always changes.
-type Command struct {
-	Argv    []string          `json:"argv,omitempty"`  // either Argv
-	Shell   string            `json:"shell,omitempty"` // or Shell, run by /bin/sh -eu
-	Creates string            `json:"creates,omitempty"`
-	Unless  []string          `json:"unless,omitempty"`  // argv; success means there is nothing to do
-	OnlyIf  []string          `json:"only_if,omitempty"` // argv; failure means there is nothing to do
-	Dir     string            `json:"dir,omitempty"`
-	Env     map[string]string `json:"env,omitempty"`
-	// Timeout is a Go duration; default 10m.
-	Timeout string `json:"timeout,omitempty"`
-}
-
-// Sysctl is a kernel parameter, in /etc/sysctl.d and, where the kernel lets it be set, at once.
-type Sysctl struct {
-	Key   string `json:"key"`
-	Value string `json:"value"`
-	File  string `json:"file,omitempty"`  // default /etc/sysctl.d/60-goldsmith.conf
-	State string `json:"state,omitempty"` // present (default) or absent
-}
-
-// SQL runs statements as the database's root over the local socket. Unless is a query; a first column of the first row
-// that is neither empty, NULL nor 0 means there is nothing to do.
-type SQL struct {
-	// Statements are one or several, as the mysql client takes them, in any encoding.
-	Statements string `json:"statements"`
-	Database   string `json:"database,omitempty"`
-	Unless     string `json:"unless,omitempty"`
-}
-
-// AptHold keeps packages at the version they have.
-type AptHold struct {
-	Names []string `json:"names"`
-	State string   `json:"state,omitempty"` // present (default) or absent
-}
-
-// Line is one line in a file that others own. Regexp finds the line to replace (the last match); without a match the
-// line is appended. Absent removes every match.
-type Line struct {
-	Path   string `json:"path"`
-	Regexp string `json:"regexp,omitempty"`
-	Line   string `json:"line,omitempty"`
-	State  string `json:"state,omitempty"`
-	Create bool   `json:"create,omitempty"`
-}
-
-func (Package) Kind() string   { return "package" }
-func (File) Kind() string      { return "file" }
-func (Directory) Kind() string { return "directory" }
-func (Link) Kind() string      { return "link" }
-func (Group) Kind() string     { return "group" }
-func (User) Kind() string      { return "user" }
-func (Unit) Kind() string      { return "unit" }
-func (Service) Kind() string   { return "service" }
-func (Command) Kind() string   { return "command" }
-func (Sysctl) Kind() string    { return "sysctl" }
-func (SQL) Kind() string       { return "sql" }
-func (AptHold) Kind() string   { return "apt_hold" }
-func (Line) Kind() string      { return "line" }

@@ -10,10 +10,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 )
 
 // WireVersion is the version of the stream; an agent takes no other.
-const WireVersion = 2
+const WireVersion = 3
 
 // maxLine bounds a line of the stream. Content goes in blobs, so lines are short.
 const maxLine = 1 << 20
@@ -27,7 +28,7 @@ const inMemory = 1 << 20
 
 // The stream is lines of JSON: a header, blobs, each followed by its bytes and a line feed, tasks and handlers in
 // their order, and an end. Nothing is done before the end has been read.
-type line struct {
+type frame struct {
 	Goldsmith int      `json:"goldsmith,omitempty"`
 	Play      string   `json:"play,omitempty"`
 	Check     bool     `json:"check,omitempty"`
@@ -44,19 +45,39 @@ type message struct {
 	Sensitive bool            `json:"sensitive,omitempty"`
 	Kind      string          `json:"kind"`
 	Spec      json.RawMessage `json:"spec"`
+	// Content is the blob of a kind that has one: a file's, a unit's, statements.
+	Content *Blob `json:"content,omitempty"`
+}
+
+// contentSpec is a kind whose content goes in a blob, and not in the JSON of its description.
+type contentSpec interface {
+	Spec
+	// content has no digest where there is none, of a file that is to be absent.
+	content() Blob
+	withContent(Blob) (Spec, error)
+}
+
+// contentOf is the content of a description, if it has one.
+func contentOf(spec Spec) *Blob {
+	if with, ok := spec.(contentSpec); ok {
+		if blob := with.content(); blob.Digest != "" {
+			return &blob
+		}
+	}
+	return nil
 }
 
 // Encode writes a play as a stream. The play must be valid.
 func Encode(w io.Writer, p Play, check bool) error {
 	buffered := bufio.NewWriterSize(w, 64<<10)
 	encoder := json.NewEncoder(buffered)
-	if err := encoder.Encode(line{Goldsmith: WireVersion, Play: p.Name, Check: check}); err != nil {
+	if err := encoder.Encode(frame{Goldsmith: WireVersion, Play: p.Name, Check: check}); err != nil {
 		return fmt.Errorf("send play %s: %w", p.Name, err)
 	}
 	sent := map[string]bool{}
 	for _, t := range append(append([]Task(nil), p.Tasks...), p.Handlers...) {
-		blob := blobOf(t.Spec)
-		if blob == nil || blob.Digest == "" || sent[blob.Digest] {
+		blob := contentOf(t.Spec)
+		if blob == nil || sent[blob.Digest] {
 			continue
 		}
 		sent[blob.Digest] = true
@@ -65,20 +86,27 @@ func Encode(w io.Writer, p Play, check bool) error {
 		}
 	}
 	for i, t := range append(append([]Task(nil), p.Tasks...), p.Handlers...) {
-		spec, err := json.Marshal(onWire(t.Spec))
+		spec, err := json.Marshal(t.Spec)
 		if err != nil {
 			return fmt.Errorf("send play %s: task %q: %w", p.Name, t.Name, err)
 		}
-		m := &message{Name: t.Name, Notify: t.Notify, Sensitive: t.Sensitive, Kind: t.Spec.Kind(), Spec: spec}
-		l := line{Task: m}
-		if i >= len(p.Tasks) {
-			l = line{Handler: m}
+		m := &message{
+			Name:      t.Name,
+			Notify:    t.Notify,
+			Sensitive: t.Sensitive,
+			Kind:      t.Spec.Kind(),
+			Spec:      spec,
+			Content:   contentOf(t.Spec),
 		}
-		if err := encoder.Encode(l); err != nil {
+		f := frame{Task: m}
+		if i >= len(p.Tasks) {
+			f = frame{Handler: m}
+		}
+		if err := encoder.Encode(f); err != nil {
 			return fmt.Errorf("send play %s: task %q: %w", p.Name, t.Name, err)
 		}
 	}
-	if err := encoder.Encode(line{End: true}); err != nil {
+	if err := encoder.Encode(frame{End: true}); err != nil {
 		return fmt.Errorf("send play %s: %w", p.Name, err)
 	}
 	return buffered.Flush()
@@ -90,7 +118,7 @@ func encodeBlob(w io.Writer, encoder *json.Encoder, blob Blob) error {
 		return err
 	}
 	defer content.Close()
-	if err := encoder.Encode(line{Blob: blob.Digest, Size: blob.Size}); err != nil {
+	if err := encoder.Encode(frame{Blob: blob.Digest, Size: blob.Size}); err != nil {
 		return err
 	}
 	n, err := io.Copy(w, io.LimitReader(content, blob.Size))
@@ -104,45 +132,11 @@ func encodeBlob(w io.Writer, encoder *json.Encoder, blob Blob) error {
 	return err
 }
 
-// sqlOnWire is SQL on the wire: the statements are a blob, as they are bytes of any encoding, and JSON has text.
-type sqlOnWire struct {
-	Statements Blob   `json:"statements"`
-	Database   string `json:"database,omitempty"`
-	Unless     string `json:"unless,omitempty"`
-}
-
-// Kind is that of SQL.
-func (sqlOnWire) Kind() string { return SQL{}.Kind() }
-
-// Validate has nothing to say: what comes of it is validated.
-func (sqlOnWire) Validate() error { return nil }
-
-// onWire is a description as it is sent.
-func onWire(spec Spec) Spec {
-	if s, ok := spec.(SQL); ok {
-		return sqlOnWire{Bytes([]byte(s.Statements)), s.Database, s.Unless}
-	}
-	return spec
-}
-
-// blobOf is the blob that a description names, if its kind has one.
-func blobOf(spec Spec) *Blob {
-	switch s := onWire(spec).(type) {
-	case sqlOnWire:
-		return &s.Statements
-	case File:
-		return &s.Content
-	case Unit:
-		return &s.Content
-	}
-	return nil
-}
-
 // Decode reads a whole stream and returns a valid play whose blobs can be opened. Large blobs are spooled into files
 // below dir, which the caller removes.
 func Decode(r io.Reader, dir string) (p Play, check bool, err error) {
 	d := decoder{r: bufio.NewReaderSize(r, 64<<10), dir: dir, blobs: map[string]Blob{}}
-	header, err := d.line()
+	header, err := d.frame()
 	if err != nil {
 		return Play{}, false, fmt.Errorf("read play: %w", err)
 	}
@@ -151,19 +145,19 @@ func Decode(r io.Reader, dir string) (p Play, check bool, err error) {
 	}
 	p.Name = header.Play
 	for {
-		l, err := d.line()
+		f, err := d.frame()
 		if err != nil {
 			return Play{}, false, fmt.Errorf("read play %s: %w", p.Name, err)
 		}
 		switch {
-		case l.End:
+		case f.End:
 			return p, header.Check, p.Validate()
-		case l.Blob != "":
-			err = d.blob(l.Blob, l.Size)
-		case l.Task != nil:
-			err = d.add(&p.Tasks, l.Task)
-		case l.Handler != nil:
-			err = d.add(&p.Handlers, l.Handler)
+		case f.Blob != "":
+			err = d.blob(f.Blob, f.Size)
+		case f.Task != nil:
+			err = d.add(&p.Tasks, f.Task)
+		case f.Handler != nil:
+			err = d.add(&p.Handlers, f.Handler)
 		default:
 			err = errors.New("a line is neither blob, task, handler nor end")
 		}
@@ -179,7 +173,7 @@ type decoder struct {
 	blobs map[string]Blob
 }
 
-func (d *decoder) line() (line, error) {
+func (d *decoder) frame() (frame, error) {
 	var text []byte
 	for {
 		part, err := d.r.ReadSlice('\n')
@@ -191,19 +185,19 @@ func (d *decoder) line() (line, error) {
 			if errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF
 			}
-			return line{}, err
+			return frame{}, err
 		}
 		if len(text) > maxLine {
-			return line{}, fmt.Errorf("a line is longer than %d bytes", maxLine)
+			return frame{}, fmt.Errorf("a line is longer than %d bytes", maxLine)
 		}
 	}
-	var l line
+	var f frame
 	strict := json.NewDecoder(bytes.NewReader(text))
 	strict.DisallowUnknownFields()
-	if err := strict.Decode(&l); err != nil {
-		return line{}, fmt.Errorf("a line is no JSON of this version: %w", err)
+	if err := strict.Decode(&f); err != nil {
+		return frame{}, fmt.Errorf("a line is no JSON of this version: %w", err)
 	}
-	return l, nil
+	return f, nil
 }
 
 // blob reads a blob's bytes and checks that they are what their name says.
@@ -254,12 +248,16 @@ func (d *decoder) add(tasks *[]Task, m *message) error {
 	if err != nil {
 		return fmt.Errorf("task %q: %w", m.Name, err)
 	}
-	if blob := blobOf(spec); blob != nil && blob.Digest != "" {
-		received, ok := d.blobs[blob.Digest]
+	if m.Content != nil {
+		with, ok := spec.(contentSpec)
 		if !ok {
-			return fmt.Errorf("task %q: blob %s was not sent", m.Name, blob.Digest)
+			return fmt.Errorf("task %q: kind %s has no content", m.Name, m.Kind)
 		}
-		if spec, err = withBlob(spec, received); err != nil {
+		received, ok := d.blobs[m.Content.Digest]
+		if !ok {
+			return fmt.Errorf("task %q: blob %s was not sent", m.Name, m.Content.Digest)
+		}
+		if spec, err = with.withContent(received); err != nil {
 			return fmt.Errorf("task %q: %w", m.Name, err)
 		}
 	}
@@ -267,64 +265,17 @@ func (d *decoder) add(tasks *[]Task, m *message) error {
 	return nil
 }
 
-func withBlob(spec Spec, blob Blob) (Spec, error) {
-	switch s := spec.(type) {
-	case File:
-		s.Content = blob
-		return s, nil
-	case Unit:
-		s.Content = blob
-		return s, nil
-	case sqlOnWire:
-		content, err := blob.Open()
-		if err != nil {
-			return nil, err
-		}
-		defer content.Close()
-		statements, err := io.ReadAll(content)
-		return SQL{Statements: string(statements), Database: s.Database, Unless: s.Unless}, err
+// decodeSpec reads a description by the table of kinds.
+func decodeSpec(kind string, description json.RawMessage) (Spec, error) {
+	zero, err := onWire(kind)
+	if err != nil {
+		return nil, err
 	}
-	return spec, nil
-}
-
-func decodeSpec(kind string, text json.RawMessage) (Spec, error) {
-	switch kind {
-	case Package{}.Kind():
-		return decodeInto[Package](text)
-	case File{}.Kind():
-		return decodeInto[File](text)
-	case Directory{}.Kind():
-		return decodeInto[Directory](text)
-	case Link{}.Kind():
-		return decodeInto[Link](text)
-	case Group{}.Kind():
-		return decodeInto[Group](text)
-	case User{}.Kind():
-		return decodeInto[User](text)
-	case Unit{}.Kind():
-		return decodeInto[Unit](text)
-	case Service{}.Kind():
-		return decodeInto[Service](text)
-	case Command{}.Kind():
-		return decodeInto[Command](text)
-	case Sysctl{}.Kind():
-		return decodeInto[Sysctl](text)
-	case SQL{}.Kind():
-		return decodeInto[sqlOnWire](text)
-	case AptHold{}.Kind():
-		return decodeInto[AptHold](text)
-	case Line{}.Kind():
-		return decodeInto[Line](text)
-	}
-	return nil, fmt.Errorf("kind %q is not known to this agent", kind)
-}
-
-func decodeInto[S Spec](text json.RawMessage) (Spec, error) {
-	var spec S
-	strict := json.NewDecoder(bytes.NewReader(text))
+	spec := reflect.New(reflect.TypeOf(zero))
+	strict := json.NewDecoder(bytes.NewReader(description))
 	strict.DisallowUnknownFields()
-	if err := strict.Decode(&spec); err != nil {
-		return nil, fmt.Errorf("%s: %w", spec.Kind(), err)
+	if err := strict.Decode(spec.Interface()); err != nil {
+		return nil, fmt.Errorf("%s: %w", kind, err)
 	}
-	return spec, nil
+	return spec.Elem().Interface().(Spec), nil
 }

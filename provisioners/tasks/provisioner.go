@@ -7,7 +7,6 @@ import (
 
 	"github.com/hashicorp/hcl/v2/hcldec"
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
-	"github.com/hashicorp/packer-plugin-sdk/template/config"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/inputs"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/remote"
@@ -23,9 +22,7 @@ func (p *Provisioner) ConfigSpec() hcldec.ObjectSpec { return p.config.FlatMapst
 
 // Prepare checks the configuration, with templates rendered for a machine that stands for the one to come.
 func (p *Provisioner) Prepare(raws ...any) error {
-	// No interpolation: Packer would take the braces in content and scripts for its own, and leave "<no value>" there.
-	err := config.Decode(&p.config, &config.DecodeOpts{PluginType: "goldsmith-tasks"}, raws...)
-	if err != nil {
+	if err := p.config.decode(raws); err != nil {
 		return err
 	}
 	if p.config.Name == "" {
