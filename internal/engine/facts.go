@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/osrelease"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/task"
 )
 
@@ -68,12 +69,13 @@ func nthField(text string, n int) string {
 
 // parseOSRelease reads os-release(5).
 func parseOSRelease(text string) task.OSFacts {
-	values := map[string]string{}
-	for line := range strings.Lines(text) {
-		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-		values[key] = strings.Trim(value, `"'`)
+	values := osrelease.Parse(text)
+	return task.OSFacts{
+		ID:       values["ID"],
+		Version:  values["VERSION_ID"],
+		Codename: values["VERSION_CODENAME"],
+		Pretty:   values["PRETTY_NAME"],
 	}
-	return task.OSFacts{ID: values["ID"], Version: values["VERSION_ID"], Codename: values["VERSION_CODENAME"], Pretty: values["PRETTY_NAME"]}
 }
 
 // parseMemory reads the total of proc_meminfo(5), in MiB.

@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/osrelease"
 )
 
 // Directory is where an image has its manifest.json, sbom.cdx.json and sbom.spdx.json.
@@ -160,18 +162,6 @@ func ReadOS(root, arch string) (OS, error) {
 	if err != nil {
 		return OS{}, fmt.Errorf("read what system it is: %w", err)
 	}
-	o := OS{Arch: arch}
-	for line := range strings.Lines(string(text)) {
-		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-		value = strings.Trim(value, `"'`)
-		switch key {
-		case "ID":
-			o.ID = value
-		case "VERSION_ID":
-			o.Version = value
-		case "PRETTY_NAME":
-			o.Name = value
-		}
-	}
-	return o, nil
+	values := osrelease.Parse(string(text))
+	return OS{Arch: arch, ID: values["ID"], Version: values["VERSION_ID"], Name: values["PRETTY_NAME"]}, nil
 }
