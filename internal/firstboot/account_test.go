@@ -128,10 +128,7 @@ func TestClockOfTheAPI(t *testing.T) {
 		w.Write([]byte(`{"Parameters":[{"Name":"/x/db/ca","Value":"text"}],"InvalidParameters":[]}`))
 	}))
 	t.Cleanup(server.Close)
-	for name, value := range map[string]string{"AWS_ENDPOINT_URL": server.URL, "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "x", "AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull} {
-		t.Setenv(name, value)
-	}
-	c := &cloud{region: "us-east-1"}
+	c := &cloud{secrets: secretsAt(server.URL)}
 	if _, err := c.parameters(t.Context(), []string{"/x/db/ca"}, nil); err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ import (
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
@@ -52,7 +52,9 @@ type identity struct {
 // cloud is where an instance learns what it is to be.
 type cloud struct {
 	metadata *imds.Client
-	region   string
+	// secrets is asked with the instance's own role.
+	secrets *ssm.Client
+	region  string
 	// ahead is how far the cloud's clock is ahead of this machine's, as its last answer says.
 	ahead time.Duration
 }
@@ -74,7 +76,10 @@ func connect(ctx context.Context) (*cloud, error) {
 	for deadline := time.Now().Add(wait); time.Now().Before(deadline); {
 		out, err := probe.GetRegion(ctx, &imds.GetRegionInput{})
 		if err == nil {
-			return &cloud{metadata: client, region: out.Region}, nil
+			// The SDK's default chain would link sign-in, SSO and STS into the agent, and nothing but the role is meant.
+			role := ec2rolecreds.New(func(o *ec2rolecreds.Options) { o.Client = client })
+			secrets := ssm.NewFromConfig(aws.Config{Region: out.Region, Credentials: aws.NewCredentialsCache(role)})
+			return &cloud{metadata: client, secrets: secrets, region: out.Region}, nil
 		}
 		last = err
 		select {
@@ -145,12 +150,8 @@ func isNotFound(err error) bool {
 // parameters reads parameters with the instance's role in one call. Those of required that are not there are an error
 // that names them.
 func (c *cloud) parameters(ctx context.Context, required, optional []string) (map[string]string, error) {
-	conf, err := config.LoadDefaultConfig(ctx, config.WithRegion(c.region))
-	if err != nil {
-		return nil, fmt.Errorf("find the instance's role: %w", err)
-	}
 	names := append(append([]string(nil), required...), optional...)
-	out, err := ssm.NewFromConfig(conf).GetParameters(ctx, &ssm.GetParametersInput{Names: names, WithDecryption: aws.Bool(true)})
+	out, err := c.secrets.GetParameters(ctx, &ssm.GetParametersInput{Names: names, WithDecryption: aws.Bool(true)})
 	if err != nil {
 		return nil, fmt.Errorf("read parameters %s with the instance's role: %w", strings.Join(names, ", "), err)
 	}

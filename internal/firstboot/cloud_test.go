@@ -13,6 +13,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
 )
 
 // metadataService answers IMDSv2 with these items; an item that is "500" fails. What is asked for without a token is
@@ -145,8 +146,19 @@ func TestConnectObeysItsContext(t *testing.T) {
 	}
 }
 
+// secretsAt asks a server of the test's, as an instance with a role asks SSM.
+func secretsAt(url string) *ssm.Client {
+	return ssm.NewFromConfig(aws.Config{
+		Region:       "us-east-1",
+		BaseEndpoint: aws.String(url),
+		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+			return aws.Credentials{AccessKeyID: "AKIDEXAMPLE", SecretAccessKey: "x"}, nil
+		}),
+	})
+}
+
 // parameterStore is SSM with these parameters; it takes one request alone, for decrypted values. A nil store denies.
-func parameterStore(t *testing.T, stored map[string]string) {
+func parameterStore(t *testing.T, stored map[string]string) *cloud {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var request struct {
@@ -175,10 +187,7 @@ func parameterStore(t *testing.T, stored map[string]string) {
 		json.NewEncoder(w).Encode(answer)
 	}))
 	t.Cleanup(server.Close)
-	for name, value := range map[string]string{"AWS_ENDPOINT_URL": server.URL, "AWS_ENDPOINT_URL_SSM": "", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b",
-		"AWS_SESSION_TOKEN": "", "AWS_PROFILE": "", "AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "", "HTTP_PROXY": "", "http_proxy": ""} {
-		t.Setenv(name, value)
-	}
+	return &cloud{secrets: secretsAt(server.URL)}
 }
 
 func TestParameters(t *testing.T) {
@@ -195,8 +204,7 @@ func TestParameters(t *testing.T) {
 		{"denied", nil, nil, []string{"/s/a, /s/b, /s/c", "AccessDenied"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			parameterStore(t, c.stored)
-			got, err := (&cloud{region: "us-east-1"}).parameters(t.Context(), []string{"/s/a", "/s/b"}, []string{"/s/c"})
+			got, err := parameterStore(t, c.stored).parameters(t.Context(), []string{"/s/a", "/s/b"}, []string{"/s/c"})
 			if (err == nil) != (c.faults == nil) || !reflect.DeepEqual(got, c.want) {
 				t.Fatalf("got %v, %v, want %v", got, err, c.want)
 			}
