@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/chromium"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/test/chromium"
 )
 
 // TestLongValuesBreakNothing looks at the page in a browser, on a phone and on a screen, with values as long as the

@@ -14,7 +14,7 @@ import (
 	"testing"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/acceptance/rig"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/chromium"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/test/chromium"
 )
 
 // assertReport wants the last deployment, which printed out, to have left a report of what it did, with these words in it,

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/chromium"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/test/chromium"
 )
 
 // axePath is where `make` installs axe.

@@ -1,6 +1,5 @@
 //go:build acceptance
 
-// Package chromium is a browser in which tests look at a page as its readers do.
 package chromium
 
 import (
