@@ -259,9 +259,17 @@ func (b *Browser) Judge(file string, width int, scheme, axe string) Looked {
 	if !strings.HasPrefix(ground, "rgb(") {
 		b.T.Errorf("the page's background is %s", ground)
 	}
-	for what, found := range map[string][]string{"over each other": l.Overlaps, "cut off": l.Outside, "hardly to be read": l.Faint, "too small": l.Small} {
-		if len(found) > 0 {
-			b.T.Errorf("%d labels are %s: %q", len(found), what, found[:min(5, len(found))])
+	for _, fault := range []struct {
+		what   string
+		labels []string
+	}{
+		{"over each other", l.Overlaps},
+		{"cut off", l.Outside},
+		{"hardly to be read", l.Faint},
+		{"too small", l.Small},
+	} {
+		if n := len(fault.labels); n > 0 {
+			b.T.Errorf("%d labels are %s: %q", n, fault.what, fault.labels[:min(5, n)])
 		}
 	}
 	for _, violation := range b.Axe(axe) {
