@@ -34,8 +34,17 @@ Exit codes: 0 done; 1 failed; 2 bad input.`,
 	}
 	name := defaultName()
 	cloud.PersistentPreRunE = func(*cobra.Command, []string) error { return checkName(name) }
-	cloud.PersistentFlags().StringVar(&name, "name", name, "the cloud's name; clouds of different names do not touch each other ($GOLDSMITH_CLOUD)")
-	cloud.AddCommand(upCommand(&name), downCommand(&name), statusCommand(&name), sshCommand(&name), logsCommand(&name), envCommand(&name), serveCommand(&name))
+	cloud.PersistentFlags().StringVar(&name, "name", name,
+		"the cloud's name; clouds of different names do not touch each other ($GOLDSMITH_CLOUD)")
+	cloud.AddCommand(
+		upCommand(&name),
+		downCommand(&name),
+		statusCommand(&name),
+		sshCommand(&name),
+		logsCommand(&name),
+		envCommand(&name),
+		serveCommand(&name),
+	)
 	return cloud
 }
 
@@ -59,7 +68,8 @@ func upCommand(name *string) *cobra.Command {
 	var bases []string
 	up := &cobra.Command{
 		Use: "up", Short: "Start the local cloud", Args: cobra.NoArgs,
-		Long: `Starts the local cloud, and makes its base image first if this machine has none yet (half a minute, once).
+		Long: `Starts the local cloud, and makes its base image first if this machine has none yet (half a
+minute, once).
 A cloud that is up already is left as it is, but for base images that it is asked for and does not have.
 Everything that was made in it before is there again; instances are stopped.
 
@@ -69,7 +79,8 @@ Exit codes: 0 done; 1 failed; 2 bad input.`,
 			return up(cmd.Context(), cmd.OutOrStdout(), *name, bases)
 		},
 	}
-	up.Flags().StringSliceVar(&bases, "base", []string{"trixie"}, "base images that must be there: trixie (Debian 13), sid")
+	up.Flags().StringSliceVar(&bases, "base", []string{"trixie"},
+		"base images that must be there: trixie (Debian 13), sid")
 	return up
 }
 
@@ -80,7 +91,8 @@ func up(ctx context.Context, out io.Writer, name string, bases []string) error {
 		return err
 	}
 	began := time.Now()
-	running, err := daemon.Start(ctx, name, []string{self, "cloud", "serve", "--name", name, "--base", strings.Join(bases, ",")}, say)
+	serve := []string{self, "cloud", "serve", "--name", name, "--base", strings.Join(bases, ",")}
+	running, err := daemon.Start(ctx, name, serve, say)
 	if err != nil {
 		return err
 	}
@@ -93,7 +105,8 @@ func up(ctx context.Context, out io.Writer, name string, bases []string) error {
 				return err
 			}
 		}
-		fmt.Fprintf(out, "local cloud %s is up at %s since %s\n", name, running.Endpoint, running.Since.Local().Format(time.DateTime))
+		since := running.Since.Local().Format(time.DateTime)
+		fmt.Fprintf(out, "local cloud %s is up at %s since %s\n", name, running.Endpoint, since)
 		return nil
 	}
 	fmt.Fprintf(out, `local cloud %s is up at %s
@@ -152,7 +165,8 @@ Exit codes: 0 done; 1 failed; 2 bad input.`,
 			return down(cmd.Context(), cmd.OutOrStdout(), *name)
 		},
 	}
-	down.Flags().BoolVar(&destroy, "destroy", false, "also remove images, volumes, instances and everything else that was made")
+	down.Flags().BoolVar(&destroy, "destroy", false,
+		"also remove images, volumes, instances and everything else that was made")
 	down.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return down
 }

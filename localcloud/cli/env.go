@@ -22,8 +22,8 @@ import (
 func envCommand(name *string) *cobra.Command {
 	return &cobra.Command{
 		Use: "env", Short: "Print the environment that makes AWS clients use the local cloud", Args: cobra.NoArgs,
-		Long: `Prints what a shell has to export so that the AWS CLI, the SDKs, Packer and Terraform use the local cloud: its
-endpoint, and the access key of the cloud's operator, without which it answers nobody. The key was made by
+		Long: `Prints what a shell has to export so that the AWS CLI, the SDKs, Packer and Terraform use the local
+cloud: its endpoint, and the access key of the cloud's operator, without which it answers nobody. The key was made by
 "up"; root has it, and who called "up" by sudo has it in ~/.goldsmith/clouds.
 
 Clients that are older than AWS_ENDPOINT_URL, as Debian 12's awscli and python3-boto3, are reached by
@@ -68,12 +68,13 @@ func keyOf(name string) (identity.OperatorKey, error) {
 		return key, fmt.Errorf("read the access key of local cloud %s: it is not up\nhint: goldsmith cloud up%s",
 			name, nameFlag(name))
 	default:
-		return key, fmt.Errorf("%w\nhint: goldsmith cloud up%s makes one; as another user than root: sudo goldsmith cloud up%[2]s", err, nameFlag(name))
+		return key, fmt.Errorf("%w\nhint: goldsmith cloud up%s makes one; "+
+			"as another user than root: sudo goldsmith cloud up%[2]s", err, nameFlag(name))
 	}
 }
 
-// environment makes AWS clients use an endpoint. What dataPath held before is kept behind the rules, but for the rules of
-// another cloud of ours.
+// environment makes AWS clients use an endpoint. What dataPath held before is kept behind the rules, but for the rules
+// of another cloud of ours.
 func environment(endpoint string, key identity.OperatorKey, rules, dataPath string) [][2]string {
 	paths := []string{rules}
 	for _, path := range filepath.SplitList(dataPath) {
@@ -82,15 +83,23 @@ func environment(endpoint string, key identity.OperatorKey, rules, dataPath stri
 		}
 	}
 	return [][2]string{
-		{"AWS_ENDPOINT_URL", endpoint}, {"AWS_ACCESS_KEY_ID", key.AccessKeyID}, {"AWS_SECRET_ACCESS_KEY", key.SecretAccessKey},
+		{"AWS_ENDPOINT_URL", endpoint},
+		{"AWS_ACCESS_KEY_ID", key.AccessKeyID},
+		{"AWS_SECRET_ACCESS_KEY", key.SecretAccessKey},
 		{"AWS_REGION", awsquery.Region}, {"AWS_DEFAULT_REGION", awsquery.Region}, {"AWS_EC2_METADATA_DISABLED", "true"},
 		{"AWS_DATA_PATH", strings.Join(paths, string(filepath.ListSeparator))},
 	}
 }
 
 // services are those of the local cloud, with the version of their API by which botocore files them.
-var services = map[string]string{
-	"ec2": "2016-11-15", "ssm": "2014-11-06", "sts": "2011-06-15", "iam": "2010-05-08", "autoscaling": "2011-01-01", "elbv2": "2015-12-01", "ebs": "2019-11-02",
+var services = []struct{ name, version string }{
+	{"ec2", "2016-11-15"},
+	{"ssm", "2014-11-06"},
+	{"sts", "2011-06-15"},
+	{"iam", "2010-05-08"},
+	{"autoscaling", "2011-01-01"},
+	{"elbv2", "2015-12-01"},
+	{"ebs", "2019-11-02"},
 }
 
 // writeEndpointRules writes rules by which botocore finds each service at the endpoint, whatever the region.
@@ -99,8 +108,8 @@ func writeEndpointRules(dir, endpoint string) error {
 	if err != nil {
 		return err
 	}
-	for service, version := range services {
-		path := filepath.Join(dir, service, version, "endpoint-rule-set-1.json")
+	for _, service := range services {
+		path := filepath.Join(dir, service.name, service.version, "endpoint-rule-set-1.json")
 		if before, err := os.ReadFile(path); err == nil && bytes.Equal(before, content) {
 			continue
 		}
@@ -122,14 +131,20 @@ func endpointRules(endpoint string) any {
 		return p
 	}
 	rule := func(url any, conditions ...any) object {
-		return object{"type": "endpoint", "conditions": append([]any{}, conditions...), "endpoint": object{"url": url, "properties": object{}, "headers": object{}}}
+		return object{
+			"type":       "endpoint",
+			"conditions": append([]any{}, conditions...),
+			"endpoint":   object{"url": url, "properties": object{}, "headers": object{}},
+		}
 	}
 	given := object{"ref": "Endpoint"}
 	return object{
 		"version": "1.0",
 		"parameters": object{
-			"Region": parameter("AWS::Region", "String", false), "Endpoint": parameter("SDK::Endpoint", "String", false),
-			"UseDualStack": parameter("AWS::UseDualStack", "Boolean", true), "UseFIPS": parameter("AWS::UseFIPS", "Boolean", true),
+			"Region":       parameter("AWS::Region", "String", false),
+			"Endpoint":     parameter("SDK::Endpoint", "String", false),
+			"UseDualStack": parameter("AWS::UseDualStack", "Boolean", true),
+			"UseFIPS":      parameter("AWS::UseFIPS", "Boolean", true),
 		},
 		"rules": []any{rule(given, object{"fn": "isSet", "argv": []any{given}}), rule(endpoint)},
 	}

@@ -92,7 +92,8 @@ func gatewayTo(all []machine, target machine) (machine, error) {
 		}
 	}
 	if len(candidates) == 0 {
-		return machine{}, fmt.Errorf("log in to %s: it has no public address, and no instance of %s that has one is running", target.ID, target.VPC)
+		return machine{}, fmt.Errorf("log in to %s: it has no public address, "+
+			"and no instance of %s that has one is running", target.ID, target.VPC)
 	}
 	return slices.MinFunc(candidates, func(a, b machine) int { return rank(a) - rank(b) }), nil
 }
@@ -131,7 +132,8 @@ func identityOf(m machine, given string) (string, error) {
 	}
 	path := filepath.Join(home, ".goldsmith", strings.TrimPrefix(m.Key, "goldsmith-")+".pem")
 	if _, err := os.Stat(path); err != nil {
-		return "", fmt.Errorf("log in to %s, whose key pair is %q: %w\nhint: give the private key with --key", m.ID, m.Key, err)
+		return "", fmt.Errorf("log in to %s, whose key pair is %q: %w\nhint: give the private key with --key",
+			m.ID, m.Key, err)
 	}
 	return path, nil
 }

@@ -87,8 +87,17 @@ func machinesOf(reservations []types.Reservation) []machine {
 	var all []machine
 	for _, reservation := range reservations {
 		for _, i := range reservation.Instances {
-			all = append(all, machine{ID: *i.InstanceId, Name: tag(i, "Name"), Tier: tag(i, "goldsmith:tier"), State: string(i.State.Name),
-				Image: aws.ToString(i.ImageId), VPC: aws.ToString(i.VpcId), Private: aws.ToString(i.PrivateIpAddress), Public: aws.ToString(i.PublicIpAddress), Key: aws.ToString(i.KeyName)})
+			all = append(all, machine{
+				ID:      *i.InstanceId,
+				Name:    tag(i, "Name"),
+				Tier:    tag(i, "goldsmith:tier"),
+				State:   string(i.State.Name),
+				Image:   aws.ToString(i.ImageId),
+				VPC:     aws.ToString(i.VpcId),
+				Private: aws.ToString(i.PrivateIpAddress),
+				Public:  aws.ToString(i.PublicIpAddress),
+				Key:     aws.ToString(i.KeyName),
+			})
 		}
 	}
 	return all
@@ -117,7 +126,8 @@ func find(all []machine, wanted string) (machine, error) {
 		}
 	}
 	if found == nil {
-		return machine{}, fmt.Errorf("find instance %q: there is none of this id, name or tier; there are: %s", wanted, strings.Join(names, ", "))
+		return machine{}, fmt.Errorf("find instance %q: there is none of this id, name or tier; there are: %s",
+			wanted, strings.Join(names, ", "))
 	}
 	return *found, nil
 }
@@ -140,7 +150,10 @@ func statusCommand(name *string) *cobra.Command {
 	var asJSON bool
 	command := &cobra.Command{
 		Use: "status", Short: "Show the local cloud's instances and images", Args: cobra.NoArgs,
-		Long:    "Shows where the local cloud's API is, its instances with their addresses, and its images. It fails if the cloud is not up.\n\nExit codes: 0 done; 1 failed; 2 bad input.",
+		Long: `Shows where the local cloud's API is, its instances with their addresses, and its images. It fails if the
+cloud is not up.
+
+Exit codes: 0 done; 1 failed; 2 bad input.`,
 		Example: "  goldsmith cloud status\n  goldsmith cloud status --json | jq '.instances[].public'",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			found, err := look(cmd.Context(), *name)
@@ -176,7 +189,11 @@ func look(ctx context.Context, name string) (status, error) {
 		return status{}, fmt.Errorf("list images: %w", err)
 	}
 	for _, i := range out.Images {
-		found.Images = append(found.Images, image{ID: aws.ToString(i.ImageId), Name: aws.ToString(i.Name), State: string(i.State)})
+		found.Images = append(found.Images, image{
+			ID:    aws.ToString(i.ImageId),
+			Name:  aws.ToString(i.Name),
+			State: string(i.State),
+		})
 	}
 	return found, nil
 }
@@ -198,7 +215,10 @@ func logsCommand(name *string) *cobra.Command {
 	var own bool
 	logs := &cobra.Command{
 		Use: "logs NAME|--daemon", Short: "Show an instance's console, or the cloud's own log",
-		Long:    "Shows the end of what an instance wrote to its console, by its id, name or tier. With --daemon, the local cloud's own log.\n\nExit codes: 0 done; 1 failed; 2 bad input.",
+		Long: `Shows the end of what an instance wrote to its console, by its id, name or tier. With --daemon, the local
+cloud's own log.
+
+Exit codes: 0 done; 1 failed; 2 bad input.`,
 		Example: "  goldsmith cloud logs web\n  goldsmith cloud logs --daemon",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if own {

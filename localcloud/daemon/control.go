@@ -46,9 +46,12 @@ func AddBase(ctx context.Context, name, base string, progress func(string)) erro
 		return fmt.Errorf("add base image %.60q: %w", base, err)
 	}
 	path := controlPath(config.RunDir)
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", path)
-	}}}
+	client := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", path)
+		},
+	}}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://cloud/bases/"+url.PathEscape(base), nil)
 	if err != nil {
 		return err

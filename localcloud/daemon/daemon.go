@@ -105,7 +105,13 @@ func Serve(ctx context.Context, c Config) (err error) {
 	if err != nil {
 		return err
 	}
-	d := &daemon{config: c, log: config.Log, host: h, stateDir: config.StateDir, runDir: config.RunDir}
+	d := &daemon{
+		config:   c,
+		log:      config.Log,
+		host:     h,
+		stateDir: config.StateDir,
+		runDir:   config.RunDir,
+	}
 	err = d.run(ctx)
 	config.Log.Info("shutting down")
 	return errors.Join(err, h.Close(context.WithoutCancel(ctx)))
@@ -184,7 +190,8 @@ func (d *daemon) makeBases(ctx context.Context) error {
 func (d *daemon) addBase(ctx context.Context, name string, say func(string)) error {
 	image, ok := moto.BaseImages[name]
 	if !ok {
-		return fmt.Errorf("base image %q: there is none of that name; there are %s", name, strings.Join(slices.Sorted(maps.Keys(moto.BaseImages)), " and "))
+		known := slices.Sorted(maps.Keys(moto.BaseImages))
+		return fmt.Errorf("base image %q: there is none of that name; there are %s", name, strings.Join(known, " and "))
 	}
 	if err := d.host.EnsureBase(ctx, name, say); err != nil {
 		return err
@@ -217,11 +224,20 @@ func (d *daemon) serve(ctx context.Context, server *endpoint.Server) error {
 			if err != nil {
 				return fmt.Errorf("listen for %s: %w", e.what, err)
 			}
-			web := &http.Server{Handler: e.handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelError)}
+			web := &http.Server{
+				Handler:           e.handler,
+				ReadHeaderTimeout: 10 * time.Second,
+				IdleTimeout:       2 * time.Minute,
+				ErrorLog:          slog.NewLogLogger(d.log.Handler(), slog.LevelError),
+			}
 			serving.Go(func() error { return ignoreClosed(web.Serve(listener)) })
 			stops = append(stops, func() { d.shutDown(web) })
 		}
-		return writeReady(d.runDir, Running{PID: os.Getpid(), Endpoint: "http://" + addresses.API.String(), Since: time.Now().UTC()})
+		return writeReady(d.runDir, Running{
+			PID:      os.Getpid(),
+			Endpoint: "http://" + addresses.API.String(),
+			Since:    time.Now().UTC(),
+		})
 	}()
 	if failure == nil {
 		d.config.Ready()

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/durable"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/identity"
 )
 
@@ -81,7 +82,7 @@ func readKey(path string) (identity.OperatorKey, error) {
 	return key, nil
 }
 
-// writeKey writes a key for its owner alone. The file appears as a whole.
+// writeKey writes a key for its owner alone.
 func writeKey(path string, key identity.OperatorKey) error {
 	content, err := json.Marshal(key)
 	if err != nil {
@@ -90,19 +91,7 @@ func writeKey(path string, key identity.OperatorKey) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // 0600
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
+	return durable.WriteFile(path, content, 0o600)
 }
 
 // GiveKey gives the user who became root by sudo a copy of a cloud's key. Without such a user there is nothing to do:

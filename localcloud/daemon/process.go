@@ -11,14 +11,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/durable"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/lockfile"
 )
 
 // Running says of a cloud that is up where it is reached; it is the content of its ready file, daemon.json.
@@ -58,7 +59,7 @@ func Find(name string) (Running, error) {
 	if err != nil {
 		return Running{}, fmt.Errorf("find: %w", err)
 	}
-	held, err := lockHeld(daemonLock(name))
+	held, err := lockfile.Held(daemonLock(name))
 	if errors.Is(err, fs.ErrPermission) {
 		return Running{}, fmt.Errorf("find cloud %s: %w\nhint: run it with sudo", name, err)
 	}
@@ -89,7 +90,7 @@ func Start(ctx context.Context, name string, argv []string, progress func(string
 	if os.Geteuid() != 0 {
 		return Running{}, fmt.Errorf("start cloud %s: %w", name, errNotRoot)
 	}
-	unlock, err := lock(ctx, startLock(name))
+	unlock, err := lockfile.Lock(ctx, startLock(name))
 	if err != nil {
 		return Running{}, fmt.Errorf("start cloud %s: %w", name, err)
 	}
@@ -201,7 +202,7 @@ func locked(ctx context.Context, name string, do func(context.Context, string) e
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("stop cloud %s: %w", name, errNotRoot)
 	}
-	unlock, err := lock(ctx, startLock(name))
+	unlock, err := lockfile.Lock(ctx, startLock(name))
 	if err != nil {
 		return fmt.Errorf("stop cloud %s: %w", name, err)
 	}
@@ -227,18 +228,18 @@ func stopProcess(ctx context.Context, name string) error {
 		signal   syscall.Signal
 		deadline time.Duration
 	}{{syscall.SIGTERM, stopDeadline}, {syscall.SIGKILL, 5 * time.Second}} {
-		held, err := lockHeld(path)
+		held, err := lockfile.Held(path)
 		if err != nil || !held {
 			return err
 		}
 		if err := signalHolder(path, name, step.signal); err != nil {
-			if held, lost := lockHeld(path); lost == nil && !held { // it ended by itself meanwhile
+			if held, lost := lockfile.Held(path); lost == nil && !held { // it ended by itself meanwhile
 				return nil
 			}
 			return err
 		}
 		waiting, cancel := context.WithTimeout(ctx, step.deadline)
-		unlock, err := lock(waiting, path)
+		unlock, err := lockfile.Lock(waiting, path)
 		cancel()
 		if err == nil {
 			unlock()
@@ -259,164 +260,5 @@ func writeReady(runDir string, r Running) error {
 	if err != nil {
 		return err
 	}
-	temporary := readyPath(runDir) + ".new"
-	if err := os.WriteFile(temporary, content, 0o644); err != nil {
-		return err
-	}
-	return os.Rename(temporary, readyPath(runDir))
-}
-
-// daemonLock is held by a daemon for as long as it lives, in a file that says which process it is. It is not in the run
-// directory, which is cleared.
-func daemonLock(name string) string { return filepath.Join(runRoot, name+".lock") }
-
-func lockDaemon(name string) (unlock func(), err error) {
-	f, err := openLock(daemonLock(name))
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("cloud %s has a daemon already: lock %s: %w", name, f.Name(), err), f.Close())
-	}
-	start, err := startOf(os.Getpid())
-	if err == nil {
-		err = f.Truncate(0)
-	}
-	if err == nil {
-		_, err = fmt.Fprintf(f, "%d %d", os.Getpid(), start)
-	}
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return func() { f.Close() }, nil
-}
-
-// openLock opens a lock that is root's alone: who may open a file may lock it, and so keep all others waiting.
-func openLock(path string) (*os.File, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := f.Chmod(0o600); err != nil { // older versions made it for all to read
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
-}
-
-// lockHeld tells whether a process holds a lock.
-func lockHeld(path string) (bool, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	defer f.Close()
-	err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return true, nil
-	}
-	return false, err
-}
-
-// holder is the process that took a lock, by its id and when it started: the id may be another process's by now.
-type holder struct {
-	pid   int
-	start uint64 // in the kernel's ticks since the machine's start; 0 if a version wrote it that did not say
-}
-
-func lockHolder(path string) (holder, error) {
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return holder{}, err
-	}
-	pid, start, timed := strings.Cut(strings.TrimSpace(string(content)), " ")
-	var h holder
-	h.pid, err = strconv.Atoi(pid)
-	if err == nil && timed {
-		h.start, err = strconv.ParseUint(start, 10, 64)
-	}
-	if err != nil || h.pid < 2 {
-		return holder{}, fmt.Errorf("read %s: %.60q is no process", path, content)
-	}
-	return h, nil
-}
-
-// signalHolder sends a signal to the daemon that a lock names, and to no other process that has its id now.
-func signalHolder(path, name string, signal syscall.Signal) error {
-	h, err := lockHolder(path)
-	if err != nil {
-		return err
-	}
-	process, err := unix.PidfdOpen(h.pid, 0)
-	if errors.Is(err, unix.ESRCH) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("hold process %d: %w", h.pid, err)
-	}
-	defer unix.Close(process)
-	// From here on the id cannot go to another process without the signal going nowhere.
-	same, err := h.isDaemon(name)
-	if err != nil {
-		return err
-	}
-	if !same {
-		return fmt.Errorf("%s is locked, and process %d, which it names, is not the cloud's daemon\n"+
-			"hint: see who locks it: sudo fuser -v %s", path, h.pid, path)
-	}
-	if err := unix.PidfdSendSignal(process, signal, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
-		return fmt.Errorf("end process %d: %w", h.pid, err)
-	}
-	return nil
-}
-
-// isDaemon tells whether the process of this id is the one that took the lock.
-func (h holder) isDaemon(name string) (bool, error) {
-	if h.start == 0 {
-		command, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", h.pid))
-		return strings.Contains(string(command), "\x00cloud\x00serve\x00--name\x00"+name+"\x00"), err
-	}
-	start, err := startOf(h.pid)
-	return start == h.start, err
-}
-
-// startOf is when a process started, in ticks since the machine's start: field 22 of /proc/PID/stat. The second field,
-// the program's name, may hold spaces and parentheses.
-func startOf(pid int) (uint64, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
-	}
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-	if len(fields) < 20 {
-		return 0, fmt.Errorf("read when process %d started: %.60q", pid, stat)
-	}
-	return strconv.ParseUint(fields[19], 10, 64)
-}
-
-// lock waits for a lock until ctx ends.
-func lock(ctx context.Context, path string) (unlock func(), err error) {
-	f, err := openLock(path)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return func() { f.Close() }, nil
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
-		}
-		select {
-		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), f.Close())
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
+	return durable.WriteFile(readyPath(runDir), content, 0o644)
 }

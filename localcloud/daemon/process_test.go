@@ -11,9 +11,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/lockfile"
 )
 
 // ownRoots has clouds live in directories of the test, which are not there yet, until it ends.
@@ -22,29 +22,6 @@ func ownRoots(t *testing.T) {
 	state, run, dir := stateRoot, runRoot, t.TempDir()
 	stateRoot, runRoot = filepath.Join(dir, "lib"), filepath.Join(dir, "run")
 	t.Cleanup(func() { stateRoot, runRoot = state, run })
-}
-
-func TestLock(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "some", "lock")
-	if held, err := lockHeld(path); err != nil || held {
-		t.Errorf("a lock that nobody made: %v, %v", held, err)
-	}
-	unlock, err := lock(context.Background(), path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if held, err := lockHeld(path); err != nil || !held {
-		t.Errorf("a lock that is held: %v, %v", held, err)
-	}
-	waiting, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-	defer cancel()
-	if _, err := lock(waiting, path); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("waiting for it: %v", err)
-	}
-	unlock()
-	if held, err := lockHeld(path); err != nil || held {
-		t.Errorf("a lock that was let go: %v, %v", held, err)
-	}
 }
 
 func TestLockHolder(t *testing.T) {
@@ -65,30 +42,6 @@ func TestLockHolder(t *testing.T) {
 		if h, err := lockHolder(path); err != nil || h != want {
 			t.Errorf("%q: got %+v, %v", content, h, err)
 		}
-	}
-}
-
-// A lock that others may open is one that they may hold, and so keep the cloud from starting and stopping.
-func TestLocksAreForTheirOwner(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "run", "lock")
-	for range 2 { // the second finds one that an older version made
-		f, err := openLock(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if info, err := f.Stat(); err != nil || info.Mode().Perm() != 0o600 {
-			t.Errorf("it is %v, %v", info.Mode(), err)
-		}
-		if err := errors.Join(f.Close(), os.Chmod(path, 0o644)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	link := filepath.Join(t.TempDir(), "link")
-	if err := os.Symlink(path, link); err != nil {
-		t.Fatal(err)
-	}
-	if f, err := openLock(link); err == nil {
-		t.Errorf("a link is followed to %s", f.Name())
 	}
 }
 
@@ -123,7 +76,7 @@ func TestStopSignalsNobodyElse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	unlock, err := lock(t.Context(), path)
+	unlock, err := lockfile.Lock(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}

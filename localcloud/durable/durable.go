@@ -30,7 +30,8 @@ func WriteFile(path string, content []byte, mode os.FileMode) error {
 
 func replace(path string, content []byte, mode os.FileMode) error {
 	// The temporary file is beside the other: /tmp is no place for keys.
-	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path)), renameio.WithStaticPermissions(mode))
+	f, err := renameio.NewPendingFile(path,
+		renameio.WithTempDir(filepath.Dir(path)), renameio.WithStaticPermissions(mode))
 	if err != nil {
 		return err
 	}

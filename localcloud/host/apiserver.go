@@ -31,7 +31,9 @@ type APIServer struct {
 
 // RunAPIServer starts moto with this environment, and with these files below /etc/moto. It has no network but its own
 // loopback, keeps nothing on disk, and is neither root nor has a capability.
-func (h *Host) RunAPIServer(ctx context.Context, environment map[string]string, files map[string][]byte) (*APIServer, error) {
+func (h *Host) RunAPIServer(
+	ctx context.Context, environment map[string]string, files map[string][]byte,
+) (*APIServer, error) {
 	s := &APIServer{
 		host: h,
 		root: filepath.Join(mountDir(h.config), "api"),
@@ -81,7 +83,8 @@ func (s *APIServer) start(ctx context.Context, environment map[string]string) er
 	defer log.Close()
 	host, port, _ := net.SplitHostPort(apiServerPort)
 	args := []string{
-		"--quiet", "--directory=" + s.root, "--as-pid2", "--register=no", "--keep-unit", "--resolv-conf=off", "--timezone=off",
+		"--quiet", "--directory=" + s.root, "--as-pid2", "--register=no", "--keep-unit",
+		"--resolv-conf=off", "--timezone=off",
 		// It parses what anybody with a key sends. It writes nothing, and needs no right but to listen.
 		"--user=nobody", "--drop-capability=all", "--no-new-privileges=yes", "--read-only", "--tmpfs=/tmp",
 		"--link-journal=no", "--console=pipe", "--machine=" + s.namespace(),

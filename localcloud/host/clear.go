@@ -46,7 +46,8 @@ func Clear(config Config) error {
 // lockAddresses makes sure that no other cloud uses the addresses: one of another record of numbers, or one of a time
 // when numbers were not recorded.
 func lockAddresses(config Config, addresses Addresses) (unlock func(), err error) {
-	lock, err := lockfile.TryLock(filepath.Join(filepath.Dir(config.RunDir), fmt.Sprintf("%s.lock", addresses.API.Addr())))
+	name := fmt.Sprintf("%s.lock", addresses.API.Addr())
+	lock, err := lockfile.TryLock(filepath.Join(filepath.Dir(config.RunDir), name))
 	if errors.Is(err, lockfile.ErrHeld) {
 		return nil, fmt.Errorf("open cloud %s: another cloud that is up has its addresses, %s; choose another name",
 			config.Name, addresses.PublicPrefix)

@@ -15,9 +15,9 @@
 // Limits:
 //   - Machines share the host's kernel: an image's own kernel, boot loader and kernel modules are not tested. They are
 //     not limited in memory or processors.
-//   - A machine is no boundary. There is no user namespace: root in a machine can mount proc and devtmpfs, and so write the
-//     host's kernel settings and open its disks and other machines' disks. Run only images that you would run as root, and
-//     the cloud in a virtual machine where you would not.
+//   - A machine is no boundary. There is no user namespace: root in a machine can mount proc and devtmpfs, and so
+//     write the host's kernel settings and open its disks and other machines' disks. Run only images that you would
+//     run as root, and the cloud in a virtual machine where you would not.
 //   - A machine has one interface, and IPv4 only. An instance does not reach another's public address, only its
 //     private one.
 //   - A connection from the host to a public address is TCP, and is accepted before it is known whether the machine

@@ -99,7 +99,8 @@ func (h *Host) StartMachine(ctx context.Context, id string) error {
 	return err
 }
 
-// start starts a machine. The caller holds its lock. With the error may come a machine that was booted and is ending now.
+// start starts a machine. The caller holds its lock. With the error may come a machine that was booted and is ending
+// now.
 func (h *Host) start(ctx context.Context, id string) (failed *machine, err error) {
 	m, spec, err := h.startable(id)
 	if err != nil {

@@ -200,7 +200,8 @@ func TestRunThatFailsLeavesNothing(t *testing.T) {
 	}
 }
 
-// What only looks, and what is done to others, does not wait for a boot nor for a machine that is slow to take a volume.
+// What only looks, and what is done to others, does not wait for a boot nor for a machine that is slow to take a
+// volume.
 func TestOthersDoNotWaitForABoot(t *testing.T) {
 	for _, slow := range []string{"boot", "plug"} {
 		t.Run(slow, func(t *testing.T) {

@@ -47,7 +47,8 @@ func CheckName(name string) error {
 	return fmt.Errorf("cloud name %.60q: %w", name, ErrBadName)
 }
 
-// AddressesOf returns the fixed addresses of a cloud: those that it has, or those that it would get if it were opened now.
+// AddressesOf returns the fixed addresses of a cloud: those that it has, or those that it would get if it were opened
+// now.
 func AddressesOf(config Config) (Addresses, error) {
 	if err := CheckName(config.Name); err != nil {
 		return Addresses{}, err
@@ -104,8 +105,8 @@ func readNumbers(config Config) (numbers, error) {
 	return all, nil
 }
 
-// of returns the number of a cloud. A new one gets the first number, from that of its name on, that no other cloud has and
-// for which usable has no error.
+// of returns the number of a cloud. A new one gets the first number, from that of its name on, that no other cloud has
+// and for which usable has no error.
 func (n numbers) of(config Config, usable func(uint32) error) (uint32, error) {
 	if number, ok := n.known(config); ok {
 		return number, nil

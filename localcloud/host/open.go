@@ -165,7 +165,8 @@ func requireOwnMounts() error {
 	}
 	parents, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", os.Getppid()))
 	if err == nil && own == parents {
-		return errors.New("the process shares its mount namespace with its parent; start it in one of its own, as unshare --mount does")
+		return errors.New("the process shares its mount namespace with its parent; " +
+			"start it in one of its own, as unshare --mount does")
 	}
 	return nil
 }

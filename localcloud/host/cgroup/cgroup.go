@@ -1,7 +1,7 @@
 // Package cgroup makes and removes control groups, one for each machine and one above those of a cloud.
 //
-// Without a group of its own each the machines' inits would share one: a unit that is restarted in one machine would take
-// the processes of the unit of that name in all others with it.
+// Without a group of its own each the machines' inits would share one: a unit that is restarted in one machine would
+// take the processes of the unit of that name in all others with it.
 package cgroup
 
 import (

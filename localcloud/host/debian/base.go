@@ -1,5 +1,5 @@
-// Package debian makes base images of Debian releases with mmdebstrap, from the mirror that the host's own apt uses, and
-// runs the package cache, the only way out that machines have. All clouds of a host share both.
+// Package debian makes base images of Debian releases with mmdebstrap, from the mirror that the host's own apt uses,
+// and runs the package cache, the only way out that machines have. All clouds of a host share both.
 package debian
 
 import (
@@ -57,8 +57,16 @@ func instanceRecipe(suite string) recipe {
 		variant:  "important",
 		instance: true,
 		packages: []string{
-			"systemd-sysv", "dbus", "openssh-server", "ca-certificates", "cloud-init", "sudo", "iproute2", "iputils-ping",
-			"curl", "e2fsprogs",
+			"systemd-sysv",
+			"dbus",
+			"openssh-server",
+			"ca-certificates",
+			"cloud-init",
+			"sudo",
+			"iproute2",
+			"iputils-ping",
+			"curl",
+			"e2fsprogs",
 		},
 	}
 }
@@ -89,8 +97,8 @@ type Bases struct {
 	spawner *process.Spawner
 }
 
-// NewBases returns the base images of a directory. Those that are made get their packages through one proxy, and machines
-// that stand on them through another.
+// NewBases returns the base images of a directory. Those that are made get their packages through one proxy, and
+// machines that stand on them through another.
 func NewBases(dir string, apt Apt, proxy, inside netip.AddrPort, spawner *process.Spawner) *Bases {
 	return &Bases{
 		dir:     dir,

@@ -25,8 +25,8 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/tool"
 )
 
-// Cache is the only way out that machines have: listeners on the cloud's internet, and on the host for the making of base
-// images, behind which apt-cacher-ng fetches from the host's Debian mirrors and from nowhere else.
+// Cache is the only way out that machines have: listeners on the cloud's internet, and on the host for the making of
+// base images, behind which apt-cacher-ng fetches from the host's Debian mirrors and from nowhere else.
 //
 // All clouds of a host share one directory of packages, and apt-cacher-ng is not made for two on one directory. So the
 // first cloud runs it, and the others pass connections on; when the first ends, the next that has a connection to pass
@@ -146,8 +146,8 @@ func (c *Cache) takeOver() error {
 // cacheUser is the user that Debian's package makes for apt-cacher-ng.
 const cacheUser = "apt-cacher-ng"
 
-// run starts apt-cacher-ng with a configuration of its own, as its own user: it parses what all machines and the mirrors
-// send.
+// run starts apt-cacher-ng with a configuration of its own, as its own user: it parses what all machines and the
+// mirrors send.
 func (c *Cache) run(lock *os.File) (*cacheServer, error) {
 	dir, address := c.configDir(), c.config.Server
 	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(filepath.Join(dir, "log"), 0o755)); err != nil {
@@ -233,8 +233,8 @@ func (c *Cache) outputTail() string {
 	return tool.Tail(string(text), 500)
 }
 
-// cacheSettings returns the configuration of apt-cacher-ng. What is not below one of the host's mirrors is refused, so that
-// machines reach nothing else through it.
+// cacheSettings returns the configuration of apt-cacher-ng. What is not below one of the host's mirrors is refused, so
+// that machines reach nothing else through it.
 func cacheSettings(apt Apt, cacheDir, runDir string, address netip.AddrPort) string {
 	settings := []string{
 		"CacheDir: " + cacheDir,

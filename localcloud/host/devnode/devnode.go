@@ -31,7 +31,8 @@ func OpenRoot(pid int, disk string) (*os.File, error) {
 	}
 	defer unix.Close(handle)
 	if !process.IsInit(pid, disk) {
-		return nil, fmt.Errorf("open the root of process %d: it is not the first of machine %s", pid, filepath.Base(disk))
+		return nil, fmt.Errorf("open the root of process %d: it is not the first of machine %s",
+			pid, filepath.Base(disk))
 	}
 	root, err := os.OpenFile(fmt.Sprintf("/proc/%d/root", pid), unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {

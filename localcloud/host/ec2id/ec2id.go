@@ -1,5 +1,5 @@
-// Package ec2id checks ids and device names of EC2. They come from callers of the API, and become parts of paths, of the
-// names of network devices and of words of firewall rules. So whoever is given one checks it before doing anything.
+// Package ec2id checks ids and device names of EC2. They come from callers of the API, and become parts of paths, of
+// the names of network devices and of words of firewall rules. So whoever is given one checks it before doing anything.
 package ec2id
 
 import (
@@ -33,7 +33,8 @@ func (k Kind) Check(id string) error {
 	return fmt.Errorf("id %.60q: one such as %s-0123456789abcdef0 is needed", id, k)
 }
 
-// validDevice matches the names that EC2 takes for a block device. Others are of what a machine needs: null, for example.
+// validDevice matches the names that EC2 takes for a block device. Others are of what a machine needs: null, for
+// example.
 var validDevice = regexp.MustCompile(`^/dev/(sd|hd|xvd)[a-z]{1,2}([1-9]|1[0-5])?$`)
 
 // CheckDevice refuses what is no name of a block device.

@@ -1,8 +1,8 @@
 // Package imds is the instance metadata service, IMDSv2 and, where the instance allows it, v1:
 // https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
 //
-// A Server answers for one instance. A Router listens in a VPC and passes requests on to the servers of the instances that
-// they come from. Limits: one network interface for each instance, IPv4 only.
+// A Server answers for one instance. A Router listens in a VPC and passes requests on to the servers of the instances
+// that they come from. Limits: one network interface for each instance, IPv4 only.
 package imds
 
 import (
@@ -30,7 +30,8 @@ type Metadata struct {
 	UserData                                                   []byte
 	KeyName, PublicKey                                         string
 	ProfileARN, ProfileID, RoleName                            string
-	Tags                                                       map[string]string // only if instance metadata tags are enabled
+	// Tags are empty unless instance metadata tags are enabled.
+	Tags map[string]string
 	// TokensRequired refuses requests without an IMDSv2 session token.
 	TokensRequired bool
 	Disabled       bool

@@ -133,13 +133,15 @@ func setSysctls(all []Sysctl) error {
 	return nil
 }
 
-// LoadRules applies firewall rules, as nft(8) reads them, in one transaction: in a namespace, or on the host where that is
-// empty. nft is the one that checks and compiles the text; a ruleset by netlink would be longer and could not be read.
+// LoadRules applies firewall rules, as nft(8) reads them, in one transaction: in a namespace, or on the host where that
+// is empty. nft is the one that checks and compiles the text; a ruleset by netlink would be longer and could not be
+// read.
 func LoadRules(ctx context.Context, namespace, rules string) error {
 	args, doing := []string{"nft", "-f", "-"}, "load the firewall rules of the host"
 	if namespace != "" {
 		// nft has no option for a namespace.
-		args, doing = slices.Concat([]string{"ip", "netns", "exec", namespace}, args), "load the firewall rules of "+namespace
+		args = slices.Concat([]string{"ip", "netns", "exec", namespace}, args)
+		doing = "load the firewall rules of " + namespace
 	}
 	return tool.RunWithInput(doing, rules, exec.CommandContext(ctx, args[0], args[1:]...))
 }

@@ -2,8 +2,8 @@
 // firewall; VPCs may have the same addresses. The internet is a namespace too, which holds the operator's address, the
 // API and the package cache, and from which nothing leads further. Public addresses are loopback addresses of the host.
 //
-// A Network locks itself, and calls nothing of its caller. Limits: IPv4, one interface for each machine, TCP from the host
-// to public addresses.
+// A Network locks itself, and calls nothing of its caller. Limits: IPv4, one interface for each machine, TCP from the
+// host to public addresses.
 package network
 
 import (

@@ -71,8 +71,8 @@ func (n *Network) freeIndex() int {
 	}
 }
 
-// linkTo links a router to the internet. The link has addresses of a range for documentation, so that private ranges may
-// overlap between VPCs.
+// linkTo links a router to the internet. The link has addresses of a range for documentation, so that private ranges
+// may overlap between VPCs.
 func (r *router) linkTo(internet string) error {
 	outside, err := netns.OpenLinks(internet)
 	if err != nil {

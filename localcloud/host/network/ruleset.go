@@ -22,55 +22,77 @@ func ruleset(vpc VPC) (string, error) {
 	for _, group := range vpc.Groups {
 		groups[group.ID] = group
 	}
-	b.WriteString("flush ruleset\ntable ip goldsmith {\n")
-	for _, group := range sortedGroups(vpc.Groups) {
-		members := groupMembers(vpc, group.ID)
-		fmt.Fprintf(&b, "  set %s {\n    type ipv4_addr\n%s  }\n", setName(group.ID), elements(members))
-	}
 	interfaces := slices.Clone(vpc.Interfaces)
 	slices.SortFunc(interfaces, func(a, b NetworkInterface) int { return strings.Compare(a.ID, b.ID) })
-	for _, i := range interfaces {
-		fmt.Fprintf(&b, "  chain in_%s {\n", device(i.ID))
-		for _, id := range i.Groups {
-			for _, rule := range groups[id].Ingress {
-				writeRule(&b, groups, "saddr", rule, "accept")
-			}
-		}
-		b.WriteString("    drop\n  }\n")
-	}
-	b.WriteString("  chain ingress {\n")
-	for _, i := range interfaces {
-		fmt.Fprintf(&b, "    oifname %q goto in_%s\n", device(i.ID), device(i.ID))
-	}
-	writeOutside(&b, vpc, interfaces)
-	b.WriteString("    drop\n  }\n")
-	for _, i := range interfaces {
-		fmt.Fprintf(&b, "  chain out_%s {\n", device(i.ID))
-		fmt.Fprintf(&b, "    %s\n", dropSpoofed(i))
-		for _, id := range i.Groups {
-			for _, rule := range groups[id].Egress {
-				writeRule(&b, groups, "daddr", rule, "goto ingress")
-			}
-		}
-		b.WriteString("    drop\n  }\n")
-	}
-	b.WriteString("  chain forward {\n    type filter hook forward priority filter; policy drop;\n    ct state established,related accept\n")
-	for _, i := range interfaces {
-		fmt.Fprintf(&b, "    iifname %q goto out_%s\n", device(i.ID), device(i.ID))
-	}
-	for _, i := range interfaces {
-		if i.Public && internetOf(vpc, i.Subnet) == ViaGateway {
-			fmt.Fprintf(&b, "    iifname %q oifname %q goto in_%s\n", uplink, device(i.ID), device(i.ID))
-		}
-	}
+	b.WriteString("flush ruleset\ntable ip goldsmith {\n")
+	writeGroups(&b, vpc)
+	writeIngress(&b, vpc, groups, interfaces)
+	writeEgress(&b, groups, interfaces)
+	writeForward(&b, vpc, interfaces)
 	// What is for the router itself, the metadata service, is told apart by where it comes from.
-	b.WriteString("  }\n  chain input {\n    type filter hook input priority filter; policy accept;\n")
+	b.WriteString("  chain input {\n    type filter hook input priority filter; policy accept;\n")
 	for _, i := range interfaces {
 		fmt.Fprintf(&b, "    iifname %q %s\n", device(i.ID), dropSpoofed(i))
 	}
 	b.WriteString("  }\n  chain postrouting {\n    type nat hook postrouting priority srcnat;\n")
 	fmt.Fprintf(&b, "    oifname %q masquerade\n  }\n}\n", uplink)
 	return b.String(), nil
+}
+
+// writeGroups writes each group's members as a set.
+func writeGroups(b *strings.Builder, vpc VPC) {
+	for _, group := range sortedGroups(vpc.Groups) {
+		members := groupMembers(vpc, group.ID)
+		fmt.Fprintf(b, "  set %s {\n    type ipv4_addr\n%s  }\n", setName(group.ID), elements(members))
+	}
+}
+
+// writeIngress writes a chain for what goes to each interface, and one that chooses among those.
+func writeIngress(b *strings.Builder, vpc VPC, groups map[string]SecurityGroup, interfaces []NetworkInterface) {
+	for _, i := range interfaces {
+		fmt.Fprintf(b, "  chain in_%s {\n", device(i.ID))
+		for _, id := range i.Groups {
+			for _, rule := range groups[id].Ingress {
+				writeRule(b, groups, "saddr", rule, "accept")
+			}
+		}
+		b.WriteString("    drop\n  }\n")
+	}
+	b.WriteString("  chain ingress {\n")
+	for _, i := range interfaces {
+		fmt.Fprintf(b, "    oifname %q goto in_%s\n", device(i.ID), device(i.ID))
+	}
+	writeOutside(b, vpc, interfaces)
+	b.WriteString("    drop\n  }\n")
+}
+
+// writeEgress writes a chain for what comes from each interface.
+func writeEgress(b *strings.Builder, groups map[string]SecurityGroup, interfaces []NetworkInterface) {
+	for _, i := range interfaces {
+		fmt.Fprintf(b, "  chain out_%s {\n", device(i.ID))
+		fmt.Fprintf(b, "    %s\n", dropSpoofed(i))
+		for _, id := range i.Groups {
+			for _, rule := range groups[id].Egress {
+				writeRule(b, groups, "daddr", rule, "goto ingress")
+			}
+		}
+		b.WriteString("    drop\n  }\n")
+	}
+}
+
+// writeForward writes the chain that each packet to or from an interface passes first.
+func writeForward(b *strings.Builder, vpc VPC, interfaces []NetworkInterface) {
+	b.WriteString("  chain forward {\n    type filter hook forward priority filter; policy drop;\n" +
+		"    ct state established,related accept\n")
+	for _, i := range interfaces {
+		fmt.Fprintf(b, "    iifname %q goto out_%s\n", device(i.ID), device(i.ID))
+	}
+	for _, i := range interfaces {
+		if i.Public && internetOf(vpc, i.Subnet) == ViaGateway {
+			fmt.Fprintf(b, "    iifname %q oifname %q goto in_%s\n", uplink, device(i.ID), device(i.ID))
+		}
+	}
+	b.WriteString("  }\n")
 }
 
 // dropSpoofed drops what an interface sends under an address that is not its own.

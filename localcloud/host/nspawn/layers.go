@@ -24,8 +24,8 @@ type layerMount struct {
 	users int
 }
 
-// mount mounts layers and returns their directories, as overlayfs wants them. The layers are to be released, unless there
-// is an error.
+// mount mounts layers and returns their directories, as overlayfs wants them. The layers are to be released, unless
+// there is an error.
 func (l *layerMounts) mount(layers []Layer) (dirs []string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -1,6 +1,6 @@
-// Package nspawn runs machines in systemd-nspawn, each in a network namespace and a control group of its own. Its root is
-// an overlay: the layers of its image below, and above them what it writes, on an ext4 of the root volume's size, so that
-// a full disk is full.
+// Package nspawn runs machines in systemd-nspawn, each in a network namespace and a control group of its own. Its root
+// is an overlay: the layers of its image below, and above them what it writes, on an ext4 of the root volume's size, so
+// that a full disk is full.
 //
 // A Runner may boot several machines at a time. One Machine is for one caller at a time, but for Wait and End.
 package nspawn
@@ -126,7 +126,8 @@ func command(id, root, seed, namespace string) *exec.Cmd {
 	cmd := exec.Command("systemd-nspawn", "--quiet", "--directory="+root, "--boot", "--register=no", "--keep-unit",
 		"--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=read-only", "--machine="+id,
 		"--bind-ro="+seed+":/var/lib/cloud/seed/nocloud",
-		// Root in the machine is master of its network, and cannot make device nodes: those of the host's disks would work.
+		// Root in the machine is master of its network, and cannot make device nodes: those of the host's disks would
+		// work.
 		"--capability=CAP_NET_ADMIN", "--drop-capability=CAP_MKNOD",
 		"--network-namespace-path="+namespace)
 	// The kernel's parameters are the host's, but those of the network are the machine's own.

@@ -10,7 +10,8 @@ import (
 )
 
 // Spawner starts children from one thread that lives until Close. The kernel sends a child its parent-death signal when
-// the thread that started it ends, so with this, and only with this, children die with the daemon even when it is killed.
+// the thread that started it ends, so with this, and only with this, children die with the daemon even when it is
+// killed.
 type Spawner struct {
 	work chan func()
 }
