@@ -66,7 +66,7 @@ func defaultName() string {
 
 func upCommand(name *string) *cobra.Command {
 	var bases []string
-	up := &cobra.Command{
+	command := &cobra.Command{
 		Use: "up", Short: "Start the local cloud", Args: cobra.NoArgs,
 		Long: `Starts the local cloud, and makes its base image first if this machine has none yet (half a
 minute, once).
@@ -79,9 +79,9 @@ Exit codes: 0 done; 1 failed; 2 bad input.`,
 			return up(cmd.Context(), cmd.OutOrStdout(), *name, bases)
 		},
 	}
-	up.Flags().StringSliceVar(&bases, "base", []string{"trixie"},
+	command.Flags().StringSliceVar(&bases, "base", []string{"trixie"},
 		"base images that must be there: trixie (Debian 13), sid")
-	return up
+	return command
 }
 
 func up(ctx context.Context, out io.Writer, name string, bases []string) error {
@@ -146,7 +146,7 @@ func serveCommand(name *string) *cobra.Command {
 
 func downCommand(name *string) *cobra.Command {
 	var destroy, yes bool
-	down := &cobra.Command{
+	command := &cobra.Command{
 		Use: "down", Short: "Stop the local cloud and all that runs in it", Args: cobra.NoArgs,
 		Long: `Powers all machines off and takes down every namespace, mount, loop device and listener. Images, volumes,
 the network, parameters and instances (stopped) are there again after the next "up". After a crash,
@@ -165,10 +165,10 @@ Exit codes: 0 done; 1 failed; 2 bad input.`,
 			return down(cmd.Context(), cmd.OutOrStdout(), *name)
 		},
 	}
-	down.Flags().BoolVar(&destroy, "destroy", false,
+	command.Flags().BoolVar(&destroy, "destroy", false,
 		"also remove images, volumes, instances and everything else that was made")
-	down.Flags().BoolVar(&yes, "yes", false, "do not ask")
-	return down
+	command.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return command
 }
 
 func down(ctx context.Context, out io.Writer, name string) error {

@@ -99,9 +99,9 @@ func gatewayTo(all []machine, target machine) (machine, error) {
 }
 
 // way is how the target is entered: by way of the gateway, if there is one.
-func way(ctx context.Context, name string, machines []machine, key, user string) ([]access.Hop, error) {
+func way(ctx context.Context, name string, through []machine, key, user string) ([]access.Hop, error) {
 	var hops []access.Hop
-	for _, m := range machines {
+	for _, m := range through {
 		keys, err := hostKeys(ctx, name, m.ID)
 		if err != nil {
 			return nil, err

@@ -58,10 +58,10 @@ type machine struct {
 }
 
 func machines(ctx context.Context, name string) ([]machine, error) {
-	down := fmt.Errorf("local cloud %s is not up\nhint: goldsmith cloud up%s", name, nameFlag(name))
+	notUp := fmt.Errorf("local cloud %s is not up\nhint: goldsmith cloud up%s", name, nameFlag(name))
 	// At its address may be another program.
 	if _, err := daemon.Find(name); errors.Is(err, daemon.ErrDown) {
-		return nil, down
+		return nil, notUp
 	} else if err != nil {
 		return nil, err
 	}
@@ -73,7 +73,7 @@ func machines(ctx context.Context, name string) ([]machine, error) {
 	for pages := ec2.NewDescribeInstancesPaginator(ec2API, &ec2.DescribeInstancesInput{}); pages.HasMorePages(); {
 		out, err := pages.NextPage(ctx)
 		if errors.Is(err, syscall.ECONNREFUSED) {
-			return nil, down
+			return nil, notUp
 		}
 		if err != nil {
 			return nil, fmt.Errorf("list instances: %w", err)

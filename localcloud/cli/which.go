@@ -13,13 +13,13 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/daemon"
 )
 
-// running has a directory for each local cloud that is up, or that ended in a crash.
-const running = "/run/goldsmith"
+// runDir has a directory for each local cloud that is up, or that ended in a crash.
+const runDir = "/run/goldsmith"
 
 // Running returns the names of the local clouds that are up on this machine, the default one alone where it is, and the
 // command that makes a shell use one of them. Whether a cloud is up is told by its endpoint: its files are root's.
 func Running(ctx context.Context) (names []string, env string) {
-	names = answering(running, func(name string) bool { return answers(ctx, name) })
+	names = answering(runDir, func(name string) bool { return answers(ctx, name) })
 	switch len(names) {
 	case 0:
 		return nil, ""
@@ -30,7 +30,7 @@ func Running(ctx context.Context) (names []string, env string) {
 	return names, `eval "$(goldsmith cloud env --name NAME)", with the name of yours`
 }
 
-func answering(dir string, answers func(name string) bool) (found []string) {
+func answering(dir string, isUp func(name string) bool) (found []string) {
 	names := []string{defaultName()}
 	entries, _ := os.ReadDir(dir) // where it cannot be read, the default one is all that is known
 	for _, entry := range entries {
@@ -39,7 +39,7 @@ func answering(dir string, answers func(name string) bool) (found []string) {
 		}
 	}
 	for _, name := range names {
-		if !answers(name) {
+		if !isUp(name) {
 			continue
 		}
 		if name == defaultName() {

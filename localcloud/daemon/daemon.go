@@ -247,8 +247,8 @@ func (d *daemon) serve(ctx context.Context, server *endpoint.Server) error {
 			failure = cause
 		}
 	}
-	for _, stop := range stops {
-		stop()
+	for _, shut := range stops {
+		shut()
 	}
 	return errors.Join(failure, serving.Wait())
 }

@@ -145,8 +145,7 @@ func spawn(ctx context.Context, argv []string, progress func(string)) (last stri
 	if err != nil {
 		return "", err
 	}
-	stop := context.AfterFunc(ctx, func() { cmd.Process.Signal(syscall.SIGTERM) })
-	defer stop()
+	defer context.AfterFunc(ctx, func() { cmd.Process.Signal(syscall.SIGTERM) })()
 	for lines := bufio.NewScanner(reader); lines.Scan(); {
 		last = lines.Text()
 		progress(last)

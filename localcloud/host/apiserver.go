@@ -36,8 +36,8 @@ func (h *Host) RunAPIServer(
 ) (*APIServer, error) {
 	s := &APIServer{
 		host: h,
-		root: filepath.Join(mountDir(h.config), "api"),
-		disk: filepath.Join(mountDir(h.config), "api.disk"),
+		root: filepath.Join(h.config.mountDir(), "api"),
+		disk: filepath.Join(h.config.mountDir(), "api.disk"),
 		done: make(chan struct{}),
 	}
 	err := s.mount(files)
@@ -70,7 +70,7 @@ func (s *APIServer) mount(files map[string][]byte) error {
 
 func (s *APIServer) namespace() string { return s.host.network.Namespace("api") }
 
-func (s *APIServer) cgroup() string { return filepath.Join(groupOf(s.host.config), "api") }
+func (s *APIServer) cgroup() string { return filepath.Join(s.host.config.group(), "api") }
 
 func (s *APIServer) start(ctx context.Context, environment map[string]string) error {
 	if err := netns.Add(s.namespace()); err != nil {

@@ -25,7 +25,7 @@ func Clear(config Config) error {
 		return fmt.Errorf("clear: %w", err)
 	}
 	number, known := all.known(config)
-	errs := []error{process.EndMachines(mountDir(config)), cgroup.Remove(groupOf(config))}
+	errs := []error{process.EndMachines(config.mountDir()), cgroup.Remove(config.group())}
 	// The table is of the number: one that never was up has neither. An older cloud may share its number with another.
 	if known {
 		if unlock, err := lockAddresses(config, addressesOf(number)); err == nil {

@@ -13,14 +13,14 @@ func TestDirectoriesAreClosed(t *testing.T) {
 	config := Config{StateDir: filepath.Join(dir, "lib", "x"), RunDir: filepath.Join(dir, "run", "x")}
 	config.CacheDir = filepath.Join(dir, "cache")
 	h := &Host{config: config}
-	private := []string{config.StateDir, config.RunDir, filepath.Join(config.CacheDir, "base"), h.dir("volumes")}
-	private = append(private, h.dir("images"), h.dir("snapshots"), h.dir("machines"))
+	private := []string{config.StateDir, config.RunDir, filepath.Join(config.CacheDir, "base"), h.config.dir("volumes")}
+	private = append(private, h.config.dir("images"), h.config.dir("snapshots"), h.config.dir("machines"))
 	for _, path := range private {
 		if err := errors.Join(os.MkdirAll(path, 0o755), os.Chmod(path, 0o777)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := h.makeDirs(); err != nil {
+	if err := h.config.makeDirs(); err != nil {
 		t.Fatal(err)
 	}
 	for _, path := range private {

@@ -174,7 +174,7 @@ func checkNothingOutside(t *testing.T, config Config) {
 			}
 		}
 	}
-	if pids, err := process.Inits(mountDir(config)); err != nil || len(pids) > 0 {
+	if pids, err := process.Inits(config.mountDir()); err != nil || len(pids) > 0 {
 		t.Errorf("left: machines with first processes %v, %v", pids, err)
 	}
 }
@@ -315,7 +315,9 @@ func testPackageCache(c *cloud) {
 		c.Errorf("what is no Debian mirror is answered with %s by the package cache, want 403", code)
 	}
 	// A second cloud passes on to the first's apt-cacher-ng, and runs one itself once that is gone.
-	another, address := c.startAnotherCache()
+	apt, err := debian.ReadApt()
+	c.noError(err)
+	another, address := c.startAnotherCache(apt)
 	c.asks(address)
 	if running := c.cacheServers(); running != 1 {
 		c.Errorf("over one directory %d apt-cacher-ng run", running)
@@ -323,26 +325,18 @@ func testPackageCache(c *cloud) {
 	c.cache.Close()
 	c.asks(address)
 	another.Close()
-	apt, err := debian.ReadApt()
-	c.noError(err)
-	c.cache, err = c.startCache(c.Context(), apt, netip.AddrPortFrom(c.addresses.API.Addr(), packagePort))
+	proxy := netip.AddrPortFrom(c.addresses.API.Addr(), packagePort)
+	c.cache, err = startCache(c.Context(), c.network, c.cacheConfig(apt), proxy)
 	c.noError(err)
 }
 
 // startAnotherCache starts a package cache as another cloud has it.
-func (c *cloud) startAnotherCache() (another *debian.Cache, address string) {
-	apt, err := debian.ReadApt()
-	c.noError(err)
+func (c *cloud) startAnotherCache(apt debian.Apt) (another *debian.Cache, address string) {
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
 	c.noError(err)
-	another, err = debian.StartCache(debian.CacheConfig{
-		Dir:       filepath.Join(c.config.CacheDir, "packages"),
-		Apt:       apt,
-		Server:    netip.AddrPortFrom(c.addresses.API.Addr(), cachePort),
-		Listeners: []net.Listener{listener},
-		Spawner:   c.spawner,
-		Log:       c.config.Log,
-	})
+	config := c.cacheConfig(apt)
+	config.Listeners = []net.Listener{listener}
+	another, err = debian.StartCache(config)
 	c.noError(err)
 	return another, listener.Addr().String()
 }
@@ -500,11 +494,11 @@ func testStartWithoutVolume(c *cloud) {
 	c.noError(c.StopMachine(ctx, c.db.ID, true))
 	c.noError(c.CreateVolume(ctx, "vol-gone", 1, ""))
 	c.noError(c.AttachVolume(ctx, "vol-gone", c.db.ID, "/dev/sdf"))
-	c.noError(os.Rename(c.volumePath("vol-gone"), c.volumePath("vol-gone")+".away"))
+	c.noError(os.Rename(c.config.volumePath("vol-gone"), c.config.volumePath("vol-gone")+".away"))
 	if err := c.StartMachine(ctx, c.db.ID); err == nil || c.Machines()[c.db.ID] {
 		c.Errorf("it started: %v; it runs: %v", err, c.Machines()[c.db.ID])
 	}
-	c.noError(os.Rename(c.volumePath("vol-gone")+".away", c.volumePath("vol-gone")))
+	c.noError(os.Rename(c.config.volumePath("vol-gone")+".away", c.config.volumePath("vol-gone")))
 	c.noError(c.StartMachine(ctx, c.db.ID))
 	c.must(c.db, "timeout 30 bash -c 'until systemctl is-system-running --wait; do sleep 0.1; done'; test -b /dev/sdf")
 	c.noError(c.DetachVolume(ctx, c.db.ID, "/dev/sdf", false))

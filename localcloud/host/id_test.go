@@ -49,13 +49,13 @@ func testHost(t *testing.T) (h *Host, outside string) {
 			CacheDir: filepath.Join(dir, "cache"),
 			Log:      slog.New(slog.DiscardHandler),
 		},
-		machines: map[string]*machine{},
+		machines: map[string]*activeMachine{},
 		exits:    make(chan Exit, 64),
 	}
-	h.runner = nspawn.NewRunner(nspawn.Config{MountDir: mountDir(h.config), MachinesDir: h.dir("machines")})
-	h.bases = debian.NewBases(baseDir(h.config), debian.Apt{}, netip.AddrPort{}, netip.AddrPort{}, nil)
+	h.runner = nspawn.NewRunner(nspawn.Config{MountDir: h.config.mountDir(), MachinesDir: h.config.dir("machines")})
+	h.bases = debian.NewBases(h.config.baseDir(), debian.Apt{}, netip.AddrPort{}, netip.AddrPort{}, nil)
 	h.boot = h.bootNspawn
-	if err := errors.Join(h.makeDirs(), h.state.load(h.statePath())); err != nil {
+	if err := errors.Join(h.config.makeDirs(), h.state.load(h.config.statePath())); err != nil {
 		t.Fatal(err)
 	}
 	outside = filepath.Join(h.config.StateDir, "volumes", "outside.img")

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/debian"
@@ -66,30 +65,39 @@ func (h *Host) CreateImage(ctx context.Context, id, image, snapshot string) erro
 
 // copyDisk makes an image of a running machine.
 func (h *Host) copyDisk(ctx context.Context, m Machine, image, snapshot string) error {
-	layer := h.layerPath(image)
-	if err := disk.CopyFrozen(ctx, h.runner.DiskMount(m.ID), h.volumePath(m.RootVolume), layer); err != nil {
+	layer := h.config.layerPath(image)
+	if err := disk.CopyFrozen(ctx, h.runner.DiskMount(m.ID), h.config.volumePath(m.RootVolume), layer); err != nil {
 		return err
 	}
-	err := h.linkImage(layer, nil, h.snapshotPath(snapshot), func(s *state) error {
+	names := []string{h.config.snapshotPath(snapshot)}
+	err := link(layer, names)
+	if err != nil {
+		return errors.Join(err, os.Remove(layer))
+	}
+	err = h.change(func(s *state) error {
 		s.Images[image] = imageState{Parent: s.Machines[m.ID].Image}
 		return nil
 	})
 	if err != nil {
-		return errors.Join(err, os.Remove(layer))
+		return errors.Join(err, removeAll(append(names, layer)))
 	}
 	return nil
 }
 
 // freezeDisk makes an image of the disk of a stopped machine.
 func (h *Host) freezeDisk(ctx context.Context, m Machine, image, snapshot string) error {
-	root, layer := h.volumePath(m.RootVolume), h.layerPath(image)
+	root := h.config.volumePath(m.RootVolume)
 	if !exists(root) { // nothing was written since the last image
 		if err := disk.MakeFileSystem(ctx, root, m.RootSizeGB); err != nil {
 			return err
 		}
 	}
 	// The layer is linked before the state names it, and the disk's name goes last: a crash leaves a file too many.
-	err := h.linkImage(root, []string{layer}, h.snapshotPath(snapshot), func(s *state) error {
+	names := []string{h.config.layerPath(image), h.config.snapshotPath(snapshot)}
+	if err := link(root, names); err != nil {
+		return err
+	}
+	err := h.change(func(s *state) error {
 		frozen := s.Machines[m.ID]
 		s.Images[image] = imageState{Parent: frozen.Image}
 		frozen.Image = image
@@ -97,22 +105,17 @@ func (h *Host) freezeDisk(ctx context.Context, m Machine, image, snapshot string
 		return nil
 	})
 	if err != nil {
-		return err
+		return errors.Join(err, removeAll(names))
 	}
 	return os.Remove(root)
 }
 
-// linkImage gives a disk more names, of which one is a snapshot's, and changes the state, or neither.
-func (h *Host) linkImage(from string, names []string, snapshot string, change func(*state) error) error {
-	var made []string
-	for _, name := range append(names, snapshot) {
-		if err := os.Link(from, name); err != nil {
-			return errors.Join(err, removeAll(made))
+// link gives a file all of these names too, or none of them.
+func link(file string, names []string) error {
+	for i, name := range names {
+		if err := os.Link(file, name); err != nil {
+			return errors.Join(err, removeAll(names[:i]))
 		}
-		made = append(made, name)
-	}
-	if err := h.change(change); err != nil {
-		return errors.Join(err, removeAll(made))
 	}
 	return nil
 }
@@ -159,11 +162,9 @@ func (h *Host) sweep(change func(*state) error) (layers []string, err error) {
 		}
 		for _, id := range s.unused() {
 			delete(s.Images, id)
-			layers = append(layers, h.layerPath(id))
+			layers = append(layers, h.config.layerPath(id))
 		}
 		return nil
 	})
 	return layers, err
 }
-
-func (h *Host) layerPath(image string) string { return filepath.Join(h.dir("images"), image+".ext4") }

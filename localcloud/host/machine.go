@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -24,12 +25,12 @@ const consoleBytes = 64 << 10
 // stopDeadline is how long a machine may take to power off before it is killed.
 const stopDeadline = 30 * time.Second
 
-// machine is a running instance.
-type machine struct {
+// activeMachine is a machine that runs.
+type activeMachine struct {
 	id        string
 	container container
 	done      chan struct{} // closed when it has ended and all of it is taken down
-	stopped   bool          // told to end by the API, or by a start that failed; guarded by Host.mu
+	stopped   atomic.Bool   // told to end by the API, or by a start that failed
 }
 
 // container is a machine that was booted; *nspawn.Machine is one.
@@ -101,7 +102,7 @@ func (h *Host) StartMachine(ctx context.Context, id string) error {
 
 // start starts a machine. The caller holds its lock. With the error may come a machine that was booted and is ending
 // now.
-func (h *Host) start(ctx context.Context, id string) (failed *machine, err error) {
+func (h *Host) start(ctx context.Context, id string) (failed *activeMachine, err error) {
 	m, spec, err := h.startable(id)
 	if err != nil {
 		return nil, fmt.Errorf("start machine %s: %w", id, err)
@@ -110,15 +111,15 @@ func (h *Host) start(ctx context.Context, id string) (failed *machine, err error
 	if err != nil {
 		return nil, fmt.Errorf("start machine %s: %w", id, err)
 	}
-	running := &machine{id: id, container: booted, done: make(chan struct{})}
+	running := &activeMachine{id: id, container: booted, done: make(chan struct{})}
 	h.mu.Lock()
 	h.machines[id] = running
 	h.mu.Unlock()
 	go h.watch(running)
 	for _, device := range slices.Sorted(maps.Keys(m.Volumes)) {
 		volume := m.Volumes[device]
-		if err := booted.Plug(volume, h.volumePath(volume), device); err != nil {
-			h.markStopped(running)
+		if err := booted.Plug(volume, h.config.volumePath(volume), device); err != nil {
+			running.stopped.Store(true)
 			return running, errors.Join(fmt.Errorf("start machine %s: %w", id, err), booted.Kill())
 		}
 	}
@@ -139,20 +140,14 @@ func (h *Host) startable(id string) (machineState, nspawn.Spec, error) {
 	if h.closing {
 		return m, nspawn.Spec{}, errors.New("the cloud is going down")
 	}
-	spec, err := h.specOf(m.Machine)
-	return m, spec, err
-}
-
-// specOf is called with h.mu held.
-func (h *Host) specOf(m Machine) (nspawn.Spec, error) {
 	images, base, err := h.state.chain(m.Image)
 	if err != nil {
-		return nspawn.Spec{}, err
+		return m, nspawn.Spec{}, err
 	}
 	spec := nspawn.Spec{
 		ID:         m.ID,
 		Hostname:   m.Hostname,
-		Disk:       h.volumePath(m.RootVolume),
+		Disk:       h.config.volumePath(m.RootVolume),
 		DiskSizeGB: m.RootSizeGB,
 		Base:       h.bases.Dir(base),
 		Interface:  m.Interface,
@@ -160,9 +155,9 @@ func (h *Host) specOf(m Machine) (nspawn.Spec, error) {
 		SSHKeys:    m.SSHKeys,
 	}
 	for _, image := range images {
-		spec.Layers = append(spec.Layers, nspawn.Layer{ID: image, Path: h.layerPath(image)})
+		spec.Layers = append(spec.Layers, nspawn.Layer{ID: image, Path: h.config.layerPath(image)})
 	}
-	return spec, nil
+	return m, spec, nil
 }
 
 // bootNspawn boots a machine in systemd-nspawn.
@@ -177,15 +172,9 @@ func (h *Host) bootNspawn(ctx context.Context, spec nspawn.Spec) (container, err
 	return m, nil
 }
 
-func (h *Host) markStopped(m *machine) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	m.stopped = true
-}
-
 // watch waits for a machine's end and takes down what it had. It starts a machine again that reboots by itself, and
 // reports an end that nobody had asked for.
-func (h *Host) watch(m *machine) {
+func (h *Host) watch(m *activeMachine) {
 	end := m.container.Wait()
 	unlock := h.locks.lock(m.id) // what is under way with the machine ends first
 	if err := m.container.Close(); err != nil {
@@ -193,8 +182,8 @@ func (h *Host) watch(m *machine) {
 	}
 	h.mu.Lock()
 	delete(h.machines, m.id)
-	stopped := m.stopped
 	h.mu.Unlock()
+	stopped := m.stopped.Load()
 	exit := Exit{ID: m.id}
 	switch {
 	case end == nil || stopped:
@@ -221,7 +210,7 @@ func (h *Host) StopMachine(ctx context.Context, id string, force bool) error {
 	if m == nil {
 		return nil
 	}
-	h.markStopped(m)
+	m.stopped.Store(true)
 	if !force && m.powerOff(ctx) {
 		return nil
 	}
@@ -235,7 +224,7 @@ func (h *Host) StopMachine(ctx context.Context, id string, force bool) error {
 }
 
 // runningMachine returns a machine that runs, or nil. One that is being started is waited for.
-func (h *Host) runningMachine(id string) *machine {
+func (h *Host) runningMachine(id string) *activeMachine {
 	defer h.locks.lock(id)()
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -243,7 +232,7 @@ func (h *Host) runningMachine(id string) *machine {
 }
 
 // powerOff asks the machine's own init to power off, again and again: early in its boot it does not listen yet.
-func (m *machine) powerOff(ctx context.Context) bool {
+func (m *activeMachine) powerOff(ctx context.Context) bool {
 	for deadline := time.Now().Add(stopDeadline); time.Now().Before(deadline) && ctx.Err() == nil; {
 		if err := m.container.PowerOff(); errors.Is(err, unix.ESRCH) {
 			return m.endsWithin(ctx, stopDeadline)
@@ -255,7 +244,7 @@ func (m *machine) powerOff(ctx context.Context) bool {
 	return false
 }
 
-func (m *machine) endsWithin(ctx context.Context, deadline time.Duration) bool {
+func (m *activeMachine) endsWithin(ctx context.Context, deadline time.Duration) bool {
 	timer := time.NewTimer(deadline)
 	defer timer.Stop()
 	select {
@@ -306,7 +295,7 @@ func (h *Host) TerminateMachine(ctx context.Context, id string, keepRoot bool) e
 	h.network.Forget(id)
 	files := append(unused, h.runner.Dir(id))
 	if !keepRoot {
-		files = append(files, h.volumePath(root))
+		files = append(files, h.config.volumePath(root))
 	}
 	if err := removeAll(files); err != nil {
 		return fmt.Errorf("terminate machine %s: %w", id, err)

@@ -323,7 +323,7 @@ func TestNoStartWhileGoingDown(t *testing.T) {
 // breakState makes that no change of the state can be kept.
 func breakState(t *testing.T, h *Host) {
 	t.Helper()
-	if err := errors.Join(os.Remove(h.statePath()), os.Mkdir(h.statePath(), 0o700)); err != nil {
+	if err := errors.Join(os.Remove(h.config.statePath()), os.Mkdir(h.config.statePath(), 0o700)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -367,13 +367,13 @@ func TestNothingIsLeftOfAFailure(t *testing.T) {
 // An image of a stopped machine is its disk under more names, or there is none of them.
 func TestImageIsWholeOrNot(t *testing.T) {
 	h, _ := fakeHost(t)
-	disk := h.volumePath(h.state.Machines["i-1"].RootVolume)
+	disk := h.config.volumePath(h.state.Machines["i-1"].RootVolume)
 	if err := os.WriteFile(disk, []byte("disk"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	before := files(t, h.config.StateDir)
 	// The snapshot's name is taken.
-	taken := h.snapshotPath("snap-taken")
+	taken := h.config.snapshotPath("snap-taken")
 	if err := os.WriteFile(taken, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -390,13 +390,13 @@ func TestImageIsWholeOrNot(t *testing.T) {
 	if after := files(t, h.config.StateDir); after != before || h.state.Machines["i-1"].Image != "ami-base" {
 		t.Errorf("the machine stands on %s; files changed from\n%s\nto\n%s", h.state.Machines["i-1"].Image, before, after)
 	}
-	if err := os.Remove(h.statePath()); err != nil {
+	if err := os.Remove(h.config.statePath()); err != nil {
 		t.Fatal(err)
 	}
 	if err := h.CreateImage(t.Context(), "i-1", "ami-new", "snap-new"); err != nil {
 		t.Fatal(err)
 	}
-	if h.state.Machines["i-1"].Image != "ami-new" || exists(disk) || !exists(h.layerPath("ami-new")) {
+	if h.state.Machines["i-1"].Image != "ami-new" || exists(disk) || !exists(h.config.layerPath("ami-new")) {
 		t.Errorf("the machine stands on %s; files\n%s", h.state.Machines["i-1"].Image, files(t, filepath.Dir(disk)))
 	}
 }

@@ -40,8 +40,8 @@ type Host struct {
 
 	mu       sync.Mutex
 	state    state
-	machines map[string]*machine // running or being started
-	closing  bool                // nothing is started any more
+	machines map[string]*activeMachine // running or being started
+	closing  bool                      // nothing is started any more
 }
 
 // Open makes the cloud's part of the host. The calling process must have a mount namespace of its own: mounts and
@@ -80,7 +80,7 @@ func Open(ctx context.Context, config Config) (*Host, error) {
 		spawner:   process.NewSpawner(),
 		exits:     make(chan Exit, 64),
 		unlock:    unlock,
-		machines:  map[string]*machine{},
+		machines:  map[string]*activeMachine{},
 	}
 	if err := h.open(ctx, number, apt); err != nil {
 		return nil, errors.Join(err, h.Close(context.WithoutCancel(ctx)))
@@ -89,16 +89,16 @@ func Open(ctx context.Context, config Config) (*Host, error) {
 }
 
 func (h *Host) open(ctx context.Context, number uint32, apt debian.Apt) error {
-	if err := h.makeDirs(); err != nil {
+	if err := h.config.makeDirs(); err != nil {
 		return err
 	}
-	if err := errors.Join(process.EndMachines(mountDir(h.config)), cgroup.Remove(groupOf(h.config))); err != nil {
+	if err := errors.Join(process.EndMachines(h.config.mountDir()), cgroup.Remove(h.config.group())); err != nil {
 		return err
 	}
-	if err := mountOwn(netns.Dir, mountDir(h.config)); err != nil {
+	if err := mountOwn(netns.Dir, h.config.mountDir()); err != nil {
 		return err
 	}
-	if err := h.state.load(h.statePath()); err != nil {
+	if err := h.state.load(h.config.statePath()); err != nil {
 		return err
 	}
 	var err error
@@ -107,18 +107,28 @@ func (h *Host) open(ctx context.Context, number uint32, apt debian.Apt) error {
 		return err
 	}
 	h.runner = nspawn.NewRunner(nspawn.Config{
-		MountDir:    mountDir(h.config),
-		MachinesDir: h.dir("machines"),
-		Cgroup:      groupOf(h.config),
+		MountDir:    h.config.mountDir(),
+		MachinesDir: h.config.dir("machines"),
+		Cgroup:      h.config.group(),
 		Spawner:     h.spawner,
 		Network:     h.network,
 		Log:         h.config.Log,
 	})
 	h.boot = h.bootNspawn
 	proxy := netip.AddrPortFrom(h.addresses.API.Addr(), packagePort)
-	h.bases = debian.NewBases(baseDir(h.config), apt, proxy, network.PackageCache, h.spawner)
-	h.cache, err = h.startCache(ctx, apt, proxy)
+	h.bases = debian.NewBases(h.config.baseDir(), apt, proxy, network.PackageCache, h.spawner)
+	h.cache, err = startCache(ctx, h.network, h.cacheConfig(apt), proxy)
 	return err
+}
+
+func (h *Host) cacheConfig(apt debian.Apt) debian.CacheConfig {
+	return debian.CacheConfig{
+		Dir:     filepath.Join(h.config.CacheDir, "packages"),
+		Apt:     apt,
+		Server:  netip.AddrPortFrom(h.addresses.API.Addr(), cachePort),
+		Spawner: h.spawner,
+		Log:     h.config.Log,
+	}
 }
 
 // mountOwn mounts file systems that are not seen outside of this process's mount namespace.
@@ -138,23 +148,19 @@ func mountOwn(dirs ...string) error {
 }
 
 // startCache starts the package cache, on the host for the making of base images and on the internet for machines.
-func (h *Host) startCache(ctx context.Context, apt debian.Apt, proxy netip.AddrPort) (*debian.Cache, error) {
+func startCache(
+	ctx context.Context, n *network.Network, c debian.CacheConfig, proxy netip.AddrPort,
+) (*debian.Cache, error) {
 	outside, err := new(net.ListenConfig).Listen(ctx, "tcp4", proxy.String())
 	if err != nil {
 		return nil, fmt.Errorf("start package cache: %w", err)
 	}
-	inside, err := h.network.Listen(ctx, network.PackageCache)
+	inside, err := n.Listen(ctx, network.PackageCache)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start package cache: %w", err), outside.Close())
 	}
-	return debian.StartCache(debian.CacheConfig{
-		Dir:       filepath.Join(h.config.CacheDir, "packages"),
-		Apt:       apt,
-		Server:    netip.AddrPortFrom(h.addresses.API.Addr(), cachePort),
-		Listeners: []net.Listener{outside, inside},
-		Spawner:   h.spawner,
-		Log:       h.config.Log,
-	})
+	c.Listeners = []net.Listener{outside, inside}
+	return debian.StartCache(c)
 }
 
 // requireOwnMounts refuses to mount anything where the process that started this one would see it.
@@ -197,7 +203,7 @@ func (h *Host) Close(ctx context.Context) error {
 		errs = append(errs, h.runner.Close())
 	}
 	h.spawner.Close()
-	errs = append(errs, disk.Unmount(mountDir(h.config)), cgroup.Remove(groupOf(h.config)))
+	errs = append(errs, disk.Unmount(h.config.mountDir()), cgroup.Remove(h.config.group()))
 	h.unlock()
 	return errors.Join(errs...)
 }
@@ -219,29 +225,3 @@ func (h *Host) ListenInet(ctx context.Context, address netip.AddrPort) (net.List
 
 // SetMetadata says what a machine's metadata service answers from now on; the machine need not run yet.
 func (h *Host) SetMetadata(id string, metadata imds.Metadata) { h.network.SetMetadata(id, metadata) }
-
-// makeDirs makes the cloud's directories, and takes away from others what an older version left open to them.
-func (h *Host) makeDirs() error {
-	// The programs in base images that run as their owner are for machines, not for this host's users.
-	dirs := []string{h.config.StateDir, h.config.RunDir, baseDir(h.config)}
-	for _, name := range []string{"volumes", "images", "snapshots", "machines"} {
-		dirs = append(dirs, h.dir(name))
-	}
-	for _, dir := range dirs {
-		if err := ownDir(dir, 0o700); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (h *Host) dir(name string) string { return filepath.Join(h.config.StateDir, name) }
-
-func mountDir(c Config) string { return filepath.Join(c.RunDir, "mnt") }
-
-// groupOf returns the control group above those of a cloud's machines.
-func groupOf(c Config) string { return "goldsmith-" + c.Name }
-
-func (h *Host) statePath() string { return filepath.Join(h.config.StateDir, "host.json") }
-
-func baseDir(c Config) string { return filepath.Join(c.CacheDir, "base") }

@@ -70,7 +70,7 @@ func (h *Host) change(f func(*state) error) error {
 	if err != nil {
 		return fmt.Errorf("write the cloud's state: %w", err)
 	}
-	if err := durable.WriteFile(h.statePath(), text, 0o600); err != nil {
+	if err := durable.WriteFile(h.config.statePath(), text, 0o600); err != nil {
 		return err
 	}
 	h.state = changed

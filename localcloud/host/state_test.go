@@ -104,7 +104,7 @@ func TestPin(t *testing.T) {
 
 func TestStateIsKept(t *testing.T) {
 	h := &Host{config: Config{StateDir: t.TempDir()}, state: testState()}
-	path := h.statePath()
+	path := h.config.statePath()
 	if err := h.change(func(*state) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
@@ -139,10 +139,10 @@ func TestChangeIsWholeOrNot(t *testing.T) {
 	if err := h.change(add); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Remove(h.statePath()); err != nil {
+	if err := os.Remove(h.config.statePath()); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Mkdir(h.statePath(), 0o700); err != nil { // which no file can replace
+	if err := os.Mkdir(h.config.statePath(), 0o700); err != nil { // which no file can replace
 		t.Fatal(err)
 	}
 	err = h.change(func(s *state) error { return s.detach("i-1", "/dev/sdf") })

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -24,7 +23,7 @@ func (h *Host) CreateVolume(ctx context.Context, id string, sizeGB int, snapshot
 		if err := ec2id.Snapshot.Check(snapshot); err != nil {
 			return fmt.Errorf("create volume %s of a snapshot: %w", id, err)
 		}
-		if from = h.snapshotPath(snapshot); !exists(from) {
+		if from = h.config.snapshotPath(snapshot); !exists(from) {
 			return fmt.Errorf("create volume %s of snapshot %s: there is no such snapshot", id, snapshot)
 		}
 	}
@@ -32,7 +31,7 @@ func (h *Host) CreateVolume(ctx context.Context, id string, sizeGB int, snapshot
 	if h.hasVolume(id) {
 		return fmt.Errorf("create volume %s: it exists", id)
 	}
-	path := h.volumePath(id)
+	path := h.config.volumePath(id)
 	if err := os.RemoveAll(path); err != nil { // left by a crash before the volume was noted
 		return err
 	}
@@ -81,7 +80,7 @@ func (h *Host) DeleteVolume(_ context.Context, id string) error {
 		return nil
 	})
 	if err == nil {
-		err = os.RemoveAll(h.volumePath(id))
+		err = os.RemoveAll(h.config.volumePath(id))
 	}
 	if err != nil {
 		return fmt.Errorf("delete volume %s: %w", id, err)
@@ -110,24 +109,21 @@ func (h *Host) CreateSnapshot(ctx context.Context, id, volume string) error {
 	if !ok {
 		return fmt.Errorf("create snapshot %s of volume %s: there is no such volume", id, volume)
 	}
-	if err := h.snapshot(ctx, h.snapshotPath(id), volume, m, running); err != nil {
+	from, to := h.config.volumePath(volume), h.config.snapshotPath(id)
+	var err error
+	switch {
+	case running:
+		err = disk.CopyFrozen(ctx, h.runner.DiskMount(m.ID), from, to)
+	case m.ID != "" && !exists(from): // just made into an image; what is above it is empty
+		err = disk.MakeFileSystem(ctx, to, m.RootSizeGB)
+	default:
+		unix.Sync()
+		err = disk.CopySparse(ctx, from, to)
+	}
+	if err != nil {
 		return fmt.Errorf("create snapshot %s of volume %s: %w", id, volume, err)
 	}
 	return nil
-}
-
-// snapshot copies a volume; the machine is the one whose root it is, if there is one.
-func (h *Host) snapshot(ctx context.Context, to, volume string, m Machine, running bool) error {
-	from := h.volumePath(volume)
-	switch {
-	case running:
-		return disk.CopyFrozen(ctx, h.runner.DiskMount(m.ID), from, to)
-	case m.ID != "" && !exists(from): // just made into an image; what is above it is empty
-		return disk.MakeFileSystem(ctx, to, m.RootSizeGB)
-	default:
-		unix.Sync()
-		return disk.CopySparse(ctx, from, to)
-	}
 }
 
 // DeleteSnapshot removes a snapshot; an image that was made with it keeps its layer.
@@ -135,7 +131,7 @@ func (h *Host) DeleteSnapshot(_ context.Context, id string) error {
 	if err := ec2id.Snapshot.Check(id); err != nil {
 		return fmt.Errorf("delete snapshot: %w", err)
 	}
-	if err := os.Remove(h.snapshotPath(id)); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := os.Remove(h.config.snapshotPath(id)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("delete snapshot %s: %w", id, err)
 	}
 	return nil
@@ -157,7 +153,7 @@ func (h *Host) AttachVolume(_ context.Context, volume, machine, device string) e
 		return err
 	}
 	if running != nil {
-		if err := running.container.Plug(volume, h.volumePath(volume), device); err != nil {
+		if err := running.container.Plug(volume, h.config.volumePath(volume), device); err != nil {
 			return err
 		}
 	}
@@ -185,6 +181,3 @@ func (h *Host) DetachVolume(_ context.Context, machine, device string, force boo
 	}
 	return h.change(func(s *state) error { return s.detach(machine, device) })
 }
-
-func (h *Host) volumePath(id string) string   { return filepath.Join(h.dir("volumes"), id+".img") }
-func (h *Host) snapshotPath(id string) string { return filepath.Join(h.dir("snapshots"), id+".img") }

@@ -39,20 +39,20 @@ func (r *Router) Bind(server *Server, addresses []netip.Addr) {
 }
 
 // ServeHTTP passes a request on to the server of the instance that it comes from.
-func (r *Router) ServeHTTP(w http.ResponseWriter, request *http.Request) {
-	from, err := netip.ParseAddrPort(request.RemoteAddr)
+func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	from, err := netip.ParseAddrPort(req.RemoteAddr)
 	if err != nil {
-		http.NotFound(w, request)
+		http.NotFound(w, req)
 		return
 	}
 	r.mu.RLock()
 	server := r.servers[from.Addr().Unmap()]
 	r.mu.RUnlock()
 	if server == nil {
-		http.NotFound(w, request)
+		http.NotFound(w, req)
 		return
 	}
-	server.ServeHTTP(w, request)
+	server.ServeHTTP(w, req)
 }
 
 // Close ends the router.

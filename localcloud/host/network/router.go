@@ -109,10 +109,10 @@ func (r *router) linkTo(internet string) error {
 }
 
 // answerForOthers has a router answer ARP requests for all addresses that it routes to, at once.
-func answerForOthers(device string) []netns.Sysctl {
+func answerForOthers(name string) []netns.Sysctl {
 	return []netns.Sysctl{
-		{Name: "net/ipv4/conf/" + device + "/proxy_arp", Value: "1"},
-		{Name: "net/ipv4/neigh/" + device + "/proxy_delay", Value: "0"},
+		{Name: "net/ipv4/conf/" + name + "/proxy_arp", Value: "1"},
+		{Name: "net/ipv4/neigh/" + name + "/proxy_delay", Value: "0"},
 	}
 }
 
