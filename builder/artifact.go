@@ -11,7 +11,7 @@ import (
 	registryimage "github.com/hashicorp/packer-plugin-sdk/packer/registry/image"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/release"
 )
 
 // artifact is the AMI, and its copies.
@@ -25,7 +25,7 @@ type artifact struct {
 
 func (b *bake) artifact(state map[string]any) *artifact {
 	if p := b.config.Prove; p != nil {
-		state[stack.ArtifactStack], state[stack.ArtifactTier], state[stack.ArtifactRelease] = p.Stack, p.Tier, p.Release
+		state[release.ArtifactStack], state[release.ArtifactTier], state[release.ArtifactRelease] = p.Stack, p.Tier, p.Release
 	}
 	return &artifact{all: b.published(), source: b.source.id, reused: b.reused, proved: b.proved, state: state}
 }

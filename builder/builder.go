@@ -27,6 +27,8 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/remote"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/seal"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/defaultstack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/release"
 )
 
 const (
@@ -74,7 +76,7 @@ func (b *Builder) Run(ctx context.Context, ui packersdk.Ui, hook packersdk.Hook)
 		},
 	}
 	if p := b.config.Prove; p != nil {
-		if bk.stack, err = stack.Named(conf, p.Stack, func(format string, args ...any) { plain.Message(fmt.Sprintf(format, args...)) }); err != nil {
+		if bk.stack, err = defaultstack.Named(conf, p.Stack, func(format string, args ...any) { plain.Message(fmt.Sprintf(format, args...)) }); err != nil {
 			return nil, err
 		}
 	}
@@ -117,7 +119,7 @@ type bake struct {
 	inputs   inputs.Inputs
 	reused   bool // the image was there already
 	stack    *stack.Stack
-	proof    *stack.Proof
+	proof    *release.Proof
 	image    string
 	proved   bool
 	adopted  bool              // the image is of an earlier run: nothing is baked

@@ -21,7 +21,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsaccess"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/release"
 )
 
 // valid is a configuration without a fault; change says what is different.
@@ -295,12 +295,12 @@ func TestArtifact(t *testing.T) {
 func TestArtifactSaysItsPartInTheRelease(t *testing.T) {
 	b := newBake(t, newAccount(t), map[string]any{"prove": map[string]any{"stack": "golden", "tier": "web", "release": "r1"}})
 	made := b.artifact(map[string]any{})
-	for key, want := range map[string]string{stack.ArtifactStack: "golden", stack.ArtifactTier: "web", stack.ArtifactRelease: "r1"} {
+	for key, want := range map[string]string{release.ArtifactStack: "golden", release.ArtifactTier: "web", release.ArtifactRelease: "r1"} {
 		if got := made.State(key); got != want {
 			t.Errorf("%s is %v, want %s", key, got, want)
 		}
 	}
-	if got := newBake(t, newAccount(t), nil).artifact(map[string]any{}).State(stack.ArtifactRelease); got != nil {
+	if got := newBake(t, newAccount(t), nil).artifact(map[string]any{}).State(release.ArtifactRelease); got != nil {
 		t.Errorf("an image that is not proved is of release %v", got)
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/release"
 )
 
 // beginProof tells the build of the other tier that this one is at work.
@@ -23,7 +23,7 @@ func (b *bake) beginProof(ctx context.Context) (err error) {
 	if p == nil {
 		return nil
 	}
-	b.proof, err = b.stack.Begin(ctx, stack.Proof{Release: p.Release, Tier: p.Tier, BuildTag: buildTag, Build: b.id, InstanceType: p.InstanceType, Revision: revision(), Timeout: p.timeout,
+	b.proof, err = release.Begin(ctx, b.stack, release.Proof{Release: p.Release, Tier: p.Tier, BuildTag: buildTag, Build: b.id, InstanceType: p.InstanceType, Revision: revision(), Timeout: p.timeout,
 		Step: func(string, time.Duration) {}})
 	return err
 }
@@ -55,7 +55,7 @@ func (b *bake) prove(ctx context.Context) error {
 
 // keepsUnproved says whether the AMI stays although it is not proved.
 func (b *bake) keepsUnproved() bool {
-	return b.image != "" && b.config.Prove != nil && b.config.Prove.OnUnproved == "keep" && errors.Is(b.failure, stack.ErrUnproved)
+	return b.image != "" && b.config.Prove != nil && b.config.Prove.OnUnproved == "keep" && errors.Is(b.failure, release.ErrUnproved)
 }
 
 func (b *bake) markUnproved(ctx context.Context) error {

@@ -20,6 +20,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsaccess"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/inputs"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/release"
 )
 
 const (
@@ -172,11 +173,11 @@ func (b *bake) reuse(ctx context.Context, image types.Image, age time.Duration) 
 	if b.proof == nil {
 		return nil
 	}
-	release, ok, err := b.stack.CurrentRelease(ctx)
+	released, ok, err := release.Current(ctx, b.stack)
 	if err != nil {
 		return err
 	}
-	if current := map[string]string{"db": release.Database, "web": release.Web}[b.config.Prove.Tier]; ok && current != b.image {
+	if current := released.Images[b.config.Prove.Tier]; ok && current != b.image {
 		b.ui.Say(fmt.Sprintf("The current release has %s: proving %s anew", current, b.image))
 		return b.proof.Prove(ctx, b.image)
 	}

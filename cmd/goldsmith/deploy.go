@@ -11,13 +11,18 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/defaultstack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/deploy"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/record"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
 
-// rollout is what deploy and rollback have in common.
-type rollout struct {
+// deployFlags are what deploy, rollback and plan have in common.
+type deployFlags struct {
 	account
-	d             stack.Deployment
+	d             deploy.Deployment
+	databaseImage string
+	webImage      string
 	instanceType  string
 	timeout       time.Duration
 	bakeTime      time.Duration
@@ -29,7 +34,7 @@ type rollout struct {
 }
 
 // flags are those that say what the stack is.
-func (r *rollout) flags(cmd *cobra.Command) {
+func (r *deployFlags) flags(cmd *cobra.Command) {
 	r.account.flags(cmd)
 	f, d := cmd.Flags(), stackfile.Default()
 	f.StringVar(&r.instanceType, "instance-type", d.Web.InstanceType, "what the instances run on (stack file: instance_type)")
@@ -37,8 +42,8 @@ func (r *rollout) flags(cmd *cobra.Command) {
 	f.BoolVar(&r.asJSON, "json", false, "print the result as JSON")
 }
 
-// wayFlags are those that say how it comes to that.
-func (r *rollout) wayFlags(cmd *cobra.Command) {
+// howFlags are those that say how it comes to that.
+func (r *deployFlags) howFlags(cmd *cobra.Command) {
 	f, d := cmd.Flags(), stackfile.Default().Deploy
 	f.DurationVar(&r.timeout, "timeout", d.Timeout, "how long it may take until all is ready (stack file: timeout)")
 	f.DurationVar(&r.bakeTime, "bake-time", d.BakeTime, "how long the page is watched after the traffic moved, before the old instances end (stack file: bake_time)")
@@ -49,7 +54,7 @@ func (r *rollout) wayFlags(cmd *cobra.Command) {
 }
 
 // open is the stack of the stack file, where the flags say nothing else.
-func (r *rollout) open(cmd *cobra.Command) (*stack.Stack, error) {
+func (r *deployFlags) open(cmd *cobra.Command) (*stack.Stack, error) {
 	given := cmd.Flags().Changed
 	if given("keep-snapshots") && r.keepSnapshots < 1 || given("volume-size") && r.volumeSize < 1 || given("timeout") && r.timeout <= 0 {
 		return nil, &usageError{errors.New("--keep-snapshots and --volume-size: at least 1 is needed; --timeout: more than 0")}
@@ -63,25 +68,37 @@ func (r *rollout) open(cmd *cobra.Command) (*stack.Stack, error) {
 	if err != nil {
 		return nil, err
 	}
-	for flag, set := range map[string]func(){
-		"instance-type":  func() { file.Database.InstanceType, file.Web.InstanceType = r.instanceType, r.instanceType },
-		"timeout":        func() { file.Deploy.Timeout = r.timeout },
-		"bake-time":      func() { file.Deploy.BakeTime = r.bakeTime },
-		"drain-time":     func() { file.Deploy.DrainTime = r.drainTime },
-		"keep-snapshots": func() { file.Deploy.KeepSnapshots = r.keepSnapshots },
-		"volume-size":    func() { file.Database.DataVolume.Size = r.volumeSize },
-	} {
-		if given(flag) {
-			set()
-		}
-	}
+	r.d.Images = map[string]string{defaultstack.Database: r.databaseImage, defaultstack.Web: r.webImage}
+	r.override(file, given)
 	return r.openFile(cmd, file)
 }
 
-func (r *rollout) run(cmd *cobra.Command, s *stack.Stack) error {
+// override has the flags that are given say what the stack file does otherwise.
+func (r *deployFlags) override(file *stackfile.File, given func(flag string) bool) {
+	if given("instance-type") {
+		file.Database.InstanceType, file.Web.InstanceType = r.instanceType, r.instanceType
+	}
+	if given("timeout") {
+		file.Deploy.Timeout = r.timeout
+	}
+	if given("bake-time") {
+		file.Deploy.BakeTime = r.bakeTime
+	}
+	if given("drain-time") {
+		file.Deploy.DrainTime = r.drainTime
+	}
+	if given("keep-snapshots") {
+		file.Deploy.KeepSnapshots = r.keepSnapshots
+	}
+	if given("volume-size") {
+		file.Database.DataVolume.Size = r.volumeSize
+	}
+}
+
+func (r *deployFlags) run(cmd *cobra.Command, s *stack.Stack) error {
 	r.progress.timings = r.timings
 	r.d.Step = r.progress.step
-	deployed, err := s.Deploy(cmd.Context(), r.d)
+	deployed, err := deploy.Run(cmd.Context(), s, r.d)
 	if err = errors.Join(err, r.progress.end()); err != nil {
 		if deployed.Report != "" {
 			fmt.Fprintln(cmd.ErrOrStderr(), "report:", deployed.Report)
@@ -104,8 +121,8 @@ func (r *rollout) run(cmd *cobra.Command, s *stack.Stack) error {
 const exitCodes = "Exit codes: 0 done; 1 failed, and all is as it was; 2 bad input; 3 failed, and a person is needed."
 
 func deployCommand() *cobra.Command {
-	var r rollout
-	deploy := &cobra.Command{
+	var r deployFlags
+	command := &cobra.Command{
 		Use: "deploy", Short: "Run the current release: one instance of each image", Args: cobra.NoArgs,
 		Long: `Makes the stack run a db and a web image: those of the current release, or others. No running instance is
 changed. New ones are launched and verify themselves; then the database's volume moves to the new database,
@@ -126,22 +143,22 @@ What a deployment left that was killed is put right first. Of two at once the se
 			return r.run(cmd, s)
 		},
 	}
-	r.flags(deploy)
-	r.wayFlags(deploy)
-	r.imageFlags(deploy)
-	return deploy
+	r.flags(command)
+	r.howFlags(command)
+	r.imageFlags(command)
+	return command
 }
 
 // imageFlags say what is to run, for those who choose it.
-func (r *rollout) imageFlags(cmd *cobra.Command) {
+func (r *deployFlags) imageFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&r.d.DatabaseImage, "db-ami", "", "the database's image (default: the stack file's, else the current release's)")
-	f.StringVar(&r.d.WebImage, "web-ami", "", "the web tier's image (default: the stack file's, else the current release's)")
+	f.StringVar(&r.databaseImage, "db-ami", "", "the database's image (default: the stack file's, else the current release's)")
+	f.StringVar(&r.webImage, "web-ami", "", "the web tier's image (default: the stack file's, else the current release's)")
 	f.StringSliceVar(&r.d.Replace, "replace", nil, "replace this tier's instance also if its image is the wanted one: db, web, all")
 }
 
 func rollbackCommand() *cobra.Command {
-	var r rollout
+	var r deployFlags
 	var to string
 	rollback := &cobra.Command{
 		Use: "rollback", Short: "Run again what ran before the last deployment", Args: cobra.NoArgs,
@@ -161,21 +178,21 @@ After a deployment that was killed it puts the stack right first.
 				return err
 			}
 			r.announce(cmd)
-			images, err := s.Before(cmd.Context(), to)
+			images, err := record.Before(cmd.Context(), s, to)
 			if err != nil {
 				return err
 			}
-			r.d.Kind, r.d.DatabaseImage, r.d.WebImage = "rollback", images.Database, images.Web
+			r.d.Kind, r.d.Images = "rollback", images.Tiers
 			data := "what was written since then stays"
 			if r.d.Snapshot != "" {
 				data = "the data goes back to " + r.d.Snapshot + ", and what was written since then is kept in a snapshot only"
 			}
-			fmt.Fprintf(cmd.ErrOrStderr(), "back to db %s, web %s; %s\n", images.Database, images.Web, data)
+			fmt.Fprintf(cmd.ErrOrStderr(), "back to db %s, web %s; %s\n", images.Tiers[defaultstack.Database], images.Tiers[defaultstack.Web], data)
 			return r.run(cmd, s)
 		},
 	}
 	r.flags(rollback)
-	r.wayFlags(rollback)
+	r.howFlags(rollback)
 	rollback.Flags().StringVar(&r.d.Snapshot, "snapshot", "", "a snapshot of the data volume that the data goes back to, too: what was written since then is lost to the stack")
 	rollback.Flags().StringVar(&to, "to", "", "a release, or the id of a deployment in the history whose images are wanted")
 	return rollback
@@ -193,7 +210,7 @@ func historyCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			records, err := s.Told(cmd.Context())
+			records, err := record.Told(cmd.Context(), s)
 			if err != nil {
 				return err
 			}
@@ -214,7 +231,7 @@ func historyCommand() *cobra.Command {
 				if reason, _, _ := strings.Cut(r.Reason, "\n"); reason != "" {
 					result += ": " + reason
 				}
-				fmt.Fprintln(table, strings.Join([]string{r.ID, r.Kind, r.Who, took, step(r.From.Database, r.To.Database), step(r.From.Web, r.To.Web), result}, "\t"))
+				fmt.Fprintln(table, strings.Join([]string{r.ID, r.Kind, r.Who, took, step(r, defaultstack.Database), step(r, defaultstack.Web), result}, "\t"))
 			}
 			return table.Flush()
 		},
@@ -225,7 +242,8 @@ func historyCommand() *cobra.Command {
 }
 
 // step is a tier's change for people.
-func step(from, to string) string {
+func step(r record.Record, tier string) string {
+	from, to := r.From.Tiers[tier], r.To.Tiers[tier]
 	switch {
 	case from == to:
 		return to

@@ -10,6 +10,8 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/access"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ask"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/login"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/status"
 )
 
 // howEntered is said in the help of each command that enters instances.
@@ -38,14 +40,14 @@ func (a *account) route(cmd *cobra.Command, name string) ([]access.Hop, error) {
 	if err != nil {
 		return nil, err
 	}
-	target, err := s.Find(cmd.Context(), name)
+	target, err := status.Find(cmd.Context(), s, name)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.CheckKey(cmd.Context()); err != nil {
+	if err := login.CheckKey(cmd.Context(), s); err != nil {
 		return nil, fmt.Errorf("%s %s: %w", cmd.Name(), target.ID, err)
 	}
-	return s.Way(cmd.Context(), target)
+	return login.SSHRoute(cmd.Context(), s, target)
 }
 
 // enter runs a command on the last of some hops, or a shell if it is empty, at the user's own terminal.

@@ -17,7 +17,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/manifest"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/release"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/cli"
 )
 
@@ -98,7 +98,7 @@ func (a *account) images(cmd *cobra.Command) ([]images.Image, *images.Account, e
 		return nil, nil, err
 	}
 	opened := images.Open(conf)
-	current, err := stack.ReleasedImages(cmd.Context(), conf)
+	current, err := release.ImagesInUse(cmd.Context(), conf)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/hangup"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/deploy"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/cli"
 )
 
@@ -58,7 +58,7 @@ func code(err error) int {
 	if errors.As(err, &bad) || errors.As(err, &badCloud) {
 		return exitBadInput
 	}
-	if errors.Is(err, stack.ErrNeedsPerson) {
+	if errors.Is(err, deploy.ErrNeedsPerson) {
 		return exitPerson
 	}
 	return cmp.Or(entryCode(err), exitFailed)

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/status"
 )
 
 func openCommand() *cobra.Command {
@@ -27,7 +29,7 @@ Exit codes: 0 done; 1 failed; 2 bad input.`,
 			if err != nil {
 				return err
 			}
-			url, fingerprint, err := s.Page(cmd.Context())
+			url, fingerprint, err := status.Page(cmd.Context(), s)
 			if err != nil {
 				return err
 			}

@@ -7,12 +7,13 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/deploy"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/plan"
 )
 
 func planCommand() *cobra.Command {
-	var r rollout
-	plan := &cobra.Command{
+	var r deployFlags
+	command := &cobra.Command{
 		Use: "plan", Short: "Show what deploy would do", Args: cobra.NoArgs,
 		Long: `Shows what deploy would make, change, replace and remove, each with the reason, and does nothing. Rules of the
 security groups and routes that somebody changed by hand are among it, and mended by deploy. What cannot be
@@ -25,7 +26,7 @@ Exit codes: 0 done, whatever there is to do; 1 failed; 2 bad input.`,
 			if err != nil {
 				return err
 			}
-			p, err := s.Plan(cmd.Context(), r.d)
+			p, err := deploy.Plan(cmd.Context(), s, r.d)
 			if err != nil {
 				return err
 			}
@@ -35,12 +36,12 @@ Exit codes: 0 done, whatever there is to do; 1 failed; 2 bad input.`,
 			return printPlan(cmd.OutOrStdout(), p)
 		},
 	}
-	r.flags(plan)
-	r.imageFlags(plan)
-	return plan
+	r.flags(command)
+	r.imageFlags(command)
+	return command
 }
 
-func printPlan(w io.Writer, p stack.Plan) error {
+func printPlan(w io.Writer, p plan.Plan) error {
 	for _, note := range p.Notes {
 		fmt.Fprintln(w, "note: "+note)
 	}

@@ -12,6 +12,9 @@ import (
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/defaultstack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/deploy"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/network"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
 
@@ -69,18 +72,18 @@ func (a *account) openFile(cmd *cobra.Command, file *stackfile.File) (*stack.Sta
 		return nil, err
 	}
 	a.progress = newProgress(cmd.ErrOrStderr())
-	return stack.New(conf, file, a.progress.say), nil
+	return defaultstack.New(conf, file, a.progress.say), nil
 }
 
 func networkCommand() *cobra.Command {
-	network := &cobra.Command{
+	command := &cobra.Command{
 		Use:     "network",
 		Short:   "The network of a stack",
 		Long:    "Makes, shows and removes the network of a stack.\n\nExit codes: 0 done; 1 failed; 2 bad input.",
 		Example: "  goldsmith network up\n  goldsmith network show",
 	}
-	network.AddCommand(networkUpCommand(), networkShowCommand(), networkDownCommand())
-	return network
+	command.AddCommand(networkUpCommand(), networkShowCommand(), networkDownCommand())
+	return command
 }
 
 func networkUpCommand() *cobra.Command {
@@ -112,7 +115,7 @@ Exit codes: 0 done; 1 failed; 2 bad input.`,
 				return err
 			}
 			a.announce(cmd)
-			n, changes, err := s.NetworkUp(cmd.Context())
+			n, changes, err := network.Up(cmd.Context(), s)
 			if err != nil {
 				return err
 			}
@@ -140,7 +143,7 @@ func networkShowCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			n, err := s.FindNetwork(cmd.Context())
+			n, err := network.Find(cmd.Context(), s)
 			if err != nil {
 				return err
 			}
@@ -170,7 +173,7 @@ Exit codes: 0 done; 1 failed; 2 bad input.`,
 			if err := confirm(cmd, yes, "remove the network of stack "+a.stack, a.stack); err != nil {
 				return err
 			}
-			return s.NetworkDown(cmd.Context())
+			return network.Down(cmd.Context(), s)
 		},
 	}
 	a.flags(down)
@@ -194,7 +197,7 @@ func destroyCommand() *cobra.Command {
 			if err := confirm(cmd, yes, "destroy stack "+a.stack+", with the data of its database", a.stack); err != nil {
 				return err
 			}
-			return s.Destroy(cmd.Context())
+			return deploy.Destroy(cmd.Context(), s)
 		},
 	}
 	a.flags(destroy)

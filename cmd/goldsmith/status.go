@@ -16,13 +16,15 @@ import (
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/defaultstack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/status"
 )
 
 func statusCommand() *cobra.Command {
 	var a account
 	var asJSON, watch bool
 	var interval time.Duration
-	status := &cobra.Command{
+	command := &cobra.Command{
 		Use: "status", Short: "Show the stack: instances, releases, health, addresses", Args: cobra.NoArgs,
 		Long: `Shows the stack on one screen: where the page and the database are, which instances each tier has, what they
 run and since when, and how they are. A web instance is asked over HTTPS, and has to show the certificate that
@@ -40,9 +42,8 @@ Exit codes: 0 done, whatever the health is; 1 failed; 2 bad input.`,
 			if err != nil {
 				return err
 			}
-			show := func(now stack.Status) error {
+			show := func(now status.Status) error {
 				if asJSON {
-					now.Instances = list(now.Instances)
 					return printJSON(cmd, now)
 				}
 				return printStatus(cmd.OutOrStdout(), now)
@@ -50,26 +51,26 @@ Exit codes: 0 done, whatever the health is; 1 failed; 2 bad input.`,
 			if watch {
 				return watchStatus(cmd, s, interval, show)
 			}
-			now, err := s.Status(cmd.Context())
+			now, err := status.Of(cmd.Context(), s)
 			if err != nil {
 				return err
 			}
 			return show(now)
 		},
 	}
-	a.flags(status)
-	status.Flags().BoolVar(&asJSON, "json", false, "as JSON")
-	status.Flags().BoolVarP(&watch, "watch", "w", false, "again and again")
-	status.Flags().DurationVar(&interval, "interval", 2*time.Second, "with --watch: how long to wait in between")
-	return status
+	a.flags(command)
+	command.Flags().BoolVar(&asJSON, "json", false, "as JSON")
+	command.Flags().BoolVarP(&watch, "watch", "w", false, "again and again")
+	command.Flags().DurationVar(&interval, "interval", 2*time.Second, "with --watch: how long to wait in between")
+	return command
 }
 
 // watchStatus shows the status until it is interrupted. What cannot be found out at one moment may be at the next.
-func watchStatus(cmd *cobra.Command, s *stack.Stack, interval time.Duration, show func(stack.Status) error) error {
+func watchStatus(cmd *cobra.Command, s *stack.Stack, interval time.Duration, show func(status.Status) error) error {
 	out, isFile := plaintext.Behind(cmd.OutOrStdout()).(*os.File)
 	screen := isFile && term.IsTerminal(int(out.Fd()))
 	for {
-		now, err := s.Status(cmd.Context())
+		now, err := status.Of(cmd.Context(), s)
 		if cmd.Context().Err() != nil {
 			return nil
 		}
@@ -99,12 +100,12 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-func printStatus(w io.Writer, s stack.Status) error {
+func printStatus(w io.Writer, s status.Status) error {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "stack %s in %s\n", s.Stack, s.Region)
 	head := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(head, "page\t%s\n", cmp.Or(s.URL, "-"))
-	fmt.Fprintf(head, "database\t%s\n", cmp.Or(s.DatabaseAddress, "-"))
+	fmt.Fprintf(head, "database\t%s\n", cmp.Or(s.Addresses[defaultstack.Database], "-"))
 	fmt.Fprintf(head, "release\t%s\n", cmp.Or(s.Release, "-"))
 	if d := s.Deploying; d != nil {
 		fmt.Fprintf(head, "deploying\t%s, by %s since %s\n", d.ID, d.Who, d.Since.Local().Format(time.DateTime))

@@ -12,7 +12,8 @@ import (
 	"github.com/zclconf/go-cty/cty"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/defaultstack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/network"
 )
 
 // Datasource is goldsmith-network.
@@ -45,19 +46,27 @@ func (d *Datasource) read(ctx context.Context) (DatasourceOutput, error) {
 	if err != nil {
 		return DatasourceOutput{}, err
 	}
-	s, err := stack.Named(conf, d.config.Stack, func(string, ...any) {})
+	s, err := defaultstack.Named(conf, d.config.Stack, func(string, ...any) {})
 	if err != nil {
 		return DatasourceOutput{}, err
 	}
-	n, err := s.FindNetwork(ctx)
+	n, err := network.Find(ctx, s)
 	if err != nil {
 		return DatasourceOutput{}, err
 	}
-	if missing := n.Missing(); len(missing) > 0 {
-		return DatasourceOutput{}, fmt.Errorf("find the network of stack %s: in %s these are missing: %s\nhint: goldsmith network up --stack %s", d.config.Stack, conf.Region, strings.Join(missing, ", "), d.config.Stack)
+	if missing := n.Missing(s.Tiers); len(missing) > 0 {
+		return DatasourceOutput{}, fmt.Errorf("find the network of stack %s: in %s these are missing: %s\n"+
+			"hint: goldsmith network up --stack %s", d.config.Stack, conf.Region, strings.Join(missing, ", "), d.config.Stack)
 	}
 	return DatasourceOutput{
-		VpcId: n.VPC, PublicSubnetId: n.Public, PrivateSubnetId: n.Private, WebSecurityGroupId: n.WebGroup, DbSecurityGroupId: n.DatabaseSG,
-		PublicRouteTableId: n.PublicTable, PrivateRouteTableId: n.PrivateTable, InternetGatewayId: n.Gateway, NatGatewayId: n.NAT,
+		VpcId:               n.VPC,
+		PublicSubnetId:      n.Public,
+		PrivateSubnetId:     n.Private,
+		WebSecurityGroupId:  n.Groups[defaultstack.Web],
+		DbSecurityGroupId:   n.Groups[defaultstack.Database],
+		PublicRouteTableId:  n.PublicTable,
+		PrivateRouteTableId: n.PrivateTable,
+		InternetGatewayId:   n.Gateway,
+		NatGatewayId:        n.NAT,
 	}, nil
 }

@@ -11,7 +11,8 @@ import (
 	"github.com/zclconf/go-cty/cty"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/defaultstack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/release"
 )
 
 // Datasource is goldsmith-release.
@@ -44,16 +45,23 @@ func (d *Datasource) read(ctx context.Context) (DatasourceOutput, error) {
 	if err != nil {
 		return DatasourceOutput{}, err
 	}
-	s, err := stack.Named(conf, d.config.Stack, func(string, ...any) {})
+	s, err := defaultstack.Named(conf, d.config.Stack, func(string, ...any) {})
 	if err != nil {
 		return DatasourceOutput{}, err
 	}
-	r, ok, err := s.CurrentRelease(ctx)
+	r, ok, err := release.Current(ctx, s)
 	if err != nil {
 		return DatasourceOutput{}, err
 	}
 	if !ok {
-		return DatasourceOutput{}, fmt.Errorf("find the current release of stack %s: there is none in %s\nhint: a build of both images with prove blocks makes one", d.config.Stack, conf.Region)
+		return DatasourceOutput{}, fmt.Errorf("find the current release of stack %s: there is none in %s\n"+
+			"hint: a build of both images with prove blocks makes one", d.config.Stack, conf.Region)
 	}
-	return DatasourceOutput{Name: r.Name, DbAmi: r.Database, WebAmi: r.Web, Created: r.Created.UTC().Format(time.RFC3339), Revision: r.Revision}, nil
+	return DatasourceOutput{
+		Name:     r.Name,
+		DbAmi:    r.Images[defaultstack.Database],
+		WebAmi:   r.Images[defaultstack.Web],
+		Created:  r.Created.UTC().Format(time.RFC3339),
+		Revision: r.Revision,
+	}, nil
 }

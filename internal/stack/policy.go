@@ -9,7 +9,7 @@ var operatorActions = []struct {
 }{
 	{"Look", []string{"ec2:DescribeAddresses", "ec2:DescribeImageAttribute", "ec2:DescribeImages", "ec2:DescribeInstances", "ec2:DescribeInternetGateways", "ec2:DescribeKeyPairs",
 		"ec2:DescribeNatGateways", "ec2:DescribeNetworkInterfaces", "ec2:DescribeRegions", "ec2:DescribeRouteTables", "ec2:DescribeSecurityGroups", "ec2:DescribeSnapshots", "ec2:DescribeSpotPriceHistory",
-		"ec2:DescribeSubnets", "ec2:DescribeVolumes", "ec2:DescribeVpcs",
+		"ec2:DescribeSubnets", "ec2:DescribeVolumes", "ec2:DescribeVpcAttribute", "ec2:DescribeVpcs",
 		"ec2:GetConsoleOutput"}},
 	{"Bake", []string{"ec2:AuthorizeSecurityGroupIngress", "ec2:CopyImage", "ec2:CreateImage", "ec2:CreateSecurityGroup", "ec2:CreateSnapshot", "ec2:CreateTags",
 		"ec2:DeleteKeyPair", "ec2:DeleteSecurityGroup", "ec2:DeleteSnapshot", "ec2:DeleteTags", "ec2:DeregisterImage", "ec2:DisableImageDeregistrationProtection", "ec2:EnableImageDeprecation",
@@ -40,7 +40,7 @@ func OperatorPolicy() ([]byte, error) {
 		map[string]any{"Sid": "Parameters", "Effect": "Allow", "Resource": "arn:aws:ssm:*:*:parameter/goldsmith/*",
 			"Action": []string{"ssm:AddTagsToResource", "ssm:DeleteParameter", "ssm:DeleteParameters", "ssm:GetParameter", "ssm:GetParametersByPath", "ssm:PutParameter"}},
 		map[string]any{"Sid": "Roles", "Effect": "Allow", "Resource": roles, "Action": []string{"iam:AddRoleToInstanceProfile", "iam:CreateInstanceProfile", "iam:CreateRole",
-			"iam:DeleteInstanceProfile", "iam:DeleteRole", "iam:DeleteRolePolicy", "iam:GetInstanceProfile", "iam:PutRolePolicy", "iam:RemoveRoleFromInstanceProfile",
+			"iam:DeleteInstanceProfile", "iam:DeleteRole", "iam:DeleteRolePolicy", "iam:GetInstanceProfile", "iam:GetRolePolicy", "iam:PutRolePolicy", "iam:RemoveRoleFromInstanceProfile",
 			"iam:TagInstanceProfile", "iam:TagRole"}},
 		map[string]any{"Sid": "ServiceRoles", "Effect": "Allow", "Resource": "arn:aws:iam::*:role/aws-service-role/*", "Action": "iam:CreateServiceLinkedRole",
 			"Condition": map[string]any{"StringEquals": map[string]any{"iam:AWSServiceName": []string{"autoscaling.amazonaws.com", "elasticloadbalancing.amazonaws.com"}}}},

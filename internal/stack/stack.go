@@ -1,114 +1,129 @@
-// Package stack is the two-tier stack on EC2: its network, what its instances need to know, and its instances. There is
-// no state file: the tags on the resources are the state.
+// Package stack is a stack on EC2 as values: its name, its tiers and their settings, the clients that it is asked and
+// changed by, and the instances that run. It reads and never writes; the packages below it do the work. There is no state
+// file: the tags on the resources are the state.
 package stack
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
-	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/console"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
 
 // Tags of everything that belongs to a stack.
 const (
-	stackTag  = "goldsmith:stack"
-	subnetTag = "goldsmith:subnet"
-	tierTag   = "goldsmith:tier"
-	// roleTag is what an instance is to its tier: candidate, serving or retired.
-	roleTag = "goldsmith:role"
-	// deployTag is the id of the deployment that made something. Ids sort by time.
-	deployTag = "goldsmith:deploy"
-	// addressTag tells the stack's elastic addresses apart: nat, web or zone. On an instance of the db tier it is the service
-	// address that it has when it serves.
-	addressTag = "goldsmith:address"
-	// dataTag is on the data volume, with the tier as its value, and on its snapshots. A volume that is to take the place of
-	// another has candidate as its value, until it has.
-	dataTag = "goldsmith:data"
-	// volumeTag is on an instance of the db tier the data volume that it is made for.
-	volumeTag = "goldsmith:volume"
-	// serverTag is on a data volume the newest database server that opened it, on an instance the one that it has.
-	serverTag = "goldsmith:server"
-	// settingsTag is on an instance a digest of what it was launched with, but for its image.
-	settingsTag = "goldsmith:settings"
+	NameTag   = "Name"
+	StackTag  = "goldsmith:stack"
+	SubnetTag = "goldsmith:subnet"
+	TierTag   = "goldsmith:tier"
+	// RoleTag is an instance's role in its tier: candidate, serving or retired.
+	RoleTag = "goldsmith:role"
+	// DeployTag is the id of the deployment that made something. Ids sort by time.
+	DeployTag = "goldsmith:deploy"
+	// AddressTag tells the stack's elastic addresses apart: the name of a service tier, nat or zone. On an instance of a
+	// data tier it is the service address that it has when it serves.
+	AddressTag = "goldsmith:address"
+	// DataTag is on a data volume, with the tier as its value, and on its snapshots. A volume that is to take the place of
+	// another has Candidate as its value, until it has.
+	DataTag = "goldsmith:data"
+	// VolumeTag is on an instance of a data tier the data volume that it is made for.
+	VolumeTag = "goldsmith:volume"
+	// ServerTag is on a data volume the newest database server that opened it, on an instance the one that it has.
+	ServerTag = "goldsmith:server"
+	// SettingsTag is on an instance a digest of what it was launched with, but for its image.
+	SettingsTag = "goldsmith:settings"
+	// GroupTag is on what an Auto Scaling group launched.
+	GroupTag = "aws:autoscaling:groupName"
 )
 
-// Roles of an instance.
 const (
-	candidate = "candidate"
-	serving   = "serving"
-	retired   = "retired"
+	// Heartbeat is how often a process that works on a stack says so in a parameter.
+	Heartbeat = 15 * time.Second
+	// Silence is how long after its last heartbeat a process counts as dead, because it was killed for example.
+	Silence = 4 * Heartbeat
 )
+
+// Settings are what the stack file says beside the tiers.
+type Settings struct {
+	Network  stackfile.Network
+	Operator stackfile.Operator
+	Deploy   stackfile.Deploy
+}
 
 // Stack is one stack in one region.
 type Stack struct {
-	name string
-	file *stackfile.File
-	ec2  *ec2.Client
-	iam  *iam.Client
-	ssm  *ssm.Client
-	conf aws.Config
-	say  func(format string, args ...any)
-	// observer is told what a deployment moves and stops, while one goes on.
-	observer *observer
-
-	consoles  *console.Reader
-	scaling   *autoscaling.Client
-	balancing *elasticloadbalancingv2.Client
+	Name string
+	// Tiers are in the order in which a deployment moves them: who is needed comes before who needs it.
+	Tiers    []Tier
+	Settings Settings
+	Config   aws.Config
+	EC2      *ec2.Client
+	IAM      *iam.Client
+	SSM      *ssm.Client
+	Consoles *console.Reader
+	// Logf is told what goes on, a line at a time.
+	Logf func(format string, args ...any)
 }
 
-// New is the stack that a file describes. say is told what goes on, a line at a time.
-func New(conf aws.Config, file *stackfile.File, say func(format string, args ...any)) *Stack {
-	return &Stack{name: file.Name, file: file, ec2: ec2.NewFromConfig(conf), iam: iam.NewFromConfig(conf), ssm: ssm.NewFromConfig(conf), conf: conf, say: say, consoles: console.Shared,
-		scaling: autoscaling.NewFromConfig(conf), balancing: elasticloadbalancingv2.NewFromConfig(conf)}
-}
-
-// Named is the default stack under a name, for those who have no stack file and only look, or prove images in it.
-func Named(conf aws.Config, name string, say func(format string, args ...any)) (*Stack, error) {
-	file, err := stackfile.Named(name)
-	if err != nil {
-		return nil, err
+// New returns a stack of these tiers in the account and region of conf.
+func New(conf aws.Config, name string, settings Settings, tiers []Tier, logf func(format string, args ...any)) *Stack {
+	return &Stack{
+		Name:     name,
+		Tiers:    tiers,
+		Settings: settings,
+		Config:   conf,
+		EC2:      ec2.NewFromConfig(conf),
+		IAM:      iam.NewFromConfig(conf),
+		SSM:      ssm.NewFromConfig(conf),
+		Consoles: console.Shared,
+		Logf:     logf,
 	}
-	return New(conf, file, say), nil
 }
 
-// tier is what the stack file says of a tier.
-func (s *Stack) tier(name string) *stackfile.Tier {
-	if name == "db" {
-		return &s.file.Database.Tier
+// Tier returns the tier of a name; the zero Tier where there is none.
+func (s *Stack) Tier(name string) Tier {
+	for _, t := range s.Tiers {
+		if t.Name == name {
+			return t
+		}
 	}
-	return &s.file.Web.Tier
+	return Tier{}
 }
 
-func (s *Stack) parameters() string { return "/goldsmith/" + s.name }
+// ParameterPath is where the stack's parameters are.
+func (s *Stack) ParameterPath() string { return "/goldsmith/" + s.Name }
 
-// mine is the filter for what belongs to the stack.
-func (s *Stack) mine(more ...string) []types.Filter {
-	all := []types.Filter{{Name: aws.String("tag:" + stackTag), Values: []string{s.name}}}
+// OwnFilters returns the filter for what belongs to the stack, and more of them as names and comma-separated values in
+// turn.
+func (s *Stack) OwnFilters(more ...string) []types.Filter {
+	all := []types.Filter{{Name: aws.String("tag:" + StackTag), Values: []string{s.Name}}}
 	for i := 0; i+1 < len(more); i += 2 {
 		all = append(all, types.Filter{Name: aws.String(more[i]), Values: strings.Split(more[i+1], ",")})
 	}
 	return all
 }
 
-// tagged is the specification that a resource is made with, so that it is the stack's from its first moment.
-func (s *Stack) tagged(kind types.ResourceType, name string, more ...string) []types.TagSpecification {
-	return []types.TagSpecification{{ResourceType: kind, Tags: tagList(append([]string{"Name", name, stackTag, s.name}, more...)...)}}
+// TagsFor returns the tags that a resource is created with, so that it is the stack's from its first moment. more are
+// keys and values in turn.
+func (s *Stack) TagsFor(kind types.ResourceType, name string, more ...string) []types.TagSpecification {
+	pairs := append([]string{NameTag, name, StackTag, s.Name}, more...)
+	return []types.TagSpecification{{ResourceType: kind, Tags: TagList(pairs...)}}
 }
 
-// tagList are tags of keys and values in turn.
-func tagList(pairs ...string) []types.Tag {
+// TagList returns tags of keys and values in turn.
+func TagList(pairs ...string) []types.Tag {
 	var tags []types.Tag
 	for i := 0; i+1 < len(pairs); i += 2 {
 		tags = append(tags, types.Tag{Key: aws.String(pairs[i]), Value: aws.String(pairs[i+1])})
@@ -116,26 +131,51 @@ func tagList(pairs ...string) []types.Tag {
 	return tags
 }
 
-func tagOf(tags []types.Tag, key string) string {
-	for _, tag := range tags {
-		if aws.ToString(tag.Key) == key {
-			return aws.ToString(tag.Value)
-		}
+// TagOf returns the value of a tag, empty where it is not there.
+func TagOf(tags []types.Tag, key string) string {
+	i := slices.IndexFunc(tags, func(tag types.Tag) bool { return aws.ToString(tag.Key) == key })
+	if i < 0 {
+		return ""
 	}
-	return ""
+	return aws.ToString(tags[i].Value)
 }
 
-// code is the code of an API's error, or empty.
-func code(err error) string { return awserr.Code(err) }
+// MissingTags returns the keys of wanted tags that are not there, or have another value.
+func MissingTags(is, wanted []types.Tag) []string {
+	var keys []string
+	for _, tag := range wanted {
+		if TagOf(is, aws.ToString(tag.Key)) != aws.ToString(tag.Value) {
+			keys = append(keys, aws.ToString(tag.Key))
+		}
+	}
+	return keys
+}
 
-// operator is who may log in, as instances see them.
-func (s *Stack) operator(ctx context.Context) (netip.Prefix, error) {
-	if given := s.file.Operator; !given.Auto() {
+// OperatorRange is who may log in, as instances see them.
+func (s *Stack) OperatorRange(ctx context.Context) (netip.Prefix, error) {
+	if given := s.Settings.Operator; !given.Auto() {
 		return given.Prefix, nil
 	}
-	address, err := awsconfig.CallerAddress(ctx, s.conf)
+	address, err := awsconfig.CallerAddress(ctx, s.Config)
 	if err != nil {
 		return netip.Prefix{}, err
 	}
 	return netip.PrefixFrom(address, address.BitLen()), nil
+}
+
+// ElasticAddress is the elastic address that a service tier is reached by; nil where there is none yet.
+func (s *Stack) ElasticAddress(ctx context.Context, t Tier) (*types.Address, error) {
+	filters := s.OwnFilters("tag:"+AddressTag, t.Name)
+	out, err := s.EC2.DescribeAddresses(ctx, &ec2.DescribeAddressesInput{Filters: filters})
+	if err != nil {
+		return nil, fmt.Errorf("find the address of stack %s: %w", s.Name, err)
+	}
+	// The answer to an allocation may have been lost, and the next have made another: the one that is used counts.
+	var found *types.Address
+	for i := range out.Addresses {
+		if found == nil || found.AssociationId == nil && out.Addresses[i].AssociationId != nil {
+			found = &out.Addresses[i]
+		}
+	}
+	return found, nil
 }

@@ -13,7 +13,9 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/hangup"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/remote"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/defaultstack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/deploy"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/release"
 )
 
 // PostProcessor is goldsmith-deploy.
@@ -50,14 +52,14 @@ func (p *PostProcessor) deploy(ctx context.Context, ui packersdk.Ui, a packersdk
 		return err
 	}
 	ui.Say(awsconfig.Account(ctx, conf))
-	s := stack.New(conf, p.config.file, func(format string, args ...any) { ui.Message(fmt.Sprintf(format, args...)) })
-	mine, err := s.ClaimDeployment(ctx, b.run, b.tier, b.image)
-	if err != nil || !mine {
+	s := defaultstack.New(conf, p.config.file, func(format string, args ...any) { ui.Message(fmt.Sprintf(format, args...)) })
+	elected, err := release.ClaimDeployment(ctx, s, b.run, b.tier, b.image)
+	if err != nil || !elected {
 		return err
 	}
 	ui.Say(fmt.Sprintf("Deploying stack %s...", p.config.Stack))
 	// Without images it is the current release's that are deployed.
-	deployed, err := s.Deploy(ctx, stack.Deployment{Kind: "deploy"})
+	deployed, err := deploy.Run(ctx, s, deploy.Deployment{Kind: "deploy"})
 	if deployed.Report != "" {
 		ui.Say("Report: " + deployed.Report)
 	}
@@ -74,11 +76,11 @@ type build struct{ run, tier, image string }
 // buildOf reads an artifact. Only one that was proved in the stack can be part of its release.
 func buildOf(a packersdk.Artifact, name, region string) (build, error) {
 	said := func(key string) string { text, _ := a.State(key).(string); return text }
-	b := build{run: said(stack.ArtifactRelease), tier: said(stack.ArtifactTier)}
+	b := build{run: said(release.ArtifactRelease), tier: said(release.ArtifactTier)}
 	if b.run == "" {
 		return b, fmt.Errorf("%s is not of a goldsmith-ami build with a prove block; only such images become part of a release", a)
 	}
-	if proved := said(stack.ArtifactStack); proved != name {
+	if proved := said(release.ArtifactStack); proved != name {
 		return b, fmt.Errorf("stack: %s was proved in stack %s and cannot be deployed in %s", a, proved, name)
 	}
 	for each := range strings.SplitSeq(a.Id(), ",") {

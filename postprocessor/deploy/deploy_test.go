@@ -9,7 +9,7 @@ import (
 
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/release"
 )
 
 // valid is a configuration without a fault; change says what is different. Nobody answers at its endpoint.
@@ -47,7 +47,7 @@ func TestConfigureNamesTheAttribute(t *testing.T) {
 }
 
 func proved(in, id string) *packersdk.MockArtifact {
-	return &packersdk.MockArtifact{IdValue: id, StateValues: map[string]any{stack.ArtifactStack: in, stack.ArtifactTier: "web", stack.ArtifactRelease: "r1"}}
+	return &packersdk.MockArtifact{IdValue: id, StateValues: map[string]any{release.ArtifactStack: in, release.ArtifactTier: "web", release.ArtifactRelease: "r1"}}
 }
 
 func TestOff(t *testing.T) {

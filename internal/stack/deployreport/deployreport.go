@@ -1,4 +1,6 @@
-package stack
+// Package deployreport makes the report of a deployment: it probes the service while the deployment goes on, and draws
+// what happened, with the network and the instances as they are at the end. It never fails a deployment.
+package deployreport
 
 import (
 	"cmp"
@@ -18,6 +20,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/report"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/login"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/network"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/record"
 )
 
 // NoReport, as the report's file of a deployment, is for none.
@@ -30,44 +36,55 @@ const reportsKept = 30
 const lookLimit = 15 * time.Second
 
 // reportsPath is the directory of reports whose file nobody named, beside the keys.
-func reportsPath(stack string) (string, error) {
-	key, err := KeyPath(stack)
+func reportsPath(name string) (string, error) {
+	key, err := login.KeyPath(name)
 	return filepath.Join(filepath.Dir(key), "reports"), err
 }
 
-// leaveReport writes the report of a deployment that has ended, and returns its path. One that cannot be written is
-// no reason for a deployment to fail.
-func (r *rollout) leaveReport(ctx context.Context, reason error) string {
-	if r.observer == nil {
+// Deployment is what the report is of.
+type Deployment struct {
+	Record record.Record
+	// Reason is why it is not done; nil where it is.
+	Reason error
+	// Known are instances of which EC2 may have forgotten where they were: those of before, and those that it launched.
+	Known []stack.Instance
+	// File is where the report goes. Without one it is in its usual place; NoReport is for none.
+	File string
+}
+
+// Leave writes the report of a deployment that has ended, and returns its path. A report that cannot be written is no
+// reason for a deployment to fail.
+func Leave(ctx context.Context, s *stack.Stack, o *Observer, d Deployment) string {
+	if o == nil {
 		return ""
 	}
-	page := reportOf(r.name, r.record, reason)
-	r.observer.end(&page)
+	page := reportOf(s, d.Record, d.Reason)
+	o.end(&page)
 	limited, cancel := context.WithTimeout(ctx, lookLimit)
 	defer cancel()
 	var missing error
-	if page.From.Name, missing = r.releaseOf(limited, r.record.From); missing == nil {
-		page.Topology, missing = r.topology(limited)
+	if page.From.Name, missing = releaseOf(limited, s, d.Record.From); missing == nil {
+		page.Topology, missing = topology(limited, s, d)
 	}
 	if missing != nil {
 		page.Topology.Incomplete = missing.Error()
-		r.say("warning: the report's picture of the network is incomplete: %v", missing)
+		s.Logf("warning: the report's picture of the network is incomplete: %v", missing)
 	}
-	path, err := writeReport(r.name, r.d.Report, page)
+	path, err := writeReport(s.Name, d.File, page)
 	if err != nil {
-		r.say("warning: the report of this deployment: %v", err)
+		s.Logf("warning: the report of this deployment: %v", err)
 	}
 	return path
 }
 
 // releaseOf is the release that images were deployed as, or empty.
-func (s *Stack) releaseOf(ctx context.Context, images Images) (string, error) {
-	if images.Release != "" || images == (Images{}) {
+func releaseOf(ctx context.Context, s *stack.Stack, images record.Images) (string, error) {
+	if images.Release != "" || len(images.Tiers) == 0 {
 		return images.Release, nil
 	}
-	records, err := s.History(ctx)
+	records, err := record.History(ctx, s)
 	for _, r := range records {
-		if r.To.Database == images.Database && r.To.Web == images.Web && r.To.Release != "" {
+		if r.To.Same(images) && r.To.Release != "" {
 			return r.To.Release, nil
 		}
 	}
@@ -75,46 +92,68 @@ func (s *Stack) releaseOf(ctx context.Context, images Images) (string, error) {
 }
 
 // reportOf is what a record says.
-func reportOf(stack string, record Record, reason error) report.Report {
-	page := report.Report{Stack: stack, ID: record.ID, Kind: record.Kind, Who: record.Who, Started: record.Started, Ended: record.Ended, Result: record.Result,
-		From: report.Release{Name: record.From.Release, Database: record.From.Database, Web: record.From.Web}, To: report.Release{Name: record.To.Release, Database: record.To.Database, Web: record.To.Web}}
+func reportOf(s *stack.Stack, r record.Record, reason error) report.Report {
+	page := report.Report{
+		Stack:   s.Name,
+		ID:      r.ID,
+		Kind:    r.Kind,
+		Who:     r.Who,
+		Started: r.Started,
+		Ended:   r.Ended,
+		Result:  r.Result,
+		From:    imagesOf(s, r.From),
+		To:      imagesOf(s, r.To),
+	}
 	if reason != nil {
 		page.Reason = reason.Error()
 	}
-	for _, step := range record.Steps {
-		s := report.Step{Name: step.Name, Tier: tierOf(step.Name), Started: record.Started.Add(time.Duration(step.At) * time.Millisecond),
-			Took: time.Duration(step.Took) * time.Millisecond, Result: "ok"}
+	for _, step := range r.Steps {
+		drawn := report.Step{
+			Name:    step.Name,
+			Tier:    step.Tier,
+			Started: r.Started.Add(time.Duration(step.At) * time.Millisecond),
+			Took:    time.Duration(step.Took) * time.Millisecond,
+			Result:  "ok",
+		}
 		if step.Failed {
-			s.Result = "failed"
+			drawn.Result = "failed"
 		}
-		if step.Name == "snapshot" && !step.Failed {
-			s.Detail = record.Snapshot
+		if step.Name == SnapshotTitle && !step.Failed {
+			drawn.Detail = r.Snapshot
 		}
-		page.Steps = append(page.Steps, s)
+		page.Steps = append(page.Steps, drawn)
 	}
 	return page
 }
 
-// tierOf is the tier that a step is about, or empty where it is about the stack.
-func tierOf(step string) string {
-	words := strings.Fields(step)
-	switch {
-	case slices.Contains(words, "db"), slices.Contains([]string{"snapshot", "make the volume of a snapshot", "detach", "attach"}, step):
-		return "db"
-	case slices.Contains(words, "web"), slices.Contains([]string{"load balancer and group", "instance refresh", "https from outside", "drain"}, step):
-		return "web"
+// SnapshotTitle is the title of the step whose detail is the id of a snapshot.
+const SnapshotTitle = "snapshot"
+
+// imagesOf are images as the report draws them: that of the first data tier, and of the first service tier.
+func imagesOf(s *stack.Stack, images record.Images) report.Release {
+	drawn := report.Release{Name: images.Release}
+	for _, t := range s.Tiers {
+		if t.Kind == stack.DataTier {
+			drawn.Database = cmp.Or(drawn.Database, images.Tiers[t.Name])
+		} else {
+			drawn.Web = cmp.Or(drawn.Web, images.Tiers[t.Name])
+		}
 	}
-	return ""
+	return drawn
 }
 
 // topology is the network and what runs in it, as far as the API tells, with what this deployment launched and replaced.
-func (r *rollout) topology(ctx context.Context) (report.Topology, error) {
-	n, err := r.FindNetwork(ctx)
+func topology(ctx context.Context, s *stack.Stack, d Deployment) (report.Topology, error) {
+	n, err := network.Find(ctx, s)
 	if err != nil {
 		return report.Topology{}, err
 	}
 	var t report.Topology
-	return t, errors.Join(r.lookAtInstances(ctx, n, &t), r.lookAtSubnets(ctx, n, &t), r.lookAtGateways(ctx, n, &t), r.lookAtGroups(ctx, n, &t))
+	return t, errors.Join(
+		addInstances(ctx, s, n, d, &t),
+		addSubnets(ctx, s, n, &t),
+		addGateways(ctx, s, n, &t),
+		addGroups(ctx, s, n, &t))
 }
 
 // known are the ids that are not empty, each once. Without any, an API would describe all that there are.
@@ -128,12 +167,12 @@ func known(ids ...string) []string {
 	return all
 }
 
-func (r *rollout) lookAtSubnets(ctx context.Context, n Network, t *report.Topology) error {
+func addSubnets(ctx context.Context, s *stack.Stack, n network.Network, t *report.Topology) error {
 	if n.VPC == "" {
 		return nil
 	}
 	t.VPC.ID = n.VPC
-	vpcs, err := r.ec2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{VpcIds: []string{n.VPC}})
+	vpcs, err := s.EC2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{VpcIds: []string{n.VPC}})
 	if err != nil {
 		return fmt.Errorf("look at VPC %s: %w", n.VPC, err)
 	}
@@ -147,28 +186,34 @@ func (r *rollout) lookAtSubnets(ctx context.Context, n Network, t *report.Topolo
 	if ids = known(ids...); len(ids) == 0 {
 		return nil
 	}
-	subnets, err := r.ec2.DescribeSubnets(ctx, &ec2.DescribeSubnetsInput{SubnetIds: ids})
+	subnets, err := s.EC2.DescribeSubnets(ctx, &ec2.DescribeSubnetsInput{SubnetIds: ids})
 	if err != nil {
 		return fmt.Errorf("look at the subnets: %w", err)
 	}
 	for _, id := range ids { // the public one is drawn first
-		for _, s := range subnets.Subnets {
-			if aws.ToString(s.SubnetId) == id {
-				t.Subnets = append(t.Subnets, report.Subnet{ID: id, Name: tagOf(s.Tags, "Name"), CIDR: aws.ToString(s.CidrBlock), Public: id == n.Public || aws.ToBool(s.MapPublicIpOnLaunch)})
+		for _, found := range subnets.Subnets {
+			if aws.ToString(found.SubnetId) != id {
+				continue
 			}
+			t.Subnets = append(t.Subnets, report.Subnet{
+				ID:     id,
+				Name:   stack.TagOf(found.Tags, stack.NameTag),
+				CIDR:   aws.ToString(found.CidrBlock),
+				Public: id == n.Public || aws.ToBool(found.MapPublicIpOnLaunch),
+			})
 		}
 	}
 	return nil
 }
 
-func (r *rollout) lookAtGateways(ctx context.Context, n Network, t *report.Topology) error {
+func addGateways(ctx context.Context, s *stack.Stack, n network.Network, t *report.Topology) error {
 	if n.Gateway != "" {
 		t.Gateways = append(t.Gateways, report.Gateway{Kind: "internet", ID: n.Gateway})
 	}
 	if n.NAT == "" {
 		return nil
 	}
-	nats, err := r.ec2.DescribeNatGateways(ctx, &ec2.DescribeNatGatewaysInput{NatGatewayIds: []string{n.NAT}})
+	nats, err := s.EC2.DescribeNatGateways(ctx, &ec2.DescribeNatGatewaysInput{NatGatewayIds: []string{n.NAT}})
 	if err != nil {
 		return fmt.Errorf("look at NAT gateway %s: %w", n.NAT, err)
 	}
@@ -182,19 +227,24 @@ func (r *rollout) lookAtGateways(ctx context.Context, n Network, t *report.Topol
 	return nil
 }
 
-func (r *rollout) lookAtGroups(ctx context.Context, n Network, t *report.Topology) error {
-	ids := known(n.WebGroup, n.DatabaseSG)
+func addGroups(ctx context.Context, s *stack.Stack, n network.Network, t *report.Topology) error {
+	var ids []string
+	for _, t := range slices.Backward(s.Tiers) {
+		ids = append(ids, n.Groups[t.Name])
+	}
+	ids = known(ids...)
 	if len(ids) == 0 {
 		return nil
 	}
-	groups, err := r.ec2.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{GroupIds: ids})
+	groups, err := s.EC2.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{GroupIds: ids})
 	if err != nil {
 		return fmt.Errorf("look at the security groups: %w", err)
 	}
 	for _, id := range ids {
 		for _, g := range groups.SecurityGroups {
 			if aws.ToString(g.GroupId) == id {
-				t.Groups = append(t.Groups, report.Group{ID: id, Name: aws.ToString(g.GroupName), Rules: ingress(g.IpPermissions)})
+				drawn := report.Group{ID: id, Name: aws.ToString(g.GroupName), Rules: ingress(g.IpPermissions)}
+				t.Groups = append(t.Groups, drawn)
 			}
 		}
 	}
@@ -241,26 +291,27 @@ func ingress(permissions []types.IpPermission) []report.Rule {
 	return rules
 }
 
-// lookAtInstances are those that run, and those that ended in this deployment: EC2 remembers them for an hour, but neither
+// addInstances adds those that run, and those that ended in this deployment: EC2 remembers them for an hour, but neither
 // where they were nor their addresses.
-func (r *rollout) lookAtInstances(ctx context.Context, n Network, t *report.Topology) error {
-	before := map[string]Instance{}
-	for _, i := range r.old {
+func addInstances(
+	ctx context.Context, s *stack.Stack, n network.Network, d Deployment, t *report.Topology,
+) error {
+	before := map[string]stack.Instance{}
+	for _, i := range d.Known {
 		before[i.ID] = i
 	}
-	for _, i := range r.launched {
-		before[i.ID] = i
-	}
-	for pages := ec2.NewDescribeInstancesPaginator(r.ec2, &ec2.DescribeInstancesInput{Filters: r.mine()}); pages.HasMorePages(); {
+	pages := ec2.NewDescribeInstancesPaginator(s.EC2, &ec2.DescribeInstancesInput{Filters: s.OwnFilters()})
+	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
 			return fmt.Errorf("look at the instances: %w", err)
 		}
 		for _, reservation := range page.Reservations {
-			for _, i := range reservation.Instances {
-				tier, id := tagOf(i.Tags, tierTag), aws.ToString(i.InstanceId)
-				if tier != "" && (i.State == nil || i.State.Name != types.InstanceStateNameTerminated || before[id].ID != "") {
-					t.Instances = append(t.Instances, r.drawn(n, i, instanceOf(i, tier), before[id]))
+			for _, raw := range reservation.Instances {
+				tier, id := stack.TagOf(raw.Tags, stack.TierTag), aws.ToString(raw.InstanceId)
+				ended := raw.State != nil && raw.State.Name == types.InstanceStateNameTerminated
+				if tier != "" && (!ended || before[id].ID != "") {
+					t.Instances = append(t.Instances, drawn(s, n, d.Record.ID, raw, before[id]))
 				}
 			}
 		}
@@ -269,26 +320,37 @@ func (r *rollout) lookAtInstances(ctx context.Context, n Network, t *report.Topo
 	return nil
 }
 
-// drawn is an instance as the report shows it; before is what was known of it while it ran.
-func (r *rollout) drawn(n Network, raw types.Instance, i, before Instance) report.Instance {
+// drawn is an instance as the report of a deployment shows it; before is what was known of it while it ran.
+func drawn(s *stack.Stack, n network.Network, deploy string, raw types.Instance, before stack.Instance) report.Instance {
+	i := stack.InstanceOf(raw, stack.TagOf(raw.Tags, stack.TierTag))
 	ended := i.State == string(types.InstanceStateNameTerminated) || i.State == string(types.InstanceStateNameShuttingDown)
 	private := []string{cmp.Or(i.Private, before.Private)}
-	if i.Role == serving && !ended {
-		private = append(private, i.service)
+	// The service address of a service tier is its public one.
+	if i.Role == stack.Serving && !ended && s.Tier(i.Tier).Kind == stack.DataTier {
+		private = append(private, i.Detail.Service)
 	}
-	d := report.Instance{ID: i.ID, Name: tagOf(raw.Tags, "Name"), Tier: i.Tier, Image: i.Image, State: i.State, Subnet: aws.ToString(raw.SubnetId),
-		Private: strings.Join(known(private...), ", "), Public: i.Public,
-		New: i.deploy == r.result.ID, Serving: i.Role == serving && !ended}
+	d := report.Instance{
+		ID:      i.ID,
+		Name:    stack.TagOf(raw.Tags, stack.NameTag),
+		Tier:    i.Tier,
+		Image:   i.Image,
+		State:   i.State,
+		Subnet:  i.Detail.Subnet,
+		Private: strings.Join(known(private...), ", "),
+		Public:  i.Public,
+		New:     i.Detail.Deploy == deploy,
+		Serving: i.Role == stack.Serving && !ended,
+	}
 	for _, g := range raw.SecurityGroups {
 		d.Groups = append(d.Groups, aws.ToString(g.GroupId))
 	}
-	subnet, group := n.Public, n.WebGroup
-	if i.Tier == "db" {
-		subnet, group = n.Private, n.DatabaseSG
+	usual := n.Private
+	if s.Tier(i.Tier).Subnet == stack.PublicSubnet {
+		usual = n.Public
 	}
-	d.Subnet = cmp.Or(d.Subnet, subnet)
+	d.Subnet = cmp.Or(d.Subnet, usual)
 	if len(d.Groups) == 0 {
-		d.Groups = known(group)
+		d.Groups = known(n.Groups[i.Tier])
 	}
 	if ended {
 		d.Private, d.Public = cmp.Or(before.Private, i.Private), ""
@@ -298,17 +360,17 @@ func (r *rollout) drawn(n Network, raw types.Instance, i, before Instance) repor
 
 // writeReport writes a report to its file, and returns which that is. Without one it goes to its usual place, where the
 // oldest ones make room.
-func writeReport(stack, path string, page report.Report) (string, error) {
+func writeReport(name, path string, page report.Report) (string, error) {
 	dir := ""
 	if path == "" {
 		var err error
-		if dir, err = reportsPath(stack); err == nil {
+		if dir, err = reportsPath(name); err == nil {
 			err = os.MkdirAll(dir, 0o700)
 		}
 		if err != nil {
 			return "", err
 		}
-		path = filepath.Join(dir, stack+"-"+page.ID+".html")
+		path = filepath.Join(dir, name+"-"+page.ID+".html")
 	}
 	if err := replaceFile(path, page); err != nil {
 		return "", err
@@ -316,7 +378,7 @@ func writeReport(stack, path string, page report.Report) (string, error) {
 	if dir == "" {
 		return path, nil
 	}
-	return path, forgetReports(dir, stack)
+	return path, forgetReports(dir, name)
 }
 
 // replaceFile writes a report so that the file is whole or not there.
@@ -342,15 +404,15 @@ func replaceFile(path string, page report.Report) error {
 }
 
 // forgetReports removes a stack's reports but for the youngest. Ids sort by time.
-func forgetReports(dir, stack string) error {
+func forgetReports(dir, name string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
-	mine := regexp.MustCompile(`^` + regexp.QuoteMeta(stack) + `-\d{8}-\d{6}-\d{3}\.html$`)
+	own := regexp.MustCompile(`^` + regexp.QuoteMeta(name) + `-\d{8}-\d{6}-\d{3}\.html$`)
 	var names []string
 	for _, e := range entries {
-		if mine.MatchString(e.Name()) {
+		if own.MatchString(e.Name()) {
 			names = append(names, e.Name())
 		}
 	}

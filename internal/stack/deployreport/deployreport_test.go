@@ -1,4 +1,4 @@
-package stack
+package deployreport
 
 import (
 	"errors"
@@ -15,41 +15,37 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/report"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/defaultstack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/network"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/record"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
 
 func TestReportOfRecord(t *testing.T) {
+	s := defaultstack.New(aws.Config{}, stackfile.Default(), t.Logf)
 	began := time.Date(2026, 11, 23, 21, 4, 5, 0, time.UTC)
-	record := Record{ID: "20261123-210405-000", Kind: "rollback", Who: "ada@workshop", Started: began, Ended: began.Add(9 * time.Second), Result: RolledBack, Reason: "what fits into a parameter",
-		From: Images{Database: "ami-1", Web: "ami-2"}, To: Images{Release: "r2", Database: "ami-3", Web: "ami-4"}, Snapshot: "snap-1",
-		Steps: []Step{{"launch web", 0, 1500, false}, {"snapshot", 2000, 10, false}, {"db ready", 2010, 3000, true}, {"go back", 5010, 0, false}}}
-	want := report.Report{Stack: "golden", ID: record.ID, Kind: "rollback", Who: "ada@workshop", Started: began, Ended: record.Ended, Result: "rolled back", Reason: "all of the reason",
+	written := record.Record{ID: "20261123-210405-000", Kind: "rollback", Who: "ada@workshop", Started: began, Ended: began.Add(9 * time.Second), Result: record.RolledBack, Reason: "what fits into a parameter",
+		From: record.Images{Tiers: map[string]string{"db": "ami-1", "web": "ami-2"}}, To: record.Images{Release: "r2", Tiers: map[string]string{"db": "ami-3", "web": "ami-4"}}, Snapshot: "snap-1",
+		Steps: []record.Step{
+			{Name: "launch web", Tier: "web", Took: 1500},
+			{Name: "snapshot", Tier: "db", At: 2000, Took: 10},
+			{Name: "db ready", Tier: "db", At: 2010, Took: 3000, Failed: true},
+			{Name: "go back", At: 5010},
+		}}
+	want := report.Report{Stack: "golden", ID: written.ID, Kind: "rollback", Who: "ada@workshop", Started: began, Ended: written.Ended, Result: "rolled back", Reason: "all of the reason",
 		From: report.Release{Database: "ami-1", Web: "ami-2"}, To: report.Release{Name: "r2", Database: "ami-3", Web: "ami-4"},
 		Steps: []report.Step{
 			{Name: "launch web", Tier: "web", Started: began, Took: 1500 * time.Millisecond, Result: "ok"},
 			{Name: "snapshot", Tier: "db", Started: began.Add(2 * time.Second), Took: 10 * time.Millisecond, Result: "ok", Detail: "snap-1"},
 			{Name: "db ready", Tier: "db", Started: began.Add(2010 * time.Millisecond), Took: 3 * time.Second, Result: "failed"},
 			{Name: "go back", Started: began.Add(5010 * time.Millisecond), Result: "ok"}}}
-	if got := reportOf("golden", record, errors.New("all of the reason")); !reflect.DeepEqual(got, want) {
+	if got := reportOf(s, written, errors.New("all of the reason")); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
-	record.Result = Done
-	if got := reportOf("golden", record, nil); got.Reason != "" || got.Result != "done" {
+	written.Result = record.Done
+	if got := reportOf(s, written, nil); got.Reason != "" || got.Result != "done" {
 		t.Errorf("a deployment that is done has the reason %q", got.Reason)
-	}
-}
-
-// TestTierOfSteps knows each step that a deployment has.
-func TestTierOfSteps(t *testing.T) {
-	for tier, steps := range map[string][]string{
-		"":    {"images, parameters, roles", "watch", "go back", "end the old ones"},
-		"db":  {"launch db", "db on standby", "stop the old db", "snapshot", "make the volume of a snapshot", "detach", "attach", "db ready", "move the db address"},
-		"web": {"launch web", "web ready", "load balancer and group", "instance refresh", "https from outside", "move the web address", "drain"},
-	} {
-		for _, step := range steps {
-			if got := tierOf(step); got != tier {
-				t.Errorf("%s is a step of %q, want %q", step, got, tier)
-			}
-		}
 	}
 }
 
@@ -88,29 +84,31 @@ func TestIngress(t *testing.T) {
 
 // TestDrawnInstances have a place also when EC2 has forgotten where they were.
 func TestDrawnInstances(t *testing.T) {
-	n := Network{Public: "subnet-1", Private: "subnet-2", WebGroup: "sg-web", DatabaseSG: "sg-db"}
-	r := &rollout{result: Deployed{ID: "20261123-210405-000"}}
+	s := defaultstack.New(aws.Config{}, stackfile.Default(), t.Logf)
+	n := network.Network{Public: "subnet-1", Private: "subnet-2", Groups: map[string]string{"web": "sg-web", "db": "sg-db"}}
+	const deployed = "20261123-210405-000"
 	raw := func(id, state string, tags ...string) types.Instance {
-		return types.Instance{InstanceId: aws.String(id), ImageId: aws.String("ami-1"), State: &types.InstanceState{Name: types.InstanceStateName(state)}, Tags: tagList(tags...)}
+		return types.Instance{InstanceId: aws.String(id), ImageId: aws.String("ami-1"), State: &types.InstanceState{Name: types.InstanceStateName(state)}, Tags: stack.TagList(tags...)}
 	}
-	runs := raw("i-1", "running", "Name", "golden-db", roleTag, serving, deployTag, r.result.ID, addressTag, "10.0.2.10")
+	runs := raw("i-1", "running", "Name", "golden-db", stack.RoleTag, stack.Serving, stack.DeployTag, deployed, stack.AddressTag, "10.0.2.10")
 	runs.SubnetId, runs.PrivateIpAddress, runs.SecurityGroups = aws.String("subnet-9"), aws.String("10.0.2.7"), []types.GroupIdentifier{{GroupId: aws.String("sg-9")}}
 	for _, c := range []struct {
 		name   string
 		raw    types.Instance
 		tier   string
-		before Instance
+		before stack.Instance
 		want   report.Instance
 	}{
-		{"new, serves", runs, "db", Instance{}, report.Instance{ID: "i-1", Name: "golden-db", Tier: "db", Subnet: "subnet-9", Image: "ami-1", Private: "10.0.2.7, 10.0.2.10", State: "running", Groups: []string{"sg-9"}, New: true, Serving: true}},
-		{"old, ended", raw("i-2", "terminated", roleTag, retired, deployTag, "20261122-000000-000"), "web", Instance{ID: "i-2", Private: "10.0.1.5", Public: "192.0.2.1"},
+		{"new, serves", runs, "db", stack.Instance{}, report.Instance{ID: "i-1", Name: "golden-db", Tier: "db", Subnet: "subnet-9", Image: "ami-1", Private: "10.0.2.7, 10.0.2.10", State: "running", Groups: []string{"sg-9"}, New: true, Serving: true}},
+		{"old, ended", raw("i-2", "terminated", stack.RoleTag, stack.Retired, stack.DeployTag, "20261122-000000-000"), "web", stack.Instance{ID: "i-2", Private: "10.0.1.5", Public: "192.0.2.1"},
 			report.Instance{ID: "i-2", Tier: "web", Subnet: "subnet-1", Image: "ami-1", Private: "10.0.1.5", State: "terminated", Groups: []string{"sg-web"}}},
-		{"new, ended when the deployment went back", raw("i-3", "shutting-down", roleTag, candidate, deployTag, r.result.ID), "db", Instance{},
+		{"new, ended when the deployment went back", raw("i-3", "shutting-down", stack.RoleTag, stack.Candidate, stack.DeployTag, deployed), "db", stack.Instance{},
 			report.Instance{ID: "i-3", Tier: "db", Subnet: "subnet-2", Image: "ami-1", State: "shutting-down", Groups: []string{"sg-db"}, New: true}},
-		{"served, and was ended by hand", raw("i-5", "terminated", roleTag, serving), "web", Instance{ID: "i-5"}, report.Instance{ID: "i-5", Tier: "web", Subnet: "subnet-1", Image: "ami-1", State: "terminated", Groups: []string{"sg-web"}}},
-		{"without a role it serves", raw("i-4", "running"), "web", Instance{}, report.Instance{ID: "i-4", Tier: "web", Subnet: "subnet-1", Image: "ami-1", State: "running", Groups: []string{"sg-web"}, Serving: true}},
+		{"served, and was ended by hand", raw("i-5", "terminated", stack.RoleTag, stack.Serving), "web", stack.Instance{ID: "i-5"}, report.Instance{ID: "i-5", Tier: "web", Subnet: "subnet-1", Image: "ami-1", State: "terminated", Groups: []string{"sg-web"}}},
+		{"without a role it serves", raw("i-4", "running"), "web", stack.Instance{}, report.Instance{ID: "i-4", Tier: "web", Subnet: "subnet-1", Image: "ami-1", State: "running", Groups: []string{"sg-web"}, Serving: true}},
 	} {
-		if got := r.drawn(n, c.raw, instanceOf(c.raw, c.tier), c.before); !reflect.DeepEqual(got, c.want) {
+		c.raw.Tags = append(c.raw.Tags, stack.TagList(stack.TierTag, c.tier)...)
+		if got := drawn(s, n, deployed, c.raw, c.before); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: got %+v, want %+v", c.name, got, c.want)
 		}
 	}

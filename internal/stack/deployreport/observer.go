@@ -1,4 +1,4 @@
-package stack
+package deployreport
 
 import (
 	"context"
@@ -13,8 +13,13 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/report"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/launch"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/probe"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
 
 const (
@@ -24,10 +29,10 @@ const (
 	sampleTimeout = 5 * time.Second
 )
 
-// observer collects, while a deployment goes on, what its report shows beside the record. It never fails a deployment, and
+// Observer collects, while a deployment goes on, what its report shows beside the record. It never fails a deployment, and
 // a nil one collects nothing.
-type observer struct {
-	path   string // of the page's health
+type Observer struct {
+	check  stackfile.HealthCheck
 	stop   func()
 	asking sync.WaitGroup
 
@@ -40,56 +45,53 @@ type observer struct {
 	pauses       []report.Interval
 }
 
-// observe begins to ask the page, also while the deployment is interrupted and goes back. end stops it.
-func (s *Stack) observe(ctx context.Context) *observer {
+// Observe begins to probe what a service tier answers, also while the deployment is interrupted and goes back. all are
+// the instances as the deployment begins.
+func Observe(ctx context.Context, s *stack.Stack, t stack.Tier, all []stack.Instance) *Observer {
 	asking, stop := context.WithCancel(context.WithoutCancel(ctx))
-	o := &observer{path: s.file.HealthCheck.Path, stop: stop}
+	o := &Observer{check: t.Service.Probe, stop: stop}
 	o.asking.Go(func() {
-		if err := s.observeServing(asking, o); err != nil && asking.Err() == nil {
-			s.say("the report will show the page's health from the new instance on: %v", err)
+		if err := o.askServing(asking, s, t, all); err != nil && asking.Err() == nil {
+			s.Logf("the report will show the page's health from the new instance on: %v", err)
 		}
-		for o.sample(asking); sleep(asking, sampleEvery) == nil; {
+		for o.sample(asking); await.Sleep(asking, sampleEvery) == nil; {
 			o.sample(asking)
 		}
 	})
 	return o
 }
 
-// observeServing has the page be asked that is served when the deployment begins, if one is.
-func (s *Stack) observeServing(ctx context.Context, o *observer) error {
-	all, err := s.Instances(ctx)
-	if err != nil {
-		return err
-	}
-	old := servingOf(all, "web")
-	address, err := s.webAddress(ctx)
+// askServing has the address be asked that serves when the deployment begins, if one does.
+func (o *Observer) askServing(ctx context.Context, s *stack.Stack, t stack.Tier, all []stack.Instance) error {
+	old := stack.ServingOf(all, t.Name)
+	address, err := s.ElasticAddress(ctx, t)
 	if err != nil || old.State != "running" || address == nil || aws.ToString(address.InstanceId) != old.ID {
 		return err
 	}
-	console, err := s.console(ctx, old.ID)
+	text, err := launch.Console(ctx, s, old.ID)
 	if err != nil {
 		return err
 	}
-	found, _ := instance.FindReport(console)
-	shown := certificateOf(found)
+	found, _ := instance.FindReport(text)
+	shown := launch.CertificateOf(found)
 	if shown == "" {
 		return fmt.Errorf("the console of %s does not show its certificate any more", old.ID)
 	}
-	o.trust(shown)
-	o.ask(aws.ToString(address.PublicIp))
+	o.Trust(shown)
+	o.Ask(aws.ToString(address.PublicIp))
 	return nil
 }
 
-// trust has answers count that come with a certificate of this fingerprint.
-func (o *observer) trust(certificate string) {
+// Trust has answers count that come with a certificate of this fingerprint.
+func (o *Observer) Trust(certificate string) {
 	o.change(func() { o.certificates = append(o.certificates, certificate) })
 }
 
-// ask has an address be asked from now on: something serves there.
-func (o *observer) ask(address string) { o.change(func() { o.address = address }) }
+// Ask has an address be asked from now on: something serves there.
+func (o *Observer) Ask(address string) { o.change(func() { o.address = address }) }
 
-// moved notes that an address or a volume has gone somewhere. That it goes where it is already is no move.
-func (o *observer) moved(what, to string) {
+// Moved notes that an address or a volume has gone somewhere. That it goes where it is already is no move.
+func (o *Observer) Moved(what, to string) {
 	o.change(func() {
 		for _, last := range slices.Backward(o.moves) {
 			if strings.HasPrefix(last.What, what+" to ") {
@@ -103,8 +105,8 @@ func (o *observer) moved(what, to string) {
 	})
 }
 
-// writesStop notes that the database takes no writes from now on, and writesGoOn that it does again.
-func (o *observer) writesStop() {
+// WritesStop notes that the database takes no writes from now on, and WritesResume that it does again.
+func (o *Observer) WritesStop() {
 	o.change(func() {
 		if last := len(o.pauses) - 1; last < 0 || !o.pauses[last].End.IsZero() {
 			o.pauses = append(o.pauses, report.Interval{Start: time.Now()})
@@ -112,7 +114,7 @@ func (o *observer) writesStop() {
 	})
 }
 
-func (o *observer) writesGoOn() {
+func (o *Observer) WritesResume() {
 	o.change(func() {
 		if last := len(o.pauses) - 1; last >= 0 && o.pauses[last].End.IsZero() {
 			o.pauses[last].End = time.Now()
@@ -120,7 +122,7 @@ func (o *observer) writesGoOn() {
 	})
 }
 
-func (o *observer) change(change func()) {
+func (o *Observer) change(change func()) {
 	if o == nil {
 		return
 	}
@@ -130,7 +132,7 @@ func (o *observer) change(change func()) {
 }
 
 // sample asks once, if there is somebody to ask.
-func (o *observer) sample(ctx context.Context) {
+func (o *Observer) sample(ctx context.Context) {
 	var address string
 	var certificates []string
 	o.change(func() { address, certificates = o.address, slices.Clone(o.certificates) })
@@ -140,8 +142,8 @@ func (o *observer) sample(ctx context.Context) {
 	limited, cancel := context.WithTimeout(ctx, sampleTimeout)
 	defer cancel()
 	asked := time.Now()
-	page := "https://" + address + o.path
-	err := getHealth(limited, page, certificates...)
+	page := probe.URL(o.check, address)
+	err := probe.Get(limited, page, certificates...)
 	taken := report.Sample{At: asked, OK: err == nil, Took: time.Since(asked)}
 	if err != nil {
 		taken.Detail = faultOf(page, err)
@@ -168,7 +170,7 @@ func faultOf(page string, err error) string {
 }
 
 // end stops asking, and fills in what was collected.
-func (o *observer) end(into *report.Report) {
+func (o *Observer) end(into *report.Report) {
 	o.stop()
 	o.asking.Wait()
 	into.Health, into.Moves, into.Interruptions = o.samples, o.moves, o.pauses

@@ -1,4 +1,4 @@
-package stack
+package deployreport
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/report"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
 
 // TestSamples asks pages of all kinds.
@@ -50,15 +51,15 @@ func TestSamples(t *testing.T) {
 		{"nobody there", gone, []string{known}, false, "connect: connection refused"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			o := &observer{path: "/health"}
+			o := &Observer{check: stackfile.HealthCheck{Path: "/health"}}
 			for _, certificate := range c.certificates {
-				o.trust(certificate)
+				o.Trust(certificate)
 			}
 			o.sample(t.Context())
 			if len(o.samples) > 0 {
 				t.Errorf("nothing serves yet, and yet there is a sample: %+v", o.samples)
 			}
-			o.ask(c.asked.Listener.Addr().String())
+			o.Ask(c.asked.Listener.Addr().String())
 			o.sample(t.Context())
 			o.sample(t.Context())
 			if len(o.samples) != 2 {
@@ -81,12 +82,12 @@ func TestSamples(t *testing.T) {
 // TestInterruptions stop and go on in the order in which deployments do.
 func TestInterruptions(t *testing.T) {
 	for order, want := range map[string]string{"": "", "+": "", "-+": "whole", "--+": "whole", "-": "open", "-+-+": "whole whole", "-++-": "whole open"} {
-		o := &observer{}
+		o := &Observer{}
 		for _, what := range order {
 			if what == '-' {
-				o.writesStop()
+				o.WritesStop()
 			} else {
-				o.writesGoOn()
+				o.WritesResume()
 			}
 		}
 		var got []string
@@ -107,13 +108,13 @@ func TestInterruptions(t *testing.T) {
 }
 
 func TestMoves(t *testing.T) {
-	o := &observer{stop: func() {}}
+	o := &Observer{stop: func() {}}
 	for _, to := range []string{"i-2", "i-2", "i-1"} {
-		o.moved("the data volume vol-1", to)
-		o.moved("the database's address 10.0.2.10", "i-2")
+		o.Moved("the data volume vol-1", to)
+		o.Moved("the database's address 10.0.2.10", "i-2")
 	}
-	o.writesStop()
-	o.ask("127.0.0.1:1")
+	o.WritesStop()
+	o.Ask("127.0.0.1:1")
 	o.sample(t.Context())
 	var page report.Report
 	o.end(&page)
@@ -128,10 +129,10 @@ func TestMoves(t *testing.T) {
 		t.Errorf("got %+v", page)
 	}
 	// Without a report nobody is told, and nothing breaks.
-	var nobody *observer
-	nobody.moved("the data volume vol-1", "i-2")
-	nobody.writesStop()
-	nobody.writesGoOn()
-	nobody.trust("x")
-	nobody.ask("x")
+	var nobody *Observer
+	nobody.Moved("the data volume vol-1", "i-2")
+	nobody.WritesStop()
+	nobody.WritesResume()
+	nobody.Trust("x")
+	nobody.Ask("x")
 }

@@ -1,4 +1,6 @@
-package stack
+// Package login has the way into a stack's instances over SSH: the key pair, the route by way of a public instance, and the
+// host keys, which an instance prints on its console.
+package login
 
 import (
 	"context"
@@ -17,96 +19,114 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/access"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/plan"
 )
 
-func (s *Stack) keyName() string { return "goldsmith-" + s.name }
+// KeyName is the name of the stack's key pair.
+func KeyName(s *stack.Stack) string { return "goldsmith-" + s.Name }
 
-// KeyPath is where the private key lies with which the stack's instances are entered.
-func KeyPath(stack string) (string, error) {
+// KeyPath is where the private key lies with which a stack's instances are entered.
+func KeyPath(name string) (string, error) {
 	home, err := os.UserHomeDir()
 	if err != nil {
 		return "", err
 	}
-	return filepath.Join(home, ".goldsmith", stack+".pem"), nil
+	return filepath.Join(home, ".goldsmith", name+".pem"), nil
 }
 
-// ensureKey makes the stack's key pair where there is none. The private half never leaves the machine that made it, so
+// EnsureKey makes the stack's key pair where there is none. The private half never leaves the machine that made it, so
 // another one, a colleague's or a build runner, goes without: a key that it made would open nothing.
-func (s *Stack) ensureKey(ctx context.Context) error {
-	path, err := KeyPath(s.name)
+func EnsureKey(ctx context.Context, s *stack.Stack, act *plan.Actor) error {
+	path, err := KeyPath(s.Name)
 	if err != nil {
 		return err
 	}
-	registered, err := s.registeredKey(ctx)
+	registered, err := registeredKey(ctx, s)
 	if err != nil {
 		return err
 	}
-	if registered != nil {
-		if err := access.CheckIdentity(path, registered); err != nil {
-			s.say("%v: no instance can be entered from here, and a database that is replaced is stopped with its instance,"+
-				" which takes longer", s.keyFault(err))
-		}
-		return nil
+	if registered == nil {
+		change := plan.Change{Action: plan.Create, What: "key pair " + KeyName(s), Reason: plan.Missing}
+		return act.Do(change, func() (string, error) { return KeyName(s), importKey(ctx, s, path) })
 	}
+	if err := access.CheckIdentity(path, registered); err != nil && !act.Dry() {
+		s.Logf("%v: no instance can be entered from here, and a database that is replaced is stopped with its instance,"+
+			" which takes longer", keyFault(s, err))
+	}
+	return nil
+}
+
+func importKey(ctx context.Context, s *stack.Stack, path string) error {
 	public, made, err := ownKey(path)
 	if err != nil {
-		return fmt.Errorf("make the key of stack %s: %w", s.name, err)
+		return fmt.Errorf("make the key of stack %s: %w", s.Name, err)
 	}
-	_, err = s.ec2.ImportKeyPair(ctx, &ec2.ImportKeyPairInput{
-		KeyName:           aws.String(s.keyName()),
+	_, err = s.EC2.ImportKeyPair(ctx, &ec2.ImportKeyPairInput{
+		KeyName:           aws.String(KeyName(s)),
 		PublicKeyMaterial: ssh.MarshalAuthorizedKey(public),
-		TagSpecifications: s.tagged(types.ResourceTypeKeyPair, s.keyName()),
+		TagSpecifications: s.TagsFor(types.ResourceTypeKeyPair, KeyName(s)),
 	})
 	if err != nil {
 		if made { // it opens nothing: somebody else may have been first
 			err = errors.Join(err, os.Remove(path))
 		}
-		return fmt.Errorf("import key pair %s: %w", s.keyName(), err)
+		return fmt.Errorf("import key pair %s: %w", KeyName(s), err)
 	}
-	s.say("made key pair %s, its private key is %s", s.keyName(), path)
+	s.Logf("made key pair %s, its private key is %s", KeyName(s), path)
+	return nil
+}
+
+// RemoveKey deletes the key pair; the private key stays.
+func RemoveKey(ctx context.Context, s *stack.Stack) error {
+	_, err := s.EC2.DeleteKeyPair(ctx, &ec2.DeleteKeyPairInput{KeyName: aws.String(KeyName(s))})
+	if err != nil && awserr.Code(err) != "InvalidKeyPair.NotFound" {
+		return fmt.Errorf("delete key pair %s: %w", KeyName(s), err)
+	}
 	return nil
 }
 
 // registeredKey is the public half of the stack's key pair, nil where EC2 has none.
-func (s *Stack) registeredKey(ctx context.Context) (ssh.PublicKey, error) {
-	out, err := s.ec2.DescribeKeyPairs(ctx, &ec2.DescribeKeyPairsInput{
-		KeyNames:         []string{s.keyName()},
+func registeredKey(ctx context.Context, s *stack.Stack) (ssh.PublicKey, error) {
+	out, err := s.EC2.DescribeKeyPairs(ctx, &ec2.DescribeKeyPairsInput{
+		KeyNames:         []string{KeyName(s)},
 		IncludePublicKey: aws.Bool(true),
 	})
-	if code(err) == "InvalidKeyPair.NotFound" || err == nil && len(out.KeyPairs) == 0 {
+	if awserr.Code(err) == "InvalidKeyPair.NotFound" || err == nil && len(out.KeyPairs) == 0 {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("find key pair %s: %w", s.keyName(), err)
+		return nil, fmt.Errorf("find key pair %s: %w", KeyName(s), err)
 	}
 	public, _, _, _, err := ssh.ParseAuthorizedKey([]byte(aws.ToString(out.KeyPairs[0].PublicKey)))
 	if err != nil {
-		return nil, fmt.Errorf("read key pair %s: %w", s.keyName(), err)
+		return nil, fmt.Errorf("read key pair %s: %w", KeyName(s), err)
 	}
 	return public, nil
 }
 
 // CheckKey says whether this machine, or its user's ssh-agent, has the private key that the stack's instances are
 // entered with.
-func (s *Stack) CheckKey(ctx context.Context) error {
-	path, err := KeyPath(s.name)
+func CheckKey(ctx context.Context, s *stack.Stack) error {
+	path, err := KeyPath(s.Name)
 	if err != nil {
 		return err
 	}
 	// Who may not ask EC2 for it, and whose pair was deleted, can have the key all the same.
-	registered, err := s.registeredKey(ctx)
+	registered, err := registeredKey(ctx, s)
 	if err != nil {
 		registered = nil
 	}
 	if err := access.CheckIdentity(path, registered); err != nil {
 		return fmt.Errorf("%w\nhint: copy it from the machine of the stack's first deployment: scp THAT-MACHINE:.goldsmith/%s.pem %s",
-			s.keyFault(err), s.name, path)
+			keyFault(s, err), s.Name, path)
 	}
 	return nil
 }
 
-func (s *Stack) keyFault(err error) error {
-	return fmt.Errorf("use the private key of key pair %s: %w", s.keyName(), err)
+func keyFault(s *stack.Stack, err error) error {
+	return fmt.Errorf("use the private key of key pair %s: %w", KeyName(s), err)
 }
 
 // ownKey reads the private key, or makes it.

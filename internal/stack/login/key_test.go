@@ -1,4 +1,4 @@
-package stack
+package login
 
 import (
 	"errors"
@@ -6,7 +6,6 @@ import (
 	"html"
 	"io/fs"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,7 +13,10 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/defaultstack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/plan"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/stacktest"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
 
@@ -45,17 +47,13 @@ func (k *keyPairs) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // keyed is a stack whose key pairs are the test's, the path of its private key, and what it says.
-func keyed(t *testing.T, pairs *keyPairs) (*Stack, string, *strings.Builder) {
+func keyed(t *testing.T, pairs *keyPairs) (*stack.Stack, string, *strings.Builder) {
 	t.Helper()
 	t.Setenv("HOME", t.TempDir())
-	server, said := httptest.NewServer(pairs), &strings.Builder{}
-	t.Cleanup(server.Close)
-	conf, err := awsconfig.Load(t.Context(), awsconfig.Options{Region: "us-east-1", AccessKey: "a", SecretKey: "b", Endpoint: server.URL, MaxRetries: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := New(conf, stackfile.Default(), func(format string, args ...any) { fmt.Fprintf(said, format+"\n", args...) })
-	path, err := KeyPath(s.name)
+	said, conf := &strings.Builder{}, stacktest.Config(t, pairs)
+	logf := func(format string, args ...any) { fmt.Fprintf(said, format+"\n", args...) }
+	s := defaultstack.New(conf, stackfile.Default(), logf)
+	path, err := KeyPath(s.Name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +74,7 @@ func somebodys(t *testing.T) string {
 func TestASecondMachineMakesNoKey(t *testing.T) {
 	s, path, said := keyed(t, &keyPairs{public: somebodys(t)})
 	for range 2 {
-		if err := s.ensureKey(t.Context()); err != nil {
+		if err := EnsureKey(t.Context(), s, plan.NewActor(false)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
@@ -86,11 +84,11 @@ func TestASecondMachineMakesNoKey(t *testing.T) {
 	if !strings.Contains(said.String(), path+" is not on this machine") {
 		t.Errorf("it says %q", said)
 	}
-	err := s.CheckKey(t.Context())
+	err := CheckKey(t.Context(), s)
 	if err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "\nhint: copy it") || strings.Contains(err.Error(), "delete") {
 		t.Errorf("got %v", err)
 	}
-	if _, err := s.Way(t.Context(), Instance{ID: "i-1", Public: "127.0.0.1"}); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := SSHRoute(t.Context(), s, stack.Instance{ID: "i-1", Public: "127.0.0.1"}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a way in without a key: %v", err)
 	}
 }
@@ -98,10 +96,10 @@ func TestASecondMachineMakesNoKey(t *testing.T) {
 func TestAnotherKeyIsToldAndKept(t *testing.T) {
 	pairs := &keyPairs{}
 	s, path, said := keyed(t, pairs)
-	if err := s.ensureKey(t.Context()); err != nil { // the first machine makes it
+	if err := EnsureKey(t.Context(), s, plan.NewActor(false)); err != nil { // the first machine makes it
 		t.Fatal(err)
 	}
-	if err := s.CheckKey(t.Context()); err != nil {
+	if err := CheckKey(t.Context(), s); err != nil {
 		t.Errorf("its own key: %v", err)
 	}
 	before, err := os.ReadFile(path)
@@ -109,10 +107,10 @@ func TestAnotherKeyIsToldAndKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	pairs.public = somebodys(t)
-	if err := s.ensureKey(t.Context()); err != nil || !strings.Contains(said.String(), path+" is another one") {
+	if err := EnsureKey(t.Context(), s, plan.NewActor(false)); err != nil || !strings.Contains(said.String(), path+" is another one") {
 		t.Errorf("%v, and it says %q", err, said)
 	}
-	if err := s.CheckKey(t.Context()); err == nil || !strings.Contains(err.Error(), "is another one") {
+	if err := CheckKey(t.Context(), s); err == nil || !strings.Contains(err.Error(), "is another one") {
 		t.Errorf("got %v", err)
 	}
 	if after, err := os.ReadFile(path); err != nil || string(after) != string(before) {
@@ -122,7 +120,7 @@ func TestAnotherKeyIsToldAndKept(t *testing.T) {
 
 func TestAKeyThatIsNotTakenIsNotLeft(t *testing.T) {
 	s, path, _ := keyed(t, &keyPairs{refuse: "InvalidKeyPair.Duplicate"})
-	if err := s.ensureKey(t.Context()); err == nil {
+	if err := EnsureKey(t.Context(), s, plan.NewActor(false)); err == nil {
 		t.Error("an import that was refused is told as done")
 	}
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {

@@ -1,112 +1,112 @@
-package stack
+package network
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
-	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/record"
 )
 
-// NetworkDown removes the network, and refuses while an instance is in it. Of a VPC that was there before the stack only
+// Down removes the network, and refuses while an instance is in it. Of a VPC that was there before the stack only
 // the stack's security groups go.
-func (s *Stack) NetworkDown(ctx context.Context) error { return s.alone(ctx, s.networkDown) }
+func Down(ctx context.Context, s *stack.Stack) error {
+	return record.WithLock(ctx, s, func(ctx context.Context) error { return Remove(ctx, s) })
+}
 
-func (s *Stack) networkDown(ctx context.Context) error {
-	n, err := s.FindNetwork(ctx)
+// Remove is Down for a caller that has the lock.
+func Remove(ctx context.Context, s *stack.Stack) error {
+	n, err := Find(ctx, s)
 	if err != nil {
 		return err
 	}
 	if n.VPC == "" {
-		s.say("stack %s has no network", s.name)
+		s.Logf("stack %s has no network", s.Name)
 		return nil
 	}
 	in := types.Filter{Name: aws.String("vpc-id"), Values: []string{n.VPC}}
 	if n.Existing {
-		in = types.Filter{Name: aws.String("instance.group-id"), Values: known(n.WebGroup, n.DatabaseSG)}
+		in = types.Filter{Name: aws.String("instance.group-id"), Values: n.groupIDs()}
 	}
-	out, err := s.ec2.DescribeInstances(ctx, &ec2.DescribeInstancesInput{Filters: []types.Filter{in,
+	out, err := s.EC2.DescribeInstances(ctx, &ec2.DescribeInstancesInput{Filters: []types.Filter{in,
 		{Name: aws.String("instance-state-name"), Values: []string{"pending", "running", "stopping", "stopped"}}}})
 	if err != nil {
 		return fmt.Errorf("look for instances in %s: %w", n.VPC, err)
 	}
 	if len(out.Reservations) > 0 {
-		return fmt.Errorf("remove the network of stack %s: instance %s is in it\nhint: goldsmith destroy --stack %s", s.name, aws.ToString(out.Reservations[0].Instances[0].InstanceId), s.name)
+		return fmt.Errorf("remove the network of stack %s: instance %s is in it\nhint: goldsmith destroy --stack %s", s.Name, aws.ToString(out.Reservations[0].Instances[0].InstanceId), s.Name)
 	}
 	if n.Existing { // what is left of it is somebody else's
-		n = Network{WebGroup: n.WebGroup, DatabaseSG: n.DatabaseSG}
+		n = Network{Groups: n.Groups}
 	}
-	if err := s.removeNetwork(ctx, n); err != nil {
-		return fmt.Errorf("remove the network of stack %s: %w\nhint: what is left stays; run this again to go on", s.name, err)
+	if err := removeParts(ctx, s, n); err != nil {
+		return fmt.Errorf("remove the network of stack %s: %w\nhint: what is left stays; run this again to go on", s.Name, err)
 	}
-	s.say("removed the network of stack %s", s.name)
+	s.Logf("removed the network of stack %s", s.Name)
 	return nil
 }
 
-func (s *Stack) natGatewaysDeleted(ctx context.Context, ids ...string) error {
-	waiter := ec2.NewNatGatewayDeletedWaiter(s.ec2, func(o *ec2.NatGatewayDeletedWaiterOptions) {
+func natGatewaysDeleted(ctx context.Context, s *stack.Stack, ids ...string) error {
+	waiter := ec2.NewNatGatewayDeletedWaiter(s.EC2, func(o *ec2.NatGatewayDeletedWaiterOptions) {
 		o.MinDelay, o.Retryable = time.Second, await.Patient(o.Retryable)
 	})
 	return waiter.Wait(ctx, &ec2.DescribeNatGatewaysInput{NatGatewayIds: ids}, 5*time.Minute)
 }
 
-// removeNetwork goes backwards through what NetworkUp makes.
-func (s *Stack) removeNetwork(ctx context.Context, n Network) error {
+// groupIDs are the security groups that are there.
+func (n Network) groupIDs() []string {
+	ids := slices.Sorted(maps.Values(n.Groups))
+	return slices.DeleteFunc(ids, func(id string) bool { return id == "" })
+}
+
+// removeParts goes backwards through what Ensure makes.
+func removeParts(ctx context.Context, s *stack.Stack, n Network) error {
 	if n.NAT != "" {
-		if _, err := s.ec2.DeleteNatGateway(ctx, &ec2.DeleteNatGatewayInput{NatGatewayId: aws.String(n.NAT)}); err != nil {
+		if _, err := s.EC2.DeleteNatGateway(ctx, &ec2.DeleteNatGatewayInput{NatGatewayId: aws.String(n.NAT)}); err != nil {
 			return err
 		}
-		if err := s.natGatewaysDeleted(ctx, n.NAT); err != nil {
+		if err := natGatewaysDeleted(ctx, s, n.NAT); err != nil {
 			return err
 		}
 	}
-	for _, part := range []struct {
-		id     string
-		remove func(id *string) error
-	}{
-		{n.Address, func(id *string) error {
-			_, err := s.ec2.ReleaseAddress(ctx, &ec2.ReleaseAddressInput{AllocationId: id})
+	parts := []part{{n.Address, func(id *string) error {
+		_, err := s.EC2.ReleaseAddress(ctx, &ec2.ReleaseAddressInput{AllocationId: id})
+		return err
+	}}}
+	// Rules that name the other group keep it from being deleted.
+	for _, t := range s.Tiers {
+		parts = append(parts, part{n.Groups[t.Name], clearGroup(ctx, s)})
+	}
+	for _, t := range s.Tiers {
+		parts = append(parts, part{n.Groups[t.Name], func(id *string) error {
+			_, err := s.EC2.DeleteSecurityGroup(ctx, &ec2.DeleteSecurityGroupInput{GroupId: id})
 			return err
-		}},
-		// Rules that name the other group keep it from being deleted.
-		{n.WebGroup, s.clearGroup(ctx)}, {n.DatabaseSG, s.clearGroup(ctx)},
-		{n.DatabaseSG, func(id *string) error {
-			_, err := s.ec2.DeleteSecurityGroup(ctx, &ec2.DeleteSecurityGroupInput{GroupId: id})
+		}})
+	}
+	for _, subnet := range []string{n.Public, n.Private} {
+		parts = append(parts, part{subnet, func(id *string) error {
+			_, err := s.EC2.DeleteSubnet(ctx, &ec2.DeleteSubnetInput{SubnetId: id})
 			return err
-		}},
-		{n.WebGroup, func(id *string) error {
-			_, err := s.ec2.DeleteSecurityGroup(ctx, &ec2.DeleteSecurityGroupInput{GroupId: id})
+		}})
+	}
+	parts = append(parts,
+		part{n.PublicTable, removeTable(ctx, s)},
+		part{n.PrivateTable, removeTable(ctx, s)},
+		part{n.Gateway, removeGateway(ctx, s, n.VPC)},
+		part{n.VPC, func(id *string) error {
+			_, err := s.EC2.DeleteVpc(ctx, &ec2.DeleteVpcInput{VpcId: id})
 			return err
-		}},
-		{n.Public, func(id *string) error {
-			_, err := s.ec2.DeleteSubnet(ctx, &ec2.DeleteSubnetInput{SubnetId: id})
-			return err
-		}},
-		{n.Private, func(id *string) error {
-			_, err := s.ec2.DeleteSubnet(ctx, &ec2.DeleteSubnetInput{SubnetId: id})
-			return err
-		}},
-		{n.PublicTable, s.removeTable(ctx)}, {n.PrivateTable, s.removeTable(ctx)},
-		{n.Gateway, func(id *string) error {
-			_, err := s.ec2.DetachInternetGateway(ctx, &ec2.DetachInternetGatewayInput{InternetGatewayId: id, VpcId: aws.String(n.VPC)})
-			if err != nil && code(err) != "Gateway.NotAttached" {
-				return err
-			}
-			_, err = s.ec2.DeleteInternetGateway(ctx, &ec2.DeleteInternetGatewayInput{InternetGatewayId: id})
-			return err
-		}},
-		{n.VPC, func(id *string) error {
-			_, err := s.ec2.DeleteVpc(ctx, &ec2.DeleteVpcInput{VpcId: id})
-			return err
-		}},
-	} {
+		}})
+	for _, part := range parts {
 		if part.id == "" {
 			continue
 		}
@@ -117,79 +117,53 @@ func (s *Stack) removeNetwork(ctx context.Context, n Network) error {
 	return nil
 }
 
-// clearGroup takes all rules from a security group.
-func (s *Stack) clearGroup(ctx context.Context) func(*string) error {
+// part is one of a network's, with how it is removed.
+type part struct {
+	id     string
+	remove func(id *string) error
+}
+
+func removeGateway(ctx context.Context, s *stack.Stack, vpc string) func(*string) error {
 	return func(id *string) error {
-		out, err := s.ec2.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{GroupIds: []string{*id}})
+		detach := &ec2.DetachInternetGatewayInput{InternetGatewayId: id, VpcId: aws.String(vpc)}
+		if _, err := s.EC2.DetachInternetGateway(ctx, detach); err != nil && awserr.Code(err) != "Gateway.NotAttached" {
+			return err
+		}
+		_, err := s.EC2.DeleteInternetGateway(ctx, &ec2.DeleteInternetGatewayInput{InternetGatewayId: id})
+		return err
+	}
+}
+
+// clearGroup takes all rules from a security group.
+func clearGroup(ctx context.Context, s *stack.Stack) func(*string) error {
+	return func(id *string) error {
+		out, err := s.EC2.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{GroupIds: []string{*id}})
 		if err != nil {
 			return err
 		}
 		if ingress := out.SecurityGroups[0].IpPermissions; len(ingress) > 0 {
-			_, err = s.ec2.RevokeSecurityGroupIngress(ctx, &ec2.RevokeSecurityGroupIngressInput{GroupId: id, IpPermissions: ingress})
+			_, err = s.EC2.RevokeSecurityGroupIngress(ctx, &ec2.RevokeSecurityGroupIngressInput{GroupId: id, IpPermissions: ingress})
 		}
 		return err
 	}
 }
 
 // removeTable takes a route table from its subnets first, where those are still there.
-func (s *Stack) removeTable(ctx context.Context) func(*string) error {
+func removeTable(ctx context.Context, s *stack.Stack) func(*string) error {
 	return func(id *string) error {
-		out, err := s.ec2.DescribeRouteTables(ctx, &ec2.DescribeRouteTablesInput{RouteTableIds: []string{*id}})
+		out, err := s.EC2.DescribeRouteTables(ctx, &ec2.DescribeRouteTablesInput{RouteTableIds: []string{*id}})
 		if err != nil {
 			return err
 		}
 		for _, table := range out.RouteTables {
 			for _, association := range table.Associations {
-				_, err := s.ec2.DisassociateRouteTable(ctx, &ec2.DisassociateRouteTableInput{AssociationId: association.RouteTableAssociationId})
+				_, err := s.EC2.DisassociateRouteTable(ctx, &ec2.DisassociateRouteTableInput{AssociationId: association.RouteTableAssociationId})
 				if err != nil && !awserr.NotFound(err) {
 					return err
 				}
 			}
 		}
-		_, err = s.ec2.DeleteRouteTable(ctx, &ec2.DeleteRouteTableInput{RouteTableId: id})
+		_, err = s.EC2.DeleteRouteTable(ctx, &ec2.DeleteRouteTableInput{RouteTableId: id})
 		return err
 	}
-}
-
-// Destroy removes the stack's instances, roles, parameters, key pair and network. Images and snapshots stay.
-func (s *Stack) Destroy(ctx context.Context) error { return s.alone(ctx, s.destroy) }
-
-func (s *Stack) destroy(ctx context.Context) error {
-	// The group first: it would launch others in place of instances that end.
-	if err := s.removeGroup(ctx); err != nil {
-		return err
-	}
-	all, err := s.Instances(ctx)
-	if err != nil {
-		return err
-	}
-	var ids []string
-	for _, i := range all {
-		ids = append(ids, i.ID)
-	}
-	if err := s.terminate(ctx, ids...); err != nil {
-		return err
-	}
-	if err := errors.Join(s.releaseAddress(ctx), s.deleteVolumes(ctx)); err != nil {
-		return err
-	}
-	if err := s.removeRoles(ctx); err != nil {
-		return err
-	}
-	records, err := s.History(ctx)
-	if err != nil {
-		return err
-	}
-	if err := s.deleteParameters(ctx, records); err != nil {
-		return err
-	}
-	for _, name := range []string{"/db/app_password", "/db/ca", "/db/ca_key"} {
-		if _, err := s.ssm.DeleteParameter(ctx, &ssm.DeleteParameterInput{Name: aws.String(s.parameters() + name)}); err != nil && code(err) != "ParameterNotFound" {
-			return fmt.Errorf("delete parameter %s%s: %w", s.parameters(), name, err)
-		}
-	}
-	if _, err := s.ec2.DeleteKeyPair(ctx, &ec2.DeleteKeyPairInput{KeyName: aws.String(s.keyName())}); err != nil && code(err) != "InvalidKeyPair.NotFound" {
-		return fmt.Errorf("delete key pair %s: %w", s.keyName(), err)
-	}
-	return s.networkDown(ctx)
 }

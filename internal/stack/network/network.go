@@ -1,8 +1,11 @@
-package stack
+// Package network has a stack's network: finding it by its tags, making it what the stack file says, and removing it. Of a
+// VPC that was there before the stack only the security groups are the stack's.
+package network
 
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -11,14 +14,16 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 )
 
 // Network is what a stack's network is made of; what is not there is empty.
 type Network struct {
 	VPC  string `json:"vpc"`
 	CIDR string `json:"cidr"`
-	// Existing says that the VPC was there before the stack. It and all that is in it but for the two security groups
-	// belong to somebody else.
+	// Existing says that the VPC was there before the stack. It and all that is in it but for the security groups of the
+	// tiers belong to somebody else.
 	Existing bool `json:"existing"`
 	// Public and Private are the first subnets of either kind.
 	Public       string `json:"public_subnet"`
@@ -28,10 +33,27 @@ type Network struct {
 	NAT          string `json:"nat_gateway"`
 	PublicTable  string `json:"public_route_table"`
 	PrivateTable string `json:"private_route_table"`
-	WebGroup     string `json:"web_sg"`
-	DatabaseSG   string `json:"db_sg"`
+	// Groups are the security groups, by tier; in JSON each is a member that is named for its tier.
+	Groups map[string]string `json:"-"`
 	// Subnets are all of them, by kind: public and private.
 	Subnets map[string][]Subnet `json:"subnets"`
+}
+
+// MarshalJSON adds the security groups.
+func (n Network) MarshalJSON() ([]byte, error) {
+	type plain Network
+	text, err := json.Marshal(plain(n))
+	if err != nil {
+		return nil, err
+	}
+	var members map[string]any
+	if err := json.Unmarshal(text, &members); err != nil {
+		return nil, err
+	}
+	for tier, id := range n.Groups {
+		members[tier+"_sg"] = id
+	}
+	return json.Marshal(members)
 }
 
 // Subnet is one of a network's.
@@ -44,16 +66,24 @@ type Subnet struct {
 }
 
 // subnetKinds are the kinds of subnets, the one that others need first.
-var subnetKinds = []string{"public", "private"}
+var subnetKinds = []string{stack.PublicSubnet, stack.PrivateSubnet}
 
 // Missing names what is not there of what a stack needs.
-func (n Network) Missing() []string {
-	parts := []struct{ name, id string }{{"VPC", n.VPC}}
+func (n Network) Missing(tiers []stack.Tier) []string {
+	type part struct{ name, id string }
+	parts := []part{{"VPC", n.VPC}}
 	if !n.Existing {
-		parts = append(parts, []struct{ name, id string }{{"public subnet", n.Public}, {"private subnet", n.Private}, {"internet gateway", n.Gateway}, {"NAT gateway", n.NAT},
-			{"public route table", n.PublicTable}, {"private route table", n.PrivateTable}}...)
+		parts = append(parts,
+			part{"public subnet", n.Public},
+			part{"private subnet", n.Private},
+			part{"internet gateway", n.Gateway},
+			part{"NAT gateway", n.NAT},
+			part{"public route table", n.PublicTable},
+			part{"private route table", n.PrivateTable})
 	}
-	parts = append(parts, []struct{ name, id string }{{"security group web-sg", n.WebGroup}, {"security group db-sg", n.DatabaseSG}}...)
+	for _, t := range tiers {
+		parts = append(parts, part{"security group " + t.Name + "-sg", n.Groups[t.Name]})
+	}
 	var missing []string
 	for _, part := range parts {
 		if part.id == "" {
@@ -63,21 +93,9 @@ func (n Network) Missing() []string {
 	return missing
 }
 
-// complete tells whether all of it is there.
-func (n Network) complete() bool { return len(n.Missing()) == 0 }
-
-// group is the security group of a tier.
-func (n Network) group(tier string) *string {
-	if tier == "db" {
-		return aws.String(n.DatabaseSG)
-	}
-	return aws.String(n.WebGroup)
-}
-
-// subnetOf is where an instance of a tier belongs, in a zone if one is named.
-func (s *Stack) subnetOf(n Network, tier, zone string) (Subnet, error) {
-	kind := s.tier(tier).Subnet
-	for _, subnet := range n.Subnets[kind] {
+// SubnetOf is where an instance of a tier belongs, in a zone if one is named.
+func (n Network) SubnetOf(s *stack.Stack, tier stack.Tier, zone string) (Subnet, error) {
+	for _, subnet := range n.Subnets[tier.Subnet] {
 		if zone == "" || subnet.Zone == zone {
 			return subnet, nil
 		}
@@ -85,21 +103,28 @@ func (s *Stack) subnetOf(n Network, tier, zone string) (Subnet, error) {
 	if zone != "" {
 		zone = " in zone " + zone + ", where its data volume is"
 	}
-	return Subnet{}, fmt.Errorf("find a subnet for tier %s of stack %s: its network has no %s one%s", tier, s.name, kind, zone)
+	return Subnet{}, fmt.Errorf("find a subnet for tier %s of stack %s: its network has no %s one%s",
+		tier.Name, s.Name, tier.Subnet, zone)
 }
 
-// clients is the range that the web tier's addresses are in.
-func (s *Stack) clients(n Network) (netip.Prefix, error) {
+// Clients is the range that the addresses of the tiers are in that need a tier.
+func (n Network) Clients(s *stack.Stack, tier stack.Tier) (netip.Prefix, error) {
 	var all netip.Prefix
-	for _, subnet := range n.Subnets[s.file.Web.Subnet] {
-		prefix, err := netip.ParsePrefix(subnet.CIDR)
-		if err != nil || !prefix.Addr().Is4() {
-			return all, fmt.Errorf("subnet %s: %q should be an IPv4 range", subnet.ID, subnet.CIDR)
+	for _, client := range s.Tiers {
+		if !slices.Contains(client.Needs, tier.Name) {
+			continue
 		}
-		all = covering(all, prefix)
-	}
-	if !all.IsValid() {
-		return all, fmt.Errorf("find the web tier's addresses in stack %s: its network has no %s subnet", s.name, s.file.Web.Subnet)
+		for _, subnet := range n.Subnets[client.Subnet] {
+			prefix, err := netip.ParsePrefix(subnet.CIDR)
+			if err != nil || !prefix.Addr().Is4() {
+				return all, fmt.Errorf("subnet %s: %q should be an IPv4 range", subnet.ID, subnet.CIDR)
+			}
+			all = covering(all, prefix)
+		}
+		if !all.IsValid() {
+			return all, fmt.Errorf("find the %s tier's addresses in stack %s: its network has no %s subnet",
+				client.Name, s.Name, client.Subnet)
+		}
 	}
 	return all, nil
 }
@@ -118,33 +143,38 @@ func covering(a, b netip.Prefix) netip.Prefix {
 	return netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 }
 
-// serviceAddress is where the web tier finds the database, whichever instance that is.
-func (s *Stack) serviceAddress(subnet Subnet) (string, error) {
-	prefix, err := netip.ParsePrefix(subnet.CIDR)
+// ServiceAddress is where the other tiers find a data tier, whichever instance serves.
+func (n Subnet) ServiceAddress(tier stack.Tier) (string, error) {
+	prefix, err := netip.ParsePrefix(n.CIDR)
 	if err != nil {
-		return "", fmt.Errorf("subnet %s: %w", subnet.ID, err)
+		return "", fmt.Errorf("subnet %s: %w", n.ID, err)
 	}
-	address, err := s.file.Database.ServiceAddressIn(prefix)
+	address, err := tier.Data.AddressIn(prefix)
 	if err != nil {
 		return "", fmt.Errorf("service_address: %w", err)
 	}
 	return address.String(), nil
 }
 
-// FindNetwork reads the network from the tags: the VPC that has the stack's or, if that was there before, the one that
+// Find reads the network from the tags: the VPC that has the stack's or, if that was there before, the one that
 // the stack's security groups are in.
-func (s *Stack) FindNetwork(ctx context.Context) (Network, error) {
-	n := Network{Subnets: map[string][]Subnet{}}
-	for _, find := range []func(context.Context, *Network) error{s.findVPC, s.findGroups, s.findSubnets, s.findGateways, s.findTables} {
-		if err := find(ctx, &n); err != nil {
-			return n, fmt.Errorf("find the network of stack %s: %w", s.name, err)
+func Find(ctx context.Context, s *stack.Stack) (Network, error) {
+	n := Network{Groups: map[string]string{}, Subnets: map[string][]Subnet{}}
+	for _, t := range s.Tiers {
+		n.Groups[t.Name] = "" // so that it is told as missing
+	}
+	for _, find := range []func(context.Context, *stack.Stack, *Network) error{
+		findVPC, findGroups, findSubnets, findGateways, findTables,
+	} {
+		if err := find(ctx, s, &n); err != nil {
+			return n, fmt.Errorf("find the network of stack %s: %w", s.Name, err)
 		}
 	}
 	return n, nil
 }
 
-func (s *Stack) findVPC(ctx context.Context, n *Network) error {
-	out, err := s.ec2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{Filters: s.mine()})
+func findVPC(ctx context.Context, s *stack.Stack, n *Network) error {
+	out, err := s.EC2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{Filters: s.OwnFilters()})
 	if err != nil {
 		return err
 	}
@@ -158,36 +188,24 @@ func (s *Stack) findVPC(ctx context.Context, n *Network) error {
 }
 
 // findGroups finds the security groups; where the VPC was there before, they say which it is.
-func (s *Stack) findGroups(ctx context.Context, n *Network) error {
-	out, err := s.ec2.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{Filters: s.mine()})
+func findGroups(ctx context.Context, s *stack.Stack, n *Network) error {
+	out, err := s.EC2.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{Filters: s.OwnFilters()})
 	if err != nil {
 		return err
 	}
 	for _, group := range out.SecurityGroups {
-		tier := cmp.Or(tagOf(group.Tags, tierTag), strings.TrimSuffix(aws.ToString(group.GroupName), "-sg"))
-		id := map[string]*string{"db": &n.DatabaseSG, "web": &n.WebGroup}[tier]
-		if id == nil {
+		tier := cmp.Or(stack.TagOf(group.Tags, stack.TierTag), strings.TrimSuffix(aws.ToString(group.GroupName), "-sg"))
+		if s.Tier(tier).Name == "" {
 			continue
 		}
-		*id = aws.ToString(group.GroupId)
-		switch vpc := aws.ToString(group.VpcId); {
-		case n.VPC == "":
-			n.VPC, n.Existing = vpc, true
-		case n.VPC != vpc:
-			return fmt.Errorf("security group %s has its tag, and is in %s and not in %s", *id, vpc, n.VPC)
-		}
-		for _, kind := range subnetKinds {
-			for id := range strings.FieldsFuncSeq(tagOf(group.Tags, subnetTag+"-"+kind), func(r rune) bool { return r == ' ' }) {
-				if !slices.ContainsFunc(n.Subnets[kind], func(known Subnet) bool { return known.ID == id }) {
-					n.Subnets[kind] = append(n.Subnets[kind], Subnet{ID: id})
-				}
-			}
+		if err := noteGroup(n, tier, group); err != nil {
+			return err
 		}
 	}
 	if !n.Existing {
 		return nil
 	}
-	vpcs, err := s.ec2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{VpcIds: []string{n.VPC}})
+	vpcs, err := s.EC2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{VpcIds: []string{n.VPC}})
 	if err != nil {
 		return err
 	}
@@ -195,36 +213,67 @@ func (s *Stack) findGroups(ctx context.Context, n *Network) error {
 	return nil
 }
 
+// noteGroup notes the security group of a tier, and what its tags say of subnets that were there before.
+func noteGroup(n *Network, tier string, group types.SecurityGroup) error {
+	id := aws.ToString(group.GroupId)
+	n.Groups[tier] = id
+	switch vpc := aws.ToString(group.VpcId); {
+	case n.VPC == "":
+		n.VPC, n.Existing = vpc, true
+	case n.VPC != vpc:
+		return fmt.Errorf("security group %s has its tag, and is in %s and not in %s", id, vpc, n.VPC)
+	}
+	for _, kind := range subnetKinds {
+		for _, id := range strings.Fields(stack.TagOf(group.Tags, stack.SubnetTag+"-"+kind)) {
+			if !slices.ContainsFunc(n.Subnets[kind], func(known Subnet) bool { return known.ID == id }) {
+				n.Subnets[kind] = append(n.Subnets[kind], Subnet{ID: id})
+			}
+		}
+	}
+	return nil
+}
+
 // findSubnets finds those with the stack's tag; of those that were there before the security groups have told the ids.
-func (s *Stack) findSubnets(ctx context.Context, n *Network) error {
+func findSubnets(ctx context.Context, s *stack.Stack, n *Network) error {
 	if !n.Existing {
-		out, err := s.ec2.DescribeSubnets(ctx, &ec2.DescribeSubnetsInput{Filters: s.mine()})
+		out, err := s.EC2.DescribeSubnets(ctx, &ec2.DescribeSubnetsInput{Filters: s.OwnFilters()})
 		if err != nil {
 			return err
 		}
 		for _, subnet := range out.Subnets {
-			kind := tagOf(subnet.Tags, subnetTag)
+			kind := stack.TagOf(subnet.Tags, stack.SubnetTag)
 			n.Subnets[kind] = append(n.Subnets[kind], subnetFrom(subnet))
 		}
 	}
 	for _, kind := range subnetKinds {
 		if n.Existing && len(n.Subnets[kind]) > 0 {
-			found, err := s.describeSubnets(ctx, &ec2.DescribeSubnetsInput{SubnetIds: subnetIDs(n.Subnets[kind])})
+			found, err := describeSubnets(ctx, s, &ec2.DescribeSubnetsInput{SubnetIds: SubnetIDs(n.Subnets[kind])})
 			if err != nil {
 				return err
 			}
 			n.Subnets[kind] = found
 		}
 		if len(n.Subnets[kind]) > 0 {
-			*map[string]*string{"public": &n.Public, "private": &n.Private}[kind] = n.Subnets[kind][0].ID
+			n.setFirst(kind, n.Subnets[kind][0].ID)
 		}
 	}
 	return nil
 }
 
+func (n *Network) setFirst(kind, id string) {
+	if kind == stack.PublicSubnet {
+		n.Public = id
+	} else {
+		n.Private = id
+	}
+}
+
+// natAddress is the stack.AddressTag of the NAT gateway's elastic address.
+const natAddress = "nat"
+
 // describeSubnets are subnets in the order of their zones.
-func (s *Stack) describeSubnets(ctx context.Context, input *ec2.DescribeSubnetsInput) ([]Subnet, error) {
-	out, err := s.ec2.DescribeSubnets(ctx, input)
+func describeSubnets(ctx context.Context, s *stack.Stack, input *ec2.DescribeSubnetsInput) ([]Subnet, error) {
+	out, err := s.EC2.DescribeSubnets(ctx, input)
 	if err != nil {
 		return nil, err
 	}
@@ -236,7 +285,8 @@ func (s *Stack) describeSubnets(ctx context.Context, input *ec2.DescribeSubnetsI
 	return all, nil
 }
 
-func subnetIDs(subnets []Subnet) []string {
+// SubnetIDs are the ids of subnets.
+func SubnetIDs(subnets []Subnet) []string {
 	var ids []string
 	for _, subnet := range subnets {
 		ids = append(ids, subnet.ID)
@@ -245,27 +295,32 @@ func subnetIDs(subnets []Subnet) []string {
 }
 
 func subnetFrom(subnet types.Subnet) Subnet {
-	return Subnet{ID: aws.ToString(subnet.SubnetId), CIDR: aws.ToString(subnet.CidrBlock), Zone: aws.ToString(subnet.AvailabilityZone), mapsPublic: aws.ToBool(subnet.MapPublicIpOnLaunch)}
+	return Subnet{
+		ID:         aws.ToString(subnet.SubnetId),
+		CIDR:       aws.ToString(subnet.CidrBlock),
+		Zone:       aws.ToString(subnet.AvailabilityZone),
+		mapsPublic: aws.ToBool(subnet.MapPublicIpOnLaunch),
+	}
 }
 
-func (s *Stack) findGateways(ctx context.Context, n *Network) error {
-	gateways, err := s.ec2.DescribeInternetGateways(ctx, &ec2.DescribeInternetGatewaysInput{Filters: s.mine()})
+func findGateways(ctx context.Context, s *stack.Stack, n *Network) error {
+	gateways, err := s.EC2.DescribeInternetGateways(ctx, &ec2.DescribeInternetGatewaysInput{Filters: s.OwnFilters()})
 	if err != nil {
 		return err
 	}
 	for _, gateway := range gateways.InternetGateways {
 		n.Gateway = aws.ToString(gateway.InternetGatewayId)
 	}
-	addresses, err := s.ec2.DescribeAddresses(ctx, &ec2.DescribeAddressesInput{Filters: s.mine()})
+	addresses, err := s.EC2.DescribeAddresses(ctx, &ec2.DescribeAddressesInput{Filters: s.OwnFilters()})
 	if err != nil {
 		return err
 	}
 	for _, address := range addresses.Addresses {
-		if kind := tagOf(address.Tags, addressTag); kind != "web" && kind != zoneAddress {
+		if kind := stack.TagOf(address.Tags, stack.AddressTag); kind == natAddress || kind == "" {
 			n.Address = aws.ToString(address.AllocationId)
 		}
 	}
-	nats, err := s.ec2.DescribeNatGateways(ctx, &ec2.DescribeNatGatewaysInput{Filter: s.mine("state", "pending,available")})
+	nats, err := s.EC2.DescribeNatGateways(ctx, &ec2.DescribeNatGatewaysInput{Filter: s.OwnFilters("state", "pending,available")})
 	if err != nil {
 		return err
 	}
@@ -275,16 +330,16 @@ func (s *Stack) findGateways(ctx context.Context, n *Network) error {
 	return nil
 }
 
-func (s *Stack) findTables(ctx context.Context, n *Network) error {
-	out, err := s.ec2.DescribeRouteTables(ctx, &ec2.DescribeRouteTablesInput{Filters: s.mine()})
+func findTables(ctx context.Context, s *stack.Stack, n *Network) error {
+	out, err := s.EC2.DescribeRouteTables(ctx, &ec2.DescribeRouteTablesInput{Filters: s.OwnFilters()})
 	if err != nil {
 		return err
 	}
 	for _, table := range out.RouteTables {
-		switch tagOf(table.Tags, subnetTag) {
-		case "public":
+		switch stack.TagOf(table.Tags, stack.SubnetTag) {
+		case stack.PublicSubnet:
 			n.PublicTable = aws.ToString(table.RouteTableId)
-		case "private":
+		case stack.PrivateSubnet:
 			n.PrivateTable = aws.ToString(table.RouteTableId)
 		}
 	}

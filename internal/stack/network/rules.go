@@ -1,4 +1,4 @@
-package stack
+package network
 
 import (
 	"cmp"
@@ -12,7 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/plan"
 )
 
 // rule lets one protocol and a range of ports in from one peer, or out to it: a range of addresses, a security group or
@@ -44,35 +45,36 @@ func (r rule) String() string {
 // operatorRule describes the rule that follows the operator's address.
 const operatorRule = "operator"
 
-// rulesFor are the rules of a tier's group, with their descriptions: what it always has, and what the stack file adds. The
-// database lets in the web tier's group and nobody else; both may go everywhere.
-func (u *networkUp) rulesFor(tier string) map[rule]string {
-	in := func(port int32, peer string) rule { return rule{protocol: "tcp", from: port, to: port, peer: peer} }
-	web := cmp.Or(u.n.WebGroup, "web-sg")
-	rules := map[rule]string{{egress: true, protocol: "-1", from: -1, to: -1, peer: "0.0.0.0/0"}: ""}
-	if tier == "db" {
-		for _, r := range []rule{in(22, web), in(3306, web), {protocol: "icmp", from: -1, to: -1, peer: web}} {
-			rules[r] = "goldsmith"
+// madeHere describes rules that nobody described.
+const madeHere = "goldsmith"
+
+// rulesFor are the rules of a tier's group, with their descriptions: what lets in whom the tier is for, and everything
+// out.
+func (u *update) rulesFor(t stack.Tier) map[rule]string {
+	rules := map[rule]string{{egress: true, protocol: "-1", from: -1, to: -1, peer: anywhere}: ""}
+	for _, in := range t.Ingress {
+		description := cmp.Or(in.Description, madeHere)
+		if in.Tier == stack.FromOperator {
+			description = operatorRule
 		}
-	} else {
-		rules[in(22, u.operator.String())] = operatorRule
-		rules[in(80, "0.0.0.0/0")], rules[in(443, "0.0.0.0/0")] = "goldsmith", "goldsmith"
-	}
-	for _, more := range u.tier(tier).Rules {
-		rules[u.ruleOf(more)] = cmp.Or(more.Description, "goldsmith")
+		rules[rule{protocol: in.Protocol, from: in.Port, to: in.Port, peer: u.peerOf(in)}] = description
 	}
 	return rules
 }
 
-func (u *networkUp) ruleOf(r stackfile.Rule) rule {
-	peer := r.CIDR.String()
-	switch r.FromTier {
-	case "web":
-		peer = cmp.Or(u.n.WebGroup, "web-sg")
-	case "db":
-		peer = cmp.Or(u.n.DatabaseSG, "db-sg")
+const anywhere = "0.0.0.0/0"
+
+// peerOf is whom an Ingress lets in, as rules name it.
+func (u *update) peerOf(in stack.Ingress) string {
+	switch in.Tier {
+	case "":
+		return in.CIDR.String()
+	case stack.FromOperator:
+		return u.operator.String()
+	case stack.FromAnywhere:
+		return anywhere
 	}
-	return rule{protocol: r.Protocol, from: r.Port, to: r.Port, peer: peer}
+	return cmp.Or(u.n.Groups[in.Tier], in.Tier+"-sg")
 }
 
 // compareRules is what has to be added to a group, and what has to go: what somebody added by hand is no part of the stack.
@@ -96,9 +98,12 @@ func compareRules(is, wanted map[rule]string) (add, remove []rule) {
 // rulesOf are a group's rules with their descriptions.
 func rulesOf(group types.SecurityGroup) map[rule]string {
 	rules := map[rule]string{}
-	for egress, permissions := range map[bool][]types.IpPermission{false: group.IpPermissions, true: group.IpPermissionsEgress} {
-		for _, p := range permissions {
-			r := rule{egress: egress, protocol: aws.ToString(p.IpProtocol), from: -1, to: -1}
+	for _, direction := range []struct {
+		egress      bool
+		permissions []types.IpPermission
+	}{{false, group.IpPermissions}, {true, group.IpPermissionsEgress}} {
+		for _, p := range direction.permissions {
+			r := rule{egress: direction.egress, protocol: aws.ToString(p.IpProtocol), from: -1, to: -1}
 			if p.FromPort != nil && p.ToPort != nil {
 				r.from, r.to = *p.FromPort, *p.ToPort
 			}
@@ -150,49 +155,62 @@ func (r rule) permission(description string) types.IpPermission {
 // setRules adds what is missing before it removes what is not wanted: what a new rule lets in instead of an old one, a
 // security group instead of a range say, is let in at every moment. EC2 cannot change the kind of a rule's peer, so that
 // such a rule is made anew, and never modified.
-func (u *networkUp) setRules(ctx context.Context, name, group string, wanted map[rule]string) error {
+func (u *update) setRules(ctx context.Context, name, group string, wanted map[rule]string) error {
 	if group == "" { // that is yet to be made, with its rules
 		return nil
 	}
-	out, err := u.ec2.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{GroupIds: []string{group}})
+	out, err := u.stack.EC2.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{GroupIds: []string{group}})
 	if err != nil {
 		return err
 	}
 	is := rulesOf(out.SecurityGroups[0])
 	add, remove := compareRules(is, wanted)
 	change := func(r rule, reason string, act func(types.IpPermission) error) error {
-		err := u.do(Change{Action: "change", What: "security group " + name, ID: group, Reason: reason}, func() (string, error) { return group, act(r.permission(cmp.Or(wanted[r], is[r]))) })
+		c := plan.Change{Action: plan.Modify, What: "security group " + name, ID: group, Reason: reason}
+		err := u.do(c, func() (string, error) { return group, act(r.permission(cmp.Or(wanted[r], is[r]))) })
 		if err != nil {
 			return fmt.Errorf("%s: %s: %w", group, reason, err)
 		}
 		return nil
 	}
-	id := aws.String(group)
 	for _, r := range add {
-		err := change(r, "it does not allow "+r.String(), func(p types.IpPermission) (err error) {
-			if r.egress {
-				_, err = u.ec2.AuthorizeSecurityGroupEgress(ctx, &ec2.AuthorizeSecurityGroupEgressInput{GroupId: id, IpPermissions: []types.IpPermission{p}})
-			} else {
-				_, err = u.ec2.AuthorizeSecurityGroupIngress(ctx, &ec2.AuthorizeSecurityGroupIngressInput{GroupId: id, IpPermissions: []types.IpPermission{p}})
-			}
-			return err
+		err := change(r, "it does not allow "+r.String(), func(p types.IpPermission) error {
+			return u.authorize(ctx, group, r.egress, p)
 		})
 		if err != nil {
 			return err
 		}
 	}
 	for _, r := range remove {
-		err := change(r, "it allows "+r.String()+", which the stack does not", func(p types.IpPermission) (err error) {
-			if r.egress {
-				_, err = u.ec2.RevokeSecurityGroupEgress(ctx, &ec2.RevokeSecurityGroupEgressInput{GroupId: id, IpPermissions: []types.IpPermission{p}})
-			} else {
-				_, err = u.ec2.RevokeSecurityGroupIngress(ctx, &ec2.RevokeSecurityGroupIngressInput{GroupId: id, IpPermissions: []types.IpPermission{p}})
-			}
-			return err
-		})
+		reason := "it allows " + r.String() + ", which the stack does not"
+		err := change(r, reason, func(p types.IpPermission) error { return u.revoke(ctx, group, r.egress, p) })
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (u *update) authorize(ctx context.Context, group string, egress bool, p types.IpPermission) (err error) {
+	id, permissions := aws.String(group), []types.IpPermission{p}
+	if egress {
+		input := &ec2.AuthorizeSecurityGroupEgressInput{GroupId: id, IpPermissions: permissions}
+		_, err = u.stack.EC2.AuthorizeSecurityGroupEgress(ctx, input)
+	} else {
+		input := &ec2.AuthorizeSecurityGroupIngressInput{GroupId: id, IpPermissions: permissions}
+		_, err = u.stack.EC2.AuthorizeSecurityGroupIngress(ctx, input)
+	}
+	return err
+}
+
+func (u *update) revoke(ctx context.Context, group string, egress bool, p types.IpPermission) (err error) {
+	id, permissions := aws.String(group), []types.IpPermission{p}
+	if egress {
+		input := &ec2.RevokeSecurityGroupEgressInput{GroupId: id, IpPermissions: permissions}
+		_, err = u.stack.EC2.RevokeSecurityGroupEgress(ctx, input)
+	} else {
+		input := &ec2.RevokeSecurityGroupIngressInput{GroupId: id, IpPermissions: permissions}
+		_, err = u.stack.EC2.RevokeSecurityGroupIngress(ctx, input)
+	}
+	return err
 }

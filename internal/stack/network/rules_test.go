@@ -1,29 +1,34 @@
-package stack
+package network
 
 import (
-	"crypto/x509"
-	"encoding/json"
-	"encoding/pem"
 	"net/netip"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/defaultstack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
 
 // rulesUp is a run over a network that is there.
-func rulesUp(more ...stackfile.Rule) *networkUp {
+func rulesUp(more ...stackfile.Rule) *update {
 	file := stackfile.Default()
 	file.Database.Rules = more
-	return &networkUp{Stack: &Stack{name: "golden", file: file}, n: &Network{WebGroup: "sg-web", DatabaseSG: "sg-db"}, operator: netip.MustParsePrefix("192.0.2.1/32")}
+	return &update{
+		stack:    defaultstack.New(aws.Config{}, file, func(string, ...any) {}),
+		n:        &Network{Groups: map[string]string{"web": "sg-web", "db": "sg-db"}},
+		operator: netip.MustParsePrefix("192.0.2.1/32"),
+	}
+}
+
+// rulesOfTier are the rules of a tier of the default stack.
+func (u *update) rulesOfTier(name string) map[rule]string {
+	return u.rulesFor(u.stack.Tier(name))
 }
 
 func TestCompareRules(t *testing.T) {
-	wanted := rulesUp().rulesFor("web")
+	wanted := rulesUp().rulesOfTier("web")
 	if add, remove := compareRules(wanted, wanted); len(add)+len(remove) > 0 {
 		t.Errorf("nothing is different, and yet: add %v, remove %v", add, remove)
 	}
@@ -36,7 +41,7 @@ func TestCompareRules(t *testing.T) {
 }
 
 func TestDatabaseIsOpenToTheWebGroupAlone(t *testing.T) {
-	for r := range rulesUp().rulesFor("db") {
+	for r := range rulesUp().rulesOfTier("db") {
 		p := r.permission("")
 		if !r.egress && (len(p.IpRanges)+len(p.Ipv6Ranges) > 0 || len(p.UserIdGroupPairs) != 1 || aws.ToString(p.UserIdGroupPairs[0].GroupId) != "sg-web") {
 			t.Errorf("%v lets in more than the web group: %+v", r, p)
@@ -46,7 +51,7 @@ func TestDatabaseIsOpenToTheWebGroupAlone(t *testing.T) {
 
 func TestRulesOfTheStackFile(t *testing.T) {
 	rules := rulesUp(stackfile.Rule{Protocol: "tcp", Port: 9104, CIDR: netip.MustParsePrefix("10.0.3.0/24"), Description: "metrics"},
-		stackfile.Rule{Protocol: "icmp", Port: -1, FromTier: "db"}).rulesFor("db")
+		stackfile.Rule{Protocol: "icmp", Port: -1, FromTier: "db"}).rulesOfTier("db")
 	for r, description := range map[rule]string{{protocol: "tcp", from: 9104, to: 9104, peer: "10.0.3.0/24"}: "metrics", {protocol: "icmp", from: -1, to: -1, peer: "sg-db"}: "goldsmith"} {
 		if got, ok := rules[r]; !ok || got != description {
 			t.Errorf("%v: got %q, %v; there are %v", r, got, ok, rules)
@@ -82,45 +87,5 @@ func TestCovering(t *testing.T) {
 	}
 	if b := netip.MustParsePrefix("10.0.1.0/24"); covering(netip.Prefix{}, b) != b {
 		t.Error("a range alone is not covered by itself")
-	}
-}
-
-func TestAuthorityAndPassword(t *testing.T) {
-	certificate, key, err := newAuthority("golden")
-	if err != nil || expiresSoon(certificate) || !strings.Contains(key, "PRIVATE KEY") {
-		t.Errorf("%v; expires soon: %v", err, expiresSoon(certificate))
-	}
-	if !expiresSoon("no certificate") {
-		t.Error("what is no certificate need not be made anew")
-	}
-	first, second := randomPassword(), randomPassword()
-	if first == second || len(first) < 40 {
-		t.Errorf("%q and %q", first, second)
-	}
-	for _, kind := range []string{"ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz", "0123456789", "-"} {
-		if !strings.ContainsAny(first, kind) {
-			t.Errorf("%q has none of %s, and servers ask for one", first, kind)
-		}
-	}
-	block, _ := pem.Decode([]byte(certificate))
-	authority, err := x509.ParseCertificate(block.Bytes)
-	if err != nil || time.Now().Add(-24*time.Hour).Before(authority.NotBefore) {
-		t.Errorf("%v: an instance whose clock is a day behind would not take the authority", err)
-	}
-}
-
-// TestPoliciesNameNoMoreThanNeeded holds the tiers apart: the web tier must not read the authority's key.
-func TestPoliciesNameNoMoreThanNeeded(t *testing.T) {
-	s := &Stack{name: "golden", conf: aws.Config{Region: "eu-central-1"}}
-	web, err := s.tierPolicy("web")
-	if err != nil || !json.Valid([]byte(web)) || strings.Contains(web, "ca_key") || !strings.Contains(web, "parameter/goldsmith/golden/db/app_password") {
-		t.Errorf("%v: %s", err, web)
-	}
-	if db, err := s.tierPolicy("db"); err != nil || !strings.Contains(db, "ca_key") || strings.Contains(db, "web/tls_key") {
-		t.Errorf("%v: %s", err, db)
-	}
-	operator, err := OperatorPolicy()
-	if err != nil || strings.Contains(string(operator), `"*:*"`) || strings.Contains(string(operator), `"ec2:*"`) || !json.Valid(operator) {
-		t.Errorf("%v: %s", err, operator)
 	}
 }

@@ -1,8 +1,9 @@
-package stack
+package network
 
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -13,109 +14,121 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/plan"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/record"
 )
 
-// Change is one thing that is done to a stack, or would be.
-type Change struct {
-	// Action is create, change, replace or remove.
-	Action string `json:"action"`
-	// What is it, for people.
-	What string `json:"what"`
-	// ID is what it is done to; empty where that is yet to be made.
-	ID string `json:"id,omitempty"`
-	// Reason is why.
-	Reason string `json:"reason"`
-}
-
-// NetworkUp makes what is missing of the network and mends what differs from the stack file, and tells what that was. It
-// can be run again after it broke off.
-func (s *Stack) NetworkUp(ctx context.Context) (n Network, changes []Change, err error) {
-	err = s.alone(ctx, func(ctx context.Context) error {
-		n, changes, err = s.bringNetwork(ctx, false)
+// Up makes what is missing of the network and mends what differs from the stack file, and tells what that was. It can be
+// run again after it broke off.
+func Up(ctx context.Context, s *stack.Stack) (n Network, changes []plan.Change, err error) {
+	act := plan.NewActor(false)
+	err = record.WithLock(ctx, s, func(ctx context.Context) error {
+		n, err = Ensure(ctx, s, act)
 		return err
 	})
-	return n, changes, err
+	return n, act.Changes(), err
 }
 
-// bringNetwork makes the network what the stack file says. dry only tells what that would take.
-func (s *Stack) bringNetwork(ctx context.Context, dry bool) (Network, []Change, error) {
-	n, err := s.FindNetwork(ctx)
+// Ensure makes the network what the stack file says. With an Actor that is dry the subnets that are yet to be made have a
+// range and no id.
+func Ensure(ctx context.Context, s *stack.Stack, act *plan.Actor) (Network, error) {
+	n, err := Find(ctx, s)
 	if err != nil {
-		return n, nil, err
+		return n, err
 	}
-	operator, err := s.operator(ctx)
+	operator, err := s.OperatorRange(ctx)
 	if err != nil {
-		return n, nil, err
+		return n, err
 	}
-	u := &networkUp{Stack: s, n: &n, operator: operator, dry: dry}
+	u := &update{stack: s, n: &n, operator: operator, act: act}
 	parts := []struct {
 		name string
 		make func(context.Context) error
-	}{{"VPC", u.vpc}, {"subnets", u.subnets}, {"internet gateway", u.gateway}, {"NAT gateway", u.nat}, {"route tables", u.tables}, {"security groups", u.groups}}
-	if s.file.Network.Existing() {
+	}{
+		{"VPC", u.vpc},
+		{"subnets", u.subnets},
+		{"internet gateway", u.gateway},
+		{"NAT gateway", u.nat},
+		{"route tables", u.tables},
+		{"security groups", u.groups},
+	}
+	if s.Settings.Network.Existing() {
 		parts = parts[len(parts)-1:]
 		if err := u.resolve(ctx); err != nil {
-			return n, nil, fmt.Errorf("find the network that the stack file names for stack %s: %w", s.name, err)
+			return n, fmt.Errorf("find the network that the stack file names for stack %s: %w", s.Name, err)
 		}
 	} else if n.Existing {
-		return n, nil, fmt.Errorf("make the network of stack %s: the stack is in %s, which was there before, and the stack file wants one of its own\nhint: name that VPC in the stack file, or move by goldsmith destroy", s.name, n.VPC)
+		return n, fmt.Errorf("make the network of stack %s: the stack is in %s, which was there before, and the stack file "+
+			"wants one of its own\nhint: name that VPC in the stack file, or move by goldsmith destroy", s.Name, n.VPC)
 	}
 	for _, part := range parts {
 		if err := part.make(ctx); err != nil {
-			return n, u.changes, fmt.Errorf("make the network of stack %s: %s: %w\nhint: what was made stays; run this again to go on", s.name, part.name, err)
+			return n, fmt.Errorf("make the network of stack %s: %s: %w\nhint: what was made stays; run this again to go on",
+				s.Name, part.name, err)
 		}
 	}
-	return n, u.changes, nil
+	u.complete()
+	return n, nil
 }
 
-// networkUp is one run of bringNetwork.
-type networkUp struct {
-	*Stack
+// update is one run of Ensure.
+type update struct {
+	stack    *stack.Stack
 	n        *Network
 	operator netip.Prefix
-	dry      bool
-	changes  []Change
-	made     []string
+	act      *plan.Actor
 }
 
-// do notes a change and, unless all is dry, makes it. What made something tells its id. What else a thing needs that was
-// made just now is part of making it.
-func (u *networkUp) do(c Change, act func() (id string, err error)) error {
-	if !u.dry {
+// do makes a change and says so. What else a thing needs that was made just now is part of making it.
+func (u *update) do(c plan.Change, act func() (id string, err error)) error {
+	return u.act.Do(c, func() (string, error) {
 		id, err := act()
-		if err != nil {
-			return err
-		}
 		switch {
-		case c.Action == "create":
-			c.ID = id
-			u.made = append(u.made, id)
-			u.say("made %s %s", c.What, id)
-		case slices.Contains(u.made, c.ID):
-			return nil
-		default:
-			u.say("changed %s %s: %s", c.What, c.ID, c.Reason)
+		case err != nil:
+		case c.Action == plan.Create:
+			u.stack.Logf("made %s %s", c.What, id)
+		case !u.act.Made(c.ID):
+			u.stack.Logf("changed %s %s: %s", c.What, c.ID, c.Reason)
+		}
+		return id, err
+	})
+}
+
+// complete fills in the ranges of the subnets that are yet to be made.
+func (u *update) complete() {
+	if u.stack.Settings.Network.Existing() {
+		return
+	}
+	for _, kind := range subnetKinds {
+		if len(u.n.Subnets[kind]) == 0 {
+			u.n.Subnets[kind] = []Subnet{{CIDR: u.rangeOf(kind).String()}}
 		}
 	}
-	u.changes = append(u.changes, c)
-	return nil
 }
 
-const missing = "it is missing"
+// rangeOf is the range that the stack file gives a subnet.
+func (u *update) rangeOf(kind string) netip.Prefix {
+	if kind == stack.PublicSubnet {
+		return u.stack.Settings.Network.PublicCIDR
+	}
+	return u.stack.Settings.Network.PrivateCIDR
+}
 
 // resolve finds the network that is there already, and refuses one that the stack could not run in.
-func (u *networkUp) resolve(ctx context.Context) error {
-	f := u.file.Network
+func (u *update) resolve(ctx context.Context) error {
+	f := u.stack.Settings.Network
 	input := &ec2.DescribeVpcsInput{Filters: filters(f.VPCTags)}
 	if f.VPCID != "" {
 		input = &ec2.DescribeVpcsInput{VpcIds: []string{f.VPCID}}
 	}
-	out, err := u.ec2.DescribeVpcs(ctx, input)
+	out, err := u.stack.EC2.DescribeVpcs(ctx, input)
 	if err != nil {
 		return err
 	}
 	if len(out.Vpcs) != 1 {
-		return fmt.Errorf("vpc_tags: %d VPCs in %s have them; there should be one", len(out.Vpcs), u.conf.Region)
+		return fmt.Errorf("vpc_tags: %d VPCs in %s have them; there should be one", len(out.Vpcs), u.stack.Config.Region)
 	}
 	vpc := aws.ToString(out.Vpcs[0].VpcId)
 	if u.n.VPC != "" && u.n.VPC != vpc {
@@ -133,7 +146,7 @@ func (u *networkUp) resolve(ctx context.Context) error {
 			continue
 		}
 		in := append(filters(kind.tags), types.Filter{Name: aws.String("vpc-id"), Values: []string{vpc}})
-		found, err := u.describeSubnets(ctx, &ec2.DescribeSubnetsInput{SubnetIds: kind.ids, Filters: in})
+		found, err := describeSubnets(ctx, u.stack, &ec2.DescribeSubnetsInput{SubnetIds: kind.ids, Filters: in})
 		if err != nil {
 			return fmt.Errorf("%s subnets: %w", kind.name, err)
 		}
@@ -153,15 +166,15 @@ const subnetLimit = 10
 
 func filters(tags map[string]string) []types.Filter {
 	var all []types.Filter
-	for key, value := range tags {
-		all = append(all, types.Filter{Name: aws.String("tag:" + key), Values: []string{value}})
+	for _, key := range slices.Sorted(maps.Keys(tags)) {
+		all = append(all, types.Filter{Name: aws.String("tag:" + key), Values: []string{tags[key]}})
 	}
 	return all
 }
 
 // checkWayOut refuses public subnets that no internet gateway is routed to: nobody would reach the page.
-func (u *networkUp) checkWayOut(ctx context.Context) error {
-	out, err := u.ec2.DescribeRouteTables(ctx, &ec2.DescribeRouteTablesInput{Filters: []types.Filter{{Name: aws.String("vpc-id"), Values: []string{u.n.VPC}}}})
+func (u *update) checkWayOut(ctx context.Context) error {
+	out, err := u.stack.EC2.DescribeRouteTables(ctx, &ec2.DescribeRouteTablesInput{Filters: []types.Filter{{Name: aws.String("vpc-id"), Values: []string{u.n.VPC}}}})
 	if err != nil {
 		return err
 	}
@@ -175,7 +188,7 @@ func (u *networkUp) checkWayOut(ctx context.Context) error {
 			of[aws.ToString(a.SubnetId)] = table
 		}
 	}
-	for _, subnet := range u.n.Subnets["public"] {
+	for _, subnet := range u.n.Subnets[stack.PublicSubnet] {
 		table, own := of[subnet.ID]
 		if !own {
 			table = main
@@ -203,22 +216,22 @@ func defaultRoute(table types.RouteTable) (target string, active bool) {
 }
 
 // sameRange refuses a range that is not the file's: EC2 cannot change it.
-func (u *networkUp) sameRange(what, id, is string, wanted netip.Prefix) error {
+func (u *update) sameRange(what, id, is string, wanted netip.Prefix) error {
 	if is == wanted.String() {
 		return nil
 	}
 	return fmt.Errorf("%s %s is %s, and the stack file wants %s, to which it cannot be changed\nhint: write %s into the stack file, or make the stack anew after goldsmith destroy", what, id, is, wanted, is)
 }
 
-func (u *networkUp) vpc(ctx context.Context) error {
-	cidr := u.file.Network.CIDR
+func (u *update) vpc(ctx context.Context) error {
+	cidr := u.stack.Settings.Network.CIDR
 	if u.n.VPC != "" {
 		if err := u.sameRange("VPC", u.n.VPC, u.n.CIDR, cidr); err != nil {
 			return err
 		}
 	} else {
-		err := u.do(Change{Action: "create", What: "VPC " + cidr.String(), Reason: missing}, func() (string, error) {
-			out, err := u.ec2.CreateVpc(ctx, &ec2.CreateVpcInput{CidrBlock: aws.String(cidr.String()), TagSpecifications: u.tagged(types.ResourceTypeVpc, u.name)})
+		err := u.do(plan.Change{Action: plan.Create, What: "VPC " + cidr.String(), Reason: plan.Missing}, func() (string, error) {
+			out, err := u.stack.EC2.CreateVpc(ctx, &ec2.CreateVpcInput{CidrBlock: aws.String(cidr.String()), TagSpecifications: u.stack.TagsFor(types.ResourceTypeVpc, u.stack.Name)})
 			if err != nil {
 				return "", err
 			}
@@ -229,56 +242,88 @@ func (u *networkUp) vpc(ctx context.Context) error {
 			return err
 		}
 	}
-	if u.dry {
-		return nil
-	}
-	_, err := u.ec2.ModifyVpcAttribute(ctx, &ec2.ModifyVpcAttributeInput{VpcId: aws.String(u.n.VPC), EnableDnsHostnames: &types.AttributeBooleanValue{Value: aws.Bool(true)}})
-	return err
+	return u.hostnames(ctx)
 }
 
-func (u *networkUp) subnets(ctx context.Context) error {
+// hostnames has the VPC's instances get DNS names, as a private zone or an endpoint needs.
+func (u *update) hostnames(ctx context.Context) error {
+	if u.n.VPC == "" {
+		return nil
+	}
+	out, err := u.stack.EC2.DescribeVpcAttribute(ctx, &ec2.DescribeVpcAttributeInput{
+		VpcId:     aws.String(u.n.VPC),
+		Attribute: types.VpcAttributeNameEnableDnsHostnames,
+	})
+	if err != nil || out.EnableDnsHostnames != nil && aws.ToBool(out.EnableDnsHostnames.Value) {
+		return err
+	}
+	change := plan.Change{Action: plan.Modify, What: "VPC", ID: u.n.VPC, Reason: "its instances get no DNS names"}
+	return u.do(change, func() (string, error) {
+		_, err := u.stack.EC2.ModifyVpcAttribute(ctx, &ec2.ModifyVpcAttributeInput{
+			VpcId:              aws.String(u.n.VPC),
+			EnableDnsHostnames: &types.AttributeBooleanValue{Value: aws.Bool(true)},
+		})
+		return u.n.VPC, err
+	})
+}
+
+func (u *update) subnets(ctx context.Context) error {
 	for _, kind := range subnetKinds {
-		cidr, id := u.file.Network.PublicCIDR, &u.n.Public
-		if kind == "private" {
-			cidr, id = u.file.Network.PrivateCIDR, &u.n.Private
-		}
-		if *id != "" {
-			if err := u.sameRange(kind+" subnet", *id, u.n.Subnets[kind][0].CIDR, cidr); err != nil {
+		cidr := u.rangeOf(kind)
+		if known := u.n.Subnets[kind]; len(known) > 0 {
+			if err := u.sameRange(kind+" subnet", known[0].ID, known[0].CIDR, cidr); err != nil {
 				return err
 			}
 			continue
 		}
-		err := u.do(Change{Action: "create", What: kind + " subnet " + cidr.String(), Reason: missing}, func() (string, error) {
-			input := &ec2.CreateSubnetInput{VpcId: aws.String(u.n.VPC), CidrBlock: aws.String(cidr.String()),
-				TagSpecifications: u.tagged(types.ResourceTypeSubnet, u.name+"-"+kind, subnetTag, kind)}
-			if public := u.n.Subnets["public"]; len(public) > 0 { // both in one zone: traffic between zones costs
-				input.AvailabilityZone = aws.String(public[0].Zone)
-			}
-			out, err := u.ec2.CreateSubnet(ctx, input)
-			if err != nil {
-				return "", err
-			}
-			made := subnetFrom(*out.Subnet)
-			*id, u.n.Subnets[kind] = made.ID, []Subnet{made}
-			return made.ID, nil
-		})
-		if err != nil {
+		change := plan.Change{Action: plan.Create, What: kind + " subnet " + cidr.String(), Reason: plan.Missing}
+		if err := u.do(change, func() (string, error) { return u.subnet(ctx, kind, cidr) }); err != nil {
 			return err
 		}
 	}
-	if public := u.n.Subnets["public"]; len(public) > 0 && !public[0].mapsPublic {
-		return u.do(Change{Action: "change", What: "public subnet", ID: u.n.Public, Reason: "its instances get no public address"}, func() (string, error) {
-			_, err := u.ec2.ModifySubnetAttribute(ctx, &ec2.ModifySubnetAttributeInput{SubnetId: aws.String(u.n.Public), MapPublicIpOnLaunch: &types.AttributeBooleanValue{Value: aws.Bool(true)}})
-			return u.n.Public, err
-		})
+	public := u.n.Subnets[stack.PublicSubnet]
+	if len(public) == 0 || public[0].mapsPublic {
+		return nil
 	}
-	return nil
+	change := plan.Change{
+		Action: plan.Modify,
+		What:   "public subnet",
+		ID:     u.n.Public,
+		Reason: "its instances get no public address",
+	}
+	return u.do(change, func() (string, error) {
+		_, err := u.stack.EC2.ModifySubnetAttribute(ctx, &ec2.ModifySubnetAttributeInput{
+			SubnetId:            aws.String(u.n.Public),
+			MapPublicIpOnLaunch: &types.AttributeBooleanValue{Value: aws.Bool(true)},
+		})
+		return u.n.Public, err
+	})
 }
 
-func (u *networkUp) gateway(ctx context.Context) error {
+// subnet makes the subnet of a kind. Both are in one zone: traffic between zones costs.
+func (u *update) subnet(ctx context.Context, kind string, cidr netip.Prefix) (string, error) {
+	input := &ec2.CreateSubnetInput{
+		VpcId:             aws.String(u.n.VPC),
+		CidrBlock:         aws.String(cidr.String()),
+		TagSpecifications: u.stack.TagsFor(types.ResourceTypeSubnet, u.stack.Name+"-"+kind, stack.SubnetTag, kind),
+	}
+	if public := u.n.Subnets[stack.PublicSubnet]; len(public) > 0 {
+		input.AvailabilityZone = aws.String(public[0].Zone)
+	}
+	out, err := u.stack.EC2.CreateSubnet(ctx, input)
+	if err != nil {
+		return "", err
+	}
+	made := subnetFrom(*out.Subnet)
+	u.n.setFirst(kind, made.ID)
+	u.n.Subnets[kind] = []Subnet{made}
+	return made.ID, nil
+}
+
+func (u *update) gateway(ctx context.Context) error {
 	attached := false
 	if u.n.Gateway != "" {
-		out, err := u.ec2.DescribeInternetGateways(ctx, &ec2.DescribeInternetGatewaysInput{InternetGatewayIds: []string{u.n.Gateway}})
+		out, err := u.stack.EC2.DescribeInternetGateways(ctx, &ec2.DescribeInternetGatewaysInput{InternetGatewayIds: []string{u.n.Gateway}})
 		if err != nil {
 			return err
 		}
@@ -286,8 +331,8 @@ func (u *networkUp) gateway(ctx context.Context) error {
 			attached = attached || aws.ToString(a.VpcId) == u.n.VPC
 		}
 	} else {
-		err := u.do(Change{Action: "create", What: "internet gateway", Reason: missing}, func() (string, error) {
-			out, err := u.ec2.CreateInternetGateway(ctx, &ec2.CreateInternetGatewayInput{TagSpecifications: u.tagged(types.ResourceTypeInternetGateway, u.name)})
+		err := u.do(plan.Change{Action: plan.Create, What: "internet gateway", Reason: plan.Missing}, func() (string, error) {
+			out, err := u.stack.EC2.CreateInternetGateway(ctx, &ec2.CreateInternetGatewayInput{TagSpecifications: u.stack.TagsFor(types.ResourceTypeInternetGateway, u.stack.Name)})
 			if err != nil {
 				return "", err
 			}
@@ -301,19 +346,19 @@ func (u *networkUp) gateway(ctx context.Context) error {
 	if attached || u.n.Gateway == "" {
 		return nil
 	}
-	return u.do(Change{Action: "change", What: "internet gateway", ID: u.n.Gateway, Reason: "it is not attached to the VPC"}, func() (string, error) {
-		_, err := u.ec2.AttachInternetGateway(ctx, &ec2.AttachInternetGatewayInput{InternetGatewayId: aws.String(u.n.Gateway), VpcId: aws.String(u.n.VPC)})
-		if code(err) == "Resource.AlreadyAssociated" {
+	return u.do(plan.Change{Action: plan.Modify, What: "internet gateway", ID: u.n.Gateway, Reason: "it is not attached to the VPC"}, func() (string, error) {
+		_, err := u.stack.EC2.AttachInternetGateway(ctx, &ec2.AttachInternetGatewayInput{InternetGatewayId: aws.String(u.n.Gateway), VpcId: aws.String(u.n.VPC)})
+		if awserr.Code(err) == "Resource.AlreadyAssociated" {
 			err = nil
 		}
 		return u.n.Gateway, err
 	})
 }
 
-func (u *networkUp) nat(ctx context.Context) error {
+func (u *update) nat(ctx context.Context) error {
 	if u.n.Address == "" {
-		err := u.do(Change{Action: "create", What: "elastic IP of the NAT gateway", Reason: missing}, func() (string, error) {
-			out, err := u.ec2.AllocateAddress(ctx, &ec2.AllocateAddressInput{Domain: types.DomainTypeVpc, TagSpecifications: u.tagged(types.ResourceTypeElasticIp, u.name+"-nat", addressTag, "nat")})
+		err := u.do(plan.Change{Action: plan.Create, What: "elastic IP of the NAT gateway", Reason: plan.Missing}, func() (string, error) {
+			out, err := u.stack.EC2.AllocateAddress(ctx, &ec2.AllocateAddressInput{Domain: types.DomainTypeVpc, TagSpecifications: u.stack.TagsFor(types.ResourceTypeElasticIp, u.stack.Name+"-nat", stack.AddressTag, "nat")})
 			if err != nil {
 				return "", err
 			}
@@ -325,9 +370,9 @@ func (u *networkUp) nat(ctx context.Context) error {
 		}
 	}
 	if u.n.NAT == "" {
-		err := u.do(Change{Action: "create", What: "NAT gateway", Reason: missing}, func() (string, error) {
-			out, err := u.ec2.CreateNatGateway(ctx, &ec2.CreateNatGatewayInput{SubnetId: aws.String(u.n.Public), AllocationId: aws.String(u.n.Address),
-				ClientToken: aws.String(u.name + "-" + u.n.Address), TagSpecifications: u.tagged(types.ResourceTypeNatgateway, u.name)})
+		err := u.do(plan.Change{Action: plan.Create, What: "NAT gateway", Reason: plan.Missing}, func() (string, error) {
+			out, err := u.stack.EC2.CreateNatGateway(ctx, &ec2.CreateNatGatewayInput{SubnetId: aws.String(u.n.Public), AllocationId: aws.String(u.n.Address),
+				ClientToken: aws.String(u.stack.Name + "-" + u.n.Address), TagSpecifications: u.stack.TagsFor(types.ResourceTypeNatgateway, u.stack.Name)})
 			if err != nil {
 				return "", err
 			}
@@ -338,24 +383,24 @@ func (u *networkUp) nat(ctx context.Context) error {
 			return err
 		}
 	}
-	if u.dry {
+	if u.act.Dry() {
 		return nil
 	}
-	return ec2.NewNatGatewayAvailableWaiter(u.ec2, func(o *ec2.NatGatewayAvailableWaiterOptions) {
+	return ec2.NewNatGatewayAvailableWaiter(u.stack.EC2, func(o *ec2.NatGatewayAvailableWaiterOptions) {
 		o.MinDelay, o.Retryable = time.Second, await.Patient(o.Retryable)
 	}).
 		Wait(ctx, &ec2.DescribeNatGatewaysInput{NatGatewayIds: []string{u.n.NAT}}, 5*time.Minute)
 }
 
-func (u *networkUp) tables(ctx context.Context) error {
+func (u *update) tables(ctx context.Context) error {
 	for _, table := range []struct {
 		kind, subnet, target string
 		id                   *string
 	}{{"public", u.n.Public, u.n.Gateway, &u.n.PublicTable}, {"private", u.n.Private, u.n.NAT, &u.n.PrivateTable}} {
 		what := table.kind + " route table"
 		if *table.id == "" {
-			err := u.do(Change{Action: "create", What: what, Reason: missing}, func() (string, error) {
-				out, err := u.ec2.CreateRouteTable(ctx, &ec2.CreateRouteTableInput{VpcId: aws.String(u.n.VPC), TagSpecifications: u.tagged(types.ResourceTypeRouteTable, u.name+"-"+table.kind, subnetTag, table.kind)})
+			err := u.do(plan.Change{Action: plan.Create, What: what, Reason: plan.Missing}, func() (string, error) {
+				out, err := u.stack.EC2.CreateRouteTable(ctx, &ec2.CreateRouteTableInput{VpcId: aws.String(u.n.VPC), TagSpecifications: u.stack.TagsFor(types.ResourceTypeRouteTable, u.stack.Name+"-"+table.kind, stack.SubnetTag, table.kind)})
 				if err != nil {
 					return "", err
 				}
@@ -374,11 +419,11 @@ func (u *networkUp) tables(ctx context.Context) error {
 }
 
 // completeTable gives a route table its default route and its subnet, where that is not so already.
-func (u *networkUp) completeTable(ctx context.Context, what, id, subnet, target string) error {
+func (u *update) completeTable(ctx context.Context, what, id, subnet, target string) error {
 	if id == "" {
 		return nil
 	}
-	out, err := u.ec2.DescribeRouteTables(ctx, &ec2.DescribeRouteTablesInput{RouteTableIds: []string{id}})
+	out, err := u.stack.EC2.DescribeRouteTables(ctx, &ec2.DescribeRouteTablesInput{RouteTableIds: []string{id}})
 	if err != nil {
 		return err
 	}
@@ -388,7 +433,7 @@ func (u *networkUp) completeTable(ctx context.Context, what, id, subnet, target 
 		if is != "" {
 			reason = "its default route goes to " + is
 		}
-		err := u.do(Change{Action: "change", What: what, ID: id, Reason: reason}, func() (string, error) { return id, u.route(ctx, id, target, is != "") })
+		err := u.do(plan.Change{Action: plan.Modify, What: what, ID: id, Reason: reason}, func() (string, error) { return id, u.route(ctx, id, target, is != "") })
 		if err != nil {
 			return err
 		}
@@ -398,11 +443,11 @@ func (u *networkUp) completeTable(ctx context.Context, what, id, subnet, target 
 			return nil
 		}
 	}
-	return u.do(Change{Action: "change", What: what, ID: id, Reason: "its subnet is not associated with it"}, func() (string, error) { return id, u.associate(ctx, id, subnet) })
+	return u.do(plan.Change{Action: plan.Modify, What: what, ID: id, Reason: "its subnet is not associated with it"}, func() (string, error) { return id, u.associate(ctx, id, subnet) })
 }
 
 // route sends what is for the internet to a gateway; replace says that it is sent somewhere else now.
-func (u *networkUp) route(ctx context.Context, table, target string, replace bool) error {
+func (u *update) route(ctx context.Context, table, target string, replace bool) error {
 	var gateway, nat *string
 	if strings.HasPrefix(target, "nat-") {
 		nat = aws.String(target)
@@ -412,88 +457,95 @@ func (u *networkUp) route(ctx context.Context, table, target string, replace boo
 	all := aws.String("0.0.0.0/0")
 	var err error
 	if replace {
-		_, err = u.ec2.ReplaceRoute(ctx, &ec2.ReplaceRouteInput{RouteTableId: aws.String(table), DestinationCidrBlock: all, GatewayId: gateway, NatGatewayId: nat})
+		_, err = u.stack.EC2.ReplaceRoute(ctx, &ec2.ReplaceRouteInput{RouteTableId: aws.String(table), DestinationCidrBlock: all, GatewayId: gateway, NatGatewayId: nat})
 	} else {
-		_, err = u.ec2.CreateRoute(ctx, &ec2.CreateRouteInput{RouteTableId: aws.String(table), DestinationCidrBlock: all, GatewayId: gateway, NatGatewayId: nat})
+		_, err = u.stack.EC2.CreateRoute(ctx, &ec2.CreateRouteInput{RouteTableId: aws.String(table), DestinationCidrBlock: all, GatewayId: gateway, NatGatewayId: nat})
 	}
 	return err
 }
 
 // associate makes a subnet use a route table, whichever it uses now.
-func (u *networkUp) associate(ctx context.Context, table, subnet string) error {
-	out, err := u.ec2.DescribeRouteTables(ctx, &ec2.DescribeRouteTablesInput{Filters: []types.Filter{{Name: aws.String("association.subnet-id"), Values: []string{subnet}}}})
+func (u *update) associate(ctx context.Context, table, subnet string) error {
+	out, err := u.stack.EC2.DescribeRouteTables(ctx, &ec2.DescribeRouteTablesInput{Filters: []types.Filter{{Name: aws.String("association.subnet-id"), Values: []string{subnet}}}})
 	if err != nil {
 		return err
 	}
 	for _, other := range out.RouteTables {
 		for _, a := range other.Associations {
 			if aws.ToString(a.SubnetId) == subnet {
-				_, err := u.ec2.ReplaceRouteTableAssociation(ctx, &ec2.ReplaceRouteTableAssociationInput{AssociationId: a.RouteTableAssociationId, RouteTableId: aws.String(table)})
+				_, err := u.stack.EC2.ReplaceRouteTableAssociation(ctx, &ec2.ReplaceRouteTableAssociationInput{AssociationId: a.RouteTableAssociationId, RouteTableId: aws.String(table)})
 				return err
 			}
 		}
 	}
-	_, err = u.ec2.AssociateRouteTable(ctx, &ec2.AssociateRouteTableInput{RouteTableId: aws.String(table), SubnetId: aws.String(subnet)})
+	_, err = u.stack.EC2.AssociateRouteTable(ctx, &ec2.AssociateRouteTableInput{RouteTableId: aws.String(table), SubnetId: aws.String(subnet)})
 	return err
 }
 
-func (u *networkUp) groups(ctx context.Context) error {
-	for _, group := range []struct {
-		tier, description string
-		id                *string
-	}{{"web", "Web tier of stack " + u.name, &u.n.WebGroup}, {"db", "Database tier of stack " + u.name, &u.n.DatabaseSG}} {
-		name := group.tier + "-sg"
-		if u.n.Existing { // where another stack may have groups, too
-			name = u.name + "-" + name
-		}
-		if *group.id != "" {
-			if err := u.noteSubnets(ctx, *group.id); err != nil {
+// groups makes each tier's security group, the last tier's first: the rules of a tier name the groups of those that need
+// it.
+func (u *update) groups(ctx context.Context) error {
+	for _, t := range slices.Backward(u.stack.Tiers) {
+		if id := u.n.Groups[t.Name]; id != "" {
+			if err := u.noteSubnets(ctx, id); err != nil {
 				return err
 			}
 			continue
 		}
-		err := u.do(Change{Action: "create", What: "security group " + name, Reason: missing}, func() (string, error) {
-			out, err := u.ec2.CreateSecurityGroup(ctx, &ec2.CreateSecurityGroupInput{VpcId: aws.String(u.n.VPC), GroupName: aws.String(name),
-				Description: aws.String(group.description), TagSpecifications: u.tagged(types.ResourceTypeSecurityGroup, name, append(u.subnetTags(), tierTag, group.tier)...)})
+		name := t.Name + "-sg"
+		if u.n.Existing { // where another stack may have groups, too
+			name = u.stack.Name + "-" + name
+		}
+		change := plan.Change{Action: plan.Create, What: "security group " + name, Reason: plan.Missing}
+		err := u.do(change, func() (string, error) {
+			tags := append(u.subnetTags(), stack.TierTag, t.Name)
+			out, err := u.stack.EC2.CreateSecurityGroup(ctx, &ec2.CreateSecurityGroupInput{
+				VpcId:             aws.String(u.n.VPC),
+				GroupName:         aws.String(name),
+				Description:       aws.String(t.Title + " tier of stack " + u.stack.Name),
+				TagSpecifications: u.stack.TagsFor(types.ResourceTypeSecurityGroup, name, tags...),
+			})
 			if err != nil {
 				return "", err
 			}
-			*group.id = aws.ToString(out.GroupId)
-			return *group.id, nil
+			u.n.Groups[t.Name] = aws.ToString(out.GroupId)
+			return u.n.Groups[t.Name], nil
 		})
 		if err != nil {
 			return err
 		}
 	}
-	if err := u.setRules(ctx, "web-sg", u.n.WebGroup, u.rulesFor("web")); err != nil {
-		return err
+	for _, t := range slices.Backward(u.stack.Tiers) {
+		if err := u.setRules(ctx, t.Name+"-sg", u.n.Groups[t.Name], u.rulesFor(t)); err != nil {
+			return err
+		}
 	}
-	return u.setRules(ctx, "db-sg", u.n.DatabaseSG, u.rulesFor("db"))
+	return nil
 }
 
 // subnetTags say which subnets of a VPC that was there before are the stack's, for those who have no stack file.
-func (u *networkUp) subnetTags() []string {
+func (u *update) subnetTags() []string {
 	if !u.n.Existing {
 		return nil
 	}
 	var tags []string
 	for _, kind := range subnetKinds {
-		tags = append(tags, subnetTag+"-"+kind, strings.Join(subnetIDs(u.n.Subnets[kind]), " "))
+		tags = append(tags, stack.SubnetTag+"-"+kind, strings.Join(SubnetIDs(u.n.Subnets[kind]), " "))
 	}
 	return tags
 }
 
 // noteSubnets has a group that is there say which subnets are the stack's now.
-func (u *networkUp) noteSubnets(ctx context.Context, group string) error {
-	wanted := tagList(u.subnetTags()...)
-	out, err := u.ec2.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{GroupIds: []string{group}})
+func (u *update) noteSubnets(ctx context.Context, group string) error {
+	wanted := stack.TagList(u.subnetTags()...)
+	out, err := u.stack.EC2.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{GroupIds: []string{group}})
 	if err != nil {
 		return err
 	}
 	for _, tag := range wanted {
-		if tagOf(out.SecurityGroups[0].Tags, aws.ToString(tag.Key)) != aws.ToString(tag.Value) {
-			return u.do(Change{Action: "change", What: "security group", ID: group, Reason: "the stack file names other subnets than its tags"}, func() (string, error) {
-				_, err := u.ec2.CreateTags(ctx, &ec2.CreateTagsInput{Resources: []string{group}, Tags: wanted})
+		if stack.TagOf(out.SecurityGroups[0].Tags, aws.ToString(tag.Key)) != aws.ToString(tag.Value) {
+			return u.do(plan.Change{Action: plan.Modify, What: "security group", ID: group, Reason: "the stack file names other subnets than its tags"}, func() (string, error) {
+				_, err := u.stack.EC2.CreateTags(ctx, &ec2.CreateTagsInput{Resources: []string{group}, Tags: wanted})
 				return group, err
 			})
 		}

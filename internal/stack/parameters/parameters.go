@@ -1,4 +1,6 @@
-package stack
+// Package parameters has a stack's SSM parameters: the secrets that its tiers share, and what other packages keep there.
+// A secret is made once and never read by a deployment.
+package parameters
 
 import (
 	"context"
@@ -17,42 +19,91 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/plan"
 )
 
-// ensureParameters makes the secrets that the tiers share, where they are missing: the application's password, and the
-// authority that signs the database's certificate. What is there stays.
-func (s *Stack) ensureParameters(ctx context.Context) error {
-	password := s.parameters() + "/db/app_password"
-	there, err := s.parameter(ctx, password)
-	if err != nil {
-		return err
-	}
-	if there == "" {
-		if err := s.putParameter(ctx, password, randomPassword(), types.ParameterTypeSecureString); err != nil {
+// Names of a data tier's parameters, below the stack's path and the tier's name.
+const (
+	password     = "/app_password"
+	authority    = "/ca"
+	authorityKey = "/ca_key"
+)
+
+// Ensure makes the secrets of each data tier where they are missing: the application's password, and the authority that
+// signs the database's certificate. What is there stays.
+func Ensure(ctx context.Context, s *stack.Stack, act *plan.Actor) error {
+	for _, t := range s.Tiers {
+		if t.Kind != stack.DataTier {
+			continue
+		}
+		path := s.ParameterPath() + "/" + t.Name
+		if err := errors.Join(ensurePassword(ctx, s, act, path+password), ensureAuthority(ctx, s, act, path)); err != nil {
 			return err
 		}
-		s.say("made parameter %s", password)
 	}
-	certificate, key := s.parameters()+"/db/ca", s.parameters()+"/db/ca_key"
-	text, err := s.parameter(ctx, certificate)
-	if err != nil {
-		return err
-	}
-	if text != "" && !expiresSoon(text) {
-		return nil
-	}
-	authority, private, err := newAuthority(s.name)
-	if err != nil {
-		return err
-	}
-	s.say("made parameter %s, the authority for the database's certificate", certificate)
-	// The key goes first: a key without its certificate is made anew, a certificate without its key would stay.
-	return errors.Join(s.putParameter(ctx, key, private, types.ParameterTypeSecureString), s.putParameter(ctx, certificate, authority, types.ParameterTypeString))
+	return nil
 }
 
-// parameter is a parameter's value, empty where there is none.
-func (s *Stack) parameter(ctx context.Context, name string) (string, error) {
-	out, err := s.ssm.GetParameter(ctx, &ssm.GetParameterInput{Name: aws.String(name)})
+func ensurePassword(ctx context.Context, s *stack.Stack, act *plan.Actor, name string) error {
+	there, err := Get(ctx, s, name)
+	if err != nil || there != "" {
+		return err
+	}
+	change := plan.Change{Action: plan.Create, What: "parameter " + name, Reason: plan.Missing}
+	return act.Do(change, func() (string, error) {
+		if err := Put(ctx, s, name, randomPassword(), types.ParameterTypeSecureString); err != nil {
+			return "", err
+		}
+		s.Logf("made parameter %s", name)
+		return name, nil
+	})
+}
+
+func ensureAuthority(ctx context.Context, s *stack.Stack, act *plan.Actor, path string) error {
+	certificate, key := path+authority, path+authorityKey
+	text, err := Get(ctx, s, certificate)
+	if err != nil || text != "" && !expiresSoon(text) {
+		return err
+	}
+	change := plan.Change{Action: plan.Create, What: "parameter " + certificate, Reason: plan.Missing}
+	if text != "" {
+		change.Reason = "it expires soon"
+		change.Action, change.ID = plan.Replace, certificate
+	}
+	return act.Do(change, func() (string, error) {
+		public, private, err := newAuthority(s.Name)
+		if err != nil {
+			return "", err
+		}
+		s.Logf("made parameter %s, the authority for the database's certificate", certificate)
+		// The key goes first: a key without its certificate is made anew, a certificate without its key would stay.
+		return certificate, errors.Join(
+			Put(ctx, s, key, private, types.ParameterTypeSecureString),
+			Put(ctx, s, certificate, public, types.ParameterTypeString))
+	})
+}
+
+// Remove deletes the secrets of the data tiers; what is not there is no error.
+func Remove(ctx context.Context, s *stack.Stack) error {
+	for _, t := range s.Tiers {
+		if t.Kind != stack.DataTier {
+			continue
+		}
+		for _, name := range []string{password, authority, authorityKey} {
+			if err := Delete(ctx, s, s.ParameterPath()+"/"+t.Name+name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Get returns a parameter's value, empty where there is none.
+func Get(ctx context.Context, s *stack.Stack, name string) (string, error) {
+	out, err := s.SSM.GetParameter(ctx, &ssm.GetParameterInput{Name: aws.String(name)})
 	var missing *types.ParameterNotFound
 	if errors.As(err, &missing) {
 		return "", nil
@@ -63,17 +114,79 @@ func (s *Stack) parameter(ctx context.Context, name string) (string, error) {
 	return aws.ToString(out.Parameter.Value), nil
 }
 
-func (s *Stack) putParameter(ctx context.Context, name, value string, kind types.ParameterType) error {
-	_, err := s.ssm.PutParameter(ctx, &ssm.PutParameterInput{Name: aws.String(name), Value: aws.String(value), Type: kind, Overwrite: aws.Bool(true)})
+// Put writes a parameter, whether it is there or not.
+func Put(ctx context.Context, s *stack.Stack, name, value string, kind types.ParameterType) error {
+	_, err := s.SSM.PutParameter(ctx, &ssm.PutParameterInput{
+		Name:      aws.String(name),
+		Value:     aws.String(value),
+		Type:      kind,
+		Overwrite: aws.Bool(true),
+	})
 	if err != nil {
 		return fmt.Errorf("write parameter %s: %w", name, err)
 	}
-	_, err = s.ssm.AddTagsToResource(ctx, &ssm.AddTagsToResourceInput{ResourceType: types.ResourceTypeForTaggingParameter, ResourceId: aws.String(name),
-		Tags: []types.Tag{{Key: aws.String(stackTag), Value: aws.String(s.name)}}})
+	_, err = s.SSM.AddTagsToResource(ctx, &ssm.AddTagsToResourceInput{
+		ResourceType: types.ResourceTypeForTaggingParameter,
+		ResourceId:   aws.String(name),
+		Tags:         ownTags(s),
+	})
 	if err != nil {
 		return fmt.Errorf("tag parameter %s: %w", name, err)
 	}
 	return nil
+}
+
+// Claim writes a parameter that nobody has written yet; of several who try, it returns true for one.
+func Claim(ctx context.Context, s *stack.Stack, name, value string) (bool, error) {
+	_, err := s.SSM.PutParameter(ctx, &ssm.PutParameterInput{
+		Name:  aws.String(name),
+		Value: aws.String(value),
+		Type:  types.ParameterTypeString,
+		Tags:  ownTags(s),
+	})
+	var taken *types.ParameterAlreadyExists
+	if errors.As(err, &taken) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Delete deletes a parameter; one that is not there is no error.
+func Delete(ctx context.Context, s *stack.Stack, name string) error {
+	_, err := s.SSM.DeleteParameter(ctx, &ssm.DeleteParameterInput{Name: aws.String(name)})
+	if err != nil && awserr.Code(err) != "ParameterNotFound" {
+		return fmt.Errorf("delete parameter %s: %w", name, err)
+	}
+	return nil
+}
+
+// DeleteAll deletes many parameters; those that are not there are no error.
+func DeleteAll(ctx context.Context, s *stack.Stack, names []string) error {
+	for ; len(names) > 0; names = names[min(10, len(names)):] { // DeleteParameters takes ten at a time
+		_, err := s.SSM.DeleteParameters(ctx, &ssm.DeleteParametersInput{Names: names[:min(10, len(names))]})
+		if err != nil {
+			return fmt.Errorf("delete parameters %s: %w", strings.Join(names, ", "), err)
+		}
+	}
+	return nil
+}
+
+// Below are the parameters whose names begin with a path, in deeper levels too.
+func Below(ctx context.Context, client *ssm.Client, path string) ([]types.Parameter, error) {
+	var all []types.Parameter
+	input := &ssm.GetParametersByPathInput{Path: aws.String(path), Recursive: aws.Bool(true)}
+	for pages := ssm.NewGetParametersByPathPaginator(client, input); pages.HasMorePages(); {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("list the parameters below %s: %w", path, err)
+		}
+		all = append(all, page.Parameters...)
+	}
+	return all, nil
+}
+
+func ownTags(s *stack.Stack) []types.Tag {
+	return []types.Tag{{Key: aws.String(stack.StackTag), Value: aws.String(s.Name)}}
 }
 
 // randomPassword has more than 200 bits, in characters that need no quoting anywhere. It has one of each kind that
@@ -105,8 +218,14 @@ func newAuthority(name string) (certificate, key string, err error) {
 		return "", "", err
 	}
 	template := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: "goldsmith stack " + name}, NotBefore: time.Now().Add(-backdated), NotAfter: time.Now().AddDate(10, 0, 0),
-		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+		SerialNumber:          serial,
+		Subject:               pkix.Name{CommonName: "goldsmith stack " + name},
+		NotBefore:             time.Now().Add(-backdated),
+		NotAfter:              time.Now().AddDate(10, 0, 0),
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+		MaxPathLenZero:        true,
+		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
 	if err != nil {
@@ -116,5 +235,6 @@ func newAuthority(name string) (certificate, key string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded})), nil
+	certificate = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	return certificate, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded})), nil
 }

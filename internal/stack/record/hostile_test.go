@@ -1,15 +1,12 @@
-package stack
+package record
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"io"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/stacktest"
 )
 
 const hostile = "a\x1b]52;c;ZXZpbA==\a\x1b[2Jb\rc\u009bd\u202ee\x00f"
@@ -20,28 +17,14 @@ func harmless(text string) bool {
 	})
 }
 
-// Whoever broke into a web instance answers the operator's questions.
-func TestAPageCannotSteerTheTerminal(t *testing.T) {
-	page := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(http.StatusServiceUnavailable)
-		io.WriteString(w, hostile+strings.Repeat("x", 1<<20))
-	}))
-	defer page.Close()
-	sum := sha256.Sum256(page.Certificate().Raw)
-	err := getHealth(t.Context(), page.URL, hex.EncodeToString(sum[:]))
-	if err == nil || !harmless(err.Error()) || strings.Contains(err.Error(), "\n") || len(err.Error()) > 2000 {
-		t.Errorf("got %q", err)
-	}
-}
-
 // Everybody who may deploy writes the lock and the history.
 func TestRecordsCannotSteerTheTerminal(t *testing.T) {
-	s := talking(t)
-	taken, err := s.claimLock(t.Context(), holder{ID: hostile, Who: hostile, Host: hostile, PID: 1, Since: time.Now(), Renewed: time.Now()})
+	s := stacktest.WithParameters(t)
+	taken, err := claimLock(t.Context(), s, Holder{ID: hostile, Who: hostile, Host: hostile, PID: 1, Since: time.Now(), Renewed: time.Now()})
 	if err != nil || !taken {
 		t.Fatal(taken, err)
 	}
-	if _, _, err := s.lock(context.WithoutCancel(t.Context()), "mine"); err == nil || !harmless(err.Error()) {
+	if _, _, err := Lock(context.WithoutCancel(t.Context()), s, "mine"); err == nil || !harmless(err.Error()) {
 		t.Errorf("got %q", err)
 	}
 	r := Record{ID: hostile, Who: hostile, Result: hostile, Reason: hostile, From: Images{Release: hostile}, Steps: []Step{{Name: hostile}}}.plain()

@@ -1,9 +1,14 @@
-package stack
+// Package roles has each tier's IAM role and instance profile, by which its instances read the parameters of their tier
+// and no others.
+package roles
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/url"
+	"reflect"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
@@ -11,102 +16,181 @@ import (
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/plan"
 )
 
-// readable are the parameters that a tier's instances may read, and no others.
-var readable = map[string][]string{
-	"db":  {"/db/app_password", "/db/ca", "/db/ca_key"},
-	"web": {"/db/app_password", "/db/ca", "/web/tls_certificate", "/web/tls_key"},
-}
+const (
+	trust = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow",` +
+		`"Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
+	policyName = "parameters"
+)
 
-const trust = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
-
-func (s *Stack) roleName(tier string) string { return "goldsmith-" + s.name + "-" + tier }
+// Name is the name of a tier's role and of its instance profile.
+func Name(s *stack.Stack, tier string) string { return "goldsmith-" + s.Name + "-" + tier }
 
 // tierPolicy lets a tier read its parameters, and decrypt them with the key of Parameter Store alone.
-func (s *Stack) tierPolicy(tier string) (string, error) {
+func tierPolicy(s *stack.Stack, t stack.Tier) (string, error) {
 	var resources []string
-	for _, name := range readable[tier] {
-		resources = append(resources, fmt.Sprintf("arn:aws:ssm:%s:*:parameter%s%s", s.conf.Region, s.parameters(), name))
+	for _, name := range t.Reads {
+		resources = append(resources, fmt.Sprintf("arn:aws:ssm:%s:*:parameter%s%s", s.Config.Region, s.ParameterPath(), name))
 	}
 	text, err := json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": []any{
-		map[string]any{"Effect": "Allow", "Action": []string{"ssm:GetParameter", "ssm:GetParameters"}, "Resource": resources},
-		map[string]any{"Effect": "Allow", "Action": "kms:Decrypt", "Resource": "*", "Condition": map[string]any{
-			"StringEquals": map[string]string{"kms:ViaService": "ssm." + s.conf.Region + ".amazonaws.com"}}},
+		map[string]any{
+			"Effect":   "Allow",
+			"Action":   []string{"ssm:GetParameter", "ssm:GetParameters"},
+			"Resource": resources,
+		},
+		map[string]any{
+			"Effect":   "Allow",
+			"Action":   "kms:Decrypt",
+			"Resource": "*",
+			"Condition": map[string]any{
+				"StringEquals": map[string]string{"kms:ViaService": "ssm." + s.Config.Region + ".amazonaws.com"},
+			},
+		},
 	}})
 	return string(text), err
 }
 
-// ensureRoles makes each tier's role and instance profile. What is made takes some seconds to be known to EC2, whoever made
-// it: an earlier run may have been interrupted right after that.
-func (s *Stack) ensureRoles(ctx context.Context) error {
-	for tier := range readable {
-		if err := s.ensureRole(ctx, tier); err != nil {
-			return fmt.Errorf("make role %s: %w", s.roleName(tier), err)
+// Ensure makes each tier's role and instance profile.
+func Ensure(ctx context.Context, s *stack.Stack, act *plan.Actor) error {
+	for _, t := range s.Tiers {
+		if err := ensure(ctx, s, act, t); err != nil {
+			return fmt.Errorf("make role %s: %w", Name(s, t.Name), err)
 		}
 	}
 	return nil
 }
 
-func (s *Stack) ensureRole(ctx context.Context, tier string) error {
-	name, tags := aws.String(s.roleName(tier)), []types.Tag{{Key: aws.String(stackTag), Value: aws.String(s.name)}}
-	_, err := s.iam.CreateRole(ctx, &iam.CreateRoleInput{RoleName: name, AssumeRolePolicyDocument: aws.String(trust), Tags: tags})
-	if err != nil && code(err) != "EntityAlreadyExists" {
-		return err
-	}
-	policy, err := s.tierPolicy(tier)
+func ensure(ctx context.Context, s *stack.Stack, act *plan.Actor, t stack.Tier) error {
+	name := Name(s, t.Name)
+	policy, err := tierPolicy(s, t)
 	if err != nil {
 		return err
 	}
-	put := &iam.PutRolePolicyInput{RoleName: name, PolicyName: aws.String("parameters"), PolicyDocument: aws.String(policy)}
-	if err := onceKnown(ctx, func(ctx context.Context) error { _, err := s.iam.PutRolePolicy(ctx, put); return err }); err != nil {
+	profile, err := findProfile(ctx, s, name)
+	if err != nil {
 		return err
 	}
-	_, err = s.iam.CreateInstanceProfile(ctx, &iam.CreateInstanceProfileInput{InstanceProfileName: name, Tags: tags})
-	if err != nil && code(err) != "EntityAlreadyExists" {
+	if profile == nil || len(profile.Roles) == 0 {
+		change := plan.Change{Action: plan.Create, What: "role and instance profile " + name, Reason: plan.Missing}
+		if profile != nil {
+			change = plan.Change{Action: plan.Modify, What: "instance profile", ID: name, Reason: "it has no role"}
+		}
+		return act.Do(change, func() (string, error) { return name, create(ctx, s, name, policy) })
+	}
+	is, err := currentPolicy(ctx, s, name)
+	if err != nil || samePolicy(is, policy) {
 		return err
 	}
-	made := err == nil
-	add := &iam.AddRoleToInstanceProfileInput{InstanceProfileName: name, RoleName: name}
-	err = onceKnown(ctx, func(ctx context.Context) error { _, err := s.iam.AddRoleToInstanceProfile(ctx, add); return err })
-	if err != nil && code(err) != "LimitExceeded" && code(err) != "EntityAlreadyExists" { // a profile has one role at most: it has it
+	change := plan.Change{Action: plan.Modify, What: "role", ID: name, Reason: "its policy is not that of its tier"}
+	return act.Do(change, func() (string, error) {
+		s.Logf("changed the policy of role %s", name)
+		return name, putPolicy(ctx, s, name, policy)
+	})
+}
+
+// findProfile is an instance profile with its role, or nil.
+func findProfile(ctx context.Context, s *stack.Stack, name string) (*types.InstanceProfile, error) {
+	out, err := s.IAM.GetInstanceProfile(ctx, &iam.GetInstanceProfileInput{InstanceProfileName: aws.String(name)})
+	if awserr.Code(err) == "NoSuchEntity" {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find instance profile %s: %w", name, err)
+	}
+	return out.InstanceProfile, nil
+}
+
+// currentPolicy is the policy of a role as JSON; empty where it has none.
+func currentPolicy(ctx context.Context, s *stack.Stack, name string) (string, error) {
+	input := &iam.GetRolePolicyInput{RoleName: aws.String(name), PolicyName: aws.String(policyName)}
+	out, err := s.IAM.GetRolePolicy(ctx, input)
+	if awserr.Code(err) == "NoSuchEntity" {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read the policy of role %s: %w", name, err)
+	}
+	return url.PathUnescape(aws.ToString(out.PolicyDocument)) // IAM answers with it encoded
+}
+
+// samePolicy compares policies as JSON: IAM may answer with other white space.
+func samePolicy(a, b string) bool {
+	var first, second any
+	err := errors.Join(json.Unmarshal([]byte(a), &first), json.Unmarshal([]byte(b), &second))
+	return err == nil && reflect.DeepEqual(first, second)
+}
+
+// create makes what is missing of a role and its instance profile. An earlier run may have been interrupted anywhere in
+// it. What is made takes some seconds to be known to EC2, whoever made it.
+func create(ctx context.Context, s *stack.Stack, name, policy string) error {
+	own := []types.Tag{{Key: aws.String(stack.StackTag), Value: aws.String(s.Name)}}
+	_, err := s.IAM.CreateRole(ctx, &iam.CreateRoleInput{
+		RoleName:                 aws.String(name),
+		AssumeRolePolicyDocument: aws.String(trust),
+		Tags:                     own,
+	})
+	if err != nil && awserr.Code(err) != "EntityAlreadyExists" {
 		return err
 	}
-	if !made {
-		return nil
+	if err := putPolicy(ctx, s, name, policy); err != nil {
+		return err
 	}
-	s.say("made role and instance profile %s", *name)
+	_, err = s.IAM.CreateInstanceProfile(ctx, &iam.CreateInstanceProfileInput{InstanceProfileName: aws.String(name), Tags: own})
+	if err != nil && awserr.Code(err) != "EntityAlreadyExists" {
+		return err
+	}
+	add := &iam.AddRoleToInstanceProfileInput{InstanceProfileName: aws.String(name), RoleName: aws.String(name)}
+	err = OnceKnown(ctx, func(ctx context.Context) error { _, err := s.IAM.AddRoleToInstanceProfile(ctx, add); return err })
+	// A profile has one role at most: it has it.
+	if err != nil && awserr.Code(err) != "LimitExceeded" && awserr.Code(err) != "EntityAlreadyExists" {
+		return err
+	}
+	s.Logf("made role and instance profile %s", name)
 	return await.Until(ctx, await.Settle, func(ctx context.Context) (bool, error) {
-		_, err := s.iam.GetInstanceProfile(ctx, &iam.GetInstanceProfileInput{InstanceProfileName: name})
+		_, err := s.IAM.GetInstanceProfile(ctx, &iam.GetInstanceProfileInput{InstanceProfileName: aws.String(name)})
 		return err == nil, err
 	})
 }
 
-// onceKnown repeats a call while a role or an instance profile that it needs may be too new to be known.
-func onceKnown(ctx context.Context, call func(context.Context) error) error {
+func putPolicy(ctx context.Context, s *stack.Stack, name, policy string) error {
+	input := &iam.PutRolePolicyInput{
+		RoleName:       aws.String(name),
+		PolicyName:     aws.String(policyName),
+		PolicyDocument: aws.String(policy),
+	}
+	return OnceKnown(ctx, func(ctx context.Context) error { _, err := s.IAM.PutRolePolicy(ctx, input); return err })
+}
+
+// OnceKnown repeats a call while a role or an instance profile that it needs may be too new to be known.
+func OnceKnown(ctx context.Context, call func(context.Context) error) error {
 	return await.Retry(ctx, await.Settle, awserr.ProfileIsNew, call)
 }
 
-// removeRoles takes roles and profiles away; what is not there is no error.
-func (s *Stack) removeRoles(ctx context.Context) error {
-	for tier := range readable {
-		name := aws.String(s.roleName(tier))
+// Remove takes roles and profiles away; what is not there is no error.
+func Remove(ctx context.Context, s *stack.Stack) error {
+	for _, t := range s.Tiers {
+		name := aws.String(Name(s, t.Name))
 		for _, remove := range []func() error{
 			func() error {
-				_, err := s.iam.RemoveRoleFromInstanceProfile(ctx, &iam.RemoveRoleFromInstanceProfileInput{InstanceProfileName: name, RoleName: name})
+				input := &iam.RemoveRoleFromInstanceProfileInput{InstanceProfileName: name, RoleName: name}
+				_, err := s.IAM.RemoveRoleFromInstanceProfile(ctx, input)
 				return err
 			},
 			func() error {
-				_, err := s.iam.DeleteInstanceProfile(ctx, &iam.DeleteInstanceProfileInput{InstanceProfileName: name})
+				_, err := s.IAM.DeleteInstanceProfile(ctx, &iam.DeleteInstanceProfileInput{InstanceProfileName: name})
 				return err
 			},
 			func() error {
-				_, err := s.iam.DeleteRolePolicy(ctx, &iam.DeleteRolePolicyInput{RoleName: name, PolicyName: aws.String("parameters")})
+				input := &iam.DeleteRolePolicyInput{RoleName: name, PolicyName: aws.String(policyName)}
+				_, err := s.IAM.DeleteRolePolicy(ctx, input)
 				return err
 			},
-			func() error { _, err := s.iam.DeleteRole(ctx, &iam.DeleteRoleInput{RoleName: name}); return err },
+			func() error { _, err := s.IAM.DeleteRole(ctx, &iam.DeleteRoleInput{RoleName: name}); return err },
 		} {
-			if err := remove(); err != nil && code(err) != "NoSuchEntity" {
+			if err := remove(); err != nil && awserr.Code(err) != "NoSuchEntity" {
 				return fmt.Errorf("remove role %s: %w", *name, err)
 			}
 		}

@@ -1,10 +1,13 @@
-package stack
+// Package status tells how a stack is at this moment. It asks EC2 and the instances' own answers, and changes nothing.
+package status
 
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,23 +18,48 @@ import (
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/launch"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/probe"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/record"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/release"
 )
 
 // Status is a stack at this moment.
 type Status struct {
-	Stack  string `json:"stack"`
-	Region string `json:"region"`
+	Stack  string
+	Region string
 	// Release is the current one, which deploy would take.
-	Release string `json:"release,omitempty"`
-	// URL is the page's, at the address that moves from one instance to the next.
-	URL string `json:"url,omitempty"`
-	// DatabaseAddress is where the web tier finds the database.
-	DatabaseAddress string           `json:"db_address,omitempty"`
-	Instances       []InstanceStatus `json:"instances"`
+	Release string
+	// URL is that of the service, at the address that moves from one instance to the next.
+	URL string
+	// Addresses are the service addresses of data tiers, by tier; in JSON each is a member: the tier's name and _address.
+	Addresses map[string]string
+	Instances []Instance
 	// Deploying is the deployment that is under way.
-	Deploying *Deploying `json:"deploying,omitempty"`
+	Deploying *Deploying
 	// Silent are the ids of deployments that ended without a word, and whose rest the next one puts right.
-	Silent []string `json:"ended_without_a_word,omitempty"`
+	Silent []string
+}
+
+// MarshalJSON leaves out what is empty, but for the instances.
+func (s Status) MarshalJSON() ([]byte, error) {
+	members := map[string]any{"stack": s.Stack, "region": s.Region, "instances": append([]Instance{}, s.Instances...)}
+	for _, text := range []struct{ name, value string }{{"release", s.Release}, {"url", s.URL}} {
+		if text.value != "" {
+			members[text.name] = text.value
+		}
+	}
+	for tier, address := range s.Addresses {
+		members[tier+"_address"] = address
+	}
+	if s.Deploying != nil {
+		members["deploying"] = s.Deploying
+	}
+	if len(s.Silent) > 0 {
+		members["ended_without_a_word"] = s.Silent
+	}
+	return json.Marshal(members)
 }
 
 // Deploying is who changes the stack at the moment.
@@ -41,9 +69,9 @@ type Deploying struct {
 	Since time.Time `json:"since"`
 }
 
-// InstanceStatus is one instance.
-type InstanceStatus struct {
-	Instance
+// Instance is one of the stack's, and how it is.
+type Instance struct {
+	stack.Instance
 	// Release is the one that its image is of.
 	Release string `json:"release,omitempty"`
 	// Health is good, bad or unknown; Reason is why, unless it is good.
@@ -58,58 +86,91 @@ const (
 	Unknown = "unknown"
 )
 
-// statusLimit is how long one instance may take to answer.
-const statusLimit = 5 * time.Second
+// askLimit is how long one instance may take to answer.
+const askLimit = 5 * time.Second
 
-// Status asks EC2 for the stack's instances, and each web instance how it is.
-func (s *Stack) Status(ctx context.Context) (Status, error) {
-	status := Status{Stack: s.name, Region: s.conf.Region, Instances: []InstanceStatus{}}
-	release, _, err := s.CurrentRelease(ctx)
+// Of asks EC2 for the stack's instances, and each instance of a service tier how it is.
+func Of(ctx context.Context, s *stack.Stack) (Status, error) {
+	now := Status{Stack: s.Name, Region: s.Config.Region, Addresses: map[string]string{}}
+	current, _, err := release.Current(ctx, s)
 	if err != nil {
-		return status, err
+		return now, err
 	}
-	status.Release = release.Name
-	page, err := s.webAddress(ctx)
-	if err != nil {
-		return status, err
+	now.Release = current.Name
+	if now.URL, err = serviceURL(ctx, s); err != nil {
+		return now, err
 	}
-	if page != nil && page.PublicIp != nil {
-		status.URL = "https://" + *page.PublicIp + "/"
-	}
-	now, locked, err := s.holder(ctx)
-	if err != nil {
-		return status, err
-	}
-	if _, host := whoami(); locked && !now.dead(host) {
-		status.Deploying = &Deploying{ID: now.ID, Who: now.Who + "@" + now.Host, Since: now.Since}
-	}
-	records, err := s.Told(ctx)
-	if err != nil {
-		return status, err
-	}
-	for _, r := range records {
-		if r.Result == Silent {
-			status.Silent = append(status.Silent, r.ID)
-		}
+	if err := addDeployments(ctx, s, &now); err != nil {
+		return now, err
 	}
 	all, err := s.Instances(ctx)
 	if err != nil {
-		return status, err
+		return now, err
 	}
-	status.DatabaseAddress = servingOf(all, "db").service
-	releases, err := s.releasesOf(ctx, all)
+	for _, t := range s.Tiers {
+		if address := stack.ServingOf(all, t.Name).Detail.Service; t.Kind == stack.DataTier && address != "" {
+			now.Addresses[t.Name] = address
+		}
+	}
+	releases, err := releasesOf(ctx, s, all)
 	if err != nil {
-		return status, err
+		return now, err
 	}
 	for _, i := range all {
-		status.Instances = append(status.Instances, InstanceStatus{Instance: i, Release: releases[i.Image]})
+		now.Instances = append(now.Instances, Instance{Instance: i, Release: releases[i.Image]})
 	}
-	s.askAll(ctx, status.Instances)
-	return status, nil
+	askAll(ctx, s, now.Instances)
+	return now, nil
+}
+
+// addDeployments adds the deployment that is under way, and those that ended without a word.
+func addDeployments(ctx context.Context, s *stack.Stack, now *Status) error {
+	holder, active, err := record.ActiveHolder(ctx, s)
+	if err != nil {
+		return err
+	}
+	if active {
+		now.Deploying = &Deploying{ID: holder.ID, Who: holder.Who + "@" + holder.Host, Since: holder.Since}
+	}
+	records, err := record.Told(ctx, s)
+	if err != nil {
+		return err
+	}
+	for _, r := range records {
+		if r.Result == record.Silent {
+			now.Silent = append(now.Silent, r.ID)
+		}
+	}
+	return nil
+}
+
+// serviceURL is that of the first service tier that has an elastic address; empty where none has.
+func serviceURL(ctx context.Context, s *stack.Stack) (string, error) {
+	address, err := serviceAddress(ctx, s)
+	if err != nil || address == "" {
+		return "", err
+	}
+	return "https://" + address + "/", nil
+}
+
+func serviceAddress(ctx context.Context, s *stack.Stack) (string, error) {
+	for _, t := range s.Tiers {
+		if t.Kind != stack.ServiceTier {
+			continue
+		}
+		found, err := s.ElasticAddress(ctx, t)
+		if err != nil {
+			return "", err
+		}
+		if found != nil && found.PublicIp != nil {
+			return *found.PublicIp, nil
+		}
+	}
+	return "", nil
 }
 
 // releasesOf are the releases of the images that instances run.
-func (s *Stack) releasesOf(ctx context.Context, all []Instance) (map[string]string, error) {
+func releasesOf(ctx context.Context, s *stack.Stack, all []stack.Instance) (map[string]string, error) {
 	releases := map[string]string{}
 	var ids []string
 	for _, i := range all {
@@ -119,77 +180,85 @@ func (s *Stack) releasesOf(ctx context.Context, all []Instance) (map[string]stri
 		return releases, nil
 	}
 	// By a filter: of ids in the request itself, one that is gone would fail the whole.
-	out, err := s.ec2.DescribeImages(ctx, &ec2.DescribeImagesInput{Filters: []types.Filter{{Name: aws.String("image-id"), Values: ids}}})
+	filters := []types.Filter{{Name: aws.String("image-id"), Values: ids}}
+	out, err := s.EC2.DescribeImages(ctx, &ec2.DescribeImagesInput{Filters: filters})
 	if err != nil {
 		return nil, fmt.Errorf("find the releases of %s: %w", strings.Join(ids, ", "), err)
 	}
 	for _, image := range out.Images {
 		if image.ImageId != nil {
-			releases[*image.ImageId] = tagOf(image.Tags, images.ReleaseTag)
+			releases[*image.ImageId] = stack.TagOf(image.Tags, images.ReleaseTag)
 		}
 	}
 	return releases, nil
 }
 
-// askAll finds out the health of instances: first of the web tier's, each from outside, then of the database, which the
-// web tier's answers tell of.
-func (s *Stack) askAll(ctx context.Context, all []InstanceStatus) {
+// askAll finds out the health of instances: first of the service tiers', each from outside, then of the data tiers',
+// which the others' answers tell of.
+func askAll(ctx context.Context, s *stack.Stack, all []Instance) {
 	var group sync.WaitGroup
 	for i := range all {
-		group.Go(func() { all[i].Health, all[i].Reason = s.ask(ctx, all[i].Instance) })
+		group.Go(func() { all[i].Health, all[i].Reason = ask(ctx, s, all[i].Instance) })
 	}
 	group.Wait()
-	var web []InstanceStatus
-	for _, i := range all {
-		if i.Tier == "web" && i.Role == serving {
-			web = append(web, i)
-		}
-	}
 	for i := range all {
-		if all[i].Tier == "db" && all[i].Role == serving && all[i].Health == Good {
-			all[i].Health, all[i].Reason = seenBy(web)
+		t := s.Tier(all[i].Tier)
+		if t.Kind == stack.DataTier && all[i].Role == stack.Serving && all[i].Health == Good {
+			all[i].Health, all[i].Reason = seenBy(t, clientsOf(s, t, all))
 		}
 	}
 }
 
-// seenBy is the health of a database that was well when it came up, as web instances see it now.
-func seenBy(web []InstanceStatus) (health, reason string) {
-	for _, i := range web {
+// clientsOf are the instances that serve a tier that needs this one.
+func clientsOf(s *stack.Stack, t stack.Tier, all []Instance) []Instance {
+	var clients []Instance
+	for _, i := range all {
+		if i.Role == stack.Serving && slices.Contains(s.Tier(i.Tier).Needs, t.Name) {
+			clients = append(clients, i)
+		}
+	}
+	return clients
+}
+
+// seenBy is the health of a data tier that was well when it came up, as the instances see it now that need it.
+func seenBy(t stack.Tier, clients []Instance) (health, reason string) {
+	for _, i := range clients {
 		switch {
 		case i.Health == Good:
 			return Good, ""
-		case i.Health == Bad && strings.Contains(i.Reason, `"database"`):
+		case i.Health == Bad && strings.Contains(i.Reason, `"`+t.Data.ProbeName+`"`):
 			return Bad, "as " + i.ID + " sees it: " + i.Reason
 		}
 	}
-	return Unknown, "it was good when it came up; no web instance can tell how it is now"
+	return Unknown, "it was good when it came up; no instance that uses it can tell how it is now"
 }
 
-// ask finds out the health of one instance: by its report and, where it has a public address, by its page.
-func (s *Stack) ask(ctx context.Context, i Instance) (health, reason string) {
+// ask finds out the health of one instance: by its report and, where it has a public address, by its probe.
+func ask(ctx context.Context, s *stack.Stack, i stack.Instance) (health, reason string) {
 	if i.State != "running" {
 		return Bad, "it is " + i.State
 	}
-	ctx, cancel := context.WithTimeout(ctx, statusLimit)
+	ctx, cancel := context.WithTimeout(ctx, askLimit)
 	defer cancel()
-	console, err := s.console(ctx, i.ID)
+	text, err := launch.Console(ctx, s, i.ID)
 	if err != nil {
 		return Unknown, err.Error()
 	}
-	report, ok := instance.FindReport(console)
+	t := s.Tier(i.Tier)
+	report, ok := instance.FindReport(text)
 	switch {
 	case !ok:
-		return Unknown, "it has not reported yet" + prefixed("; it waits for: ", instance.FindWaiting(console))
+		return Unknown, "it has not reported yet" + prefixed("; it waits for: ", instance.FindWaiting(text))
 	case !report.Ready:
-		return Bad, failures(report)
-	case i.Tier == "db":
+		return Bad, launch.Failures(report)
+	case t.Kind == stack.DataTier:
 		return Good, ""
 	case i.Public == "":
 		return Unknown, "it was good when it came up, and has no public address to ask it by"
 	}
-	if err := getHealth(ctx, "https://"+i.Public+s.file.HealthCheck.Path, certificateOf(report)); err != nil {
+	if err := probe.Get(ctx, probe.URL(t.Service.Probe, i.Public), launch.CertificateOf(report)); err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {
-			err = fmt.Errorf("no answer in %s", statusLimit)
+			err = fmt.Errorf("no answer in %s", askLimit)
 		}
 		return Bad, err.Error()
 	}
@@ -203,45 +272,37 @@ func prefixed(prefix, text string) string {
 	return prefix + text
 }
 
-// certificateOf is the SHA-256 of the certificate that an instance reported.
-func certificateOf(report instance.Report) string {
-	for _, check := range report.Checks {
-		if check.Name == "certificate" {
-			return strings.TrimPrefix(check.Detail, "sha256:")
+// Page is where the service is, and the SHA-256 of the certificate that the instance behind it reported.
+func Page(ctx context.Context, s *stack.Stack) (url, fingerprint string, err error) {
+	address, err := serviceAddress(ctx, s)
+	if err != nil {
+		return "", "", err
+	}
+	name := ""
+	for _, t := range s.Tiers {
+		if t.Kind == stack.ServiceTier {
+			name = cmp.Or(name, t.Name)
 		}
 	}
-	return ""
-}
-
-// Page is where the page is, and the SHA-256 of the certificate that the instance behind it reported.
-func (s *Stack) Page(ctx context.Context) (url, fingerprint string, err error) {
-	address, err := s.webAddress(ctx)
+	i, err := Find(ctx, s, name)
 	if err != nil {
 		return "", "", err
 	}
-	i, err := s.Find(ctx, "web")
+	text, err := launch.Console(ctx, s, i.ID)
 	if err != nil {
 		return "", "", err
 	}
-	console, err := s.console(ctx, i.ID)
-	if err != nil {
-		return "", "", err
-	}
-	report, _ := instance.FindReport(console)
-	host := i.Public
-	if address != nil && address.PublicIp != nil {
-		host = *address.PublicIp
-	}
-	return "https://" + host + "/", certificateOf(report), nil
+	report, _ := instance.FindReport(text)
+	return "https://" + cmp.Or(address, i.Public) + "/", launch.CertificateOf(report), nil
 }
 
 // Find is a running instance by its id or its tier: of a tier the one that serves, or else the youngest.
-func (s *Stack) Find(ctx context.Context, name string) (Instance, error) {
+func Find(ctx context.Context, s *stack.Stack, name string) (stack.Instance, error) {
 	all, err := s.Instances(ctx)
 	if err != nil {
-		return Instance{}, err
+		return stack.Instance{}, err
 	}
-	var found Instance
+	var found stack.Instance
 	state := ""
 	for _, i := range all {
 		if i.ID != name && i.Tier != name {
@@ -250,15 +311,17 @@ func (s *Stack) Find(ctx context.Context, name string) (Instance, error) {
 		if state = cmp.Or(state, i.State); i.State != "running" {
 			continue
 		}
-		if found.ID == "" || i.Role == serving && found.Role != serving || i.Role == found.Role && i.Since.After(found.Since) {
+		better := i.Role == stack.Serving && found.Role != stack.Serving
+		if found.ID == "" || better || i.Role == found.Role && i.Since.After(found.Since) {
 			found = i
 		}
 	}
 	if found.ID == "" && state != "" {
-		return found, fmt.Errorf("find %s in stack %s: it is %s", name, s.name, state)
+		return found, fmt.Errorf("find %s in stack %s: it is %s", name, s.Name, state)
 	}
 	if found.ID == "" {
-		return found, fmt.Errorf("find %s in stack %s: no instance is of that tier or id\nhint: goldsmith status --stack %s", name, s.name, s.name)
+		return found, fmt.Errorf("find %s in stack %s: no instance is of that tier or id\nhint: goldsmith status --stack %s",
+			name, s.Name, s.Name)
 	}
 	return found, nil
 }

@@ -1,293 +1,360 @@
-package stack
+// Package data redeploys a data tier: one instance whose state is on a volume of its own and which is reached at a service
+// address. Both move from one instance to the next, and a snapshot is made in between.
+package data
 
 import (
-	"cmp"
 	"context"
+	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
-	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
-	"golang.org/x/crypto/ssh"
 
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/access"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/deploy/tier"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/deployreport"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/launch"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/plan"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/record"
 )
-
-// sshUser is the account of Debian's images that has the launch's key.
-const sshUser = "admin"
 
 // agentData is the agent's command for a database's data.
 const agentData = "sudo -n " + instance.AgentPath + " data "
 
-// bringDatabase has a database wait for its volume; the first one of a stack gets it at once. One that stays is ready.
-func (r *rollout) bringDatabase(ctx context.Context, c change) error {
-	if !c.replace {
-		_, err := r.start(ctx, c.old)
-		r.result.Database = r.latest(ctx, c.old.ID)
+// data is the tier in one deployment.
+type data struct {
+	run      *tier.Run
+	stack    *stack.Stack
+	tier     stack.Tier
+	decision tier.Decision
+	volume   string          // the data volume
+	zone     string          // where that is
+	held     string          // the one that the old instance has, if that is another
+	server   instance.Server // of the new instance
+	outcome  tier.Outcome
+}
+
+// New returns a data tier of a deployment.
+func New(run *tier.Run, t stack.Tier) tier.Tier {
+	return &data{run: run, stack: run.Stack, tier: t}
+}
+
+// Outcome implements tier.Tier.
+func (d *data) Outcome() tier.Outcome { return d.outcome }
+
+// Plan implements tier.Tier.
+func (d *data) Plan(ctx context.Context) (err error) {
+	if d.volume, d.zone, err = d.ensureVolume(ctx); err != nil {
 		return err
 	}
-	if err := r.checkRoom(ctx, c.old); err != nil {
-		return err
-	}
-	launched, err := r.launchTier(ctx, c)
+	return d.decide()
+}
+
+// decide decides what happens to the instance, for the data volume that there is now.
+func (d *data) decide() error {
+	old := stack.ServingOf(d.run.Instances, d.tier.Name)
+	clients, err := d.run.Network.Clients(d.stack, d.tier)
 	if err != nil {
 		return err
 	}
-	r.result.Database = launched
-	var standby instance.Standby
-	err = r.timed("db on standby", func() error { standby, err = r.waitStandby(ctx, launched.ID); return err })
+	subnet, err := d.run.Network.SubnetOf(d.stack, d.tier, d.zone)
 	if err != nil {
 		return err
 	}
-	if err := r.checkData(ctx, c.old, standby.Server); err != nil {
+	address, err := subnet.ServiceAddress(d.tier)
+	if err != nil {
 		return err
 	}
-	if err := r.setServer(ctx, standby.Server, launched.ID); err != nil {
+	if is := old.Detail.Service; is != "" && is != address {
+		return fmt.Errorf("service_address: the database of stack %s is found at %s, and the stack file wants %s; it cannot be "+
+			"changed while the %s tier uses it\nhint: write %[2]s into the stack file, or make the stack anew after goldsmith destroy",
+			d.stack.Name, is, address, strings.Join(d.clientTiers(), " or "))
+	}
+	d.run.Addresses[d.tier.Name] = address
+	d.decision, err = d.run.Decide(d.tier, old, launch.Launch{
+		Subnet:  subnet,
+		Clients: clients,
+		Service: address,
+		Volume:  d.volume,
+	})
+	if d.run.Snapshot != "" && !d.decision.Replace {
+		d.decision.Replace, d.decision.Reason = true, "it is asked for"
+	}
+	d.outcome.Old, d.outcome.Replaced = old, d.decision.Replace
+	return err
+}
+
+// clientTiers are the names of the tiers that need this one.
+func (d *data) clientTiers() []string {
+	var names []string
+	for _, t := range d.stack.Tiers {
+		for _, needed := range t.Needs {
+			if needed == d.tier.Name {
+				names = append(names, t.Name)
+			}
+		}
+	}
+	return names
+}
+
+func (d *data) step(id, title string) plan.Step { return tier.StepOf(d.tier, id, title) }
+
+// Bring implements tier.Tier: a new instance waits for its volume; the first one of a stack gets it at once.
+func (d *data) Bring(ctx context.Context) error {
+	if d.decision.Replace {
+		return d.run.Act.Do(d.decision.Change(), func() (string, error) {
+			err := d.bringNew(ctx)
+			return d.newest().ID, err
+		})
+	}
+	if _, err := d.run.Keep(ctx, d.tier, d.decision.Old); err != nil || d.run.Act.Dry() {
 		return err
 	}
-	if c.old.ID != "" {
+	return d.noteServing(ctx, d.decision.Old.ID)
+}
+
+// newest is the instance that this deployment launched.
+func (d *data) newest() stack.Instance {
+	if n := len(d.outcome.Launched); n > 0 {
+		return d.outcome.Launched[n-1]
+	}
+	return stack.Instance{}
+}
+
+// noteServing notes an instance that serves, as it is now.
+func (d *data) noteServing(ctx context.Context, id string) error {
+	found, err := launch.Latest(ctx, d.stack, id)
+	if err != nil {
+		return err
+	}
+	d.outcome.Serving = []stack.Instance{found}
+	return nil
+}
+
+func (d *data) bringNew(ctx context.Context) error {
+	if d.run.Snapshot != "" {
+		step := d.step("restore", "make the volume of a snapshot")
+		if err := d.run.Timed(step, func() error { return d.restoreVolume(ctx) }); err != nil {
+			return err
+		}
+	}
+	if err := d.checkRoom(ctx); err != nil {
+		return err
+	}
+	l := d.decision.Launch
+	launched, err := d.run.Launch(ctx, d.tier, d.decision, stack.AddressTag, l.Service, stack.VolumeTag, l.Volume)
+	if err != nil {
+		return err
+	}
+	d.outcome.Launched = append(d.outcome.Launched, launched)
+	err = d.run.Timed(d.step("standby", d.tier.Name+" on standby"), func() error {
+		standby, err := d.waitStandby(ctx, launched.ID)
+		d.server = standby.Server
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := d.checkData(ctx); err != nil {
+		return err
+	}
+	if err := d.setServer(ctx, launched.ID); err != nil {
+		return err
+	}
+	if d.decision.Old.ID != "" {
 		return nil
 	}
-	return r.takeOver(ctx, standby.Server)
+	return d.takeOver(ctx)
 }
 
 // checkRoom refuses to replace a database whose volume is full: it could not be stopped cleanly. That it cannot be asked,
 // as there is no way in or its image does not know the question, is no reason not to go on.
-func (r *rollout) checkRoom(ctx context.Context, old Instance) error {
+func (d *data) checkRoom(ctx context.Context) error {
+	old := d.decision.Old
 	if old.ID == "" || old.State != "running" {
 		return nil
 	}
-	err := r.onDatabase(ctx, old, agentData+"room")
-	if err != nil && strings.Contains(err.Error(), instance.NoRoom) {
-		return fmt.Errorf("replace the database on %s: %w\nhint: make room, or a larger volume: size in data_volume of the stack file, and restart the instance", old.ID, err)
+	if err := d.run.Reach.Command(ctx, d.stack, old, agentData+"room"); saysNoRoom(err) {
+		return fmt.Errorf("replace the database on %s: %w\nhint: make room, or a larger volume: size in data_volume of the stack "+
+			"file, and restart the instance", old.ID, err)
 	}
 	return nil
 }
 
+// saysNoRoom tells whether the agent answered that the data volume is full.
+func saysNoRoom(err error) bool {
+	var exit interface{ ExitStatus() int } // as *ssh.ExitError is
+	return errors.As(err, &exit) && exit.ExitStatus() == instance.ExitNoRoom
+}
+
 // waitStandby waits until an instance says that nothing is missing but its volume.
-func (s *Stack) waitStandby(ctx context.Context, id string) (instance.Standby, error) {
+func (d *data) waitStandby(ctx context.Context, id string) (instance.Standby, error) {
 	var found instance.Standby
-	_, err := s.waitConsole(ctx, id, "waits for its volume", func(console []byte) (ok bool, err error) {
-		if report, reported := instance.FindReport(console); reported && !report.Ready {
-			return false, fmt.Errorf("wait for %s: it says that it is not ready: %s", id, failures(report))
+	_, err := launch.WaitConsole(ctx, d.stack, id, "waits for its volume", func(text []byte) (ok bool, err error) {
+		if report, reported := instance.FindReport(text); reported && !report.Ready {
+			return false, fmt.Errorf("wait for %s: it says that it is not ready: %s", id, launch.Failures(report))
 		}
-		found, ok = instance.FindStandby(console)
+		found, ok = instance.FindStandby(text)
 		return ok, nil
 	})
 	return found, err
 }
 
-// checkData refuses what would lose the data, before anything is stopped: a database server that could not open it, and an
-// old instance that does not have it on the volume.
-func (r *rollout) checkData(ctx context.Context, old Instance, server instance.Server) error {
-	v, err := r.volumeByID(ctx, r.volume)
+// checkData refuses what would lose the data, before anything is stopped: a database server that could not open it, and
+// an old instance that does not have it on the volume.
+func (d *data) checkData(ctx context.Context) error {
+	v, err := d.volumeByID(ctx, d.volume)
 	if err != nil {
 		return err
 	}
-	if holder := attachedTo(v); r.d.Snapshot == "" && old.ID != "" && holder != old.ID {
-		return fmt.Errorf("replace %s: the data volume %s is attached to %q and not to it; its data is somewhere else and would be left behind", old.ID, r.volume, holder)
+	old := d.decision.Old
+	if holder := attachedTo(v); d.run.Snapshot == "" && old.ID != "" && holder != old.ID {
+		return fmt.Errorf("replace %s: the data volume %s is attached to %q and not to it; its data is somewhere else and "+
+			"would be left behind", old.ID, d.volume, holder)
 	}
-	noted := tagOf(v.Tags, serverTag)
+	noted := stack.TagOf(v.Tags, stack.ServerTag)
 	if noted == "" {
 		return nil
 	}
-	data, err := instance.ParseServer(noted)
+	written, err := instance.ParseServer(noted)
 	if err != nil {
-		return fmt.Errorf("read the tag %s of %s: %w", serverTag, r.volume, err)
+		return fmt.Errorf("read the tag %s of %s: %w", stack.ServerTag, d.volume, err)
 	}
-	if err := server.Opens(data); err != nil {
-		return fmt.Errorf("deploy %s: %w\nhint: deploy an image with %s or newer%s", r.d.DatabaseImage, err, data, r.snapshotHint(ctx))
+	if err := d.server.Opens(written); err != nil {
+		return fmt.Errorf("deploy %s: %w\nhint: deploy an image with %s or newer%s",
+			d.decision.Launch.Image, err, written, d.snapshotHint(ctx))
 	}
 	return nil
 }
 
-// moveDatabase takes the data from the old instance to the new one.
-func (r *rollout) moveDatabase(ctx context.Context, old Instance) error {
-	server, err := instance.ParseServer(r.latest(ctx, r.result.Database.ID).server)
-	if err != nil {
-		return err
+// Shift implements tier.Tier: it takes the data from the old instance to the new one.
+func (d *data) Shift(ctx context.Context) error {
+	old := d.decision.Old
+	if !d.decision.Replace || old.ID == "" {
+		return nil
 	}
 	stopped := time.Now()
-	r.stopped = true
-	if err := r.timed("stop the old db", func() error { return r.handOver(ctx, old) }); err != nil {
+	d.outcome.Stopped = true
+	err := d.run.Timed(d.step("stop", "stop the old "+d.tier.Name), func() error { return d.handOver(ctx, old) })
+	if err != nil {
 		return err
 	}
-	err = r.timed("snapshot", func() (err error) {
-		r.result.Snapshot, err = r.snapshot(ctx, r.heldVolume(), r.result.ID)
+	err = d.run.Timed(d.step("snapshot", deployreport.SnapshotTitle), func() (err error) {
+		d.outcome.Snapshot, err = d.snapshot(ctx, d.heldVolume())
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	r.set(func(record *Record) { record.Snapshot = r.result.Snapshot })
-	if r.d.Snapshot == "" {
-		if err := r.timed("detach", func() error { return r.detach(ctx, r.volume) }); err != nil {
+	d.run.Set(func(r *record.Record) { r.Snapshot = d.outcome.Snapshot })
+	if d.run.Snapshot == "" {
+		if err := d.run.Timed(d.step("detach", "detach"), func() error { return d.detach(ctx, d.volume) }); err != nil {
 			return err
 		}
 	}
-	if err := r.takeOver(ctx, server); err != nil {
+	if err := d.takeOver(ctx); err != nil {
 		return err
 	}
-	r.result.Interruption = time.Since(stopped).Milliseconds()
-	r.set(func(record *Record) { record.Interruption = r.result.Interruption })
-	r.say("the database moved to %s; no writes for %.1f s", r.result.Database.ID, time.Since(stopped).Seconds())
+	d.outcome.Interruption = time.Since(stopped)
+	d.run.Set(func(r *record.Record) { r.Interruption = d.outcome.Interruption.Milliseconds() })
+	d.stack.Logf("the database moved to %s; no writes for %.1f s", d.newest().ID, d.outcome.Interruption.Seconds())
 	return nil
 }
 
-// takeOver gives the new database its volume and, when it has verified itself, its address.
-func (r *rollout) takeOver(ctx context.Context, server instance.Server) error {
-	id := r.result.Database.ID
-	err := r.timed("attach", func() error {
+// takeOver gives the new instance its volume and, when it has verified itself, its address.
+func (d *data) takeOver(ctx context.Context) error {
+	id := d.newest().ID
+	err := d.run.Timed(d.step("attach", "attach"), func() error {
 		// The tag comes first: a server may have changed the data from the moment on that it has it.
-		if err := r.setServer(ctx, server, r.volume); err != nil {
+		if err := d.setServer(ctx, d.volume); err != nil {
 			return err
 		}
-		return r.attach(ctx, r.volume, id)
+		return d.attach(ctx, d.volume, id)
 	})
 	if err != nil {
 		return err
 	}
-	err = r.timed("db ready", func() error { _, err := r.waitReady(ctx, id, time.Time{}); return err })
+	err = d.run.Ready(d.tier, func() error { _, err := launch.WaitReady(ctx, d.stack, id, time.Time{}); return err })
 	if err != nil {
 		return err
 	}
-	return r.timed("move the db address", func() error {
-		if err := r.giveServiceAddress(ctx, r.latest(ctx, id)); err != nil {
+	return d.run.Timed(d.step("address", "move the "+d.tier.Name+" address"), func() error {
+		now, err := launch.Latest(ctx, d.stack, id)
+		if err != nil {
 			return err
 		}
-		r.observer.writesGoOn()
-		r.result.Database = r.latest(ctx, id)
-		return nil
+		// What it was launched with is known; EC2 may not show its tags yet.
+		now.Detail.Service = d.decision.Launch.Service
+		if err := d.giveAddress(ctx, now); err != nil {
+			return err
+		}
+		d.run.Observer.WritesResume()
+		return d.noteServing(ctx, id)
 	})
 }
 
 // handOver stops a database cleanly and unmounts its volume. Over SSH that takes a second; where there is no way in, the
 // instance is stopped, which does the same and takes longer.
-func (s *Stack) handOver(ctx context.Context, old Instance) error {
-	s.observer.writesStop()
+func (d *data) handOver(ctx context.Context, old stack.Instance) error {
+	d.run.Observer.WritesStop()
 	if old.State == "running" {
-		if err := s.onDatabase(ctx, old, agentData+"hand-over"); err == nil {
+		err := d.run.Reach.Command(ctx, d.stack, old, agentData+"hand-over")
+		if err == nil {
 			return nil
-		} else if ctx.Err() != nil {
-			return fmt.Errorf("stop the database on %s: %w", old.ID, err)
-		} else {
-			s.say("the database on %s cannot be stopped over SSH (%v): stopping the instance", old.ID, err)
 		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("stop the database on %s: %w", old.ID, err)
+		}
+		d.stack.Logf("the database on %s cannot be stopped over SSH (%v): stopping the instance", old.ID, err)
 	}
-	return s.stopInstance(ctx, old.ID)
+	return launch.Stop(ctx, d.stack, old.ID)
 }
 
 // resume has a database serve again that had handed its data over, and has it back.
-func (s *Stack) resume(ctx context.Context, i Instance) error {
+func (d *data) resume(ctx context.Context, i stack.Instance) error {
 	if i.State == "running" {
-		if err := s.onDatabase(ctx, i, agentData+"resume"); err == nil || ctx.Err() != nil {
+		err := d.run.Reach.Command(ctx, d.stack, i, agentData+"resume")
+		if err == nil || ctx.Err() != nil {
 			return err
-		} else {
-			s.say("the database on %s cannot be started over SSH (%v): restarting the instance", i.ID, err)
 		}
-		if err := s.stopInstance(ctx, i.ID); err != nil {
+		d.stack.Logf("the database on %s cannot be started over SSH (%v): restarting the instance", i.ID, err)
+		if err := launch.Stop(ctx, d.stack, i.ID); err != nil {
 			return err
 		}
 	}
-	console, err := s.console(ctx, i.ID)
+	last, err := launch.Start(ctx, d.stack, i.ID)
 	if err != nil {
 		return err
 	}
-	last, _ := instance.FindReport(console)
-	if _, err := s.ec2.StartInstances(ctx, &ec2.StartInstancesInput{InstanceIds: []string{i.ID}}); err != nil {
-		return fmt.Errorf("start %s: %w", i.ID, err)
-	}
-	_, err = s.waitReady(ctx, i.ID, last.Time)
+	_, err = launch.WaitReady(ctx, d.stack, i.ID, last)
 	return err
 }
 
-func (s *Stack) stopInstance(ctx context.Context, id string) error {
-	if _, err := s.ec2.StopInstances(ctx, &ec2.StopInstancesInput{InstanceIds: []string{id}}); err != nil {
-		return fmt.Errorf("stop %s: %w", id, err)
+// Remove implements tier.Tier.
+func (d *data) Remove(ctx context.Context, all []stack.Instance) error {
+	if err := launch.Terminate(ctx, d.stack, stack.IDs(stack.Others(all, d.tier.Name, stack.Instance{}))...); err != nil {
+		return err
 	}
-	if err := s.untilState(ctx, types.InstanceStateNameStopped, id); err != nil {
-		return fmt.Errorf("stop %s: %w", id, err)
+	found, err := d.volumes(ctx, d.tier.Name+","+stack.Candidate)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, v := range found {
+		errs = append(errs, d.deleteVolume(ctx, aws.ToString(v.VolumeId)))
+	}
+	return errors.Join(errs...)
+}
+
+func (d *data) deleteVolume(ctx context.Context, id string) error {
+	if err := d.volumeAvailable(ctx, id); err != nil {
+		return err
+	}
+	if _, err := d.stack.EC2.DeleteVolume(ctx, &ec2.DeleteVolumeInput{VolumeId: aws.String(id)}); err != nil {
+		return fmt.Errorf("delete volume %s: %w", id, err)
 	}
 	return nil
-}
-
-// onDatabase runs a command on a database, by way of a web instance.
-func (s *Stack) onDatabase(ctx context.Context, i Instance, command string) error {
-	hops, err := s.Way(ctx, i)
-	if err != nil {
-		return err
-	}
-	limited, cancel := context.WithTimeout(ctx, 90*time.Second)
-	defer cancel()
-	client, err := access.Dial(limited, hops, nil)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	_, err = client.Run(limited, command)
-	return err
-}
-
-// Way is how an instance is entered over SSH: by its public address or, where it has none, through a web instance.
-func (s *Stack) Way(ctx context.Context, target Instance) ([]access.Hop, error) {
-	path, err := KeyPath(s.name)
-	if err != nil {
-		return nil, err
-	}
-	var public ssh.PublicKey
-	if _, err := os.Stat(path); err != nil { // an ssh-agent may have it; that is found out before anything is waited for
-		if public, err = s.registeredKey(ctx); err == nil {
-			err = access.CheckIdentity(path, public)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("log in to %s: %w", target.ID, err)
-		}
-	}
-	through := []Instance{target}
-	if target.Public == "" {
-		all, err := s.Instances(ctx)
-		if err != nil {
-			return nil, err
-		}
-		var gateway Instance
-		for _, i := range all {
-			if i.Tier == "web" && i.Public != "" && i.State == "running" && (gateway.ID == "" || i.Role == serving) {
-				gateway = i
-			}
-		}
-		if gateway.ID == "" {
-			return nil, fmt.Errorf("log in to %s: it has no public address, and no web instance that has one is running", target.ID)
-		}
-		through = []Instance{gateway, target}
-	}
-	var hops []access.Hop
-	for _, i := range through {
-		keys, err := s.hostKeys(ctx, i.ID)
-		if err != nil {
-			return nil, err
-		}
-		hops = append(hops, access.Hop{
-			ID:       i.ID,
-			Address:  cmp.Or(i.Public, i.Private),
-			User:     sshUser,
-			HostKeys: keys,
-			Identity: path,
-			Public:   public,
-		})
-	}
-	return hops, nil
-}
-
-// hostKeys are those that an instance printed on its console. On AWS the console is there some time after the launch.
-func (s *Stack) hostKeys(ctx context.Context, id string) (keys []string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	_, err = s.waitConsole(ctx, id, "shows its SSH host keys", func(console []byte) (bool, error) {
-		keys = access.HostKeys(console)
-		return len(keys) > 0, nil
-	})
-	return keys, err
 }

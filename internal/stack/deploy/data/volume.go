@@ -1,4 +1,4 @@
-package stack
+package data
 
 import (
 	"context"
@@ -11,49 +11,56 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/google/uuid"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/plan"
 )
 
-// dataDevice is what the data volume is attached as.
+// dataDevice is the device name that the data volume is attached as.
 const dataDevice = "/dev/sdf"
 
-// dataVolume is the volume of the database's data: the one that the database is made for or, where none serves, the one
-// with the tag; nil where there is none yet.
-func (s *Stack) dataVolume(ctx context.Context) (*types.Volume, error) {
-	all, err := s.Instances(ctx)
-	if err != nil {
-		return nil, err
+// currentVolume is the volume that the instance which serves is made for or, where none serves, the one with the tag; nil
+// where there is none yet.
+func (d *data) currentVolume(ctx context.Context, all []stack.Instance) (*types.Volume, error) {
+	if own := stack.ServingOf(all, d.tier.Name).Detail.Volume; own != "" {
+		return d.volumeByID(ctx, own)
 	}
-	if own := servingOf(all, "db").volume; own != "" {
-		return s.volumeByID(ctx, own)
-	}
-	found, err := s.volumes(ctx, "db")
+	found, err := d.volumes(ctx, d.tier.Name)
 	switch {
 	case err != nil || len(found) == 0:
 		return nil, err
 	case len(found) == 1:
 		return &found[0], nil
 	}
-	return nil, fmt.Errorf("find the data volume of stack %s: %s and %s both have the tag %s=db; one should", s.name, aws.ToString(found[0].VolumeId), aws.ToString(found[1].VolumeId), dataTag)
+	return nil, fmt.Errorf("find the data volume of stack %s: %s and %s both have the tag %s=%s; one should", d.stack.Name,
+		aws.ToString(found[0].VolumeId), aws.ToString(found[1].VolumeId), stack.DataTag, d.tier.Name)
 }
 
-// volumes are the stack's data volumes of a kind, or of both.
-func (s *Stack) volumes(ctx context.Context, kinds string) ([]types.Volume, error) {
-	out, err := s.ec2.DescribeVolumes(ctx, &ec2.DescribeVolumesInput{Filters: s.mine("tag:"+dataTag, kinds)})
-	if err != nil {
-		return nil, fmt.Errorf("find the data volumes of stack %s: %w", s.name, err)
+// volumes are the stack's data volumes whose tag has one of some comma-separated values.
+func (d *data) volumes(ctx context.Context, values string) ([]types.Volume, error) {
+	var all []types.Volume
+	filters := d.stack.OwnFilters("tag:"+stack.DataTag, values)
+	for pages := ec2.NewDescribeVolumesPaginator(d.stack.EC2, &ec2.DescribeVolumesInput{Filters: filters}); pages.HasMorePages(); {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("find the data volumes of stack %s: %w", d.stack.Name, err)
+		}
+		all = append(all, page.Volumes...)
 	}
-	return slices.DeleteFunc(out.Volumes, func(v types.Volume) bool {
+	return slices.DeleteFunc(all, func(v types.Volume) bool {
 		return v.State == types.VolumeStateDeleting || v.State == types.VolumeStateDeleted
 	}), nil
 }
 
-func (s *Stack) volumeByID(ctx context.Context, id string) (*types.Volume, error) {
-	out, err := s.ec2.DescribeVolumes(ctx, &ec2.DescribeVolumesInput{VolumeIds: []string{id}})
+func (d *data) volumeByID(ctx context.Context, id string) (*types.Volume, error) {
+	out, err := d.stack.EC2.DescribeVolumes(ctx, &ec2.DescribeVolumesInput{VolumeIds: []string{id}})
+	if err == nil && len(out.Volumes) == 0 {
+		err = errors.New("EC2 does not describe it")
+	}
 	if err != nil {
-		return nil, fmt.Errorf("find the data volume %s of stack %s: %w", id, s.name, err)
+		return nil, fmt.Errorf("find the data volume %s of stack %s: %w", id, d.stack.Name, err)
 	}
 	return &out.Volumes[0], nil
 }
@@ -68,35 +75,58 @@ func attachedTo(v *types.Volume) string {
 	return ""
 }
 
-// ensureVolume makes the data volume where there is none, in the zone of the database's subnet, and tells its zone.
-func (s *Stack) ensureVolume(ctx context.Context, n Network) (id, zone string, err error) {
-	v, err := s.dataVolume(ctx)
+// ensureVolume makes the data volume where there is none, in the zone of the tier's subnet, and tells its zone. One that is
+// there is made what the stack file says.
+func (d *data) ensureVolume(ctx context.Context) (id, zone string, err error) {
+	v, err := d.currentVolume(ctx, d.run.Instances)
 	if err != nil {
 		return "", "", err
 	}
 	if v != nil {
-		return aws.ToString(v.VolumeId), aws.ToString(v.AvailabilityZone), s.changeVolume(ctx, v)
+		return aws.ToString(v.VolumeId), aws.ToString(v.AvailabilityZone), d.changeVolume(ctx, v)
 	}
-	subnet, err := s.subnetOf(n, "db", "")
+	subnet, err := d.run.Network.SubnetOf(d.stack, d.tier, "")
 	if err != nil {
 		return "", "", err
 	}
-	zone = subnet.Zone
-	input := s.volumeInput(zone)
-	input.TagSpecifications = s.tagged(types.ResourceTypeVolume, s.name+"-data", append(s.moreTags("db"), dataTag, "db")...)
-	made, err := s.ec2.CreateVolume(ctx, input)
-	if err != nil {
-		return "", "", fmt.Errorf("make the data volume of stack %s: %w", s.name, err)
+	wanted := d.tier.Data.Volume
+	change := plan.Change{
+		Action: plan.Create,
+		What:   fmt.Sprintf("data volume of %d GiB, %s", wanted.Size, wanted.Type),
+		Reason: plan.Missing,
 	}
-	id = aws.ToString(made.VolumeId)
-	s.say("made data volume %s of %d GiB", id, s.file.Database.DataVolume.Size)
-	return id, zone, s.volumeAvailable(ctx, id)
+	err = d.run.Act.Do(change, func() (string, error) {
+		id, err = d.createVolume(ctx, d.volumeInput(subnet.Zone), stack.DataTag, d.tier.Name)
+		if err != nil {
+			return "", fmt.Errorf("make the data volume of stack %s: %w", d.stack.Name, err)
+		}
+		d.stack.Logf("made data volume %s of %d GiB", id, wanted.Size)
+		return id, d.volumeAvailable(ctx, id)
+	})
+	return id, subnet.Zone, err
+}
+
+// createVolume makes a data volume with tags, as keys and values in turn.
+func (d *data) createVolume(ctx context.Context, input *ec2.CreateVolumeInput, tags ...string) (string, error) {
+	all := append(d.tier.TagPairs(), tags...)
+	input.TagSpecifications = d.stack.TagsFor(types.ResourceTypeVolume, d.stack.Name+"-data", all...)
+	made, err := d.stack.EC2.CreateVolume(ctx, input)
+	if err != nil {
+		return "", err
+	}
+	return aws.ToString(made.VolumeId), nil
 }
 
 // volumeInput asks for a volume as the stack file describes it.
-func (s *Stack) volumeInput(zone string) *ec2.CreateVolumeInput {
-	v := s.file.Database.DataVolume
-	input := &ec2.CreateVolumeInput{AvailabilityZone: aws.String(zone), Size: aws.Int32(v.Size), VolumeType: types.VolumeType(v.Type), Encrypted: aws.Bool(v.Encrypted), ClientToken: aws.String(randomPassword()[:32])}
+func (d *data) volumeInput(zone string) *ec2.CreateVolumeInput {
+	v := d.tier.Data.Volume
+	input := &ec2.CreateVolumeInput{
+		AvailabilityZone: aws.String(zone),
+		Size:             aws.Int32(v.Size),
+		VolumeType:       types.VolumeType(v.Type),
+		Encrypted:        aws.Bool(v.Encrypted),
+		ClientToken:      aws.String(uuid.NewString()),
+	}
 	if v.IOPS > 0 {
 		input.Iops = aws.Int32(v.IOPS)
 	}
@@ -110,13 +140,15 @@ func (s *Stack) volumeInput(zone string) *ec2.CreateVolumeInput {
 }
 
 // volumeDifferences are what a volume is otherwise than in the stack file, and what of that cannot be changed.
-func (s *Stack) volumeDifferences(v *types.Volume) (different []string, err error) {
-	is, wanted := v, s.file.Database.DataVolume
+func (d *data) volumeDifferences(v *types.Volume) (different []string, err error) {
+	is, wanted := v, d.tier.Data.Volume
 	if aws.ToBool(is.Encrypted) != wanted.Encrypted {
-		return nil, fmt.Errorf("data volume %s: its encryption is %v, and the stack file wants %v, to which a volume cannot be changed", aws.ToString(v.VolumeId), aws.ToBool(is.Encrypted), wanted.Encrypted)
+		return nil, fmt.Errorf("data volume %s: its encryption is %v, and the stack file wants %v, to which a volume cannot be "+
+			"changed", aws.ToString(v.VolumeId), aws.ToBool(is.Encrypted), wanted.Encrypted)
 	}
 	if aws.ToInt32(is.Size) > wanted.Size {
-		return nil, fmt.Errorf("data volume %s: it has %d GiB, and the stack file wants %d; a volume cannot be made smaller", aws.ToString(v.VolumeId), aws.ToInt32(is.Size), wanted.Size)
+		return nil, fmt.Errorf("data volume %s: it has %d GiB, and the stack file wants %d; a volume cannot be made smaller",
+			aws.ToString(v.VolumeId), aws.ToInt32(is.Size), wanted.Size)
 	}
 	note := func(name string, is, wanted any) {
 		different = append(different, fmt.Sprintf("%s is %v and not %v", name, is, wanted))
@@ -138,23 +170,33 @@ func (s *Stack) volumeDifferences(v *types.Volume) (different []string, err erro
 
 // changeVolume makes the data volume what the stack file says, while it is in use. The file system on it grows when the
 // next database takes it.
-func (s *Stack) changeVolume(ctx context.Context, v *types.Volume) error {
-	different, err := s.volumeDifferences(v)
+func (d *data) changeVolume(ctx context.Context, v *types.Volume) error {
+	different, err := d.volumeDifferences(v)
 	if err != nil || len(different) == 0 {
 		return err
 	}
-	input, id := s.volumeInput(""), aws.ToString(v.VolumeId)
-	_, err = s.ec2.ModifyVolume(ctx, &ec2.ModifyVolumeInput{VolumeId: v.VolumeId, Size: input.Size, VolumeType: input.VolumeType, Iops: input.Iops, Throughput: input.Throughput})
-	if err != nil {
-		return fmt.Errorf("change data volume %s, whose %s: %w", id, strings.Join(different, ", "), err)
-	}
-	s.say("changed data volume %s, whose %s", id, strings.Join(different, ", "))
-	return nil
+	id := aws.ToString(v.VolumeId)
+	reason := "its " + strings.Join(different, ", its ")
+	return d.run.Act.Do(plan.Change{Action: plan.Modify, What: "data volume", ID: id, Reason: reason}, func() (string, error) {
+		input := d.volumeInput("")
+		_, err := d.stack.EC2.ModifyVolume(ctx, &ec2.ModifyVolumeInput{
+			VolumeId:   v.VolumeId,
+			Size:       input.Size,
+			VolumeType: input.VolumeType,
+			Iops:       input.Iops,
+			Throughput: input.Throughput,
+		})
+		if err != nil {
+			return "", fmt.Errorf("change data volume %s, whose %s: %w", id, strings.Join(different, ", "), err)
+		}
+		d.stack.Logf("changed data volume %s, whose %s", id, strings.Join(different, ", "))
+		return id, nil
+	})
 }
 
-func (s *Stack) volumeAvailable(ctx context.Context, id string) error {
+func (d *data) volumeAvailable(ctx context.Context, id string) error {
 	err := await.Until(ctx, 5*time.Minute, func(ctx context.Context) (bool, error) {
-		out, err := s.ec2.DescribeVolumes(ctx, &ec2.DescribeVolumesInput{VolumeIds: []string{id}})
+		out, err := d.stack.EC2.DescribeVolumes(ctx, &ec2.DescribeVolumesInput{VolumeIds: []string{id}})
 		if err != nil || len(out.Volumes) == 0 {
 			return false, err
 		}
@@ -173,111 +215,39 @@ func (s *Stack) volumeAvailable(ctx context.Context, id string) error {
 }
 
 // attach gives the data volume to an instance. Who had it may be on its way out still.
-func (s *Stack) attach(ctx context.Context, volume, id string) error {
-	if err := s.volumeAvailable(ctx, volume); err != nil {
+func (d *data) attach(ctx context.Context, volume, id string) error {
+	if err := d.volumeAvailable(ctx, volume); err != nil {
 		return err
 	}
-	_, err := s.ec2.AttachVolume(ctx, &ec2.AttachVolumeInput{VolumeId: aws.String(volume), InstanceId: aws.String(id), Device: aws.String(dataDevice)})
+	_, err := d.stack.EC2.AttachVolume(ctx, &ec2.AttachVolumeInput{
+		VolumeId:   aws.String(volume),
+		InstanceId: aws.String(id),
+		Device:     aws.String(dataDevice),
+	})
 	if err != nil {
 		return fmt.Errorf("attach %s to %s: %w", volume, id, err)
 	}
-	s.observer.moved("the data volume "+volume, id)
+	d.run.Observer.Moved("the data volume "+volume, id)
 	return nil
 }
 
 // detach takes a volume away from whoever has it; it must be unmounted there.
-func (s *Stack) detach(ctx context.Context, volume string) error {
-	if _, err := s.ec2.DetachVolume(ctx, &ec2.DetachVolumeInput{VolumeId: aws.String(volume)}); err != nil {
+func (d *data) detach(ctx context.Context, volume string) error {
+	if _, err := d.stack.EC2.DetachVolume(ctx, &ec2.DetachVolumeInput{VolumeId: aws.String(volume)}); err != nil {
 		// It may be nobody's already: a deployment was killed right here.
-		v, failed := s.dataVolume(ctx)
-		if failed != nil || v == nil || attachedTo(v) != "" {
+		v, failed := d.volumeByID(ctx, volume)
+		if failed != nil || attachedTo(v) != "" {
 			return errors.Join(fmt.Errorf("detach %s: %w", volume, err), failed)
 		}
 	}
-	return s.volumeAvailable(ctx, volume)
+	return d.volumeAvailable(ctx, volume)
 }
 
-// setServer notes which database server opens a volume's data, or runs on an instance.
-func (s *Stack) setServer(ctx context.Context, server instance.Server, ids ...string) error {
-	_, err := s.ec2.CreateTags(ctx, &ec2.CreateTagsInput{Resources: ids, Tags: []types.Tag{{Key: aws.String(serverTag), Value: aws.String(server.String())}}})
-	if err != nil {
-		return fmt.Errorf("tag %s with %s: %w", strings.Join(ids, ", "), server, err)
-	}
-	return nil
-}
-
-// snapshot keeps the data as it is at this moment. The volume may be used again at once.
-func (s *Stack) snapshot(ctx context.Context, volume, deploy string) (string, error) {
-	server, err := s.serverOf(ctx, volume)
-	if err != nil {
-		return "", err
-	}
-	out, err := s.ec2.CreateSnapshot(ctx, &ec2.CreateSnapshotInput{VolumeId: aws.String(volume), Description: aws.String("Data of stack " + s.name + " before deployment " + deploy),
-		TagSpecifications: s.tagged(types.ResourceTypeSnapshot, s.name+"-data before "+deploy, append(server, dataTag, "db", deployTag, deploy)...)})
-	if err != nil {
-		return "", fmt.Errorf("make a snapshot of %s: %w", volume, err)
-	}
-	return aws.ToString(out.SnapshotId), nil
-}
-
-// serverOf is the tag of the server that opened a volume's data last, as keys and values; it is on a snapshot too.
-func (s *Stack) serverOf(ctx context.Context, volume string) ([]string, error) {
-	v, err := s.volumeByID(ctx, volume)
-	if err != nil {
-		return nil, err
-	}
-	if server := tagOf(v.Tags, serverTag); server != "" {
-		return []string{serverTag, server}, nil
-	}
-	return nil, nil
-}
-
-// snapshots are those of the data volume, the youngest first.
-func (s *Stack) snapshots(ctx context.Context) ([]types.Snapshot, error) {
-	var all []types.Snapshot
-	for pages := ec2.NewDescribeSnapshotsPaginator(s.ec2, &ec2.DescribeSnapshotsInput{OwnerIds: []string{"self"}, Filters: s.mine("tag:"+dataTag, "db")}); pages.HasMorePages(); {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("list the snapshots of stack %s: %w", s.name, err)
-		}
-		all = append(all, page.Snapshots...)
-	}
-	slices.SortFunc(all, func(a, b types.Snapshot) int {
-		return strings.Compare(tagOf(b.Tags, deployTag), tagOf(a.Tags, deployTag))
-	})
-	return all, nil
-}
-
-// pruneSnapshots removes all but the youngest.
-func (s *Stack) pruneSnapshots(ctx context.Context, keep int) error {
-	all, err := s.snapshots(ctx)
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, old := range all[min(keep, len(all)):] {
-		if _, err := s.ec2.DeleteSnapshot(ctx, &ec2.DeleteSnapshotInput{SnapshotId: old.SnapshotId}); err != nil {
-			errs = append(errs, fmt.Errorf("delete snapshot %s: %w", aws.ToString(old.SnapshotId), err))
-			continue
-		}
-		s.say("deleted snapshot %s, of before deployment %s", aws.ToString(old.SnapshotId), tagOf(old.Tags, deployTag))
-	}
-	return errors.Join(errs...)
-}
-
-// deleteVolumes removes the stack's data volume.
-func (s *Stack) deleteVolumes(ctx context.Context) error {
-	out, err := s.ec2.DescribeVolumes(ctx, &ec2.DescribeVolumesInput{Filters: s.mine("tag-key", dataTag)})
-	if err != nil {
-		return fmt.Errorf("find the data volumes of stack %s: %w", s.name, err)
-	}
-	for _, v := range out.Volumes {
-		if err := s.volumeAvailable(ctx, aws.ToString(v.VolumeId)); err != nil {
-			return err
-		}
-		if _, err := s.ec2.DeleteVolume(ctx, &ec2.DeleteVolumeInput{VolumeId: v.VolumeId}); err != nil {
-			return fmt.Errorf("delete volume %s: %w", aws.ToString(v.VolumeId), err)
-		}
+// setServer notes the new instance's database server on it, or on the volume whose data it opens.
+func (d *data) setServer(ctx context.Context, id string) error {
+	tags := stack.TagList(stack.ServerTag, d.server.String())
+	if _, err := d.stack.EC2.CreateTags(ctx, &ec2.CreateTagsInput{Resources: []string{id}, Tags: tags}); err != nil {
+		return fmt.Errorf("tag %s with %s: %w", id, d.server, err)
 	}
 	return nil
 }

@@ -1,9 +1,8 @@
-package stack
+package data
 
 import (
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -11,7 +10,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/defaultstack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/deploy/tier"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/plan"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/stacktest"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
 
@@ -34,7 +36,7 @@ func TestChangedVolume(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			asked := ""
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			conf := stacktest.Config(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				form := readForm(t, r)
 				asked = strings.Join([]string{form.Get("VolumeId"), form.Get("Size"), form.Get("VolumeType"), form.Get("Iops"), form.Get("Throughput")}, " ")
 				if form.Get("Action") != "ModifyVolume" {
@@ -47,14 +49,11 @@ func TestChangedVolume(t *testing.T) {
 				}
 				fmt.Fprint(w, `<ModifyVolumeResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><volumeModification><volumeId>vol-1</volumeId><modificationState>modifying</modificationState></volumeModification></ModifyVolumeResponse>`)
 			}))
-			defer server.Close()
-			conf, err := awsconfig.Load(t.Context(), awsconfig.Options{Region: "us-east-1", AccessKey: "a", SecretKey: "b", Endpoint: server.URL, MaxRetries: 1})
-			if err != nil {
-				t.Fatal(err)
-			}
 			v := &types.Volume{VolumeId: aws.String("vol-1"), Size: aws.Int32(8), VolumeType: types.VolumeTypeGp3, Iops: aws.Int32(3000), Throughput: aws.Int32(125), Encrypted: aws.Bool(true)}
 			c.change(v)
-			err = New(conf, stackfile.Default(), t.Logf).changeVolume(t.Context(), v)
+			s := defaultstack.New(conf, stackfile.Default(), t.Logf)
+			d := &data{run: &tier.Run{Stack: s, Act: plan.NewActor(false)}, stack: s, tier: s.Tier("db")}
+			err := d.changeVolume(t.Context(), v)
 			if c.fault == "" && err != nil || c.fault != "" && (err == nil || !strings.Contains(err.Error(), c.fault)) {
 				t.Errorf("got %v, want %q", err, c.fault)
 			}

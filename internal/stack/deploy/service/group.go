@@ -1,12 +1,9 @@
-package stack
+package service
 
 import (
-	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -17,24 +14,53 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/deploy/tier"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/launch"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/network"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/plan"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/probe"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/roles"
 )
 
-// The web tier as an Auto Scaling group behind a network load balancer. Its instances are launched and ended by EC2; what
-// serves is the version of the launch template that the group's tag names. So a deployment that fails, or is killed, is
-// put right by bringing the group back to that version.
+// The instances of an Auto Scaling group are launched and ended by EC2; what serves is the version of the launch template
+// that the group's tag names. So a deployment that fails, or is killed, is put right by bringing the group back to that
+// version.
 
-const (
-	// versionTag is on the group: the version of the launch template that serves. A group without it never did.
-	versionTag = "goldsmith:version"
-	// groupTag is on what an Auto Scaling group launched.
-	groupTag = "aws:autoscaling:groupName"
-)
+// versionTag is on the group: the version of the launch template that serves. A group without it never did.
+const versionTag = "goldsmith:version"
 
-// webGroup is the web tier's Auto Scaling group as it is now.
-type webGroup struct {
+// group is a service tier that is an Auto Scaling group, in one deployment.
+type group struct {
+	run          *tier.Run
+	tier         stack.Tier
+	scaling      *autoscaling.Client
+	balancer     *balancer
+	certificates *certificates
+	probe        probe.Probe
+	address      types.Address // the elastic one
+	decision     tier.Decision
+	found        *scalingGroup // nil before it is made
+	version      string        // of the launch template, that is to serve
+	baked        bool          // EC2 waited for the bake time, and the page was asked meanwhile
+	outcome      tier.Outcome
+}
+
+func newGroup(run *tier.Run, t stack.Tier) *group {
+	known := &certificates{}
+	return &group{
+		run:          run,
+		tier:         t,
+		scaling:      clientOf(run.Stack),
+		balancer:     newBalancer(run, t),
+		certificates: known,
+		probe:        newProbe(run, t, known),
+	}
+}
+
+// scalingGroup is the Auto Scaling group as it is now.
+type scalingGroup struct {
 	name              string
 	template, version string // what it launches
 	serving           string // the version that serves; empty if none ever did
@@ -50,133 +76,7 @@ type member struct {
 	inService   bool
 }
 
-// scaled tells whether the web tier is to be an Auto Scaling group.
-func (s *Stack) scaled() bool { return s.file.Web.Scaling == "asg" }
-
-func (s *Stack) groupName() string { return "goldsmith-" + s.name + "-web" }
-
-// balancerName names the load balancer and, with a suffix, its target groups: 32 characters at most, and no two dashes
-// in a row.
-func (s *Stack) balancerName(suffix string) string {
-	name := "goldsmith-" + s.name
-	if len(name) > 27 || strings.Contains(name, "--") || strings.HasSuffix(name, "-") {
-		sum := sha256.Sum256([]byte(s.name))
-		name = "goldsmith-" + hex.EncodeToString(sum[:8])
-	}
-	return name + suffix
-}
-
-// findGroup is the stack's Auto Scaling group, or nil.
-func (s *Stack) findGroup(ctx context.Context) (*webGroup, error) {
-	out, err := s.scaling.DescribeAutoScalingGroups(ctx, &autoscaling.DescribeAutoScalingGroupsInput{AutoScalingGroupNames: []string{s.groupName()}})
-	if err != nil {
-		return nil, fmt.Errorf("find the Auto Scaling group %s: %w", s.groupName(), err)
-	}
-	for _, found := range out.AutoScalingGroups {
-		if aws.ToString(found.Status) != "" {
-			continue // it is being deleted
-		}
-		g := &webGroup{name: s.groupName(), desired: aws.ToInt32(found.DesiredCapacity), held: len(found.SuspendedProcesses) > 0, targets: found.TargetGroupARNs}
-		if found.LaunchTemplate != nil {
-			g.template, g.version = aws.ToString(found.LaunchTemplate.LaunchTemplateId), aws.ToString(found.LaunchTemplate.Version)
-		}
-		for _, tag := range found.Tags {
-			if aws.ToString(tag.Key) == versionTag {
-				g.serving = aws.ToString(tag.Value)
-			}
-		}
-		for _, i := range found.Instances {
-			if strings.HasPrefix(string(i.LifecycleState), "Terminat") {
-				continue
-			}
-			m := member{id: aws.ToString(i.InstanceId), inService: i.LifecycleState == astypes.LifecycleStateInService && aws.ToString(i.HealthStatus) == "Healthy"}
-			if i.LaunchTemplate != nil {
-				m.version = aws.ToString(i.LaunchTemplate.Version)
-			}
-			g.members = append(g.members, m)
-		}
-		return g, nil
-	}
-	return nil, nil
-}
-
-// templateImage is the image of a version of the group's launch template.
-func (s *Stack) templateImage(ctx context.Context, g *webGroup, version string) (string, error) {
-	out, err := s.ec2.DescribeLaunchTemplateVersions(ctx, &ec2.DescribeLaunchTemplateVersionsInput{LaunchTemplateId: aws.String(g.template), Versions: []string{version}})
-	if err != nil {
-		return "", fmt.Errorf("look at version %s of launch template %s: %w", version, g.template, err)
-	}
-	for _, found := range out.LaunchTemplateVersions {
-		if found.LaunchTemplateData != nil {
-			return aws.ToString(found.LaunchTemplateData.ImageId), nil
-		}
-	}
-	return "", fmt.Errorf("look at version %s of launch template %s: it is not described", version, g.template)
-}
-
-// groupRuns is the image that serves, empty where none does.
-func (s *Stack) groupRuns(ctx context.Context) (string, error) {
-	g, err := s.findGroup(ctx)
-	if err != nil || g == nil || g.serving == "" {
-		return "", err
-	}
-	return s.templateImage(ctx, g, g.serving)
-}
-
-// checkScaling refuses, before anything is changed, what a deployment could not bring to a good end: another kind of web
-// tier than the one that serves, checkpoints that take longer than it may, an API without instance refreshes.
-func (s *Stack) checkScaling(ctx context.Context) error {
-	all, err := s.Instances(ctx)
-	if err != nil {
-		return err
-	}
-	const gap = "an elastic IP cannot be moved onto a load balancer that is there, so that the page would be away for as long as AWS needs to make one, some minutes"
-	if !s.scaled() {
-		if i := slices.IndexFunc(all, func(i Instance) bool { return i.group != "" }); i >= 0 {
-			return fmt.Errorf("deploy stack %s: its web tier is the Auto Scaling group %s, and the stack file wants a single instance; Goldsmith does not change one into the other: %s\nhint: to do it with that gap: aws autoscaling delete-auto-scaling-group --auto-scaling-group-name %[2]s --force-delete, then goldsmith deploy",
-				s.name, all[i].group, gap)
-		}
-		return nil
-	}
-	if single := servingOf(all, "web"); single.ID != "" {
-		return fmt.Errorf("deploy stack %s: its web tier is the single instance %s, and the stack file wants an Auto Scaling group; Goldsmith does not change one into the other: %s\nhint: to do it with that gap: aws ec2 terminate-instances --instance-ids %[2]s, then goldsmith deploy",
-			s.name, single.ID, gap)
-	}
-	d := s.file.Deploy
-	if pauses := time.Duration(len(pauses(d.Checkpoints))) * d.CheckpointDelay; pauses+d.BakeTime >= d.Timeout {
-		return fmt.Errorf("deploy stack %s: it waits %v at its checkpoints and %v at the end, and may take %v; timeout should be longer", s.name, pauses, d.BakeTime, d.Timeout)
-	}
-	if g, err := s.findGroup(ctx); err != nil || g == nil {
-		return err
-	}
-	if _, err := s.lastRefresh(ctx); err != nil {
-		return fmt.Errorf("deploy stack %s: its API answers no question about instance refreshes, by which an Auto Scaling group is redeployed; nothing was changed: %w", s.name, err)
-	}
-	return nil
-}
-
-// groupAsOld is the group and, in place of single, an instance of it that stands for all: with the image, type, subnet and
-// user-data of the version that serves. Without a group single stays.
-func (s *Stack) groupAsOld(ctx context.Context, all []Instance, single Instance) (*webGroup, Instance, error) {
-	if !s.scaled() {
-		return nil, single, nil
-	}
-	g, err := s.findGroup(ctx)
-	if err != nil || g == nil || g.serving == "" {
-		return g, single, err
-	}
-	old := Instance{ID: g.name, Tier: "web", State: "running", Role: serving, group: g.name}
-	for _, i := range all {
-		if slices.ContainsFunc(g.members, func(m member) bool { return m.id == i.ID && m.version == g.serving }) {
-			old = i
-			old.ID, old.State = g.name, "running"
-		}
-	}
-	old.Image, err = s.templateImage(ctx, g, g.serving)
-	return g, old, err
-}
-
-func (g *webGroup) ids() []string {
+func (g *scalingGroup) ids() []string {
 	var ids []string
 	for _, m := range g.members {
 		ids = append(ids, m.id)
@@ -184,419 +84,496 @@ func (g *webGroup) ids() []string {
 	return ids
 }
 
-// bringGroup makes the group where there is none, and has one that stays be of the right size; of one that is to be
-// replaced it makes the new version of the launch template only, and moves no traffic.
-func (r *rollout) bringGroup(ctx context.Context, c change) error {
-	if !c.replace {
-		return r.keepGroup(ctx, c)
-	}
-	template, version, err := r.newVersion(ctx, c)
-	if err != nil {
-		return err
-	}
-	r.version = version
-	if r.group != nil {
-		return r.resizeGroup(ctx)
-	}
-	if err := r.timed("load balancer and group", func() error { return r.makeGroup(ctx, template, version) }); err != nil {
-		return err
-	}
-	return r.timed("web ready", func() error { return r.untilServing(ctx, version) })
-}
+// name is that of the group and of its launch template.
+func (g *group) name() string { return "goldsmith-" + g.run.Stack.Name + "-" + g.tier.Name }
 
-// keepGroup has a group that stays have as many instances as it should.
-func (r *rollout) keepGroup(ctx context.Context, c change) error {
-	r.say("group %s runs %s already", r.group.name, c.image)
-	if err := r.resizeGroup(ctx); err != nil {
+// Outcome implements tier.Tier.
+func (g *group) Outcome() tier.Outcome { return g.outcome }
+
+// check refuses checkpoints that take longer than a deployment may, and an API without instance refreshes.
+func (g *group) check(ctx context.Context) error {
+	s, d := g.run.Stack, g.run.Stack.Settings.Deploy
+	if waits := time.Duration(len(pauses(d.Checkpoints))) * d.CheckpointDelay; waits+d.BakeTime >= d.Timeout {
+		return fmt.Errorf("deploy stack %s: it waits %v at its checkpoints and %v at the end, and may take %v; timeout should be "+
+			"longer", s.Name, waits, d.BakeTime, d.Timeout)
+	}
+	if found, err := g.find(ctx); err != nil || found == nil {
 		return err
 	}
-	return r.timed("web ready", func() error { return r.untilServing(ctx, r.group.serving) })
-}
-
-func (r *rollout) resizeGroup(ctx context.Context) error {
-	count := r.file.Web.Count
-	if r.group.desired == count {
-		return nil
-	}
-	r.say("group %s: %d instances in place of %d", r.group.name, count, r.group.desired)
-	input := &autoscaling.UpdateAutoScalingGroupInput{AutoScalingGroupName: aws.String(r.group.name),
-		MinSize: aws.Int32(count), MaxSize: aws.Int32(count), DesiredCapacity: aws.Int32(count)}
-	err := onceKnown(ctx, func(ctx context.Context) error { _, err := r.scaling.UpdateAutoScalingGroup(ctx, input); return err })
-	if err != nil {
-		return fmt.Errorf("give group %s %d instances: %w", r.group.name, count, err)
+	if _, err := g.lastRefresh(ctx); err != nil {
+		return fmt.Errorf("deploy stack %s: its API answers no question about instance refreshes, by which an Auto Scaling group "+
+			"is redeployed; nothing was changed: %w", s.Name, err)
 	}
 	return nil
 }
 
+// find is the stack's Auto Scaling group, or nil.
+func (g *group) find(ctx context.Context) (*scalingGroup, error) {
+	input := &autoscaling.DescribeAutoScalingGroupsInput{AutoScalingGroupNames: []string{g.name()}}
+	out, err := g.scaling.DescribeAutoScalingGroups(ctx, input)
+	if err != nil {
+		return nil, fmt.Errorf("find the Auto Scaling group %s: %w", g.name(), err)
+	}
+	for _, described := range out.AutoScalingGroups {
+		if aws.ToString(described.Status) == "" { // else it is being deleted
+			return groupOf(g.name(), described), nil
+		}
+	}
+	return nil, nil
+}
+
+func groupOf(name string, described astypes.AutoScalingGroup) *scalingGroup {
+	found := &scalingGroup{
+		name:    name,
+		desired: aws.ToInt32(described.DesiredCapacity),
+		held:    len(described.SuspendedProcesses) > 0,
+		targets: described.TargetGroupARNs,
+	}
+	if launches := described.LaunchTemplate; launches != nil {
+		found.template, found.version = aws.ToString(launches.LaunchTemplateId), aws.ToString(launches.Version)
+	}
+	for _, tag := range described.Tags {
+		if aws.ToString(tag.Key) == versionTag {
+			found.serving = aws.ToString(tag.Value)
+		}
+	}
+	for _, i := range described.Instances {
+		if strings.HasPrefix(string(i.LifecycleState), "Terminat") {
+			continue
+		}
+		well := i.LifecycleState == astypes.LifecycleStateInService && aws.ToString(i.HealthStatus) == "Healthy"
+		m := member{id: aws.ToString(i.InstanceId), inService: well}
+		if i.LaunchTemplate != nil {
+			m.version = aws.ToString(i.LaunchTemplate.Version)
+		}
+		found.members = append(found.members, m)
+	}
+	return found
+}
+
+// templateImage is the image of a version of the group's launch template.
+func (g *group) templateImage(ctx context.Context, found *scalingGroup, version string) (string, error) {
+	out, err := g.run.Stack.EC2.DescribeLaunchTemplateVersions(ctx, &ec2.DescribeLaunchTemplateVersionsInput{
+		LaunchTemplateId: aws.String(found.template),
+		Versions:         []string{version},
+	})
+	if err != nil {
+		return "", fmt.Errorf("look at version %s of launch template %s: %w", version, found.template, err)
+	}
+	for _, described := range out.LaunchTemplateVersions {
+		if described.LaunchTemplateData != nil {
+			return aws.ToString(described.LaunchTemplateData.ImageId), nil
+		}
+	}
+	return "", fmt.Errorf("look at version %s of launch template %s: it is not described", version, found.template)
+}
+
+// Plan implements tier.Tier.
+func (g *group) Plan(ctx context.Context) (err error) {
+	if g.address, err = ensureAddress(ctx, g.run, g.tier); err != nil {
+		return err
+	}
+	if g.found, err = g.find(ctx); err != nil {
+		return err
+	}
+	if g.found != nil && g.found.serving == "" { // to converge removes it
+		g.found = nil
+	}
+	old, err := g.standIn(ctx)
+	if err != nil {
+		return err
+	}
+	subnet, err := g.run.Network.SubnetOf(g.run.Stack, g.tier, "")
+	if err != nil {
+		return err
+	}
+	g.decision, err = g.run.Decide(g.tier, old, launch.Launch{
+		Subnet:    subnet,
+		Service:   aws.ToString(g.address.PublicIp),
+		Addresses: maps.Clone(g.run.Addresses),
+	})
+	g.run.Addresses[g.tier.Name] = aws.ToString(g.address.PublicIp)
+	g.outcome.Old, g.outcome.Replaced = old, g.decision.Replace
+	return err
+}
+
+// standIn is an instance that stands for all of the group: with the image, type, subnet and user-data of the version that
+// serves. Without a group it is empty.
+func (g *group) standIn(ctx context.Context) (old stack.Instance, err error) {
+	if g.found == nil {
+		return old, nil
+	}
+	old = stack.Instance{Tier: g.tier.Name, Role: stack.Serving}
+	for _, i := range g.run.Instances {
+		if slices.ContainsFunc(g.found.members, func(m member) bool { return m.id == i.ID && m.version == g.found.serving }) {
+			old = i
+		}
+	}
+	old.ID, old.State, old.Detail.Group = g.found.name, "running", g.found.name
+	old.Image, err = g.templateImage(ctx, g.found, g.found.serving)
+	return old, err
+}
+
+// Bring implements tier.Tier: it makes the group where there is none, and has one that stays be of the right size; of one
+// that is to be replaced it makes the new version of the launch template only, and moves no traffic.
+func (g *group) Bring(ctx context.Context) error {
+	switch {
+	case g.found == nil:
+		return g.create(ctx)
+	case !g.decision.Replace:
+		return g.keep(ctx)
+	}
+	change := plan.Change{
+		Action: plan.Replace,
+		What:   g.title() + ", by an instance refresh",
+		ID:     g.found.name,
+		Reason: g.decision.Reason,
+	}
+	err := g.run.Act.Do(change, func() (_ string, err error) {
+		_, g.version, err = g.newVersion(ctx)
+		return g.found.name, err
+	})
+	if err != nil {
+		return err
+	}
+	return g.resize(ctx)
+}
+
+// title is the group for people.
+func (g *group) title() string {
+	return fmt.Sprintf("%s group of %d × %s", g.tier.Name, g.tier.Service.Count, g.decision.Launch.Image)
+}
+
+// keep has a group that stays have its tags and as many instances as it should.
+func (g *group) keep(ctx context.Context) error {
+	err := g.run.Tag(ctx, g.tier, g.tier.Name+" instances", "their", g.decision.Old, g.found.ids()...)
+	if err != nil {
+		return err
+	}
+	if err := g.resize(ctx); err != nil || g.run.Act.Dry() {
+		return err
+	}
+	g.run.Stack.Logf("group %s runs %s already", g.found.name, g.decision.Launch.Image)
+	return g.run.Ready(g.tier, func() error { return g.untilServing(ctx, g.found.serving) })
+}
+
+func (g *group) resize(ctx context.Context) error {
+	count := g.tier.Service.Count
+	if g.found.desired == count {
+		return nil
+	}
+	change := plan.Change{
+		Action: plan.Modify,
+		What:   g.tier.Name + " group",
+		ID:     g.found.name,
+		Reason: fmt.Sprintf("it has %d instances and not %d", g.found.desired, count),
+	}
+	return g.run.Act.Do(change, func() (string, error) {
+		g.run.Stack.Logf("group %s: %d instances in place of %d", g.found.name, count, g.found.desired)
+		input := &autoscaling.UpdateAutoScalingGroupInput{
+			AutoScalingGroupName: aws.String(g.found.name),
+			MinSize:              aws.Int32(count),
+			MaxSize:              aws.Int32(count),
+			DesiredCapacity:      aws.Int32(count),
+		}
+		err := roles.OnceKnown(ctx, func(ctx context.Context) error {
+			_, err := g.scaling.UpdateAutoScalingGroup(ctx, input)
+			return err
+		})
+		if err != nil {
+			return "", fmt.Errorf("give group %s %d instances: %w", g.found.name, count, err)
+		}
+		return g.found.name, nil
+	})
+}
+
+// create makes the load balancer and the group, and waits until it serves.
+func (g *group) create(ctx context.Context) error {
+	err := g.run.Timed(tier.StepOf(g.tier, "group", "load balancer and group"), func() error {
+		var targets []string
+		change := plan.Change{Action: plan.Create, What: "load balancer of the page", Reason: plan.Missing}
+		err := g.run.Act.Do(change, func() (_ string, err error) {
+			targets, err = g.balancer.create(ctx, g.run.Network, g.address)
+			return g.balancer.name(""), err
+		})
+		if err != nil {
+			return err
+		}
+		change = plan.Change{Action: plan.Create, What: g.title(), Reason: g.decision.Reason}
+		return g.run.Act.Do(change, func() (string, error) { return g.name(), g.createGroup(ctx, targets) })
+	})
+	if err != nil || g.run.Act.Dry() {
+		return err
+	}
+	return g.run.Ready(g.tier, func() error { return g.untilServing(ctx, g.version) })
+}
+
 // newVersion makes a version of the launch template, and the template with the first one.
-func (r *rollout) newVersion(ctx context.Context, c change) (template, version string, err error) {
-	l := c.launch
-	l.key = r.keyName()
-	input, err := r.runInput(r.network, l)
+func (g *group) newVersion(ctx context.Context) (template, version string, err error) {
+	s := g.run.Stack
+	data, err := g.templateData()
 	if err != nil {
 		return "", "", err
 	}
-	data := templateData(input)
-	tags := append(r.moreTags("web"), "Name", r.name+"-web", stackTag, r.name, tierTag, "web", deployTag, r.result.ID, settingsTag, c.settings)
-	for _, kind := range []types.ResourceType{types.ResourceTypeInstance, types.ResourceTypeVolume} {
-		data.TagSpecifications = append(data.TagSpecifications, types.LaunchTemplateTagSpecificationRequest{ResourceType: kind, Tags: tagList(tags...)})
-	}
-	made, err := r.ec2.CreateLaunchTemplateVersion(ctx, &ec2.CreateLaunchTemplateVersionInput{LaunchTemplateName: aws.String(r.groupName()), LaunchTemplateData: data,
-		VersionDescription: aws.String("deployment " + r.result.ID), ClientToken: aws.String(r.name + "-" + r.result.ID)})
+	description, token := aws.String("deployment "+g.run.ID), aws.String(s.Name+"-"+g.run.ID)
+	made, err := s.EC2.CreateLaunchTemplateVersion(ctx, &ec2.CreateLaunchTemplateVersionInput{
+		LaunchTemplateName: aws.String(g.name()),
+		LaunchTemplateData: data,
+		VersionDescription: description,
+		ClientToken:        token,
+	})
 	if err == nil && made.LaunchTemplateVersion != nil {
 		v := made.LaunchTemplateVersion
 		return aws.ToString(v.LaunchTemplateId), fmt.Sprint(aws.ToInt64(v.VersionNumber)), nil
 	}
-	if !strings.HasPrefix(code(err), "InvalidLaunchTemplateName.NotFound") {
-		return "", "", fmt.Errorf("make a version of launch template %s: %w", r.groupName(), err)
+	if !strings.HasPrefix(awserr.Code(err), "InvalidLaunchTemplateName.NotFound") {
+		return "", "", fmt.Errorf("make a version of launch template %s: %w", g.name(), err)
 	}
-	first, err := r.ec2.CreateLaunchTemplate(ctx, &ec2.CreateLaunchTemplateInput{LaunchTemplateName: aws.String(r.groupName()), LaunchTemplateData: data,
-		VersionDescription: aws.String("deployment " + r.result.ID), ClientToken: aws.String(r.name + "-" + r.result.ID), TagSpecifications: r.tagged(types.ResourceTypeLaunchTemplate, r.groupName())})
+	first, err := s.EC2.CreateLaunchTemplate(ctx, &ec2.CreateLaunchTemplateInput{
+		LaunchTemplateName: aws.String(g.name()),
+		LaunchTemplateData: data,
+		VersionDescription: description,
+		ClientToken:        token,
+		TagSpecifications:  s.TagsFor(types.ResourceTypeLaunchTemplate, g.name()),
+	})
 	if err != nil {
-		return "", "", fmt.Errorf("make launch template %s: %w", r.groupName(), err)
+		return "", "", fmt.Errorf("make launch template %s: %w", g.name(), err)
 	}
 	return aws.ToString(first.LaunchTemplate.LaunchTemplateId), "1", nil
 }
 
-// templateData is a launch as a template takes it; the subnet is the group's to choose.
-func templateData(input *ec2.RunInstancesInput) *types.RequestLaunchTemplateData {
-	eni := input.NetworkInterfaces[0]
+// templateData is the deployment's launch as a template takes it, with the tags of what is launched.
+func (g *group) templateData() (*types.RequestLaunchTemplateData, error) {
+	s, l := g.run.Stack, g.decision.Launch
+	l.Key = "goldsmith-" + s.Name
+	input, err := l.Input(s, g.run.Network)
+	if err != nil {
+		return nil, err
+	}
+	data := templateOf(input)
+	tags := stack.TagList(append(g.tier.TagPairs(),
+		stack.NameTag, s.Name+"-"+g.tier.Name,
+		stack.StackTag, s.Name,
+		stack.TierTag, g.tier.Name,
+		stack.DeployTag, g.run.ID,
+		stack.SettingsTag, g.decision.Settings)...)
+	for _, kind := range []types.ResourceType{types.ResourceTypeInstance, types.ResourceTypeVolume} {
+		spec := types.LaunchTemplateTagSpecificationRequest{ResourceType: kind, Tags: tags}
+		data.TagSpecifications = append(data.TagSpecifications, spec)
+	}
+	return data, nil
+}
+
+// templateOf is a launch as a template takes it; the subnet is the group's to choose.
+func templateOf(input *ec2.RunInstancesInput) *types.RequestLaunchTemplateData {
+	eni, metadata := input.NetworkInterfaces[0], input.MetadataOptions
 	return &types.RequestLaunchTemplateData{
-		ImageId: input.ImageId, InstanceType: input.InstanceType, UserData: input.UserData, KeyName: input.KeyName,
-		NetworkInterfaces: []types.LaunchTemplateInstanceNetworkInterfaceSpecificationRequest{{DeviceIndex: eni.DeviceIndex, DeleteOnTermination: eni.DeleteOnTermination,
-			Groups: eni.Groups, AssociatePublicIpAddress: eni.AssociatePublicIpAddress}},
+		ImageId:      input.ImageId,
+		InstanceType: input.InstanceType,
+		UserData:     input.UserData,
+		KeyName:      input.KeyName,
+		NetworkInterfaces: []types.LaunchTemplateInstanceNetworkInterfaceSpecificationRequest{{
+			DeviceIndex:              eni.DeviceIndex,
+			DeleteOnTermination:      eni.DeleteOnTermination,
+			Groups:                   eni.Groups,
+			AssociatePublicIpAddress: eni.AssociatePublicIpAddress,
+		}},
 		IamInstanceProfile: &types.LaunchTemplateIamInstanceProfileSpecificationRequest{Name: input.IamInstanceProfile.Name},
-		MetadataOptions: &types.LaunchTemplateInstanceMetadataOptionsRequest{HttpTokens: types.LaunchTemplateHttpTokensState(input.MetadataOptions.HttpTokens),
-			HttpPutResponseHopLimit: input.MetadataOptions.HttpPutResponseHopLimit, HttpEndpoint: types.LaunchTemplateInstanceMetadataEndpointState(input.MetadataOptions.HttpEndpoint)},
+		MetadataOptions: &types.LaunchTemplateInstanceMetadataOptionsRequest{
+			HttpTokens:              types.LaunchTemplateHttpTokensState(metadata.HttpTokens),
+			HttpPutResponseHopLimit: metadata.HttpPutResponseHopLimit,
+			HttpEndpoint:            types.LaunchTemplateInstanceMetadataEndpointState(metadata.HttpEndpoint),
+		},
 	}
 }
 
-// makeGroup makes the load balancer and the group.
-func (r *rollout) makeGroup(ctx context.Context, template, version string) error {
-	targets, err := r.makeBalancer(ctx)
+// createGroup makes the group, of the first version of its launch template.
+func (g *group) createGroup(ctx context.Context, targets []string) error {
+	template, version, err := g.newVersion(ctx)
 	if err != nil {
 		return err
 	}
-	count := r.file.Web.Count
-	tag := func(key, value string) astypes.Tag {
-		return astypes.Tag{ResourceId: aws.String(r.groupName()), ResourceType: aws.String("auto-scaling-group"), Key: aws.String(key), Value: aws.String(value), PropagateAtLaunch: aws.Bool(false)}
-	}
+	g.version = version
+	count, s := g.tier.Service.Count, g.run.Stack
 	input := &autoscaling.CreateAutoScalingGroupInput{
-		AutoScalingGroupName: aws.String(r.groupName()), MinSize: aws.Int32(count), MaxSize: aws.Int32(count), DesiredCapacity: aws.Int32(count),
-		LaunchTemplate:    &astypes.LaunchTemplateSpecification{LaunchTemplateId: aws.String(template), Version: aws.String(version)},
-		VPCZoneIdentifier: aws.String(strings.Join(subnetIDs(r.network.Subnets[r.file.Web.Subnet]), ",")), TargetGroupARNs: targets,
-		HealthCheckType: aws.String("ELB"), HealthCheckGracePeriod: aws.Int32(seconds(r.file.HealthCheck.Deadline)),
-		Tags: []astypes.Tag{tag("Name", r.groupName()), tag(stackTag, r.name)},
+		AutoScalingGroupName: aws.String(g.name()),
+		MinSize:              aws.Int32(count),
+		MaxSize:              aws.Int32(count),
+		DesiredCapacity:      aws.Int32(count),
+		LaunchTemplate: &astypes.LaunchTemplateSpecification{
+			LaunchTemplateId: aws.String(template),
+			Version:          aws.String(version),
+		},
+		VPCZoneIdentifier:      aws.String(strings.Join(network.SubnetIDs(g.run.Network.Subnets[g.tier.Subnet]), ",")),
+		TargetGroupARNs:        targets,
+		HealthCheckType:        aws.String("ELB"),
+		HealthCheckGracePeriod: aws.Int32(seconds(g.tier.Service.Probe.Deadline)),
+		Tags:                   []astypes.Tag{g.tag(stack.NameTag, g.name()), g.tag(stack.StackTag, s.Name)},
 	}
-	err = onceKnown(ctx, func(ctx context.Context) error { _, err := r.scaling.CreateAutoScalingGroup(ctx, input); return err })
+	err = roles.OnceKnown(ctx, func(ctx context.Context) error {
+		_, err := g.scaling.CreateAutoScalingGroup(ctx, input)
+		return err
+	})
 	if err != nil {
-		return fmt.Errorf("make the Auto Scaling group %s: %w", r.groupName(), err)
+		return fmt.Errorf("make the Auto Scaling group %s: %w", g.name(), err)
 	}
-	r.say("made Auto Scaling group %s of %d", r.groupName(), count)
+	s.Logf("made Auto Scaling group %s of %d", g.name(), count)
 	return nil
 }
 
-// seconds rounds up: AWS takes whole ones.
-func seconds(d time.Duration) int32 { return int32((d + time.Second - 1) / time.Second) }
+// tag is a tag of the group that its instances do not get.
+func (g *group) tag(key, value string) astypes.Tag {
+	return astypes.Tag{
+		ResourceId:        aws.String(g.name()),
+		ResourceType:      aws.String("auto-scaling-group"),
+		Key:               aws.String(key),
+		Value:             aws.String(value),
+		PropagateAtLaunch: aws.Bool(false),
+	}
+}
 
-// askGroupEvery is the time between two looks at a group.
-const askGroupEvery = time.Second
-
-// untilServing waits until the group has its instances, all of this version, and each says on its console that it is
-// ready and is healthy for the load balancer. The certificates that they made are trusted from then on.
-func (r *rollout) untilServing(whole context.Context, version string) error {
-	ctx, cancel := context.WithTimeout(whole, r.file.HealthCheck.Deadline)
-	defer cancel()
-	last, began := "EC2 does not show it yet", time.Now()
-	for round := 0; ; round++ {
-		g, err := r.findGroup(ctx)
-		if err == nil && g == nil && time.Since(began) > await.Settle {
-			return fmt.Errorf("wait for group %s: it is gone", r.groupName())
+// Shift implements tier.Tier: the new version takes the traffic; of a group that was made just now it already has.
+func (g *group) Shift(ctx context.Context) error {
+	own, run := aws.ToString(g.address.PublicIp), g.run
+	setURL(&g.outcome, g.address)
+	run.Observer.Ask(own)
+	if g.decision.Replace && g.found.serving != "" {
+		err := run.Timed(tier.StepOf(g.tier, "refresh", "instance refresh"), func() error { return g.refresh(ctx, g.version) })
+		if err != nil {
+			return g.keptBroken(err)
 		}
-		var well bool
-		if err == nil && g != nil {
-			well, last, err = r.lookAt(ctx, g, version, round%5 == 4)
-		}
-		if err != nil && ctx.Err() == nil && !awserr.Transient(err) {
+		g.baked = true
+		if err := g.untilServing(ctx, g.version); err != nil {
 			return err
 		}
-		if well && ctx.Err() == nil {
-			r.group = g
-			return nil
-		}
-		if err := sleep(ctx, askGroupEvery); err != nil {
-			return fmt.Errorf("wait for group %s: %w; %s%s", r.groupName(), err, last, r.lastActivity(context.WithoutCancel(ctx)))
-		}
 	}
-}
-
-// lookAt tells whether the group is as it should be, or what is missing. The console of an instance is read when it is
-// healthy; those of others only if all is set: AWS limits such calls.
-func (r *rollout) lookAt(ctx context.Context, g *webGroup, version string, all bool) (well bool, missing string, err error) {
-	states, err := r.targetStates(ctx, g)
+	all, err := run.Stack.Instances(ctx)
 	if err != nil {
-		return false, "", err
-	}
-	if len(g.members) != int(r.file.Web.Count) {
-		missing = fmt.Sprintf("it has %d instances of %d", len(g.members), r.file.Web.Count)
-	}
-	for _, m := range g.members {
-		healthy := states[m.id] == ""
-		if m.version != version {
-			missing = cmp.Or(missing, fmt.Sprintf("%s is of version %s of the launch template, not %s", m.id, m.version, version))
-			continue
-		}
-		if healthy || all {
-			if err := r.trust(ctx, m.id); err != nil {
-				return false, "", err
-			}
-		}
-		switch {
-		case !healthy:
-			missing = cmp.Or(missing, m.id+" is "+states[m.id])
-		case !m.inService || r.trusted(m.id) == "":
-			missing = cmp.Or(missing, m.id+" has not said that it is ready")
-		}
-	}
-	return missing == "", missing, nil
-}
-
-// trust reads an instance's report, if it was not read before, and trusts its certificate. An instance that says that it
-// is not ready is an error.
-func (r *rollout) trust(ctx context.Context, id string) error {
-	if r.trusted(id) != "" {
-		return nil
-	}
-	console, err := r.console(ctx, id)
-	if err != nil {
-		if awserr.NotFound(err) {
-			return nil // it has ended, or is not known everywhere yet
-		}
 		return err
 	}
-	report, ok := instance.FindReport(console)
-	if !ok {
+	members := g.found.ids()
+	for _, i := range all {
+		if i.Detail.Group == g.name() && slices.Contains(members, i.ID) {
+			g.outcome.Serving = append(g.outcome.Serving, i)
+		}
+	}
+	if len(g.outcome.Serving) == 0 {
+		return fmt.Errorf("look at group %s: none of its instances is described", g.name())
+	}
+	first := g.outcome.Serving[0].ID
+	g.outcome.Fingerprint = g.certificates.of(first)
+	return run.Timed(tier.StepOf(g.tier, "probe", "https from outside"), func() error {
+		if err := g.probe.Healthy(ctx, own, g.tier.Service.Probe.HealthyThreshold); err != nil {
+			return fmt.Errorf("ask %s from outside, at %s: %w", first, own, err)
+		}
+		return nil
+	})
+}
+
+// Watch implements tier.Watcher; during a refresh EC2 has waited for the bake time, and the page was asked meanwhile.
+func (g *group) Watch(ctx context.Context) error {
+	if g.baked {
 		return nil
 	}
-	if !report.Ready {
-		return fmt.Errorf("wait for %s: it says that it is not ready: %s", id, failures(report))
+	return watch(ctx, g.run, g.tier, g.probe, g.address)
+}
+
+func (g *group) keptBroken(err error) error {
+	if g.run.Stack.Settings.Deploy.AutoRollback {
+		return err
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.certificates == nil {
-		r.certificates = map[string]string{}
+	return fmt.Errorf("%w; %w; %w\nhint: goldsmith rollback brings back what served", err, tier.ErrKept, tier.ErrNeedsPerson)
+}
+
+// Commit implements tier.Committer: it notes on the group that the new version serves, if there is one.
+func (g *group) Commit(ctx context.Context) error {
+	if g.version == "" {
+		return nil
 	}
-	r.certificates[id] = certificateOf(report)
-	r.observer.trust(r.certificates[id])
+	return g.setServing(ctx, g.version)
+}
+
+// Uncommit implements tier.Committer.
+func (g *group) Uncommit(ctx context.Context) error {
+	if g.version == "" {
+		return nil
+	}
+	return g.setServing(ctx, g.found.serving)
+}
+
+func (g *group) setServing(ctx context.Context, version string) error {
+	_, err := g.scaling.CreateOrUpdateTags(ctx, &autoscaling.CreateOrUpdateTagsInput{
+		Tags: []astypes.Tag{g.tag(versionTag, version)},
+	})
+	if err != nil {
+		return fmt.Errorf("tag group %s with the version that serves: %w", g.name(), err)
+	}
 	return nil
 }
 
-func (r *rollout) trusted(id string) string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.certificates[id]
+// Converge implements tier.Tier: the group is brought to the version that serves; one that never served goes, with all
+// that belongs to it.
+func (g *group) Converge(ctx context.Context, act *plan.Actor, all []stack.Instance, _ bool) error {
+	if err := g.convergeGroup(ctx, act); err != nil {
+		return err
+	}
+	keeper := stack.ServingOf(all, g.tier.Name)
+	return g.run.End(ctx, act, stack.Others(all, g.tier.Name, keeper))
+}
+
+func (g *group) convergeGroup(ctx context.Context, act *plan.Actor) error {
+	found, err := g.find(ctx)
+	if err != nil {
+		return err
+	}
+	if found == nil || found.serving == "" {
+		return g.removeAll(ctx, act, "it never served")
+	}
+	change := plan.Change{Action: plan.Modify, What: g.tier.Name + " group", ID: found.name}
+	if found.held {
+		change.Reason = "EC2 does not replace its sick instances"
+		err := act.Do(change, func() (string, error) { return found.name, g.resumeReplacing(ctx, found) })
+		if err != nil {
+			return err
+		}
+	}
+	if err := g.takeBackRefresh(ctx, act, found); err != nil {
+		return err
+	}
+	if !act.Dry() {
+		if found, err = g.find(ctx); err != nil || found == nil {
+			return err
+		}
+	}
+	other := slices.IndexFunc(found.members, func(m member) bool { return m.version != found.serving })
+	if found.version == found.serving && other < 0 {
+		return nil
+	}
+	change.Reason = "it is not of the version of its launch template that serves"
+	return act.Do(change, func() (string, error) {
+		g.run.Stack.Logf("group %s goes back to version %s of its launch template", found.name, found.serving)
+		return found.name, g.goBack(ctx, found)
+	})
+}
+
+// Remove implements tier.Tier.
+func (g *group) Remove(ctx context.Context, all []stack.Instance) error {
+	return newSingle(g.run, g.tier).Remove(ctx, all)
 }
 
 // lastActivity is what the group could not do last, for people.
-func (r *rollout) lastActivity(ctx context.Context) string {
+func (g *group) lastActivity(ctx context.Context) string {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	out, err := r.scaling.DescribeScalingActivities(ctx, &autoscaling.DescribeScalingActivitiesInput{AutoScalingGroupName: aws.String(r.groupName()), MaxRecords: aws.Int32(10)})
+	input := &autoscaling.DescribeScalingActivitiesInput{AutoScalingGroupName: aws.String(g.name()), MaxRecords: aws.Int32(10)}
+	out, err := g.scaling.DescribeScalingActivities(ctx, input)
 	if err != nil {
 		return ""
 	}
-	for _, activity := range out.Activities {
-		if activity.StatusCode == astypes.ScalingActivityStatusCodeFailed {
-			return fmt.Sprintf("\nits last failure: %s: %s", aws.ToString(activity.Description), aws.ToString(activity.StatusMessage))
+	for _, a := range out.Activities {
+		if a.StatusCode == astypes.ScalingActivityStatusCodeFailed {
+			return fmt.Sprintf("\nits last failure: %s: %s", aws.ToString(a.Description), aws.ToString(a.StatusMessage))
 		}
 	}
 	return ""
-}
-
-// serveGroup has the new version take the traffic: of a group that was made just now it already has.
-func (r *rollout) serveGroup(ctx context.Context, c change) error {
-	r.result.URL = "https://" + aws.ToString(r.address.PublicIp) + "/"
-	r.observer.ask(aws.ToString(r.address.PublicIp))
-	if c.replace && r.group.serving != "" {
-		if err := r.timed("instance refresh", func() error { return r.refresh(ctx, r.group, r.version) }); err != nil {
-			return r.keptBroken(err)
-		}
-		r.baked = true
-		if err := r.untilServing(ctx, r.version); err != nil {
-			return err
-		}
-	}
-	all, err := r.Instances(ctx)
-	if err != nil {
-		return err
-	}
-	for _, i := range all {
-		if i.group == r.groupName() && slices.ContainsFunc(r.group.members, func(m member) bool { return m.id == i.ID }) {
-			r.result.WebGroup = append(r.result.WebGroup, i)
-		}
-	}
-	if len(r.result.WebGroup) == 0 {
-		return fmt.Errorf("look at group %s: none of its instances is described", r.groupName())
-	}
-	r.result.Web = r.result.WebGroup[0]
-	r.result.Fingerprint = r.trusted(r.result.Web.ID)
-	return r.timed("https from outside", func() error {
-		return r.healthy(ctx, aws.ToString(r.address.PublicIp), r.file.HealthCheck.HealthyThreshold)
-	})
-}
-
-// errKept says that a deployment failed and that the stack file does not want it to go back by itself.
-var errKept = errors.New("auto_rollback is off, so it stays as it is")
-
-func (r *rollout) keptBroken(err error) error {
-	if r.file.Deploy.AutoRollback {
-		return err
-	}
-	return fmt.Errorf("%w; %w; %w\nhint: goldsmith rollback brings back what served", err, errKept, ErrNeedsPerson)
-}
-
-// setServing notes on the group which version serves.
-func (r *rollout) setServing(ctx context.Context, version string) error {
-	_, err := r.scaling.CreateOrUpdateTags(ctx, &autoscaling.CreateOrUpdateTagsInput{Tags: []astypes.Tag{{ResourceId: aws.String(r.groupName()), ResourceType: aws.String("auto-scaling-group"),
-		Key: aws.String(versionTag), Value: aws.String(version), PropagateAtLaunch: aws.Bool(false)}}})
-	if err != nil {
-		return fmt.Errorf("tag group %s with the version that serves: %w", r.groupName(), err)
-	}
-	return nil
-}
-
-// unhealthy are what EC2 does with instances that their load balancer finds sick.
-var unhealthy = []string{"HealthCheck", "ReplaceUnhealthy"}
-
-// withoutReplacing does what takes the database from the web tier for a while: the pages of all instances are sick then,
-// and EC2 would replace every one.
-func (r *rollout) withoutReplacing(ctx context.Context, work func() error) error {
-	if r.group == nil {
-		return work()
-	}
-	if _, err := r.scaling.SuspendProcesses(ctx, &autoscaling.SuspendProcessesInput{AutoScalingGroupName: aws.String(r.group.name), ScalingProcesses: unhealthy}); err != nil {
-		return fmt.Errorf("have group %s keep its instances while the database moves: %w", r.group.name, err)
-	}
-	// What fails is settled, and that lets the group go on.
-	if err := work(); err != nil {
-		return err
-	}
-	return r.resumeReplacing(ctx, r.group)
-}
-
-// resumeReplacing lets EC2 replace instances again, when they are healthy or have had the time for it.
-func (s *Stack) resumeReplacing(ctx context.Context, g *webGroup) error {
-	h := s.file.HealthCheck
-	for until := time.Now().Add(2 * time.Duration(interval(h)*threshold(h)) * time.Second); time.Now().Before(until); {
-		states, err := s.targetStates(ctx, g)
-		if err != nil {
-			return err
-		}
-		sick := slices.ContainsFunc(g.ids(), func(id string) bool { return states[id] != "" })
-		if !sick {
-			break
-		}
-		if err := sleep(ctx, askGroupEvery); err != nil {
-			return err
-		}
-	}
-	if _, err := s.scaling.ResumeProcesses(ctx, &autoscaling.ResumeProcessesInput{AutoScalingGroupName: aws.String(g.name), ScalingProcesses: unhealthy}); err != nil {
-		return fmt.Errorf("have group %s replace sick instances again: %w", g.name, err)
-	}
-	return nil
-}
-
-// settleGroup brings the group to the version that serves; one that never served goes, with all that belongs to it.
-func (s *Stack) settleGroup(ctx context.Context) error {
-	g, err := s.findGroup(ctx)
-	if err != nil {
-		return err
-	}
-	if g == nil || g.serving == "" {
-		return s.removeGroup(ctx)
-	}
-	if g.held {
-		if err := s.resumeReplacing(ctx, g); err != nil {
-			return err
-		}
-	}
-	if err := s.takeBackRefresh(ctx, g); err != nil {
-		return err
-	}
-	if g, err = s.findGroup(ctx); err != nil || g == nil {
-		return err
-	}
-	other := slices.IndexFunc(g.members, func(m member) bool { return m.version != g.serving })
-	if g.version == g.serving && other < 0 {
-		return nil
-	}
-	s.say("group %s goes back to version %s of its launch template", g.name, g.serving)
-	return s.goBack(ctx, g)
-}
-
-// removeGroup ends the group and its instances, and removes the load balancer and the launch template.
-func (s *Stack) removeGroup(ctx context.Context) error {
-	g, err := s.findGroup(ctx)
-	if err != nil {
-		return err
-	}
-	if g != nil {
-		s.say("ending group %s and its %d instances", g.name, len(g.members))
-		_, err := s.scaling.DeleteAutoScalingGroup(ctx, &autoscaling.DeleteAutoScalingGroupInput{AutoScalingGroupName: aws.String(g.name), ForceDelete: aws.Bool(true)})
-		if err != nil {
-			return fmt.Errorf("delete group %s: %w", g.name, err)
-		}
-		if err := s.terminate(ctx, g.ids()...); err != nil {
-			return err
-		}
-	}
-	if err := s.removeBalancer(ctx); err != nil {
-		return err
-	}
-	_, err = s.ec2.DeleteLaunchTemplate(ctx, &ec2.DeleteLaunchTemplateInput{LaunchTemplateName: aws.String(s.groupName())})
-	if err != nil && !strings.HasPrefix(code(err), "InvalidLaunchTemplateName.NotFound") {
-		return fmt.Errorf("delete launch template %s: %w", s.groupName(), err)
-	}
-	return s.untilGroupGone(ctx)
-}
-
-// untilGroupGone waits until the group is gone: another of its name cannot be made before.
-func (s *Stack) untilGroupGone(ctx context.Context) error {
-	input := &autoscaling.DescribeAutoScalingGroupsInput{AutoScalingGroupNames: []string{s.groupName()}}
-	err := await.Until(ctx, goneLimit, func(ctx context.Context) (bool, error) {
-		out, err := s.scaling.DescribeAutoScalingGroups(ctx, input)
-		return err == nil && len(out.AutoScalingGroups) == 0, err
-	})
-	if err != nil {
-		return fmt.Errorf("wait until group %s is gone: %w", s.groupName(), err)
-	}
-	return nil
-}
-
-// goneLimit is how long a group may take to end its instances, or a load balancer to give its interfaces back.
-const goneLimit = 15 * time.Minute
-
-// commitGroup notes that a version serves in place of another, if there is a new one.
-func (r *rollout) commitGroup(ctx context.Context, from, to string) error {
-	if from == to || r.version == "" {
-		return nil
-	}
-	return r.setServing(ctx, to)
-}
-
-// planGroup tells what a deployment would do to a web tier that is a group.
-func (s *Stack) planGroup(p *Plan, g *webGroup, c change) {
-	what := fmt.Sprintf("web group of %d × %s", s.file.Web.Count, c.image)
-	if g == nil || g.serving == "" {
-		p.Changes = append(p.Changes, Change{Action: "create", What: "load balancer of the page", Reason: missing}, Change{Action: "create", What: what, Reason: c.reason})
-		return
-	}
-	if c.replace {
-		p.Changes = append(p.Changes, Change{Action: "replace", What: what + ", by an instance refresh", ID: g.name, Reason: c.reason})
-	} else if missing := missingTags(c.old.tags, tagList(s.moreTags("web")...)); len(missing) > 0 {
-		p.Changes = append(p.Changes, Change{Action: "change", What: "web instances", ID: g.name, Reason: "their tags differ: " + strings.Join(missing, ", ")})
-	}
-	if g.desired != s.file.Web.Count {
-		p.Changes = append(p.Changes, Change{Action: "change", What: "web group", ID: g.name, Reason: fmt.Sprintf("it has %d instances and not %d", g.desired, s.file.Web.Count)})
-	}
 }

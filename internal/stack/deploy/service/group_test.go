@@ -1,4 +1,4 @@
-package stack
+package service
 
 import (
 	"context"
@@ -16,12 +16,19 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/defaultstack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/deploy/tier"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/launch"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/network"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/plan"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/stacktest"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
 
@@ -138,26 +145,24 @@ func (p *page) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 }
 
 // refreshing is a deployment of a group whose API and page are the test's, and what it said.
-func refreshing(t *testing.T, api *scalingAPI) (*rollout, *page, *strings.Builder) {
+func refreshing(t *testing.T, api *scalingAPI) (*group, *page, *strings.Builder) {
 	t.Helper()
-	server, p, said := httptest.NewServer(api), &page{}, &strings.Builder{}
+	p, said := &page{}, &strings.Builder{}
 	shown := httptest.NewTLSServer(p)
-	t.Cleanup(server.Close)
 	t.Cleanup(shown.Close)
-	conf, err := awsconfig.Load(t.Context(), awsconfig.Options{Region: "us-east-1", AccessKey: "a", SecretKey: "b", Endpoint: server.URL, MaxRetries: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
 	file := stackfile.Default()
 	file.Web.Scaling, file.Web.Count = "asg", 2
-	s := New(conf, file, func(format string, args ...any) { fmt.Fprintf(said, format+"\n", args...) })
+	logf := func(format string, args ...any) { fmt.Fprintf(said, format+"\n", args...) }
+	s := defaultstack.New(stacktest.Config(t, api), file, logf)
 	sum := sha256.Sum256(shown.Certificate().Raw)
-	r := &rollout{Stack: s, journal: &journal{stack: s}, result: Deployed{Fingerprint: hex.EncodeToString(sum[:])},
-		address: types.Address{PublicIp: aws.String(strings.TrimPrefix(shown.URL, "https://"))}}
-	return r, p, said
+	g := newGroup(&tier.Run{Stack: s, Act: plan.NewActor(false), Reach: tier.DirectReach}, s.Tier("web"))
+	g.certificates.add("i-shown", hex.EncodeToString(sum[:]))
+	g.address = types.Address{PublicIp: aws.String(strings.TrimPrefix(shown.URL, "https://"))}
+	g.found = testGroup
+	return g, p, said
 }
 
-var testGroup = &webGroup{name: "goldsmith-golden-web", template: "lt-0a20c965061f64abc", version: "3", serving: "3"}
+var testGroup = &scalingGroup{name: "goldsmith-golden-web", template: "lt-0a20c965061f64abc", version: "3", serving: "3"}
 
 // TestRefreshAsksForWhatTheFileSays holds the request to AWS's rules: the last checkpoint is 100, the version is a number,
 // the range between the percentages is at most 100.
@@ -165,9 +170,9 @@ func TestRefreshAsksForWhatTheFileSays(t *testing.T) {
 	t.Parallel()
 	api := &scalingAPI{serving: "3", groupVersion: "3", members: []string{"3", "4"}, refreshes: []refreshAnswer{{status: "Pending"}, {"InProgress", "Reached checkpoint at 50%.", 50}, {status: "Baking", percent: 100}, {status: "Successful", percent: 100}}}
 	r, _, said := refreshing(t, api)
-	d := &r.file.Deploy
+	d := &r.run.Stack.Settings.Deploy
 	d.Checkpoints, d.CheckpointDelay, d.MinHealthyPercentage, d.BakeTime = []int32{20, 50}, 90*time.Second, 5, 1500*time.Millisecond
-	if err := r.refresh(t.Context(), testGroup, "4"); err != nil {
+	if err := r.refresh(t.Context(), "4"); err != nil {
 		t.Fatal(err)
 	}
 	started := api.asked("StartInstanceRefresh")
@@ -196,7 +201,7 @@ func TestRefreshAsksForWhatTheFileSays(t *testing.T) {
 func TestCheckpointsEndOnceInAHundred(t *testing.T) {
 	r, _, _ := refreshing(t, &scalingAPI{})
 	for _, test := range []struct{ given, want []int32 }{{nil, nil}, {[]int32{100}, []int32{100}}, {[]int32{30, 100}, []int32{30, 100}}, {[]int32{30}, []int32{30, 100}}} {
-		r.file.Deploy.Checkpoints = test.given
+		r.run.Stack.Settings.Deploy.Checkpoints = test.given
 		p := r.preferences(false)
 		if !slices.Equal(p.CheckpointPercentages, test.want) || (p.CheckpointDelay != nil) != (test.want != nil) {
 			t.Errorf("%v: %v, delay %v", test.given, p.CheckpointPercentages, p.CheckpointDelay)
@@ -217,8 +222,8 @@ func TestEndsOfRefreshes(t *testing.T) {
 			t.Parallel()
 			api := &scalingAPI{serving: "3", groupVersion: "3", members: []string{"3"}, refreshes: []refreshAnswer{{status: "InProgress", percent: 20}, test.end}}
 			r, _, _ := refreshing(t, api)
-			err := r.refresh(t.Context(), testGroup, "4")
-			if err == nil || !strings.Contains(err.Error(), test.end.status) || !strings.Contains(err.Error(), test.end.reason) || errors.Is(err, ErrNeedsPerson) != test.person {
+			err := r.refresh(t.Context(), "4")
+			if err == nil || !strings.Contains(err.Error(), test.end.status) || !strings.Contains(err.Error(), test.end.reason) || errors.Is(err, tier.ErrNeedsPerson) != test.person {
 				t.Errorf("%v", err)
 			}
 		})
@@ -254,8 +259,8 @@ func TestRefreshGoesBack(t *testing.T) {
 			t.Parallel()
 			api := &scalingAPI{serving: "3", groupVersion: "3", members: test.members, refreshes: test.refreshes, failures: test.failures}
 			r, _, _ := refreshing(t, api)
-			err := r.settleGroup(t.Context())
-			if test.err == "" && err != nil || test.err != "" && (err == nil || !strings.Contains(err.Error(), test.err) || errors.Is(err, ErrNeedsPerson) != test.person) {
+			err := r.convergeGroup(t.Context(), plan.NewActor(false))
+			if test.err == "" && err != nil || test.err != "" && (err == nil || !strings.Contains(err.Error(), test.err) || errors.Is(err, tier.ErrNeedsPerson) != test.person) {
 				t.Errorf("%v", err)
 			}
 			var changes []string
@@ -287,14 +292,14 @@ func TestInterruptTakesTheRefreshBack(t *testing.T) {
 			interrupt()
 		}
 	}
-	if err := r.refresh(ctx, testGroup, "4"); !errors.Is(err, context.Canceled) {
+	if err := r.refresh(ctx, "4"); !errors.Is(err, context.Canceled) {
 		t.Fatalf("%v", err)
 	}
 	// The answer to the request that was given up may still be under way.
 	api.mu.Lock()
 	api.then, api.refreshes = nil, []refreshAnswer{{status: "InProgress", percent: 10}, {status: "RollbackSuccessful"}}
 	api.mu.Unlock()
-	if err := r.settleGroup(t.Context()); err != nil || len(api.asked("RollbackInstanceRefresh")) != 1 {
+	if err := r.convergeGroup(t.Context(), plan.NewActor(false)); err != nil || len(api.asked("RollbackInstanceRefresh")) != 1 {
 		t.Errorf("%v; rollbacks: %v", err, api.asked("RollbackInstanceRefresh"))
 	}
 }
@@ -305,7 +310,7 @@ func TestSickPageEndsTheWaiting(t *testing.T) {
 	api := &scalingAPI{serving: "3", groupVersion: "3", members: []string{"3"}, refreshes: []refreshAnswer{{status: "Baking", percent: 100}}}
 	r, p, _ := refreshing(t, api)
 	p.bad = true
-	if err := r.refresh(t.Context(), testGroup, "4"); err == nil || !strings.Contains(err.Error(), "was healthy and then was not") {
+	if err := r.refresh(t.Context(), "4"); err == nil || !strings.Contains(err.Error(), "was healthy and then was not") {
 		t.Errorf("%v", err)
 	}
 }
@@ -313,7 +318,7 @@ func TestSickPageEndsTheWaiting(t *testing.T) {
 func TestSomebodyElsesRefresh(t *testing.T) {
 	t.Parallel()
 	r, _, _ := refreshing(t, &scalingAPI{failures: map[string]string{"StartInstanceRefresh": "InstanceRefreshInProgress"}})
-	if err := r.refresh(t.Context(), testGroup, "4"); err == nil || !strings.Contains(err.Error(), "somebody else") || !strings.Contains(err.Error(), "cancel-instance-refresh") {
+	if err := r.refresh(t.Context(), "4"); err == nil || !strings.Contains(err.Error(), "somebody else") || !strings.Contains(err.Error(), "cancel-instance-refresh") {
 		t.Errorf("%v", err)
 	}
 }
@@ -323,7 +328,7 @@ func TestNoRefreshesNoDeployment(t *testing.T) {
 	t.Parallel()
 	api := &scalingAPI{serving: "3", groupVersion: "3", members: []string{"3"}, failures: map[string]string{"DescribeInstanceRefreshes": "UnsupportedOperation"}}
 	r, _, _ := refreshing(t, api)
-	if err := r.checkScaling(t.Context()); err == nil || !strings.Contains(err.Error(), "nothing was changed") {
+	if err := r.check(t.Context()); err == nil || !strings.Contains(err.Error(), "nothing was changed") {
 		t.Errorf("%v", err)
 	}
 	for _, form := range api.calls {
@@ -331,8 +336,8 @@ func TestNoRefreshesNoDeployment(t *testing.T) {
 			t.Errorf("%s was called", form.Get("Action"))
 		}
 	}
-	r.file.Deploy.Checkpoints, r.file.Deploy.CheckpointDelay = []int32{25, 50}, 5*time.Minute
-	if err := r.checkScaling(t.Context()); err == nil || !strings.Contains(err.Error(), "timeout should be longer") {
+	r.run.Stack.Settings.Deploy.Checkpoints, r.run.Stack.Settings.Deploy.CheckpointDelay = []int32{25, 50}, 5*time.Minute
+	if err := r.check(t.Context()); err == nil || !strings.Contains(err.Error(), "timeout should be longer") {
 		t.Errorf("checkpoints that wait longer than the deployment may take: %v", err)
 	}
 }
@@ -340,12 +345,24 @@ func TestNoRefreshesNoDeployment(t *testing.T) {
 // TestTemplateHasAllOfALaunch holds a launch template to what an instance of its own would get.
 func TestTemplateHasAllOfALaunch(t *testing.T) {
 	r, _, _ := refreshing(t, &scalingAPI{})
-	input, err := r.runInput(Network{WebGroup: "sg-1", Subnets: map[string][]Subnet{"public": {{ID: "subnet-1"}}}},
-		launch{tier: "web", image: "ami-1", instanceType: "t3.small", key: "k", database: "10.0.2.10", service: "192.0.2.1", subnet: Subnet{ID: "subnet-1"}})
+	n := network.Network{
+		Groups:  map[string]string{"web": "sg-1"},
+		Subnets: map[string][]network.Subnet{"public": {{ID: "subnet-1"}}},
+	}
+	l := launch.Launch{
+		Tier:         r.tier,
+		Image:        "ami-1",
+		InstanceType: "t3.small",
+		Key:          "k",
+		Addresses:    map[string]string{"db": "10.0.2.10"},
+		Service:      "192.0.2.1",
+		Subnet:       network.Subnet{ID: "subnet-1"},
+	}
+	input, err := l.Input(r.run.Stack, n)
 	if err != nil {
 		t.Fatal(err)
 	}
-	data := templateData(input)
+	data := templateOf(input)
 	// What a template has no place for: how many, and that a call is made once.
 	elsewhere := []string{"MinCount", "MaxCount", "ClientToken", "TagSpecifications"}
 	from, to := reflect.ValueOf(*input), reflect.ValueOf(*data)
@@ -365,11 +382,12 @@ func TestTemplateHasAllOfALaunch(t *testing.T) {
 }
 
 func TestBalancerNamesFit(t *testing.T) {
-	for _, stack := range []string{"golden", "a--b", "ends-", strings.Repeat("x", 32)} {
+	for _, name := range []string{"golden", "a--b", "ends-", strings.Repeat("x", 32)} {
 		for _, suffix := range []string{"", "-443"} {
-			name := (&Stack{name: stack}).balancerName(suffix)
+			b := &balancer{stack: &stack.Stack{Name: name}}
+			name := b.name(suffix)
 			if len(name) > 32 || strings.Contains(name, "--") {
-				t.Errorf("stack %s: %s", stack, name)
+				t.Errorf("stack %s: %s", b.stack.Name, name)
 			}
 		}
 	}
@@ -379,11 +397,11 @@ func TestBalancerNamesFit(t *testing.T) {
 func TestNoAutoRollback(t *testing.T) {
 	r, _, _ := refreshing(t, &scalingAPI{})
 	failed := errors.New("failed")
-	if err := r.keptBroken(failed); errors.Is(err, errKept) || !errors.Is(err, failed) {
+	if err := r.keptBroken(failed); errors.Is(err, tier.ErrKept) || !errors.Is(err, failed) {
 		t.Errorf("it goes back by itself: %v", err)
 	}
-	r.file.Deploy.AutoRollback = false
-	if err := r.keptBroken(failed); !errors.Is(err, errKept) || !errors.Is(err, failed) || !errors.Is(err, ErrNeedsPerson) {
+	r.run.Stack.Settings.Deploy.AutoRollback = false
+	if err := r.keptBroken(failed); !errors.Is(err, tier.ErrKept) || !errors.Is(err, failed) || !errors.Is(err, tier.ErrNeedsPerson) {
 		t.Errorf("%v", err)
 	}
 	if aws.ToBool(r.preferences(false).AutoRollback) {
@@ -393,20 +411,20 @@ func TestNoAutoRollback(t *testing.T) {
 
 // TestPolicyCoversGroups holds the operator's policy to what this package calls of the services of a group.
 func TestPolicyCoversGroups(t *testing.T) {
-	policy, err := OperatorPolicy()
+	policy, err := stack.OperatorPolicy()
 	if err != nil {
 		t.Fatal(err)
 	}
-	call := regexp.MustCompile(`\.(scaling|balancing|ec2)\.([A-Z]\w+)\(`)
+	call := regexp.MustCompile(`\.(scaling|balancing|EC2)\.([A-Z]\w+)\(`)
 	found := 0
-	for _, name := range []string{"asg.go", "asg_balancer.go", "asg_refresh.go"} {
+	for _, name := range []string{"group.go", "serving.go", "balancer.go", "refresh.go", "address.go"} {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, match := range call.FindAllStringSubmatch(string(text), -1) {
 			found++
-			action := map[string]string{"scaling": "autoscaling:", "balancing": "elasticloadbalancing:", "ec2": "ec2:"}[match[1]] + match[2]
+			action := map[string]string{"scaling": "autoscaling:", "balancing": "elasticloadbalancing:", "EC2": "ec2:"}[match[1]] + match[2]
 			if !strings.Contains(string(policy), `"`+action+`"`) {
 				t.Errorf("%s calls %s, which the policy lacks", name, action)
 			}
@@ -421,7 +439,6 @@ func TestPolicyCoversGroups(t *testing.T) {
 func TestGroupKeepsItsInstancesWhileTheDatabaseMoves(t *testing.T) {
 	api := &scalingAPI{serving: "3", groupVersion: "3", members: []string{"3"}}
 	r, _, _ := refreshing(t, api)
-	r.group = testGroup
 	processes := func(action string) []string {
 		var all []string
 		for _, form := range api.asked(action) {
@@ -430,7 +447,7 @@ func TestGroupKeepsItsInstancesWhileTheDatabaseMoves(t *testing.T) {
 		return all
 	}
 	want := []string{"HealthCheck", "ReplaceUnhealthy"}
-	err := r.withoutReplacing(t.Context(), func() error {
+	err := r.Hold(t.Context(), func() error {
 		if got := processes("SuspendProcesses"); !slices.Equal(got, want) {
 			t.Errorf("suspended: %v", got)
 		}
@@ -440,11 +457,23 @@ func TestGroupKeepsItsInstancesWhileTheDatabaseMoves(t *testing.T) {
 		t.Errorf("%v; resumed: %v", err, got)
 	}
 	failed := errors.New("failed")
-	if err := r.withoutReplacing(t.Context(), func() error { return failed }); !errors.Is(err, failed) || len(api.asked("ResumeProcesses")) != 1 {
+	if err := r.Hold(t.Context(), func() error { return failed }); !errors.Is(err, failed) || len(api.asked("ResumeProcesses")) != 1 {
 		t.Errorf("%v; what failed is to be settled first", err)
 	}
 	api.held = want[:1]
-	if err := r.settleGroup(t.Context()); err != nil || len(api.asked("ResumeProcesses")) != 2 {
+	if err := r.convergeGroup(t.Context(), plan.NewActor(false)); err != nil || len(api.asked("ResumeProcesses")) != 2 {
 		t.Errorf("%v: a group that a killed deployment held stays so", err)
 	}
+}
+
+// TestGroupWithAProfileThatIsNew has Auto Scaling learn of the profile later than EC2.
+func TestGroupWithAProfileThatIsNew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, a := stacktest.Slowly(t, map[string]string{"StartInstanceRefresh": "<StartInstanceRefreshResult><InstanceRefreshId>r-1</InstanceRefreshId></StartInstanceRefreshResult>"},
+			map[string]stacktest.Fault{"StartInstanceRefresh": stacktest.For(30*time.Second, "ValidationError", "You must use a valid fully-formed launch template. "+stacktest.BadProfile)})
+		id, err := newGroup(&tier.Run{Stack: s}, s.Tier("web")).startRefresh(t.Context(), &scalingGroup{name: "g", template: "lt-1"}, "2", nil)
+		if err != nil || id != "r-1" {
+			t.Errorf("got %q, %v after %d calls", id, err, a.Calls["StartInstanceRefresh"])
+		}
+	})
 }

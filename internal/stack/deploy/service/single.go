@@ -1,168 +1,192 @@
-package stack
+package service
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/hex"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"net/http"
-	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/deploy/tier"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/launch"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/plan"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/probe"
 )
 
-// bringWeb has a web instance be ready, a new one by its own address.
-func (r *rollout) bringWeb(ctx context.Context, c change) (instance.Report, error) {
-	if r.scaled() {
-		return instance.Report{}, r.bringGroup(ctx, c)
-	}
-	if !c.replace {
-		report, err := r.start(ctx, c.old)
-		r.result.Web = r.latest(ctx, c.old.ID)
-		return report, err
-	}
-	launched, err := r.launchTier(ctx, c)
-	if err != nil {
-		return instance.Report{}, err
-	}
-	var report instance.Report
-	err = r.timed("web ready", func() (err error) {
-		limited, cancel := context.WithTimeout(ctx, r.file.HealthCheck.Deadline)
-		defer cancel()
-		report, err = r.waitReady(limited, launched.ID, time.Time{})
-		return err
-	})
-	r.result.Web = r.latest(ctx, launched.ID)
-	return report, err
+// single is a service tier of one instance, in one deployment.
+type single struct {
+	run          *tier.Run
+	tier         stack.Tier
+	certificates *certificates
+	probe        probe.Probe
+	address      types.Address // the elastic one
+	decision     tier.Decision
+	serving      stack.Instance
+	outcome      tier.Outcome
 }
 
-// moveTraffic asks the web instance from outside, by its own address and several times in a row, and gives it the stack's
-// address if it has not got it.
-func (r *rollout) moveTraffic(ctx context.Context, c change, report instance.Report) error {
-	if r.scaled() {
-		return r.serveGroup(ctx, c)
+func newSingle(run *tier.Run, t stack.Tier) *single {
+	known := &certificates{}
+	return &single{run: run, tier: t, certificates: known, probe: newProbe(run, t, known)}
+}
+
+// Outcome implements tier.Tier.
+func (s *single) Outcome() tier.Outcome {
+	if s.serving.ID != "" {
+		s.outcome.Serving = []stack.Instance{s.serving}
 	}
-	r.result.Fingerprint = certificateOf(report)
-	own := aws.ToString(r.address.PublicIp)
-	r.result.URL = "https://" + own + "/"
-	if r.result.Fingerprint == "" || r.result.Web.Public == "" {
-		return fmt.Errorf("ask %s from outside: it has no public address, or its report no certificate", r.result.Web.ID)
-	}
-	if err := r.timed("https from outside", func() error { return r.healthy(ctx, r.result.Web.Public, r.file.HealthCheck.HealthyThreshold) }); err != nil {
+	return s.outcome
+}
+
+// Plan implements tier.Tier.
+func (s *single) Plan(ctx context.Context) (err error) {
+	if s.address, err = ensureAddress(ctx, s.run, s.tier); err != nil {
 		return err
 	}
-	r.observer.trust(r.result.Fingerprint)
-	if r.result.Web.Public == own {
-		r.observer.ask(own)
-		return nil
+	subnet, err := s.run.Network.SubnetOf(s.run.Stack, s.tier, "")
+	if err != nil {
+		return err
 	}
-	err := r.timed("move the web address", func() error {
-		if err := r.giveAddress(ctx, r.address, r.result.Web.ID); err != nil {
-			return err
-		}
-		r.result.Web = r.latest(ctx, r.result.Web.ID)
-		return r.healthy(ctx, own, 1)
+	old := stack.ServingOf(s.run.Instances, s.tier.Name)
+	s.decision, err = s.run.Decide(s.tier, old, launch.Launch{
+		Subnet:    subnet,
+		Service:   aws.ToString(s.address.PublicIp),
+		Addresses: maps.Clone(s.run.Addresses),
 	})
-	if err == nil {
-		r.observer.ask(own)
-		r.say("the traffic goes to %s", r.result.Web.ID)
-	}
+	s.run.Addresses[s.tier.Name] = aws.ToString(s.address.PublicIp)
+	s.outcome.Old, s.outcome.Replaced = old, s.decision.Replace
 	return err
 }
 
-// fingerprints are the digests of the certificates that the web tier may show.
-func (r *rollout) fingerprints() []string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return append(slices.Collect(maps.Values(r.certificates)), r.result.Fingerprint)
+// Bring implements tier.Tier: a new instance is ready by its own address.
+func (s *single) Bring(ctx context.Context) error {
+	if !s.decision.Replace {
+		report, err := s.run.Keep(ctx, s.tier, s.decision.Old)
+		if err != nil || s.run.Act.Dry() {
+			return err
+		}
+		return s.noteReady(ctx, s.decision.Old.ID, report)
+	}
+	return s.run.Act.Do(s.decision.Change(), func() (string, error) {
+		launched, err := s.run.Launch(ctx, s.tier, s.decision)
+		if err != nil {
+			return "", err
+		}
+		s.outcome.Launched = append(s.outcome.Launched, launched)
+		var report instance.Report
+		err = s.run.Ready(s.tier, func() (err error) {
+			limited, cancel := context.WithTimeout(ctx, s.tier.Service.Probe.Deadline)
+			defer cancel()
+			report, err = launch.WaitReady(limited, s.run.Stack, launched.ID, time.Time{})
+			return err
+		})
+		if err != nil {
+			return "", err
+		}
+		return launched.ID, s.noteReady(ctx, launched.ID, report)
+	})
+}
+
+// noteReady notes an instance that is ready, as it is now, and the certificate that it reported.
+func (s *single) noteReady(ctx context.Context, id string, report instance.Report) (err error) {
+	if s.serving, err = launch.Latest(ctx, s.run.Stack, id); err != nil {
+		return err
+	}
+	if s.outcome.Fingerprint = launch.CertificateOf(report); s.outcome.Fingerprint != "" {
+		s.certificates.add(id, s.outcome.Fingerprint)
+	}
+	return nil
+}
+
+// Shift implements tier.Tier: it asks the instance from outside, by its own address and several times in a row, and gives
+// it the elastic address if it has not got it.
+func (s *single) Shift(ctx context.Context) error {
+	own, run := aws.ToString(s.address.PublicIp), s.run
+	setURL(&s.outcome, s.address)
+	if s.outcome.Fingerprint == "" || s.serving.Public == "" {
+		return fmt.Errorf("ask %s from outside: it has no public address, or its report no certificate", s.serving.ID)
+	}
+	err := run.Timed(tier.StepOf(s.tier, "probe", "https from outside"), func() error {
+		return s.healthy(ctx, s.serving.Public, s.tier.Service.Probe.HealthyThreshold)
+	})
+	if err != nil {
+		return err
+	}
+	run.Observer.Trust(s.outcome.Fingerprint)
+	if s.serving.Public == own {
+		run.Observer.Ask(own)
+		return nil
+	}
+	err = run.Timed(tier.StepOf(s.tier, "address", "move the "+s.tier.Name+" address"), func() error {
+		if err := giveAddress(ctx, run, s.address, s.serving.ID); err != nil {
+			return err
+		}
+		s.serving.Public = own
+		return s.healthy(ctx, own, 1)
+	})
+	if err == nil {
+		run.Observer.Ask(own)
+		run.Stack.Logf("the traffic goes to %s", s.serving.ID)
+	}
+	return err
 }
 
 // healthy waits until an address answers so many times in a row.
-func (r *rollout) healthy(ctx context.Context, address string, times int32) error {
-	check := r.file.HealthCheck
-	limited, cancel := context.WithTimeout(ctx, check.Deadline)
-	defer cancel()
-	var last error
-	for good := int32(0); ; {
-		err := r.getHealth(limited, address)
-		if err == nil {
-			good++
-		} else if good = 0; limited.Err() == nil {
-			last = err
-		}
-		if good == times {
-			return nil
-		}
-		if err := sleep(limited, check.Interval); err != nil {
-			return fmt.Errorf("ask %s from outside, at %s: %w", r.result.Web.ID, address, errors.Join(last, limited.Err()))
-		}
+func (s *single) healthy(ctx context.Context, address string, times int32) error {
+	if err := s.probe.Healthy(ctx, address, times); err != nil {
+		return fmt.Errorf("ask %s from outside, at %s: %w", s.serving.ID, address, err)
 	}
+	return nil
 }
 
-// watch keeps asking the page for a while. Several bad answers in a row say that the new instances are no good.
-func (r *rollout) watch(ctx context.Context) error {
-	if r.file.Deploy.BakeTime <= 0 || r.baked {
-		return nil
+// Watch implements tier.Watcher.
+func (s *single) Watch(ctx context.Context) error {
+	return watch(ctx, s.run, s.tier, s.probe, s.address)
+}
+
+// Converge implements tier.Tier: one instance serves, with the elastic address.
+func (s *single) Converge(ctx context.Context, act *plan.Actor, all []stack.Instance, _ bool) error {
+	keeper := stack.ServingOf(all, s.tier.Name)
+	address, err := s.run.Stack.ElasticAddress(ctx, s.tier)
+	if err != nil {
+		return err
 	}
-	r.say("watching for %s", r.file.Deploy.BakeTime)
-	return r.timed("watch", func() error {
-		bad := int32(0)
-		for until := time.Now().Add(r.file.Deploy.BakeTime); time.Now().Before(until); {
-			err := r.getHealth(ctx, aws.ToString(r.address.PublicIp))
-			if err == nil {
-				bad = 0
-			} else if bad++; bad >= r.file.HealthCheck.HealthyThreshold {
-				return fmt.Errorf("the page was healthy and then was not: %w", err)
-			}
-			if err := sleep(ctx, r.file.HealthCheck.Interval); err != nil {
-				return err
-			}
+	if address != nil && aws.ToString(address.AssociationId) != "" && aws.ToString(address.InstanceId) == "" {
+		// What is left of a group that somebody deleted: its load balancer has the address.
+		if err := newGroup(s.run, s.tier).removeAll(ctx, act, "the stack file wants a single instance"); err != nil {
+			return err
 		}
-		return nil
+	}
+	if keeper.ID != "" && address != nil && aws.ToString(address.InstanceId) != keeper.ID {
+		if err := s.returnAddress(ctx, act, *address, keeper); err != nil {
+			return err
+		}
+	}
+	return s.run.End(ctx, act, stack.Others(all, s.tier.Name, keeper))
+}
+
+func (s *single) returnAddress(ctx context.Context, act *plan.Actor, address types.Address, keeper stack.Instance) error {
+	ip := aws.ToString(address.PublicIp)
+	change := plan.Change{Action: plan.Modify, What: "elastic IP", ID: ip, Reason: keeper.ID + ", which serves, does not have it"}
+	return act.Do(change, func() (string, error) {
+		s.run.Stack.Logf("%s goes to %s", ip, keeper.ID)
+		return ip, giveAddress(ctx, s.run, address, keeper.ID)
 	})
 }
 
-// getHealth asks an address as the stack file's health check says.
-func (r *rollout) getHealth(ctx context.Context, address string) error {
-	check := r.file.HealthCheck
-	limited, cancel := context.WithTimeout(ctx, check.Timeout)
-	defer cancel()
-	return getHealth(limited, "https://"+address+check.Path, r.fingerprints()...)
-}
-
-// getHealth asks for a page's health. Whoever answers must have a certificate with one of the fingerprints.
-func getHealth(ctx context.Context, url string, fingerprints ...string) error {
-	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{
-		// The instance made the certificate itself: instead of a chain, its digest is verified, which came by way of the API.
-		InsecureSkipVerify: true,
-		VerifyPeerCertificate: func(raw [][]byte, _ [][]*x509.Certificate) error {
-			if sum := sha256.Sum256(raw[0]); !slices.Contains(fingerprints, hex.EncodeToString(sum[:])) {
-				return errors.New("the certificate is not the one that the instance reported")
-			}
-			return nil
-		}}}
-	client := &http.Client{Transport: transport}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
+// Remove implements tier.Tier.
+func (s *single) Remove(ctx context.Context, all []stack.Instance) error {
+	// A group first: it would launch others in place of instances that end.
+	if err := newGroup(s.run, s.tier).removeAll(ctx, plan.NewActor(false), "the stack is removed"); err != nil {
 		return err
 	}
-	response, err := client.Do(request)
-	if err != nil {
+	rest := stack.Others(all, s.tier.Name, stack.Instance{})
+	if err := launch.Terminate(ctx, s.run.Stack, stack.IDs(rest)...); err != nil {
 		return err
 	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(response.Body, 500))
-	if err == nil && response.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s answers %s: %s", url, plaintext.Line(response.Status), plaintext.Line(string(body)))
-	}
-	return err
+	return releaseAddresses(ctx, s.run.Stack, s.tier.Name)
 }

@@ -1,0 +1,76 @@
+package data
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+)
+
+// snapshot keeps the data as it is at this moment. The volume may be used again at once.
+func (d *data) snapshot(ctx context.Context, volume string) (string, error) {
+	v, err := d.volumeByID(ctx, volume)
+	if err != nil {
+		return "", err
+	}
+	tags := []string{stack.DataTag, d.tier.Name, stack.DeployTag, d.run.ID}
+	if server := stack.TagOf(v.Tags, stack.ServerTag); server != "" {
+		tags = append(tags, stack.ServerTag, server)
+	}
+	out, err := d.stack.EC2.CreateSnapshot(ctx, &ec2.CreateSnapshotInput{
+		VolumeId:          aws.String(volume),
+		Description:       aws.String("Data of stack " + d.stack.Name + " before deployment " + d.run.ID),
+		TagSpecifications: d.stack.TagsFor(types.ResourceTypeSnapshot, d.stack.Name+"-data before "+d.run.ID, tags...),
+	})
+	if err != nil {
+		return "", fmt.Errorf("make a snapshot of %s: %w", volume, err)
+	}
+	return aws.ToString(out.SnapshotId), nil
+}
+
+// snapshots are those of a tier's data volume, the youngest first.
+func snapshots(ctx context.Context, s *stack.Stack, t stack.Tier) ([]types.Snapshot, error) {
+	var all []types.Snapshot
+	input := &ec2.DescribeSnapshotsInput{OwnerIds: []string{"self"}, Filters: s.OwnFilters("tag:"+stack.DataTag, t.Name)}
+	for pages := ec2.NewDescribeSnapshotsPaginator(s.EC2, input); pages.HasMorePages(); {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("list the snapshots of stack %s: %w", s.Name, err)
+		}
+		all = append(all, page.Snapshots...)
+	}
+	slices.SortFunc(all, func(a, b types.Snapshot) int {
+		return strings.Compare(stack.TagOf(b.Tags, stack.DeployTag), stack.TagOf(a.Tags, stack.DeployTag))
+	})
+	return all, nil
+}
+
+// PruneSnapshots removes all snapshots of a tier's data but the youngest.
+func PruneSnapshots(ctx context.Context, s *stack.Stack, t stack.Tier, keep int) error {
+	all, err := snapshots(ctx, s, t)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, old := range all[min(keep, len(all)):] {
+		id := aws.ToString(old.SnapshotId)
+		if _, err := s.EC2.DeleteSnapshot(ctx, &ec2.DeleteSnapshotInput{SnapshotId: old.SnapshotId}); err != nil {
+			errs = append(errs, fmt.Errorf("delete snapshot %s: %w", id, err))
+			continue
+		}
+		s.Logf("deleted snapshot %s, of before deployment %s", id, stack.TagOf(old.Tags, stack.DeployTag))
+	}
+	return errors.Join(errs...)
+}
+
+func (d *data) hasSnapshot(ctx context.Context, volume string) (bool, error) {
+	all, err := snapshots(ctx, d.stack, d.tier)
+	return slices.ContainsFunc(all, func(s types.Snapshot) bool { return aws.ToString(s.VolumeId) == volume }), err
+}

@@ -1,0 +1,153 @@
+package stack
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/smithy-go"
+)
+
+// Roles of an instance, and of a data volume that is to take the place of another.
+const (
+	Candidate = "candidate"
+	Serving   = "serving"
+	Retired   = "retired"
+)
+
+// Instance is one of the stack's.
+type Instance struct {
+	ID      string    `json:"id"`
+	Tier    string    `json:"tier"`
+	State   string    `json:"state"`
+	Image   string    `json:"image"`
+	Private string    `json:"private,omitempty"`
+	Public  string    `json:"public,omitempty"`
+	Since   time.Time `json:"since"`
+	// Role is candidate, serving or retired.
+	Role   string `json:"role"`
+	Detail Detail `json:"-"`
+}
+
+// Detail is what Goldsmith needs to know of an instance, and people do not.
+type Detail struct {
+	Deploy    string // the deployment that launched it
+	Group     string // the Auto Scaling group that launched it
+	Tags      []types.Tag
+	Type      string
+	Subnet    string // its id
+	Settings  string // digest of what it was launched with
+	Service   string // of a data tier: the service address that it has when it serves
+	Server    string // of a data tier: its database server
+	Volume    string // of a data tier: the data volume that it is made for
+	Interface string // primary network interface
+}
+
+// Instances are the stack's, but for those that are terminated.
+func (s *Stack) Instances(ctx context.Context) ([]Instance, error) {
+	filters := s.OwnFilters("instance-state-name", "pending,running,stopping,stopped")
+	var all []Instance
+	pages := ec2.NewDescribeInstancesPaginator(s.EC2, &ec2.DescribeInstancesInput{Filters: filters})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("list the instances of stack %s: %w", s.Name, err)
+		}
+		for _, reservation := range page.Reservations {
+			for _, i := range reservation.Instances {
+				if tier := TagOf(i.Tags, TierTag); tier != "" {
+					all = append(all, InstanceOf(i, tier))
+				}
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b Instance) int { return strings.Compare(a.Tier+a.ID, b.Tier+b.ID) })
+	return all, nil
+}
+
+// InstanceOf is an instance of a tier as EC2 describes it.
+func InstanceOf(i types.Instance, tier string) Instance {
+	found := Instance{
+		ID:      aws.ToString(i.InstanceId),
+		Tier:    tier,
+		Image:   aws.ToString(i.ImageId),
+		Private: aws.ToString(i.PrivateIpAddress),
+		Public:  aws.ToString(i.PublicIpAddress),
+		Since:   aws.ToTime(i.LaunchTime),
+		Role:    cmp.Or(TagOf(i.Tags, RoleTag), Serving),
+		Detail: Detail{
+			Deploy:   TagOf(i.Tags, DeployTag),
+			Group:    TagOf(i.Tags, GroupTag),
+			Tags:     i.Tags,
+			Type:     string(i.InstanceType),
+			Subnet:   aws.ToString(i.SubnetId),
+			Settings: TagOf(i.Tags, SettingsTag),
+			Service:  TagOf(i.Tags, AddressTag),
+			Server:   TagOf(i.Tags, ServerTag),
+			Volume:   TagOf(i.Tags, VolumeTag),
+		},
+	}
+	if i.State != nil {
+		found.State = string(i.State.Name)
+	}
+	for _, eni := range i.NetworkInterfaces {
+		if eni.Attachment != nil && aws.ToInt32(eni.Attachment.DeviceIndex) == 0 {
+			found.Detail.Interface = aws.ToString(eni.NetworkInterfaceId)
+		}
+	}
+	return found
+}
+
+// errNotDescribed is an answer without the instance that was asked for. To a caller it is as if EC2 had said so.
+var errNotDescribed = &smithy.GenericAPIError{Code: "InvalidInstanceID.NotFound", Message: "EC2 does not describe it"}
+
+// Describe returns an instance as it is now.
+func (s *Stack) Describe(ctx context.Context, id string) (Instance, error) {
+	out, err := s.EC2.DescribeInstances(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{id}})
+	if err != nil {
+		return Instance{}, fmt.Errorf("look at %s: %w", id, err)
+	}
+	for _, reservation := range out.Reservations {
+		for _, i := range reservation.Instances {
+			return InstanceOf(i, TagOf(i.Tags, TierTag)), nil
+		}
+	}
+	return Instance{}, fmt.Errorf("look at %s: %w", id, errNotDescribed)
+}
+
+// ServingOf is the instance that serves a tier by itself; without one it is empty. Of two, where the end of the older one
+// broke off, it is the younger.
+func ServingOf(all []Instance, tier string) Instance {
+	var found Instance
+	for _, i := range all {
+		if i.Tier != tier || i.Role != Serving || i.Detail.Group != "" {
+			continue
+		}
+		if found.ID == "" || i.Detail.Deploy > found.Detail.Deploy {
+			found = i
+		}
+	}
+	return found
+}
+
+// Others are the instances of a tier but for one, and but for those that an Auto Scaling group keeps.
+func Others(all []Instance, tier string, keeper Instance) []Instance {
+	return slices.DeleteFunc(slices.Clone(all), func(i Instance) bool {
+		return i.Tier != tier || i.ID == keeper.ID || i.Detail.Group != ""
+	})
+}
+
+// IDs are those of instances.
+func IDs(all []Instance) []string {
+	var ids []string
+	for _, i := range all {
+		ids = append(ids, i.ID)
+	}
+	return ids
+}

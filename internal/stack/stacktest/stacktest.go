@@ -1,0 +1,90 @@
+// Package stacktest has stacks for tests whose AWS is the test's own.
+package stacktest
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/defaultstack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
+)
+
+// Config is a configuration whose endpoint is a server of the test's.
+func Config(t *testing.T, api http.Handler) aws.Config {
+	t.Helper()
+	server := httptest.NewServer(api)
+	t.Cleanup(server.Close)
+	conf, err := awsconfig.Load(t.Context(), awsconfig.Options{
+		Region:     "us-east-1",
+		AccessKey:  "a",
+		SecretKey:  "b",
+		Endpoint:   server.URL,
+		MaxRetries: 1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conf
+}
+
+// WithParameters is a default stack whose parameters are in a store of the test's, and which has nothing else.
+func WithParameters(t *testing.T) *stack.Stack {
+	t.Helper()
+	conf := Config(t, &parameterStore{values: map[string]string{}})
+	return defaultstack.New(conf, stackfile.Default(), t.Logf)
+}
+
+// parameterStore is as much of SSM as builds need to talk to each other.
+type parameterStore struct {
+	mu     sync.Mutex
+	values map[string]string
+}
+
+func (p *parameterStore) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var in struct {
+		Name, Value, Path string
+		Overwrite         bool
+	}
+	err := json.NewDecoder(r.Body).Decode(&in)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	value, there := p.values[in.Name]
+	fault := ""
+	switch action := strings.TrimPrefix(r.Header.Get("X-Amz-Target"), "AmazonSSM."); {
+	case err != nil || !slices.Contains([]string{"GetParameter", "GetParametersByPath", "PutParameter", "AddTagsToResource"}, action):
+		fault = "InvalidAction"
+	case action == "GetParameter" && !there:
+		fault = "ParameterNotFound"
+	case action == "PutParameter" && there && !in.Overwrite:
+		fault = "ParameterAlreadyExists"
+	case action == "PutParameter":
+		value, p.values[in.Name] = in.Value, in.Value
+	}
+	if fault == "" && in.Path != "" {
+		var found []map[string]string
+		for name, value := range p.values {
+			if strings.HasPrefix(name, in.Path) {
+				found = append(found, map[string]string{"Name": name, "Value": value})
+			}
+		}
+		json.NewEncoder(w).Encode(map[string]any{"Parameters": found})
+		return
+	}
+	if fault != "" {
+		w.WriteHeader(http.StatusBadRequest)
+		fmt.Fprintf(w, `{"__type":%q}`, fault)
+		return
+	}
+	quoted, _ := json.Marshal(value)
+	fmt.Fprintf(w, `{"Version":1,"Parameter":{"Value":%s}}`, quoted)
+}
