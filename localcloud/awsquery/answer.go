@@ -1,10 +1,10 @@
 package awsquery
 
 import (
-	"crypto/rand"
-	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // Answer is an answer as it goes to the client.
@@ -51,18 +51,18 @@ const ec2Space = "http://ec2.amazonaws.com/doc/2016-11-15/"
 
 // Reply is an answer of EC2's that is made here.
 func Reply(action string, children ...*Node) *Node {
-	return &Node{Name: action + "Response", Space: ec2Space, Children: append([]*Node{Text("requestId", RequestID())}, children...)}
+	return &Node{
+		Name:     action + "Response",
+		Space:    ec2Space,
+		Children: append([]*Node{Text("requestId", RequestID())}, children...),
+	}
 }
 
 // Done is the answer of an action that has nothing to tell.
 func Done(action string) *Node { return Reply(action, Text("return", "true")) }
 
 // RequestID makes the id of an answer.
-func RequestID() string {
-	b := make([]byte, 16)
-	rand.Read(b) // never fails
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
-}
+func RequestID() string { return uuid.NewString() }
 
 // QueryReply is an answer of a service that puts its results into an element of their own.
 func QueryReply(space string, c *Call, children ...*Node) *Node {

@@ -26,16 +26,24 @@ type Call struct {
 }
 
 // forwarded are the headers that moto looks at.
-var forwarded = []string{"Content-Type", "X-Amz-Target", "X-Amz-Date", "Accept", "User-Agent", "X-Amz-Checksum", "X-Amz-Checksum-Algorithm", "X-Amz-Data-Length"}
+var forwarded = []string{"Content-Type", "X-Amz-Target", "X-Amz-Date", "Accept", "User-Agent", "X-Amz-Checksum",
+	"X-Amz-Checksum-Algorithm", "X-Amz-Data-Length"}
 
 // authorization is how moto learns which service is meant. It verifies nothing.
 func authorization(service string) string {
-	return "AWS4-HMAC-SHA256 Credential=local/20260101/" + Region + "/" + service + "/aws4_request, SignedHeaders=host, Signature=0"
+	return "AWS4-HMAC-SHA256 Credential=local/20260101/" + Region + "/" + service +
+		"/aws4_request, SignedHeaders=host, Signature=0"
 }
 
 // ReadCall reads a request, which is signed for a service, into a call.
 func ReadCall(r *http.Request, service string, body []byte) (*Call, error) {
-	c := &Call{Service: service, Method: r.Method, Path: withoutSignature(r.URL), Header: http.Header{}, Body: body}
+	c := &Call{
+		Service: service,
+		Method:  r.Method,
+		Path:    withoutSignature(r.URL),
+		Header:  http.Header{},
+		Body:    body,
+	}
 	for _, name := range forwarded {
 		if value := r.Header.Get(name); value != "" {
 			c.Header.Set(name, value)
@@ -49,8 +57,8 @@ func ReadCall(r *http.Request, service string, body []byte) (*Call, error) {
 		c.Header.Del("X-Amz-Target")
 		return c, nil
 	}
-	// The name of the operation is in the form, or, by GET, in the query: in one place, so that it is the same one for all
-	// who look.
+	// The name of the operation is in the form, or, by GET, in the query: in one place, so that it is the same one for
+	// all who look.
 	c.Header.Del("X-Amz-Target")
 	if query := unsignedQuery(r.URL); len(query) > 0 {
 		if c.Method != http.MethodGet || len(body) > 0 {
@@ -124,15 +132,26 @@ func withoutSignature(u *url.URL) string {
 
 // NewCall is a call of our own, in the query protocol.
 func NewCall(service, action string, parameters ...string) *Call {
-	version := map[string]string{"ec2": "2016-11-15", "iam": "2010-05-08", "sts": "2011-06-15", "autoscaling": "2011-01-01"}[service]
+	version := map[string]string{
+		"ec2":         "2016-11-15",
+		"iam":         "2010-05-08",
+		"sts":         "2011-06-15",
+		"autoscaling": "2011-01-01",
+	}[service]
 	form := url.Values{"Action": {action}, "Version": {version}}
 	for i := 0; i+1 < len(parameters); i += 2 {
 		form.Set(parameters[i], parameters[i+1])
 	}
-	return &Call{Service: service, Method: http.MethodPost, Path: "/", Form: form, Header: http.Header{
-		"Content-Type":  {formType},
-		"Authorization": {authorization(service)},
-	}}
+	return &Call{
+		Service: service,
+		Method:  http.MethodPost,
+		Path:    "/",
+		Form:    form,
+		Header: http.Header{
+			"Content-Type":  {formType},
+			"Authorization": {authorization(service)},
+		},
+	}
 }
 
 // Parse reads the form of the query protocol, if the call is in it.
@@ -248,7 +267,8 @@ type Caller struct {
 	Machine bool
 }
 
-// DryRun tells whether a call is a dry run. What is neither yes nor no is an error: it must not be carried out by mistake.
+// DryRun tells whether a call is a dry run. What is neither yes nor no is an error: it must not be carried out by
+// mistake.
 func (c *Call) DryRun() (bool, error) {
 	switch given := strings.ToLower(c.Get("DryRun")); given {
 	case "true", "1":
@@ -256,7 +276,8 @@ func (c *Call) DryRun() (bool, error) {
 	case "", "false", "0":
 		return false, nil
 	default:
-		return false, Fault("InvalidParameterValue", "Value (%s) for parameter DryRun is invalid: it is true or false", c.Get("DryRun"))
+		return false, Fault("InvalidParameterValue",
+			"Value (%s) for parameter DryRun is invalid: it is true or false", c.Get("DryRun"))
 	}
 }
 

@@ -8,6 +8,7 @@ type Error struct {
 	Status        int // 400 if it is not said
 }
 
+// Error is the code and the message.
 func (e *Error) Error() string { return e.Code + ": " + e.Message }
 
 // Fault is an error with status 400.

@@ -18,9 +18,9 @@ type filter struct {
 // Filters are those of one Describe call.
 type Filters []filter
 
-// TakeFilters removes a call's filters from it. They are applied here, to the answer: moto does
-// not know what is only known here, answers some of them with a failure, and ignores them beside ids. known says, by
-// the filter's name, where in an item the values are.
+// TakeFilters removes a call's filters from it. They are applied here, to the answer: moto does not know what is only
+// known here, answers some of them with a failure, and ignores them beside ids. known says, by the filter's name, where
+// in an item the values are.
 func TakeFilters(c *Call, known map[string]string) (rest *Call, filters Filters, err error) {
 	rest = c.Clone()
 	rest.Drop("Filter.")
@@ -39,7 +39,8 @@ func TakeFilters(c *Call, known map[string]string) (rest *Call, filters Filters,
 		} else if path, ok := known[name]; ok {
 			f.paths = strings.Fields(path)
 		} else {
-			return nil, nil, Fault("InvalidParameterValue", "The filter '%s' is invalid; there are: %s", name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+			return nil, nil, Fault("InvalidParameterValue",
+				"The filter '%s' is invalid; there are: %s", name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
 		}
 		filters = append(filters, f)
 	}

@@ -44,7 +44,8 @@ func (s *Images) modifyAttribute(ctx context.Context, c *awsquery.Call) (*awsque
 	}
 	if imds := c.Get("ImdsSupport.Value"); imds != "" {
 		if imds != "v2.0" {
-			return nil, awsquery.Fault("InvalidParameterValue", "The value '%s' is not valid for imdsSupport; it must be v2.0", imds)
+			return nil, awsquery.Fault("InvalidParameterValue",
+				"The value '%s' is not valid for imdsSupport; it must be v2.0", imds)
 		}
 		return s.change(c, func(record *records.Image) { record.IMDS = imds })
 	}
@@ -54,7 +55,9 @@ func (s *Images) modifyAttribute(ctx context.Context, c *awsquery.Call) (*awsque
 func (s *Images) enableDeprecation(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	at, err := time.Parse(time.RFC3339, c.Get("DeprecateAt"))
 	if err != nil || at.Before(time.Now()) || at.After(time.Now().AddDate(10, 0, 1)) {
-		return nil, awsquery.Fault("InvalidParameterValue", "The value '%s' is not valid for DeprecateAt: it must be a time in the next ten years", c.Get("DeprecateAt"))
+		return nil, awsquery.Fault("InvalidParameterValue",
+			"The value '%s' is not valid for DeprecateAt: it must be a time in the next ten years",
+			c.Get("DeprecateAt"))
 	}
 	return s.change(c, func(record *records.Image) { record.Deprecated = at.UTC().Round(time.Minute) })
 }

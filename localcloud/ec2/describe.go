@@ -24,7 +24,8 @@ func (s *Instances) describe(ctx context.Context, c *awsquery.Call) (*awsquery.N
 	if len(c.List("InstanceId")) == 0 {
 		rest.Set("MaxResults", moto.Everything)
 	} else if size != "" {
-		return nil, awsquery.Fault("InvalidParameterCombination", "The parameter instancesSet cannot be used with the parameter maxResults")
+		return nil, awsquery.Fault("InvalidParameterCombination",
+			"The parameter instancesSet cannot be used with the parameter maxResults")
 	}
 	described, err := s.moto.Ask(ctx, rest)
 	if err != nil {
@@ -54,7 +55,8 @@ func (s *Instances) describe(ctx context.Context, c *awsquery.Call) (*awsquery.N
 
 // withReservation is an instance with what filters look for in its reservation.
 func withReservation(item, reservation *awsquery.Node) *awsquery.Node {
-	return awsquery.Element("item", append([]*awsquery.Node{reservation.At("reservationId"), reservation.At("ownerId")}, item.Children...)...)
+	return awsquery.Element("item",
+		append([]*awsquery.Node{reservation.At("reservationId"), reservation.At("ownerId")}, item.Children...)...)
 }
 
 // pageOf is a page of reservations, and the token of the next one: the id of the last reservation before it.
@@ -71,7 +73,8 @@ func pageOf(all []*awsquery.Node, size, token string) (page []*awsquery.Node, ne
 	}
 	count, err := strconv.Atoi(size)
 	if err != nil || count < 5 || count > 1000 {
-		return nil, "", awsquery.Fault("InvalidParameterValue", "Value ( %s ) for parameter maxResults is invalid. Expecting a value from 5 to 1000.", size)
+		return nil, "", awsquery.Fault("InvalidParameterValue",
+			"Value ( %s ) for parameter maxResults is invalid. Expecting a value from 5 to 1000.", size)
 	}
 	if len(all) <= count {
 		return all, "", nil
@@ -155,8 +158,10 @@ func (s *Instances) describeStatus(ctx context.Context, c *awsquery.Call) (*awsq
 				health = "ok"
 			}
 			set.Children = append(set.Children, awsquery.Element("item",
-				awsquery.Text("instanceId", item.Get("instanceId")), awsquery.Text("availabilityZone", item.Get("placement", "availabilityZone")), item.At("instanceState"),
-				awsquery.Element("systemStatus", awsquery.Text("status", health)), awsquery.Element("instanceStatus", awsquery.Text("status", health))))
+				awsquery.Text("instanceId", item.Get("instanceId")),
+				awsquery.Text("availabilityZone", item.Get("placement", "availabilityZone")), item.At("instanceState"),
+				awsquery.Element("systemStatus", awsquery.Text("status", health)),
+				awsquery.Element("instanceStatus", awsquery.Text("status", health))))
 		}
 	}
 	return awsquery.Reply("DescribeInstanceStatus", set), nil

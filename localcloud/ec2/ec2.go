@@ -92,8 +92,18 @@ func (e *EC2) TerminateInstances(ctx context.Context, c *awsquery.Call) (*awsque
 // New makes the parts.
 func New(c Config) *EC2 {
 	keyPairs := &KeyPairs{moto: c.Moto, public: map[string]string{}}
-	images := &Images{moto: c.Moto, records: c.Records, queue: c.Queue, machinery: c.Machinery}
-	volumes := &Volumes{moto: c.Moto, records: c.Records, images: images, machinery: c.Machinery}
+	images := &Images{
+		moto:      c.Moto,
+		records:   c.Records,
+		queue:     c.Queue,
+		machinery: c.Machinery,
+	}
+	volumes := &Volumes{
+		moto:      c.Moto,
+		records:   c.Records,
+		images:    images,
+		machinery: c.Machinery,
+	}
 	instances := &Instances{
 		moto:           c.Moto,
 		records:        c.Records,
@@ -117,7 +127,13 @@ func New(c Config) *EC2 {
 		keyPairs:  keyPairs,
 		machinery: c.Machinery,
 	}
-	return &EC2{Instances: instances, Launches: launches, Images: images, Volumes: volumes, KeyPairs: keyPairs}
+	return &EC2{
+		Instances: instances,
+		Launches:  launches,
+		Images:    images,
+		Volumes:   volumes,
+		KeyPairs:  keyPairs,
+	}
 }
 
 // Handlers answer the calls that are more than a record, by action.

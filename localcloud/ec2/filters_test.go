@@ -8,9 +8,11 @@ import (
 )
 
 func TestFilters(t *testing.T) {
-	item, err := awsquery.ParseXML([]byte(`<item><instanceId>i-1</instanceId><instanceState><name>running</name></instanceState>
+	item, err := awsquery.ParseXML([]byte(`<item><instanceId>i-1</instanceId><instanceState>
+		<name>running</name></instanceState>
 		<tagSet><item><key>Name</key><value>web</value></item><item><key>empty</key><value></value></item></tagSet>
-		<blockDeviceMapping><item><deviceName>/dev/xvda</deviceName></item><item><deviceName>/dev/sdf</deviceName></item></blockDeviceMapping></item>`))
+		<blockDeviceMapping><item><deviceName>/dev/xvda</deviceName></item><item>
+		<deviceName>/dev/sdf</deviceName></item></blockDeviceMapping></item>`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -20,17 +22,23 @@ func TestFilters(t *testing.T) {
 		want bool
 	}{
 		{"none", nil, true},
-		{"one of several values", []string{"Filter.1.Name", "instance-state-name", "Filter.1.Value.1", "stopped", "Filter.1.Value.2", "running"}, true},
+		{"one of several values",
+			[]string{"Filter.1.Name", "instance-state-name", "Filter.1.Value.1", "stopped", "Filter.1.Value.2",
+				"running"}, true},
 		{"another state", []string{"Filter.1.Name", "instance-state-name", "Filter.1.Value.1", "stopped"}, false},
-		{"all filters have to pass", []string{"Filter.1.Name", "instance-id", "Filter.1.Value.1", "i-1", "Filter.2.Name", "tag:Name", "Filter.2.Value.1", "db"}, false},
+		{"all filters have to pass",
+			[]string{"Filter.1.Name", "instance-id", "Filter.1.Value.1", "i-1", "Filter.2.Name", "tag:Name",
+				"Filter.2.Value.1", "db"}, false},
 		{"a tag", []string{"Filter.1.Name", "tag:Name", "Filter.1.Value.1", "w*"}, true},
 		{"a tag that is empty", []string{"Filter.1.Name", "tag:empty", "Filter.1.Value.1", ""}, true},
 		{"a tag that is not there", []string{"Filter.1.Name", "tag:none", "Filter.1.Value.1", "*"}, false},
 		{"a tag's key", []string{"Filter.1.Name", "tag-key", "Filter.1.Value.1", "Name"}, true},
-		{"an element of a list", []string{"Filter.1.Name", "block-device-mapping.device-name", "Filter.1.Value.1", "/dev/sdf"}, true},
+		{"an element of a list",
+			[]string{"Filter.1.Name", "block-device-mapping.device-name", "Filter.1.Value.1", "/dev/sdf"}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			rest, filters, err := awsquery.TakeFilters(awsquery.NewCall("ec2", "DescribeInstances", c.form...), instanceFilters)
+			rest, filters, err := awsquery.TakeFilters(awsquery.NewCall("ec2", "DescribeInstances",
+				c.form...), instanceFilters)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -42,7 +50,8 @@ func TestFilters(t *testing.T) {
 			}
 		})
 	}
-	_, _, err = awsquery.TakeFilters(awsquery.NewCall("ec2", "DescribeInstances", "Filter.1.Name", "no-such"), instanceFilters)
+	_, _, err = awsquery.TakeFilters(awsquery.NewCall("ec2", "DescribeInstances",
+		"Filter.1.Name", "no-such"), instanceFilters)
 	var refused *awsquery.Error
 	if !errors.As(err, &refused) || refused.Code != "InvalidParameterValue" {
 		t.Errorf("got %v", err)

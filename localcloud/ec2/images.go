@@ -74,18 +74,25 @@ func (s *Images) create(ctx context.Context, c *awsquery.Call) (*awsquery.Node, 
 	snapshot := device.Get("ebs", "snapshotId")
 	record, _ := s.records.Instance(instance)
 	err = s.records.Update(func(o *records.State) {
-		o.Images[image] = &records.Image{State: "pending", Created: time.Now(), SizeGB: record.RootSizeGB, Snapshot: snapshot}
+		o.Images[image] = &records.Image{
+			State:    "pending",
+			Created:  time.Now(),
+			SizeGB:   record.RootSizeGB,
+			Snapshot: snapshot,
+		}
 	})
 	if err != nil {
 		return nil, s.moto.Undo(ctx, err, "DeregisterImage", "ImageId", image)
 	}
 	if len(snapshotTags) > 0 {
-		if _, err := s.moto.Forward(ctx, awsquery.NewCall("ec2", "CreateTags", append([]string{"ResourceId.1", snapshot}, snapshotTags...)...)); err != nil {
+		if _, err := s.moto.Forward(ctx, awsquery.NewCall("ec2", "CreateTags",
+			append([]string{"ResourceId.1", snapshot}, snapshotTags...)...)); err != nil {
 			return nil, err
 		}
 	}
 	noReboot := c.Get("NoReboot") == "true"
-	s.queue.Enqueue(instance, func(ctx context.Context) error { return s.freeze(ctx, instance, image, snapshot, noReboot) })
+	s.queue.Enqueue(instance,
+		func(ctx context.Context) error { return s.freeze(ctx, instance, image, snapshot, noReboot) })
 	return answered, nil
 }
 
@@ -97,7 +104,8 @@ func (s *Images) freeName(ctx context.Context, name string) error {
 	}
 	for _, image := range described.Items("imagesSet") {
 		if image.Get("name") == name {
-			return awsquery.Fault("InvalidAMIName.Duplicate", "AMI name %s is already in use by AMI %s", name, image.Get("imageId"))
+			return awsquery.Fault("InvalidAMIName.Duplicate",
+				"AMI name %s is already in use by AMI %s", name, image.Get("imageId"))
 		}
 	}
 	return nil
@@ -181,9 +189,11 @@ func (s *Images) overlayState(item *awsquery.Node) {
 			item.Set(record.Reason, "stateReason", "message")
 		}
 	}
-	item.At("blockDeviceMapping").Children = []*awsquery.Node{awsquery.Element("item", awsquery.Text("deviceName", moto.RootDevice), awsquery.Element("ebs",
-		awsquery.Text("snapshotId", snapshot), awsquery.Text("volumeSize", strconv.Itoa(size)), awsquery.Text("deleteOnTermination", "true"),
-		awsquery.Text("volumeType", "gp3"), awsquery.Text("encrypted", "false")))}
+	item.At("blockDeviceMapping").Children = []*awsquery.Node{awsquery.Element("item",
+		awsquery.Text("deviceName", moto.RootDevice), awsquery.Element("ebs",
+			awsquery.Text("snapshotId", snapshot), awsquery.Text("volumeSize", strconv.Itoa(size)),
+			awsquery.Text("deleteOnTermination", "true"),
+			awsquery.Text("volumeType", "gp3"), awsquery.Text("encrypted", "false")))}
 }
 
 func (s *Images) deregister(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
@@ -192,7 +202,8 @@ func (s *Images) deregister(ctx context.Context, c *awsquery.Call) (*awsquery.No
 		return nil, awsquery.Fault("AuthFailure", "Not authorized for image:%s: it is the local cloud's own", image)
 	}
 	if record, _ := s.records.Image(image); record.Protection != "" {
-		return nil, awsquery.Fault("OperationNotPermitted", "The image %s is protected from deregistration (%s)", image, record.Protection)
+		return nil, awsquery.Fault("OperationNotPermitted",
+			"The image %s is protected from deregistration (%s)", image, record.Protection)
 	}
 	answered, err := s.moto.Forward(ctx, c)
 	if err != nil {

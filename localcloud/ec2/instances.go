@@ -114,8 +114,13 @@ func (s *Instances) machineOf(item *awsquery.Node) (host.Machine, error) {
 		return host.Machine{}, err
 	}
 	m := host.Machine{
-		ID: id, Image: item.Get("imageId"), RootVolume: record.RootVolume, RootSizeGB: record.RootSizeGB,
-		Hostname: "ip-" + strings.ReplaceAll(i.PrivateIPs[0].String(), ".", "-"), Interface: i, UserData: record.UserData,
+		ID:         id,
+		Image:      item.Get("imageId"),
+		RootVolume: record.RootVolume,
+		RootSizeGB: record.RootSizeGB,
+		Hostname:   "ip-" + strings.ReplaceAll(i.PrivateIPs[0].String(), ".", "-"),
+		Interface:  i,
+		UserData:   record.UserData,
 	}
 	if record.PublicKey != "" {
 		m.SSHKeys = []string{record.PublicKey}
@@ -133,9 +138,10 @@ func volumeAt(item *awsquery.Node, device string) string {
 	return ""
 }
 
-// transition takes instances that are in none of the settled states to a passing one, goes on with the work for each after
-// the answer, and answers with what was and what is.
-func (s *Instances) transition(action string, ids []string, passing string, settled []string, work func(context.Context, string) error) *awsquery.Node {
+// transition takes instances that are in none of the settled states to a passing one, goes on with the work for each
+// after the answer, and answers with what was and what is.
+func (s *Instances) transition(action string, ids []string, passing string, settled []string,
+	work func(context.Context, string) error) *awsquery.Node {
 	set := awsquery.Element("instancesSet")
 	for _, id := range ids {
 		before, _ := s.records.Instance(id)
@@ -146,8 +152,10 @@ func (s *Instances) transition(action string, ids []string, passing string, sett
 			s.queue.Enqueue(id, func(ctx context.Context) error { return work(ctx, id) })
 		}
 		set.Children = append(set.Children, awsquery.Element("item", awsquery.Text("instanceId", id),
-			awsquery.Element("currentState", awsquery.Text("code", records.StateCodes[current]), awsquery.Text("name", current)),
-			awsquery.Element("previousState", awsquery.Text("code", records.StateCodes[before.State]), awsquery.Text("name", before.State))))
+			awsquery.Element("currentState", awsquery.Text("code", records.StateCodes[current]),
+				awsquery.Text("name", current)),
+			awsquery.Element("previousState", awsquery.Text("code", records.StateCodes[before.State]),
+				awsquery.Text("name", before.State))))
 	}
 	return awsquery.Reply(action, set)
 }
@@ -206,14 +214,15 @@ func (s *Instances) stop(ctx context.Context, c *awsquery.Call) (*awsquery.Node,
 		return nil, err
 	}
 	force := c.Get("Force") == "true"
-	return s.transition("StopInstances", ids, "stopping", []string{"stopping", "stopped"}, func(ctx context.Context, id string) error {
-		if err := s.machinery.StopMachine(ctx, id, force); err != nil {
-			s.setState(id, "running", "Server.InternalError: "+host.Public(err))
-			return err
-		}
-		s.setState(id, "stopped", userInitiated)
-		return s.network.Apply(ctx)
-	}), nil
+	return s.transition("StopInstances", ids, "stopping", []string{"stopping", "stopped"},
+		func(ctx context.Context, id string) error {
+			if err := s.machinery.StopMachine(ctx, id, force); err != nil {
+				s.setState(id, "running", "Server.InternalError: "+host.Public(err))
+				return err
+			}
+			s.setState(id, "stopped", userInitiated)
+			return s.network.Apply(ctx)
+		}), nil
 }
 
 func (s *Instances) reboot(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
@@ -233,9 +242,11 @@ func (s *Instances) reboot(_ context.Context, c *awsquery.Call) (*awsquery.Node,
 	return awsquery.Done("RebootInstances"), nil
 }
 
+// Terminate ends instances.
 func (s *Instances) Terminate(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	ids := c.List("InstanceId")
-	if err := s.records.InStates(ids, "terminated", "pending", "running", "stopping", "stopped", "shutting-down", "terminated"); err != nil {
+	if err := s.records.InStates(ids, "terminated", "pending", "running", "stopping", "stopped", "shutting-down",
+		"terminated"); err != nil {
 		return nil, err
 	}
 	volumes := map[string][]string{}
@@ -248,9 +259,10 @@ func (s *Instances) Terminate(ctx context.Context, c *awsquery.Call) (*awsquery.
 			return nil, err
 		}
 	}
-	return s.transition("TerminateInstances", ids, "shutting-down", []string{"shutting-down", "terminated"}, func(ctx context.Context, id string) error {
-		return s.terminateMachine(ctx, id, volumes[id], userInitiated)
-	}), nil
+	return s.transition("TerminateInstances", ids, "shutting-down", []string{"shutting-down", "terminated"},
+		func(ctx context.Context, id string) error {
+			return s.terminateMachine(ctx, id, volumes[id], userInitiated)
+		}), nil
 }
 
 // terminateRecord ends an instance in moto: one call for each, so that the journal can forget one without
@@ -332,7 +344,8 @@ func (s *Instances) getConsoleOutput(_ context.Context, c *awsquery.Call) (*awsq
 	}
 	answer := awsquery.Reply("GetConsoleOutput", awsquery.Text("instanceId", id))
 	if len(output) > 0 {
-		answer.Children = append(answer.Children, awsquery.Text("timestamp", awsquery.Timestamp(written)), awsquery.Text("output", base64.StdEncoding.EncodeToString(output)))
+		answer.Children = append(answer.Children, awsquery.Text("timestamp", awsquery.Timestamp(written)),
+			awsquery.Text("output", base64.StdEncoding.EncodeToString(output)))
 	}
 	return answer, nil
 }
@@ -343,24 +356,16 @@ func (s *Instances) modifyAttribute(ctx context.Context, c *awsquery.Call) (*aws
 	if err := s.records.InStates([]string{id}, "modified", "pending", "running", "stopping", "stopped"); err != nil {
 		return nil, err
 	}
-	value := func(name string) string {
-		if direct := c.Get(name + ".Value"); direct != "" {
-			return direct
-		}
-		if strings.EqualFold(c.Get("Attribute"), name) {
-			return c.Get("Value")
-		}
-		return ""
-	}
 	if err := s.securityGroups.Exist(ctx, c.List("GroupId")); err != nil {
 		return nil, err
 	}
-	userData, err := base64.StdEncoding.DecodeString(value("UserData"))
+	userData, err := base64.StdEncoding.DecodeString(attribute(c, "UserData"))
 	if err != nil {
 		return nil, awsquery.Fault("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data.")
 	}
 	if record, _ := s.records.Instance(id); len(userData) > 0 && record.State != "stopped" {
-		return nil, awsquery.Fault("IncorrectInstanceState", "The instance '%s' must be stopped before its user data can be modified", id)
+		return nil, awsquery.Fault("IncorrectInstanceState",
+			"The instance '%s' must be stopped before its user data can be modified", id)
 	}
 	item, err := s.moto.Instance(ctx, id)
 	if err != nil {
@@ -371,18 +376,13 @@ func (s *Instances) modifyAttribute(ctx context.Context, c *awsquery.Call) (*aws
 		return nil, err
 	}
 	err = s.records.ChangeInstance(id, func(record *records.Instance) {
-		if behaviour := value("InstanceInitiatedShutdownBehavior"); behaviour != "" {
+		if behaviour := attribute(c, "InstanceInitiatedShutdownBehavior"); behaviour != "" {
 			record.TerminateOnShutdown = behaviour == "terminate"
 		}
 		if len(userData) > 0 {
 			record.UserData = userData
 		}
-		for i := 1; c.Get(fmt.Sprintf("BlockDeviceMapping.%d.DeviceName", i)) != ""; i++ {
-			prefix := fmt.Sprintf("BlockDeviceMapping.%d.", i)
-			if volumeAt(item, c.Get(prefix+"DeviceName")) == record.RootVolume {
-				record.KeepRoot = c.Get(prefix+"Ebs.DeleteOnTermination") == "false"
-			}
-		}
+		keepRoot(c, item, record)
 	})
 	if err == nil && len(userData) > 0 {
 		err = s.machinery.UpdateMachine(id, func(m *host.Machine) { m.UserData = userData })
@@ -391,4 +391,25 @@ func (s *Instances) modifyAttribute(ctx context.Context, c *awsquery.Call) (*aws
 		return nil, err
 	}
 	return answered, errors.Join(s.network.Apply(ctx), s.metadata.Refresh(ctx, id))
+}
+
+// attribute is the value that a request gives an attribute, in either of the two ways.
+func attribute(c *awsquery.Call, name string) string {
+	if direct := c.Get(name + ".Value"); direct != "" {
+		return direct
+	}
+	if strings.EqualFold(c.Get("Attribute"), name) {
+		return c.Get("Value")
+	}
+	return ""
+}
+
+// keepRoot follows what a request says of the root volume's end.
+func keepRoot(c *awsquery.Call, item *awsquery.Node, record *records.Instance) {
+	for i := 1; c.Get(fmt.Sprintf("BlockDeviceMapping.%d.DeviceName", i)) != ""; i++ {
+		prefix := fmt.Sprintf("BlockDeviceMapping.%d.", i)
+		if volumeAt(item, c.Get(prefix+"DeviceName")) == record.RootVolume {
+			record.KeepRoot = c.Get(prefix+"Ebs.DeleteOnTermination") == "false"
+		}
+	}
 }

@@ -120,7 +120,8 @@ func makeKey(kind string) (private, public string, err error) {
 		block = &pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}
 		half = &key.PublicKey
 	default:
-		return "", "", awsquery.Fault("InvalidParameterValue", "Value (%s) for parameter KeyType is invalid: rsa and ed25519 are possible", kind)
+		return "", "", awsquery.Fault("InvalidParameterValue",
+			"Value (%s) for parameter KeyType is invalid: rsa and ed25519 are possible", kind)
 	}
 	key, err := ssh.NewPublicKey(half)
 	if err != nil {
@@ -183,7 +184,8 @@ func (k *KeyPairs) describe(ctx context.Context, c *awsquery.Call) (*awsquery.No
 		}
 	}
 	if len(kept) < len(ids) {
-		return nil, awsquery.Fault("InvalidKeyPair.NotFound", "The key pair ID '%s' does not exist", strings.Join(ids, ", "))
+		return nil, awsquery.Fault("InvalidKeyPair.NotFound",
+			"The key pair ID '%s' does not exist", strings.Join(ids, ", "))
 	}
 	set.Children = kept
 	return described, nil
@@ -202,7 +204,8 @@ func (k *KeyPairs) Find(name string) (string, error) {
 	if !ok {
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		return "", awsquery.Fault("InvalidKeyPair.NotFound", "The key pair '%s' does not exist%s", name, hintOf(slices.Sorted(maps.Keys(k.public))))
+		return "", awsquery.Fault("InvalidKeyPair.NotFound",
+			"The key pair '%s' does not exist%s", name, hintOf(slices.Sorted(maps.Keys(k.public))))
 	}
 	return key, nil
 }

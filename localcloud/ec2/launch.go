@@ -64,8 +64,8 @@ func (s *Launches) Handlers() map[string]awsquery.Handler {
 	}
 }
 
-// Run makes one machine for each instance. The request is checked by what EC2 checks and moto
-// does not, and rewritten to name one interface with a private address, as only that is freed again there.
+// Run makes one machine for each instance. The request is checked by what EC2 checks and moto does not, and rewritten
+// to name one interface with a private address, as only that is freed again there.
 func (s *Launches) Run(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	token := c.Get("ClientToken")
 	if token != "" {
@@ -94,7 +94,12 @@ func (s *Launches) Run(ctx context.Context, c *awsquery.Call) (*awsquery.Node, e
 		ids = append(ids, id)
 	}
 	if token != "" {
-		err := s.records.Update(func(o *records.State) { o.Launches[token] = records.Launch{Request: digest(c), Instances: ids} })
+		err := s.records.Update(func(o *records.State) {
+			o.Launches[token] = records.Launch{
+				Request:   digest(c),
+				Instances: ids,
+			}
+		})
 		if err != nil {
 			return nil, errors.Join(err, s.takeBack(ctx, ids))
 		}
@@ -118,7 +123,8 @@ func counts(c *awsquery.Call) (minimum, maximum int, err error) {
 	minimum, err1 := strconv.Atoi(c.Get("MinCount"))
 	maximum, err2 := strconv.Atoi(c.Get("MaxCount"))
 	if err := errors.Join(err1, err2); err != nil || minimum < 1 || maximum < minimum || minimum > LaunchLimit {
-		return 0, 0, awsquery.Fault("InvalidParameterValue", "MinCount and MaxCount must be numbers of instances from 1 to %d, MinCount not the larger", LaunchLimit)
+		return 0, 0, awsquery.Fault("InvalidParameterValue",
+			"MinCount and MaxCount must be numbers of instances from 1 to %d, MinCount not the larger", LaunchLimit)
 	}
 	return minimum, min(maximum, LaunchLimit), nil
 }
@@ -131,7 +137,8 @@ func (s *Launches) launchedBefore(ctx context.Context, c *awsquery.Call) (*awsqu
 		return nil, nil
 	}
 	if before.Request != digest(c) {
-		return nil, awsquery.Fault("IdempotentParameterMismatch", "The client token '%s' was used before, with other parameters", token)
+		return nil, awsquery.Fault("IdempotentParameterMismatch",
+			"The client token '%s' was used before, with other parameters", token)
 	}
 	return s.launched(ctx, before.Instances)
 }
@@ -154,7 +161,8 @@ func (s *Launches) launched(ctx context.Context, ids []string) (*awsquery.Node, 
 			first = reservation
 			continue
 		}
-		first.At("instancesSet").Children = append(first.At("instancesSet").Children, reservation.Items("instancesSet")...)
+		first.At("instancesSet").Children = append(first.At("instancesSet").Children,
+			reservation.Items("instancesSet")...)
 	}
 	if first == nil {
 		return nil, awsquery.NoInstance(ids[0])
@@ -176,12 +184,23 @@ func (s *Launches) launchOne(ctx context.Context, l *launch, address netip.Addr)
 	}
 	id = item.Get("instanceId")
 	record := &records.Instance{
-		State: "pending", WantPublic: l.public, RootVolume: volumeAt(item, moto.RootDevice), RootSizeGB: l.rootGB, KeepRoot: l.keepRoot, Launched: time.Now(),
+		State:      "pending",
+		WantPublic: l.public,
+		Root: records.Root{
+			RootVolume: volumeAt(item, moto.RootDevice),
+			RootSizeGB: l.rootGB,
+			KeepRoot:   l.keepRoot,
+		},
+		Launched:            time.Now(),
 		TerminateOnShutdown: c.Get("InstanceInitiatedShutdownBehavior") == "terminate",
-		TokensRequired:      c.Get("MetadataOptions.HttpTokens") == "required",
-		MetadataDisabled:    c.Get("MetadataOptions.HttpEndpoint") == "disabled",
-		MetadataTags:        c.Get("MetadataOptions.InstanceMetadataTags") == "enabled",
-		UserData:            l.userData, PublicKey: l.publicKey, ClientToken: c.Get("ClientToken"),
+		MetadataOptions: records.MetadataOptions{
+			TokensRequired:   c.Get("MetadataOptions.HttpTokens") == "required",
+			MetadataDisabled: c.Get("MetadataOptions.HttpEndpoint") == "disabled",
+			MetadataTags:     c.Get("MetadataOptions.InstanceMetadataTags") == "enabled",
+		},
+		UserData:    l.userData,
+		PublicKey:   l.publicKey,
+		ClientToken: c.Get("ClientToken"),
 	}
 	err = s.records.Update(func(o *records.State) {
 		if o.Instances[id] = record; l.public {
@@ -213,10 +232,12 @@ func (s *Launches) planLaunch(ctx context.Context, original *awsquery.Call) (*la
 	c := original.Clone()
 	l := &launch{call: c, taken: map[netip.Addr]bool{}}
 	if c.Get("NetworkInterface.1.NetworkInterfaceId") != "" || c.Get("NetworkInterface.2.DeviceIndex") != "" {
-		return nil, awsquery.Fault("UnsupportedOperation", "instances of the local cloud have one network interface, which is made with them")
+		return nil, awsquery.Fault("UnsupportedOperation",
+			"instances of the local cloud have one network interface, which is made with them")
 	}
 	if kind := c.Get("InstanceType"); strings.HasSuffix(kind, ".metal") {
-		return nil, awsquery.Fault("InsufficientInstanceCapacity", "We currently do not have sufficient %s capacity: the local cloud has no bare metal", kind)
+		return nil, awsquery.Fault("InsufficientInstanceCapacity",
+			"We currently do not have sufficient %s capacity: the local cloud has no bare metal", kind)
 	}
 	if err := s.planDisks(ctx, l); err != nil {
 		return nil, err
@@ -263,7 +284,8 @@ func (s *Launches) launchSubnet(ctx context.Context, c *awsquery.Call) (*awsquer
 	c.Form.Del("SubnetId")
 	question := awsquery.NewCall("ec2", "DescribeSubnets", "SubnetId.1", id)
 	if id == "" {
-		question = awsquery.NewCall("ec2", "DescribeSubnets", "Filter.1.Name", "defaultForAz", "Filter.1.Value.1", "true")
+		question = awsquery.NewCall("ec2", "DescribeSubnets", "Filter.1.Name", "defaultForAz",
+			"Filter.1.Value.1", "true")
 	}
 	described, err := s.moto.Ask(ctx, question)
 	if err != nil {
@@ -276,7 +298,8 @@ func (s *Launches) launchSubnet(ctx context.Context, c *awsquery.Call) (*awsquer
 		}
 	}
 	if id != "" {
-		return nil, awsquery.Fault("InvalidParameterValue", "The subnet '%s' is not in the availability zone %s", id, zone)
+		return nil, awsquery.Fault("InvalidParameterValue",
+			"The subnet '%s' is not in the availability zone %s", id, zone)
 	}
 	return nil, awsquery.Fault("MissingInput", "No subnets found for the default VPC. Please specify a subnet.")
 }
@@ -289,7 +312,8 @@ func (s *Launches) planAddresses(ctx context.Context, l *launch, subnet *awsquer
 		l.public = wanted == "true"
 	}
 	asked := c.Get("PrivateIpAddress")
-	for _, inner := range []string{"NetworkInterface.1.PrivateIpAddress", "NetworkInterface.1.PrivateIpAddresses.1.PrivateIpAddress"} {
+	for _, inner := range []string{"NetworkInterface.1.PrivateIpAddress",
+		"NetworkInterface.1.PrivateIpAddresses.1.PrivateIpAddress"} {
 		if value := c.Get(inner); value != "" {
 			asked = value
 		}
@@ -303,8 +327,10 @@ func (s *Launches) planAddresses(ctx context.Context, l *launch, subnet *awsquer
 	if asked == "" {
 		return nil
 	}
-	if l.asked, err = netip.ParseAddr(asked); err != nil || !l.subnet.Contains(l.asked) || eni.Reserved(l.subnet, l.asked) {
-		return awsquery.Fault("InvalidParameterValue", "Address %s does not fall within the usable addresses of subnet %s (%s)", asked, id, l.subnet)
+	if l.asked, err = netip.ParseAddr(asked); err != nil || !l.subnet.Contains(l.asked) ||
+		eni.Reserved(l.subnet, l.asked) {
+		return awsquery.Fault("InvalidParameterValue",
+			"Address %s does not fall within the usable addresses of subnet %s (%s)", asked, id, l.subnet)
 	}
 	if l.taken[l.asked] {
 		return awsquery.Fault("InvalidIPAddress.InUse", "Address %s is in use.", asked)
@@ -316,7 +342,8 @@ func (s *Launches) planAddresses(ctx context.Context, l *launch, subnet *awsquer
 func (l *launch) freeAddresses(minimum, maximum int) ([]netip.Addr, error) {
 	if l.asked.IsValid() {
 		if maximum > 1 {
-			return nil, awsquery.Fault("InvalidParameterCombination", "Multiple instances cannot have the one private address %s", l.asked)
+			return nil, awsquery.Fault("InvalidParameterCombination",
+				"Multiple instances cannot have the one private address %s", l.asked)
 		}
 		return []netip.Addr{l.asked}, nil
 	}
@@ -327,13 +354,14 @@ func (l *launch) freeAddresses(minimum, maximum int) ([]netip.Addr, error) {
 		}
 	}
 	if len(free) < minimum {
-		return nil, awsquery.Fault("InsufficientFreeAddressesInSubnet", "There are not enough free addresses in %s to satisfy the requested number of instances.", l.subnet)
+		return nil, awsquery.Fault("InsufficientFreeAddressesInSubnet",
+			"There are not enough free addresses in %s to satisfy the requested number of instances.", l.subnet)
 	}
 	return free, nil
 }
 
 // planGroups moves the security groups to the interface, and refuses those of another VPC.
-func (s *Launches) planGroups(ctx context.Context, c *awsquery.Call, vpc string) error {
+func (s *Launches) planGroups(ctx context.Context, c *awsquery.Call, network string) error {
 	ids := append(c.List("SecurityGroupId"), c.List("NetworkInterface.1.SecurityGroupId")...)
 	described, err := s.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeSecurityGroups"))
 	if err != nil {
@@ -342,13 +370,14 @@ func (s *Launches) planGroups(ctx context.Context, c *awsquery.Call, vpc string)
 	vpcOf, byName := map[string]string{}, map[string]string{}
 	for _, group := range described.Items("securityGroupInfo") {
 		vpcOf[group.Get("groupId")] = group.Get("vpcId")
-		if group.Get("vpcId") == vpc {
+		if group.Get("vpcId") == network {
 			byName[group.Get("groupName")] = group.Get("groupId")
 		}
 	}
 	for _, name := range c.List("SecurityGroup") {
 		if byName[name] == "" {
-			return awsquery.Fault("InvalidGroup.NotFound", "The security group '%s' does not exist in VPC '%s'", name, vpc)
+			return awsquery.Fault("InvalidGroup.NotFound",
+				"The security group '%s' does not exist in VPC '%s'", name, network)
 		}
 		ids = append(ids, byName[name])
 	}
@@ -360,8 +389,9 @@ func (s *Launches) planGroups(ctx context.Context, c *awsquery.Call, vpc string)
 		if vpcOf[id] == "" {
 			return awsquery.Fault("InvalidGroup.NotFound", "The security group '%s' does not exist", id)
 		}
-		if vpcOf[id] != vpc {
-			return awsquery.Fault("InvalidParameter", "Security group %s of %s and the subnet, of %s, belong to different networks.", id, vpcOf[id], vpc)
+		if vpcOf[id] != network {
+			return awsquery.Fault("InvalidParameter",
+				"Security group %s of %s and the subnet, of %s, belong to different networks.", id, vpcOf[id], network)
 		}
 		c.Set(fmt.Sprintf("NetworkInterface.1.SecurityGroupId.%d", i+1), id)
 	}
@@ -397,7 +427,9 @@ func (s *Launches) planDisks(ctx context.Context, l *launch) error {
 			continue
 		}
 		if size != 0 && size < imageGB {
-			return awsquery.Fault("InvalidBlockDeviceMapping", "Volume of size %dGB is smaller than snapshot of image '%s', expect size >= %dGB", size, c.Get("ImageId"), imageGB)
+			return awsquery.Fault("InvalidBlockDeviceMapping",
+				"Volume of size %dGB is smaller than snapshot of image '%s', expect size >= %dGB", size,
+				c.Get("ImageId"), imageGB)
 		}
 		l.rootGB = max(size, imageGB)
 		l.keepRoot = original.Get(prefix+"Ebs.DeleteOnTermination") == "false"
@@ -418,7 +450,8 @@ func (s *Launches) planVolume(ctx context.Context, l *launch, c *awsquery.Call, 
 			return err
 		}
 		if size != 0 && size < least {
-			return awsquery.Fault("InvalidBlockDeviceMapping", "Volume of size %dGB is smaller than snapshot '%s', expect size >= %dGB", size, v.snapshot, least)
+			return awsquery.Fault("InvalidBlockDeviceMapping",
+				"Volume of size %dGB is smaller than snapshot '%s', expect size >= %dGB", size, v.snapshot, least)
 		}
 		v.sizeGB = max(size, least)
 	}
@@ -453,7 +486,9 @@ func (s *Launches) launchable(ctx context.Context, id string) (sizeGB int, root 
 	}
 	image := described.Items("imagesSet")[0]
 	if state := image.Get("imageState"); state != "available" || !slices.Contains(s.machinery.Images(), id) {
-		return 0, "", awsquery.Fault("InvalidAMIID.Unavailable", "The image ID '%s' is not available: it is %s, and its disk is not of this cloud or not there yet", id, state)
+		return 0, "", awsquery.Fault("InvalidAMIID.Unavailable",
+			"The image ID '%s' is not available: it is %s, and its disk is not of this cloud or not there yet", id,
+			state)
 	}
 	root, sizeGB = image.Get("rootDeviceName"), defaultRootGB
 	for _, device := range image.Items("blockDeviceMapping") {

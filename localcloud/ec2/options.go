@@ -15,9 +15,12 @@ func metadataOptions(name string, record records.Instance) *awsquery.Node {
 		}
 		return no
 	}
-	return awsquery.Element(name, awsquery.Text("state", "applied"), awsquery.Text("httpTokens", choose(record.TokensRequired, "required", "optional")),
-		awsquery.Text("httpPutResponseHopLimit", "1"), awsquery.Text("httpEndpoint", choose(record.MetadataDisabled, "disabled", "enabled")),
-		awsquery.Text("httpProtocolIpv6", "disabled"), awsquery.Text("instanceMetadataTags", choose(record.MetadataTags, "enabled", "disabled")))
+	return awsquery.Element(name, awsquery.Text("state", "applied"),
+		awsquery.Text("httpTokens", choose(record.TokensRequired, "required", "optional")),
+		awsquery.Text("httpPutResponseHopLimit", "1"),
+		awsquery.Text("httpEndpoint", choose(record.MetadataDisabled, "disabled", "enabled")),
+		awsquery.Text("httpProtocolIpv6", "disabled"),
+		awsquery.Text("instanceMetadataTags", choose(record.MetadataTags, "enabled", "disabled")))
 }
 
 // modifyMetadataOptions is answered here alone: moto knows nothing of these options.
@@ -47,5 +50,6 @@ func (s *Instances) modifyMetadataOptions(ctx context.Context, c *awsquery.Call)
 		return nil, err
 	}
 	record, _ := s.records.Instance(id)
-	return awsquery.Reply("ModifyInstanceMetadataOptions", awsquery.Text("instanceId", id), metadataOptions("instanceMetadataOptions", record)), nil
+	return awsquery.Reply("ModifyInstanceMetadataOptions", awsquery.Text("instanceId", id),
+		metadataOptions("instanceMetadataOptions", record)), nil
 }

@@ -25,14 +25,16 @@ func (s *Instances) Reconcile(ctx context.Context) error {
 		record, known := s.records.Instance(id)
 		_, real := machines[id]
 		if !known || !real || record.State == "terminated" || record.State == "shutting-down" {
-			s.log.Warn("an instance was half made or half ended; it is terminated", "instance", id, "known", known, "machine", real)
+			s.log.Warn("an instance was half made or half ended; it is terminated", "instance", id, "known", known,
+				"machine", real)
 			if err := s.forget(ctx, id); err != nil {
 				return err
 			}
 			continue
 		}
 		present[id] = true
-		if _, err := s.moto.CallUnjournaled(ctx, awsquery.NewCall("ec2", "StopInstances", "InstanceId.1", id)); err != nil {
+		if _, err := s.moto.CallUnjournaled(ctx, awsquery.NewCall("ec2", "StopInstances",
+			"InstanceId.1", id)); err != nil {
 			return err
 		}
 		if record.State != "stopped" {

@@ -14,8 +14,10 @@ import (
 func (s *Images) modifySnapshotAttribute(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	rest := c.Clone()
 	rest.Drop("CreateVolumePermission.")
-	for operation, name := range map[string]string{"add": "Add", "remove": "Remove"} {
-		users, groups := permissionsIn(c, "CreateVolumePermission."+name, "UserId"), permissionsIn(c, "CreateVolumePermission."+name, "Group")
+	for _, operation := range []string{"add", "remove"} {
+		name := strings.ToUpper(operation[:1]) + operation[1:]
+		users, groups := permissionsIn(c, "CreateVolumePermission."+name, "UserId"), permissionsIn(c,
+			"CreateVolumePermission."+name, "Group")
 		if len(users)+len(groups) == 0 {
 			continue
 		}
@@ -57,7 +59,8 @@ func (s *Images) createSnapshot(ctx context.Context, c *awsquery.Call) (*awsquer
 func (s *Images) deleteSnapshot(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	snapshot := c.Get("SnapshotId")
 	if image, record := s.records.ImageOf(snapshot); image != "" && !record.Gone {
-		return nil, awsquery.Fault("InvalidSnapshot.InUse", "The snapshot %s is currently in use by %s", snapshot, image)
+		return nil, awsquery.Fault("InvalidSnapshot.InUse",
+			"The snapshot %s is currently in use by %s", snapshot, image)
 	}
 	answered, err := s.moto.Forward(ctx, c)
 	if err != nil {

@@ -46,7 +46,8 @@ func splitTags(c *awsquery.Call) (rest *awsquery.Call, snapshot []string) {
 		}
 		for n := 1; c.Get(fmt.Sprintf("%sTag.%d.Key", prefix, n)) != ""; n++ {
 			for _, part := range []string{"Key", "Value"} {
-				snapshot = append(snapshot, fmt.Sprintf("Tag.%d.%s", n, part), c.Get(fmt.Sprintf("%sTag.%d.%s", prefix, n, part)))
+				snapshot = append(snapshot, fmt.Sprintf("Tag.%d.%s", n, part),
+					c.Get(fmt.Sprintf("%sTag.%d.%s", prefix, n, part)))
 			}
 		}
 	}

@@ -35,7 +35,8 @@ func (s *Volumes) Handlers() map[string]awsquery.Handler {
 func volumeSize(given string) (int, error) {
 	size, err := strconv.Atoi(given)
 	if err != nil || size < 1 || size > 16384 {
-		return 0, awsquery.Fault("InvalidParameterValue", "Volume size %q: a number of GiB from 1 to 16384 is needed", given)
+		return 0, awsquery.Fault("InvalidParameterValue",
+			"Volume size %q: a number of GiB from 1 to 16384 is needed", given)
 	}
 	return size, nil
 }
@@ -58,7 +59,8 @@ func (s *Volumes) create(ctx context.Context, c *awsquery.Call) (*awsquery.Node,
 		}
 	}
 	if size < least {
-		return nil, awsquery.Fault("InvalidParameterValue", "Volume of %dGiB is smaller than snapshot %s, expect size >= %d", size, snapshot, least)
+		return nil, awsquery.Fault("InvalidParameterValue",
+			"Volume of %dGiB is smaller than snapshot %s, expect size >= %d", size, snapshot, least)
 	}
 	c.Set("Size", strconv.Itoa(size))
 	answered, err := s.moto.Forward(ctx, c)
@@ -137,14 +139,16 @@ func (s *Volumes) detach(ctx context.Context, c *awsquery.Call) (*awsquery.Node,
 		return nil, awsquery.Fault("IncorrectState", "Volume '%s' is not attached there.", volume)
 	}
 	if record, _ := s.records.Instance(instance); record.RootVolume == volume {
-		return nil, awsquery.Fault("OperationNotPermitted", "The root volume %s of %s cannot be detached in the local cloud", volume, instance)
+		return nil, awsquery.Fault("OperationNotPermitted",
+			"The root volume %s of %s cannot be detached in the local cloud", volume, instance)
 	}
 	c = c.Clone()
 	c.Set("InstanceId", instance)
 	c.Set("Device", device)
 	err = s.machinery.DetachVolume(ctx, instance, device, c.Get("Force") == "true")
 	if errors.Is(err, syscall.EBUSY) {
-		return nil, awsquery.Fault("IncorrectState", "Volume '%s' is mounted by instance '%s'. Unmount it, or force the detachment", volume, instance)
+		return nil, awsquery.Fault("IncorrectState",
+			"Volume '%s' is mounted by instance '%s'. Unmount it, or force the detachment", volume, instance)
 	}
 	if err != nil {
 		return nil, err
@@ -154,5 +158,6 @@ func (s *Volumes) detach(ctx context.Context, c *awsquery.Call) (*awsquery.Node,
 
 // modify refuses what would be a record only.
 func (s *Volumes) modify(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	return nil, awsquery.Fault("UnsupportedOperation", "a volume of the local cloud keeps its size and type: make one of a snapshot of %s", c.Get("VolumeId"))
+	return nil, awsquery.Fault("UnsupportedOperation",
+		"a volume of the local cloud keeps its size and type: make one of a snapshot of %s", c.Get("VolumeId"))
 }

@@ -67,26 +67,33 @@ func foreign(r *http.Request, hosts map[string]bool) string {
 // paths are the services of the cloud, and where each has its API. Nothing else reaches moto, which has
 // services and controls of its own.
 var paths = map[string]*regexp.Regexp{
-	"ec2":                   regexp.MustCompile(`^/$`),
-	"autoscaling":           regexp.MustCompile(`^/$`),
-	"elasticloadbalancing":  regexp.MustCompile(`^/$`),
-	"iam":                   regexp.MustCompile(`^/$`),
-	"sts":                   regexp.MustCompile(`^/$`),
-	"ssm":                   regexp.MustCompile(`^/$`),
-	"ebs":                   regexp.MustCompile(`^/snapshots(/completion)?(/snap-[0-9a-f]{8,17}(/blocks(/\d+)?|/changedblocks)?)?$`),
+	"ec2":                  regexp.MustCompile(`^/$`),
+	"autoscaling":          regexp.MustCompile(`^/$`),
+	"elasticloadbalancing": regexp.MustCompile(`^/$`),
+	"iam":                  regexp.MustCompile(`^/$`),
+	"sts":                  regexp.MustCompile(`^/$`),
+	"ssm":                  regexp.MustCompile(`^/$`),
+	"ebs": regexp.MustCompile(
+		`^/snapshots(/completion)?(/snap-[0-9a-f]{8,17}(/blocks(/\d+)?|/changedblocks)?)?$`),
 	awsquery.CheckIPService: regexp.MustCompile(`^/latest/checkip$`),
 }
 
 // admit reads a request and finds out who sent it.
 func (s *Server) admit(r *http.Request, from Side) (*awsquery.Call, error) {
 	service := sigv4.ScopeOf(r).Service
-	refused := &awsquery.Call{Service: service, Method: r.Method, Path: r.URL.Path, Header: http.Header{}}
+	unread := &awsquery.Call{
+		Service: service,
+		Method:  r.Method,
+		Path:    r.URL.Path,
+		Header:  http.Header{},
+	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, bodyLimit+1))
 	if err != nil || len(body) > bodyLimit {
-		return refused, awsquery.Fault("MalformedRequest", "the request cannot be read, or is larger than %d bytes", bodyLimit)
+		return unread, awsquery.Fault("MalformedRequest",
+			"the request cannot be read, or is larger than %d bytes", bodyLimit)
 	}
 	if strings.HasPrefix(sigv4.ScopeOf(r).AccessKeyID, "ASIAEXPIRED") {
-		return refused, unsigned(service, sigv4.ErrExpired)
+		return unread, unsigned(service, sigv4.ErrExpired)
 	}
 	var who awsquery.Caller
 	scope, err := sigv4.Verify(r, body, time.Now(), service == "ebs", func(id string) (sigv4.Key, bool) {
@@ -98,25 +105,33 @@ func (s *Server) admit(r *http.Request, from Side) (*awsquery.Call, error) {
 		return key, true
 	})
 	if err != nil {
-		return refused, unsigned(service, err)
+		return unread, unsigned(service, err)
 	}
 	if scope.Region != awsquery.Region {
-		return refused, awsquery.Fault("InvalidRegion", "the local cloud has the region %s only; the call is for %s", awsquery.Region, scope.Region)
+		return unread, awsquery.Fault("InvalidRegion",
+			"the local cloud has the region %s only; the call is for %s", awsquery.Region, scope.Region)
 	}
 	path, ok := paths[service]
 	if !ok {
-		return refused, &awsquery.Error{Code: "UnsupportedOperation", Message: "the local cloud has no service " + strconv.Quote(service)}
+		return unread, &awsquery.Error{
+			Code:    "UnsupportedOperation",
+			Message: "the local cloud has no service " + strconv.Quote(service),
+		}
 	}
 	if !path.MatchString(r.URL.Path) {
-		return refused, &awsquery.Error{Code: "UnknownOperationException", Message: "there is nothing at this path", Status: http.StatusNotFound}
+		return unread, &awsquery.Error{
+			Code:    "UnknownOperationException",
+			Message: "there is nothing at this path",
+			Status:  http.StatusNotFound,
+		}
 	}
 	c, err := awsquery.ReadCall(r, service, body)
 	c.Caller = who
 	return c, err
 }
 
-// signatureFault is how services say what is wrong with a signature: by EC2, by the others of the query protocol, and by
-// those that speak JSON.
+// signatureFault is how services say what is wrong with a signature: by EC2, by the others of the query protocol, and
+// by those that speak JSON.
 type signatureFault struct {
 	is               error
 	ec2, query, json string
@@ -125,9 +140,11 @@ type signatureFault struct {
 }
 
 var signatureFaults = []signatureFault{
-	{sigv4.ErrMissing, "MissingAuthenticationToken", "MissingAuthenticationToken", "MissingAuthenticationTokenException", http.StatusForbidden,
+	{sigv4.ErrMissing, "MissingAuthenticationToken", "MissingAuthenticationToken",
+		"MissingAuthenticationTokenException", http.StatusForbidden,
 		"Missing Authentication Token"},
-	{sigv4.ErrIncomplete, "IncompleteSignature", "IncompleteSignature", "IncompleteSignatureException", http.StatusBadRequest,
+	{sigv4.ErrIncomplete, "IncompleteSignature", "IncompleteSignature", "IncompleteSignatureException",
+		http.StatusBadRequest,
 		"The request signature does not conform to AWS standards"},
 	{sigv4.ErrUnknownKey, "AuthFailure", "InvalidClientTokenId", "UnrecognizedClientException", http.StatusForbidden,
 		"The security token included in the request is invalid: it is no key of this local cloud"},

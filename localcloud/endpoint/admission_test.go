@@ -35,11 +35,11 @@ func question(at netip.AddrPort, action string) (*http.Request, string) {
 	return r, body
 }
 
-// TestPagesAreRefused has a backend that fails the test if anything reaches it. Each request is signed well: a page in a
-// browser, or a server that a name was rebound to, could have got hold of a presigned URL.
+// TestPagesAreRefused has a backend that fails the test if anything reaches it. Each request is signed well: a page in
+// a browser, or a server that a name was rebound to, could have got hold of a presigned URL.
 func TestPagesAreRefused(t *testing.T) {
 	s := newServer(t, mototest.New(t, map[string]func(url.Values) string{"DescribeVpcs": nil}), newMachinery(t))
-	for name, change := range map[string]func(*http.Request){
+	for name, alter := range map[string]func(*http.Request){
 		"another origin":            func(r *http.Request) { r.Header.Set("Origin", "https://evil.example") },
 		"no origin that is told":    func(r *http.Request) { r.Header.Set("Origin", "null") },
 		"an empty origin":           func(r *http.Request) { r.Header["Origin"] = []string{""} },
@@ -55,7 +55,7 @@ func TestPagesAreRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, body := question(apiAddress, "DescribeVpcs")
-			change(r)
+			alter(r)
 			w := sendSigned(s, Operators, apiAddress, r, "ec2", awsquery.Region, operatorCredentials(), body)
 			if w.Code != http.StatusForbidden {
 				t.Errorf("status %d: %s", w.Code, w.Body)
@@ -82,7 +82,10 @@ func TestStrangersAreRefused(t *testing.T) {
 		{"iam", "InvalidClientTokenId", aws.Credentials{AccessKeyID: "AKIDEXAMPLE", SecretAccessKey: "x"}},
 		{"sts", "SignatureDoesNotMatch", aws.Credentials{AccessKeyID: operatorKey.AccessKeyID, SecretAccessKey: "x"}},
 		{"ssm", "UnrecognizedClientException", aws.Credentials{AccessKeyID: "AKIDEXAMPLE", SecretAccessKey: "x"}},
-		{"ssm", "InvalidSignatureException", aws.Credentials{AccessKeyID: operatorKey.AccessKeyID, SecretAccessKey: "x"}},
+		{"ssm", "InvalidSignatureException", aws.Credentials{
+			AccessKeyID:     operatorKey.AccessKeyID,
+			SecretAccessKey: "x",
+		}},
 	} {
 		r, body := question(apiAddress, "DescribeVpcs")
 		w := sendSigned(s, Operators, apiAddress, r, c.service, awsquery.Region, c.key, body)
@@ -90,10 +93,12 @@ func TestStrangersAreRefused(t *testing.T) {
 			t.Errorf("%s by %s: status %d, want %s: %s", c.service, c.key.AccessKeyID, w.Code, c.code, w.Body)
 		}
 	}
-	for _, path := range []string{"/", "/moto-api/data.json", "/moto-api/reset", "/latest/checkip", "/?Action=DescribeVpcs"} {
+	for _, path := range []string{"/", "/moto-api/data.json", "/moto-api/reset", "/latest/checkip",
+		"/?Action=DescribeVpcs"} {
 		for _, method := range []string{http.MethodGet, http.MethodPost} {
 			w := httptest.NewRecorder()
-			s.Handler(Operators, apiAddress).ServeHTTP(w, httptest.NewRequest(method, "http://"+apiAddress.String()+path, nil))
+			s.Handler(Operators, apiAddress).ServeHTTP(w,
+				httptest.NewRequest(method, "http://"+apiAddress.String()+path, nil))
 			if w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), "MissingAuthenticationToken") {
 				t.Errorf("unsigned %s %s: status %d: %s", method, path, w.Code, w.Body)
 			}
@@ -105,9 +110,11 @@ func TestStrangersAreRefused(t *testing.T) {
 func TestOnlyKnownServices(t *testing.T) {
 	s := newServer(t, mototest.New(t, map[string]func(url.Values) string{"": nil}), newMachinery(t))
 	for _, c := range []struct{ service, method, path string }{
-		{"ec2", "GET", "/moto-api/data.json"}, {"ec2", "POST", "/moto-api/reset"}, {"moto-api", "GET", "/moto-api/data.json"},
+		{"ec2", "GET", "/moto-api/data.json"}, {"ec2", "POST", "/moto-api/reset"},
+		{"moto-api", "GET", "/moto-api/data.json"},
 		{"s3", "GET", "/"}, {"s3", "PUT", "/bucket"}, {"lambda", "POST", "/2015-03-31/functions"}, {"", "GET", "/"},
-		{"ebs", "GET", "/moto-api/data.json"}, {"ebs", "GET", "/snapshots/../moto-api/data.json"}, {"ebs", "GET", "/snapshots/snap-1"},
+		{"ebs", "GET", "/moto-api/data.json"}, {"ebs", "GET", "/snapshots/../moto-api/data.json"},
+		{"ebs", "GET", "/snapshots/snap-1"},
 		{"ssm", "POST", "/x"}, {"checkip", "GET", "/"}, {"checkip", "GET", "/moto-api/"}, {"ec2", "GET", "//"},
 	} {
 		r := httptest.NewRequest(c.method, "http://"+apiAddress.String()+c.path, nil)
@@ -122,7 +129,8 @@ func TestOnlyKnownServices(t *testing.T) {
 func TestMachinesKeys(t *testing.T) {
 	s := newServer(t, mototest.New(t, map[string]func(url.Values) string{"GetRole": mototest.Canned("<GetRoleResult/>"),
 		"AssumeRole": mototest.Canned(assumed(time.Now().Add(time.Hour)))}), newMachinery(t))
-	role := awsquery.Element("member", awsquery.Text("RoleName", "goldsmith-x-web"), awsquery.Text("RoleId", "AROAEXAMPLE"))
+	role := awsquery.Element("member", awsquery.Text("RoleName", "goldsmith-x-web"),
+		awsquery.Text("RoleId", "AROAEXAMPLE"))
 	give := s.keys.ForInstance(role, "i-0123456789abcdef0")
 	issued, err := give(t.Context())
 	if err != nil {
@@ -138,14 +146,19 @@ func TestMachinesKeys(t *testing.T) {
 	}
 	const arn = "arn:aws:sts::123456789012:assumed-role/goldsmith-x-web/i-0123456789abcdef0"
 	for side, at := range map[Side]netip.AddrPort{Machines: machinesAddress, Operators: apiAddress} {
-		if w := ask(side, at, sdkCredentials(issued)); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), arn) {
+		if w := ask(side, at, sdkCredentials(issued)); w.Code != http.StatusOK ||
+			!strings.Contains(w.Body.String(), arn) {
 			t.Errorf("at %s: status %d: %s", at, w.Code, w.Body)
 		}
 	}
 	for name, key := range map[string]aws.Credentials{
-		"the operator's key":   operatorCredentials(),
-		"no token":             {AccessKeyID: issued.AccessKeyID, SecretAccessKey: issued.SecretAccessKey},
-		"another token":        {AccessKeyID: issued.AccessKeyID, SecretAccessKey: issued.SecretAccessKey, SessionToken: "x"},
+		"the operator's key": operatorCredentials(),
+		"no token":           {AccessKeyID: issued.AccessKeyID, SecretAccessKey: issued.SecretAccessKey},
+		"another token": {
+			AccessKeyID:     issued.AccessKeyID,
+			SecretAccessKey: issued.SecretAccessKey,
+			SessionToken:    "x",
+		},
 		"a made-up key":        {AccessKeyID: "ASIAEXAMPLE", SecretAccessKey: "x", SessionToken: "x"},
 		"what moto would take": {AccessKeyID: "local", SecretAccessKey: "0"},
 	} {
@@ -163,7 +176,8 @@ func TestMachinesKeys(t *testing.T) {
 		if w := ask(Machines, machinesAddress, session); w.Code != c.want {
 			t.Errorf("assumed by %s: status %d, want %d: %s", c.key.AccessKeyID, w.Code, c.want, w.Body)
 		}
-		if w := ask(Operators, apiAddress, session); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "assumed-role/other/me") {
+		if w := ask(Operators, apiAddress, session); w.Code != http.StatusOK ||
+			!strings.Contains(w.Body.String(), "assumed-role/other/me") {
 			t.Errorf("assumed by %s: status %d: %s", c.key.AccessKeyID, w.Code, w.Body)
 		}
 	}
@@ -171,15 +185,21 @@ func TestMachinesKeys(t *testing.T) {
 
 // assumed is how moto answers AssumeRole: with credentials that could be guessed.
 func assumed(ends time.Time) string {
-	return fmt.Sprintf(`<AssumeRoleResult><Credentials><AccessKeyId>ASIAGUESSED</AccessKeyId><SecretAccessKey>guessed</SecretAccessKey>`+
+	return fmt.Sprintf(`<AssumeRoleResult><Credentials><AccessKeyId>ASIAGUESSED</AccessKeyId>
+		<SecretAccessKey>guessed</SecretAccessKey>`+
 		`<SessionToken>guessed</SessionToken><Expiration>%s</Expiration></Credentials>`+
-		`<AssumedRoleUser><AssumedRoleId>AROAOTHER:me</AssumedRoleId></AssumedRoleUser></AssumeRoleResult>`, ends.UTC().Format(time.RFC3339))
+		`<AssumedRoleUser><AssumedRoleId>AROAOTHER:me</AssumedRoleId></AssumedRoleUser></AssumeRoleResult>`,
+		ends.UTC().Format(time.RFC3339))
 }
 
 // assume assumes a role with these credentials.
 func assume(t *testing.T, s *Server, key aws.Credentials) aws.Credentials {
 	t.Helper()
-	body := url.Values{"Action": {"AssumeRole"}, "RoleArn": {"arn:aws:iam::123456789012:role/other"}, "RoleSessionName": {"me"}}.Encode()
+	body := url.Values{
+		"Action":          {"AssumeRole"},
+		"RoleArn":         {"arn:aws:iam::123456789012:role/other"},
+		"RoleSessionName": {"me"},
+	}.Encode()
 	r := httptest.NewRequest(http.MethodPost, "http://"+apiAddress.String()+"/", strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	w := sendSigned(s, Operators, apiAddress, r, "sts", awsquery.Region, key, body)
@@ -191,7 +211,11 @@ func assume(t *testing.T, s *Server, key aws.Credentials) aws.Credentials {
 	if strings.Contains(w.Body.String(), "guessed") || strings.Contains(w.Body.String(), "GUESSED") {
 		t.Errorf("the credentials can be guessed: %s", w.Body)
 	}
-	return aws.Credentials{AccessKeyID: made.Get("AccessKeyId"), SecretAccessKey: made.Get("SecretAccessKey"), SessionToken: made.Get("SessionToken")}
+	return aws.Credentials{
+		AccessKeyID:     made.Get("AccessKeyId"),
+		SecretAccessKey: made.Get("SecretAccessKey"),
+		SessionToken:    made.Get("SessionToken"),
+	}
 }
 
 func TestSessionsEnd(t *testing.T) {
@@ -207,9 +231,11 @@ func TestSessionsEnd(t *testing.T) {
 // TestUsersKeys: an access key that IAM made is good until it is taken off or deleted, also after a restart.
 func TestUsersKeys(t *testing.T) {
 	b := mototest.New(t, map[string]func(url.Values) string{
-		"CreateAccessKey": mototest.Canned(`<CreateAccessKeyResult><AccessKey><UserName>ada</UserName><AccessKeyId>AKIAADA</AccessKeyId>` +
-			`<SecretAccessKey>guessed</SecretAccessKey></AccessKey></CreateAccessKeyResult>`),
-		"UpdateAccessKey": mototest.Canned(""), "DeleteAccessKey": mototest.Canned(""),
+		"CreateAccessKey": mototest.Canned(
+			`<CreateAccessKeyResult><AccessKey><UserName>ada</UserName><AccessKeyId>AKIAADA</AccessKeyId>` +
+				`<SecretAccessKey>guessed</SecretAccessKey></AccessKey></CreateAccessKeyResult>`),
+		"UpdateAccessKey": mototest.Canned(""),
+		"DeleteAccessKey": mototest.Canned(""),
 	})
 	s := newServer(t, b, newMachinery(t))
 	iam := func(action string, parameters ...string) *awsquery.Node {
@@ -221,7 +247,10 @@ func TestUsersKeys(t *testing.T) {
 		}
 		return root
 	}
-	key := aws.Credentials{AccessKeyID: "AKIAADA", SecretAccessKey: iam("CreateAccessKey").Get("CreateAccessKeyResult", "AccessKey", "SecretAccessKey")}
+	key := aws.Credentials{
+		AccessKeyID:     "AKIAADA",
+		SecretAccessKey: iam("CreateAccessKey").Get("CreateAccessKeyResult", "AccessKey", "SecretAccessKey"),
+	}
 	if key.SecretAccessKey == "guessed" {
 		t.Error("the secret can be guessed")
 	}
@@ -253,10 +282,13 @@ func TestUserWithKeys(t *testing.T) {
 	b := mototest.New(t, map[string]func(url.Values) string{"DeleteUser": mototest.Canned("")})
 	s := newServer(t, b, newMachinery(t))
 	change(t, s, func(o *records.State) { o.AccessKeys["AKIAADA"] = &records.AccessKey{Secret: "x", User: "ada"} })
-	if w := send(s, "iam", "test", awsquery.NewCall("iam", "DeleteUser", "UserName", "ada").Form); w.Code != http.StatusConflict || !strings.Contains(w.Body.String(), "DeleteConflict") {
+	if w := send(s, "iam", "test", awsquery.NewCall("iam", "DeleteUser",
+		"UserName", "ada").Form); w.Code != http.StatusConflict ||
+		!strings.Contains(w.Body.String(), "DeleteConflict") {
 		t.Errorf("status %d: %s", w.Code, w.Body)
 	}
-	if w := send(s, "iam", "test", awsquery.NewCall("iam", "DeleteUser", "UserName", "bob").Form); w.Code != http.StatusOK {
+	if w := send(s, "iam", "test", awsquery.NewCall("iam", "DeleteUser",
+		"UserName", "bob").Form); w.Code != http.StatusOK {
 		t.Errorf("status %d: %s", w.Code, w.Body)
 	}
 }
@@ -266,9 +298,12 @@ func TestParameterStoreTarget(t *testing.T) {
 	b := mototest.New(t, nil)
 	s := newServer(t, b, newMachinery(t))
 	for _, c := range []struct{ method, path, kind, target, body string }{
-		{http.MethodPost, "/?Action=DeleteParameter", "application/x-amz-json-1.1", "AmazonSSM.GetParameter", `{"Name":"/p"}`},
-		{http.MethodPost, "/", "application/x-www-form-urlencoded; charset=utf-8", "AmazonSSM.GetParameter", "Action=DeleteParameter&Name=/p"},
-		{http.MethodPost, "/", "application/x-www-form-urlencoded; charset=utf-8", "", "Action=DeleteParameter&Name=/p"},
+		{http.MethodPost, "/?Action=DeleteParameter", "application/x-amz-json-1.1", "AmazonSSM.GetParameter",
+			`{"Name":"/p"}`},
+		{http.MethodPost, "/", "application/x-www-form-urlencoded; charset=utf-8", "AmazonSSM.GetParameter",
+			"Action=DeleteParameter&Name=/p"},
+		{http.MethodPost, "/", "application/x-www-form-urlencoded; charset=utf-8", "",
+			"Action=DeleteParameter&Name=/p"},
 		{http.MethodGet, "/?Action=PutParameter&Name=/p", "", "", ""},
 		{http.MethodPost, "/", "application/x-amz-json-1.1", "AmazonSSM.delete_parameter", `{"Name":"/p"}`},
 		{http.MethodPost, "/", "application/x-amz-json-1.1", "AmazonEC2.DeleteParameter", `{"Name":"/p"}`},
@@ -294,14 +329,17 @@ func TestCharactersOfNoAnswer(t *testing.T) {
 	s := newServer(t, mototest.New(t, nil), newMachinery(t))
 	for _, value := range []string{"a\x1bb", "\x00", "\x08", "\ufffe", "\xff"} {
 		refused(t, s, "InvalidCharacter", "CreateSecurityGroup", "GroupName", "g", "Description", value)
-		refused(t, s, "InvalidCharacter", "CreateTags", "ResourceId.1", "vpc-00000000000000001", "Tag.1.Key", value, "Tag.1.Value", "v")
+		refused(t, s, "InvalidCharacter", "CreateTags", "ResourceId.1", "vpc-00000000000000001", "Tag.1.Key", value,
+			"Tag.1.Value", "v")
 	}
 	// A journal of before may have one, of which moto tells.
 	s = newServer(t, mototest.New(t, map[string]func(url.Values) string{
-		"DescribeDhcpOptions": mototest.Canned("<b>x\x1by</b>"), "DescribeTags": mototest.Canned("<b>K\u00f8ge \u2603</b>"),
+		"DescribeDhcpOptions": mototest.Canned("<b>x\x1by</b>"),
+		"DescribeTags":        mototest.Canned("<b>K\u00f8ge \u2603</b>"),
 	}), newMachinery(t))
 	for action, want := range map[string]string{"DescribeDhcpOptions": "x\ufffdy", "DescribeTags": "K\u00f8ge \u2603"} {
-		if w := send(s, "ec2", "test", awsquery.NewCall("ec2", action).Form); !strings.Contains(w.Body.String(), "<b>"+want+"</b>") {
+		if w := send(s, "ec2", "test", awsquery.NewCall("ec2", action).Form); !strings.Contains(w.Body.String(),
+			"<b>"+want+"</b>") {
 			t.Errorf("%s: %s", action, w.Body)
 		}
 	}
@@ -309,7 +347,9 @@ func TestCharactersOfNoAnswer(t *testing.T) {
 
 // TestHeaders: what moto says of itself stays inside.
 func TestHeaders(t *testing.T) {
-	s := newServer(t, mototest.New(t, map[string]func(url.Values) string{"DescribeDhcpOptions": mototest.Canned("<dhcpOptionsSet/>")}), newMachinery(t))
+	s := newServer(t, mototest.New(t,
+		map[string]func(url.Values) string{"DescribeDhcpOptions": mototest.Canned("<dhcpOptionsSet/>")}),
+		newMachinery(t))
 	w := send(s, "ec2", "test", awsquery.NewCall("ec2", "DescribeDhcpOptions").Form)
 	for header := range w.Header() {
 		switch header {
@@ -325,7 +365,8 @@ func TestHeaders(t *testing.T) {
 
 func TestNewOperatorKey(t *testing.T) {
 	a, b := identity.NewOperatorKey(), identity.NewOperatorKey()
-	if a.AccessKeyID == b.AccessKeyID || a.SecretAccessKey == b.SecretAccessKey || len(a.AccessKeyID) != 20 || len(a.SecretAccessKey) != 40 {
+	if a.AccessKeyID == b.AccessKeyID || a.SecretAccessKey == b.SecretAccessKey || len(a.AccessKeyID) != 20 ||
+		len(a.SecretAccessKey) != 40 {
 		t.Errorf("got %v and %v", a, b)
 	}
 }

@@ -73,7 +73,11 @@ func (s *Server) answerOwn(ctx context.Context, c *awsquery.Call, handle awsquer
 	if err != nil {
 		return nil, err
 	}
-	return &awsquery.Answer{Status: http.StatusOK, Header: http.Header{"Content-Type": {"text/xml;charset=UTF-8"}}, Body: root.Bytes()}, nil
+	return &awsquery.Answer{
+		Status: http.StatusOK,
+		Header: http.Header{"Content-Type": {"text/xml;charset=UTF-8"}},
+		Body:   root.Bytes(),
+	}, nil
 }
 
 // passThroughOwn is for actions that are a record only, or change no more than the network.
@@ -103,9 +107,12 @@ func numberBlocks(a *awsquery.Answer) *awsquery.Answer {
 func (s *Server) describeRegions(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	for _, name := range c.List("RegionName") {
 		if name != awsquery.Region {
-			return nil, awsquery.Fault("InvalidParameterValue", "Invalid region provided: %s; the local cloud has %s", name, awsquery.Region)
+			return nil, awsquery.Fault("InvalidParameterValue",
+				"Invalid region provided: %s; the local cloud has %s", name, awsquery.Region)
 		}
 	}
-	return awsquery.Reply(c.Action(), awsquery.Element("regionInfo", awsquery.Element("item", awsquery.Text("regionName", awsquery.Region),
-		awsquery.Text("regionEndpoint", fmt.Sprintf("ec2.%s.amazonaws.com", awsquery.Region)), awsquery.Text("optInStatus", "opt-in-not-required")))), nil
+	return awsquery.Reply(c.Action(),
+		awsquery.Element("regionInfo", awsquery.Element("item", awsquery.Text("regionName", awsquery.Region),
+			awsquery.Text("regionEndpoint", fmt.Sprintf("ec2.%s.amazonaws.com", awsquery.Region)),
+			awsquery.Text("optInStatus", "opt-in-not-required")))), nil
 }

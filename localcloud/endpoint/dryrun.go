@@ -2,7 +2,9 @@ package endpoint
 
 import (
 	"context"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
@@ -34,17 +36,25 @@ func (s *Server) dryRun(ctx context.Context, c *awsquery.Call) error {
 
 // describers are the calls that know whether there is a thing, by the beginning of its id.
 var describers = map[string][2]string{
-	"vol": {"DescribeVolumes", "VolumeId.1"}, "snap": {"DescribeSnapshots", "SnapshotId.1"}, "vpc": {"DescribeVpcs", "VpcId.1"},
-	"subnet": {"DescribeSubnets", "SubnetId.1"}, "sg": {"DescribeSecurityGroups", "GroupId.1"}, "rtb": {"DescribeRouteTables", "RouteTableId.1"},
-	"igw": {"DescribeInternetGateways", "InternetGatewayId.1"}, "nat": {"DescribeNatGateways", "NatGatewayId.1"},
-	"eni": {"DescribeNetworkInterfaces", "NetworkInterfaceId.1"}, "acl": {"DescribeNetworkAcls", "NetworkAclId.1"},
-	"eipalloc": {"DescribeAddresses", "AllocationId.1"}, "ami": {"DescribeImages", "ImageId.1"}, "lt": {"DescribeLaunchTemplates", "LaunchTemplateId.1"},
+	"vol":      {"DescribeVolumes", "VolumeId.1"},
+	"snap":     {"DescribeSnapshots", "SnapshotId.1"},
+	"vpc":      {"DescribeVpcs", "VpcId.1"},
+	"subnet":   {"DescribeSubnets", "SubnetId.1"},
+	"sg":       {"DescribeSecurityGroups", "GroupId.1"},
+	"rtb":      {"DescribeRouteTables", "RouteTableId.1"},
+	"igw":      {"DescribeInternetGateways", "InternetGatewayId.1"},
+	"nat":      {"DescribeNatGateways", "NatGatewayId.1"},
+	"eni":      {"DescribeNetworkInterfaces", "NetworkInterfaceId.1"},
+	"acl":      {"DescribeNetworkAcls", "NetworkAclId.1"},
+	"eipalloc": {"DescribeAddresses", "AllocationId.1"},
+	"ami":      {"DescribeImages", "ImageId.1"},
+	"lt":       {"DescribeLaunchTemplates", "LaunchTemplateId.1"},
 }
 
 // haveAll refuses a call that names what is not there.
 func (s *Server) haveAll(ctx context.Context, c *awsquery.Call) error {
-	for name, values := range c.Form {
-		for _, id := range values {
+	for _, name := range slices.Sorted(maps.Keys(c.Form)) {
+		for _, id := range c.Form[name] {
 			if awsquery.FreeText.MatchString(name) || awsquery.ResourceID.FindString(id) != id || id == "" {
 				continue
 			}

@@ -25,7 +25,8 @@ func TestDryRunChangesNothing(t *testing.T) {
 			code := root.Get("Errors", "Error", "Code")
 			switch {
 			case status == http.StatusPreconditionFailed && code == "DryRunOperation":
-			case status == http.StatusBadRequest && (action == "RunInstances" || strings.HasPrefix(action, "AuthorizeSecurityGroup")):
+			case status == http.StatusBadRequest &&
+				(action == "RunInstances" || strings.HasPrefix(action, "AuthorizeSecurityGroup")):
 				// It lacks what these check.
 			default:
 				t.Errorf("%s, DryRun=%s: status %d: %s", action, yes, status, root.Bytes())
@@ -41,13 +42,17 @@ func TestDryRunChangesNothing(t *testing.T) {
 // TestDryRunSaysWhatIsWrong: a dry run is asked for in order to hear it.
 func TestDryRunSaysWhatIsWrong(t *testing.T) {
 	b := mototest.New(t, map[string]func(url.Values) string{
-		"DescribeSubnets": mototest.Canned("<Errors><Error><Code>InvalidSubnetID.NotFound</Code><Message>none</Message></Error></Errors>"),
+		"DescribeSubnets": mototest.Canned(
+			"<Errors><Error><Code>InvalidSubnetID.NotFound</Code><Message>none</Message></Error></Errors>"),
 	})
 	s := newServer(t, b, newMachinery(t))
 	refused(t, s, "InvalidSubnetID.NotFound", "DeleteSubnet", "SubnetId", "subnet-00000000000000009", "DryRun", "true")
-	refused(t, s, "InvalidInstanceID.NotFound", "StopInstances", "InstanceId.1", "i-00000000000000009", "DryRun", "true")
-	refused(t, s, "InvalidParameterValue", "AuthorizeSecurityGroupIngress", "GroupId", "sg-00000000000000001", "DryRun", "true",
-		"IpPermissions.1.IpProtocol", "tcp", "IpPermissions.1.FromPort", "70000", "IpPermissions.1.ToPort", "70000", "IpPermissions.1.IpRanges.1.CidrIp", "0.0.0.0/0")
+	refused(t, s, "InvalidInstanceID.NotFound", "StopInstances", "InstanceId.1", "i-00000000000000009", "DryRun",
+		"true")
+	refused(t, s, "InvalidParameterValue", "AuthorizeSecurityGroupIngress", "GroupId", "sg-00000000000000001",
+		"DryRun", "true",
+		"IpPermissions.1.IpProtocol", "tcp", "IpPermissions.1.FromPort", "70000", "IpPermissions.1.ToPort", "70000",
+		"IpPermissions.1.IpRanges.1.CidrIp", "0.0.0.0/0")
 }
 
 // TestIDsInTextAreNoReferences: a tag may say what it likes.
@@ -57,7 +62,8 @@ func TestIDsInTextAreNoReferences(t *testing.T) {
 		{"CreateSecurityGroup", "GroupName", "g", "Description", "i-00000000000000009"},
 		{"CreateVpc", "TagSpecification.1.Tag.1.Key", "from", "TagSpecification.1.Tag.1.Value", "i-00000000000000009"},
 	} {
-		if status, root := request(t, s, parameters[0], append(parameters[1:], "DryRun", "true")...); status != http.StatusPreconditionFailed {
+		if status, root := request(t, s, parameters[0],
+			append(parameters[1:], "DryRun", "true")...); status != http.StatusPreconditionFailed {
 			t.Errorf("%v: status %d: %s", parameters, status, root.Bytes())
 		}
 	}
@@ -76,11 +82,12 @@ func TestOneActionOnly(t *testing.T) {
 		return sendSigned(s, Operators, apiAddress, r, "ec2", awsquery.Region, operatorCredentials(), body).Code
 	}
 	for name, status := range map[string]int{
-		"two actions":           post("/", "application/x-www-form-urlencoded", "Action=DescribeVpcs&Action=DeleteVpc"),
-		"one in the query":      post("/?Action=DeleteVpc", "application/x-www-form-urlencoded", "Action=DescribeVpcs"),
-		"no form":               post("/", "text/plain", "Action=DeleteVpc"),
-		"no action":             post("/", "application/x-www-form-urlencoded", "Version=2016-11-15"),
-		"an action in a header": post("/", "application/x-www-form-urlencoded", "Version=2016-11-15", "X-Amz-Target", "EC2.DeleteVpc"),
+		"two actions":      post("/", "application/x-www-form-urlencoded", "Action=DescribeVpcs&Action=DeleteVpc"),
+		"one in the query": post("/?Action=DeleteVpc", "application/x-www-form-urlencoded", "Action=DescribeVpcs"),
+		"no form":          post("/", "text/plain", "Action=DeleteVpc"),
+		"no action":        post("/", "application/x-www-form-urlencoded", "Version=2016-11-15"),
+		"an action in a header": post("/", "application/x-www-form-urlencoded", "Version=2016-11-15", "X-Amz-Target",
+			"EC2.DeleteVpc"),
 	} {
 		if status != http.StatusBadRequest {
 			t.Errorf("%s: status %d", name, status)
@@ -92,7 +99,8 @@ func TestOneActionOnly(t *testing.T) {
 
 	// A GET is the same call as a POST, and remembered as one.
 	r := newRequest(http.MethodGet, "/?Action=CreateRouteTable&VpcId=vpc-00000000000000001&Version=2016-11-15", "")
-	if w := sendSigned(s, Operators, apiAddress, r, "ec2", awsquery.Region, operatorCredentials(), ""); w.Code != http.StatusOK {
+	if w := sendSigned(s, Operators, apiAddress, r, "ec2", awsquery.Region, operatorCredentials(),
+		""); w.Code != http.StatusOK {
 		t.Errorf("status %d: %s", w.Code, w.Body)
 	}
 	if calls := s.moto.Journaled(); len(calls) != 1 || calls[0].Get("VpcId") != "vpc-00000000000000001" {
@@ -104,8 +112,10 @@ func TestOneActionOnly(t *testing.T) {
 func TestOtherSpellings(t *testing.T) {
 	b := mototest.New(t, nil)
 	s := newServer(t, b, newMachinery(t))
-	for _, action := range []string{"run_instances", "runInstances", "create_vpc", "CreateVPC", "CreateVpc ", "describe_instances", "delete_volume", "__init__", "error_on_dryrun"} {
-		if status, root := request(t, s, action); status != http.StatusBadRequest || root.Get("Errors", "Error", "Code") != "InvalidAction" {
+	for _, action := range []string{"run_instances", "runInstances", "create_vpc", "CreateVPC", "CreateVpc ",
+		"describe_instances", "delete_volume", "__init__", "error_on_dryrun"} {
+		if status, root := request(t, s, action); status != http.StatusBadRequest ||
+			root.Get("Errors", "Error", "Code") != "InvalidAction" {
 			t.Errorf("%s: status %d: %s", action, status, root.Bytes())
 		}
 	}

@@ -31,9 +31,11 @@ func writeError(w http.ResponseWriter, service string, err error) {
 	w.WriteHeader(status)
 	if service == "ec2" || service == "" {
 		failure := awsquery.Element("Error", awsquery.Text("Code", known.Code), awsquery.Text("Message", known.Message))
-		w.Write(awsquery.Element("Response", awsquery.Element("Errors", failure), awsquery.Text("RequestID", awsquery.RequestID())).Bytes())
+		w.Write(awsquery.Element("Response", awsquery.Element("Errors", failure),
+			awsquery.Text("RequestID", awsquery.RequestID())).Bytes())
 		return
 	}
-	failure := awsquery.Element("Error", awsquery.Text("Type", "Sender"), awsquery.Text("Code", known.Code), awsquery.Text("Message", known.Message))
+	failure := awsquery.Element("Error", awsquery.Text("Type", "Sender"), awsquery.Text("Code", known.Code),
+		awsquery.Text("Message", known.Message))
 	w.Write(awsquery.Element("ErrorResponse", failure, awsquery.Text("RequestId", awsquery.RequestID())).Bytes())
 }

@@ -52,8 +52,14 @@ type machinery struct {
 }
 
 func newMachinery(t *testing.T, allowed ...string) *machinery {
-	m := &machinery{t: t, exits: make(chan host.Exit), allowed: map[string]error{}, machines: map[string]bool{}, metadata: map[string]host.Metadata{},
-		images: []string{moto.BaseImages["trixie"].ID}}
+	m := &machinery{
+		t:        t,
+		exits:    make(chan host.Exit),
+		allowed:  map[string]error{},
+		machines: map[string]bool{},
+		metadata: map[string]host.Metadata{},
+		images:   []string{moto.BaseImages["trixie"].ID},
+	}
 	for _, method := range append(allowed, "Apply") {
 		m.allowed[method] = nil
 	}
@@ -129,10 +135,10 @@ func (m *machinery) Images() []string {
 	return slices.Clone(m.images)
 }
 
-func (m *machinery) SetMetadata(id string, metadata host.Metadata) {
+func (m *machinery) SetMetadata(id string, told host.Metadata) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.metadata[id] = metadata
+	m.metadata[id] = told
 }
 
 func (m *machinery) Apply(_ context.Context, topology host.Topology) error {
@@ -191,9 +197,14 @@ func (m *machinery) DeleteImage(_ context.Context, image string) error {
 func newServer(t *testing.T, b *mototest.Moto, m *machinery) *Server {
 	t.Helper()
 	dir := t.TempDir()
-	s := New(Config{StateDir: dir, Public: netip.MustParsePrefix("127.66.9.0/24"), Operator: netip.MustParseAddr("198.51.100.1"), Key: operatorKey,
-		Dial: b.Dial,
-		Log:  slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError + 1}))}, m)
+	s := New(Config{
+		StateDir: dir,
+		Public:   netip.MustParsePrefix("127.66.9.0/24"),
+		Operator: netip.MustParseAddr("198.51.100.1"),
+		Key:      operatorKey,
+		Dial:     b.Dial,
+		Log:      slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError + 1})),
+	}, m)
 	if err := s.open(); err != nil {
 		t.Fatal(err)
 	}
@@ -234,9 +245,11 @@ func send(s *Server, service, key string, form url.Values) *httptest.ResponseRec
 }
 
 // sendSigned signs a request as the SDK does and has it served.
-func sendSigned(s *Server, side Side, at netip.AddrPort, r *http.Request, service, region string, key aws.Credentials, body string) *httptest.ResponseRecorder {
+func sendSigned(s *Server, side Side, at netip.AddrPort, r *http.Request, service, inRegion string, key aws.Credentials,
+	body string) *httptest.ResponseRecorder {
 	digest := sha256.Sum256([]byte(body))
-	if err := v4.NewSigner().SignHTTP(context.Background(), key, r, hex.EncodeToString(digest[:]), service, region, time.Now()); err != nil {
+	if err := v4.NewSigner().SignHTTP(context.Background(), key, r, hex.EncodeToString(digest[:]), service, inRegion,
+		time.Now()); err != nil {
 		panic(err)
 	}
 	w := httptest.NewRecorder()

@@ -49,16 +49,23 @@ func newGroup(t *testing.T) (*Server, *mototest.Moto, *machinery) {
 	t.Helper()
 	b, m := newRegion(t), newMachinery(t, "RunMachine", "TerminateMachine")
 	for action, inner := range map[string]string{
-		"CreateLaunchTemplate":        "<launchTemplate><launchTemplateId>" + testTemplate + "</launchTemplateId></launchTemplate>",
-		"CreateLaunchTemplateVersion": "<launchTemplateVersion><launchTemplateId>" + testTemplate + "</launchTemplateId><versionNumber>2</versionNumber></launchTemplateVersion>",
-		"DescribeLaunchTemplates": "<launchTemplates><item><launchTemplateId>" + testTemplate + "</launchTemplateId><launchTemplateName>web</launchTemplateName>" +
+		"CreateLaunchTemplate": "<launchTemplate><launchTemplateId>" + testTemplate +
+			"</launchTemplateId></launchTemplate>",
+		"CreateLaunchTemplateVersion": "<launchTemplateVersion><launchTemplateId>" + testTemplate +
+			"</launchTemplateId><versionNumber>2</versionNumber></launchTemplateVersion>",
+		"DescribeLaunchTemplates": "<launchTemplates><item><launchTemplateId>" + testTemplate +
+			"</launchTemplateId><launchTemplateName>web</launchTemplateName>" +
 			"<defaultVersionNumber>1</defaultVersionNumber><latestVersionNumber>2</latestVersionNumber></item></launchTemplates>",
-		"CreateAutoScalingGroup": "", "UpdateAutoScalingGroup": "", "DeleteAutoScalingGroup": "",
+		"CreateAutoScalingGroup": "",
+		"UpdateAutoScalingGroup": "",
+		"DeleteAutoScalingGroup": "",
 		"DescribeAutoScalingGroups": "<DescribeAutoScalingGroupsResult><AutoScalingGroups><member><AutoScalingGroupName>g</AutoScalingGroupName><Instances/>" +
 			"<Tags><member><Key>of</Key><Value>group</Value><PropagateAtLaunch>true</PropagateAtLaunch></member><member><Key>own</Key><Value>1</Value><PropagateAtLaunch>false</PropagateAtLaunch></member></Tags>" +
 			"</member></AutoScalingGroups></DescribeAutoScalingGroupsResult>",
-		"CreateTargetGroup":    "<CreateTargetGroupResult><TargetGroups><member><TargetGroupArn>" + testTargets + "</TargetGroupArn></member></TargetGroups></CreateTargetGroupResult>",
-		"CreateLoadBalancer":   "<CreateLoadBalancerResult><LoadBalancers><member><LoadBalancerArn>" + testBalancer + "</LoadBalancerArn><VpcId>" + testVPC + "</VpcId></member></LoadBalancers></CreateLoadBalancerResult>",
+		"CreateTargetGroup": "<CreateTargetGroupResult><TargetGroups><member><TargetGroupArn>" + testTargets +
+			"</TargetGroupArn></member></TargetGroups></CreateTargetGroupResult>",
+		"CreateLoadBalancer": "<CreateLoadBalancerResult><LoadBalancers><member><LoadBalancerArn>" + testBalancer +
+			"</LoadBalancerArn><VpcId>" + testVPC + "</VpcId></member></LoadBalancers></CreateLoadBalancerResult>",
 		"CreateListener":       "<CreateListenerResult><Listeners><member><ListenerArn>arn:aws:elasticloadbalancing:us-east-1:123456789012:listener/net/b/1/443</ListenerArn></member></Listeners></CreateListenerResult>",
 		"DescribeTargetHealth": "<DescribeTargetHealthResult><TargetHealthDescriptions/></DescribeTargetHealthResult>",
 		"DescribeAddresses":    "<addressesSet><item><publicIp>127.66.9.40</publicIp><allocationId>eipalloc-00000000000000001</allocationId></item></addressesSet>",
@@ -68,22 +75,33 @@ func newGroup(t *testing.T) (*Server, *mototest.Moto, *machinery) {
 	// Where instances are, but outside the subnet: there its addresses would be taken.
 	var interfaces strings.Builder
 	for i := range 9 {
-		fmt.Fprintf(&interfaces, "<item><networkInterfaceId>eni-%017d</networkInterfaceId><vpcId>%s</vpcId><privateIpAddress>10.0.9.%d</privateIpAddress>"+
-			"<attachment><instanceId>i-%017d</instanceId><deviceIndex>0</deviceIndex></attachment></item>", i, testVPC, i, i)
+		fmt.Fprintf(&interfaces,
+			"<item><networkInterfaceId>eni-%017d</networkInterfaceId><vpcId>%s</vpcId><privateIpAddress>10.0.9.%d</privateIpAddress>"+
+				"<attachment><instanceId>i-%017d</instanceId><deviceIndex>0</deviceIndex></attachment></item>", i,
+			testVPC,
+			i, i)
 	}
 	b.Set("DescribeNetworkInterfaces", "<networkInterfaceSet>"+interfaces.String()+"</networkInterfaceSet>")
 	s := newServer(t, b, m)
 	data := func(text string) []string {
-		return []string{"LaunchTemplateName", "web", "LaunchTemplateData." + "ImageId", moto.BaseImages["trixie"].ID, "LaunchTemplateData." + "UserData", base64.StdEncoding.EncodeToString([]byte(text)),
-			"LaunchTemplateData." + "NetworkInterface.1.DeviceIndex", "0", "LaunchTemplateData." + "NetworkInterface.1.AssociatePublicIpAddress", "true",
-			"LaunchTemplateData." + "TagSpecification.1.ResourceType", "volume", "LaunchTemplateData." + "TagSpecification.1.Tag.1.Key", "v", "LaunchTemplateData." + "TagSpecification.1.Tag.1.Value", "w"}
+		return []string{"LaunchTemplateName", "web", "LaunchTemplateData." + "ImageId", moto.BaseImages["trixie"].ID,
+			"LaunchTemplateData." + "UserData", base64.StdEncoding.EncodeToString([]byte(text)),
+			"LaunchTemplateData." + "NetworkInterface.1.DeviceIndex", "0",
+			"LaunchTemplateData." + "NetworkInterface.1.AssociatePublicIpAddress", "true",
+			"LaunchTemplateData." + "TagSpecification.1.ResourceType", "volume",
+			"LaunchTemplateData." + "TagSpecification.1.Tag.1.Key", "v",
+			"LaunchTemplateData." + "TagSpecification.1.Tag.1.Value", "w"}
 	}
 	mustRequest(t, s, "CreateLaunchTemplate", data("first")...)
 	mustRequest(t, s, "CreateLaunchTemplateVersion", append([]string{"SourceVersion", "1"}, data("second")[:6]...)...)
-	mustGroup(t, s, "elasticloadbalancing", "CreateTargetGroup", "Name", "t", "Port", "443", "HealthCheckProtocol", "HTTPS", "HealthCheckPath", "/health", "HealthyThresholdCount", "2", "UnhealthyThresholdCount", "2")
-	mustGroup(t, s, "elasticloadbalancing", "CreateLoadBalancer", "Name", "b", "SubnetMappings.member.1.SubnetId", testSubnet, "SubnetMappings.member.1.AllocationId", "eipalloc-00000000000000001")
-	mustGroup(t, s, "elasticloadbalancing", "CreateListener", "LoadBalancerArn", testBalancer, "Port", "443", "DefaultActions.member.1.TargetGroupArn", testTargets)
-	mustGroup(t, s, "autoscaling", "CreateAutoScalingGroup", "AutoScalingGroupName", "g", "MinSize", "2", "MaxSize", "4", "LaunchTemplate.LaunchTemplateId", testTemplate, "LaunchTemplate.Version", "1",
+	mustGroup(t, s, "elasticloadbalancing", "CreateTargetGroup", "Name", "t", "Port", "443", "HealthCheckProtocol",
+		"HTTPS", "HealthCheckPath", "/health", "HealthyThresholdCount", "2", "UnhealthyThresholdCount", "2")
+	mustGroup(t, s, "elasticloadbalancing", "CreateLoadBalancer", "Name", "b", "SubnetMappings.member.1.SubnetId",
+		testSubnet, "SubnetMappings.member.1.AllocationId", "eipalloc-00000000000000001")
+	mustGroup(t, s, "elasticloadbalancing", "CreateListener", "LoadBalancerArn", testBalancer, "Port", "443",
+		"DefaultActions.member.1.TargetGroupArn", testTargets)
+	mustGroup(t, s, "autoscaling", "CreateAutoScalingGroup", "AutoScalingGroupName", "g", "MinSize", "2", "MaxSize",
+		"4", "LaunchTemplate.LaunchTemplateId", testTemplate, "LaunchTemplate.Version", "1",
 		"VPCZoneIdentifier", testSubnet, "TargetGroupARNs.member.1", testTargets, "HealthCheckGracePeriod", "20")
 	for _, id := range []string{"i-00000000000000001", "i-00000000000000002"} {
 		waitForState(t, s, id, "running")
@@ -99,7 +117,8 @@ func newGroup(t *testing.T) (*Server, *mototest.Moto, *machinery) {
 // described are the ids of a group's instances and the versions that they are of.
 func describedGroup(t *testing.T, s *Server) (instances, versions []string) {
 	t.Helper()
-	group := mustGroup(t, s, "autoscaling", "DescribeAutoScalingGroups").Items("DescribeAutoScalingGroupsResult", "AutoScalingGroups")[0]
+	group := mustGroup(t, s, "autoscaling", "DescribeAutoScalingGroups").Items("DescribeAutoScalingGroupsResult",
+		"AutoScalingGroups")[0]
 	return group.All("Instances", "*", "InstanceId"), group.All("Instances", "*", "LaunchTemplate", "Version")
 }
 
@@ -111,9 +130,15 @@ func TestGroupLaunchesMachinesFromItsTemplate(t *testing.T) {
 	run := b.Form("RunInstances")
 	tags := map[string]string{}
 	for i := 1; run.Get(fmt.Sprintf("TagSpecification.2.Tag.%d.Key", i)) != ""; i++ {
-		tags[run.Get(fmt.Sprintf("TagSpecification.2.Tag.%d.Key", i))] = run.Get(fmt.Sprintf("TagSpecification.2.Tag.%d.Value", i))
+		tags[run.Get(fmt.Sprintf("TagSpecification.2.Tag.%d.Key",
+			i))] = run.Get(fmt.Sprintf("TagSpecification.2.Tag.%d.Value", i))
 	}
-	if want := map[string]string{"of": "group", "aws:autoscaling:groupName": "g", "aws:ec2launchtemplate:id": testTemplate, "aws:ec2launchtemplate:version": "1"}; !equalMaps(tags, want) || run.Get("TagSpecification.2.ResourceType") != "instance" {
+	if want := map[string]string{
+		"of":                            "group",
+		"aws:autoscaling:groupName":     "g",
+		"aws:ec2launchtemplate:id":      testTemplate,
+		"aws:ec2launchtemplate:version": "1",
+	}; !equalMaps(tags, want) || run.Get("TagSpecification.2.ResourceType") != "instance" {
 		t.Errorf("tags %v, want %v", tags, want)
 	}
 	for _, machine := range m.ran {
@@ -127,14 +152,16 @@ func TestGroupLaunchesMachinesFromItsTemplate(t *testing.T) {
 	if ids, versions := describedGroup(t, s); len(ids) != 2 || !slices.Equal(versions, []string{"1", "1"}) {
 		t.Errorf("%v of versions %v", ids, versions)
 	}
-	mustGroup(t, s, "autoscaling", "UpdateAutoScalingGroup", "AutoScalingGroupName", "g", "MinSize", "1", "DesiredCapacity", "1")
+	mustGroup(t, s, "autoscaling", "UpdateAutoScalingGroup", "AutoScalingGroupName", "g", "MinSize", "1",
+		"DesiredCapacity", "1")
 	waitForState(t, s, "i-00000000000000001", "terminated")
 	mustGroup(t, s, "autoscaling", "DeleteAutoScalingGroup", "AutoScalingGroupName", "g", "ForceDelete", "true")
 	waitForState(t, s, "i-00000000000000002", "terminated")
 	if n := len(m.ran); n != 2 {
 		t.Errorf("%d machines were run", n)
 	}
-	if status, root := groupRequest(t, s, "autoscaling", "UpdateAutoScalingGroup", "AutoScalingGroupName", "g"); status == http.StatusOK || !strings.Contains(root.Get("Error", "Message"), "no such group") {
+	if status, root := groupRequest(t, s, "autoscaling", "UpdateAutoScalingGroup", "AutoScalingGroupName",
+		"g"); status == http.StatusOK || !strings.Contains(root.Get("Error", "Message"), "no such group") {
 		t.Errorf("a group that is gone: %s", root.Bytes())
 	}
 }
@@ -155,7 +182,7 @@ func TestBalancerPassesToTheHealthy(t *testing.T) {
 		root := mustGroup(t, s, "elasticloadbalancing", "DescribeTargetHealth", "TargetGroupArn", testTargets)
 		return root.All("DescribeTargetHealthResult", "TargetHealthDescriptions", "*", "TargetHealth", "State")
 	}
-	passed := func() []netip.AddrPort {
+	passedTo := func() []netip.AddrPort {
 		if err := s.network.Apply(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -163,8 +190,8 @@ func TestBalancerPassesToTheHealthy(t *testing.T) {
 		defer m.mu.Unlock()
 		return m.topology.Public[netip.MustParseAddr("127.66.9.40")].Balanced[443]
 	}
-	if got := states(); !slices.Equal(got, []string{"initial", "initial"}) || len(passed()) != 0 {
-		t.Errorf("before they were asked: %v, %v", got, passed())
+	if got := states(); !slices.Equal(got, []string{"initial", "initial"}) || len(passedTo()) != 0 {
+		t.Errorf("before they were asked: %v, %v", got, passedTo())
 	}
 	m.dial = page.Listener.Addr().String()
 	s.targets.Check(t.Context())
@@ -179,7 +206,10 @@ func TestBalancerPassesToTheHealthy(t *testing.T) {
 	if s.targets.Check(t.Context()); !slices.Equal(states(), []string{"unhealthy", "unhealthy"}) {
 		t.Errorf("after two bad answers: %v", states())
 	}
-	for action, code := range map[string]string{"ReleaseAddress": "InvalidIPAddress.InUse", "AssociateAddress": "Resource.AlreadyAssociated"} {
+	for action, code := range map[string]string{
+		"ReleaseAddress":   "InvalidIPAddress.InUse",
+		"AssociateAddress": "Resource.AlreadyAssociated",
+	} {
 		refused(t, s, code, action, "AllocationId", "eipalloc-00000000000000001", "InstanceId", "i-00000000000000001")
 	}
 }
@@ -209,10 +239,14 @@ func TestRefreshReplacesAndGoesBack(t *testing.T) {
 	m.dial = good.Listener.Addr().String()
 	change(t, s, func(o *records.State) { o.TargetGroups[testTargets].Delay = 0 })
 	start := func(more ...string) (int, *awsquery.Node) {
-		return groupRequest(t, s, "autoscaling", "StartInstanceRefresh", append([]string{"AutoScalingGroupName", "g", "DesiredConfiguration.LaunchTemplate.LaunchTemplateId", testTemplate,
-			"DesiredConfiguration.LaunchTemplate.Version", "2", "Preferences.InstanceWarmup", "0", "Preferences.MinHealthyPercentage", "50", "Preferences.AutoRollback", "true"}, more...)...)
+		return groupRequest(t, s, "autoscaling", "StartInstanceRefresh",
+			append([]string{"AutoScalingGroupName", "g", "DesiredConfiguration.LaunchTemplate.LaunchTemplateId",
+				testTemplate,
+				"DesiredConfiguration.LaunchTemplate.Version", "2", "Preferences.InstanceWarmup", "0",
+				"Preferences.MinHealthyPercentage", "50", "Preferences.AutoRollback", "true"}, more...)...)
 	}
-	if status, root := start("Preferences.CheckpointPercentages.member.1", "50"); status == http.StatusOK || root.Get("Error", "Code") != "ValidationError" {
+	if status, root := start("Preferences.CheckpointPercentages.member.1", "50"); status == http.StatusOK ||
+		root.Get("Error", "Code") != "ValidationError" {
 		t.Errorf("checkpoints that do not end in 100: %s", root.Bytes())
 	}
 	if status, root := start(); status != http.StatusOK {
@@ -225,7 +259,8 @@ func TestRefreshReplacesAndGoesBack(t *testing.T) {
 		t.Fatalf("it is %s", end)
 	}
 	ids, versions := describedGroup(t, s)
-	if !slices.Equal(versions, []string{"2", "2"}) || slices.Contains(ids, "i-00000000000000001") || string(m.ran[2].UserData) != "second" {
+	if !slices.Equal(versions, []string{"2", "2"}) || slices.Contains(ids, "i-00000000000000001") ||
+		string(m.ran[2].UserData) != "second" {
 		t.Errorf("%v of versions %v", ids, versions)
 	}
 	// A version whose instances never get healthy: the group's grace period is what it waits for.
@@ -239,17 +274,21 @@ func TestRefreshReplacesAndGoesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.dial = page.Listener.Addr().String()
-	if status, root := groupRequest(t, s, "autoscaling", "StartInstanceRefresh", "AutoScalingGroupName", "g", "DesiredConfiguration.LaunchTemplate.LaunchTemplateId", testTemplate,
-		"DesiredConfiguration.LaunchTemplate.Version", "3", "Preferences.AutoRollback", "true"); status != http.StatusOK {
+	if status, root := groupRequest(t, s, "autoscaling", "StartInstanceRefresh", "AutoScalingGroupName", "g",
+		"DesiredConfiguration.LaunchTemplate.LaunchTemplateId", testTemplate,
+		"DesiredConfiguration.LaunchTemplate.Version", "3", "Preferences.AutoRollback",
+		"true"); status != http.StatusOK {
 		t.Fatalf("%s", root.Bytes())
 	}
 	if end := refreshed(t, s); end != "RollbackSuccessful" {
 		t.Errorf("it is %s", end)
 	}
-	if after, versions := describedGroup(t, s); !slices.Equal(after, ids) || !slices.Equal(versions, []string{"2", "2"}) {
+	if after, versions := describedGroup(t, s); !slices.Equal(after, ids) ||
+		!slices.Equal(versions, []string{"2", "2"}) {
 		t.Errorf("%v of versions %v; it should have %v again", after, versions, ids)
 	}
-	if status, root := groupRequest(t, s, "autoscaling", "RollbackInstanceRefresh", "AutoScalingGroupName", "g"); status == http.StatusOK || root.Get("Error", "Code") != "ActiveInstanceRefreshNotFound" {
+	if status, root := groupRequest(t, s, "autoscaling", "RollbackInstanceRefresh", "AutoScalingGroupName",
+		"g"); status == http.StatusOK || root.Get("Error", "Code") != "ActiveInstanceRefreshNotFound" {
 		t.Errorf("a rollback of nothing: %s", root.Bytes())
 	}
 }

@@ -11,17 +11,18 @@ import (
 
 // handlersOf are, by service and action, who answers the calls that are more than a record. Services that are not here
 // are moto's alone.
-func (s *Server) handlersOf(network *vpc.VPC, compute *ec2.EC2, scaled *scaling.Scaling) map[string]map[string]awsquery.Handler {
-	ec2 := map[string]awsquery.Handler{"DescribeRegions": s.describeRegions}
+func (s *Server) handlersOf(network *vpc.VPC, compute *ec2.EC2,
+	scaled *scaling.Scaling) map[string]map[string]awsquery.Handler {
+	calls := map[string]awsquery.Handler{"DescribeRegions": s.describeRegions}
 	for _, resource := range []map[string]awsquery.Handler{
 		compute.Handlers(),
 		network.Handlers(),
 		scaled.Templates.Handlers(),
 	} {
-		maps.Copy(ec2, resource)
+		maps.Copy(calls, resource)
 	}
 	return map[string]map[string]awsquery.Handler{
-		"ec2":                  ec2,
+		"ec2":                  calls,
 		"autoscaling":          scaled.Groups.Handlers(),
 		"elasticloadbalancing": scaled.Balancers.Handlers(),
 		"iam":                  s.keys.IAMHandlers(),

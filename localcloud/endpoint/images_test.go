@@ -22,8 +22,10 @@ const (
 func newGallery(t *testing.T) *mototest.Moto {
 	b := newRegion(t)
 	base := b.Answers["DescribeImages"]
-	made := "<item><imageId>" + madeImage + "</imageId><name>made</name><imageState>available</imageState><rootDeviceType>standard</rootDeviceType>" +
-		"<rootDeviceName>/dev/sda1</rootDeviceName><blockDeviceMapping><item><ebs><snapshotId>" + madeSnapshot + "</snapshotId></ebs></item></blockDeviceMapping></item>"
+	made := "<item><imageId>" + madeImage +
+		"</imageId><name>made</name><imageState>available</imageState><rootDeviceType>standard</rootDeviceType>" +
+		"<rootDeviceName>/dev/sda1</rootDeviceName><blockDeviceMapping><item><ebs><snapshotId>" + madeSnapshot +
+		"</snapshotId></ebs></item></blockDeviceMapping></item>"
 	exists := false
 	b.Answers["DescribeImages"] = func(form url.Values) string {
 		if exists && (form.Get("ImageId.1") == madeImage || form.Get("Owner.1") == "self") {
@@ -35,8 +37,10 @@ func newGallery(t *testing.T) *mototest.Moto {
 	b.Answers["DeregisterImage"] = mototest.Canned("<return>true</return>")
 	b.Answers["CreateTags"] = mototest.Canned("<return>true</return>")
 	b.Answers["DeleteSnapshot"] = mototest.Canned("<return>true</return>")
-	b.Answers["DescribeSnapshots"] = mototest.Canned("<snapshotSet><item><snapshotId>" + madeSnapshot + "</snapshotId><volumeSize>15</volumeSize></item>" +
-		"<item><snapshotId>snap-00000000000000009</snapshotId><description>Auto-created snapshot for AMI " + moto.BaseImages["sid"].ID + "</description></item></snapshotSet>")
+	b.Answers["DescribeSnapshots"] = mototest.Canned("<snapshotSet><item><snapshotId>" + madeSnapshot +
+		"</snapshotId><volumeSize>15</volumeSize></item>" +
+		"<item><snapshotId>snap-00000000000000009</snapshotId><description>Auto-created snapshot for AMI " +
+		moto.BaseImages["sid"].ID + "</description></item></snapshotSet>")
 	return b
 }
 
@@ -62,13 +66,18 @@ func TestCreateImage(t *testing.T) {
 	}{
 		{"of a stopped instance", true, nil, []string{"CreateImage " + first + " " + madeImage + " " + madeSnapshot}},
 		{"of a running one, which is rebooted", false, nil,
-			[]string{"StopMachine " + first + " false", "CreateImage " + first + " " + madeImage + " " + madeSnapshot, "StartMachine " + first}},
-		{"of a running one, which is not", false, []string{"NoReboot", "true"}, []string{"CreateImage " + first + " " + madeImage + " " + madeSnapshot}},
+			[]string{"StopMachine " + first + " false", "CreateImage " + first + " " + madeImage + " " + madeSnapshot,
+				"StartMachine " + first}},
+		{"of a running one, which is not", false, []string{"NoReboot", "true"},
+			[]string{"CreateImage " + first + " " + madeImage + " " + madeSnapshot}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b, m := newGallery(t), newMachinery(t, "RunMachine", "StopMachine", "StartMachine", "CreateImage", "DeleteImage", "DeleteSnapshot")
+			b, m := newGallery(t), newMachinery(t, "RunMachine", "StopMachine", "StartMachine", "CreateImage",
+				"DeleteImage", "DeleteSnapshot")
 			s := newServer(t, b, m)
-			mustRequest(t, s, "RunInstances", launchWith("BlockDeviceMapping.1.DeviceName", "/dev/xvda", "BlockDeviceMapping.1.Ebs.VolumeSize", "12")...)
+			mustRequest(t, s, "RunInstances",
+				launchWith("BlockDeviceMapping.1.DeviceName", "/dev/xvda", "BlockDeviceMapping.1.Ebs.VolumeSize",
+					"12")...)
 			waitForState(t, s, first, "running")
 			if c.stop {
 				mustRequest(t, s, "StopInstances", "InstanceId.1", first)
@@ -76,21 +85,26 @@ func TestCreateImage(t *testing.T) {
 			}
 			before := len(m.called())
 			mustRequest(t, s, "CreateImage", append([]string{"InstanceId", first, "Name", "made",
-				"TagSpecification.1.ResourceType", "snapshot", "TagSpecification.1.Tag.1.Key", "s", "TagSpecification.1.Tag.1.Value", "1",
-				"TagSpecification.2.ResourceType", "image", "TagSpecification.2.Tag.1.Key", "i", "TagSpecification.2.Tag.1.Value", "2"}, c.with...)...)
+				"TagSpecification.1.ResourceType", "snapshot", "TagSpecification.1.Tag.1.Key", "s",
+				"TagSpecification.1.Tag.1.Value", "1",
+				"TagSpecification.2.ResourceType", "image", "TagSpecification.2.Tag.1.Key", "i",
+				"TagSpecification.2.Tag.1.Value", "2"}, c.with...)...)
 			waitForImage(t, s, "available")
 			s.queue.Wait()
 			if got := m.called()[before:]; !slices.Equal(got, c.doing) {
 				t.Errorf("the machinery did %v, want %v", got, c.doing)
 			}
-			if form := b.Form("CreateImage"); form.Get("TagSpecification.1.ResourceType") != "image" || form.Get("TagSpecification.2.ResourceType") != "" {
+			if form := b.Form("CreateImage"); form.Get("TagSpecification.1.ResourceType") != "image" ||
+				form.Get("TagSpecification.2.ResourceType") != "" {
 				t.Errorf("moto, which cannot tag snapshots here, got %v", form)
 			}
 			if form := b.Form("CreateTags"); form.Get("ResourceId.1") != madeSnapshot || form.Get("Tag.1.Key") != "s" {
 				t.Errorf("the snapshot's tags: %v", form)
 			}
 			described := mustRequest(t, s, "DescribeImages", "ImageId.1", madeImage).Items("imagesSet")[0]
-			if described.Get("rootDeviceType") != "ebs" || described.Get("blockDeviceMapping", "item", "ebs", "volumeSize") != "12" || described.Get("rootDeviceName") != "/dev/xvda" {
+			if described.Get("rootDeviceType") != "ebs" ||
+				described.Get("blockDeviceMapping", "item", "ebs", "volumeSize") != "12" ||
+				described.Get("rootDeviceName") != "/dev/xvda" {
 				t.Errorf("described as %s", described.Bytes())
 			}
 			snapshots := mustRequest(t, s, "DescribeSnapshots").Items("snapshotSet")
@@ -124,16 +138,19 @@ func TestBaseImages(t *testing.T) {
 	b := mototest.New(t, map[string]func(url.Values) string{"DescribeImages": func(url.Values) string {
 		var all strings.Builder
 		for _, base := range moto.BaseImages {
-			all.WriteString("<item><imageId>" + base.ID + "</imageId><imageOwnerId>" + base.Owner + "</imageOwnerId><name>" + base.Name +
+			all.WriteString("<item><imageId>" + base.ID + "</imageId><imageOwnerId>" + base.Owner +
+				"</imageOwnerId><name>" + base.Name +
 				"</name><blockDeviceMapping><item/></blockDeviceMapping></item>")
 		}
 		return "<imagesSet>" + all.String() + "</imagesSet>"
 	}})
 	s := newServer(t, b, newMachinery(t))
-	if got := mustRequest(t, s, "DescribeImages").All("imagesSet", "*", "imageId"); !slices.Equal(got, []string{moto.BaseImages["trixie"].ID}) {
+	if got := mustRequest(t, s, "DescribeImages").All("imagesSet", "*", "imageId"); !slices.Equal(got,
+		[]string{moto.BaseImages["trixie"].ID}) {
 		t.Errorf("shown are %v; sid was not made", got)
 	}
-	if got := mustRequest(t, s, "DescribeImages", "Filter.1.Name", "name", "Filter.1.Value.1", "debian-12-*"); len(got.Items("imagesSet")) != 0 {
+	if got := mustRequest(t, s, "DescribeImages", "Filter.1.Name", "name", "Filter.1.Value.1",
+		"debian-12-*"); len(got.Items("imagesSet")) != 0 {
 		t.Errorf("a filter that matches nothing found %s", got.Bytes())
 	}
 	refused(t, s, "AuthFailure", "DeregisterImage", "ImageId", moto.BaseImages["trixie"].ID)

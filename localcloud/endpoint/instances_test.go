@@ -36,12 +36,17 @@ func (r *region) run(form url.Values) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := len(r.instances) + 1
-	item := fmt.Sprintf(`<item><instanceId>i-%017d</instanceId><imageId>%s</imageId><instanceState><code>16</code><name>running</name></instanceState>
-		<rootDeviceName>/dev/sda1</rootDeviceName><privateIpAddress>%s</privateIpAddress><ipAddress>54.214.1.1</ipAddress><monitoring><state> disabled </state></monitoring>
-		<blockDeviceMapping><item><deviceName>/dev/xvda</deviceName><ebs><volumeId>vol-%017d</volumeId><deleteOnTermination>true</deleteOnTermination></ebs></item></blockDeviceMapping>
-		<networkInterfaceSet><item><networkInterfaceId>eni-%017d</networkInterfaceId><subnetId>%s</subnetId><vpcId>%s</vpcId><privateIpAddress>%s</privateIpAddress>
+	item := fmt.Sprintf(`<item><instanceId>i-%017d</instanceId><imageId>%s</imageId><instanceState><code>16</code>
+		<name>running</name></instanceState>
+		<rootDeviceName>/dev/sda1</rootDeviceName><privateIpAddress>%s</privateIpAddress>
+		<ipAddress>54.214.1.1</ipAddress><monitoring><state> disabled </state></monitoring>
+		<blockDeviceMapping><item><deviceName>/dev/xvda</deviceName><ebs><volumeId>vol-%017d</volumeId>
+		<deleteOnTermination>true</deleteOnTermination></ebs></item></blockDeviceMapping>
+		<networkInterfaceSet><item><networkInterfaceId>eni-%017d</networkInterfaceId><subnetId>%s</subnetId>
+		<vpcId>%s</vpcId><privateIpAddress>%s</privateIpAddress>
 		<association><publicIp>54.214.1.1</publicIp></association></item></networkInterfaceSet></item>`,
-		n, form.Get("ImageId"), form.Get("NetworkInterface.1.PrivateIpAddress"), n, n, testSubnet, testVPC, form.Get("NetworkInterface.1.PrivateIpAddress"))
+		n, form.Get("ImageId"), form.Get("NetworkInterface.1.PrivateIpAddress"), n, n, testSubnet, testVPC,
+		form.Get("NetworkInterface.1.PrivateIpAddress"))
 	r.instances = append(r.instances, item)
 	return "<reservationId>r-1</reservationId><instancesSet>" + item + "</instancesSet>"
 }
@@ -52,7 +57,9 @@ func (r *region) describe(form url.Values) string {
 	var b strings.Builder
 	for n, item := range r.instances {
 		if wanted := form.Get("InstanceId.1"); wanted == "" || strings.Contains(item, wanted) {
-			fmt.Fprintf(&b, "<item><reservationId>r-%d</reservationId><ownerId>1</ownerId><instancesSet>%s</instancesSet></item>", n+1, item)
+			fmt.Fprintf(&b,
+				"<item><reservationId>r-%d</reservationId><ownerId>1</ownerId><instancesSet>%s</instancesSet></item>",
+				n+1, item)
 		}
 	}
 	return "<reservationSet>" + b.String() + "</reservationSet>"
@@ -62,28 +69,37 @@ func newRegion(t *testing.T) *mototest.Moto {
 	r := &region{}
 	ok := mototest.Canned("<return>true</return>")
 	return mototest.New(t, map[string]func(url.Values) string{
-		"RunInstances": r.run, "DescribeInstances": r.describe,
-		"TerminateInstances": ok, "StopInstances": ok, "StartInstances": ok,
+		"RunInstances":       r.run,
+		"DescribeInstances":  r.describe,
+		"TerminateInstances": ok,
+		"StopInstances":      ok,
+		"StartInstances":     ok,
 		"DescribeImages": func(form url.Values) string {
 			if form.Get("ImageId.1") != moto.BaseImages["trixie"].ID {
 				return "<imagesSet/>"
 			}
-			return "<imagesSet><item><imageId>" + form.Get("ImageId.1") + "</imageId><imageState>available</imageState><rootDeviceName>/dev/sda1</rootDeviceName>" +
+			return "<imagesSet><item><imageId>" + form.Get("ImageId.1") +
+				"</imageId><imageState>available</imageState><rootDeviceName>/dev/sda1</rootDeviceName>" +
 				"<blockDeviceMapping><item><ebs><snapshotId>snap-00000000000000001</snapshotId></ebs></item></blockDeviceMapping></item></imagesSet>"
 		},
-		"DescribeSubnets": mototest.Canned("<subnetSet><item><subnetId>" + testSubnet + "</subnetId><vpcId>" + testVPC + "</vpcId><cidrBlock>10.0.1.0/28</cidrBlock>" +
+		"DescribeSubnets": mototest.Canned("<subnetSet><item><subnetId>" + testSubnet + "</subnetId><vpcId>" +
+			testVPC + "</vpcId><cidrBlock>10.0.1.0/28</cidrBlock>" +
 			"<availabilityZone>us-east-1a</availabilityZone><mapPublicIpOnLaunch>true</mapPublicIpOnLaunch></item></subnetSet>"),
-		"DescribeVpcs": mototest.Canned("<vpcSet><item><vpcId>" + testVPC + "</vpcId><cidrBlock>10.0.0.0/16</cidrBlock></item></vpcSet>"),
-		"DescribeSecurityGroups": mototest.Canned("<securityGroupInfo><item><groupId>" + testGroup + "</groupId><groupName>default</groupName><vpcId>" + testVPC + "</vpcId></item>" +
+		"DescribeVpcs": mototest.Canned("<vpcSet><item><vpcId>" + testVPC +
+			"</vpcId><cidrBlock>10.0.0.0/16</cidrBlock></item></vpcSet>"),
+		"DescribeSecurityGroups": mototest.Canned("<securityGroupInfo><item><groupId>" + testGroup +
+			"</groupId><groupName>default</groupName><vpcId>" + testVPC + "</vpcId></item>" +
 			"<item><groupId>sg-00000000000000009</groupId><groupName>foreign</groupName><vpcId>vpc-00000000000000009</vpcId></item></securityGroupInfo>"),
-		"DescribeNetworkInterfaces": mototest.Canned("<networkInterfaceSet><item><networkInterfaceId>eni-00000000000000099</networkInterfaceId>" +
-			"<privateIpAddress>10.0.1.5</privateIpAddress></item></networkInterfaceSet>"),
+		"DescribeNetworkInterfaces": mototest.Canned(
+			"<networkInterfaceSet><item><networkInterfaceId>eni-00000000000000099</networkInterfaceId>" +
+				"<privateIpAddress>10.0.1.5</privateIpAddress></item></networkInterfaceSet>"),
 	})
 }
 
 // launchWith are the parameters of a launch that works.
 func launchWith(more ...string) []string {
-	return append([]string{"ImageId", moto.BaseImages["trixie"].ID, "MinCount", "1", "MaxCount", "1", "SubnetId", testSubnet}, more...)
+	return append([]string{"ImageId", moto.BaseImages["trixie"].ID, "MinCount", "1", "MaxCount", "1", "SubnetId",
+		testSubnet}, more...)
 }
 
 func waitForState(t *testing.T, s *Server, id, state string) records.Instance {
@@ -104,34 +120,45 @@ const first = "i-00000000000000001"
 func TestLife(t *testing.T) {
 	b, m := newRegion(t), newMachinery(t, "RunMachine", "StopMachine", "StartMachine", "TerminateMachine", "Console")
 	s := newServer(t, b, m)
-	made := mustRequest(t, s, "RunInstances", launchWith("UserData", base64.StdEncoding.EncodeToString([]byte("hello")), "MetadataOptions.HttpTokens", "required",
-		"BlockDeviceMapping.1.DeviceName", "/dev/xvda", "BlockDeviceMapping.1.Ebs.VolumeSize", "20")...)
+	made := mustRequest(t, s, "RunInstances",
+		launchWith("UserData", base64.StdEncoding.EncodeToString([]byte("hello")), "MetadataOptions.HttpTokens",
+			"required",
+			"BlockDeviceMapping.1.DeviceName", "/dev/xvda", "BlockDeviceMapping.1.Ebs.VolumeSize", "20")...)
 	item := made.Items("instancesSet")[0]
-	if item.Get("instanceId") != first || item.Get("ipAddress") != "127.66.9.2" || item.Get("rootDeviceName") != "/dev/xvda" || strings.Contains(string(made.Bytes()), "54.214") {
+	if item.Get("instanceId") != first || item.Get("ipAddress") != "127.66.9.2" ||
+		item.Get("rootDeviceName") != "/dev/xvda" || strings.Contains(string(made.Bytes()), "54.214") {
 		t.Errorf("answered %s", made.Bytes())
 	}
 	waitForState(t, s, first, "running")
 	form := b.Form("RunInstances")
 	for name, want := range map[string]string{
-		"NetworkInterface.1.PrivateIpAddress": "10.0.1.4", "NetworkInterface.1.SubnetId": testSubnet, "NetworkInterface.1.SecurityGroupId.1": testGroup,
-		"NetworkInterface.1.DeleteOnTermination": "true", "SubnetId": "", "BlockDeviceMapping.1.DeviceName": "/dev/xvda", "BlockDeviceMapping.1.Ebs.VolumeSize": "20",
+		"NetworkInterface.1.PrivateIpAddress":    "10.0.1.4",
+		"NetworkInterface.1.SubnetId":            testSubnet,
+		"NetworkInterface.1.SecurityGroupId.1":   testGroup,
+		"NetworkInterface.1.DeleteOnTermination": "true",
+		"SubnetId":                               "",
+		"BlockDeviceMapping.1.DeviceName":        "/dev/xvda",
+		"BlockDeviceMapping.1.Ebs.VolumeSize":    "20",
 	} {
 		if form.Get(name) != want {
 			t.Errorf("moto got %s=%q, want %q", name, form.Get(name), want)
 		}
 	}
 	machine := m.ran[0]
-	if machine.RootSizeGB != 20 || string(machine.UserData) != "hello" || !slices.Equal(machine.Interface.PrivateIPs, []netip.Addr{netip.MustParseAddr("10.0.1.4")}) {
+	if machine.RootSizeGB != 20 || string(machine.UserData) != "hello" ||
+		!slices.Equal(machine.Interface.PrivateIPs, []netip.Addr{netip.MustParseAddr("10.0.1.4")}) {
 		t.Errorf("the machine is %+v", machine)
 	}
-	if metadata := m.metadata[first]; !metadata.TokensRequired || metadata.PublicIPv4 != "127.66.9.2" {
-		t.Errorf("its metadata are %+v", metadata)
+	if told := m.metadata[first]; !told.TokensRequired || told.PublicIPv4 != "127.66.9.2" {
+		t.Errorf("its metadata are %+v", told)
 	}
-	if output := mustRequest(t, s, "GetConsoleOutput", "InstanceId", first).Get("output"); output != base64.StdEncoding.EncodeToString([]byte("console of "+first)) {
+	if output := mustRequest(t, s, "GetConsoleOutput", "InstanceId",
+		first).Get("output"); output != base64.StdEncoding.EncodeToString([]byte("console of "+first)) {
 		t.Errorf("console %q", output)
 	}
 	moved := mustRequest(t, s, "StopInstances", "InstanceId.1", first)
-	if moved.Get("instancesSet", "item", "currentState", "name") != "stopping" || moved.Get("instancesSet", "item", "previousState", "name") != "running" {
+	if moved.Get("instancesSet", "item", "currentState", "name") != "stopping" ||
+		moved.Get("instancesSet", "item", "previousState", "name") != "running" {
 		t.Errorf("answered %s", moved.Bytes())
 	}
 	if record := waitForState(t, s, first, "stopped"); record.Public.IsValid() {
@@ -143,7 +170,8 @@ func TestLife(t *testing.T) {
 	waitForState(t, s, first, "terminated")
 	refused(t, s, "IncorrectInstanceState", "StartInstances", "InstanceId.1", first)
 	mustRequest(t, s, "TerminateInstances", "InstanceId.1", first) // once more is no error
-	if want := []string{"RunMachine " + first, "Console " + first, "StopMachine " + first + " false", "StartMachine " + first, "TerminateMachine " + first + " false"}; !slices.Equal(m.called(), want) {
+	if want := []string{"RunMachine " + first, "Console " + first, "StopMachine " + first + " false",
+		"StartMachine " + first, "TerminateMachine " + first + " false"}; !slices.Equal(m.called(), want) {
 		t.Errorf("the machinery did %v, want %v", m.called(), want)
 	}
 	if lines := reopenedJournal(t, s); len(lines) != 0 {
@@ -178,7 +206,8 @@ func TestMachineThatCannotBeMade(t *testing.T) {
 	if !slices.Equal(b.Changes(), []string{"RunInstances", "TerminateInstances"}) {
 		t.Errorf("moto got %v", b.Changes())
 	}
-	if reason := mustRequest(t, s, "DescribeInstances").Get("reservationSet", "item", "instancesSet", "item", "stateReason", "message"); !strings.Contains(reason, "no space left") {
+	if reason := mustRequest(t, s, "DescribeInstances").Get("reservationSet", "item", "instancesSet", "item",
+		"stateReason", "message"); !strings.Contains(reason, "no space left") {
 		t.Errorf("described with reason %q", reason)
 	}
 }
@@ -192,7 +221,8 @@ func TestClientToken(t *testing.T) {
 			t.Errorf("made %s", id)
 		}
 	}
-	refused(t, s, "IdempotentParameterMismatch", "RunInstances", launchWith("ClientToken", "once", "InstanceType", "t3.large")...)
+	refused(t, s, "IdempotentParameterMismatch", "RunInstances",
+		launchWith("ClientToken", "once", "InstanceType", "t3.large")...)
 	waitForState(t, s, first, "running")
 	if !slices.Equal(b.Changes(), []string{"RunInstances"}) {
 		t.Errorf("moto got %v", b.Changes())
@@ -209,13 +239,20 @@ func TestBadLaunches(t *testing.T) {
 		{"reserved address", "InvalidParameterValue", launchWith("PrivateIpAddress", "10.0.1.3"), "usable"},
 		{"the last address", "InvalidParameterValue", launchWith("PrivateIpAddress", "10.0.1.15"), "usable"},
 		{"taken address", "InvalidIPAddress.InUse", launchWith("PrivateIpAddress", "10.0.1.5"), "10.0.1.5"},
-		{"group of another VPC", "InvalidParameter", launchWith("SecurityGroupId.1", "sg-00000000000000009"), "different networks"},
-		{"unknown group", "InvalidGroup.NotFound", launchWith("SecurityGroupId.1", "sg-000000000000000ff"), "sg-000000000000000ff"},
-		{"unknown image", "InvalidAMIID.NotFound", []string{"ImageId", "ami-00000000000000009", "MinCount", "1", "MaxCount", "1"}, "ami-00000000000000009"},
+		{"group of another VPC", "InvalidParameter", launchWith("SecurityGroupId.1", "sg-00000000000000009"),
+			"different networks"},
+		{"unknown group", "InvalidGroup.NotFound", launchWith("SecurityGroupId.1", "sg-000000000000000ff"),
+			"sg-000000000000000ff"},
+		{"unknown image", "InvalidAMIID.NotFound",
+			[]string{"ImageId", "ami-00000000000000009", "MinCount", "1", "MaxCount", "1"}, "ami-00000000000000009"},
 		{"unknown key pair", "InvalidKeyPair.NotFound", launchWith("KeyName", "none"), "none"},
 		{"user data that are none", "InvalidUserData.Malformed", launchWith("UserData", "%%%"), ""},
-		{"a root smaller than its image", "InvalidBlockDeviceMapping", launchWith("BlockDeviceMapping.1.DeviceName", "/dev/xvda", "BlockDeviceMapping.1.Ebs.VolumeSize", "2"), "8GB"},
-		{"more than there is room for", "InsufficientFreeAddressesInSubnet", []string{"ImageId", moto.BaseImages["trixie"].ID, "MinCount", "30", "MaxCount", "30", "SubnetId", testSubnet}, "10.0.1.0/28"},
+		{"a root smaller than its image", "InvalidBlockDeviceMapping",
+			launchWith("BlockDeviceMapping.1.DeviceName", "/dev/xvda", "BlockDeviceMapping.1.Ebs.VolumeSize", "2"),
+			"8GB"},
+		{"more than there is room for", "InsufficientFreeAddressesInSubnet",
+			[]string{"ImageId", moto.BaseImages["trixie"].ID, "MinCount", "30", "MaxCount", "30", "SubnetId",
+				testSubnet}, "10.0.1.0/28"},
 		{"no count", "InvalidParameterValue", []string{"ImageId", moto.BaseImages["trixie"].ID}, "MinCount"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -241,7 +278,8 @@ func TestSelfPowerOff(t *testing.T) {
 			m.set(first, false)
 			s.queue.Go(s.instances.WatchExits)
 			m.exits <- host.Exit{ID: first}
-			if record := waitForState(t, s, first, want); !strings.HasPrefix(record.Reason, "Client.InstanceInitiatedShutdown") {
+			if record := waitForState(t, s, first, want); !strings.HasPrefix(record.Reason,
+				"Client.InstanceInitiatedShutdown") {
 				t.Errorf("the reason is %q", record.Reason)
 			}
 		})
@@ -267,7 +305,8 @@ func TestReconcile(t *testing.T) {
 	if err := s.instances.Reconcile(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	if record, _ := s.records.Instance(first); record.State != "stopped" || record.Reason != "Server.ScheduledStop: the local cloud was down" {
+	if record, _ := s.records.Instance(first); record.State != "stopped" ||
+		record.Reason != "Server.ScheduledStop: the local cloud was down" {
 		t.Errorf("the whole one is %s: %s", record.State, record.Reason)
 	}
 	for _, id := range ids[1:] {
@@ -277,7 +316,8 @@ func TestReconcile(t *testing.T) {
 	}
 	calls := m.called()
 	slices.Sort(calls)
-	if want := []string{"TerminateMachine i-00000000000000002 false", "TerminateMachine i-00000000000000003 false", "TerminateMachine i-0000000000000000f false"}; !slices.Equal(calls, want) {
+	if want := []string{"TerminateMachine i-00000000000000002 false", "TerminateMachine i-00000000000000003 false",
+		"TerminateMachine i-0000000000000000f false"}; !slices.Equal(calls, want) {
 		t.Errorf("the machinery did %v, want %v", calls, want)
 	}
 }
@@ -298,7 +338,8 @@ func TestPages(t *testing.T) {
 		t.Errorf("%d on the second page, next %q", len(rest.Items("reservationSet")), rest.Get("nextToken"))
 	}
 	refused(t, s, "InvalidNextToken", "DescribeInstances", "NextToken", "r-none")
-	if status, _ := request(t, s, "DescribeInstances", "Filter.1.Name", "client-token", "Filter.1.Value.1", "none"); status != http.StatusOK {
+	if status, _ := request(t, s, "DescribeInstances", "Filter.1.Name", "client-token", "Filter.1.Value.1",
+		"none"); status != http.StatusOK {
 		t.Errorf("a filter that moto fails on: status %d", status)
 	}
 }

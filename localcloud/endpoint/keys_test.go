@@ -15,9 +15,11 @@ func TestCreateKeyPair(t *testing.T) {
 	for kind, prefix := range map[string]string{"rsa": "ssh-rsa ", "ed25519": "ssh-ed25519 ", "": "ssh-rsa "} {
 		t.Run("type "+kind, func(t *testing.T) {
 			b := mototest.New(t, map[string]func(url.Values) string{
-				"ImportKeyPair":    mototest.Canned("<keyName>k</keyName><keyFingerprint>aa</keyFingerprint><keyPairId>key-00000000000000001</keyPairId>"),
-				"DescribeKeyPairs": mototest.Canned("<keySet><item><keyPairId>key-00000000000000001</keyPairId><keyName>k</keyName></item></keySet>"),
-				"DeleteKeyPair":    mototest.Canned("<return>true</return>"),
+				"ImportKeyPair": mototest.Canned(
+					"<keyName>k</keyName><keyFingerprint>aa</keyFingerprint><keyPairId>key-00000000000000001</keyPairId>"),
+				"DescribeKeyPairs": mototest.Canned(
+					"<keySet><item><keyPairId>key-00000000000000001</keyPairId><keyName>k</keyName></item></keySet>"),
+				"DeleteKeyPair": mototest.Canned("<return>true</return>"),
 			})
 			s := newServer(t, b, newMachinery(t))
 			made := mustRequest(t, s, "CreateKeyPair", "KeyName", "k", "KeyType", kind)
@@ -26,7 +28,8 @@ func TestCreateKeyPair(t *testing.T) {
 				t.Fatal(err)
 			}
 			public, _ := s.keyPairs.Find("k")
-			if got := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey()))); got != public || !strings.HasPrefix(public, prefix) {
+			if got := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey()))); got != public ||
+				!strings.HasPrefix(public, prefix) {
 				t.Errorf("the private half belongs to %s, instances get %s", got, public)
 			}
 			for _, c := range s.moto.Journaled() {
@@ -59,7 +62,8 @@ func TestCreateKeyPair(t *testing.T) {
 
 func TestBadKeys(t *testing.T) {
 	s := newServer(t, mototest.New(t, nil), newMachinery(t))
-	refused(t, s, "InvalidKey.Format", "ImportKeyPair", "KeyName", "k", "PublicKeyMaterial", base64.StdEncoding.EncodeToString([]byte("no key")))
+	refused(t, s, "InvalidKey.Format", "ImportKeyPair", "KeyName", "k", "PublicKeyMaterial",
+		base64.StdEncoding.EncodeToString([]byte("no key")))
 	refused(t, s, "InvalidParameterValue", "CreateKeyPair", "KeyName", "k", "KeyType", "dsa")
 	refused(t, s, "UnsupportedOperation", "CreateKeyPair", "KeyName", "k", "KeyFormat", "ppk")
 	mustRequest(t, s, "DeleteKeyPair", "KeyName", "none") // as EC2 does

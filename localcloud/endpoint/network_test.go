@@ -24,26 +24,52 @@ func twoTiers(t *testing.T) *mototest.Moto {
 			<item><cidrBlock>10.1.0.0/16</cidrBlock></item></cidrBlockAssociationSet></item></vpcSet>`),
 		"DescribeSubnets": mototest.Canned(`<subnetSet><item><subnetId>subnet-a</subnetId><vpcId>vpc-1</vpcId><cidrBlock>10.0.1.0/24</cidrBlock></item>
 			<item><subnetId>subnet-b</subnetId><vpcId>vpc-1</vpcId><cidrBlock>10.0.2.0/24</cidrBlock></item>
-			<item><subnetId>subnet-c</subnetId><vpcId>vpc-1</vpcId><cidrBlock>10.0.3.0/24</cidrBlock></item></subnetSet>`),
+			<item><subnetId>subnet-c</subnetId><vpcId>vpc-1</vpcId>
+			<cidrBlock>10.0.3.0/24</cidrBlock></item></subnetSet>`),
 		"DescribeRouteTables": mototest.Canned(`<routeTableSet>
-			<item><vpcId>vpc-1</vpcId><associationSet><item><main>true</main></item></associationSet><routeSet><item><destinationCidrBlock>10.0.0.0/16</destinationCidrBlock></item></routeSet></item>
-			<item><vpcId>vpc-1</vpcId><associationSet><item><subnetId>subnet-a</subnetId></item></associationSet><routeSet><item><destinationCidrBlock>0.0.0.0/0</destinationCidrBlock><gatewayId>igw-1</gatewayId></item></routeSet></item>
-			<item><vpcId>vpc-1</vpcId><associationSet><item><subnetId>subnet-b</subnetId></item></associationSet><routeSet><item><destinationCidrBlock>0.0.0.0/0</destinationCidrBlock><natGatewayId>nat-1</natGatewayId></item></routeSet></item>
+			<item><vpcId>vpc-1</vpcId><associationSet><item><main>true</main></item></associationSet><routeSet><item>
+			<destinationCidrBlock>10.0.0.0/16</destinationCidrBlock></item></routeSet></item>
+			<item><vpcId>vpc-1</vpcId><associationSet><item><subnetId>subnet-a</subnetId></item></associationSet>
+			<routeSet><item><destinationCidrBlock>0.0.0.0/0</destinationCidrBlock>
+			<gatewayId>igw-1</gatewayId></item></routeSet></item>
+			<item><vpcId>vpc-1</vpcId><associationSet><item><subnetId>subnet-b</subnetId></item></associationSet>
+			<routeSet><item><destinationCidrBlock>0.0.0.0/0</destinationCidrBlock>
+			<natGatewayId>nat-1</natGatewayId></item></routeSet></item>
 			</routeTableSet>`),
-		"DescribeInternetGateways": mototest.Canned(`<internetGatewaySet><item><internetGatewayId>igw-1</internetGatewayId><attachmentSet><item><vpcId>vpc-1</vpcId></item></attachmentSet></item></internetGatewaySet>`),
-		"DescribeNatGateways":      mototest.Canned(`<natGatewaySet><item><natGatewayId>nat-1</natGatewayId><subnetId>subnet-a</subnetId><state>available</state><natGatewayAddressSet><item><allocationId>eipalloc-1</allocationId></item></natGatewayAddressSet></item></natGatewaySet>`),
+		"DescribeInternetGateways": mototest.Canned(
+			`<internetGatewaySet><item><internetGatewayId>igw-1</internetGatewayId><attachmentSet><item>
+				<vpcId>vpc-1</vpcId></item></attachmentSet></item></internetGatewaySet>`),
+		"DescribeNatGateways": mototest.Canned(
+			`<natGatewaySet><item><natGatewayId>nat-1</natGatewayId><subnetId>subnet-a</subnetId>
+				<state>available</state><natGatewayAddressSet><item>
+				<allocationId>eipalloc-1</allocationId></item></natGatewayAddressSet></item></natGatewaySet>`),
 		"DescribeSecurityGroups": mototest.Canned(`<securityGroupInfo>
-			<item><groupId>sg-web</groupId><groupName>web</groupName><vpcId>vpc-1</vpcId><ipPermissions><item><ipProtocol>tcp</ipProtocol><fromPort>80</fromPort><toPort>80</toPort><ipRanges><item><cidrIp>0.0.0.0/0</cidrIp></item></ipRanges></item></ipPermissions>
-				<ipPermissionsEgress><item><ipProtocol>-1</ipProtocol><ipRanges><item><cidrIp>0.0.0.0/0</cidrIp></item></ipRanges></item></ipPermissionsEgress></item>
-			<item><groupId>sg-db</groupId><groupName>db</groupName><vpcId>vpc-1</vpcId><ipPermissions><item><ipProtocol>tcp</ipProtocol><fromPort>3306</fromPort><toPort>3306</toPort><groups><item><groupId>sg-web</groupId></item></groups></item></ipPermissions></item>
-			<item><groupId>sg-free</groupId><groupName>free</groupName><vpcId>vpc-1</vpcId></item><item><groupId>sg-default</groupId><groupName>default</groupName><vpcId>vpc-1</vpcId></item></securityGroupInfo>`),
+			<item><groupId>sg-web</groupId><groupName>web</groupName><vpcId>vpc-1</vpcId><ipPermissions><item>
+			<ipProtocol>tcp</ipProtocol><fromPort>80</fromPort><toPort>80</toPort><ipRanges><item>
+			<cidrIp>0.0.0.0/0</cidrIp></item></ipRanges></item></ipPermissions>
+				<ipPermissionsEgress><item><ipProtocol>-1</ipProtocol><ipRanges><item>
+				<cidrIp>0.0.0.0/0</cidrIp></item></ipRanges></item></ipPermissionsEgress></item>
+			<item><groupId>sg-db</groupId><groupName>db</groupName><vpcId>vpc-1</vpcId><ipPermissions><item>
+			<ipProtocol>tcp</ipProtocol><fromPort>3306</fromPort><toPort>3306</toPort><groups><item>
+			<groupId>sg-web</groupId></item></groups></item></ipPermissions></item>
+			<item><groupId>sg-free</groupId><groupName>free</groupName><vpcId>vpc-1</vpcId></item><item>
+			<groupId>sg-default</groupId><groupName>default</groupName>
+			<vpcId>vpc-1</vpcId></item></securityGroupInfo>`),
 		"DescribeAddresses": mototest.Canned(`<addressesSet><item><publicIp>127.66.9.7</publicIp><allocationId>eipalloc-1</allocationId></item>
-			<item><publicIp>127.66.9.8</publicIp><allocationId>eipalloc-2</allocationId><associationId>eipassoc-2</associationId><instanceId>i-web</instanceId></item></addressesSet>`),
+			<item><publicIp>127.66.9.8</publicIp><allocationId>eipalloc-2</allocationId>
+			<associationId>eipassoc-2</associationId><instanceId>i-web</instanceId></item></addressesSet>`),
 		"DescribeNetworkInterfaces": mototest.Canned(`<networkInterfaceSet>
-			<item><networkInterfaceId>eni-web</networkInterfaceId><subnetId>subnet-a</subnetId><vpcId>vpc-1</vpcId><privateIpAddress>10.0.1.4</privateIpAddress><attachment><instanceId>i-web</instanceId><deviceIndex>0</deviceIndex></attachment>
-				<groupSet><item><groupId>sg-web</groupId></item></groupSet><privateIpAddressesSet><item><privateIpAddress>10.0.1.4</privateIpAddress></item><item><privateIpAddress>10.0.1.40</privateIpAddress></item></privateIpAddressesSet></item>
-			<item><networkInterfaceId>eni-db</networkInterfaceId><subnetId>subnet-b</subnetId><vpcId>vpc-1</vpcId><privateIpAddress>10.0.2.10</privateIpAddress><attachment><instanceId>i-db</instanceId><deviceIndex>0</deviceIndex></attachment><groupSet><item><groupId>sg-db</groupId></item></groupSet></item>
-			<item><networkInterfaceId>eni-nat</networkInterfaceId><subnetId>subnet-a</subnetId><vpcId>vpc-1</vpcId><privateIpAddress>10.0.1.9</privateIpAddress></item></networkInterfaceSet>`),
+			<item><networkInterfaceId>eni-web</networkInterfaceId><subnetId>subnet-a</subnetId><vpcId>vpc-1</vpcId>
+			<privateIpAddress>10.0.1.4</privateIpAddress><attachment><instanceId>i-web</instanceId>
+			<deviceIndex>0</deviceIndex></attachment>
+				<groupSet><item><groupId>sg-web</groupId></item></groupSet><privateIpAddressesSet><item>
+				<privateIpAddress>10.0.1.4</privateIpAddress></item><item>
+				<privateIpAddress>10.0.1.40</privateIpAddress></item></privateIpAddressesSet></item>
+			<item><networkInterfaceId>eni-db</networkInterfaceId><subnetId>subnet-b</subnetId><vpcId>vpc-1</vpcId>
+			<privateIpAddress>10.0.2.10</privateIpAddress><attachment><instanceId>i-db</instanceId>
+			<deviceIndex>0</deviceIndex></attachment><groupSet><item><groupId>sg-db</groupId></item></groupSet></item>
+			<item><networkInterfaceId>eni-nat</networkInterfaceId><subnetId>subnet-a</subnetId><vpcId>vpc-1</vpcId>
+			<privateIpAddress>10.0.1.9</privateIpAddress></item></networkInterfaceSet>`),
 		"DeleteSecurityGroup": ok, "DeleteSubnet": ok, "DeleteVpc": ok,
 	})
 }
@@ -52,7 +78,10 @@ func TestTopology(t *testing.T) {
 	m := newMachinery(t)
 	s := newServer(t, twoTiers(t), m)
 	change(t, s, func(o *records.State) {
-		o.Instances = map[string]*records.Instance{"i-web": {State: "running", Public: netip.MustParseAddr("127.66.9.2")}, "i-db": {State: "running"}}
+		o.Instances = map[string]*records.Instance{
+			"i-web": {State: "running", Public: netip.MustParseAddr("127.66.9.2")},
+			"i-db":  {State: "running"},
+		}
 	})
 	if err := s.network.Apply(context.Background()); err != nil {
 		t.Fatal(err)
@@ -61,24 +90,38 @@ func TestTopology(t *testing.T) {
 	if len(got.VPCs) != 1 || len(got.VPCs[0].CIDRs) != 2 {
 		t.Fatalf("got %+v", got)
 	}
-	vpc := got.VPCs[0]
+	network := got.VPCs[0]
 	for i, want := range []host.Internet{host.ViaGateway, host.ViaNAT, host.NoInternet} {
-		if subnet := vpc.Subnets[i]; subnet.Internet != want || subnet.Gateway != subnet.CIDR.Addr().Next() {
+		if subnet := network.Subnets[i]; subnet.Internet != want || subnet.Gateway != subnet.CIDR.Addr().Next() {
 			t.Errorf("%s: internet %v by %s, want %v", subnet.ID, subnet.Internet, subnet.Gateway, want)
 		}
 	}
 	// The elastic address goes before the automatic one; a NAT gateway's interface has no machine.
-	if len(got.Public) != 1 || !reflect.DeepEqual(got.Public[netip.MustParseAddr("127.66.9.8")], host.Target{VPC: "vpc-1", Private: netip.MustParseAddr("10.0.1.4")}) {
+	if len(got.Public) != 1 || !reflect.DeepEqual(got.Public[netip.MustParseAddr("127.66.9.8")], host.Target{
+		VPC:     "vpc-1",
+		Private: netip.MustParseAddr("10.0.1.4"),
+	}) {
 		t.Errorf("public addresses: %v", got.Public)
 	}
-	if len(vpc.Interfaces) != 2 || !vpc.Interfaces[0].Public || vpc.Interfaces[1].Public || len(vpc.Interfaces[0].PrivateIPs) != 2 {
-		t.Errorf("interfaces: %+v", vpc.Interfaces)
+	if len(network.Interfaces) != 2 || !network.Interfaces[0].Public || network.Interfaces[1].Public ||
+		len(network.Interfaces[0].PrivateIPs) != 2 {
+		t.Errorf("interfaces: %+v", network.Interfaces)
 	}
-	if want := []host.Rule{{Protocol: "tcp", From: 3306, To: 3306, Group: "sg-web"}}; !slices.Equal(vpc.Groups[1].Ingress, want) {
-		t.Errorf("the database's rules: %+v", vpc.Groups[1].Ingress)
+	if want := []host.Rule{{
+		Protocol: "tcp",
+		From:     3306,
+		To:       3306,
+		Group:    "sg-web",
+	}}; !slices.Equal(network.Groups[1].Ingress, want) {
+		t.Errorf("the database's rules: %+v", network.Groups[1].Ingress)
 	}
-	if want := []host.Rule{{Protocol: "-1", From: -1, To: -1, CIDR: netip.MustParsePrefix("0.0.0.0/0")}}; !slices.Equal(vpc.Groups[0].Egress, want) {
-		t.Errorf("the web's egress: %+v", vpc.Groups[0].Egress)
+	if want := []host.Rule{{
+		Protocol: "-1",
+		From:     -1,
+		To:       -1,
+		CIDR:     netip.MustParsePrefix("0.0.0.0/0"),
+	}}; !slices.Equal(network.Groups[0].Egress, want) {
+		t.Errorf("the web's egress: %+v", network.Groups[0].Egress)
 	}
 }
 
@@ -106,8 +149,10 @@ func TestDependencies(t *testing.T) {
 
 func TestElasticAddresses(t *testing.T) {
 	b, m := newRegion(t), newMachinery(t, "RunMachine", "TerminateMachine")
-	const free = `<addressesSet><item><publicIp>127.66.9.3</publicIp><allocationId>eipalloc-1</allocationId><domain>vpc</domain></item></addressesSet>`
-	const bound = `<addressesSet><item><publicIp>127.66.9.3</publicIp><allocationId>eipalloc-1</allocationId><associationId>eipassoc-1</associationId><instanceId>` + first + `</instanceId></item></addressesSet>`
+	const free = `<addressesSet><item><publicIp>127.66.9.3</publicIp><allocationId>eipalloc-1</allocationId>
+		<domain>vpc</domain></item></addressesSet>`
+	const bound = `<addressesSet><item><publicIp>127.66.9.3</publicIp><allocationId>eipalloc-1</allocationId>
+		<associationId>eipassoc-1</associationId><instanceId>` + first + `</instanceId></item></addressesSet>`
 	b.Answers["AllocateAddress"] = func(form url.Values) string {
 		b.Answers["DescribeAddresses"] = mototest.Canned(free)
 		return "<publicIp>" + form.Get("Address") + "</publicIp><allocationId>eipalloc-1</allocationId>"
@@ -128,11 +173,13 @@ func TestElasticAddresses(t *testing.T) {
 		t.Errorf("allocated %s; .2 is the instance's", got)
 	}
 	mustRequest(t, s, "AssociateAddress", "AllocationId", "eipalloc-1", "InstanceId", first)
-	if got := mustRequest(t, s, "DescribeInstances").Get("reservationSet", "item", "instancesSet", "item", "ipAddress"); got != "127.66.9.3" || m.metadata[first].PublicIPv4 != got {
+	if got := mustRequest(t, s, "DescribeInstances").Get("reservationSet", "item", "instancesSet", "item",
+		"ipAddress"); got != "127.66.9.3" || m.metadata[first].PublicIPv4 != got {
 		t.Errorf("the instance has %q, its metadata say %q", got, m.metadata[first].PublicIPv4)
 	}
 	refused(t, s, "InvalidIPAddress.InUse", "ReleaseAddress", "AllocationId", "eipalloc-1")
-	refused(t, s, "Resource.AlreadyAssociated", "AssociateAddress", "AllocationId", "eipalloc-1", "InstanceId", first, "AllowReassociation", "false")
+	refused(t, s, "Resource.AlreadyAssociated", "AssociateAddress", "AllocationId", "eipalloc-1", "InstanceId", first,
+		"AllowReassociation", "false")
 	mustRequest(t, s, "TerminateInstances", "InstanceId.1", first)
 	waitForState(t, s, first, "terminated")
 	if got := b.Changes(); !slices.Contains(got, "DisassociateAddress") {
@@ -145,7 +192,8 @@ func TestVolumes(t *testing.T) {
 	b, m := newRegion(t), newMachinery(t, "RunMachine", "CreateVolume", "AttachVolume", "DeleteVolume")
 	const volume = "vol-00000000000000042"
 	loose := "<volumeSet><item><volumeId>" + volume + "</volumeId><attachmentSet/></item></volumeSet>"
-	held := "<volumeSet><item><volumeId>" + volume + "</volumeId><attachmentSet><item><instanceId>" + first + "</instanceId><device>/dev/sdf</device></item></attachmentSet></item></volumeSet>"
+	held := "<volumeSet><item><volumeId>" + volume + "</volumeId><attachmentSet><item><instanceId>" + first +
+		"</instanceId><device>/dev/sdf</device></item></attachmentSet></item></volumeSet>"
 	b.Answers["CreateVolume"] = mototest.Canned("<volumeId>" + volume + "</volumeId>")
 	b.Answers["DeleteVolume"] = mototest.Canned("<return>true</return>")
 	b.Answers["DescribeVolumes"] = mototest.Canned(loose)
@@ -160,7 +208,8 @@ func TestVolumes(t *testing.T) {
 	refused(t, s, "InvalidParameterValue", "CreateVolume", "Size", "0")
 	refused(t, s, "MissingParameter", "CreateVolume")
 	mustRequest(t, s, "CreateVolume", "Size", "3")
-	refused(t, s, "InvalidParameterValue", "AttachVolume", "VolumeId", volume, "InstanceId", first, "Device", moto.RootDevice)
+	refused(t, s, "InvalidParameterValue", "AttachVolume", "VolumeId", volume, "InstanceId", first, "Device",
+		moto.RootDevice)
 	mustRequest(t, s, "AttachVolume", "VolumeId", volume, "InstanceId", first, "Device", "/dev/sdf")
 	refused(t, s, "VolumeInUse", "AttachVolume", "VolumeId", volume, "InstanceId", first, "Device", "/dev/sdg")
 	m.allowed["DetachVolume"] = syscall.EBUSY
@@ -184,11 +233,17 @@ func TestVolumes(t *testing.T) {
 func TestOpenDefaultVPC(t *testing.T) {
 	ok := mototest.Canned("<return>true</return>")
 	b := mototest.New(t, map[string]func(url.Values) string{
-		"DescribeVpcs":             mototest.Canned("<vpcSet><item><vpcId>vpc-default</vpcId></item></vpcSet>"),
-		"DescribeRouteTables":      mototest.Canned("<routeTableSet><item><routeTableId>rtb-main</routeTableId></item></routeTableSet>"),
-		"DescribeInternetGateways": mototest.Canned("<internetGatewaySet><item><internetGatewayId>igw-1</internetGatewayId></item></internetGatewaySet>"),
-		"DescribeSecurityGroups":   mototest.Canned("<securityGroupInfo><item><groupId>sg-default</groupId></item></securityGroupInfo>"),
-		"CreateInternetGateway":    ok, "AttachInternetGateway": ok, "CreateRoute": ok, "AuthorizeSecurityGroupIngress": ok,
+		"DescribeVpcs": mototest.Canned("<vpcSet><item><vpcId>vpc-default</vpcId></item></vpcSet>"),
+		"DescribeRouteTables": mototest.Canned(
+			"<routeTableSet><item><routeTableId>rtb-main</routeTableId></item></routeTableSet>"),
+		"DescribeInternetGateways": mototest.Canned(
+			"<internetGatewaySet><item><internetGatewayId>igw-1</internetGatewayId></item></internetGatewaySet>"),
+		"DescribeSecurityGroups": mototest.Canned(
+			"<securityGroupInfo><item><groupId>sg-default</groupId></item></securityGroupInfo>"),
+		"CreateInternetGateway":         ok,
+		"AttachInternetGateway":         ok,
+		"CreateRoute":                   ok,
+		"AuthorizeSecurityGroupIngress": ok,
 	})
 	want := []string{"CreateInternetGateway", "AttachInternetGateway", "CreateRoute", "AuthorizeSecurityGroupIngress"}
 	for done := range len(want) + 1 {
@@ -206,7 +261,8 @@ func TestOpenDefaultVPC(t *testing.T) {
 			t.Errorf("after %d calls: %v, want %v", done, got, want[done:])
 		}
 		form := b.Form("AuthorizeSecurityGroupIngress")
-		if done == 0 && (form.Get("GroupId") != "sg-default" || form.Get("IpPermissions.1.Groups.1.GroupId") != "sg-default") {
+		if done == 0 && (form.Get("GroupId") != "sg-default" ||
+			form.Get("IpPermissions.1.Groups.1.GroupId") != "sg-default") {
 			t.Errorf("the group's rule: %v", form)
 		}
 	}
@@ -222,7 +278,8 @@ func TestNoDefaultVPC(t *testing.T) {
 
 func TestRangesOfNoVPC(t *testing.T) {
 	s := newServer(t, mototest.New(t, nil), newMachinery(t))
-	for _, cidr := range []string{"127.0.0.0/16", "0.0.0.0/16", "224.0.0.0/16", "240.0.0.0/16", "169.254.0.0/16", "198.51.100.0/24"} {
+	for _, cidr := range []string{"127.0.0.0/16", "0.0.0.0/16", "224.0.0.0/16", "240.0.0.0/16", "169.254.0.0/16",
+		"198.51.100.0/24"} {
 		refused(t, s, "InvalidVpc.Range", "CreateVpc", "CidrBlock", cidr)
 	}
 }
@@ -231,29 +288,42 @@ func TestRangesOfNoVPC(t *testing.T) {
 func TestInterfaces(t *testing.T) {
 	const subnet, group = "subnet-00000000000000001", "sg-00000000000000001"
 	b := mototest.New(t, map[string]func(url.Values) string{
-		"DescribeSubnets": mototest.Canned("<subnetSet><item><subnetId>" + subnet + "</subnetId><cidrBlock>10.0.1.0/24</cidrBlock></item></subnetSet>"),
-		"DescribeNetworkInterfaces": mototest.Canned("<networkInterfaceSet><item><networkInterfaceId>eni-1</networkInterfaceId><privateIpAddress>10.0.1.9</privateIpAddress></item>" +
-			`<item><networkInterfaceId>eni-2</networkInterfaceId><privateIpAddress>10.0.1.8"</privateIpAddress></item></networkInterfaceSet>`),
-		"DescribeSecurityGroups":          mototest.Canned("<securityGroupInfo><item><groupId>" + group + "</groupId></item></securityGroupInfo>"),
+		"DescribeSubnets": mototest.Canned("<subnetSet><item><subnetId>" + subnet +
+			"</subnetId><cidrBlock>10.0.1.0/24</cidrBlock></item></subnetSet>"),
+		"DescribeNetworkInterfaces": mototest.Canned(
+			"<networkInterfaceSet><item><networkInterfaceId>eni-1</networkInterfaceId><privateIpAddress>10.0.1.9</privateIpAddress></item>" +
+				`<item><networkInterfaceId>eni-2</networkInterfaceId><privateIpAddress>10.0.1.8"</privateIpAddress></item></networkInterfaceSet>`),
+		"DescribeSecurityGroups": mototest.Canned("<securityGroupInfo><item><groupId>" + group +
+			"</groupId></item></securityGroupInfo>"),
 		"CreateNetworkInterface":          mototest.Canned("<networkInterface/>"),
 		"ModifyNetworkInterfaceAttribute": mototest.Canned("<return>true</return>"),
 	})
 	s := newServer(t, b, newMachinery(t))
-	for address, code := range map[string]string{`10.0.1.50"`: "InvalidParameterValue", "10.9.9.9": "InvalidParameterValue", "10.0.1.1": "InvalidParameterValue",
-		"169.254.169.254": "InvalidParameterValue", "10.0.1.9": "InvalidIPAddress.InUse"} {
+	for address, code := range map[string]string{
+		`10.0.1.50"`:      "InvalidParameterValue",
+		"10.9.9.9":        "InvalidParameterValue",
+		"10.0.1.1":        "InvalidParameterValue",
+		"169.254.169.254": "InvalidParameterValue",
+		"10.0.1.9":        "InvalidIPAddress.InUse",
+	} {
 		refused(t, s, code, "CreateNetworkInterface", "SubnetId", subnet, "PrivateIpAddress", address)
-		refused(t, s, code, "CreateNetworkInterface", "SubnetId", subnet, "PrivateIpAddresses.1.PrivateIpAddress", address)
+		refused(t, s, code, "CreateNetworkInterface", "SubnetId", subnet, "PrivateIpAddresses.1.PrivateIpAddress",
+			address)
 	}
-	refused(t, s, "UnsupportedOperation", "AttachNetworkInterface", "NetworkInterfaceId", "eni-1", "InstanceId", first, "DeviceIndex", "0")
+	refused(t, s, "UnsupportedOperation", "AttachNetworkInterface", "NetworkInterfaceId", "eni-1", "InstanceId", first,
+		"DeviceIndex", "0")
 	refused(t, s, "UnsupportedOperation", "DetachNetworkInterface", "AttachmentId", "eni-attach-1")
 	refused(t, s, "InvalidSubnetID.NotFound", "CreateNetworkInterface", "SubnetId", "subnet-00000000000000002")
 	for _, missing := range []string{"sg-doesnotexist", "sg-00000000000000002", "../x"} {
-		refused(t, s, "InvalidGroup.NotFound", "CreateNetworkInterface", "SubnetId", subnet, "SecurityGroupId.1", missing)
-		refused(t, s, "InvalidGroup.NotFound", "ModifyNetworkInterfaceAttribute", "NetworkInterfaceId", "eni-1", "SecurityGroupId.1", missing)
+		refused(t, s, "InvalidGroup.NotFound", "CreateNetworkInterface", "SubnetId", subnet, "SecurityGroupId.1",
+			missing)
+		refused(t, s, "InvalidGroup.NotFound", "ModifyNetworkInterfaceAttribute", "NetworkInterfaceId", "eni-1",
+			"SecurityGroupId.1", missing)
 	}
 	if len(b.Changes()) > 0 {
 		t.Errorf("moto got %v", b.Changes())
 	}
-	mustRequest(t, s, "CreateNetworkInterface", "SubnetId", subnet, "PrivateIpAddress", "10.0.1.50", "SecurityGroupId.1", group)
+	mustRequest(t, s, "CreateNetworkInterface", "SubnetId", subnet, "PrivateIpAddress", "10.0.1.50",
+		"SecurityGroupId.1", group)
 	mustRequest(t, s, "ModifyNetworkInterfaceAttribute", "NetworkInterfaceId", "eni-1", "SecurityGroupId.1", group)
 }

@@ -20,9 +20,12 @@ func withGroup(t *testing.T) (*Server, *mototest.Moto, *machinery) {
 	b := mototest.New(t, map[string]func(url.Values) string{
 		"DescribeVpcs": mototest.Canned(`<vpcSet><item><vpcId>vpc-00000000000000001</vpcId><cidrBlock>10.0.0.0/16</cidrBlock></item></vpcSet>`),
 		"DescribeSecurityGroups": mototest.Canned(`<securityGroupInfo><item><groupId>sg-00000000000000001</groupId><vpcId>vpc-00000000000000001</vpcId><ipPermissions>
-			<item><ipProtocol>tcp</ipProtocol><fromPort>80</fromPort><toPort>80</toPort><ipRanges><item><cidrIp>10.0.0.0/8</cidrIp><description>why</description></item></ipRanges></item>
-			<item><ipProtocol>tcp</ipProtocol><fromPort>70000</fromPort><toPort>70000</toPort><ipRanges><item><cidrIp>10.0.0.0/8</cidrIp></item></ipRanges></item>
-			<item><ipProtocol>47 accept } include</ipProtocol><ipRanges><item><cidrIp>10.0.0.0/8</cidrIp></item></ipRanges></item>
+			<item><ipProtocol>tcp</ipProtocol><fromPort>80</fromPort><toPort>80</toPort><ipRanges><item>
+			<cidrIp>10.0.0.0/8</cidrIp><description>why</description></item></ipRanges></item>
+			<item><ipProtocol>tcp</ipProtocol><fromPort>70000</fromPort><toPort>70000</toPort><ipRanges><item>
+			<cidrIp>10.0.0.0/8</cidrIp></item></ipRanges></item>
+			<item><ipProtocol>47 accept } include</ipProtocol><ipRanges><item>
+			<cidrIp>10.0.0.0/8</cidrIp></item></ipRanges></item>
 			</ipPermissions></item></securityGroupInfo>`),
 		"AuthorizeSecurityGroupIngress": mototest.Canned("<return>true</return>"),
 		"AuthorizeSecurityGroupEgress":  mototest.Canned("<return>true</return>"),
@@ -34,7 +37,12 @@ func withGroup(t *testing.T) (*Server, *mototest.Moto, *machinery) {
 // permission is a rule as a request has it: protocol, ports and a range.
 func permission(protocol, from, to, cidr string) []string {
 	parameters := []string{"GroupId", "sg-00000000000000001"}
-	for name, value := range map[string]string{"IpProtocol": protocol, "FromPort": from, "ToPort": to, "IpRanges.1.CidrIp": cidr} {
+	for name, value := range map[string]string{
+		"IpProtocol":        protocol,
+		"FromPort":          from,
+		"ToPort":            to,
+		"IpRanges.1.CidrIp": cidr,
+	} {
 		if value != "" {
 			parameters = append(parameters, "IpPermissions.1."+name, value)
 		}
@@ -61,7 +69,8 @@ func TestRulesThatNoFirewallHas(t *testing.T) {
 		{"an ICMP code of all types", "InvalidParameterValue", permission("icmp", "-1", "3", "10.0.0.0/8")},
 		{"an unknown protocol", "InvalidParameterValue", permission("foo", "80", "80", "10.0.0.0/8")},
 		{"a protocol's number that is too large", "InvalidParameterValue", permission("256", "", "", "10.0.0.0/8")},
-		{"a protocol that is a rule set", "InvalidParameterValue", permission("47 accept\n}\n}\ninclude \"/etc/shadow\"", "", "", "10.0.0.0/8")},
+		{"a protocol that is a rule set", "InvalidParameterValue",
+			permission("47 accept\n}\n}\ninclude \"/etc/shadow\"", "", "", "10.0.0.0/8")},
 		{"a protocol with a space", "InvalidParameterValue", permission("tcp ", "80", "80", "10.0.0.0/8")},
 		{"no protocol", "MissingParameter", permission("", "80", "80", "10.0.0.0/8")},
 		{"no peer", "MissingParameter", permission("tcp", "80", "80", "")},
@@ -70,20 +79,28 @@ func TestRulesThatNoFirewallHas(t *testing.T) {
 		{"an address without prefix", "InvalidParameterValue", permission("tcp", "80", "80", "10.0.0.1")},
 		{"a range that is none", "InvalidParameterValue", permission("tcp", "80", "80", "10.0.0.0/8 accept")},
 		{"an IPv6 range as IPv4", "InvalidParameterValue", permission("tcp", "80", "80", "::/0")},
-		{"an IPv6 range with a zone", "InvalidParameterValue", append(permission("tcp", "80", "80", ""), "IpPermissions.1.Ipv6Ranges.1.CidrIpv6", "fe80::1%eth0/64")},
-		{"a group that is none", "InvalidGroupId.Malformed", append(permission("tcp", "80", "80", ""), "IpPermissions.1.Groups.1.GroupId", "sg-1; drop")},
-		{"the older form", "InvalidParameterValue", []string{"GroupId", "sg-00000000000000001", "IpProtocol", "tcp", "FromPort", "70000", "ToPort", "70000", "CidrIp", "10.0.0.0/8"}},
+		{"an IPv6 range with a zone", "InvalidParameterValue",
+			append(permission("tcp", "80", "80", ""), "IpPermissions.1.Ipv6Ranges.1.CidrIpv6", "fe80::1%eth0/64")},
+		{"a group that is none", "InvalidGroupId.Malformed",
+			append(permission("tcp", "80", "80", ""), "IpPermissions.1.Groups.1.GroupId", "sg-1; drop")},
+		{"the older form", "InvalidParameterValue",
+			[]string{"GroupId", "sg-00000000000000001", "IpProtocol", "tcp", "FromPort", "70000", "ToPort", "70000",
+				"CidrIp", "10.0.0.0/8"}},
 		{"behind a gap in the list", "InvalidParameterValue", []string{"GroupId", "sg-00000000000000001",
 			"IpPermissions.7.IpProtocol", "foo", "IpPermissions.7.IpRanges.1.CidrIp", "10.0.0.0/8"}},
 		{"at the list's zeroth place", "InvalidParameterValue", []string{"GroupId", "sg-00000000000000001",
 			"IpPermissions.0.IpProtocol", "foo", "IpPermissions.0.IpRanges.1.CidrIp", "10.0.0.0/8"}},
-		{"a list that is none", "InvalidParameter", []string{"GroupId", "sg-00000000000000001", "IpPermissions.x.IpProtocol", "tcp"}},
-		{"an unknown member", "InvalidParameter", append(permission("tcp", "80", "80", "10.9.0.0/16"), "IpPermissions.1.Else", "x")},
+		{"a list that is none", "InvalidParameter",
+			[]string{"GroupId", "sg-00000000000000001", "IpPermissions.x.IpProtocol", "tcp"}},
+		{"an unknown member", "InvalidParameter",
+			append(permission("tcp", "80", "80", "10.9.0.0/16"), "IpPermissions.1.Else", "x")},
 		{"a rule that is there", "InvalidPermission.Duplicate", permission("tcp", "80", "80", "10.0.0.0/8")},
 		{"the same by number", "InvalidPermission.Duplicate", permission("6", "80", "80", "10.0.0.0/8")},
 		{"the same with host bits", "InvalidPermission.Duplicate", permission("tcp", "80", "80", "10.1.2.3/8")},
-		{"the same with another description", "InvalidPermission.Duplicate", append(permission("tcp", "80", "80", "10.0.0.0/8"), "IpPermissions.1.IpRanges.1.Description", "other")},
-		{"twice in one request", "InvalidParameterValue", append(permission("tcp", "81", "81", "10.0.0.0/8"), "IpPermissions.1.IpRanges.2.CidrIp", "10.0.0.0/8")},
+		{"the same with another description", "InvalidPermission.Duplicate",
+			append(permission("tcp", "80", "80", "10.0.0.0/8"), "IpPermissions.1.IpRanges.1.Description", "other")},
+		{"twice in one request", "InvalidParameterValue",
+			append(permission("tcp", "81", "81", "10.0.0.0/8"), "IpPermissions.1.IpRanges.2.CidrIp", "10.0.0.0/8")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			refused(t, s, c.code, "AuthorizeSecurityGroupIngress", c.rule...)
@@ -97,8 +114,10 @@ func TestRulesThatNoFirewallHas(t *testing.T) {
 func TestRulesThatAFirewallHas(t *testing.T) {
 	s, b, _ := withGroup(t)
 	for _, rule := range [][]string{
-		permission("tcp", "0", "65535", "0.0.0.0/0"), permission("udp", "53", "53", "10.0.0.0/8"), permission("icmp", "-1", "-1", "10.0.0.0/8"),
-		permission("icmp", "3", "4", "10.0.0.0/8"), permission("-1", "", "", "10.0.0.0/8"), permission("-1", "0", "0", "10.0.0.0/8"), permission("47", "", "", "10.0.0.0/8"),
+		permission("tcp", "0", "65535", "0.0.0.0/0"), permission("udp", "53", "53", "10.0.0.0/8"),
+		permission("icmp", "-1", "-1", "10.0.0.0/8"),
+		permission("icmp", "3", "4", "10.0.0.0/8"), permission("-1", "", "", "10.0.0.0/8"),
+		permission("-1", "0", "0", "10.0.0.0/8"), permission("47", "", "", "10.0.0.0/8"),
 		append(permission("tcp", "80", "80", ""), "IpPermissions.1.Groups.1.GroupId", "sg-00000000000000002"),
 		append(permission("tcp", "80", "80", ""), "IpPermissions.1.Ipv6Ranges.1.CidrIpv6", "::/0"),
 	} {
@@ -107,9 +126,11 @@ func TestRulesThatAFirewallHas(t *testing.T) {
 	}
 	// One that is the same for egress only is none that is there.
 	mustRequest(t, s, "AuthorizeSecurityGroupEgress", permission("tcp", "80", "80", "10.0.0.0/8")...)
-	mustRequest(t, s, "AuthorizeSecurityGroupIngress", "GroupId", "sg-00000000000000001", "IpProtocol", "6", "FromPort", "81", "ToPort", "81", "CidrIp", "10.1.2.3/8")
+	mustRequest(t, s, "AuthorizeSecurityGroupIngress", "GroupId", "sg-00000000000000001", "IpProtocol", "6",
+		"FromPort", "81", "ToPort", "81", "CidrIp", "10.1.2.3/8")
 	form := b.Form("AuthorizeSecurityGroupIngress")
-	if form.Get("IpPermissions.1.IpProtocol") != "tcp" || form.Get("IpPermissions.1.IpRanges.1.CidrIp") != "10.0.0.0/8" || form.Has("CidrIp") {
+	if form.Get("IpPermissions.1.IpProtocol") != "tcp" ||
+		form.Get("IpPermissions.1.IpRanges.1.CidrIp") != "10.0.0.0/8" || form.Has("CidrIp") {
 		t.Errorf("moto got %v", form)
 	}
 }
@@ -167,7 +188,8 @@ func TestOthersChangesStay(t *testing.T) {
 	b.Answers["CreateTags"] = mototest.Canned("<return>true</return>")
 	b.Answers["CreateVpcEndpoint"] = mototest.Canned("<vpcEndpoint/>")
 	mustRequest(t, s, "CreateTags", "ResourceId.1", "vpc-00000000000000001", "Tag.1.Key", "before")
-	if _, err := s.moto.Forward(t.Context(), awsquery.NewCall("ec2", "CreateVpcEndpoint", "VpcId", "vpc-00000000000000009")); err != nil {
+	if _, err := s.moto.Forward(t.Context(), awsquery.NewCall("ec2", "CreateVpcEndpoint",
+		"VpcId", "vpc-00000000000000009")); err != nil {
 		t.Fatal(err)
 	}
 	b.Set("CreateVpcEndpoint", "<Errors><Error><Code>InvalidVpcID.NotFound</Code></Error></Errors>")
@@ -178,7 +200,8 @@ func TestOthersChangesStay(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	if status, root := request(t, s, "AuthorizeSecurityGroupIngress", permission("tcp", "81", "81", "10.0.0.0/8")...); status == http.StatusOK {
+	if status, root := request(t, s, "AuthorizeSecurityGroupIngress",
+		permission("tcp", "81", "81", "10.0.0.0/8")...); status == http.StatusOK {
 		t.Fatalf("it is done: %s", root.Bytes())
 	}
 	var kept []string
@@ -208,7 +231,8 @@ func TestGroupThatIsGone(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	groupRequest(t, s, "autoscaling", "TerminateInstanceInAutoScalingGroup", "InstanceId", "i-00000000000000001", "ShouldDecrementDesiredCapacity", "true")
+	groupRequest(t, s, "autoscaling", "TerminateInstanceInAutoScalingGroup", "InstanceId", "i-00000000000000001",
+		"ShouldDecrementDesiredCapacity", "true")
 	if names := s.records.GroupNames(); len(names) > 0 {
 		t.Errorf("it is back: %v", names)
 	}

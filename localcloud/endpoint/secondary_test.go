@@ -16,20 +16,28 @@ func TestSecondaryAddresses(t *testing.T) {
 		}
 	}
 	s := newServer(t, b, newMachinery(t))
-	for _, address := range []string{"10.0.2.11", "10.0.1.3", "10.0.1.255", "nonsense", "10.0.1.9"} { // another subnet's, reserved, the last, no address, a primary one
-		refused(t, s, "InvalidParameterValue", "AssignPrivateIpAddresses", "NetworkInterfaceId", "eni-web", "PrivateIpAddress.1", address, "AllowReassignment", "true")
+	for _, address := range []string{"10.0.2.11", "10.0.1.3", "10.0.1.255", "nonsense",
+		"10.0.1.9"} { // another subnet's, reserved, the last, no address, a primary one
+		refused(t, s, "InvalidParameterValue", "AssignPrivateIpAddresses", "NetworkInterfaceId", "eni-web",
+			"PrivateIpAddress.1", address, "AllowReassignment", "true")
 	}
-	refused(t, s, "InvalidParameterValue", "AssignPrivateIpAddresses", "NetworkInterfaceId", "eni-nat", "PrivateIpAddress.1", "10.0.1.40")
-	refused(t, s, "InvalidNetworkInterfaceID.NotFound", "AssignPrivateIpAddresses", "NetworkInterfaceId", "eni-none", "PrivateIpAddress.1", "10.0.1.40")
-	refused(t, s, "InvalidParameterValue", "UnassignPrivateIpAddresses", "NetworkInterfaceId", "eni-web", "PrivateIpAddress.1", "10.0.1.4")
-	refused(t, s, "InvalidParameterValue", "UnassignPrivateIpAddresses", "NetworkInterfaceId", "eni-web", "PrivateIpAddress.1", "10.0.1.41")
+	refused(t, s, "InvalidParameterValue", "AssignPrivateIpAddresses", "NetworkInterfaceId", "eni-nat",
+		"PrivateIpAddress.1", "10.0.1.40")
+	refused(t, s, "InvalidNetworkInterfaceID.NotFound", "AssignPrivateIpAddresses", "NetworkInterfaceId", "eni-none",
+		"PrivateIpAddress.1", "10.0.1.40")
+	refused(t, s, "InvalidParameterValue", "UnassignPrivateIpAddresses", "NetworkInterfaceId", "eni-web",
+		"PrivateIpAddress.1", "10.0.1.4")
+	refused(t, s, "InvalidParameterValue", "UnassignPrivateIpAddresses", "NetworkInterfaceId", "eni-web",
+		"PrivateIpAddress.1", "10.0.1.41")
 	if len(got) > 0 {
 		t.Errorf("all the same, moto got %v", got)
 	}
 	mustRequest(t, s, "AssignPrivateIpAddresses", "NetworkInterfaceId", "eni-web", "PrivateIpAddress.1", "10.0.1.50")
-	mustRequest(t, s, "AssignPrivateIpAddresses", "NetworkInterfaceId", "eni-nat", "PrivateIpAddress.1", "10.0.1.40", "AllowReassignment", "true")
+	mustRequest(t, s, "AssignPrivateIpAddresses", "NetworkInterfaceId", "eni-nat", "PrivateIpAddress.1", "10.0.1.40",
+		"AllowReassignment", "true")
 	mustRequest(t, s, "UnassignPrivateIpAddresses", "NetworkInterfaceId", "eni-web", "PrivateIpAddress.1", "10.0.1.40")
-	want := []string{"AssignPrivateIpAddresses eni-web 10.0.1.50", "UnassignPrivateIpAddresses eni-web 10.0.1.40", "AssignPrivateIpAddresses eni-nat 10.0.1.40", "UnassignPrivateIpAddresses eni-web 10.0.1.40"}
+	want := []string{"AssignPrivateIpAddresses eni-web 10.0.1.50", "UnassignPrivateIpAddresses eni-web 10.0.1.40",
+		"AssignPrivateIpAddresses eni-nat 10.0.1.40", "UnassignPrivateIpAddresses eni-web 10.0.1.40"}
 	if !slices.Equal(got, want) {
 		t.Errorf("moto got\n%q, want\n%q", got, want)
 	}

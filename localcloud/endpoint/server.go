@@ -1,7 +1,7 @@
 // Package endpoint is the HTTP endpoint of the local cloud: who gets in, what is signed, and who answers which call. It
 // puts the parts together: moto, which knows EC2's rules, and the packages that make real what moto only records (vpc,
-// ec2, scaling, identity). Machines, disks and networks are package host's. What none of them can answer is refused with
-// an error that SDKs do not retry.
+// ec2, scaling, identity). Machines, disks and networks are package host's. What none of them can answer is refused
+// with an error that SDKs do not retry.
 //
 // It remembers. Each changing call is a line in moto's journal; what moto does not know is in package records. Both are
 // written before the caller learns of the outcome, and what a crash left half done is undone at the next start: an
@@ -82,7 +82,7 @@ type Server struct {
 }
 
 // New makes a server; Start makes it ready to serve.
-func New(config Config, machinery Machinery) *Server {
+func New(config Config, real Machinery) *Server {
 	s := &Server{
 		config:  config,
 		moto:    moto.New(config.Dial, config.Log),
@@ -90,14 +90,14 @@ func New(config Config, machinery Machinery) *Server {
 		queue:   workqueue.New(config.Log),
 	}
 	s.keys = identity.New(s.moto, s.records, config.Key)
-	s.targets = targets.New(s.records, machinery)
-	metadata := metadata.New(s.moto, s.records, s.keys, machinery)
+	s.targets = targets.New(s.records, real)
+	instanceData := metadata.New(s.moto, s.records, s.keys, real)
 	network := vpc.New(vpc.Config{
 		Moto:      s.moto,
 		Records:   s.records,
 		Targets:   s.targets,
-		Metadata:  metadata,
-		Machinery: machinery,
+		Metadata:  instanceData,
+		Machinery: real,
 		Log:       config.Log,
 	})
 	compute := ec2.New(ec2.Config{
@@ -105,8 +105,8 @@ func New(config Config, machinery Machinery) *Server {
 		Records:   s.records,
 		Queue:     s.queue,
 		VPC:       network,
-		Metadata:  metadata,
-		Machinery: machinery,
+		Metadata:  instanceData,
+		Machinery: real,
 		Change:    &s.change,
 		Gone:      func(record records.Instance) { s.groups.InstanceGone(record) },
 		Log:       config.Log,
@@ -168,7 +168,8 @@ func (s *Server) open() error {
 }
 
 // passed are the headers of moto that its answers keep.
-var passed = []string{"Content-Type", "X-Amzn-Errortype", "X-Amzn-Requestid", "X-Amz-Checksum", "X-Amz-Checksum-Algorithm", "X-Amz-Data-Length"}
+var passed = []string{"Content-Type", "X-Amzn-Errortype", "X-Amzn-Requestid", "X-Amz-Checksum",
+	"X-Amz-Checksum-Algorithm", "X-Amz-Data-Length"}
 
 // serve answers one request.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, from Side) {

@@ -25,11 +25,16 @@ func TestErrors(t *testing.T) {
 		name, service, key, action string
 		want                       []string
 	}{
-		{"what moto cannot do, in EC2's format", "ec2", "test", "DescribeHosts", []string{"<Response><Errors><Error><Code>UnsupportedOperation</Code>", "DescribeHosts"}},
-		{"and in IAM's", "iam", "test", "ListRoles", []string{"<ErrorResponse><Error><Type>Sender</Type><Code>UnsupportedOperation</Code>"}},
-		{"expired credentials for EC2", "ec2", "ASIAEXPIREDEXAMPLE00", "DescribeVpcs", []string{"<Code>RequestExpired</Code>"}},
-		{"expired credentials for STS", "sts", "ASIAEXPIREDEXAMPLE00", "GetCallerIdentity", []string{"<Code>ExpiredToken</Code>"}},
-		{"expired credentials for SSM", "ssm", "ASIAEXPIREDEXAMPLE00", "GetParameter", []string{`"__type":"ExpiredTokenException"`, `"message":"The security token`}},
+		{"what moto cannot do, in EC2's format", "ec2", "test", "DescribeHosts",
+			[]string{"<Response><Errors><Error><Code>UnsupportedOperation</Code>", "DescribeHosts"}},
+		{"and in IAM's", "iam", "test", "ListRoles",
+			[]string{"<ErrorResponse><Error><Type>Sender</Type><Code>UnsupportedOperation</Code>"}},
+		{"expired credentials for EC2", "ec2", "ASIAEXPIREDEXAMPLE00", "DescribeVpcs",
+			[]string{"<Code>RequestExpired</Code>"}},
+		{"expired credentials for STS", "sts", "ASIAEXPIREDEXAMPLE00", "GetCallerIdentity",
+			[]string{"<Code>ExpiredToken</Code>"}},
+		{"expired credentials for SSM", "ssm", "ASIAEXPIREDEXAMPLE00", "GetParameter",
+			[]string{`"__type":"ExpiredTokenException"`, `"message":"The security token`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := send(s, c.service, c.key, awsquery.NewCall("ec2", c.action).Form)
@@ -64,7 +69,10 @@ func TestRegion(t *testing.T) {
 func TestCheckIP(t *testing.T) {
 	s := newServer(t, mototest.New(t, nil), newMachinery(t))
 	key := aws.Credentials{AccessKeyID: operatorKey.AccessKeyID, SecretAccessKey: operatorKey.SecretAccessKey}
-	for from, want := range map[string]string{"127.0.0.1:40000": "198.51.100.1\n", "203.0.113.1:40000": "203.0.113.1\n"} {
+	for from, want := range map[string]string{
+		"127.0.0.1:40000":   "198.51.100.1\n",
+		"203.0.113.1:40000": "203.0.113.1\n",
+	} {
 		r := httptest.NewRequest(http.MethodGet, "http://127.66.9.1:4566/latest/checkip", nil)
 		r.RemoteAddr = from
 		w := sendSigned(s, Operators, apiAddress, r, "checkip", awsquery.Region, key, "")
@@ -75,7 +83,10 @@ func TestCheckIP(t *testing.T) {
 }
 
 func TestNumberBlocks(t *testing.T) {
-	a := numberBlocks(&awsquery.Answer{Header: http.Header{"Content-Type": {"application/json"}}, Body: []byte(`{"Blocks":[{"BlockIndex": "12","BlockToken":"x"}]}`)})
+	a := numberBlocks(&awsquery.Answer{
+		Header: http.Header{"Content-Type": {"application/json"}},
+		Body:   []byte(`{"Blocks":[{"BlockIndex": "12","BlockToken":"x"}]}`),
+	})
 	if want := `{"Blocks":[{"BlockIndex": 12,"BlockToken":"x"}]}`; string(a.Body) != want {
 		t.Errorf("got %s", a.Body)
 	}
@@ -84,7 +95,8 @@ func TestNumberBlocks(t *testing.T) {
 func TestTagsOfSeveral(t *testing.T) {
 	b := mototest.New(t, map[string]func(url.Values) string{"CreateTags": mototest.Canned("<return>true</return>")})
 	s := newServer(t, b, newMachinery(t))
-	mustRequest(t, s, "CreateTags", "ResourceId.1", "vol-00000000000000001", "ResourceId.2", "vol-00000000000000002", "Tag.1.Key", "k", "Tag.1.Value", "v")
+	mustRequest(t, s, "CreateTags", "ResourceId.1", "vol-00000000000000001", "ResourceId.2", "vol-00000000000000002",
+		"Tag.1.Key", "k", "Tag.1.Value", "v")
 	calls := s.moto.Journaled()
 	if len(calls) != 2 {
 		t.Fatalf("%d lines in the journal, want one for each resource", len(calls))
@@ -99,16 +111,21 @@ func TestTagsOfSeveral(t *testing.T) {
 // TestAnswersThatLackWhatIsLookedFor: moto may answer anything, which is an error and no panic.
 func TestAnswersThatLackWhatIsLookedFor(t *testing.T) {
 	empty := map[string]func(url.Values) string{}
-	for _, action := range []string{"RunInstances", "CreateImage", "DescribeImages", "CreateVpc", "CreateVolume", "CreateSnapshot", "CreateKeyPair", "ImportKeyPair",
+	for _, action := range []string{"RunInstances", "CreateImage", "DescribeImages", "CreateVpc", "CreateVolume",
+		"CreateSnapshot", "CreateKeyPair", "ImportKeyPair",
 		"AllocateAddress", "DescribeSnapshots", "CreateLaunchTemplate", "CreateSubnet"} {
 		empty[action] = mototest.Canned("")
 	}
-	for _, action := range []string{"CreateLoadBalancer", "CreateTargetGroup", "CreateListener", "CreateAutoScalingGroup", "CreateAccessKey"} {
+	for _, action := range []string{"CreateLoadBalancer", "CreateTargetGroup", "CreateListener",
+		"CreateAutoScalingGroup", "CreateAccessKey"} {
 		empty[action] = mototest.Canned("")
 	}
-	empty["DescribeInstances"] = mototest.Canned("<reservationSet><item><instancesSet><item/></instancesSet></item></reservationSet>")
-	empty["DescribeImages"] = mototest.Canned("<imagesSet><item><imageId>" + moto.BaseImages["trixie"].ID + "</imageId><imageState>available</imageState></item></imagesSet>")
-	empty["DescribeSubnets"] = mototest.Canned("<subnetSet><item><subnetId>subnet-00000000000000001</subnetId><cidrBlock>10.0.1.0/24</cidrBlock></item></subnetSet>")
+	empty["DescribeInstances"] = mototest.Canned(
+		"<reservationSet><item><instancesSet><item/></instancesSet></item></reservationSet>")
+	empty["DescribeImages"] = mototest.Canned("<imagesSet><item><imageId>" + moto.BaseImages["trixie"].ID +
+		"</imageId><imageState>available</imageState></item></imagesSet>")
+	empty["DescribeSubnets"] = mototest.Canned(
+		"<subnetSet><item><subnetId>subnet-00000000000000001</subnetId><cidrBlock>10.0.1.0/24</cidrBlock></item></subnetSet>")
 	m := newMachinery(t, "CreateVolume", "CreateSnapshot", "DeleteVolume", "DeleteSnapshot")
 	s := newServer(t, mototest.New(t, empty), m)
 	for action, parameters := range map[string][]string{
@@ -119,7 +136,8 @@ func TestAnswersThatLackWhatIsLookedFor(t *testing.T) {
 		request(t, s, action, parameters...) // must not panic, which would fail this test
 	}
 	for _, action := range []string{"CreateLoadBalancer", "CreateTargetGroup", "CreateListener"} {
-		w := send(s, "elasticloadbalancing", "test", awsquery.NewCall("elasticloadbalancing", action, "Port", "443").Form)
+		w := send(s, "elasticloadbalancing", "test", awsquery.NewCall("elasticloadbalancing", action,
+			"Port", "443").Form)
 		if w.Code == http.StatusOK {
 			t.Errorf("%s: %s", action, w.Body)
 		}

@@ -9,17 +9,21 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
 )
 
+// PublicName is the DNS name of a public address.
 func PublicName(address string) string {
 	return "ec2-" + strings.ReplaceAll(address, ".", "-") + ".compute-1.amazonaws.com"
 }
 
+// OverlayInterface gives a described interface its MAC address, and the public address that leads to it, if any.
 func OverlayInterface(eni *awsquery.Node, public string) {
 	eni.Set(macOf(eni.Get("networkInterfaceId")), "macAddress")
 	owners := append([]*awsquery.Node{eni}, eni.Items("privateIpAddressesSet")...)
 	for _, owner := range owners {
 		owner.Remove("association")
 		if public != "" && (owner == eni || owner.Get("primary") == "true") {
-			owner.Children = append(owner.Children, awsquery.Element("association", awsquery.Text("publicIp", public), awsquery.Text("publicDnsName", PublicName(public)), awsquery.Text("ipOwnerId", "amazon")))
+			owner.Children = append(owner.Children,
+				awsquery.Element("association", awsquery.Text("publicIp", public),
+					awsquery.Text("publicDnsName", PublicName(public)), awsquery.Text("ipOwnerId", "amazon")))
 		}
 	}
 }
@@ -32,8 +36,13 @@ func InterfaceOf(item *awsquery.Node) (host.Interface, error) {
 	}
 	eni := interfaces[0]
 	addresses, err := PrivateAddresses(eni)
-	return host.Interface{ID: eni.Get("networkInterfaceId"), VPC: eni.Get("vpcId"), Subnet: eni.Get("subnetId"),
-		MAC: macOf(eni.Get("networkInterfaceId")), PrivateIPs: addresses}, err
+	return host.Interface{
+		ID:         eni.Get("networkInterfaceId"),
+		VPC:        eni.Get("vpcId"),
+		Subnet:     eni.Get("subnetId"),
+		MAC:        macOf(eni.Get("networkInterfaceId")),
+		PrivateIPs: addresses,
+	}, err
 }
 
 // macOf is a locally administered address that follows from the interface's id: moto gives many

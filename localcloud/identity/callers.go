@@ -109,7 +109,10 @@ func (k *Keys) Find(id string) (sigv4.Key, awsquery.Caller, bool) {
 		return found.key, found.caller, true
 	}
 	if record, ok := k.records.AccessKey(id); ok && !record.Inactive {
-		return sigv4.Key{Secret: record.Secret}, awsquery.Caller{ARN: "arn:aws:iam::" + awsquery.Account + ":user/" + record.User, UserID: id}, true
+		return sigv4.Key{Secret: record.Secret}, awsquery.Caller{
+			ARN:    "arn:aws:iam::" + awsquery.Account + ":user/" + record.User,
+			UserID: id,
+		}, true
 	}
 	return sigv4.Key{}, awsquery.Caller{}, false
 }
@@ -120,8 +123,9 @@ func (k *Keys) issue(who awsquery.Caller, last time.Duration) host.Credentials {
 	made := host.Credentials{
 		AccessKeyID:     "ASIA" + randomID(),
 		SecretAccessKey: randomSecret(),
-		Token:           base64.StdEncoding.EncodeToString([]byte(rand.Text() + rand.Text() + rand.Text() + rand.Text())),
-		Expiration:      now.Add(last),
+		Token: base64.StdEncoding.EncodeToString([]byte(rand.Text() + rand.Text() + rand.Text() +
+			rand.Text())),
+		Expiration: now.Add(last),
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -163,14 +167,19 @@ func (k *Keys) noSuchToken(_ context.Context, c *awsquery.Call) (*awsquery.Node,
 
 // tokenReply is an answer of STS that is made here.
 func tokenReply(action string, children ...*awsquery.Node) *awsquery.Node {
-	return &awsquery.Node{Name: action + "Response", Space: "https://sts.amazonaws.com/doc/2011-06-15/", Children: []*awsquery.Node{
-		awsquery.Element(action+"Result", children...),
-		awsquery.Element("ResponseMetadata", awsquery.Text("RequestId", awsquery.RequestID())),
-	}}
+	return &awsquery.Node{
+		Name:  action + "Response",
+		Space: "https://sts.amazonaws.com/doc/2011-06-15/",
+		Children: []*awsquery.Node{
+			awsquery.Element(action+"Result", children...),
+			awsquery.Element("ResponseMetadata", awsquery.Text("RequestId", awsquery.RequestID())),
+		},
+	}
 }
 
 func (k *Keys) getCallerIdentity(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	return tokenReply("GetCallerIdentity", awsquery.Text("Arn", c.Caller.ARN), awsquery.Text("UserId", c.Caller.UserID), awsquery.Text("Account", awsquery.Account)), nil
+	return tokenReply("GetCallerIdentity", awsquery.Text("Arn", c.Caller.ARN),
+		awsquery.Text("UserId", c.Caller.UserID), awsquery.Text("Account", awsquery.Account)), nil
 }
 
 // assumeRole lets moto check the request, and makes the credentials itself.
@@ -181,7 +190,8 @@ func (k *Keys) assumeRole(ctx context.Context, c *awsquery.Call) (*awsquery.Node
 	}
 	name = name[strings.LastIndexByte(name, '/')+1:]
 	if _, err := k.moto.Ask(ctx, awsquery.NewCall("iam", "GetRole", "RoleName", name)); err != nil {
-		return nil, awsquery.Fault("AccessDenied", "%s is not authorized to perform: sts:AssumeRole on resource: %s", c.Caller.ARN, c.Get("RoleArn"))
+		return nil, awsquery.Fault("AccessDenied",
+			"%s is not authorized to perform: sts:AssumeRole on resource: %s", c.Caller.ARN, c.Get("RoleArn"))
 	}
 	answered, err := k.moto.Forward(ctx, c)
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package identity knows whose an access key is: the operator's, one that IAM made for a user, or a temporary one of STS
-// or of an instance's metadata service. It answers the calls of IAM and STS that make and end keys, as moto's could be
-// guessed.
+// Package identity knows whose an access key is: the operator's, one that IAM made for a user, or a temporary one of
+// STS or of an instance's metadata service. It answers the calls of IAM and STS that make and end keys, as moto's could
+// be guessed.
 //
 // Limits: policies are not evaluated; whoever has a key may do everything. Temporary keys end with the process.
 package identity

@@ -28,7 +28,12 @@ type MetadataMachinery interface {
 
 // New makes the one of a cloud.
 func New(moto *moto.Client, records *records.Store, keys *identity.Keys, machinery MetadataMachinery) *Service {
-	return &Service{moto: moto, records: records, keys: keys, machinery: machinery}
+	return &Service{
+		moto:      moto,
+		records:   records,
+		keys:      keys,
+		machinery: machinery,
+	}
 }
 
 // Refresh tells an instance's metadata service what the records say.
@@ -44,12 +49,23 @@ func (s *Service) Refresh(ctx context.Context, id string) error {
 	}
 	private := i.PrivateIPs[0].String()
 	m := host.Metadata{
-		InstanceID: id, ImageID: item.Get("imageId"), InstanceType: item.Get("instanceType"), Region: awsquery.Region, Zone: item.Get("placement", "availabilityZone"),
-		AccountID: awsquery.Account, LocalIPv4: private, PublicIPv4: s.records.PublicOf(id, record), MAC: i.MAC,
+		InstanceID:     id,
+		ImageID:        item.Get("imageId"),
+		InstanceType:   item.Get("instanceType"),
+		Region:         awsquery.Region,
+		Zone:           item.Get("placement", "availabilityZone"),
+		AccountID:      awsquery.Account,
+		LocalIPv4:      private,
+		PublicIPv4:     s.records.PublicOf(id, record),
+		MAC:            i.MAC,
 		LocalHostname:  "ip-" + strings.ReplaceAll(private, ".", "-") + ".ec2.internal",
 		SecurityGroups: item.All("networkInterfaceSet", "*", "groupSet", "*", "groupName"),
-		UserData:       record.UserData, KeyName: item.Get("keyName"), PublicKey: record.PublicKey,
-		TokensRequired: record.TokensRequired, Disabled: record.MetadataDisabled, Launched: record.Launched,
+		UserData:       record.UserData,
+		KeyName:        item.Get("keyName"),
+		PublicKey:      record.PublicKey,
+		TokensRequired: record.TokensRequired,
+		Disabled:       record.MetadataDisabled,
+		Launched:       record.Launched,
 	}
 	if record.MetadataTags {
 		m.Tags = map[string]string{}

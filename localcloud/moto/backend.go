@@ -77,8 +77,10 @@ func (m *Client) exchange(ctx context.Context, c *awsquery.Call) (*awsquery.Answ
 	if response.StatusCode >= 500 {
 		// A page for people, or none at all: it met what it does not know. As an error of the server's it would make
 		// SDKs try again for minutes.
-		m.log.Warn("moto failed", "call", c.String(), "status", response.StatusCode, "answer", string(got[:min(len(got), 300)]))
-		return nil, awsquery.Fault("UnsupportedOperation", "the local cloud's API server does not know this form of %s", c)
+		m.log.Warn("moto failed", "call", c.String(), "status", response.StatusCode, "answer",
+			string(got[:min(len(got), 300)]))
+		return nil, awsquery.Fault("UnsupportedOperation",
+			"the local cloud's API server does not know this form of %s", c)
 	}
 	if c.Form != nil {
 		got = awsquery.ReadableXML(got)
@@ -123,6 +125,7 @@ func (m *Client) Forward(ctx context.Context, c *awsquery.Call) (*awsquery.Node,
 	return a.XML()
 }
 
+// PassThrough makes a call, which is remembered if it changes something.
 func (m *Client) PassThrough(ctx context.Context, c *awsquery.Call) (*awsquery.Answer, error) {
 	var a *awsquery.Answer
 	var err error
@@ -154,13 +157,16 @@ func (m *Client) Instance(ctx context.Context, id string) (*awsquery.Node, error
 // UnrealError says that what was recorded could not be made real; so the record is taken back.
 type UnrealError struct{ Err error }
 
+// Error says what failed.
 func (e *UnrealError) Error() string { return e.Err.Error() }
 
+// Unwrap is what failed.
 func (e *UnrealError) Unwrap() error { return e.Err }
 
 // LivingInstances are the instances, as moto has them, that are not terminated.
 func (m *Client) LivingInstances(ctx context.Context) ([]*awsquery.Node, error) {
-	question := awsquery.NewCall("ec2", "DescribeInstances", "MaxResults", Everything, "Filter.1.Name", "instance-state-name").
+	question := awsquery.NewCall("ec2", "DescribeInstances", "MaxResults", Everything,
+		"Filter.1.Name", "instance-state-name").
 		With("Filter.1.Value", "pending", "running", "stopping", "stopped")
 	described, err := m.Ask(ctx, question)
 	if err != nil {

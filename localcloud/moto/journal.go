@@ -47,13 +47,13 @@ func openJournal(path string) (*journal, error) {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	for number, line := range bytes.Split(content, []byte("\n")) {
-		if len(line) == 0 {
+	for number, text := range bytes.Split(content, []byte("\n")) {
+		if len(text) == 0 {
 			continue
 		}
 		var e entry
-		if err := json.Unmarshal(line, &e); err != nil {
-			if !bytes.HasSuffix(content, line) {
+		if err := json.Unmarshal(text, &e); err != nil {
+			if !bytes.HasSuffix(content, text) {
 				return nil, fmt.Errorf("read journal %s, line %d: %w", path, number+1, err)
 			}
 			break // a crash cut the last line off: its caller never got an answer
@@ -117,11 +117,11 @@ func (j *journal) do(ctx context.Context, m *Client, c *awsquery.Call) (*awsquer
 	}
 	c.Body = c.Encoded()
 	e.Named = named(c)
-	made, err := m.described(ctx, c, a.Body)
+	described, err := m.described(ctx, c, a.Body)
 	if err != nil {
 		return nil, err
 	}
-	e.Created = j.ledger.created(c, made)
+	e.Created = j.ledger.created(c, described)
 	if e.Ended, err = m.volumesGone(ctx, j.ledger, c); err != nil {
 		return nil, err
 	}
@@ -146,9 +146,9 @@ func Collecting(ctx context.Context) (context.Context, *[]int) {
 	return context.WithValue(ctx, changesKey{}, seeds), seeds
 }
 
-// TakeBack has moto and the journal forget the entries with these seeds. Moto cannot undo: it begins anew, and all others
-// are replayed to it, while nobody asks it anything. stopped tells then which instances do not run: moto takes all that
-// it makes again to be running. The caller lets nobody else change anything.
+// TakeBack has moto and the journal forget the entries with these seeds. Moto cannot undo: it begins anew, and all
+// others are replayed to it, while nobody asks it anything. stopped tells then which instances do not run: moto takes
+// all that it makes again to be running. The caller lets nobody else change anything.
 func (m *Client) TakeBack(ctx context.Context, seeds []int, stopped func() []string) error {
 	if len(seeds) == 0 {
 		return nil
@@ -197,7 +197,8 @@ func (m *Client) described(ctx context.Context, c *awsquery.Call, answered []byt
 		questions = []*awsquery.Call{awsquery.NewCall("ec2", "DescribeImages", "ImageId.1", root.Get("imageId"))}
 	case "CreateVpc":
 		for _, action := range []string{"DescribeRouteTables", "DescribeSecurityGroups", "DescribeNetworkAcls"} {
-			questions = append(questions, awsquery.NewCall("ec2", action, "Filter.1.Name", "vpc-id", "Filter.1.Value.1", root.Get("vpc", "vpcId")))
+			questions = append(questions, awsquery.NewCall("ec2", action, "Filter.1.Name", "vpc-id",
+				"Filter.1.Value.1", root.Get("vpc", "vpcId")))
 		}
 	}
 	all := slices.Clone(answered)
@@ -233,16 +234,16 @@ func (m *Client) volumesGone(ctx context.Context, l *ledger, c *awsquery.Call) (
 
 // append adds a line. What could not be written as a whole is taken back, or the next line would be lost with it.
 func (j *journal) append(e entry) error {
-	line, err := json.Marshal(e)
+	text, err := json.Marshal(e)
 	if err != nil {
 		return err
 	}
-	line = append(line, '\n')
-	_, err = j.file.WriteAt(line, j.size)
+	text = append(text, '\n')
+	_, err = j.file.WriteAt(text, j.size)
 	if err := errors.Join(err, j.file.Sync()); err != nil {
 		return errors.Join(err, j.file.Truncate(j.size))
 	}
-	j.size += int64(len(line))
+	j.size += int64(len(text))
 	j.entries = append(j.entries, e)
 	j.ledger.add(len(j.entries)-1, e)
 	return nil
@@ -291,10 +292,13 @@ func (j *journal) replayAlone(ctx context.Context, m *Client) (kept []entry, err
 		case err != nil && !errors.As(err, &refused):
 			return nil, fmt.Errorf("replay %s: %w", e.Call, err)
 		case err != nil || !a.OK():
-			m.log.Error("moto does not accept a call of its past; it is left out", "call", e.Call.String(), "named", e.Named, "error", err)
+			m.log.Error("moto does not accept a call of its past; it is left out", "call", e.Call.String(), "named",
+				e.Named, "error", err)
 			continue
 		}
-		if id := slices.IndexFunc(e.Created, func(name string) bool { return awsquery.IsResourceID(name) && e.lasts(name) }); id >= 0 && !bytes.Contains(a.Body, []byte(e.Created[id])) {
+		if id := slices.IndexFunc(e.Created,
+			func(name string) bool { return awsquery.IsResourceID(name) && e.lasts(name) }); id >= 0 &&
+			!bytes.Contains(a.Body, []byte(e.Created[id])) {
 			m.log.Error("moto gives another id than before", "call", e.Call.String(), "before", e.Created[id])
 		}
 		kept = append(kept, e)

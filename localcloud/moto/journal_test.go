@@ -25,7 +25,12 @@ func line(seed int, text string, created ...string) entry {
 		c.Set(name, value)
 	}
 	c.Body = c.Encoded()
-	return entry{Seed: seed, Call: c, Named: named(c), Created: created}
+	return entry{
+		Seed:    seed,
+		Call:    c,
+		Named:   named(c),
+		Created: created,
+	}
 }
 
 // ended is a line that also notes which volumes went.
@@ -69,7 +74,8 @@ func TestCompact(t *testing.T) {
 		line(1, "ImportKeyPair KeyName=temporary", "key:temporary"),
 		line(2, "CreateSecurityGroup GroupName=temporary", sg),
 		line(3, "AuthorizeSecurityGroupIngress GroupId="+sg),
-		line(4, "RunInstances KeyName=temporary NetworkInterface.1.SecurityGroupId.1="+sg, i, "eni-00000000000000001", "vol-00000000000000001"),
+		line(4, "RunInstances KeyName=temporary NetworkInterface.1.SecurityGroupId.1="+sg, i, "eni-00000000000000001",
+			"vol-00000000000000001"),
 		line(5, "CreateTags ResourceId.1="+i),
 		line(6, "CreateImage InstanceId="+i, ami, snap),
 		line(7, "CreateTags ResourceId.1="+snap),
@@ -85,21 +91,28 @@ func TestCompact(t *testing.T) {
 		{"an image keeps what it was made of", bake, []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}},
 		{"without image and snapshot nothing of a bake is left", append(slices.Clone(bake),
 			line(11, "DeregisterImage ImageId="+ami), line(12, "DeleteSnapshot SnapshotId="+snap)), nil},
-		{"a snapshot outlives its image", append(slices.Clone(bake), line(11, "DeregisterImage ImageId="+ami)), []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}},
+		{"a snapshot outlives its image", append(slices.Clone(bake), line(11, "DeregisterImage ImageId="+ami)),
+			[]int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}},
 		{"an instance that runs stays", bake[:5], []int{1, 2, 3, 4, 5}},
 		{"a name that was used before", []entry{
-			line(1, "ImportKeyPair KeyName=k", "key:k"), line(2, "DeleteKeyPair KeyName=k"), line(3, "ImportKeyPair KeyName=k", "key:k")}, []int{3}},
+			line(1, "ImportKeyPair KeyName=k", "key:k"), line(2, "DeleteKeyPair KeyName=k"),
+			line(3, "ImportKeyPair KeyName=k", "key:k")}, []int{3}},
 		{"an address whose instance is gone", []entry{
-			line(1, "AllocateAddress", eip), line(2, "RunInstances", i), line(3, "AssociateAddress AllocationId="+eip+" InstanceId="+i, assoc),
-			line(4, "DisassociateAddress AssociationId="+assoc), line(5, "TerminateInstances InstanceId.1="+i)}, []int{1}},
+			line(1, "AllocateAddress", eip), line(2, "RunInstances", i),
+			line(3, "AssociateAddress AllocationId="+eip+" InstanceId="+i, assoc),
+			line(4, "DisassociateAddress AssociationId="+assoc), line(5, "TerminateInstances InstanceId.1="+i)},
+			[]int{1}},
 		{"what is not made by a call is not waited for", []entry{
-			line(1, "CreateInternetGateway", "igw-00000000000000001"), line(2, "AttachInternetGateway InternetGatewayId=igw-00000000000000001 VpcId=vpc-0default0"),
+			line(1, "CreateInternetGateway", "igw-00000000000000001"),
+			line(2, "AttachInternetGateway InternetGatewayId=igw-00000000000000001 VpcId=vpc-0default0"),
 			line(3, "ModifySubnetAttribute SubnetId=subnet-0000000a")}, []int{1, 2, 3}},
 		{"of two instances the one that is left", []entry{
-			line(1, "RunInstances", i), line(2, "RunInstances", i2), line(3, "TerminateInstances InstanceId.1="+i), line(4, "CreateTags ResourceId.1="+i2)}, []int{2, 4}},
+			line(1, "RunInstances", i), line(2, "RunInstances", i2), line(3, "TerminateInstances InstanceId.1="+i),
+			line(4, "CreateTags ResourceId.1="+i2)}, []int{2, 4}},
 		{"a rule for a group that is gone, with another rule", []entry{
 			line(1, "CreateSecurityGroup", sg), line(2, "CreateSecurityGroup", sg2),
-			line(3, "AuthorizeSecurityGroupIngress GroupId="+sg+" IpPermissions.1.Groups.1.GroupId="+sg2+" IpPermissions.2.IpRanges.1.CidrIp=10.0.0.0/8"),
+			line(3, "AuthorizeSecurityGroupIngress GroupId="+sg+" IpPermissions.1.Groups.1.GroupId="+sg2+
+				" IpPermissions.2.IpRanges.1.CidrIp=10.0.0.0/8"),
 			line(4, "RevokeSecurityGroupIngress GroupId="+sg+" IpPermissions.1.Groups.1.GroupId="+sg2),
 			line(5, "DeleteSecurityGroup GroupId="+sg2)}, []int{1, 2, 3, 4, 5}},
 		{"rules of a group that is gone", []entry{
@@ -112,38 +125,53 @@ func TestCompact(t *testing.T) {
 			line(3, "RevokeSecurityGroupIngress GroupId=sg-0000000000000000d IpPermissions.1.Groups.1.GroupId="+sg),
 			line(4, "DeleteSecurityGroup GroupId="+sg)}, []int{1, 2, 3, 4}},
 		{"a route to what is gone, replaced since", []entry{
-			line(1, "CreateRouteTable", rtb), line(2, "AllocateAddress", eip), line(3, "CreateNatGateway AllocationId="+eip, nat), line(4, "CreateNatGateway", nat2),
-			line(5, "CreateRoute RouteTableId="+rtb+" NatGatewayId="+nat), line(6, "ReplaceRoute RouteTableId="+rtb+" NatGatewayId="+nat2),
-			line(7, "DeleteNatGateway NatGatewayId="+nat), line(8, "ReleaseAddress AllocationId="+eip)}, []int{1, 2, 3, 4, 5, 6, 7, 8}},
+			line(1, "CreateRouteTable", rtb), line(2, "AllocateAddress", eip),
+			line(3, "CreateNatGateway AllocationId="+eip, nat), line(4, "CreateNatGateway", nat2),
+			line(5, "CreateRoute RouteTableId="+rtb+" NatGatewayId="+nat),
+			line(6, "ReplaceRoute RouteTableId="+rtb+" NatGatewayId="+nat2),
+			line(7, "DeleteNatGateway NatGatewayId="+nat), line(8, "ReleaseAddress AllocationId="+eip)},
+			[]int{1, 2, 3, 4, 5, 6, 7, 8}},
 		{"a table that took the place of one that is gone", []entry{
 			line(1, "CreateSubnet", subnet), line(2, "CreateRouteTable", rtb2), line(3, "CreateRouteTable", rtb),
 			line(4, "AssociateRouteTable SubnetId="+subnet+" RouteTableId="+rtb2, "rtbassoc-00000000000000001"),
-			line(5, "ReplaceRouteTableAssociation AssociationId=rtbassoc-00000000000000001 RouteTableId="+rtb, "rtbassoc-00000000000000002"),
+			line(5, "ReplaceRouteTableAssociation AssociationId=rtbassoc-00000000000000001 RouteTableId="+rtb,
+				"rtbassoc-00000000000000002"),
 			line(6, "DeleteRouteTable RouteTableId="+rtb2)}, []int{1, 2, 3, 4, 5, 6}},
 		{"a volume that outlives its instance", []entry{
-			line(1, "RunInstances", i, vol, vol2), ended(line(2, "TerminateInstances InstanceId.1="+i), vol2)}, []int{1, 2}},
+			line(1, "RunInstances", i, vol, vol2), ended(line(2, "TerminateInstances InstanceId.1="+i), vol2)},
+			[]int{1, 2}},
 		{"until it is deleted", []entry{
-			line(1, "RunInstances", i, vol, vol2), ended(line(2, "TerminateInstances InstanceId.1="+i), vol2), line(3, "DeleteVolume VolumeId="+vol)}, nil},
+			line(1, "RunInstances", i, vol, vol2), ended(line(2, "TerminateInstances InstanceId.1="+i), vol2),
+			line(3, "DeleteVolume VolumeId="+vol)}, nil},
 		{"an instance whose volumes go with it", []entry{
-			line(1, "RunInstances", i, vol, vol2), ended(line(2, "TerminateInstances InstanceId.1="+i), vol, vol2)}, nil},
+			line(1, "RunInstances", i, vol, vol2), ended(line(2, "TerminateInstances InstanceId.1="+i), vol, vol2)},
+			nil},
 		{"a volume of a snapshot that is gone", []entry{
-			line(1, "CreateVolume", vol), line(2, "CreateSnapshot VolumeId="+vol, snap), line(3, "DeleteVolume VolumeId="+vol),
-			line(4, "CreateVolume SnapshotId="+snap, vol2), line(5, "DeleteSnapshot SnapshotId="+snap)}, []int{1, 2, 3, 4, 5}},
+			line(1, "CreateVolume", vol), line(2, "CreateSnapshot VolumeId="+vol, snap),
+			line(3, "DeleteVolume VolumeId="+vol),
+			line(4, "CreateVolume SnapshotId="+snap, vol2), line(5, "DeleteSnapshot SnapshotId="+snap)},
+			[]int{1, 2, 3, 4, 5}},
 		{"two that ended together, of which one is needed", []entry{
 			line(1, "RunInstances", i), line(2, "RunInstances", i2), line(3, "CreateImage InstanceId="+i, ami),
 			line(4, "TerminateInstances InstanceId.1="+i+" InstanceId.2="+i2)}, []int{1, 2, 3, 4}},
 		{"versions of a template, for an image that is gone", []entry{
 			line(1, "CreateLaunchTemplate", "lt-00000000000000001"), line(2, "RegisterImage", ami),
-			line(3, "CreateLaunchTemplateVersion LaunchTemplateId=lt-00000000000000001 LaunchTemplateData.ImageId="+ami),
+			line(3, "CreateLaunchTemplateVersion LaunchTemplateId=lt-00000000000000001 LaunchTemplateData.ImageId="+
+				ami),
 			line(4, "DeregisterImage ImageId="+ami)}, []int{1, 2, 3, 4}},
 		{"a group that got a template in the place of one that is gone", []entry{
-			line(1, "CreateLaunchTemplate", "lt-00000000000000001"), line(2, "CreateAutoScalingGroup AutoScalingGroupName=g", "group:g"),
-			line(3, "UpdateAutoScalingGroup AutoScalingGroupName=g DesiredCapacity=3 LaunchTemplate.LaunchTemplateId=lt-00000000000000001"),
+			line(1, "CreateLaunchTemplate", "lt-00000000000000001"),
+			line(2, "CreateAutoScalingGroup AutoScalingGroupName=g", "group:g"),
+			line(3, "UpdateAutoScalingGroup AutoScalingGroupName=g DesiredCapacity=3"+
+				" LaunchTemplate.LaunchTemplateId=lt-00000000000000001"),
 			line(4, "DeleteLaunchTemplate LaunchTemplateId=lt-00000000000000001")}, []int{1, 2, 3, 4}},
-		{"parameters", []entry{parameter(1, "PutParameter", "/a", true), parameter(2, "PutParameter", "/b", true), parameter(3, "PutParameter", "/a", false),
+		{"parameters", []entry{parameter(1, "PutParameter", "/a", true), parameter(2, "PutParameter", "/b", true),
+			parameter(3, "PutParameter", "/a", false),
 			parameter(4, "DeleteParameter", "/b", false)}, []int{1, 3}},
-		{"a role and its policy", []entry{line(1, "CreateRole RoleName=r", "role:r"), line(2, "PutRolePolicy RoleName=r PolicyName=p"), line(3, "CreateRole RoleName=s", "role:s"),
-			line(4, "DeleteRolePolicy RoleName=r PolicyName=p"), line(5, "DeleteRole RoleName=r")}, []int{3}},
+		{"a role and its policy",
+			[]entry{line(1, "CreateRole RoleName=r", "role:r"), line(2, "PutRolePolicy RoleName=r PolicyName=p"),
+				line(3, "CreateRole RoleName=s", "role:s"),
+				line(4, "DeleteRolePolicy RoleName=r PolicyName=p"), line(5, "DeleteRole RoleName=r")}, []int{3}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var got []int
@@ -165,11 +193,11 @@ func TestJournalOfBefore(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "journal.jsonl")
 	c := awsquery.NewCall("ec2", "CreateSecurityGroup", "GroupName", "g", "GroupDescription", "a\x1bb")
 	c.Body = c.Encoded()
-	line, err := json.Marshal(entry{Seed: 1, Call: c})
+	text, err := json.Marshal(entry{Seed: 1, Call: c})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, append(line, '\n'), 0o600); err != nil {
+	if err := os.WriteFile(path, append(text, '\n'), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	j, err := openJournal(path)
@@ -188,10 +216,13 @@ func TestNamed(t *testing.T) {
 		want []string
 	}{
 		{put.Call, []string{"parameter:/p"}},
-		{awsquery.NewCall("ec2", "CreateTags", "ResourceId.1", "vol-00000000000000001", "Tag.1.Key", "last", "Tag.1.Value", "i-00000000000000001"), []string{"vol-00000000000000001"}},
+		{awsquery.NewCall("ec2", "CreateTags", "ResourceId.1", "vol-00000000000000001", "Tag.1.Key", "last",
+			"Tag.1.Value", "i-00000000000000001"), []string{"vol-00000000000000001"}},
 		{awsquery.NewCall("ec2", "CreateVpc", "TagSpecification.1.Tag.1.Value", "i-00000000000000001"), nil},
-		{awsquery.NewCall("iam", "TagRole", "RoleName", "r", "Tags.member.1.Value", "i-00000000000000001"), []string{"role:r"}},
-		{awsquery.NewCall("ec2", "CreateSnapshot", "VolumeId", "vol-00000000000000001", "Description", "of i-00000000000000001"), []string{"vol-00000000000000001"}},
+		{awsquery.NewCall("iam", "TagRole", "RoleName", "r",
+			"Tags.member.1.Value", "i-00000000000000001"), []string{"role:r"}},
+		{awsquery.NewCall("ec2", "CreateSnapshot", "VolumeId", "vol-00000000000000001",
+			"Description", "of i-00000000000000001"), []string{"vol-00000000000000001"}},
 	} {
 		if got := named(c.call); !slices.Equal(got, c.want) {
 			t.Errorf("%s: got %q, want %q", c.call, got, c.want)
@@ -207,10 +238,12 @@ func TestCreated(t *testing.T) {
 	if got := l.created(run, answered); !slices.Equal(got, []string{"i-00000000000000001", "eni-00000000000000001"}) {
 		t.Errorf("got %v", got)
 	}
-	if got := l.created(awsquery.NewCall("ec2", "CreateTags", "ResourceId.1", "i-00000000000000001"), answered); got != nil {
+	if got := l.created(awsquery.NewCall("ec2", "CreateTags",
+		"ResourceId.1", "i-00000000000000001"), answered); got != nil {
 		t.Errorf("tags make %v", got)
 	}
-	if got := l.created(awsquery.NewCall("ec2", "ImportKeyPair", "KeyName", "k"), nil); !slices.Equal(got, []string{"key:k"}) {
+	if got := l.created(awsquery.NewCall("ec2", "ImportKeyPair",
+		"KeyName", "k"), nil); !slices.Equal(got, []string{"key:k"}) {
 		t.Errorf("got %v", got)
 	}
 }
@@ -224,7 +257,8 @@ func TestJournal(t *testing.T) {
 	m := newClient(t, b)
 	gone, cancel := context.WithCancel(context.Background())
 	cancel() // the client has gone away; the call is made all the same
-	for _, c := range []*awsquery.Call{awsquery.NewCall("ec2", "CreateVpc"), awsquery.NewCall("ec2", "CreateSubnet", "VpcId", "vpc-00000000000000001")} {
+	for _, c := range []*awsquery.Call{awsquery.NewCall("ec2", "CreateVpc"), awsquery.NewCall("ec2", "CreateSubnet",
+		"VpcId", "vpc-00000000000000001")} {
 		if _, err := m.journal.do(gone, m, c); err != nil {
 			t.Fatal(err)
 		}
@@ -236,7 +270,8 @@ func TestJournal(t *testing.T) {
 	path := m.journal.path
 	t.Run("what was refused is not kept", func(t *testing.T) {
 		j := reopened(t, path)
-		if len(j.entries) != 2 || j.entries[0].Seed != 1 || !slices.Equal(j.entries[0].Created, []string{"vpc-00000000000000001"}) {
+		if len(j.entries) != 2 || j.entries[0].Seed != 1 ||
+			!slices.Equal(j.entries[0].Created, []string{"vpc-00000000000000001"}) {
 			t.Errorf("got %+v", j.entries)
 		}
 	})
@@ -261,7 +296,8 @@ func TestJournal(t *testing.T) {
 		if err := reopened(t, path).replay(context.Background(), m); err != nil {
 			t.Fatal(err)
 		}
-		if !slices.Equal(b.Changes(), []string{"CreateVpc", "CreateSubnet"}) || !slices.Equal(b.Seeds(), []string{"0", "1", "2"}) {
+		if !slices.Equal(b.Changes(), []string{"CreateVpc", "CreateSubnet"}) ||
+			!slices.Equal(b.Seeds(), []string{"0", "1", "2"}) {
 			t.Errorf("calls %v with seeds %v", b.Changes(), b.Seeds())
 		}
 	})
@@ -276,7 +312,8 @@ func TestJournal(t *testing.T) {
 	})
 	t.Run("a broken line in the middle", func(t *testing.T) {
 		broken := filepath.Join(t.TempDir(), "journal")
-		if err := os.WriteFile(broken, []byte("{\"seed\":1,\"ca\n{\"seed\":2,\"call\":{\"service\":\"ec2\"}}\n"), 0o600); err != nil {
+		if err := os.WriteFile(broken, []byte("{\"seed\":1,\"ca\n{\"seed\":2,\"call\":{\"service\":\"ec2\"}}\n"),
+			0o600); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := openJournal(broken); err == nil || !strings.Contains(err.Error(), broken+", line 1") {
@@ -297,7 +334,9 @@ func reopened(t *testing.T, path string) *journal {
 
 // A write that fails must leave no half of a line behind, or the next one would be lost with it.
 func TestJournalWriteFails(t *testing.T) {
-	b := mototest.New(t, map[string]func(url.Values) string{"CreateInternetGateway": mototest.Canned("<internetGateway><internetGatewayId>igw-00000000000000001</internetGatewayId></internetGateway>")})
+	b := mototest.New(t,
+		map[string]func(url.Values) string{"CreateInternetGateway": mototest.Canned(
+			"<internetGateway><internetGatewayId>igw-00000000000000001</internetGatewayId></internetGateway>")})
 	m := newClient(t, b)
 	good := m.journal.file
 	readOnly, err := os.Open(m.journal.path)
@@ -327,12 +366,14 @@ func TestVolumesGone(t *testing.T) {
 		"DescribeVolumes":    mototest.Canned("<volumeSet><item><volumeId>" + kept + "</volumeId></item></volumeSet>"),
 	})
 	m := newClient(t, b)
-	for _, c := range []*awsquery.Call{awsquery.NewCall("ec2", "RunInstances"), awsquery.NewCall("ec2", "TerminateInstances", "InstanceId.1", i)} {
+	for _, c := range []*awsquery.Call{awsquery.NewCall("ec2", "RunInstances"),
+		awsquery.NewCall("ec2", "TerminateInstances", "InstanceId.1", i)} {
 		if _, err := m.journal.do(t.Context(), m, c); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := m.journal.do(t.Context(), m, awsquery.NewCall("ec2", "TerminateInstances", "InstanceId.1", i)); err != nil {
+	if _, err := m.journal.do(t.Context(), m, awsquery.NewCall("ec2", "TerminateInstances",
+		"InstanceId.1", i)); err != nil {
 		t.Fatal(err)
 	}
 	entries := reopened(t, m.journal.path).entries

@@ -24,19 +24,40 @@ func joining(prefix string) made { return made{also: []string{prefix}} }
 
 var makes = map[string]made{
 	// A volume that is not deleted with its instance outlives it; TerminateInstances notes those that are.
-	"RunInstances": {lasting: []string{"i-", "vol-"}, also: []string{"eni-"}},
-	"CreateVpc":    {lasting: []string{"vpc-"}, also: []string{"rtb-", "sg-", "acl-"}},
-	"CreateImage":  lasting("ami-", "snap-"), "RegisterImage": lasting("ami-"), "CopyImage": lasting("ami-"),
-	"CreateSnapshot": lasting("snap-"), "CopySnapshot": lasting("snap-"), "CreateVolume": lasting("vol-"),
-	"CreateSubnet": lasting("subnet-"), "CreateSecurityGroup": lasting("sg-"), "CreateRouteTable": lasting("rtb-"),
-	"CreateInternetGateway": lasting("igw-"), "CreateNatGateway": lasting("nat-"), "AllocateAddress": lasting("eipalloc-"),
-	"CreateNetworkInterface": lasting("eni-"), "CreateNetworkAcl": lasting("acl-"), "CreateLaunchTemplate": lasting("lt-"),
-	"CreateVpcPeeringConnection": lasting("pcx-"), "CreateVpcEndpoint": lasting("vpce-"),
-	"CreateAutoScalingGroup": lasting("group:"), "CreateLoadBalancer": lasting(balancerARN), "CreateTargetGroup": lasting(balancerARN), "CreateListener": joining(balancerARN),
-	"ImportKeyPair": lasting("key:"), "CreateRole": lasting("role:"), "CreateInstanceProfile": lasting("profile:"), "PutParameter": lasting("parameter:"),
-	"AssociateAddress": joining("eipassoc-"), "AssociateRouteTable": joining("rtbassoc-"), "ReplaceRouteTableAssociation": joining("rtbassoc-"),
-	"AuthorizeSecurityGroupIngress": joining("sgr-"), "AuthorizeSecurityGroupEgress": joining("sgr-"),
-	"AssociateIamInstanceProfile": joining("iip-assoc-"), "AttachNetworkInterface": joining("eni-attach-"),
+	"RunInstances":                  {lasting: []string{"i-", "vol-"}, also: []string{"eni-"}},
+	"CreateVpc":                     {lasting: []string{"vpc-"}, also: []string{"rtb-", "sg-", "acl-"}},
+	"CreateImage":                   lasting("ami-", "snap-"),
+	"RegisterImage":                 lasting("ami-"),
+	"CopyImage":                     lasting("ami-"),
+	"CreateSnapshot":                lasting("snap-"),
+	"CopySnapshot":                  lasting("snap-"),
+	"CreateVolume":                  lasting("vol-"),
+	"CreateSubnet":                  lasting("subnet-"),
+	"CreateSecurityGroup":           lasting("sg-"),
+	"CreateRouteTable":              lasting("rtb-"),
+	"CreateInternetGateway":         lasting("igw-"),
+	"CreateNatGateway":              lasting("nat-"),
+	"AllocateAddress":               lasting("eipalloc-"),
+	"CreateNetworkInterface":        lasting("eni-"),
+	"CreateNetworkAcl":              lasting("acl-"),
+	"CreateLaunchTemplate":          lasting("lt-"),
+	"CreateVpcPeeringConnection":    lasting("pcx-"),
+	"CreateVpcEndpoint":             lasting("vpce-"),
+	"CreateAutoScalingGroup":        lasting("group:"),
+	"CreateLoadBalancer":            lasting(balancerARN),
+	"CreateTargetGroup":             lasting(balancerARN),
+	"CreateListener":                joining(balancerARN),
+	"ImportKeyPair":                 lasting("key:"),
+	"CreateRole":                    lasting("role:"),
+	"CreateInstanceProfile":         lasting("profile:"),
+	"PutParameter":                  lasting("parameter:"),
+	"AssociateAddress":              joining("eipassoc-"),
+	"AssociateRouteTable":           joining("rtbassoc-"),
+	"ReplaceRouteTableAssociation":  joining("rtbassoc-"),
+	"AuthorizeSecurityGroupIngress": joining("sgr-"),
+	"AuthorizeSecurityGroupEgress":  joining("sgr-"),
+	"AssociateIamInstanceProfile":   joining("iip-assoc-"),
+	"AttachNetworkInterface":        joining("eni-attach-"),
 }
 
 func startsWithAny(name string, prefixes []string) bool {
@@ -45,41 +66,74 @@ func startsWithAny(name string, prefixes []string) bool {
 
 // ends are the actions after which what they name in this way is gone.
 var ends = map[string]string{
-	"TerminateInstances": "i-", "DeregisterImage": "ami-", "DeleteSnapshot": "snap-", "DeleteVolume": "vol-", "DeleteVpc": "vpc-",
-	"DeleteSubnet": "subnet-", "DeleteSecurityGroup": "sg-", "DeleteRouteTable": "rtb-", "DeleteInternetGateway": "igw-", "DeleteNatGateway": "nat-",
-	"ReleaseAddress": "eipalloc-", "DeleteNetworkInterface": "eni-", "DeleteNetworkAcl": "acl-", "DeleteLaunchTemplate": "lt-",
-	"DeleteVpcPeeringConnection": "pcx-", "DeleteVpcEndpoints": "vpce-", "DeleteKeyPair": "key:", "DeleteRole": "role:",
-	"DeleteInstanceProfile": "profile:", "DeleteParameter": "parameter:", "DeleteParameters": "parameter:",
-	"DeleteAutoScalingGroup": "group:", "DeleteLoadBalancer": balancerARN, "DeleteTargetGroup": balancerARN,
+	"TerminateInstances":         "i-",
+	"DeregisterImage":            "ami-",
+	"DeleteSnapshot":             "snap-",
+	"DeleteVolume":               "vol-",
+	"DeleteVpc":                  "vpc-",
+	"DeleteSubnet":               "subnet-",
+	"DeleteSecurityGroup":        "sg-",
+	"DeleteRouteTable":           "rtb-",
+	"DeleteInternetGateway":      "igw-",
+	"DeleteNatGateway":           "nat-",
+	"ReleaseAddress":             "eipalloc-",
+	"DeleteNetworkInterface":     "eni-",
+	"DeleteNetworkAcl":           "acl-",
+	"DeleteLaunchTemplate":       "lt-",
+	"DeleteVpcPeeringConnection": "pcx-",
+	"DeleteVpcEndpoints":         "vpce-",
+	"DeleteKeyPair":              "key:",
+	"DeleteRole":                 "role:",
+	"DeleteInstanceProfile":      "profile:",
+	"DeleteParameter":            "parameter:",
+	"DeleteParameters":           "parameter:",
+	"DeleteAutoScalingGroup":     "group:",
+	"DeleteLoadBalancer":         balancerARN,
+	"DeleteTargetGroup":          balancerARN,
 }
 
 // changes are the actions that change one thing and may name others: by the parameter that names the one. What they did
 // to it lasts, whatever becomes of the others; so they are kept as long as it is there, and with them what they name.
 var changes = map[string]string{
-	"AuthorizeSecurityGroupIngress": "GroupId", "AuthorizeSecurityGroupEgress": "GroupId",
-	"RevokeSecurityGroupIngress": "GroupId", "RevokeSecurityGroupEgress": "GroupId", "ModifySecurityGroupRules": "GroupId",
-	"UpdateSecurityGroupRuleDescriptionsIngress": "GroupId", "UpdateSecurityGroupRuleDescriptionsEgress": "GroupId",
-	"CreateRoute": "RouteTableId", "ReplaceRoute": "RouteTableId", "DeleteRoute": "RouteTableId",
-	"AssociateRouteTable": "SubnetId", "ReplaceRouteTableAssociation": "AssociationId", "DisassociateRouteTable": "AssociationId",
-	"CreateNetworkAclEntry": "NetworkAclId", "ReplaceNetworkAclEntry": "NetworkAclId", "DeleteNetworkAclEntry": "NetworkAclId",
-	"ReplaceNetworkAclAssociation": "AssociationId",
-	"CreateTags":                   "ResourceId.1", "DeleteTags": "ResourceId.1",
-	"CreateLaunchTemplateVersion": "LaunchTemplateId", "ModifyLaunchTemplate": "LaunchTemplateId",
-	"UpdateAutoScalingGroup": "group:AutoScalingGroupName", "AttachLoadBalancerTargetGroups": "group:AutoScalingGroupName",
-	"CreateListener": "LoadBalancerArn", "ModifyListener": "ListenerArn", "RegisterTargets": "TargetGroupArn",
+	"AuthorizeSecurityGroupIngress":              "GroupId",
+	"AuthorizeSecurityGroupEgress":               "GroupId",
+	"RevokeSecurityGroupIngress":                 "GroupId",
+	"RevokeSecurityGroupEgress":                  "GroupId",
+	"ModifySecurityGroupRules":                   "GroupId",
+	"UpdateSecurityGroupRuleDescriptionsIngress": "GroupId",
+	"UpdateSecurityGroupRuleDescriptionsEgress":  "GroupId",
+	"CreateRoute":                                "RouteTableId",
+	"ReplaceRoute":                               "RouteTableId",
+	"DeleteRoute":                                "RouteTableId",
+	"AssociateRouteTable":                        "SubnetId",
+	"ReplaceRouteTableAssociation":               "AssociationId",
+	"DisassociateRouteTable":                     "AssociationId",
+	"CreateNetworkAclEntry":                      "NetworkAclId",
+	"ReplaceNetworkAclEntry":                     "NetworkAclId",
+	"DeleteNetworkAclEntry":                      "NetworkAclId",
+	"ReplaceNetworkAclAssociation":               "AssociationId",
+	"CreateTags":                                 "ResourceId.1",
+	"DeleteTags":                                 "ResourceId.1",
+	"CreateLaunchTemplateVersion":                "LaunchTemplateId",
+	"ModifyLaunchTemplate":                       "LaunchTemplateId",
+	"UpdateAutoScalingGroup":                     "group:AutoScalingGroupName",
+	"AttachLoadBalancerTargetGroups":             "group:AutoScalingGroupName",
+	"CreateListener":                             "LoadBalancerArn",
+	"ModifyListener":                             "ListenerArn",
+	"RegisterTargets":                            "TargetGroupArn",
 }
 
 // subject is the name of what a call changes, if it is one of those.
 func subject(c *awsquery.Call) string {
-	parameter, ok := changes[c.Action()]
+	name, ok := changes[c.Action()]
 	if !ok {
 		return ""
 	}
 	prefix := ""
-	if kind, name, named := strings.Cut(parameter, ":"); named {
-		prefix, parameter = kind+":", name
+	if kind, rest, ofKind := strings.Cut(name, ":"); ofKind {
+		prefix, name = kind+":", rest
 	}
-	if value := c.Form.Get(parameter); value != "" {
+	if value := c.Form.Get(name); value != "" {
 		return prefix + value
 	}
 	return ""
@@ -87,8 +141,13 @@ func subject(c *awsquery.Call) string {
 
 // nameParameters are parameters by which things without an id are named.
 var nameParameters = map[string]string{
-	"KeyName": "key:", "RoleName": "role:", "InstanceProfileName": "profile:", "IamInstanceProfile.Name": "profile:", "IamInstanceProfile.Arn": "profile:",
-	"AutoScalingGroupName": "group:", "Tags.member.1.ResourceId": "group:",
+	"KeyName":                  "key:",
+	"RoleName":                 "role:",
+	"InstanceProfileName":      "profile:",
+	"IamInstanceProfile.Name":  "profile:",
+	"IamInstanceProfile.Arn":   "profile:",
+	"AutoScalingGroupName":     "group:",
+	"Tags.member.1.ResourceId": "group:",
 }
 
 // balancerARN is how the names of load balancers, target groups and listeners begin.
@@ -116,8 +175,8 @@ func ids(c *awsquery.Call) []string {
 // named are the things that a request is about.
 func named(c *awsquery.Call) []string {
 	names := ids(c)
-	for parameter, prefix := range nameParameters {
-		if value := c.Form.Get(parameter); value != "" {
+	for name, prefix := range nameParameters {
+		if value := c.Form.Get(name); value != "" {
 			names = append(names, prefix+value[strings.LastIndexByte(value, '/')+1:])
 		}
 	}
@@ -151,8 +210,8 @@ type ledger struct {
 	lasting map[string]bool // the living things that their entry is remembered for
 	living  []int           // by entry, how many of the things that it is remembered for live
 	uses    [][]int
-	// subjects are, by entry, who made what the entry changes, and ended who made what it ends. An entry that changes what
-	// no entry made, a default VPC's group say, has always as its subject.
+	// subjects are, by entry, who made what the entry changes, and ended who made what it ends. An entry that changes
+	// what no entry made, a default VPC's group say, has always as its subject.
 	subjects []int
 	ended    [][]int
 }
@@ -216,7 +275,7 @@ func (l *ledger) subjectOf(e entry) int {
 func (l *ledger) volumesOf(instance string) []string {
 	var volumes []string
 	for name, maker := range l.maker {
-		if made, ok := l.maker[instance]; ok && maker == made && strings.HasPrefix(name, "vol-") {
+		if first, ok := l.maker[instance]; ok && maker == first && strings.HasPrefix(name, "vol-") {
 			volumes = append(volumes, name)
 		}
 	}
@@ -249,7 +308,8 @@ func (l *ledger) created(c *awsquery.Call, answered []byte) []string {
 	}
 	var created []string
 	request := named(c)
-	answers := append(awsquery.ResourceID.FindAllString(string(answered), -1), balancerName.FindAllString(string(answered), -1)...)
+	answers := append(awsquery.ResourceID.FindAllString(string(answered), -1),
+		balancerName.FindAllString(string(answered), -1)...)
 	for _, name := range append(answers, request...) {
 		before := slices.Contains(request, name) && awsquery.IsResourceID(name)
 		_, known := l.maker[name]
@@ -265,9 +325,9 @@ func (l *ledger) created(c *awsquery.Call, answered []byte) []string {
 
 // compact leaves out what came and went. It keeps each entry that made something that is still there, what that entry
 // is about, and so on; what changed a thing that is kept, whatever became of the other things that it names; and of the
-// rest that made nothing lasting what is only about what is kept. So what is kept can be made again: nothing in it names
-// anything that is not, and what was ended on the way ends again. A CreateImage line keeps its instance's lines, until
-// the image is gone.
+// rest that made nothing lasting what is only about what is kept. So what is kept can be made again: nothing in it
+// names anything that is not, and what was ended on the way ends again. A CreateImage line keeps its instance's lines,
+// until the image is gone.
 func compact(entries []entry) []entry {
 	l := readLedger(entries)
 	keep := make([]bool, len(entries))
@@ -307,10 +367,10 @@ func compact(entries []entry) []entry {
 	return kept
 }
 
-// lasts tells whether what an entry did outlasts the things that it names: because it changed one that is kept, or ended
-// one that would be there again without it.
+// lasts tells whether what an entry did outlasts the things that it names: because it changed one that is kept, or
+// ended one that would be there again without it.
 func (l *ledger) lasts(i int, keep []bool) bool {
-	subject := l.subjects[i]
-	return subject == always || subject >= 0 && keep[subject] ||
+	maker := l.subjects[i]
+	return maker == always || maker >= 0 && keep[maker] ||
 		slices.ContainsFunc(l.ended[i], func(maker int) bool { return keep[maker] })
 }

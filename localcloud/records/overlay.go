@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/renameio/v2"
+
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
@@ -40,29 +42,41 @@ type State struct {
 	homes   map[string]Home
 }
 
+// Instance is an instance. What is embedded is in the file as if it were not.
 type Instance struct {
 	State      string     `json:"state"` // EC2's names
 	Reason     string     `json:"reason,omitempty"`
 	Public     netip.Addr `json:"public"` // automatic public address, while it runs
 	WantPublic bool       `json:"want_public"`
-	RootVolume string     `json:"root_volume"`
-	RootSizeGB int        `json:"root_size_gb"`
-	KeepRoot   bool       `json:"keep_root,omitempty"`
-	Launched   time.Time  `json:"launched"`
-	Ended      time.Time  `json:"ended"`
+	Root
+	Launched time.Time `json:"launched"`
+	Ended    time.Time `json:"ended"`
 	// TerminateOnShutdown is the instance-initiated shutdown behaviour.
-	TerminateOnShutdown bool   `json:"terminate_on_shutdown,omitempty"`
-	TokensRequired      bool   `json:"tokens_required,omitempty"`
-	MetadataDisabled    bool   `json:"metadata_disabled,omitempty"`
-	MetadataTags        bool   `json:"metadata_tags,omitempty"`
-	UserData            []byte `json:"user_data,omitempty"`
-	PublicKey           string `json:"public_key,omitempty"`
-	ClientToken         string `json:"client_token,omitempty"`
+	TerminateOnShutdown bool `json:"terminate_on_shutdown,omitempty"`
+	MetadataOptions
+	UserData    []byte `json:"user_data,omitempty"`
+	PublicKey   string `json:"public_key,omitempty"`
+	ClientToken string `json:"client_token,omitempty"`
 	// Group is the Auto Scaling group that launched it, Template what from.
 	Group    string   `json:"group,omitempty"`
 	Template Template `json:"template,omitzero"`
 }
 
+// Root is an instance's root volume.
+type Root struct {
+	RootVolume string `json:"root_volume"`
+	RootSizeGB int    `json:"root_size_gb"`
+	KeepRoot   bool   `json:"keep_root,omitempty"`
+}
+
+// MetadataOptions say how an instance's metadata service may be used.
+type MetadataOptions struct {
+	TokensRequired   bool `json:"tokens_required,omitempty"`
+	MetadataDisabled bool `json:"metadata_disabled,omitempty"`
+	MetadataTags     bool `json:"metadata_tags,omitempty"`
+}
+
+// Image is an image that was made here.
 type Image struct {
 	State    string    `json:"state"`
 	Reason   string    `json:"reason,omitempty"`
@@ -89,7 +103,14 @@ type Launch struct {
 }
 
 // StateCodes are the codes of instance states.
-var StateCodes = map[string]string{"pending": "0", "running": "16", "shutting-down": "32", "terminated": "48", "stopping": "64", "stopped": "80"}
+var StateCodes = map[string]string{
+	"pending":       "0",
+	"running":       "16",
+	"shutting-down": "32",
+	"terminated":    "48",
+	"stopping":      "64",
+	"stopped":       "80",
+}
 
 func (o *State) load(path string, public netip.Prefix) error {
 	*o = State{path: path, public: public}
@@ -131,17 +152,12 @@ func (o *State) load(path string, public netip.Prefix) error {
 func (o *State) save() error {
 	content, err := json.Marshal(o)
 	if err != nil {
-		return err
-	}
-	f, err := os.OpenFile(o.path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("write %s: %w", o.path, err)
 	}
-	return os.Rename(o.path+".new", o.path)
+	if err := renameio.WriteFile(o.path, content, 0o600); err != nil {
+		return fmt.Errorf("write %s: %w", o.path, err)
+	}
+	return nil
 }
 
 // Update changes the overlay and makes the change last.
@@ -316,8 +332,8 @@ func (s *Store) BalancerAt(allocation string) string {
 	return ""
 }
 
-// AccessKey is what moto forgets of a user's access key, or would let everybody guess: its random
-// numbers are no secret.
+// AccessKey is what moto forgets of a user's access key, or would let everybody guess: its random numbers are no
+// secret.
 type AccessKey struct {
 	Secret   string `json:"secret"`
 	User     string `json:"user"`
@@ -392,7 +408,8 @@ func (s *Store) InStates(ids []string, verb string, states ...string) error {
 			return awsquery.NoInstance(id)
 		}
 		if !slices.Contains(states, record.State) {
-			return awsquery.Fault("IncorrectInstanceState", "The instance '%s' is not in a state from which it can be %s: it is %s", id, verb, record.State)
+			return awsquery.Fault("IncorrectInstanceState",
+				"The instance '%s' is not in a state from which it can be %s: it is %s", id, verb, record.State)
 		}
 	}
 	return nil
@@ -414,23 +431,28 @@ func (s *Store) Stopped() []string {
 
 // Refresh is an instance refresh.
 type Refresh struct {
-	ID           string    `json:"id"`
-	Status       string    `json:"status"` // EC2's names
-	Reason       string    `json:"reason,omitempty"`
-	Started      time.Time `json:"started"`
-	Ended        time.Time `json:"ended,omitzero"`
-	Percent      int       `json:"percent"`
-	Left         int       `json:"left"` // instances to update
-	Before       Template  `json:"before"`
-	Wanted       Template  `json:"wanted"`
-	MinHealthy   int       `json:"min_healthy"`
-	Checkpoints  []int     `json:"checkpoints,omitempty"`
-	Delay        int       `json:"delay"` // seconds, at a checkpoint
-	Warmup       int       `json:"warmup"`
-	Bake         int       `json:"bake"`
-	AutoRollback bool      `json:"auto_rollback,omitempty"`
-	SkipMatching bool      `json:"skip_matching,omitempty"`
-	Ending       string    `json:"ending,omitempty"` // Cancelled or RollbackSuccessful: what somebody asked for
+	ID      string    `json:"id"`
+	Status  string    `json:"status"` // EC2's names
+	Reason  string    `json:"reason,omitempty"`
+	Started time.Time `json:"started"`
+	Ended   time.Time `json:"ended,omitzero"`
+	Percent int       `json:"percent"`
+	Left    int       `json:"left"` // instances to update
+	Before  Template  `json:"before"`
+	Wanted  Template  `json:"wanted"`
+	Preferences
+	Ending string `json:"ending,omitempty"` // Cancelled or RollbackSuccessful: what somebody asked for
+}
+
+// Preferences say how a refresh goes on.
+type Preferences struct {
+	MinHealthy   int   `json:"min_healthy"`
+	Checkpoints  []int `json:"checkpoints,omitempty"`
+	Delay        int   `json:"delay"` // seconds, at a checkpoint
+	Warmup       int   `json:"warmup"`
+	Bake         int   `json:"bake"`
+	AutoRollback bool  `json:"auto_rollback,omitempty"`
+	SkipMatching bool  `json:"skip_matching,omitempty"`
 }
 
 var activeStatus = []string{"Pending", "InProgress", "Baking", "Cancelling", "RollbackInProgress"}
@@ -445,6 +467,7 @@ func ActiveRefresh(all []*Refresh) *Refresh {
 	return nil
 }
 
+// ChangeRefresh changes a refresh, if it is still known.
 func (s *Store) ChangeRefresh(name, id string, change func(*Refresh)) error {
 	return s.Update(func(o *State) {
 		if group := o.Groups[name]; group != nil {
@@ -478,14 +501,15 @@ type Template struct {
 	Version string `json:"version"`
 }
 
+// TemplateValues are what a version of a template says, or nil if there is none.
 func (s *Store) TemplateValues(t Template) url.Values {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.state.Templates[t.ID][t.Version]
 }
 
-// SetState moves an instance on, and returns its record after that; a terminated one stays so, and one that is not known
-// gives an empty record.
+// SetState moves an instance on, and returns its record after that; a terminated one stays so, and one that is not
+// known gives an empty record.
 func (s *Store) SetState(id, state, reason string) (Instance, error) {
 	var after Instance
 	err := s.Update(func(o *State) {

@@ -17,8 +17,8 @@ import (
 )
 
 // Network load balancers pass connections to those instances of Auto Scaling groups that are healthy: each is asked in
-// earnest, at the port and the path of its target group. A load balancer is reached at the elastic addresses that it was
-// made with, and at no other; its DNS name leads nowhere. Targets that are registered by hand are records.
+// earnest, at the port and the path of its target group. A load balancer is reached at the elastic addresses that it
+// was made with, and at no other; its DNS name leads nowhere. Targets that are registered by hand are records.
 
 // Balancers answers the calls for load balancers and target groups.
 type Balancers struct {
@@ -71,7 +71,10 @@ func (b *Balancers) create(ctx context.Context, c *awsquery.Call) (*awsquery.Nod
 		return nil, err
 	}
 	record.VPC = made.Get("VpcId")
-	if err := b.records.Update(func(o *records.State) { o.Balancers[made.Get("LoadBalancerArn")] = record }); err != nil {
+	if err := b.records.Update(func(o *records.State) {
+		o.Balancers[made.Get(
+			"LoadBalancerArn")] = record
+	}); err != nil {
 		return nil, err
 	}
 	return answered, b.network.Apply(ctx)
@@ -93,8 +96,19 @@ func (b *Balancers) createTargetGroup(ctx context.Context, c *awsquery.Call) (*a
 	if err != nil {
 		return nil, err
 	}
-	record := &records.TargetGroup{Protocol: c.Get("HealthCheckProtocol"), Path: c.Get("HealthCheckPath"), Healthy: 3, Unhealthy: 3, Delay: 300}
-	for parameter, into := range map[string]*int{"Port": &record.Port, "HealthCheckPort": &record.HealthPort, "HealthyThresholdCount": &record.Healthy, "UnhealthyThresholdCount": &record.Unhealthy} {
+	record := &records.TargetGroup{
+		Protocol:  c.Get("HealthCheckProtocol"),
+		Path:      c.Get("HealthCheckPath"),
+		Healthy:   3,
+		Unhealthy: 3,
+		Delay:     300,
+	}
+	for parameter, into := range map[string]*int{
+		"Port":                    &record.Port,
+		"HealthCheckPort":         &record.HealthPort,
+		"HealthyThresholdCount":   &record.Healthy,
+		"UnhealthyThresholdCount": &record.Unhealthy,
+	} {
 		if value, err := strconv.Atoi(c.Get(parameter)); err == nil { // traffic-port is the default
 			*into = value
 		}
@@ -118,7 +132,8 @@ func (b *Balancers) modifyTargetGroup(ctx context.Context, c *awsquery.Call) (*a
 		record := o.TargetGroups[c.Get("TargetGroupArn")]
 		for i := 1; record != nil && c.Get(fmt.Sprintf("Attributes.member.%d.Key", i)) != ""; i++ {
 			delay, err := strconv.Atoi(c.Get(fmt.Sprintf("Attributes.member.%d.Value", i)))
-			if err == nil && c.Get(fmt.Sprintf("Attributes.member.%d.Key", i)) == "deregistration_delay.timeout_seconds" {
+			if err == nil &&
+				c.Get(fmt.Sprintf("Attributes.member.%d.Key", i)) == "deregistration_delay.timeout_seconds" {
 				record.Delay = delay
 			}
 		}
@@ -134,7 +149,8 @@ func (b *Balancers) deleteTargetGroup(ctx context.Context, c *awsquery.Call) (*a
 		}
 	})
 	if used {
-		return nil, awsquery.Fault("ResourceInUse", "Target group '%s' is currently in use by a listener or a rule", arn)
+		return nil, awsquery.Fault("ResourceInUse",
+			"Target group '%s' is currently in use by a listener or a rule", arn)
 	}
 	answered, err := b.moto.Forward(ctx, c)
 	if err != nil {
@@ -196,7 +212,8 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// checkEvery is the time between two looks at targets. It is shorter than any that AWS takes, so that nobody waits here.
+// checkEvery is the time between two looks at targets. It is shorter than any that AWS takes, so that nobody waits
+// here.
 const checkEvery = 500 * time.Millisecond
 
 // Watch keeps asking all targets, and passes connections to the healthy ones.
@@ -227,8 +244,10 @@ func (b *Balancers) describeHealth(ctx context.Context, c *awsquery.Call) (*awsq
 		if reason != "" {
 			told.Children = append(told.Children, awsquery.Text("Reason", reason), awsquery.Text("Description", said))
 		}
-		list.Children = append(list.Children, awsquery.Element("member", awsquery.Text("HealthCheckPort", strconv.Itoa(t.Record.HealthPort)), told,
-			awsquery.Element("Target", awsquery.Text("Id", t.Instance), awsquery.Text("Port", strconv.Itoa(t.Record.Port)))))
+		list.Children = append(list.Children,
+			awsquery.Element("member", awsquery.Text("HealthCheckPort", strconv.Itoa(t.Record.HealthPort)), told,
+				awsquery.Element("Target", awsquery.Text("Id", t.Instance),
+					awsquery.Text("Port", strconv.Itoa(t.Record.Port)))))
 	}
 	return described, nil
 }

@@ -58,12 +58,16 @@ const groupSpace = "http://autoscaling.amazonaws.com/doc/2011-01-01/"
 func (g *Groups) create(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	name := c.Get("AutoScalingGroupName")
 	if _, err := g.records.Group(name); err == nil {
-		return nil, awsquery.Fault("AlreadyExists", "AutoScalingGroup by this name already exists - A group with the name %s already exists", name)
+		return nil, awsquery.Fault("AlreadyExists",
+			"AutoScalingGroup by this name already exists - A group with the name %s already exists", name)
 	}
 	if c.Get("LaunchTemplate.LaunchTemplateId") == "" && c.Get("LaunchTemplate.LaunchTemplateName") == "" {
 		return nil, awsquery.Fault("UnsupportedOperation", "groups of the local cloud have a launch template")
 	}
-	group := &records.Group{Subnets: strings.Split(c.Get("VPCZoneIdentifier"), ","), TargetGroups: c.List("TargetGroupARNs.member")}
+	group := &records.Group{
+		Subnets:      strings.Split(c.Get("VPCZoneIdentifier"), ","),
+		TargetGroups: c.List("TargetGroupARNs.member"),
+	}
 	if err := g.read(ctx, c, group); err != nil {
 		return nil, err
 	}
@@ -86,13 +90,16 @@ func (g *Groups) create(ctx context.Context, c *awsquery.Call) (*awsquery.Node, 
 
 // read reads what a call says of a group's size and template.
 func (g *Groups) read(ctx context.Context, c *awsquery.Call, group *records.Group) error {
-	for parameter, into := range map[string]*int{"MinSize": &group.Min, "MaxSize": &group.Max, "HealthCheckGracePeriod": &group.Grace} {
-		if given := c.Get(parameter); given != "" {
-			number, err := strconv.Atoi(given)
-			if err != nil || number < 0 {
-				return awsquery.Fault("ValidationError", "%s %s should be a number of 0 or more", parameter, given)
-			}
-			*into = number
+	for _, number := range []struct {
+		parameter string
+		into      *int
+	}{
+		{"MinSize", &group.Min},
+		{"MaxSize", &group.Max},
+		{"HealthCheckGracePeriod", &group.Grace},
+	} {
+		if err := readNumber(c, "", number.parameter, number.into); err != nil {
+			return err
 		}
 	}
 	group.Desired = max(group.Desired, group.Min)
@@ -103,7 +110,9 @@ func (g *Groups) read(ctx context.Context, c *awsquery.Call, group *records.Grou
 		}
 	}
 	if group.Desired < group.Min || group.Desired > group.Max {
-		return awsquery.Fault("ValidationError", "Desired capacity:%d must be between the specified min size:%d and max size:%d", group.Desired, group.Min, group.Max)
+		return awsquery.Fault("ValidationError",
+			"Desired capacity:%d must be between the specified min size:%d and max size:%d", group.Desired, group.Min,
+			group.Max)
 	}
 	if group.Desired > ec2.LaunchLimit {
 		return awsquery.Fault("ValidationError", "a group of the local cloud has %d instances at most", ec2.LaunchLimit)
@@ -123,7 +132,9 @@ func (g *Groups) update(ctx context.Context, c *awsquery.Call) (*awsquery.Node, 
 		return nil, err
 	}
 	if records.ActiveRefresh(group.Refreshes) != nil && c.Get("LaunchTemplate.Version") != "" {
-		return nil, awsquery.Fault("ValidationError", "An active instance refresh with a desired configuration exists. All configuration options derived from the desired configuration are not available for update while the instance refresh is active.")
+		return nil, awsquery.Fault("ValidationError",
+			"An active instance refresh with a desired configuration exists. All configuration options derived from"+
+				" the desired configuration are not available for update while the instance refresh is active.")
 	}
 	if err := g.read(ctx, c, &group); err != nil {
 		return nil, err
@@ -157,7 +168,9 @@ func (g *Groups) delete(ctx context.Context, c *awsquery.Call) (*awsquery.Node, 
 	}
 	members := g.records.Members(name)
 	if len(members) > 0 && c.Get("ForceDelete") != "true" {
-		return nil, awsquery.Fault("ResourceInUse", "You cannot delete an AutoScalingGroup while there are instances or pending Spot instance request(s) still in the group.")
+		return nil, awsquery.Fault("ResourceInUse",
+			"You cannot delete an AutoScalingGroup while there are instances or pending Spot instance request(s)"+
+				" still in the group.")
 	}
 	answered, err := g.moto.Forward(ctx, c)
 	if err != nil {
@@ -232,9 +245,15 @@ func (g *Groups) describedMembers(ctx context.Context, name string) []*awsquery.
 		if g.targets.IsDraining(id) {
 			state = "Terminating:Wait"
 		}
-		all = append(all, awsquery.Element("member", awsquery.Text("InstanceId", id), awsquery.Text("InstanceType", item.Get("instanceType")), awsquery.Text("AvailabilityZone", item.Get("placement", "availabilityZone")),
-			awsquery.Text("LifecycleState", state), awsquery.Text("HealthStatus", "Healthy"), awsquery.Text("ProtectedFromScaleIn", "false"),
-			awsquery.Element("LaunchTemplate", awsquery.Text("LaunchTemplateId", record.Template.ID), awsquery.Text("LaunchTemplateName", record.Template.Name), awsquery.Text("Version", record.Template.Version))))
+		all = append(all,
+			awsquery.Element("member", awsquery.Text("InstanceId", id),
+				awsquery.Text("InstanceType", item.Get("instanceType")),
+				awsquery.Text("AvailabilityZone", item.Get("placement", "availabilityZone")),
+				awsquery.Text("LifecycleState", state), awsquery.Text("HealthStatus", "Healthy"),
+				awsquery.Text("ProtectedFromScaleIn", "false"),
+				awsquery.Element("LaunchTemplate", awsquery.Text("LaunchTemplateId", record.Template.ID),
+					awsquery.Text("LaunchTemplateName", record.Template.Name),
+					awsquery.Text("Version", record.Template.Version))))
 	}
 	return all
 }
@@ -243,7 +262,8 @@ func (g *Groups) terminateMember(ctx context.Context, c *awsquery.Call) (*awsque
 	id := c.Get("InstanceId")
 	record, ok := g.records.Instance(id)
 	if !ok || record.Group == "" {
-		return nil, awsquery.Fault("ValidationError", "Instance Id not found - No managed instance found for instance ID %s", id)
+		return nil, awsquery.Fault("ValidationError",
+			"Instance Id not found - No managed instance found for instance ID %s", id)
 	}
 	if c.Get("ShouldDecrementDesiredCapacity") == "true" {
 		if err := g.records.ChangeGroup(record.Group, func(group *records.Group) { group.Desired-- }); err != nil {
@@ -269,8 +289,8 @@ func (g *Groups) reconcileWork(name string) func(context.Context) error {
 	}
 }
 
-// balance launches what a group lacks, and ends what it has too many of and what is stopped. During a refresh nothing is
-// too many. The caller holds s.change.
+// balance launches what a group lacks, and ends what it has too many of and what is stopped. During a refresh nothing
+// is too many. The caller holds s.change.
 func (g *Groups) balance(ctx context.Context, name string) error {
 	group, err := g.records.Group(name)
 	if err != nil {
@@ -295,8 +315,10 @@ func (g *Groups) balance(ctx context.Context, name string) error {
 	return errors.Join(errs...)
 }
 
-// launchMembers launches instances of a version of the group's template, in the subnets in turn. The caller holds s.change.
-func (g *Groups) launchMembers(ctx context.Context, name string, group records.Group, template records.Template, count int) ([]string, error) {
+// launchMembers launches instances of a version of the group's template, in the subnets in turn. The caller holds
+// s.change.
+func (g *Groups) launchMembers(ctx context.Context, name string, group records.Group, template records.Template,
+	count int) ([]string, error) {
 	tags, err := g.tags(ctx, name)
 	if err != nil {
 		return nil, err
@@ -313,7 +335,8 @@ func (g *Groups) launchMembers(ctx context.Context, name string, group records.G
 		} else {
 			c.Set("SubnetId", group.Subnets[(before+i)%len(group.Subnets)])
 		}
-		tagInstances(c, append(tags, "aws:autoscaling:groupName", name, "aws:ec2launchtemplate:id", template.ID, "aws:ec2launchtemplate:version", template.Version))
+		tagInstances(c, append(tags, "aws:autoscaling:groupName", name, "aws:ec2launchtemplate:id", template.ID,
+			"aws:ec2launchtemplate:version", template.Version))
 		answered, err := g.ec2.RunInstances(ctx, c)
 		if err != nil {
 			return launched, fmt.Errorf("launch an instance of group %s: %w", name, err)
@@ -321,7 +344,8 @@ func (g *Groups) launchMembers(ctx context.Context, name string, group records.G
 		for _, item := range answered.Items("instancesSet") {
 			id := item.Get("instanceId")
 			launched = append(launched, id)
-			err := g.records.ChangeInstance(id, func(record *records.Instance) { record.Group, record.Template = name, template })
+			err := g.records.ChangeInstance(id,
+				func(record *records.Instance) { record.Group, record.Template = name, template })
 			if err != nil {
 				return launched, err
 			}
@@ -332,7 +356,8 @@ func (g *Groups) launchMembers(ctx context.Context, name string, group records.G
 
 // tags are the group's tags that its instances get, keys and values in turn.
 func (g *Groups) tags(ctx context.Context, name string) ([]string, error) {
-	described, err := g.moto.Ask(ctx, awsquery.NewCall("autoscaling", "DescribeAutoScalingGroups", "AutoScalingGroupNames.member.1", name))
+	described, err := g.moto.Ask(ctx, awsquery.NewCall("autoscaling", "DescribeAutoScalingGroups",
+		"AutoScalingGroupNames.member.1", name))
 	if err != nil {
 		return nil, err
 	}

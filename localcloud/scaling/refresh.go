@@ -2,13 +2,13 @@ package scaling
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/records"
@@ -27,47 +27,97 @@ func (g *Groups) startRefresh(ctx context.Context, c *awsquery.Call) (*awsquery.
 		return nil, err
 	}
 	if r := records.ActiveRefresh(group.Refreshes); r != nil {
-		return nil, awsquery.Fault("InstanceRefreshInProgress", "An Instance Refresh is already in progress and blocks the execution of this Instance Refresh.")
+		return nil, awsquery.Fault("InstanceRefreshInProgress",
+			"An Instance Refresh is already in progress and blocks the execution of this Instance Refresh.")
 	}
-	id := make([]byte, 16)
-	rand.Read(id) // never fails
-	text16 := hex.EncodeToString(id)
-	r := &records.Refresh{ID: fmt.Sprintf("%s-%s-%s-%s-%s", text16[:8], text16[8:12], text16[12:16], text16[16:20], text16[20:]), Status: "Pending", Started: time.Now(),
-		Before: group.Template, Wanted: group.Template, MinHealthy: 90, Delay: 3600, Warmup: group.Grace, Left: group.Desired,
-		AutoRollback: c.Get("Preferences.AutoRollback") == "true", SkipMatching: c.Get("Preferences.SkipMatching") == "true"}
-	const desired = "DesiredConfiguration.LaunchTemplate."
-	wanted := c.Get(desired+"LaunchTemplateId") != "" || c.Get(desired+"LaunchTemplateName") != ""
-	if wanted {
-		if r.Wanted, err = g.templates.find(ctx, c, desired); err != nil {
-			return nil, err
-		}
+	r, err := g.newRefresh(ctx, c, group)
+	if err != nil {
+		return nil, err
 	}
-	if r.AutoRollback && !wanted {
-		return nil, awsquery.Fault("ValidationError", "AutoRollback is not supported without a desired configuration.")
-	}
-	for parameter, into := range map[string]*int{"MinHealthyPercentage": &r.MinHealthy, "CheckpointDelay": &r.Delay, "InstanceWarmup": &r.Warmup, "BakeTime": &r.Bake} {
-		if given := c.Get("Preferences." + parameter); given != "" {
-			if *into, err = strconv.Atoi(given); err != nil || *into < 0 {
-				return nil, awsquery.Fault("ValidationError", "%s %s should be a number of 0 or more", parameter, given)
-			}
-		}
-	}
-	for _, given := range c.List("Preferences.CheckpointPercentages.member") {
-		percent, err := strconv.Atoi(given)
-		if err != nil || percent < 1 || percent > 100 || len(r.Checkpoints) > 0 && percent <= r.Checkpoints[len(r.Checkpoints)-1] {
-			return nil, awsquery.Fault("ValidationError", "CheckpointPercentages should ascend, from 1 to 100")
-		}
-		r.Checkpoints = append(r.Checkpoints, percent)
-	}
-	if n := len(r.Checkpoints); n > 0 && r.Checkpoints[n-1] != 100 {
-		return nil, awsquery.Fault("ValidationError", "The last value of CheckpointPercentages must be 100 to replace all instances in the group.")
-	}
-	err = g.records.ChangeGroup(name, func(group *records.Group) { group.Refreshes = append([]*records.Refresh{r}, group.Refreshes...) })
+	err = g.records.ChangeGroup(name,
+		func(group *records.Group) { group.Refreshes = append([]*records.Refresh{r}, group.Refreshes...) })
 	if err != nil {
 		return nil, err
 	}
 	g.queue.Go(func(ctx context.Context) { g.runRefresh(ctx, name, r.ID) })
 	return awsquery.QueryReply(groupSpace, c, awsquery.Text("InstanceRefreshId", r.ID)), nil
+}
+
+// newRefresh reads what a call asks for.
+func (g *Groups) newRefresh(ctx context.Context, c *awsquery.Call, group records.Group) (*records.Refresh, error) {
+	r := &records.Refresh{
+		ID:      uuid.NewString(),
+		Status:  "Pending",
+		Started: time.Now(),
+		Before:  group.Template,
+		Wanted:  group.Template,
+		Left:    group.Desired,
+	}
+	const desired = "DesiredConfiguration.LaunchTemplate."
+	wanted := c.Get(desired+"LaunchTemplateId") != "" || c.Get(desired+"LaunchTemplateName") != ""
+	if wanted {
+		var err error
+		if r.Wanted, err = g.templates.find(ctx, c, desired); err != nil {
+			return nil, err
+		}
+	}
+	r.Preferences = records.Preferences{
+		MinHealthy:   90,
+		Delay:        3600,
+		Warmup:       group.Grace,
+		AutoRollback: c.Get("Preferences.AutoRollback") == "true",
+		SkipMatching: c.Get("Preferences.SkipMatching") == "true",
+	}
+	if r.AutoRollback && !wanted {
+		return nil, awsquery.Fault("ValidationError", "AutoRollback is not supported without a desired configuration.")
+	}
+	for _, number := range []struct {
+		parameter string
+		into      *int
+	}{
+		{"MinHealthyPercentage", &r.MinHealthy},
+		{"CheckpointDelay", &r.Delay},
+		{"InstanceWarmup", &r.Warmup},
+		{"BakeTime", &r.Bake},
+	} {
+		if err := readNumber(c, "Preferences.", number.parameter, number.into); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	r.Checkpoints, err = readCheckpoints(c)
+	return r, err
+}
+
+// readNumber reads a parameter, if it is there.
+func readNumber(c *awsquery.Call, prefix, parameter string, into *int) error {
+	given := c.Get(prefix + parameter)
+	if given == "" {
+		return nil
+	}
+	number, err := strconv.Atoi(given)
+	if err != nil || number < 0 {
+		return awsquery.Fault("ValidationError", "%s %s should be a number of 0 or more", parameter, given)
+	}
+	*into = number
+	return nil
+}
+
+func readCheckpoints(c *awsquery.Call) (checkpoints []int, err error) {
+	last := 0
+	for _, given := range c.List("Preferences.CheckpointPercentages.member") {
+		percent, err := strconv.Atoi(given)
+		if err != nil || percent < 1 || percent > 100 || percent <= last {
+			return nil, awsquery.Fault("ValidationError", "CheckpointPercentages should ascend, from 1 to 100")
+		}
+		last = percent
+		checkpoints = append(checkpoints, percent)
+	}
+	if len(checkpoints) > 0 && last != 100 {
+		return nil, awsquery.Fault("ValidationError",
+			"The last value of CheckpointPercentages must be 100 to replace all instances in the group.")
+	}
+	return checkpoints, nil
 }
 
 func (g *Groups) describeRefreshes(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
@@ -81,9 +131,14 @@ func (g *Groups) describeRefreshes(_ context.Context, c *awsquery.Call) (*awsque
 		if len(wanted) > 0 && !slices.Contains(wanted, r.ID) {
 			continue
 		}
-		member := awsquery.Element("member", awsquery.Text("InstanceRefreshId", r.ID), awsquery.Text("AutoScalingGroupName", c.Get("AutoScalingGroupName")), awsquery.Text("Status", r.Status), awsquery.Text("StartTime", awsquery.Timestamp(r.Started)),
-			awsquery.Text("PercentageComplete", strconv.Itoa(r.Percent)), awsquery.Text("InstancesToUpdate", strconv.Itoa(r.Left)),
-			awsquery.Element("DesiredConfiguration", awsquery.Element("LaunchTemplate", awsquery.Text("LaunchTemplateId", r.Wanted.ID), awsquery.Text("Version", r.Wanted.Version))))
+		member := awsquery.Element("member", awsquery.Text("InstanceRefreshId", r.ID),
+			awsquery.Text("AutoScalingGroupName", c.Get("AutoScalingGroupName")), awsquery.Text("Status", r.Status),
+			awsquery.Text("StartTime", awsquery.Timestamp(r.Started)),
+			awsquery.Text("PercentageComplete", strconv.Itoa(r.Percent)),
+			awsquery.Text("InstancesToUpdate", strconv.Itoa(r.Left)),
+			awsquery.Element("DesiredConfiguration",
+				awsquery.Element("LaunchTemplate", awsquery.Text("LaunchTemplateId", r.Wanted.ID),
+					awsquery.Text("Version", r.Wanted.Version))))
 		if r.Reason != "" {
 			member.Children = append(member.Children, awsquery.Text("StatusReason", r.Reason))
 		}
@@ -104,7 +159,8 @@ func (g *Groups) endRefresh(_ context.Context, c *awsquery.Call) (*awsquery.Node
 	}
 	r := records.ActiveRefresh(group.Refreshes)
 	if r == nil || r.Status == "RollbackInProgress" || r.Status == "Cancelling" {
-		return nil, awsquery.Fault("ActiveInstanceRefreshNotFound", "No in progress or pending Instance Refresh found for Auto Scaling group %s", name)
+		return nil, awsquery.Fault("ActiveInstanceRefreshNotFound",
+			"No in progress or pending Instance Refresh found for Auto Scaling group %s", name)
 	}
 	err = g.records.ChangeRefresh(name, r.ID, func(r *records.Refresh) {
 		if r.Ending, r.Status = "Cancelled", "Cancelling"; c.Action() == "RollbackInstanceRefresh" {
@@ -143,7 +199,8 @@ func (g *Groups) runRefresh(ctx context.Context, name, id string) {
 		status, err = "Cancelled", nil
 	case ending != "" || r.AutoRollback:
 		reason = "Rolled back: " + err.Error()
-		_ = g.records.ChangeRefresh(name, id, func(r *records.Refresh) { r.Status, r.Reason, r.Ending = "RollbackInProgress", reason, "" })
+		_ = g.records.ChangeRefresh(name, id,
+			func(r *records.Refresh) { r.Status, r.Reason, r.Ending = "RollbackInProgress", reason, "" })
 		back := r
 		back.SkipMatching, back.Checkpoints, back.Ending = true, nil, "back"
 		status, err = "RollbackSuccessful", nil
@@ -153,7 +210,9 @@ func (g *Groups) runRefresh(ctx context.Context, name, id string) {
 	default:
 		status, reason, err = "Failed", err.Error(), nil
 	}
-	err = errors.Join(err, g.records.ChangeRefresh(name, id, func(r *records.Refresh) { r.Status, r.Reason, r.Ended = status, reason, time.Now() }))
+	err = errors.Join(err,
+		g.records.ChangeRefresh(name, id,
+			func(r *records.Refresh) { r.Status, r.Reason, r.Ended = status, reason, time.Now() }))
 	if err != nil {
 		g.log.Error("refresh a group", "group", name, "error", err)
 	}
@@ -164,7 +223,8 @@ func (g *Groups) runRefresh(ctx context.Context, name, id string) {
 func (g *Groups) replaceAll(ctx context.Context, name string, r records.Refresh, template records.Template) error {
 	var old []string
 	for _, id := range g.records.Members(name) {
-		if record, _ := g.records.Instance(id); !g.targets.IsDraining(id) && !(r.SkipMatching && record.Template == template) {
+		if record, _ := g.records.Instance(id); !g.targets.IsDraining(id) &&
+			!(r.SkipMatching && record.Template == template) {
 			old = append(old, id)
 		}
 	}
@@ -182,7 +242,8 @@ func (g *Groups) replaceAll(ctx context.Context, name string, r records.Refresh,
 			continue
 		}
 		percent := 100 * (total - len(old)) / total
-		if err := g.records.ChangeRefresh(name, r.ID, func(r *records.Refresh) { r.Percent, r.Left = percent, len(old) }); err != nil {
+		if err := g.records.ChangeRefresh(name, r.ID,
+			func(r *records.Refresh) { r.Percent, r.Left = percent, len(old) }); err != nil {
 			return err
 		}
 		if r.Checkpoints, err = g.checkpoints(ctx, name, r, percent, len(old) == 0); err != nil {
@@ -192,9 +253,10 @@ func (g *Groups) replaceAll(ctx context.Context, name string, r records.Refresh,
 	return nil
 }
 
-// replaceSome launches as many instances as may be replaced at a time and, once they are healthy, ends as many old ones. It
-// returns the old ones that are left.
-func (g *Groups) replaceSome(ctx context.Context, name string, r records.Refresh, template records.Template, old []string) ([]string, error) {
+// replaceSome launches as many instances as may be replaced at a time and, once they are healthy, ends as many old
+// ones. It returns the old ones that are left.
+func (g *Groups) replaceSome(ctx context.Context, name string, r records.Refresh, template records.Template,
+	old []string) ([]string, error) {
 	fresh, group, err := g.launchBatch(ctx, name, r, template, len(old))
 	if err == nil {
 		err = g.untilHealthy(ctx, name, r, fresh, time.Duration(group.Grace)*time.Second)
@@ -208,7 +270,8 @@ func (g *Groups) replaceSome(ctx context.Context, name string, r records.Refresh
 
 // launchBatch launches at most so many instances as the group's size and the refresh let it. A group that is deleted
 // meanwhile gets none.
-func (g *Groups) launchBatch(ctx context.Context, name string, r records.Refresh, template records.Template, most int) ([]string, records.Group, error) {
+func (g *Groups) launchBatch(ctx context.Context, name string, r records.Refresh, template records.Template,
+	most int) ([]string, records.Group, error) {
 	g.change.Lock()
 	defer g.change.Unlock()
 	group, err := g.records.Group(name)
@@ -222,7 +285,8 @@ func (g *Groups) launchBatch(ctx context.Context, name string, r records.Refresh
 }
 
 // checkpoints waits at those that have been reached, and returns the others.
-func (g *Groups) checkpoints(ctx context.Context, name string, r records.Refresh, percent int, last bool) ([]int, error) {
+func (g *Groups) checkpoints(ctx context.Context, name string, r records.Refresh, percent int,
+	last bool) ([]int, error) {
 	due := r.Checkpoints
 	for len(due) > 0 && percent >= due[0] {
 		if due = due[1:]; last || len(due) > 0 && percent >= due[0] {
@@ -264,7 +328,8 @@ func (g *Groups) pause(ctx context.Context, name, id string, seconds int) error 
 }
 
 // untilHealthy waits until instances run, are healthy in all target groups, and have warmed up.
-func (g *Groups) untilHealthy(ctx context.Context, name string, r records.Refresh, ids []string, limit time.Duration) error {
+func (g *Groups) untilHealthy(ctx context.Context, name string, r records.Refresh, ids []string,
+	limit time.Duration) error {
 	for until := time.Now().Add(limit); ; {
 		if err := g.mayGoOn(ctx, name, r); err != nil {
 			return err

@@ -37,7 +37,10 @@ func (t *Templates) create(ctx context.Context, c *awsquery.Call) (*awsquery.Nod
 		return nil, err
 	}
 	id := answered.Get("launchTemplate", "launchTemplateId")
-	return answered, t.records.Update(func(o *records.State) { o.Templates[id] = map[string]url.Values{"1": dataOf(c)} })
+	return answered, t.records.Update(func(o *records.State) {
+		o.Templates[id] = map[string]url.Values{"1": dataOf(
+			c)}
+	})
 }
 
 func (t *Templates) createVersion(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
@@ -67,14 +70,18 @@ func (t *Templates) delete(ctx context.Context, c *awsquery.Call) (*awsquery.Nod
 		if c.Get("LaunchTemplateId") != "" {
 			kind = "Id"
 		}
-		return nil, awsquery.Fault("InvalidLaunchTemplate"+kind+".NotFoundException", "The specified launch template, with template %s %s%s, does not exist.",
+		return nil, awsquery.Fault("InvalidLaunchTemplate"+kind+".NotFoundException",
+			"The specified launch template, with template %s %s%s, does not exist.",
 			strings.ToLower(kind), c.Get("LaunchTemplateId"), c.Get("LaunchTemplateName"))
 	}
 	answered, err := t.moto.Forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	return answered, t.records.Update(func(o *records.State) { delete(o.Templates, answered.Get("launchTemplate", "launchTemplateId")) })
+	return answered, t.records.Update(func(o *records.State) {
+		delete(o.Templates,
+			answered.Get("launchTemplate", "launchTemplateId"))
+	})
 }
 
 // dataOf are the parameters of a launch that a template holds.
@@ -108,7 +115,11 @@ func (t *Templates) find(ctx context.Context, c *awsquery.Call, prefix string) (
 		if id != "" && item.Get("launchTemplateId") != id || id == "" && item.Get("launchTemplateName") != name {
 			continue
 		}
-		found := records.Template{ID: item.Get("launchTemplateId"), Name: item.Get("launchTemplateName"), Version: c.Get(prefix + "Version")}
+		found := records.Template{
+			ID:      item.Get("launchTemplateId"),
+			Name:    item.Get("launchTemplateName"),
+			Version: c.Get(prefix + "Version"),
+		}
 		switch found.Version {
 		case "", "$Default":
 			found.Version = item.Get("defaultVersionNumber")
@@ -116,9 +127,11 @@ func (t *Templates) find(ctx context.Context, c *awsquery.Call, prefix string) (
 			found.Version = item.Get("latestVersionNumber")
 		}
 		if _, err := strconv.Atoi(found.Version); err != nil || t.records.TemplateValues(found) == nil {
-			return found, awsquery.Fault("ValidationError", "The specified launch template version does not exist: %s of %s.", found.Version, found.Name)
+			return found, awsquery.Fault("ValidationError",
+				"The specified launch template version does not exist: %s of %s.", found.Version, found.Name)
 		}
 		return found, nil
 	}
-	return records.Template{}, awsquery.Fault("ValidationError", "You must use a valid fully-formed launch template. The launch template %s%s does not exist.", id, name)
+	return records.Template{}, awsquery.Fault("ValidationError",
+		"You must use a valid fully-formed launch template. The launch template %s%s does not exist.", id, name)
 }

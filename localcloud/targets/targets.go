@@ -35,7 +35,12 @@ type TargetMachinery interface {
 
 // New makes a checker that has asked nobody yet.
 func New(records *records.Store, machinery TargetMachinery) *Checker {
-	return &Checker{records: records, machinery: machinery, health: map[string]*health{}, drained: map[string]bool{}}
+	return &Checker{
+		records:   records,
+		machinery: machinery,
+		health:    map[string]*health{},
+		drained:   map[string]bool{},
+	}
 }
 
 // health is how a target answered lately.
@@ -73,6 +78,7 @@ func (c *Checker) Targets() []target {
 	return all
 }
 
+// IsDraining tells whether an instance gets no new connections.
 func (c *Checker) IsDraining(id string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -88,6 +94,7 @@ func (c *Checker) Drain(ids []string) {
 	}
 }
 
+// Undrain ends what Drain began.
 func (c *Checker) Undrain(ids []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -165,7 +172,11 @@ func (c *Checker) ask(ctx context.Context, t target) error {
 	}
 	// AWS's load balancers take any certificate of their targets; nothing but the question for health is sent.
 	client := &http.Client{
-		Transport:     &http.Transport{DialContext: dial, DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},
+		Transport: &http.Transport{
+			DialContext:       dial,
+			DisableKeepAlives: true,
+			TLSClientConfig:   &tls.Config{InsecureSkipVerify: true},
+		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+at.Private.String()+t.Record.Path, nil)

@@ -65,7 +65,8 @@ func (a *Addresses) Find(ctx context.Context, c *awsquery.Call) (*awsquery.Node,
 		}
 		return nil, awsquery.Fault(by.code, "The %s '%s' does not exist", by.parameter, wanted)
 	}
-	return nil, awsquery.Fault("MissingParameter", "The request must name the address by AllocationId, AssociationId or PublicIp")
+	return nil, awsquery.Fault("MissingParameter",
+		"The request must name the address by AllocationId, AssociationId or PublicIp")
 }
 
 // associate moves an elastic address; an instance that had it has it no more, and one that gets it loses its
@@ -76,18 +77,22 @@ func (a *Addresses) associate(ctx context.Context, c *awsquery.Call) (*awsquery.
 		return nil, err
 	}
 	if balancer := a.records.BalancerAt(address.Get("allocationId")); balancer != "" {
-		return nil, awsquery.Fault("Resource.AlreadyAssociated", "resource %s is already associated with load balancer %s", address.Get("allocationId"), balancer)
+		return nil, awsquery.Fault("Resource.AlreadyAssociated",
+			"resource %s is already associated with load balancer %s", address.Get("allocationId"), balancer)
 	}
 	if id := c.Get("InstanceId"); id != "" {
-		if err := a.records.InStates([]string{id}, "given an address", "pending", "running", "stopping", "stopped"); err != nil {
+		if err := a.records.InStates([]string{id}, "given an address", "pending", "running", "stopping",
+			"stopped"); err != nil {
 			return nil, err
 		}
 	}
 	if association := address.Get("associationId"); association != "" {
 		if c.Get("AllowReassociation") == "false" {
-			return nil, awsquery.Fault("Resource.AlreadyAssociated", "resource %s is already associated with associate-id %s", address.Get("allocationId"), association)
+			return nil, awsquery.Fault("Resource.AlreadyAssociated",
+				"resource %s is already associated with associate-id %s", address.Get("allocationId"), association)
 		}
-		if _, err := a.moto.Forward(ctx, awsquery.NewCall("ec2", "DisassociateAddress", "AssociationId", association)); err != nil {
+		if _, err := a.moto.Forward(ctx, awsquery.NewCall("ec2", "DisassociateAddress",
+			"AssociationId", association)); err != nil {
 			return nil, err
 		}
 	}
@@ -119,7 +124,8 @@ func (a *Addresses) release(ctx context.Context, c *awsquery.Call) (*awsquery.No
 		return nil, awsquery.Fault("InvalidIPAddress.InUse", "Address %s is in use.", address.Get("publicIp"))
 	}
 	if balancer := a.records.BalancerAt(address.Get("allocationId")); balancer != "" {
-		return nil, awsquery.Fault("InvalidIPAddress.InUse", "Address %s is in use by load balancer %s.", address.Get("publicIp"), balancer)
+		return nil, awsquery.Fault("InvalidIPAddress.InUse",
+			"Address %s is in use by load balancer %s.", address.Get("publicIp"), balancer)
 	}
 	nats, err := a.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeNatGateways"))
 	if err != nil {
@@ -128,7 +134,8 @@ func (a *Addresses) release(ctx context.Context, c *awsquery.Call) (*awsquery.No
 	for _, nat := range nats.Items("natGatewaySet") {
 		for _, id := range nat.All("natGatewayAddressSet", "*", "allocationId") {
 			if id == address.Get("allocationId") && nat.Get("state") == "available" {
-				return nil, awsquery.Fault("InvalidIPAddress.InUse", "Address %s is in use by %s.", address.Get("publicIp"), nat.Get("natGatewayId"))
+				return nil, awsquery.Fault("InvalidIPAddress.InUse",
+					"Address %s is in use by %s.", address.Get("publicIp"), nat.Get("natGatewayId"))
 			}
 		}
 	}
@@ -149,7 +156,8 @@ func (a *Addresses) readdress(ctx context.Context, instances ...string) error {
 		loses := false
 		a.records.View(func(o *records.State) { loses = o.HasElastic(id) && record.Public.IsValid() })
 		if loses {
-			if err := a.records.ChangeInstance(id, func(record *records.Instance) { record.Public = netip.Addr{} }); err != nil {
+			if err := a.records.ChangeInstance(id,
+				func(record *records.Instance) { record.Public = netip.Addr{} }); err != nil {
 				return err
 			}
 		}
@@ -170,7 +178,8 @@ func (a *Addresses) FreeInstance(ctx context.Context, id string) error {
 		if address.Get("instanceId") != id || address.Get("associationId") == "" {
 			continue
 		}
-		if _, err := a.moto.Forward(ctx, awsquery.NewCall("ec2", "DisassociateAddress", "AssociationId", address.Get("associationId"))); err != nil {
+		if _, err := a.moto.Forward(ctx, awsquery.NewCall("ec2", "DisassociateAddress",
+			"AssociationId", address.Get("associationId"))); err != nil {
 			return err
 		}
 	}

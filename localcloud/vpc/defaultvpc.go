@@ -19,23 +19,28 @@ func (n *Network) OpenDefaultVPC(ctx context.Context) error {
 			return err
 		},
 		func() error {
-			gateway, err := n.moto.First(ctx, awsquery.NewCall("ec2", "DescribeInternetGateways"), "internetGatewaySet", "internetGatewayId")
+			gateway, err := n.moto.First(ctx, awsquery.NewCall("ec2", "DescribeInternetGateways"),
+				"internetGatewaySet", "internetGatewayId")
 			if err != nil {
 				return err
 			}
-			_, err = n.moto.Forward(ctx, awsquery.NewCall("ec2", "AttachInternetGateway", "InternetGatewayId", gateway, "VpcId", vpc))
+			_, err = n.moto.Forward(ctx, awsquery.NewCall("ec2", "AttachInternetGateway", "InternetGatewayId", gateway,
+				"VpcId", vpc))
 			return err
 		},
 		func() error {
-			gateway, err := n.moto.First(ctx, awsquery.NewCall("ec2", "DescribeInternetGateways"), "internetGatewaySet", "internetGatewayId")
+			gateway, err := n.moto.First(ctx, awsquery.NewCall("ec2", "DescribeInternetGateways"),
+				"internetGatewaySet", "internetGatewayId")
 			if err != nil {
 				return err
 			}
-			table, err := n.moto.First(ctx, awsquery.NewCall("ec2", "DescribeRouteTables", "Filter.1.Name", "vpc-id", "Filter.1.Value.1", vpc), "routeTableSet", "routeTableId")
+			table, err := n.moto.First(ctx, awsquery.NewCall("ec2", "DescribeRouteTables", "Filter.1.Name", "vpc-id",
+				"Filter.1.Value.1", vpc), "routeTableSet", "routeTableId")
 			if err != nil {
 				return err
 			}
-			_, err = n.moto.Forward(ctx, awsquery.NewCall("ec2", "CreateRoute", "RouteTableId", table, "DestinationCidrBlock", "0.0.0.0/0", "GatewayId", gateway))
+			_, err = n.moto.Forward(ctx, awsquery.NewCall("ec2", "CreateRoute", "RouteTableId", table,
+				"DestinationCidrBlock", "0.0.0.0/0", "GatewayId", gateway))
 			return err
 		},
 		func() error { return n.admitMembers(ctx, vpc) },
@@ -49,7 +54,8 @@ func (n *Network) OpenDefaultVPC(ctx context.Context) error {
 
 // defaultVPC is the id of the default VPC, or empty if it was deleted.
 func (n *Network) defaultVPC(ctx context.Context) (string, error) {
-	described, err := n.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeVpcs", "Filter.1.Name", "isDefault", "Filter.1.Value.1", "true"))
+	described, err := n.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeVpcs", "Filter.1.Name", "isDefault",
+		"Filter.1.Value.1", "true"))
 	if err != nil {
 		return "", err
 	}
@@ -61,7 +67,8 @@ func (n *Network) defaultVPC(ctx context.Context) (string, error) {
 
 // admitMembers has the default group of a VPC admit everything from its own members, as EC2's do.
 func (n *Network) admitMembers(ctx context.Context, vpc string) error {
-	group, err := n.moto.First(ctx, awsquery.NewCall("ec2", "DescribeSecurityGroups", "Filter.1.Name", "vpc-id", "Filter.1.Value.1", vpc,
+	group, err := n.moto.First(ctx, awsquery.NewCall("ec2", "DescribeSecurityGroups", "Filter.1.Name", "vpc-id",
+		"Filter.1.Value.1", vpc,
 		"Filter.2.Name", "group-name", "Filter.2.Value.1", "default"), "securityGroupInfo", "groupId")
 	if err != nil {
 		return err

@@ -39,7 +39,8 @@ func (s *Interfaces) Handlers() map[string]awsquery.Handler {
 // refuseSecond refuses what would be a record only.
 func (s *Interfaces) refuseSecond(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	return nil, awsquery.Fault("UnsupportedOperation",
-		"an instance of the local cloud keeps the one network interface that it was launched with; %s is not to be had", c.Action())
+		"an instance of the local cloud keeps the one network interface that it was launched with; %s is not to be"+
+			" had", c.Action())
 }
 
 // create checks the addresses and groups, which moto takes as they come.
@@ -62,7 +63,8 @@ func (s *Interfaces) create(ctx context.Context, c *awsquery.Call) (*awsquery.No
 		}
 		address, err := netip.ParseAddr(c.Get(name))
 		if err != nil || !subnet.Contains(address) || eni.Reserved(subnet, address) {
-			return nil, awsquery.Fault("InvalidParameterValue", "Address %.60s does not fall within the usable addresses of subnet %s (%s)",
+			return nil, awsquery.Fault("InvalidParameterValue",
+				"Address %.60s does not fall within the usable addresses of subnet %s (%s)",
 				c.Get(name), c.Get("SubnetId"), subnet)
 		}
 		if taken[address] {

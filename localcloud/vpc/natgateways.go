@@ -44,8 +44,10 @@ func (n *Network) deleteNatGateway(ctx context.Context, c *awsquery.Call) (*awsq
 	}
 	had := nat.All("natGatewayAddressSet", "*", "allocationId")
 	for _, address := range addresses.Items("addressesSet") {
-		if association := address.Get("associationId"); association != "" && slices.Contains(had, address.Get("allocationId")) {
-			if _, err := n.moto.Forward(ctx, awsquery.NewCall("ec2", "DisassociateAddress", "AssociationId", association)); err != nil {
+		if association := address.Get("associationId"); association != "" &&
+			slices.Contains(had, address.Get("allocationId")) {
+			if _, err := n.moto.Forward(ctx, awsquery.NewCall("ec2", "DisassociateAddress",
+				"AssociationId", association)); err != nil {
 				return nil, err
 			}
 		}
@@ -54,5 +56,10 @@ func (n *Network) deleteNatGateway(ctx context.Context, c *awsquery.Call) (*awsq
 }
 
 var natFilters = map[string]string{
-	"nat-gateway-id": "natGatewayId", "state": "state", "subnet-id": "subnetId", "vpc-id": "vpcId", "tag-key": "tagSet/*/key", "tag-value": "tagSet/*/value",
+	"nat-gateway-id": "natGatewayId",
+	"state":          "state",
+	"subnet-id":      "subnetId",
+	"vpc-id":         "vpcId",
+	"tag-key":        "tagSet/*/key",
+	"tag-value":      "tagSet/*/value",
 }

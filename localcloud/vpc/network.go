@@ -52,8 +52,10 @@ func (n *Network) read(ctx context.Context) (*resources, error) {
 		action, set string
 		into        *[]*awsquery.Node
 	}{
-		{"DescribeVpcs", "vpcSet", &r.vpcs}, {"DescribeSubnets", "subnetSet", &r.subnets}, {"DescribeRouteTables", "routeTableSet", &r.tables},
-		{"DescribeSecurityGroups", "securityGroupInfo", &r.groups}, {"DescribeInternetGateways", "internetGatewaySet", &r.gateways},
+		{"DescribeVpcs", "vpcSet", &r.vpcs}, {"DescribeSubnets", "subnetSet", &r.subnets},
+		{"DescribeRouteTables", "routeTableSet", &r.tables},
+		{"DescribeSecurityGroups", "securityGroupInfo", &r.groups},
+		{"DescribeInternetGateways", "internetGatewaySet", &r.gateways},
 		{"DescribeNatGateways", "natGatewaySet", &r.nats}, {"DescribeAddresses", "addressesSet", &r.addresses},
 		{"DescribeNetworkInterfaces", "networkInterfaceSet", &r.interfaces},
 	} {
@@ -111,7 +113,8 @@ func (n *Network) topology(r *resources) host.Topology {
 	vpcs := map[string]*host.VPC{}
 	for _, item := range r.vpcs {
 		vpc := &host.VPC{ID: item.Get("vpcId")}
-		for _, block := range append([]string{item.Get("cidrBlock")}, item.All("cidrBlockAssociationSet", "*", "cidrBlock")...) {
+		for _, block := range append([]string{item.Get("cidrBlock")},
+			item.All("cidrBlockAssociationSet", "*", "cidrBlock")...) {
 			cidr, err := netip.ParsePrefix(block)
 			if err != nil {
 				n.leftOut(vpc.ID, err)
@@ -128,15 +131,22 @@ func (n *Network) topology(r *resources) host.Topology {
 			continue
 		}
 		if vpc := vpcs[item.Get("vpcId")]; vpc != nil {
-			vpc.Subnets = append(vpc.Subnets, host.Subnet{ID: item.Get("subnetId"), CIDR: cidr, Gateway: cidr.Masked().Addr().Next(),
-				Internet: r.internet(vpc.ID, item.Get("subnetId"))})
+			vpc.Subnets = append(vpc.Subnets, host.Subnet{
+				ID:       item.Get("subnetId"),
+				CIDR:     cidr,
+				Gateway:  cidr.Masked().Addr().Next(),
+				Internet: r.internet(vpc.ID, item.Get("subnetId")),
+			})
 		}
 	}
 	for _, item := range r.groups {
 		if vpc := vpcs[item.Get("vpcId")]; vpc != nil {
 			id := item.Get("groupId")
-			vpc.Groups = append(vpc.Groups, host.SecurityGroup{ID: id,
-				Ingress: n.possible(id, rules(item.Items("ipPermissions"))), Egress: n.possible(id, rules(item.Items("ipPermissionsEgress")))})
+			vpc.Groups = append(vpc.Groups, host.SecurityGroup{
+				ID:      id,
+				Ingress: n.possible(id, rules(item.Items("ipPermissions"))),
+				Egress:  n.possible(id, rules(item.Items("ipPermissionsEgress"))),
+			})
 		}
 	}
 	for _, item := range r.interfaces {
@@ -185,8 +195,13 @@ func (n *Network) addInterface(t *host.Topology, vpc *host.VPC, nic *awsquery.No
 		}
 		return !there
 	})
-	vpc.Interfaces = append(vpc.Interfaces, host.NetworkInterface{ID: nic.Get("networkInterfaceId"), Subnet: nic.Get("subnetId"),
-		PrivateIPs: addresses, Public: public != "", Groups: groups})
+	vpc.Interfaces = append(vpc.Interfaces, host.NetworkInterface{
+		ID:         nic.Get("networkInterfaceId"),
+		Subnet:     nic.Get("subnetId"),
+		PrivateIPs: addresses,
+		Public:     public != "",
+		Groups:     groups,
+	})
 	if public != "" {
 		address, err := netip.ParseAddr(public)
 		if err != nil {
@@ -215,7 +230,8 @@ func (r *resources) internet(vpc, subnet string) host.Internet {
 			continue
 		}
 		for _, gateway := range r.gateways {
-			if gateway.Get("internetGatewayId") == route.Get("gatewayId") && slices.Contains(gateway.All("attachmentSet", "*", "vpcId"), vpc) {
+			if gateway.Get("internetGatewayId") == route.Get("gatewayId") &&
+				slices.Contains(gateway.All("attachmentSet", "*", "vpcId"), vpc) {
 				return host.ViaGateway
 			}
 		}
@@ -284,8 +300,8 @@ func (n *Network) addBalancers(t *host.Topology, r *resources) {
 	n.records.View(func(o *records.State) {
 		for _, balancer := range o.Balancers {
 			to := host.Target{VPC: balancer.VPC, Balanced: map[uint16][]netip.AddrPort{}}
-			for port, group := range balancer.Listeners {
-				to.Balanced[uint16(port)] = healthy[group]
+			for listener, group := range balancer.Listeners {
+				to.Balanced[uint16(listener)] = healthy[group]
 			}
 			for _, allocation := range balancer.Allocations {
 				if address, ok := public[allocation]; ok {

@@ -2,6 +2,7 @@ package vpc
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -27,8 +28,14 @@ func (r ruleOfPeer) comparable() ruleOfPeer {
 }
 
 // flat are the parameters of a single rule in the request's older form, and where they are in the newer one.
-var flat = map[string]string{"IpProtocol": "IpProtocol", "FromPort": "FromPort", "ToPort": "ToPort", "CidrIp": "IpRanges.1.CidrIp",
-	"SourceSecurityGroupName": "Groups.1.GroupName", "SourceSecurityGroupOwnerId": "Groups.1.UserId"}
+var flat = map[string]string{
+	"IpProtocol":                 "IpProtocol",
+	"FromPort":                   "FromPort",
+	"ToPort":                     "ToPort",
+	"CidrIp":                     "IpRanges.1.CidrIp",
+	"SourceSecurityGroupName":    "Groups.1.GroupName",
+	"SourceSecurityGroupOwnerId": "Groups.1.UserId",
+}
 
 // listed is a request with its rules in a list that begins with 1.
 func listed(c *awsquery.Call) (*awsquery.Call, error) {
@@ -40,25 +47,25 @@ func listed(c *awsquery.Call) (*awsquery.Call, error) {
 		if !ok {
 			continue
 		}
-		index, _, _ := strings.Cut(rest, ".")
-		number, err := strconv.Atoi(index)
-		if err != nil || number < 0 {
+		first, _, _ := strings.Cut(rest, ".")
+		index, err := strconv.Atoi(first)
+		if err != nil || index < 0 {
 			return nil, awsquery.Fault("InvalidParameter", "The parameter %.100q is not recognized", name)
 		}
-		if !slices.Contains(found, number) {
-			found = append(found, number)
+		if !slices.Contains(found, index) {
+			found = append(found, index)
 		}
 	}
 	slices.Sort(found)
-	for i, number := range found {
-		indexes[number] = i + 1
+	for i, index := range found {
+		indexes[index] = i + 1
 	}
 	for name, values := range c.Clone().Form {
 		if rest, ok := strings.CutPrefix(name, "IpPermissions."); ok {
-			index, field, _ := strings.Cut(rest, ".")
-			number, _ := strconv.Atoi(index)
+			first, field, _ := strings.Cut(rest, ".")
+			index, _ := strconv.Atoi(first)
 			c.Form.Del(name)
-			c.Form[fmt.Sprintf("IpPermissions.%d.%s", indexes[number], field)] = values
+			c.Form[fmt.Sprintf("IpPermissions.%d.%s", indexes[index], field)] = values
 		}
 	}
 	next := fmt.Sprintf("IpPermissions.%d.", len(found)+1)
@@ -89,11 +96,11 @@ func admittedPermissions(c *awsquery.Call) ([]ruleOfPeer, error) {
 		if len(fields) == 0 {
 			break
 		}
-		rules, err := admittedPermission(c, prefix, fields)
+		found, err := admittedPermission(c, prefix, fields)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, rules...)
+		all = append(all, found...)
 	}
 	if len(all) == 0 {
 		return nil, awsquery.Fault("MissingParameter", "The request must contain the parameter ipPermissions")
@@ -120,53 +127,69 @@ func admittedPermission(c *awsquery.Call, prefix string, fields map[string]strin
 		rule.from, rule.to = "-1", "-1"
 	}
 	var all []ruleOfPeer
-	for field, value := range fields {
-		switch field {
-		case "IpProtocol", "FromPort", "ToPort":
+	for _, field := range slices.Sorted(maps.Keys(fields)) {
+		if field == "IpProtocol" || field == "FromPort" || field == "ToPort" {
 			continue
 		}
-		parts := peerField.FindStringSubmatch(field)
-		if parts == nil {
-			return nil, awsquery.Fault("InvalidParameter", "The parameter %.100q is not recognized", prefix+field)
+		peer, err := admittedPeer(rule, prefix+field, field, fields[field])
+		if err != nil {
+			return nil, err
 		}
-		peer := rule
-		peer.list = parts[1]
-		switch parts[3] {
-		case "CidrIp", "CidrIpv6":
-			cidr, err := netip.ParsePrefix(value)
-			if err != nil || cidr.Addr().Is4() != (parts[3] == "CidrIp") || cidr.Addr().Zone() != "" {
-				return nil, awsquery.Fault("InvalidParameterValue", "CIDR block %.100q is malformed", value)
-			}
-			peer.peer = cidr.Masked().String()
+		if peer.peer == "" {
+			continue
+		}
+		if strings.HasPrefix(peer.id, "Cidr") {
 			c.Set(prefix+field, peer.peer)
-		case "GroupId", "PrefixListId":
-			if awsquery.ResourceID.FindString(value) != value {
-				return nil, awsquery.Fault("InvalidGroupId.Malformed", "Invalid id: %.100q", value)
-			}
-			peer.peer = value
-		case "GroupName":
-			peer.peer = "name " + value
-		case "Description":
-			if len(value) > 255 {
-				return nil, awsquery.Fault("InvalidParameterValue", "Invalid rule description: it is longer than 255 characters")
-			}
-			continue
-		default:
-			continue
 		}
-		peer.id = parts[3]
 		all = append(all, peer)
 	}
 	if len(all) == 0 {
-		return nil, awsquery.Fault("MissingParameter", "The request must name a source or a destination: a CIDR block, a security group or a prefix list")
+		return nil, awsquery.Fault("MissingParameter",
+			"The request must name a source or a destination: a CIDR block, a security group or a prefix list")
 	}
 	return all, nil
+}
+
+// admittedPeer reads one field of a permission's peers. What names no peer, a description for example, gives none.
+func admittedPeer(rule ruleOfPeer, parameter, field, value string) (ruleOfPeer, error) {
+	parts := peerField.FindStringSubmatch(field)
+	if parts == nil {
+		return rule, awsquery.Fault("InvalidParameter", "The parameter %.100q is not recognized", parameter)
+	}
+	rule.list, rule.id = parts[1], parts[3]
+	switch rule.id {
+	case "CidrIp", "CidrIpv6":
+		cidr, err := netip.ParsePrefix(value)
+		if err != nil || cidr.Addr().Is4() != (rule.id == "CidrIp") || cidr.Addr().Zone() != "" {
+			return rule, awsquery.Fault("InvalidParameterValue", "CIDR block %.100q is malformed", value)
+		}
+		rule.peer = cidr.Masked().String()
+	case "GroupId", "PrefixListId":
+		if awsquery.ResourceID.FindString(value) != value {
+			return rule, awsquery.Fault("InvalidGroupId.Malformed", "Invalid id: %.100q", value)
+		}
+		rule.peer = value
+	case "GroupName":
+		rule.peer = "name " + value
+	case "Description":
+		if len(value) > 255 {
+			return rule, awsquery.Fault("InvalidParameterValue",
+				"Invalid rule description: it is longer than 255 characters")
+		}
+	}
+	return rule, nil
 }
 
 // protocolName is a protocol as EC2 describes it: by its name where it has one there.
 func protocolName(given string) string {
 	name := strings.ToLower(given)
-	if known, ok := map[string]string{"6": "tcp", "17": "udp", "1": "icmp", "58": "icmpv6", "all": "-1"}[name]; ok {
+	if known, ok := map[string]string{
+		"6":   "tcp",
+		"17":  "udp",
+		"1":   "icmp",
+		"58":  "icmpv6",
+		"all": "-1",
+	}[name]; ok {
 		return known
 	}
 	return name
@@ -178,25 +201,27 @@ func (r *ruleOfPeer) admitPorts() error {
 	to, err2 := strconv.Atoi(r.to)
 	numbers := err1 == nil && err2 == nil
 	// The peer is another matter; this one is of no consequence.
-	probe := host.Rule{Protocol: r.protocol, From: -1, To: -1, CIDR: netip.MustParsePrefix("0.0.0.0/0")}
+	probe := host.Rule{
+		Protocol: r.protocol,
+		From:     -1,
+		To:       -1,
+		CIDR:     netip.MustParsePrefix("0.0.0.0/0"),
+	}
 	if probe.Check() != nil {
-		return awsquery.Fault("InvalidParameterValue", "Invalid value '%.60s' for IP protocol. Unknown protocol.", r.protocol)
+		return awsquery.Fault("InvalidParameterValue",
+			"Invalid value '%.60s' for IP protocol. Unknown protocol.", r.protocol)
 	}
 	switch r.protocol {
 	case "tcp", "udp":
 		if !numbers {
-			return awsquery.Fault("InvalidParameterValue", "Invalid value 'Must specify both from and to ports with TCP/UDP.' for portRange.")
+			return awsquery.Fault("InvalidParameterValue",
+				"Invalid value 'Must specify both from and to ports with TCP/UDP.' for portRange.")
 		}
 		if from < 0 || to > 65535 || from > to {
 			return awsquery.Fault("InvalidParameterValue", "Invalid TCP/UDP port range (%d:%d)", from, to)
 		}
 	case "icmp", "icmpv6":
-		if r.from == "" && r.to == "" {
-			from, to, numbers = -1, -1, true
-		}
-		if !numbers || from < -1 || from > 255 || to < -1 || to > 255 || from == -1 && to != -1 {
-			return awsquery.Fault("InvalidParameterValue", "ICMP code (%.20s) and type (%.20s) are not valid", r.to, r.from)
-		}
+		return r.admitICMP()
 	default: // a protocol without ports; what is said of them means nothing
 		if (r.from != "" || r.to != "") && !numbers {
 			return awsquery.Fault("InvalidParameterValue", "Invalid port range (%.20s:%.20s)", r.from, r.to)
@@ -205,5 +230,21 @@ func (r *ruleOfPeer) admitPorts() error {
 		return nil
 	}
 	r.from, r.to = strconv.Itoa(from), strconv.Itoa(to)
+	return nil
+}
+
+// admitICMP checks an ICMP type and code; none means all.
+func (r *ruleOfPeer) admitICMP() error {
+	kind, err1 := strconv.Atoi(r.from)
+	code, err2 := strconv.Atoi(r.to)
+	if r.from == "" && r.to == "" {
+		kind, code, err1, err2 = -1, -1, nil, nil
+	}
+	valid := func(n int) bool { return n >= -1 && n <= 255 }
+	if err1 != nil || err2 != nil || !valid(kind) || !valid(code) || kind == -1 && code != -1 {
+		return awsquery.Fault("InvalidParameterValue",
+			"ICMP code (%.20s) and type (%.20s) are not valid", r.to, r.from)
+	}
+	r.from, r.to = strconv.Itoa(kind), strconv.Itoa(code)
 	return nil
 }

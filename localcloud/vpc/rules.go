@@ -24,7 +24,8 @@ func (r ruleOfPeer) bare() ruleOfPeer {
 
 func samePorts(asked []ruleOfPeer, rule ruleOfPeer) bool {
 	rule = rule.comparable()
-	return slices.ContainsFunc(asked, func(a ruleOfPeer) bool { return a.protocol == rule.protocol && a.from == rule.from && a.to == rule.to })
+	return slices.ContainsFunc(asked,
+		func(a ruleOfPeer) bool { return a.protocol == rule.protocol && a.from == rule.from && a.to == rule.to })
 }
 
 // port is a port of a described rule; where all are meant there may be none.
@@ -35,8 +36,15 @@ func rulesIn(permission *awsquery.Node) []ruleOfPeer {
 	var all []ruleOfPeer
 	for _, kind := range peerKinds {
 		for _, peer := range permission.Items(kind.answer) {
-			all = append(all, ruleOfPeer{protocol: permission.Get("ipProtocol"), from: port(permission, "fromPort"), to: port(permission, "toPort"),
-				list: kind.list, id: kind.id, peer: peer.Get(kind.text), description: peer.Get("description")})
+			all = append(all, ruleOfPeer{
+				protocol:    permission.Get("ipProtocol"),
+				from:        port(permission, "fromPort"),
+				to:          port(permission, "toPort"),
+				list:        kind.list,
+				id:          kind.id,
+				peer:        peer.Get(kind.text),
+				description: peer.Get("description"),
+			})
 		}
 	}
 	return all
@@ -44,7 +52,8 @@ func rulesIn(permission *awsquery.Node) []ruleOfPeer {
 
 // authorize is the call that makes the rule.
 func (r ruleOfPeer) authorize(action, group string) *awsquery.Call {
-	c := awsquery.NewCall("ec2", action, "GroupId", group, "IpPermissions.1.IpProtocol", r.protocol, "IpPermissions.1."+r.list+".1."+r.id, r.peer)
+	c := awsquery.NewCall("ec2", action, "GroupId", group, "IpPermissions.1.IpProtocol", r.protocol,
+		"IpPermissions.1."+r.list+".1."+r.id, r.peer)
 	if r.protocol != "-1" {
 		c.Set("IpPermissions.1.FromPort", r.from)
 		c.Set("IpPermissions.1.ToPort", r.to)

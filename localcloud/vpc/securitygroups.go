@@ -38,18 +38,21 @@ func (s *SecurityGroups) delete(ctx context.Context, c *awsquery.Call) (*awsquer
 			id = group.Get("groupId")
 		}
 		if group.Get("groupId") == id && group.Get("groupName") == "default" {
-			return nil, awsquery.Fault("CannotDelete", "the specified group: \"%s\" name: \"default\" cannot be deleted by a user", id)
+			return nil, awsquery.Fault("CannotDelete",
+				"the specified group: \"%s\" name: \"default\" cannot be deleted by a user", id)
 		}
 	}
 	for _, nic := range r.interfaces {
 		if slices.Contains(nic.All("groupSet", "*", "groupId"), id) {
-			return nil, awsquery.Fault("DependencyViolation", "resource %s has a dependent object: %s", id, nic.Get("networkInterfaceId"))
+			return nil, awsquery.Fault("DependencyViolation",
+				"resource %s has a dependent object: %s", id, nic.Get("networkInterfaceId"))
 		}
 	}
 	for _, group := range r.groups {
 		for _, rule := range append(rules(group.Items("ipPermissions")), rules(group.Items("ipPermissionsEgress"))...) {
 			if rule.Group == id && group.Get("groupId") != id {
-				return nil, awsquery.Fault("DependencyViolation", "resource %s has a dependent object: a rule of %s", id, group.Get("groupId"))
+				return nil, awsquery.Fault("DependencyViolation",
+					"resource %s has a dependent object: a rule of %s", id, group.Get("groupId"))
 			}
 		}
 	}
@@ -118,7 +121,8 @@ func (s *SecurityGroups) Admit(ctx context.Context, c *awsquery.Call) (*awsquery
 		for _, permission := range group.Items(list) {
 			for _, rule := range rulesIn(permission) {
 				if slices.Contains(asked, rule.comparable()) {
-					return nil, awsquery.Fault("InvalidPermission.Duplicate", "the specified rule \"peer: %s, %s, from port: %s, to port: %s, ALLOW\" already exists",
+					return nil, awsquery.Fault("InvalidPermission.Duplicate",
+						"the specified rule \"peer: %s, %s, from port: %s, to port: %s, ALLOW\" already exists",
 						rule.peer, strings.ToUpper(rule.protocol), rule.from, rule.to)
 				}
 			}
@@ -127,8 +131,8 @@ func (s *SecurityGroups) Admit(ctx context.Context, c *awsquery.Call) (*awsquery
 	return c, nil
 }
 
-// revoke takes rules from a security group. Moto mixes up the peers of rules that have their ports in
-// common, from the first time that it describes them; so all rules of those ports go, and the other peers get theirs anew.
+// revoke takes rules from a security group. Moto mixes up the peers of rules that have their ports in common, from the
+// first time that it describes them; so all rules of those ports go, and the other peers get theirs anew.
 func (s *SecurityGroups) revoke(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	c, err := s.byGroupID(ctx, c)
 	if err != nil {
@@ -149,39 +153,13 @@ func (s *SecurityGroups) revoke(ctx context.Context, c *awsquery.Call) (*awsquer
 	if egress {
 		authorize, list = "AuthorizeSecurityGroupEgress", "ipPermissionsEgress"
 	}
-	described, err := s.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeSecurityGroups", "GroupId.1", group))
+	keep, err := s.othersOfPorts(ctx, group, list, asked)
 	if err != nil {
 		return nil, err
 	}
-	rules, err := s.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeSecurityGroupRules", "Filter.1.Name", "group-id", "Filter.1.Value.1", group))
+	ids, err := s.idsOfPorts(ctx, group, egress, asked)
 	if err != nil {
 		return nil, err
-	}
-	var keep []ruleOfPeer
-	found := map[ruleOfPeer]bool{}
-	for _, item := range described.Items("securityGroupInfo") {
-		for _, permission := range item.Items(list) {
-			for _, rule := range rulesIn(permission) {
-				switch {
-				case slices.Contains(asked, rule.comparable()):
-					found[rule.comparable()] = true
-				case samePorts(asked, rule):
-					keep = append(keep, rule)
-				}
-			}
-		}
-	}
-	for _, rule := range asked {
-		if !found[rule] {
-			return nil, awsquery.Fault("InvalidPermission.NotFound", "The specified rule does not exist in this security group.")
-		}
-	}
-	var ids []string
-	for _, item := range rules.Items("securityGroupRuleSet") {
-		rule := ruleOfPeer{protocol: item.Get("ipProtocol"), from: port(item, "fromPort"), to: port(item, "toPort")}
-		if strings.EqualFold(item.Get("isEgress"), strconv.FormatBool(egress)) && samePorts(asked, rule) {
-			ids = append(ids, item.Get("securityGroupRuleId"))
-		}
 	}
 	byID := c.With("SecurityGroupRuleId", ids...)
 	byID.Drop("IpPermissions.")
@@ -221,5 +199,55 @@ func (s *SecurityGroups) byGroupID(ctx context.Context, c *awsquery.Call) (*awsq
 		c.Set("GroupId", group.Get("groupId"))
 		return c, nil
 	}
-	return nil, awsquery.Fault("InvalidGroup.NotFound", "The security group '%.255s' does not exist in the default VPC", name)
+	return nil, awsquery.Fault("InvalidGroup.NotFound",
+		"The security group '%.255s' does not exist in the default VPC", name)
+}
+
+// othersOfPorts are the rules of a group that share the ports of the rules that were asked for, and are not among them.
+// All that were asked for must be there.
+func (s *SecurityGroups) othersOfPorts(
+	ctx context.Context, group, list string, asked []ruleOfPeer,
+) (others []ruleOfPeer, err error) {
+	described, err := s.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeSecurityGroups", "GroupId.1", group))
+	if err != nil {
+		return nil, err
+	}
+	found := map[ruleOfPeer]bool{}
+	for _, item := range described.Items("securityGroupInfo") {
+		for _, permission := range item.Items(list) {
+			for _, rule := range rulesIn(permission) {
+				switch {
+				case slices.Contains(asked, rule.comparable()):
+					found[rule.comparable()] = true
+				case samePorts(asked, rule):
+					others = append(others, rule)
+				}
+			}
+		}
+	}
+	for _, rule := range asked {
+		if !found[rule] {
+			return nil, awsquery.Fault("InvalidPermission.NotFound",
+				"The specified rule does not exist in this security group.")
+		}
+	}
+	return others, nil
+}
+
+// idsOfPorts are the ids of all rules of a group that share the ports of the rules that were asked for.
+func (s *SecurityGroups) idsOfPorts(
+	ctx context.Context, group string, egress bool, asked []ruleOfPeer,
+) (ids []string, err error) {
+	described, err := s.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeSecurityGroupRules",
+		"Filter.1.Name", "group-id", "Filter.1.Value.1", group))
+	if err != nil {
+		return nil, err
+	}
+	for _, item := range described.Items("securityGroupRuleSet") {
+		rule := ruleOfPeer{protocol: item.Get("ipProtocol"), from: port(item, "fromPort"), to: port(item, "toPort")}
+		if strings.EqualFold(item.Get("isEgress"), strconv.FormatBool(egress)) && samePorts(asked, rule) {
+			ids = append(ids, item.Get("securityGroupRuleId"))
+		}
+	}
+	return ids, nil
 }

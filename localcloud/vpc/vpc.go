@@ -38,13 +38,29 @@ type VPC struct {
 
 // New makes the parts.
 func New(c Config) *VPC {
-	n := &Network{moto: c.Moto, records: c.Records, targets: c.Targets, machinery: c.Machinery, log: c.Log}
+	n := &Network{
+		moto:      c.Moto,
+		records:   c.Records,
+		targets:   c.Targets,
+		machinery: c.Machinery,
+		log:       c.Log,
+	}
 	groups := &SecurityGroups{moto: c.Moto, network: n}
 	return &VPC{
 		Network:        n,
 		SecurityGroups: groups,
-		Addresses:      &Addresses{moto: c.Moto, records: c.Records, network: n, metadata: c.Metadata},
-		Interfaces:     &Interfaces{moto: c.Moto, records: c.Records, network: n, securityGroups: groups},
+		Addresses: &Addresses{
+			moto:     c.Moto,
+			records:  c.Records,
+			network:  n,
+			metadata: c.Metadata,
+		},
+		Interfaces: &Interfaces{
+			moto:           c.Moto,
+			records:        c.Records,
+			network:        n,
+			securityGroups: groups,
+		},
 	}
 }
 

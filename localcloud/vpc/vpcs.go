@@ -17,12 +17,14 @@ func (n *Network) deleteSubnet(ctx context.Context, c *awsquery.Call) (*awsquery
 	for _, nic := range r.interfaces {
 		// What a NAT gateway had stays behind in the records when it is gone.
 		if nic.Get("subnetId") == id && nic.Get("attachment", "instanceId") != "" {
-			return nil, awsquery.Fault("DependencyViolation", "The subnet '%s' has dependencies and cannot be deleted: %s.", id, nic.Get("networkInterfaceId"))
+			return nil, awsquery.Fault("DependencyViolation",
+				"The subnet '%s' has dependencies and cannot be deleted: %s.", id, nic.Get("networkInterfaceId"))
 		}
 	}
 	for _, nat := range r.nats {
 		if nat.Get("subnetId") == id && nat.Get("state") != "deleted" {
-			return nil, awsquery.Fault("DependencyViolation", "The subnet '%s' has dependencies and cannot be deleted: %s.", id, nat.Get("natGatewayId"))
+			return nil, awsquery.Fault("DependencyViolation",
+				"The subnet '%s' has dependencies and cannot be deleted: %s.", id, nat.Get("natGatewayId"))
 		}
 	}
 	return n.Forward(ctx, c)

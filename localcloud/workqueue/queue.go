@@ -1,5 +1,5 @@
-// Package workqueue runs what goes on after an answer: work on one thing in the order in which it was asked for, and what
-// goes on for as long as the cloud does. Nothing begins after Close.
+// Package workqueue runs what goes on after an answer: work on one thing in the order in which it was asked for, and
+// what goes on for as long as the cloud does. Nothing begins after Close.
 //
 // Limits: it keeps no record of work; what a crash cut off is put in order at the next start, by who owns the state.
 package workqueue
@@ -35,8 +35,8 @@ func New(log *slog.Logger) *Queue {
 	return q
 }
 
-// Enqueue has work done on a thing after all work on it that was enqueued before. Work that was enqueued before Close is
-// brought to its end, also if the queue stops meanwhile.
+// Enqueue has work done on a thing after all work on it that was enqueued before. Work that was enqueued before Close
+// is brought to its end, also if the queue stops meanwhile.
 func (q *Queue) Enqueue(thing string, work func(context.Context) error) {
 	done := make(chan struct{})
 	q.mu.Lock()

@@ -30,17 +30,27 @@ type Moto struct {
 // unchanging is what most tests do not care for: an empty network.
 func unchanging() map[string]func(url.Values) string {
 	answers := map[string]func(url.Values) string{}
-	for action, set := range map[string]string{"DescribeVpcs": "vpcSet", "DescribeSubnets": "subnetSet", "DescribeRouteTables": "routeTableSet",
-		"DescribeSecurityGroups": "securityGroupInfo", "DescribeInternetGateways": "internetGatewaySet", "DescribeNatGateways": "natGatewaySet",
-		"DescribeAddresses": "addressesSet", "DescribeNetworkInterfaces": "networkInterfaceSet", "DescribeInstances": "reservationSet",
-		"DescribeVolumes": "volumeSet"} {
+	for action, set := range map[string]string{
+		"DescribeVpcs":              "vpcSet",
+		"DescribeSubnets":           "subnetSet",
+		"DescribeRouteTables":       "routeTableSet",
+		"DescribeSecurityGroups":    "securityGroupInfo",
+		"DescribeInternetGateways":  "internetGatewaySet",
+		"DescribeNatGateways":       "natGatewaySet",
+		"DescribeAddresses":         "addressesSet",
+		"DescribeNetworkInterfaces": "networkInterfaceSet",
+		"DescribeInstances":         "reservationSet",
+		"DescribeVolumes":           "volumeSet",
+	} {
 		answers[action] = Canned("<" + set + "/>")
 	}
 	return answers
 }
 
+// Canned is an answer that is always the same.
 func Canned(inner string) func(url.Values) string { return func(url.Values) string { return inner } }
 
+// New starts a moto that knows these answers beside an empty network.
 func New(t *testing.T, answers map[string]func(url.Values) string) *Moto {
 	b := &Moto{t: t, Answers: unchanging(), Forms: map[string]url.Values{}}
 	for action, answer := range answers {
@@ -52,6 +62,7 @@ func New(t *testing.T, answers map[string]func(url.Values) string) *Moto {
 	return b
 }
 
+// ServeHTTP answers a call, or sets a seed.
 func (b *Moto) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -86,22 +97,26 @@ func (b *Moto) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusBadRequest)
 		fmt.Fprintf(w, "<Response>%s</Response>", inner)
 	default:
-		fmt.Fprintf(w, "<%[1]sResponse xmlns=\"http://ec2.amazonaws.com/doc/2013-10-15/\">%[2]s</%[1]sResponse>", action, inner)
+		fmt.Fprintf(w, "<%[1]sResponse xmlns=\"http://ec2.amazonaws.com/doc/2013-10-15/\">%[2]s</%[1]sResponse>",
+			action, inner)
 	}
 }
 
+// Set gives an action another answer.
 func (b *Moto) Set(action, inner string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.Answers[action] = Canned(inner)
 }
 
+// Form is the form of the last call of an action.
 func (b *Moto) Form(action string) url.Values {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.Forms[action]
 }
 
+// Changes are the actions of the changing calls, in order.
 func (b *Moto) Changes() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
