@@ -189,7 +189,8 @@ func (c *Call) String() string {
 }
 
 // reading are the beginnings of the names of actions that change nothing. Temporary credentials are not kept either.
-var reading = regexp.MustCompile(`^(Describe|Get|List|Search|BatchGet|AssumeRole|DecodeAuthorization|Simulate|Validate)`)
+var reading = regexp.MustCompile(
+	`^(Describe|Get|List|Search|BatchGet|AssumeRole|DecodeAuthorization|Simulate|Validate)`)
 
 // Reads tells whether the call changes nothing that has to last.
 func (c *Call) Reads() bool {

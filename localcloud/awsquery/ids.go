@@ -14,4 +14,5 @@ func IsResourceID(name string) bool {
 }
 
 // FreeText are parameters in which users write what they like, ids of other things too.
-var FreeText = regexp.MustCompile(`(^|\.)(Tags?\.(member\.)?\d+\.(Key|Value)|Description|UserData|PolicyDocument|AssumeRolePolicyDocument)$`)
+var FreeText = regexp.MustCompile(`(^|\.)(Tags?\.(member\.)?\d+\.(Key|Value)|Description|UserData|` +
+	`PolicyDocument|AssumeRolePolicyDocument)$`)

@@ -79,8 +79,8 @@ func (s *Images) disableProtection(_ context.Context, c *awsquery.Call) (*awsque
 	return s.change(c, func(record *records.Image) { record.Protection = "" })
 }
 
-// mendAttributes describes what is kept of an image here.
-func mendAttributes(item *awsquery.Node, record records.Image) {
+// overlayAttributes describes what is kept of an image here.
+func overlayAttributes(item *awsquery.Node, record records.Image) {
 	protection := record.Protection
 	if protection == "" {
 		protection = "disabled"

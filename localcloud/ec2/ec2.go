@@ -23,7 +23,7 @@ type Config struct {
 	Queue     *workqueue.Queue
 	VPC       *vpc.VPC
 	Metadata  *metadata.Service
-	Machinery InstanceMachinery
+	Machinery Machinery
 	// Change is held by each changing call from its checks to its answer.
 	Change *sync.Mutex
 	// Gone is told of each instance that has ended or is about to.
@@ -40,20 +40,25 @@ type EC2 struct {
 	KeyPairs  *KeyPairs
 }
 
-// InstanceMachinery makes machines and disks real.
-type InstanceMachinery interface {
-	MachineMachinery
-	VolumeMachinery
-	ImageMachinery
+// Machinery makes machines and disks real.
+type Machinery interface {
+	MachineLives
+	MachineStates
+	Disks
+	ImageStore
 }
 
-// MachineMachinery makes machines real.
-type MachineMachinery interface {
+// MachineLives makes and ends machines.
+type MachineLives interface {
 	RunMachine(context.Context, host.Machine) error
 	StartMachine(context.Context, string) error
 	StopMachine(ctx context.Context, id string, force bool) error
 	RebootMachine(context.Context, string) error
 	TerminateMachine(ctx context.Context, id string, keepRoot bool) error
+}
+
+// MachineStates tells of machines, and changes what they are.
+type MachineStates interface {
 	UpdateMachine(id string, change func(*host.Machine)) error
 	// Machines are all machines, and whether each is running.
 	Machines() map[string]bool
@@ -61,16 +66,16 @@ type MachineMachinery interface {
 	Exits() <-chan host.Exit
 }
 
-// VolumeMachinery makes volumes real.
-type VolumeMachinery interface {
+// Disks makes volumes real, and plugs them.
+type Disks interface {
 	CreateVolume(ctx context.Context, id string, sizeGB int, snapshot string) error
 	DeleteVolume(context.Context, string) error
 	AttachVolume(ctx context.Context, volume, machine, device string) error
 	DetachVolume(ctx context.Context, machine, device string, force bool) error
 }
 
-// ImageMachinery makes images and snapshots real.
-type ImageMachinery interface {
+// ImageStore makes images and snapshots real.
+type ImageStore interface {
 	CreateSnapshot(ctx context.Context, id, volume string) error
 	DeleteSnapshot(context.Context, string) error
 	CreateImage(ctx context.Context, machine, image, snapshot string) error

@@ -22,7 +22,7 @@ type Images struct {
 	moto      *moto.Client
 	records   *records.Store
 	queue     *workqueue.Queue
-	machinery InstanceMachinery
+	machinery Machinery
 }
 
 // Handlers answer the calls of EC2 for images and snapshots that are more than a record.
@@ -59,41 +59,49 @@ func (s *Images) create(ctx context.Context, c *awsquery.Call) (*awsquery.Node, 
 		return nil, err
 	}
 	image := answered.Get("imageId")
-	described, err := s.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeImages", "ImageId.1", image))
+	snapshot, err := s.record(ctx, image, instance, snapshotTags)
 	if err != nil {
-		return nil, err
-	}
-	item, err := described.One("imagesSet")
-	if err != nil {
-		return nil, err
-	}
-	device, err := item.One("blockDeviceMapping")
-	if err != nil {
-		return nil, err
-	}
-	snapshot := device.Get("ebs", "snapshotId")
-	record, _ := s.records.Instance(instance)
-	err = s.records.Update(func(o *records.State) {
-		o.Images[image] = &records.Image{
-			State:    "pending",
-			Created:  time.Now(),
-			SizeGB:   record.RootSizeGB,
-			Snapshot: snapshot,
+		err = s.moto.Undo(ctx, err, "DeregisterImage", "ImageId", image)
+		if snapshot != "" {
+			err = s.moto.Undo(ctx, err, "DeleteSnapshot", "SnapshotId", snapshot)
 		}
-	})
-	if err != nil {
-		return nil, s.moto.Undo(ctx, err, "DeregisterImage", "ImageId", image)
-	}
-	if len(snapshotTags) > 0 {
-		if _, err := s.moto.Forward(ctx, awsquery.NewCall("ec2", "CreateTags",
-			append([]string{"ResourceId.1", snapshot}, snapshotTags...)...)); err != nil {
-			return nil, err
-		}
+		return nil, errors.Join(err, s.records.Update(func(o *records.State) { delete(o.Images, image) }))
 	}
 	noReboot := c.Get("NoReboot") == "true"
 	s.queue.Enqueue(instance,
 		func(ctx context.Context) error { return s.freeze(ctx, instance, image, snapshot, noReboot) })
 	return answered, nil
+}
+
+// record keeps a new image as pending, and tags its snapshot.
+func (s *Images) record(ctx context.Context, image, instance string, snapshotTags []string) (snapshot string, err error) {
+	described, err := s.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeImages", "ImageId.1", image))
+	if err != nil {
+		return "", err
+	}
+	item, err := described.One("imagesSet")
+	if err != nil {
+		return "", err
+	}
+	device, err := item.One("blockDeviceMapping")
+	if err != nil {
+		return "", err
+	}
+	snapshot = device.Get("ebs", "snapshotId")
+	of, _ := s.records.Instance(instance)
+	err = s.records.Update(func(o *records.State) {
+		o.Images[image] = &records.Image{
+			State:    "pending",
+			Created:  time.Now(),
+			SizeGB:   of.RootSizeGB,
+			Snapshot: snapshot,
+		}
+	})
+	if err == nil && len(snapshotTags) > 0 {
+		parameters := append([]string{"ResourceId.1", snapshot}, snapshotTags...)
+		_, err = s.moto.Forward(ctx, awsquery.NewCall("ec2", "CreateTags", parameters...))
+	}
+	return snapshot, err
 }
 
 // freeName refuses an image name that an own image has: moto does not.
@@ -183,7 +191,7 @@ func (s *Images) overlayState(item *awsquery.Node) {
 		item.Set(item.Get("imageOwnerId")+"/"+item.Get("name"), "imageLocation")
 		item.Set(record.State, "imageState")
 		item.Set(awsquery.Timestamp(record.Created), "creationDate")
-		mendAttributes(item, record)
+		overlayAttributes(item, record)
 		if record.Reason != "" {
 			item.Set("Server.InternalError", "stateReason", "code")
 			item.Set(record.Reason, "stateReason", "message")

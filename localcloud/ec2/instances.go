@@ -30,7 +30,7 @@ type Instances struct {
 	addresses      *vpc.Addresses
 	securityGroups *vpc.SecurityGroups
 	metadata       *metadata.Service
-	machinery      InstanceMachinery
+	machinery      Machinery
 	change         *sync.Mutex
 	gone           func(records.Instance)
 	log            *slog.Logger

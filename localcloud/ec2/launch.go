@@ -54,7 +54,7 @@ type Launches struct {
 	instances *Instances
 	images    *Images
 	keyPairs  *KeyPairs
-	machinery ImageMachinery
+	machinery ImageStore
 }
 
 // Handlers answer the calls of EC2 for launches that are more than a record.
@@ -348,7 +348,8 @@ func (l *launch) freeAddresses(minimum, maximum int) ([]netip.Addr, error) {
 		return []netip.Addr{l.asked}, nil
 	}
 	var free []netip.Addr
-	for address := l.subnet.Masked().Addr(); l.subnet.Contains(address) && len(free) < maximum; address = address.Next() {
+	address := l.subnet.Masked().Addr()
+	for ; l.subnet.Contains(address) && len(free) < maximum; address = address.Next() {
 		if !eni.Reserved(l.subnet, address) && !l.taken[address] {
 			free = append(free, address)
 		}

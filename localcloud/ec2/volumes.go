@@ -17,7 +17,7 @@ type Volumes struct {
 	moto      *moto.Client
 	records   *records.Store
 	images    *Images
-	machinery VolumeMachinery
+	machinery Disks
 }
 
 // Handlers answer the calls of EC2 for volumes that are more than a record.

@@ -119,6 +119,26 @@ func TestCreateImage(t *testing.T) {
 	}
 }
 
+// TestImageWhoseSnapshotCannotBeTagged: the call fails, and nothing is left of the image.
+func TestImageWhoseSnapshotCannotBeTagged(t *testing.T) {
+	b, m := newGallery(t), newMachinery(t, "RunMachine")
+	s := newServer(t, b, m)
+	mustRequest(t, s, "RunInstances", launchWith()...)
+	waitForState(t, s, first, "running")
+	b.Set("CreateTags", "<Errors><Error><Code>TagLimitExceeded</Code><Message>no</Message></Error></Errors>")
+	refused(t, s, "TagLimitExceeded", "CreateImage", "InstanceId", first, "Name", "made",
+		"TagSpecification.1.ResourceType", "snapshot", "TagSpecification.1.Tag.1.Key", "k", "TagSpecification.1.Tag.1.Value", "v")
+	if record, known := s.records.Image(madeImage); known {
+		t.Errorf("the image is %s", record.State)
+	}
+	if got := b.Form("DeregisterImage").Get("ImageId"); got != madeImage {
+		t.Errorf("moto forgot the image %q, want %s", got, madeImage)
+	}
+	if got := b.Form("DeleteSnapshot").Get("SnapshotId"); got != madeSnapshot {
+		t.Errorf("moto forgot the snapshot %q, want %s", got, madeSnapshot)
+	}
+}
+
 func TestImageThatCannotBeMade(t *testing.T) {
 	b, m := newGallery(t), newMachinery(t, "RunMachine")
 	m.allowed["CreateImage"] = errors.New("no space left on device")

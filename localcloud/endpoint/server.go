@@ -41,10 +41,10 @@ import (
 
 // Machinery makes machines, disks and networks real; *host.Host does.
 type Machinery interface {
-	ec2.InstanceMachinery
-	vpc.NetworkMachinery
-	metadata.MetadataMachinery
-	targets.TargetMachinery
+	ec2.Machinery
+	vpc.Router
+	metadata.Machinery
+	targets.Dialer
 }
 
 // Config is what a Server needs.

@@ -18,16 +18,16 @@ type Service struct {
 	moto      *moto.Client
 	records   *records.Store
 	keys      *identity.Keys
-	machinery MetadataMachinery
+	machinery Machinery
 }
 
-// MetadataMachinery runs the metadata services.
-type MetadataMachinery interface {
+// Machinery runs the metadata services.
+type Machinery interface {
 	SetMetadata(instance string, metadata host.Metadata)
 }
 
 // New makes the one of a cloud.
-func New(moto *moto.Client, records *records.Store, keys *identity.Keys, machinery MetadataMachinery) *Service {
+func New(moto *moto.Client, records *records.Store, keys *identity.Keys, machinery Machinery) *Service {
 	return &Service{
 		moto:      moto,
 		records:   records,

@@ -152,7 +152,8 @@ func (g *Groups) update(ctx context.Context, c *awsquery.Call) (*awsquery.Node, 
 	}
 	err = g.records.Update(func(o *records.State) {
 		record := o.Groups[name]
-		record.Min, record.Max, record.Desired, record.Grace, record.Template, record.Subnets = group.Min, group.Max, group.Desired, group.Grace, group.Template, group.Subnets
+		record.Min, record.Max, record.Desired = group.Min, group.Max, group.Desired
+		record.Grace, record.Template, record.Subnets = group.Grace, group.Template, group.Subnets
 	})
 	if err != nil {
 		return nil, err
@@ -375,7 +376,11 @@ func (g *Groups) tags(ctx context.Context, name string) ([]string, error) {
 // tagInstances adds tags, keys and values in turn, to those that a launch gives its instances.
 func tagInstances(c *awsquery.Call, tags []string) {
 	spec := 1
-	for c.Get(fmt.Sprintf("TagSpecification.%d.ResourceType", spec)) != "" && c.Get(fmt.Sprintf("TagSpecification.%d.ResourceType", spec)) != "instance" {
+	for {
+		kind := c.Get(fmt.Sprintf("TagSpecification.%d.ResourceType", spec))
+		if kind == "" || kind == "instance" {
+			break
+		}
 		spec++
 	}
 	c.Set(fmt.Sprintf("TagSpecification.%d.ResourceType", spec), "instance")

@@ -20,21 +20,21 @@ import (
 // Checker asks the targets of load balancers for their health.
 type Checker struct {
 	records   *records.Store
-	machinery TargetMachinery
+	machinery Dialer
 
 	mu      sync.Mutex
 	health  map[string]*health // by target group and instance
 	drained map[string]bool    // instances that get no new connections any more
 }
 
-// TargetMachinery reaches instances.
-type TargetMachinery interface {
+// Dialer reaches instances.
+type Dialer interface {
 	// Dial connects to a private address in a VPC.
 	Dial(ctx context.Context, vpc string, private netip.AddrPort) (net.Conn, error)
 }
 
 // New makes a checker that has asked nobody yet.
-func New(records *records.Store, machinery TargetMachinery) *Checker {
+func New(records *records.Store, machinery Dialer) *Checker {
 	return &Checker{
 		records:   records,
 		machinery: machinery,

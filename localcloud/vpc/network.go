@@ -23,7 +23,7 @@ type Network struct {
 	moto      *moto.Client
 	records   *records.Store
 	targets   *targets.Checker
-	machinery NetworkMachinery
+	machinery Router
 	log       *slog.Logger
 
 	mu      sync.Mutex // held while the network is read and applied

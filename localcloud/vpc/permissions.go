@@ -79,7 +79,8 @@ func listed(c *awsquery.Call) (*awsquery.Call, error) {
 }
 
 // peerField matches the parameters of a permission's peers.
-var peerField = regexp.MustCompile(`^(IpRanges|Ipv6Ranges|PrefixListIds|Groups)\.([1-9][0-9]*)\.(CidrIp|CidrIpv6|PrefixListId|GroupId|GroupName|UserId|VpcId|Description)$`)
+var peerField = regexp.MustCompile(`^(IpRanges|Ipv6Ranges|PrefixListIds|Groups)\.([1-9][0-9]*)\.` +
+	`(CidrIp|CidrIpv6|PrefixListId|GroupId|GroupName|UserId|VpcId|Description)$`)
 
 // admittedPermissions checks the rules of a request whose list begins with 1, and puts them in order: the shortest
 // names of protocols, no ports where all are meant, and ranges without host bits.

@@ -27,6 +27,7 @@ func (s *Interfaces) assign(ctx context.Context, c *awsquery.Call) (*awsquery.No
 	if err != nil {
 		return nil, err
 	}
+	others := described.Items("networkInterfaceSet")
 	moves := map[string][]string{}
 	for _, text := range wanted {
 		address, err := netip.ParseAddr(text)
@@ -35,7 +36,7 @@ func (s *Interfaces) assign(ctx context.Context, c *awsquery.Call) (*awsquery.No
 				"Address %s does not fall within the usable addresses of subnet %s (%s)",
 				text, nic.Get("subnetId"), subnet)
 		}
-		holder, err := movable(described.Items("networkInterfaceSet"), nic, address, c.Get("AllowReassignment") == "true")
+		holder, err := movable(others, nic, address, c.Get("AllowReassignment") == "true")
 		if err != nil {
 			return nil, err
 		}

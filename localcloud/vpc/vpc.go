@@ -13,8 +13,8 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/targets"
 )
 
-// NetworkMachinery makes a network real.
-type NetworkMachinery interface {
+// Router makes a network real.
+type Router interface {
 	Apply(context.Context, host.Topology) error
 }
 
@@ -24,7 +24,7 @@ type Config struct {
 	Records   *records.Store
 	Targets   *targets.Checker
 	Metadata  *metadata.Service
-	Machinery NetworkMachinery
+	Machinery Router
 	Log       *slog.Logger
 }
 
