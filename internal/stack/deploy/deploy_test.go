@@ -1,0 +1,410 @@
+package deploy
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/console"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/defaultstack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/deploy/tier"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/deployreport"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/plan"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/record"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
+)
+
+const region = "us-east-1"
+
+// world is an account with images of both tiers, and what its instances do.
+type world struct {
+	t       *testing.T
+	account *ec2fake.Account
+	stack   *stack.Stack
+
+	mu       sync.Mutex
+	commands []string
+	noSSH    bool
+	sick     func(url string) error
+}
+
+// newWorld is in a synctest bubble, with a home of its own.
+func newWorld(t *testing.T, change func(*stackfile.File)) *world {
+	t.Helper()
+	w := &world{t: t, account: ec2fake.New(t)}
+	w.account.Pace, w.account.Console = 3*time.Second, w.console
+	for _, name := range []string{"db-1", "db-2", "web-1", "web-2"} {
+		kind, _, _ := strings.Cut(name, "-")
+		tags := stack.TagList(stack.StackTag, "golden", stack.TierTag, kind)
+		w.account.In(region).AddImage(types.Image{
+			ImageId: aws.String("ami-" + name),
+			Name:    aws.String(name),
+			Tags:    tags,
+		})
+	}
+	file := stackfile.Default()
+	if err := file.Operator.UnmarshalText([]byte("192.0.2.1/32")); err != nil {
+		t.Fatal(err)
+	}
+	if change != nil {
+		change(file)
+	}
+	w.stack = defaultstack.New(w.account.Config(), file, func(string, ...any) {})
+	w.stack.Consoles = &console.Reader{} // the time of one test is not that of another
+	return w
+}
+
+// console is what an instance says: a database waits for its volume, and everybody is ready then.
+func (w *world) console(i types.Instance) string {
+	line := func(prefix string, value any) string {
+		text, err := json.Marshal(value)
+		if err != nil {
+			w.t.Error(err)
+		}
+		return "\n" + prefix + string(text) + "\n"
+	}
+	if i.State.Name != types.InstanceStateNameRunning {
+		return ""
+	}
+	report := instance.Report{
+		Ready:  true,
+		Time:   time.Now(),
+		Checks: []instance.Check{{Name: "certificate", OK: true, Detail: "sha256:" + *i.InstanceId}},
+	}
+	if strings.HasPrefix(*i.ImageId, "ami-web") {
+		return line(instance.ReportPrefix, report)
+	}
+	text := line(instance.StandbyPrefix, instance.Standby{Server: instance.Server{
+		Flavor:  "mariadb",
+		Version: "11.8.3",
+	}})
+	for _, disk := range i.BlockDeviceMappings {
+		if aws.ToString(disk.DeviceName) == "/dev/sdf" {
+			return text + line(instance.ReportPrefix, report)
+		}
+	}
+	return text
+}
+
+func (w *world) reach() *tier.Reach {
+	return &tier.Reach{
+		Command: func(ctx context.Context, _ *stack.Stack, i stack.Instance, command string) error {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.commands = append(w.commands, command)
+			if w.noSSH {
+				return errors.New("there is no way in")
+			}
+			return ctx.Err()
+		},
+		Get: func(ctx context.Context, url string, _ ...string) error {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if w.sick != nil {
+				return w.sick(url)
+			}
+			return ctx.Err()
+		},
+	}
+}
+
+func (w *world) deployment(version string) Deployment {
+	return Deployment{
+		Images: map[string]string{"db": "ami-db-" + version, "web": "ami-web-" + version},
+		Report: deployreport.NoReport,
+		reach:  w.reach(),
+	}
+}
+
+func (w *world) deploy(ctx context.Context, d Deployment) (Deployed, error) {
+	w.t.Helper()
+	return Run(ctx, w.stack, d)
+}
+
+func (w *world) mustDeploy(version string) Deployed {
+	w.t.Helper()
+	deployed, err := w.deploy(w.t.Context(), w.deployment(version))
+	if err != nil {
+		w.t.Fatalf("deploy version %s: %v", version, err)
+	}
+	return deployed
+}
+
+// state is what the stack is, but for ids and for what each deployment leaves: snapshots and records.
+func (w *world) state() string {
+	w.t.Helper()
+	ctx := context.WithoutCancel(w.t.Context())
+	count := map[string]int{}
+	for _, thing := range w.account.Things() {
+		kind, _, _ := strings.Cut(thing, "-0")
+		if kind == "snap" || strings.Contains(thing, "/history/") {
+			continue
+		}
+		count[kind]++
+	}
+	var lines []string
+	for _, kind := range slices.Sorted(maps.Keys(count)) {
+		lines = append(lines, fmt.Sprintf("%s: %d", kind, count[kind]))
+	}
+	all, err := w.stack.Instances(ctx)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, i := range all {
+		holds := ""
+		for _, disk := range w.account.In(region).Instance(i.ID).BlockDeviceMappings {
+			if aws.ToString(disk.DeviceName) == "/dev/sdf" {
+				holds = "with the data"
+			}
+		}
+		elastic := strings.HasPrefix(i.Public, "198.51.100.")
+		lines = append(lines, fmt.Sprintln(i.Tier, i.Role, i.State, i.Image, holds, elastic))
+	}
+	return strings.Join(lines, "\n")
+}
+
+func inBubble(t *testing.T, test func(t *testing.T)) {
+	t.Helper()
+	t.Setenv("HOME", t.TempDir())
+	synctest.Test(t, test)
+}
+
+func TestDeployAndRedeploy(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		first := w.mustDeploy("1")
+		if first.URL == "" || len(first.Instances["db"]) != 1 || len(first.Instances["web"]) != 1 {
+			t.Errorf("got %+v", first)
+		}
+		second := w.mustDeploy("2")
+		if second.Snapshot == "" || second.Instances["db"][0].Image != "ami-db-2" || second.URL != first.URL {
+			t.Errorf("got %+v", second)
+		}
+		all, err := w.stack.Instances(t.Context())
+		if err != nil || len(all) != 2 {
+			t.Errorf("%v: there are %+v", err, all)
+		}
+		records, err := record.History(t.Context(), w.stack)
+		if err != nil || len(records) != 2 || records[0].Result != record.Done || records[0].From.Tiers["db"] != "ami-db-1" {
+			t.Errorf("%v: the history is %+v", err, records)
+		}
+		before, err := record.Before(t.Context(), w.stack, "")
+		if err != nil || before.Tiers["web"] != "ami-web-1" {
+			t.Errorf("%v: before it ran %+v", err, before)
+		}
+		third := w.mustDeploy("2")
+		if len(third.Changes) > 0 {
+			t.Errorf("the same again changes %+v", third.Changes)
+		}
+	})
+}
+
+// TestPlanIsWhatDeployDoes holds the plan's changes to those that the deployment after it made.
+func TestPlanIsWhatDeployDoes(t *testing.T) {
+	text := func(changes []plan.Change) []string {
+		var all []string
+		for _, c := range changes {
+			if c.Action == plan.Create {
+				c.ID = "" // it is known once it is made
+			}
+			all = append(all, fmt.Sprintf("%s %s %s: %s", c.Action, c.What, c.ID, c.Reason))
+		}
+		slices.Sort(all)
+		return all
+	}
+	for name, change := range map[string]func(*stackfile.File){
+		"single": nil,
+		"group":  func(f *stackfile.File) { f.Web.Scaling, f.Web.Count = "asg", 2 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				w := newWorld(t, change)
+				for _, version := range []string{"1", "1", "2"} {
+					before := w.account.Things()
+					planned, err := Plan(t.Context(), w.stack, w.deployment(version))
+					if err != nil {
+						t.Fatal(err)
+					}
+					if !slices.Equal(before, w.account.Things()) {
+						t.Error("the plan changed something")
+					}
+					done := w.mustDeploy(version)
+					if got, want := text(done.Changes), text(planned.Changes); !slices.Equal(got, want) {
+						t.Errorf("version %s: done:\n%s\nplanned:\n%s", version, strings.Join(got, "\n"),
+							strings.Join(want, "\n"))
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestFailuresGoBack has each thing fail that is not AWS's.
+func TestFailuresGoBack(t *testing.T) {
+	for name, fail := range map[string]func(*world){
+		"the page is sick": func(w *world) { w.sick = func(string) error { return errors.New("503") } },
+		"the page is sick once the traffic moved": func(w *world) {
+			w.sick = func(url string) error {
+				if strings.Contains(url, "198.51.100.") {
+					return errors.New("503")
+				}
+				return nil
+			}
+		},
+		"no instance can be launched": func(w *world) {
+			w.account.Fail(ec2fake.Fault{
+				Call: "RunInstances",
+				Err:  ec2fake.Err("InsufficientInstanceCapacity", "none"),
+			})
+		},
+		"the volume cannot be attached": func(w *world) {
+			w.account.Fail(ec2fake.Fault{Call: "AttachVolume", Nth: 1, Err: ec2fake.Err("Unavailable", "no")})
+		},
+		"without a way in": func(w *world) {
+			w.noSSH = true
+			w.account.Fail(ec2fake.Fault{
+				Call: "AssignPrivateIpAddresses",
+				Nth:  1,
+				Err:  ec2fake.Err("Unavailable", "no"),
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				w := newWorld(t, nil)
+				w.mustDeploy("1")
+				before := w.state()
+				fail(w)
+				_, err := w.deploy(t.Context(), w.deployment("2"))
+				w.account.Forget()
+				w.sick, w.noSSH = nil, false
+				if err == nil || errors.Is(err, ErrNeedsPerson) {
+					t.Errorf("got %v", err)
+				}
+				if after := w.state(); after != before {
+					t.Errorf("before:\n%s\nafter:\n%s\nbecause of %v", before, after, err)
+				}
+				w.mustDeploy("2")
+			})
+		})
+	}
+}
+
+// TestFailureToLookAtAnInstanceIsTold: it was an instance without anything but its id, and led to another error.
+func TestFailureToLookAtAnInstanceIsTold(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.mustDeploy("1")
+		looks := 0
+		denied := ec2fake.Err("UnauthorizedOperation", "not any more")
+		w.account.Watch("CreateTags", func(any, any) {
+			if looks++; looks == 1 {
+				w.account.Fail(ec2fake.Fault{Call: "DescribeInstances", Err: denied})
+			}
+		})
+		if _, err := w.deploy(t.Context(), w.deployment("2")); err == nil || !strings.Contains(err.Error(),
+			"UnauthorizedOperation") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+var errKilled = errors.New("killed")
+
+// calls is how many calls a redeployment makes.
+func calls(t *testing.T, change func(*stackfile.File)) (n int) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, change)
+		w.mustDeploy("1")
+		w.account.Forget()
+		w.mustDeploy("2")
+		n = len(w.account.Calls())
+	})
+	return n
+}
+
+// TestKilledAtEachCall cuts a redeployment off at each of its calls, as kill -9 does. The next one puts the stack
+// right, and ends where one ends that was not killed.
+func TestKilledAtEachCall(t *testing.T) {
+	t.Setenv("HOME", t.TempDir())
+	var want string
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.mustDeploy("1")
+		w.mustDeploy("2")
+		want = w.state()
+	})
+	total := calls(t, nil)
+	if total < 50 {
+		t.Fatalf("a redeployment makes %d calls", total)
+	}
+	for _, late := range []bool{false, true} {
+		for n := 1; n <= total; n++ {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, nil)
+				w.mustDeploy("1")
+				w.account.Forget()
+				w.account.Fail(ec2fake.Fault{Nth: n, Late: late, Err: errKilled})
+				w.account.Fail(ec2fake.Fault{Nth: n, Rest: true, Err: errKilled})
+				_, err := w.deploy(t.Context(), w.deployment("2"))
+				w.account.Forget()
+				time.Sleep(2 * stack.Silence) // the lock is nobody's then
+				if _, again := w.deploy(t.Context(), w.deployment("2")); again != nil {
+					t.Errorf("killed at call %d, late %v (%v), the next one fails: %v", n, late, err, again)
+					return
+				}
+				if got := w.state(); got != want {
+					t.Errorf("killed at call %d, late %v (%v):\n%s\nwant:\n%s", n, late, err, got, want)
+				}
+			})
+		}
+	}
+}
+
+func TestDestroyLeavesImagesAndSnapshots(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.mustDeploy("1")
+		w.mustDeploy("2")
+		if err := Destroy(t.Context(), w.stack); err != nil {
+			t.Fatal(err)
+		}
+		for _, thing := range w.account.Things() {
+			if !strings.HasPrefix(thing, "ami-") && !strings.HasPrefix(thing, "snap-") {
+				t.Errorf("%s is left", thing)
+			}
+		}
+	})
+}
+
+func TestRollbackToASnapshot(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.mustDeploy("1")
+		second := w.mustDeploy("2")
+		d := w.deployment("1")
+		d.Kind, d.Snapshot = "rollback", second.Snapshot
+		back, err := w.deploy(t.Context(), d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if back.Instances["db"][0].Detail.Volume == second.Instances["db"][0].Detail.Volume {
+			t.Error("the data is on the volume of before")
+		}
+		w.mustDeploy("1")
+	})
+}
