@@ -121,8 +121,8 @@ func (s *Stack) Describe(ctx context.Context, id string) (Instance, error) {
 	return Instance{}, fmt.Errorf("look at %s: %w", id, errNotDescribed)
 }
 
-// ServingOf is the instance that serves a tier by itself; without one it is empty. Of two, where the end of the older one
-// broke off, it is the younger.
+// ServingOf is the instance that serves a tier by itself; without one it is empty. Of two, where the end of the older
+// one broke off, it is the younger.
 func ServingOf(all []Instance, tier string) Instance {
 	var found Instance
 	for _, i := range all {

@@ -1,6 +1,6 @@
 // Package stack is a stack on EC2 as values: its name, its tiers and their settings, the clients that it is asked and
-// changed by, and the instances that run. It reads and never writes; the packages below it do the work. There is no state
-// file: the tags on the resources are the state.
+// changed by, and the instances that run. It reads and never writes; the packages below it do the work. There is no
+// state file: the tags on the resources are the state.
 package stack
 
 import (
@@ -32,11 +32,11 @@ const (
 	RoleTag = "goldsmith:role"
 	// DeployTag is the id of the deployment that made something. Ids sort by time.
 	DeployTag = "goldsmith:deploy"
-	// AddressTag tells the stack's elastic addresses apart: the name of a service tier, nat or zone. On an instance of a
-	// data tier it is the service address that it has when it serves.
+	// AddressTag tells the stack's elastic addresses apart: the name of a service tier, nat or zone. On an instance of
+	// a data tier it is the service address that it has when it serves.
 	AddressTag = "goldsmith:address"
-	// DataTag is on a data volume, with the tier as its value, and on its snapshots. A volume that is to take the place of
-	// another has Candidate as its value, until it has.
+	// DataTag is on a data volume, with the tier as its value, and on its snapshots. A volume that is to take the
+	// place of another has Candidate as its value, until it has.
 	DataTag = "goldsmith:data"
 	// VolumeTag is on an instance of a data tier the data volume that it is made for.
 	VolumeTag = "goldsmith:volume"

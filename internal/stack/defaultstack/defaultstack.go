@@ -1,5 +1,5 @@
-// Package defaultstack makes the tiers of the default stack from a stack file: db, a database, and web, a page that needs
-// it. It is the one place that knows their names, their ports and their parameters.
+// Package defaultstack makes the tiers of the default stack from a stack file: db, a database, and web, a page that
+// needs it. It is the one place that knows their names, their ports and their parameters.
 package defaultstack
 
 import (

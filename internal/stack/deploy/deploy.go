@@ -1,5 +1,6 @@
-// Package deploy makes a stack run images: it replaces each tier's instances, or keeps them, goes back if that fails, and
-// recovers what a deployment left that was killed. It orders the tiers; what happens to one is in the packages below.
+// Package deploy makes a stack run images: it replaces each tier's instances, or keeps them, goes back if that fails,
+// and recovers what a deployment left that was killed. It orders the tiers; what happens to one is in the packages
+// below.
 package deploy
 
 import (
@@ -49,8 +50,8 @@ type Deployment struct {
 // Deployed is what runs then.
 type Deployed struct {
 	ID string
-	// Instances are those that serve, by tier; in JSON each tier has a member with the first of them and, if it is an Auto
-	// Scaling group, one with the suffix _group with all.
+	// Instances are those that serve, by tier; in JSON each tier has a member with the first of them and, if it is an
+	// Auto Scaling group, one with the suffix _group with all.
 	Instances map[string][]stack.Instance
 	URL       string
 	// Fingerprint is the SHA-256 of the certificate that the service shows.
@@ -97,9 +98,10 @@ const rollbackLimit = 5 * time.Minute
 // closeLimit is how long it may take to write down how a deployment ended.
 const closeLimit = time.Minute
 
-// Run makes the stack run images. No running instance is changed: new ones are launched, and when they are ready the data
-// tiers' volumes and the service addresses move to them. What fails, an interrupt too, goes back: the old instances still
-// run until all is well, and get back what had moved. What a deployment left that was killed is put right first.
+// Run makes the stack run images. No running instance is changed: new ones are launched, and when they are ready the
+// data tiers' volumes and the service addresses move to them. What fails, an interrupt too, goes back: the old
+// instances still run until all is well, and get back what had moved. What a deployment left that was killed is put
+// right first.
 func Run(ctx context.Context, s *stack.Stack, d Deployment) (deployed Deployed, err error) {
 	id := record.NewID()
 	ctx, unlock, err := record.Lock(ctx, s, id)
@@ -239,7 +241,8 @@ func (r *rollout) rollBack(ctx context.Context, err error) (result string, reaso
 		return r.converge(soon, plan.NewActor(false), stopped)
 	})
 	if failed != nil {
-		return record.NeedsPerson, fmt.Errorf("%w; %w: going back failed: %w\nhint: when its cause is mended, goldsmith rollback "+
+		return record.NeedsPerson, fmt.Errorf("%w; %w: going back failed: %w\nhint: when its cause is mended, "+
+			"goldsmith rollback "+
 			"goes on with it", err, ErrNeedsPerson, failed)
 	}
 	return record.RolledBack, err
@@ -333,8 +336,8 @@ func (r *rollout) finish(ctx context.Context) error {
 	})
 }
 
-// commit makes the new instances the ones that serve. They are tagged all at once, before the old ones: from the first of
-// the two calls on there is no way back by itself.
+// commit makes the new instances the ones that serve. They are tagged all at once, before the old ones: from the first
+// of the two calls on there is no way back by itself.
 func (r *rollout) commit(ctx context.Context) error {
 	var fresh, ended []string
 	for _, t := range r.tiers {

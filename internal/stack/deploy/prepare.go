@@ -117,10 +117,10 @@ func (r *rollout) recoverKilled(ctx context.Context) error {
 	return nil
 }
 
-// converge brings the stack to what its tags say: each tier is served, with all that belongs to it, and there is no other
-// instance. A failed deployment goes back this way, what a killed one left is put right this way, and the old instances
-// of a good one end this way: what differs is only who has the role. stopped says that an instance which serves may have
-// been stopped, also where nothing else shows it.
+// converge brings the stack to what its tags say: each tier is served, with all that belongs to it, and there is no
+// other instance. A failed deployment goes back this way, what a killed one left is put right this way, and the old
+// instances of a good one end this way: what differs is only who has the role. stopped says that an instance which
+// serves may have been stopped, also where nothing else shows it.
 func (r *rollout) converge(ctx context.Context, act *plan.Actor, stopped bool) error {
 	all, err := r.stack.Instances(ctx)
 	if err != nil {

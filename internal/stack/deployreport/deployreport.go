@@ -32,7 +32,8 @@ const NoReport = "none"
 // reportsKept is how many reports of a stack stay in their usual place.
 const reportsKept = 30
 
-// lookLimit is how long it may take to look at the network for the report. A deployment whose API is gone waits no longer.
+// lookLimit is how long it may take to look at the network for the report. A deployment whose API is gone waits no
+// longer.
 const lookLimit = 15 * time.Second
 
 // reportsPath is the directory of reports whose file nobody named, beside the keys.
@@ -142,7 +143,8 @@ func imagesOf(s *stack.Stack, images record.Images) report.Release {
 	return drawn
 }
 
-// topology is the network and what runs in it, as far as the API tells, with what this deployment launched and replaced.
+// topology is the network and what runs in it, as far as the API tells, with what this deployment launched and
+// replaced.
 func topology(ctx context.Context, s *stack.Stack, d Deployment) (report.Topology, error) {
 	n, err := network.Find(ctx, s)
 	if err != nil {
@@ -291,8 +293,8 @@ func ingress(permissions []types.IpPermission) []report.Rule {
 	return rules
 }
 
-// addInstances adds those that run, and those that ended in this deployment: EC2 remembers them for an hour, but neither
-// where they were nor their addresses.
+// addInstances adds those that run, and those that ended in this deployment: EC2 remembers them for an hour, but
+// neither where they were nor their addresses.
 func addInstances(
 	ctx context.Context, s *stack.Stack, n network.Network, d Deployment, t *report.Topology,
 ) error {
@@ -321,9 +323,11 @@ func addInstances(
 }
 
 // drawn is an instance as the report of a deployment shows it; before is what was known of it while it ran.
-func drawn(s *stack.Stack, n network.Network, deploy string, raw types.Instance, before stack.Instance) report.Instance {
+func drawn(s *stack.Stack, n network.Network, deploy string, raw types.Instance,
+	before stack.Instance) report.Instance {
 	i := stack.InstanceOf(raw, stack.TagOf(raw.Tags, stack.TierTag))
-	ended := i.State == string(types.InstanceStateNameTerminated) || i.State == string(types.InstanceStateNameShuttingDown)
+	ended := i.State == string(types.InstanceStateNameTerminated) ||
+		i.State == string(types.InstanceStateNameShuttingDown)
 	private := []string{cmp.Or(i.Private, before.Private)}
 	// The service address of a service tier is its public one.
 	if i.Role == stack.Serving && !ended && s.Tier(i.Tier).Kind == stack.DataTier {

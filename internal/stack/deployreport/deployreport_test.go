@@ -25,21 +25,58 @@ import (
 func TestReportOfRecord(t *testing.T) {
 	s := defaultstack.New(aws.Config{}, stackfile.Default(), t.Logf)
 	began := time.Date(2026, 11, 23, 21, 4, 5, 0, time.UTC)
-	written := record.Record{ID: "20261123-210405-000", Kind: "rollback", Who: "ada@workshop", Started: began, Ended: began.Add(9 * time.Second), Result: record.RolledBack, Reason: "what fits into a parameter",
-		From: record.Images{Tiers: map[string]string{"db": "ami-1", "web": "ami-2"}}, To: record.Images{Release: "r2", Tiers: map[string]string{"db": "ami-3", "web": "ami-4"}}, Snapshot: "snap-1",
+	written := record.Record{
+		ID:      "20261123-210405-000",
+		Kind:    "rollback",
+		Who:     "ada@workshop",
+		Started: began,
+		Ended:   began.Add(9 * time.Second),
+		Result:  record.RolledBack,
+		Reason:  "what fits into a parameter",
+
+		From:     record.Images{Tiers: map[string]string{"db": "ami-1", "web": "ami-2"}},
+		To:       record.Images{Release: "r2", Tiers: map[string]string{"db": "ami-3", "web": "ami-4"}},
+		Snapshot: "snap-1",
+
 		Steps: []record.Step{
 			{Name: "launch web", Tier: "web", Took: 1500},
 			{Name: "snapshot", Tier: "db", At: 2000, Took: 10},
 			{Name: "db ready", Tier: "db", At: 2010, Took: 3000, Failed: true},
 			{Name: "go back", At: 5010},
-		}}
-	want := report.Report{Stack: "golden", ID: written.ID, Kind: "rollback", Who: "ada@workshop", Started: began, Ended: written.Ended, Result: "rolled back", Reason: "all of the reason",
-		From: report.Release{Database: "ami-1", Web: "ami-2"}, To: report.Release{Name: "r2", Database: "ami-3", Web: "ami-4"},
+		},
+	}
+	want := report.Report{
+		Stack:   "golden",
+		ID:      written.ID,
+		Kind:    "rollback",
+		Who:     "ada@workshop",
+		Started: began,
+		Ended:   written.Ended,
+		Result:  "rolled back",
+		Reason:  "all of the reason",
+
+		From: report.Release{Database: "ami-1", Web: "ami-2"},
+		To:   report.Release{Name: "r2", Database: "ami-3", Web: "ami-4"},
+
 		Steps: []report.Step{
 			{Name: "launch web", Tier: "web", Started: began, Took: 1500 * time.Millisecond, Result: "ok"},
-			{Name: "snapshot", Tier: "db", Started: began.Add(2 * time.Second), Took: 10 * time.Millisecond, Result: "ok", Detail: "snap-1"},
-			{Name: "db ready", Tier: "db", Started: began.Add(2010 * time.Millisecond), Took: 3 * time.Second, Result: "failed"},
-			{Name: "go back", Started: began.Add(5010 * time.Millisecond), Result: "ok"}}}
+			{
+				Name:    "snapshot",
+				Tier:    "db",
+				Started: began.Add(2 * time.Second),
+				Took:    10 * time.Millisecond,
+				Result:  "ok",
+				Detail:  "snap-1",
+			},
+			{
+				Name:    "db ready",
+				Tier:    "db",
+				Started: began.Add(2010 * time.Millisecond),
+				Took:    3 * time.Second,
+				Result:  "failed",
+			},
+			{Name: "go back", Started: began.Add(5010 * time.Millisecond), Result: "ok"}},
+	}
 	if got := reportOf(s, written, errors.New("all of the reason")); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
@@ -53,9 +90,18 @@ func TestIngress(t *testing.T) {
 	permission := func(protocol string, from, to int32) types.IpPermission {
 		return types.IpPermission{IpProtocol: aws.String(protocol), FromPort: aws.Int32(from), ToPort: aws.Int32(to)}
 	}
-	all := types.IpPermission{IpProtocol: aws.String("-1"), UserIdGroupPairs: []types.UserIdGroupPair{{GroupId: aws.String("sg-1")}, {GroupId: aws.String("sg-2"), Description: aws.String("batch")}}}
+	all := types.IpPermission{
+		IpProtocol: aws.String("-1"),
+		UserIdGroupPairs: []types.UserIdGroupPair{{GroupId: aws.String("sg-1")}, {
+			GroupId:     aws.String("sg-2"),
+			Description: aws.String("batch"),
+		}},
+	}
 	page := permission("tcp", 443, 443)
-	page.IpRanges = []types.IpRange{{CidrIp: aws.String("0.0.0.0/0"), Description: aws.String("goldsmith")}, {CidrIp: aws.String("192.0.2.0/24"), Description: aws.String("office")}}
+	page.IpRanges = []types.IpRange{{
+		CidrIp:      aws.String("0.0.0.0/0"),
+		Description: aws.String("goldsmith"),
+	}, {CidrIp: aws.String("192.0.2.0/24"), Description: aws.String("office")}}
 	page.Ipv6Ranges = []types.Ipv6Range{{CidrIpv6: aws.String("::/0")}}
 	login := permission("tcp", 22, 22)
 	login.PrefixListIds = []types.PrefixListId{{PrefixListId: aws.String("pl-1")}}
@@ -69,10 +115,28 @@ func TestIngress(t *testing.T) {
 		want        []report.Rule
 	}{
 		{"nobody", nil, nil},
-		{"groups, all traffic", []types.IpPermission{all}, []report.Rule{{Protocol: "-1", Port: -1, Group: "sg-1"}, {Protocol: "-1", Port: -1, Group: "sg-2", Description: "batch"}}},
-		{"ranges, by port", []types.IpPermission{page, login}, []report.Rule{{Protocol: "tcp", Port: 22, CIDR: "pl-1"}, {Protocol: "tcp", Port: 443, CIDR: "0.0.0.0/0"},
-			{Protocol: "tcp", Port: 443, CIDR: "192.0.2.0/24", Description: "office"}, {Protocol: "tcp", Port: 443, CIDR: "::/0"}}},
-		{"several ports", []types.IpPermission{several}, []report.Rule{{Protocol: "udp", Port: 8000, Last: 8100, CIDR: "10.0.0.0/8"}}},
+		{"groups, all traffic", []types.IpPermission{all}, []report.Rule{{
+			Protocol: "-1",
+			Port:     -1,
+			Group:    "sg-1",
+		}, {Protocol: "-1", Port: -1, Group: "sg-2", Description: "batch"}}},
+		{"ranges, by port", []types.IpPermission{page, login}, []report.Rule{{
+			Protocol: "tcp",
+			Port:     22,
+			CIDR:     "pl-1",
+		}, {Protocol: "tcp", Port: 443, CIDR: "0.0.0.0/0"},
+			{
+				Protocol:    "tcp",
+				Port:        443,
+				CIDR:        "192.0.2.0/24",
+				Description: "office",
+			}, {Protocol: "tcp", Port: 443, CIDR: "::/0"}}},
+		{"several ports", []types.IpPermission{several}, []report.Rule{{
+			Protocol: "udp",
+			Port:     8000,
+			Last:     8100,
+			CIDR:     "10.0.0.0/8",
+		}}},
 		{"all ports", []types.IpPermission{every}, []report.Rule{{Protocol: "tcp", Port: -1, CIDR: "10.0.0.0/8"}}},
 		{"no ports", []types.IpPermission{ping}, []report.Rule{{Protocol: "icmp", Port: -1, CIDR: "10.0.0.0/8"}}},
 	} {
@@ -85,12 +149,22 @@ func TestIngress(t *testing.T) {
 // TestDrawnInstances have a place also when EC2 has forgotten where they were.
 func TestDrawnInstances(t *testing.T) {
 	s := defaultstack.New(aws.Config{}, stackfile.Default(), t.Logf)
-	n := network.Network{Public: "subnet-1", Private: "subnet-2", Groups: map[string]string{"web": "sg-web", "db": "sg-db"}}
+	n := network.Network{
+		Public:  "subnet-1",
+		Private: "subnet-2",
+		Groups:  map[string]string{"web": "sg-web", "db": "sg-db"},
+	}
 	const deployed = "20261123-210405-000"
 	raw := func(id, state string, tags ...string) types.Instance {
-		return types.Instance{InstanceId: aws.String(id), ImageId: aws.String("ami-1"), State: &types.InstanceState{Name: types.InstanceStateName(state)}, Tags: stack.TagList(tags...)}
+		return types.Instance{
+			InstanceId: aws.String(id),
+			ImageId:    aws.String("ami-1"),
+			State:      &types.InstanceState{Name: types.InstanceStateName(state)},
+			Tags:       stack.TagList(tags...),
+		}
 	}
-	runs := raw("i-1", "running", "Name", "golden-db", stack.RoleTag, stack.Serving, stack.DeployTag, deployed, stack.AddressTag, "10.0.2.10")
+	runs := raw("i-1", "running", "Name", "golden-db", stack.RoleTag, stack.Serving, stack.DeployTag, deployed,
+		stack.AddressTag, "10.0.2.10")
 	runs.SubnetId, runs.PrivateIpAddress, runs.SecurityGroups = aws.String("subnet-9"), aws.String("10.0.2.7"), []types.GroupIdentifier{{GroupId: aws.String("sg-9")}}
 	for _, c := range []struct {
 		name   string
@@ -99,13 +173,63 @@ func TestDrawnInstances(t *testing.T) {
 		before stack.Instance
 		want   report.Instance
 	}{
-		{"new, serves", runs, "db", stack.Instance{}, report.Instance{ID: "i-1", Name: "golden-db", Tier: "db", Subnet: "subnet-9", Image: "ami-1", Private: "10.0.2.7, 10.0.2.10", State: "running", Groups: []string{"sg-9"}, New: true, Serving: true}},
-		{"old, ended", raw("i-2", "terminated", stack.RoleTag, stack.Retired, stack.DeployTag, "20261122-000000-000"), "web", stack.Instance{ID: "i-2", Private: "10.0.1.5", Public: "192.0.2.1"},
-			report.Instance{ID: "i-2", Tier: "web", Subnet: "subnet-1", Image: "ami-1", Private: "10.0.1.5", State: "terminated", Groups: []string{"sg-web"}}},
-		{"new, ended when the deployment went back", raw("i-3", "shutting-down", stack.RoleTag, stack.Candidate, stack.DeployTag, deployed), "db", stack.Instance{},
-			report.Instance{ID: "i-3", Tier: "db", Subnet: "subnet-2", Image: "ami-1", State: "shutting-down", Groups: []string{"sg-db"}, New: true}},
-		{"served, and was ended by hand", raw("i-5", "terminated", stack.RoleTag, stack.Serving), "web", stack.Instance{ID: "i-5"}, report.Instance{ID: "i-5", Tier: "web", Subnet: "subnet-1", Image: "ami-1", State: "terminated", Groups: []string{"sg-web"}}},
-		{"without a role it serves", raw("i-4", "running"), "web", stack.Instance{}, report.Instance{ID: "i-4", Tier: "web", Subnet: "subnet-1", Image: "ami-1", State: "running", Groups: []string{"sg-web"}, Serving: true}},
+		{"new, serves", runs, "db", stack.Instance{}, report.Instance{
+			ID:      "i-1",
+			Name:    "golden-db",
+			Tier:    "db",
+			Subnet:  "subnet-9",
+			Image:   "ami-1",
+			Private: "10.0.2.7, 10.0.2.10",
+			State:   "running",
+			Groups:  []string{"sg-9"},
+			New:     true,
+			Serving: true,
+		}},
+		{"old, ended", raw("i-2", "terminated", stack.RoleTag, stack.Retired, stack.DeployTag, "20261122-000000-000"),
+			"web", stack.Instance{
+				ID:      "i-2",
+				Private: "10.0.1.5",
+				Public:  "192.0.2.1",
+			},
+			report.Instance{
+				ID:      "i-2",
+				Tier:    "web",
+				Subnet:  "subnet-1",
+				Image:   "ami-1",
+				Private: "10.0.1.5",
+				State:   "terminated",
+				Groups:  []string{"sg-web"},
+			}},
+		{"new, ended when the deployment went back",
+			raw("i-3", "shutting-down", stack.RoleTag, stack.Candidate, stack.DeployTag,
+				deployed), "db", stack.Instance{},
+			report.Instance{
+				ID:     "i-3",
+				Tier:   "db",
+				Subnet: "subnet-2",
+				Image:  "ami-1",
+				State:  "shutting-down",
+				Groups: []string{"sg-db"},
+				New:    true,
+			}},
+		{"served, and was ended by hand", raw("i-5", "terminated", stack.RoleTag, stack.Serving), "web",
+			stack.Instance{ID: "i-5"}, report.Instance{
+				ID:     "i-5",
+				Tier:   "web",
+				Subnet: "subnet-1",
+				Image:  "ami-1",
+				State:  "terminated",
+				Groups: []string{"sg-web"},
+			}},
+		{"without a role it serves", raw("i-4", "running"), "web", stack.Instance{}, report.Instance{
+			ID:      "i-4",
+			Tier:    "web",
+			Subnet:  "subnet-1",
+			Image:   "ami-1",
+			State:   "running",
+			Groups:  []string{"sg-web"},
+			Serving: true,
+		}},
 	} {
 		c.raw.Tags = append(c.raw.Tags, stack.TagList(stack.TierTag, c.tier)...)
 		if got := drawn(s, n, deployed, c.raw, c.before); !reflect.DeepEqual(got, c.want) {
@@ -134,10 +258,12 @@ func TestReportsMakeRoom(t *testing.T) {
 	for n := range written {
 		id := fmt.Sprintf("20261123-0000%02d-000", n)
 		path, err := writeReport("golden", "", report.Report{Stack: "golden", ID: id})
-		if want := filepath.Join(os.Getenv("HOME"), ".goldsmith", "reports", "golden-"+id+".html"); err != nil || path != want {
+		if want := filepath.Join(os.Getenv("HOME"), ".goldsmith", "reports",
+			"golden-"+id+".html"); err != nil || path != want {
 			t.Fatalf("%v: written to %s, want %s", err, path, want)
 		}
-		if text, err := os.ReadFile(path); err != nil || !strings.Contains(string(text), id) || !strings.HasSuffix(strings.TrimSpace(string(text)), "</html>") {
+		if text, err := os.ReadFile(path); err != nil || !strings.Contains(string(text),
+			id) || !strings.HasSuffix(strings.TrimSpace(string(text)), "</html>") {
 			t.Fatalf("%v: %s is not the whole report", err, path)
 		}
 	}
@@ -180,7 +306,8 @@ func TestReportToFile(t *testing.T) {
 	if err := os.Symlink("/dev/null", link); err != nil {
 		t.Fatal(err)
 	}
-	for _, bad := range []string{link, dir, filepath.Join(dir, "no-such-directory", "report.html"), filepath.Join(path, "report.html")} {
+	for _, bad := range []string{link, dir, filepath.Join(dir, "no-such-directory", "report.html"),
+		filepath.Join(path, "report.html")} {
 		if got, err := writeReport("golden", bad, report.Report{}); err == nil || got != "" || !strings.Contains(err.Error(), bad) {
 			t.Errorf("%s: got %q, %v", bad, got, err)
 		}

@@ -29,8 +29,8 @@ const (
 	sampleTimeout = 5 * time.Second
 )
 
-// Observer collects, while a deployment goes on, what its report shows beside the record. It never fails a deployment, and
-// a nil one collects nothing.
+// Observer collects, while a deployment goes on, what its report shows beside the record. It never fails a deployment,
+// and a nil one collects nothing.
 type Observer struct {
 	check  stackfile.HealthCheck
 	stop   func()
@@ -153,8 +153,8 @@ func (o *Observer) sample(ctx context.Context) {
 	}
 }
 
-// faultOf is what is wrong, without what differs from one question to the next: the same fault many times in a row is one
-// line of the report.
+// faultOf is what is wrong, without what differs from one question to the next: the same fault many times in a row is
+// one line of the report.
 func faultOf(page string, err error) string {
 	var broken *net.OpError
 	var failed *url.Error

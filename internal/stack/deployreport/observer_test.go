@@ -29,7 +29,10 @@ func TestSamples(t *testing.T) {
 		fmt.Fprintln(w, `{"database":"not reachable"}`)
 	}))
 	defer sick.Close()
-	rude := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+	rude := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter,
+		*http.Request) {
+		panic(http.ErrAbortHandler)
+	}))
 	defer rude.Close()
 	gone := httptest.NewTLSServer(nil)
 	gone.Close()
@@ -44,7 +47,8 @@ func TestSamples(t *testing.T) {
 	}{
 		{"healthy", page, []string{known}, true, ""},
 		{"healthy, by the second certificate", page, []string{strings.Repeat("0", 64), known}, true, ""},
-		{"somebody else's certificate", page, []string{strings.Repeat("0", 64)}, false, "the certificate is not the one that the instance reported"},
+		{"somebody else's certificate", page, []string{strings.Repeat("0", 64)}, false,
+			"the certificate is not the one that the instance reported"},
 		{"no certificate is known", page, nil, false, "the certificate is not the one that the instance reported"},
 		{"not healthy", sick, []string{known}, false, `503 Service Unavailable: {"database":"not reachable"}`},
 		{"breaks off", rude, []string{known}, false, "EOF"},
@@ -81,7 +85,15 @@ func TestSamples(t *testing.T) {
 
 // TestInterruptions stop and go on in the order in which deployments do.
 func TestInterruptions(t *testing.T) {
-	for order, want := range map[string]string{"": "", "+": "", "-+": "whole", "--+": "whole", "-": "open", "-+-+": "whole whole", "-++-": "whole open"} {
+	for order, want := range map[string]string{
+		"":     "",
+		"+":    "",
+		"-+":   "whole",
+		"--+":  "whole",
+		"-":    "open",
+		"-+-+": "whole whole",
+		"-++-": "whole open",
+	} {
 		o := &Observer{}
 		for _, what := range order {
 			if what == '-' {
@@ -124,7 +136,8 @@ func TestMoves(t *testing.T) {
 			t.Errorf("%s happened at no time", m.What)
 		}
 	}
-	want := []string{"the data volume vol-1 to i-2", "the database's address 10.0.2.10 to i-2", "the data volume vol-1 to i-1"}
+	want := []string{"the data volume vol-1 to i-2", "the database's address 10.0.2.10 to i-2",
+		"the data volume vol-1 to i-1"}
 	if !slices.Equal(moves, want) || len(page.Interruptions) != 1 || len(page.Health) != 1 {
 		t.Errorf("got %+v", page)
 	}

@@ -16,15 +16,18 @@ import (
 )
 
 func TestLaunchWithAProfileThatIsNew(t *testing.T) {
-	bodies := map[string]string{"RunInstances": "<instancesSet>" + fmt.Sprintf(stacktest.AnInstance, "i-1", "pending") + "</instancesSet>"}
+	bodies := map[string]string{"RunInstances": "<instancesSet>" + fmt.Sprintf(stacktest.AnInstance, "i-1",
+		"pending") + "</instancesSet>"}
 	for _, c := range []struct {
 		name  string
 		fault stacktest.Fault
 		want  string
 	}{
 		{"some seconds", stacktest.For(40*time.Second, "InvalidParameterValue", stacktest.BadProfile), ""},
-		{"it is not there at all", stacktest.For(time.Hour, "InvalidParameterValue", stacktest.BadProfile), "Invalid IAM Instance Profile name"},
-		{"another fault", stacktest.For(time.Hour, "InvalidParameterValue", "Value (t9) for parameter instanceType is invalid"), "instanceType"},
+		{"it is not there at all", stacktest.For(time.Hour, "InvalidParameterValue", stacktest.BadProfile),
+			"Invalid IAM Instance Profile name"},
+		{"another fault", stacktest.For(time.Hour, "InvalidParameterValue",
+			"Value (t9) for parameter instanceType is invalid"), "instanceType"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -56,16 +59,22 @@ func TestWaitForAnInstanceThatIsNew(t *testing.T) {
 	bodies := map[string]string{"DescribeInstances": stacktest.Described("i-1", "running"),
 		"GetConsoleOutput": "<output>" + base64.StdEncoding.EncodeToString([]byte(report)) + "</output>"}
 	for name, faults := range map[string]map[string]stacktest.Fault{
-		"unknown":              {"DescribeInstances": stacktest.For(50*time.Second, "InvalidInstanceID.NotFound", "The instance ID 'i-1' does not exist")},
-		"its console, too":     {"GetConsoleOutput": stacktest.For(50*time.Second, "InvalidInstanceID.NotFound", "The instance ID 'i-1' does not exist")},
-		"too many calls":       {"DescribeInstances": stacktest.For(3*time.Minute, "RequestLimitExceeded", "Request limit exceeded.")},
-		"of its console":       {"GetConsoleOutput": stacktest.For(3*time.Minute, "RequestLimitExceeded", "Request limit exceeded.")},
-		"a fault of EC2's own": {"GetConsoleOutput": stacktest.For(time.Minute, "InternalError", "An internal error has occurred")},
+		"unknown": {"DescribeInstances": stacktest.For(50*time.Second, "InvalidInstanceID.NotFound",
+			"The instance ID 'i-1' does not exist")},
+		"its console, too": {"GetConsoleOutput": stacktest.For(50*time.Second, "InvalidInstanceID.NotFound",
+			"The instance ID 'i-1' does not exist")},
+		"too many calls": {"DescribeInstances": stacktest.For(3*time.Minute, "RequestLimitExceeded",
+			"Request limit exceeded.")},
+		"of its console": {"GetConsoleOutput": stacktest.For(3*time.Minute, "RequestLimitExceeded",
+			"Request limit exceeded.")},
+		"a fault of EC2's own": {"GetConsoleOutput": stacktest.For(time.Minute, "InternalError",
+			"An internal error has occurred")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s, a := stacktest.Slowly(t, bodies, faults)
-				if _, err := WaitReady(t.Context(), s, "i-"+strings.ReplaceAll(name, " ", "-"), time.Time{}); err != nil {
+				if _, err := WaitReady(t.Context(), s, "i-"+strings.ReplaceAll(name, " ", "-"),
+					time.Time{}); err != nil {
 					t.Errorf("after %v calls: %v", a.Calls, err)
 				}
 			})
@@ -74,16 +83,22 @@ func TestWaitForAnInstanceThatIsNew(t *testing.T) {
 }
 
 func TestWaitThatHasToEnd(t *testing.T) {
-	bodies := map[string]string{"DescribeInstances": stacktest.Described("i-1", "running"), "GetConsoleOutput": "<output></output>"}
+	bodies := map[string]string{
+		"DescribeInstances": stacktest.Described("i-1", "running"),
+		"GetConsoleOutput":  "<output></output>",
+	}
 	for _, c := range []struct {
 		name   string
 		faults map[string]stacktest.Fault
 		most   time.Duration
 		want   string
 	}{
-		{"never known", map[string]stacktest.Fault{"DescribeInstances": stacktest.For(time.Hour, "InvalidInstanceID.NotFound", "i-1")}, 3 * time.Minute, "InvalidInstanceID.NotFound"},
-		{"not allowed", map[string]stacktest.Fault{"GetConsoleOutput": stacktest.For(time.Hour, "UnauthorizedOperation", "no")}, time.Second, "UnauthorizedOperation"},
-		{"never asked in time", map[string]stacktest.Fault{"DescribeInstances": stacktest.For(time.Hour, "RequestLimitExceeded", "too many")}, 16 * time.Minute, "RequestLimitExceeded"},
+		{"never known", map[string]stacktest.Fault{"DescribeInstances": stacktest.For(time.Hour,
+			"InvalidInstanceID.NotFound", "i-1")}, 3 * time.Minute, "InvalidInstanceID.NotFound"},
+		{"not allowed", map[string]stacktest.Fault{"GetConsoleOutput": stacktest.For(time.Hour,
+			"UnauthorizedOperation", "no")}, time.Second, "UnauthorizedOperation"},
+		{"never asked in time", map[string]stacktest.Fault{"DescribeInstances": stacktest.For(time.Hour,
+			"RequestLimitExceeded", "too many")}, 16 * time.Minute, "RequestLimitExceeded"},
 		{"never ready", nil, 16 * time.Minute, "it has not said that it is ready"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -108,14 +123,26 @@ func TestOtherWaits(t *testing.T) {
 		faults map[string]stacktest.Fault
 		wait   func(context.Context, *stack.Stack) error
 	}{
-		{"an instance that stops, too many calls", map[string]string{"StopInstances": "", "DescribeInstances": stacktest.Described("i-1", "stopped")},
-			map[string]stacktest.Fault{"DescribeInstances": stacktest.For(2*time.Minute, "RequestLimitExceeded", "Request limit exceeded.")},
+		{"an instance that stops, too many calls", map[string]string{
+			"StopInstances":     "",
+			"DescribeInstances": stacktest.Described("i-1", "stopped"),
+		},
+			map[string]stacktest.Fault{"DescribeInstances": stacktest.For(2*time.Minute, "RequestLimitExceeded",
+				"Request limit exceeded.")},
 			func(ctx context.Context, s *stack.Stack) error { return Stop(ctx, s, "i-1") }},
-		{"an instance that ends, too many calls", map[string]string{"TerminateInstances": "", "DescribeInstances": stacktest.Described("i-1", "terminated")},
-			map[string]stacktest.Fault{"DescribeInstances": stacktest.For(2*time.Minute, "Unavailable", "The server is overloaded.")},
+		{"an instance that ends, too many calls", map[string]string{
+			"TerminateInstances": "",
+			"DescribeInstances":  stacktest.Described("i-1", "terminated"),
+		},
+			map[string]stacktest.Fault{"DescribeInstances": stacktest.For(2*time.Minute, "Unavailable",
+				"The server is overloaded.")},
 			func(ctx context.Context, s *stack.Stack) error { return Terminate(ctx, s, "i-1") }},
-		{"an instance that is forgotten", map[string]string{"TerminateInstances": "", "DescribeInstances": "<reservationSet/>"},
-			map[string]stacktest.Fault{"DescribeInstances": stacktest.For(time.Millisecond, "InvalidInstanceID.NotFound", "i-1")},
+		{"an instance that is forgotten", map[string]string{
+			"TerminateInstances": "",
+			"DescribeInstances":  "<reservationSet/>",
+		},
+			map[string]stacktest.Fault{"DescribeInstances": stacktest.For(time.Millisecond,
+				"InvalidInstanceID.NotFound", "i-1")},
 			func(ctx context.Context, s *stack.Stack) error { return Terminate(ctx, s, "i-1") }},
 	} {
 		t.Run(c.name, func(t *testing.T) {

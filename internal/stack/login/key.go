@@ -1,5 +1,5 @@
-// Package login has the way into a stack's instances over SSH: the key pair, the route by way of a public instance, and the
-// host keys, which an instance prints on its console.
+// Package login has the way into a stack's instances over SSH: the key pair, the route by way of a public instance,
+// and the host keys, which an instance prints on its console.
 package login
 
 import (
@@ -52,7 +52,8 @@ func EnsureKey(ctx context.Context, s *stack.Stack, act *plan.Actor) error {
 		return act.Do(change, func() (string, error) { return KeyName(s), importKey(ctx, s, path) })
 	}
 	if err := access.CheckIdentity(path, registered); err != nil && !act.Dry() {
-		s.Logf("%v: no instance can be entered from here, and a database that is replaced is stopped with its instance,"+
+		s.Logf("%v: no instance can be entered from here, and a database that is replaced is stopped with its "+
+			"instance,"+
 			" which takes longer", keyFault(s, err))
 	}
 	return nil
@@ -119,7 +120,8 @@ func CheckKey(ctx context.Context, s *stack.Stack) error {
 		registered = nil
 	}
 	if err := access.CheckIdentity(path, registered); err != nil {
-		return fmt.Errorf("%w\nhint: copy it from the machine of the stack's first deployment: scp THAT-MACHINE:.goldsmith/%s.pem %s",
+		return fmt.Errorf("%w\nhint: copy it from the machine of the stack's first deployment: scp "+
+			"THAT-MACHINE:.goldsmith/%s.pem %s",
 			keyFault(s, err), s.Name, path)
 	}
 	return nil

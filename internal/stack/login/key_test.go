@@ -85,10 +85,14 @@ func TestASecondMachineMakesNoKey(t *testing.T) {
 		t.Errorf("it says %q", said)
 	}
 	err := CheckKey(t.Context(), s)
-	if err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "\nhint: copy it") || strings.Contains(err.Error(), "delete") {
+	if err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(),
+		"\nhint: copy it") || strings.Contains(err.Error(), "delete") {
 		t.Errorf("got %v", err)
 	}
-	if _, err := SSHRoute(t.Context(), s, stack.Instance{ID: "i-1", Public: "127.0.0.1"}); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := SSHRoute(t.Context(), s, stack.Instance{
+		ID:     "i-1",
+		Public: "127.0.0.1",
+	}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a way in without a key: %v", err)
 	}
 }
@@ -107,7 +111,8 @@ func TestAnotherKeyIsToldAndKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	pairs.public = somebodys(t)
-	if err := EnsureKey(t.Context(), s, plan.NewActor(false)); err != nil || !strings.Contains(said.String(), path+" is another one") {
+	if err := EnsureKey(t.Context(), s, plan.NewActor(false)); err != nil || !strings.Contains(said.String(),
+		path+" is another one") {
 		t.Errorf("%v, and it says %q", err, said)
 	}
 	if err := CheckKey(t.Context(), s); err == nil || !strings.Contains(err.Error(), "is another one") {

@@ -17,8 +17,8 @@ import (
 // sshUser is the account of Debian's images that has the launch's key.
 const sshUser = "admin"
 
-// SSHRoute is how an instance is entered over SSH: by its public address or, where it has none, through an instance that
-// has one.
+// SSHRoute is how an instance is entered over SSH: by its public address or, where it has none, through an instance
+// that has one.
 func SSHRoute(ctx context.Context, s *stack.Stack, target stack.Instance) ([]access.Hop, error) {
 	path, err := KeyPath(s.Name)
 	if err != nil {
@@ -54,8 +54,8 @@ func SSHRoute(ctx context.Context, s *stack.Stack, target stack.Instance) ([]acc
 	return hops, nil
 }
 
-// identity is the public half of the key that an ssh-agent may have, where its file is not on this machine. That is found
-// out before anything is waited for.
+// identity is the public half of the key that an ssh-agent may have, where its file is not on this machine. That is
+// found out before anything is waited for.
 func identity(ctx context.Context, s *stack.Stack, path string) (ssh.PublicKey, error) {
 	if _, err := os.Stat(path); err == nil {
 		return nil, nil
@@ -83,7 +83,8 @@ func jumpHost(ctx context.Context, s *stack.Stack, target stack.Instance) (stack
 		}
 	}
 	if found.ID == "" {
-		return found, fmt.Errorf("log in to %s: it has no public address, and no instance of another tier that has one is running",
+		return found, fmt.Errorf("log in to %s: it has no public address, and no instance of another tier that has "+
+			"one is running",
 			target.ID)
 	}
 	return found, nil

@@ -43,13 +43,15 @@ func Remove(ctx context.Context, s *stack.Stack) error {
 		return fmt.Errorf("look for instances in %s: %w", n.VPC, err)
 	}
 	if len(out.Reservations) > 0 {
-		return fmt.Errorf("remove the network of stack %s: instance %s is in it\nhint: goldsmith destroy --stack %s", s.Name, aws.ToString(out.Reservations[0].Instances[0].InstanceId), s.Name)
+		return fmt.Errorf("remove the network of stack %s: instance %s is in it\nhint: goldsmith destroy --stack %s",
+			s.Name, aws.ToString(out.Reservations[0].Instances[0].InstanceId), s.Name)
 	}
 	if n.Existing { // what is left of it is somebody else's
 		n = Network{Groups: n.Groups}
 	}
 	if err := removeParts(ctx, s, n); err != nil {
-		return fmt.Errorf("remove the network of stack %s: %w\nhint: what is left stays; run this again to go on", s.Name, err)
+		return fmt.Errorf("remove the network of stack %s: %w\nhint: what is left stays; run this again to go on",
+			s.Name, err)
 	}
 	s.Logf("removed the network of stack %s", s.Name)
 	return nil
@@ -71,7 +73,8 @@ func (n Network) groupIDs() []string {
 // removeParts goes backwards through what Ensure makes.
 func removeParts(ctx context.Context, s *stack.Stack, n Network) error {
 	if n.NAT != "" {
-		if _, err := s.EC2.DeleteNatGateway(ctx, &ec2.DeleteNatGatewayInput{NatGatewayId: aws.String(n.NAT)}); err != nil {
+		input := &ec2.DeleteNatGatewayInput{NatGatewayId: aws.String(n.NAT)}
+		if _, err := s.EC2.DeleteNatGateway(ctx, input); err != nil {
 			return err
 		}
 		if err := natGatewaysDeleted(ctx, s, n.NAT); err != nil {
@@ -142,7 +145,10 @@ func clearGroup(ctx context.Context, s *stack.Stack) func(*string) error {
 			return err
 		}
 		if ingress := out.SecurityGroups[0].IpPermissions; len(ingress) > 0 {
-			_, err = s.EC2.RevokeSecurityGroupIngress(ctx, &ec2.RevokeSecurityGroupIngressInput{GroupId: id, IpPermissions: ingress})
+			_, err = s.EC2.RevokeSecurityGroupIngress(ctx, &ec2.RevokeSecurityGroupIngressInput{
+				GroupId:       id,
+				IpPermissions: ingress,
+			})
 		}
 		return err
 	}
@@ -157,7 +163,8 @@ func removeTable(ctx context.Context, s *stack.Stack) func(*string) error {
 		}
 		for _, table := range out.RouteTables {
 			for _, association := range table.Associations {
-				_, err := s.EC2.DisassociateRouteTable(ctx, &ec2.DisassociateRouteTableInput{AssociationId: association.RouteTableAssociationId})
+				_, err := s.EC2.DisassociateRouteTable(ctx,
+					&ec2.DisassociateRouteTableInput{AssociationId: association.RouteTableAssociationId})
 				if err != nil && !awserr.NotFound(err) {
 					return err
 				}

@@ -1,5 +1,5 @@
-// Package network has a stack's network: finding it by its tags, making it what the stack file says, and removing it. Of a
-// VPC that was there before the stack only the security groups are the stack's.
+// Package network has a stack's network: finding it by its tags, making it what the stack file says, and removing it.
+// Of a VPC that was there before the stack only the security groups are the stack's.
 package network
 
 import (
@@ -22,8 +22,8 @@ import (
 type Network struct {
 	VPC  string `json:"vpc"`
 	CIDR string `json:"cidr"`
-	// Existing says that the VPC was there before the stack. It and all that is in it but for the security groups of the
-	// tiers belong to somebody else.
+	// Existing says that the VPC was there before the stack. It and all that is in it but for the security groups of
+	// the tiers belong to somebody else.
 	Existing bool `json:"existing"`
 	// Public and Private are the first subnets of either kind.
 	Public       string `json:"public_subnet"`
@@ -320,7 +320,8 @@ func findGateways(ctx context.Context, s *stack.Stack, n *Network) error {
 			n.Address = aws.ToString(address.AllocationId)
 		}
 	}
-	nats, err := s.EC2.DescribeNatGateways(ctx, &ec2.DescribeNatGatewaysInput{Filter: s.OwnFilters("state", "pending,available")})
+	nats, err := s.EC2.DescribeNatGateways(ctx, &ec2.DescribeNatGatewaysInput{Filter: s.OwnFilters("state",
+		"pending,available")})
 	if err != nil {
 		return err
 	}

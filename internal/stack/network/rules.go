@@ -51,13 +51,24 @@ const madeHere = "goldsmith"
 // rulesFor are the rules of a tier's group, with their descriptions: what lets in whom the tier is for, and everything
 // out.
 func (u *update) rulesFor(t stack.Tier) map[rule]string {
-	rules := map[rule]string{{egress: true, protocol: "-1", from: -1, to: -1, peer: anywhere}: ""}
+	rules := map[rule]string{{
+		egress:   true,
+		protocol: "-1",
+		from:     -1,
+		to:       -1,
+		peer:     anywhere,
+	}: ""}
 	for _, in := range t.Ingress {
 		description := cmp.Or(in.Description, madeHere)
 		if in.Tier == stack.FromOperator {
 			description = operatorRule
 		}
-		rules[rule{protocol: in.Protocol, from: in.Port, to: in.Port, peer: u.peerOf(in)}] = description
+		rules[rule{
+			protocol: in.Protocol,
+			from:     in.Port,
+			to:       in.Port,
+			peer:     u.peerOf(in),
+		}] = description
 	}
 	return rules
 }
@@ -77,7 +88,8 @@ func (u *update) peerOf(in stack.Ingress) string {
 	return cmp.Or(u.n.Groups[in.Tier], in.Tier+"-sg")
 }
 
-// compareRules is what has to be added to a group, and what has to go: what somebody added by hand is no part of the stack.
+// compareRules is what has to be added to a group, and what has to go: what somebody added by hand is no part of the
+// stack.
 func compareRules(is, wanted map[rule]string) (add, remove []rule) {
 	for r := range wanted {
 		if _, ok := is[r]; !ok {
@@ -103,7 +115,12 @@ func rulesOf(group types.SecurityGroup) map[rule]string {
 		permissions []types.IpPermission
 	}{{false, group.IpPermissions}, {true, group.IpPermissionsEgress}} {
 		for _, p := range direction.permissions {
-			r := rule{egress: direction.egress, protocol: aws.ToString(p.IpProtocol), from: -1, to: -1}
+			r := rule{
+				egress:   direction.egress,
+				protocol: aws.ToString(p.IpProtocol),
+				from:     -1,
+				to:       -1,
+			}
 			if p.FromPort != nil && p.ToPort != nil {
 				r.from, r.to = *p.FromPort, *p.ToPort
 			}
@@ -153,8 +170,8 @@ func (r rule) permission(description string) types.IpPermission {
 }
 
 // setRules adds what is missing before it removes what is not wanted: what a new rule lets in instead of an old one, a
-// security group instead of a range say, is let in at every moment. EC2 cannot change the kind of a rule's peer, so that
-// such a rule is made anew, and never modified.
+// security group instead of a range say, is let in at every moment. EC2 cannot change the kind of a rule's peer, so
+// that such a rule is made anew, and never modified.
 func (u *update) setRules(ctx context.Context, name, group string, wanted map[rule]string) error {
 	if group == "" { // that is yet to be made, with its rules
 		return nil
@@ -166,7 +183,12 @@ func (u *update) setRules(ctx context.Context, name, group string, wanted map[ru
 	is := rulesOf(out.SecurityGroups[0])
 	add, remove := compareRules(is, wanted)
 	change := func(r rule, reason string, act func(types.IpPermission) error) error {
-		c := plan.Change{Action: plan.Modify, What: "security group " + name, ID: group, Reason: reason}
+		c := plan.Change{
+			Action: plan.Modify,
+			What:   "security group " + name,
+			ID:     group,
+			Reason: reason,
+		}
 		err := u.do(c, func() (string, error) { return group, act(r.permission(cmp.Or(wanted[r], is[r]))) })
 		if err != nil {
 			return fmt.Errorf("%s: %s: %w", group, reason, err)

@@ -50,9 +50,17 @@ func TestDatabaseIsOpenToTheWebGroupAlone(t *testing.T) {
 }
 
 func TestRulesOfTheStackFile(t *testing.T) {
-	rules := rulesUp(stackfile.Rule{Protocol: "tcp", Port: 9104, CIDR: netip.MustParsePrefix("10.0.3.0/24"), Description: "metrics"},
+	rules := rulesUp(stackfile.Rule{
+		Protocol:    "tcp",
+		Port:        9104,
+		CIDR:        netip.MustParsePrefix("10.0.3.0/24"),
+		Description: "metrics",
+	},
 		stackfile.Rule{Protocol: "icmp", Port: -1, FromTier: "db"}).rulesOfTier("db")
-	for r, description := range map[rule]string{{protocol: "tcp", from: 9104, to: 9104, peer: "10.0.3.0/24"}: "metrics", {protocol: "icmp", from: -1, to: -1, peer: "sg-db"}: "goldsmith"} {
+	for r, description := range map[rule]string{
+		{protocol: "tcp", from: 9104, to: 9104, peer: "10.0.3.0/24"}: "metrics",
+		{protocol: "icmp", from: -1, to: -1, peer: "sg-db"}:          "goldsmith",
+	} {
 		if got, ok := rules[r]; !ok || got != description {
 			t.Errorf("%v: got %q, %v; there are %v", r, got, ok, rules)
 		}
@@ -62,8 +70,23 @@ func TestRulesOfTheStackFile(t *testing.T) {
 // TestRulesAreReadAsTheyAreWritten has rules of each kind go through EC2's form and back.
 func TestRulesAreReadAsTheyAreWritten(t *testing.T) {
 	for _, r := range []rule{
-		{protocol: "tcp", from: 22, to: 22, peer: "2001:db8::1/128"}, {protocol: "udp", from: 1, to: 65535, peer: "10.0.0.0/8"}, {protocol: "icmp", from: -1, to: -1, peer: "sg-1"},
-		{protocol: "-1", from: -1, to: -1, peer: "pl-1"}, {egress: true, protocol: "-1", from: -1, to: -1, peer: "0.0.0.0/0"},
+		{
+			protocol: "tcp",
+			from:     22,
+			to:       22,
+			peer:     "2001:db8::1/128",
+		}, {
+			protocol: "udp",
+			from:     1,
+			to:       65535,
+			peer:     "10.0.0.0/8",
+		}, {protocol: "icmp", from: -1, to: -1, peer: "sg-1"},
+		{
+			protocol: "-1",
+			from:     -1,
+			to:       -1,
+			peer:     "pl-1",
+		}, {egress: true, protocol: "-1", from: -1, to: -1, peer: "0.0.0.0/0"},
 	} {
 		group := types.SecurityGroup{IpPermissions: []types.IpPermission{r.permission("why")}}
 		if r.egress {
@@ -77,7 +100,8 @@ func TestRulesAreReadAsTheyAreWritten(t *testing.T) {
 
 func TestCovering(t *testing.T) {
 	for _, c := range []struct{ a, b, want string }{
-		{"10.0.1.0/24", "10.0.1.0/24", "10.0.1.0/24"}, {"10.0.1.0/24", "10.0.2.0/24", "10.0.0.0/22"}, {"10.0.0.0/25", "10.0.0.128/25", "10.0.0.0/24"},
+		{"10.0.1.0/24", "10.0.1.0/24", "10.0.1.0/24"}, {"10.0.1.0/24", "10.0.2.0/24", "10.0.0.0/22"}, {"10.0.0.0/25",
+			"10.0.0.128/25", "10.0.0.0/24"},
 		{"10.0.0.0/16", "10.0.9.0/28", "10.0.0.0/16"}, {"10.0.0.0/8", "192.168.0.0/16", "0.0.0.0/0"},
 	} {
 		a, b := netip.MustParsePrefix(c.a), netip.MustParsePrefix(c.b)

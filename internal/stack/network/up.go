@@ -20,8 +20,8 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/record"
 )
 
-// Up makes what is missing of the network and mends what differs from the stack file, and tells what that was. It can be
-// run again after it broke off.
+// Up makes what is missing of the network and mends what differs from the stack file, and tells what that was. It can
+// be run again after it broke off.
 func Up(ctx context.Context, s *stack.Stack) (n Network, changes []plan.Change, err error) {
 	act := plan.NewActor(false)
 	err = record.WithLock(ctx, s, func(ctx context.Context) error {
@@ -31,8 +31,8 @@ func Up(ctx context.Context, s *stack.Stack) (n Network, changes []plan.Change, 
 	return n, act.Changes(), err
 }
 
-// Ensure makes the network what the stack file says. With an Actor that is dry the subnets that are yet to be made have a
-// range and no id.
+// Ensure makes the network what the stack file says. With an Actor that is dry the subnets that are yet to be made
+// have a range and no id.
 func Ensure(ctx context.Context, s *stack.Stack, act *plan.Actor) (Network, error) {
 	n, err := Find(ctx, s)
 	if err != nil {
@@ -42,7 +42,12 @@ func Ensure(ctx context.Context, s *stack.Stack, act *plan.Actor) (Network, erro
 	if err != nil {
 		return n, err
 	}
-	u := &update{stack: s, n: &n, operator: operator, act: act}
+	u := &update{
+		stack:    s,
+		n:        &n,
+		operator: operator,
+		act:      act,
+	}
 	parts := []struct {
 		name string
 		make func(context.Context) error
@@ -60,12 +65,14 @@ func Ensure(ctx context.Context, s *stack.Stack, act *plan.Actor) (Network, erro
 			return n, fmt.Errorf("find the network that the stack file names for stack %s: %w", s.Name, err)
 		}
 	} else if n.Existing {
-		return n, fmt.Errorf("make the network of stack %s: the stack is in %s, which was there before, and the stack file "+
+		return n, fmt.Errorf("make the network of stack %s: the stack is in %s, which was there before, and the "+
+			"stack file "+
 			"wants one of its own\nhint: name that VPC in the stack file, or move by goldsmith destroy", s.Name, n.VPC)
 	}
 	for _, part := range parts {
 		if err := part.make(ctx); err != nil {
-			return n, fmt.Errorf("make the network of stack %s: %s: %w\nhint: what was made stays; run this again to go on",
+			return n, fmt.Errorf("make the network of stack %s: %s: %w\nhint: what was made stays; run this again "+
+				"to go on",
 				s.Name, part.name, err)
 		}
 	}
@@ -128,11 +135,13 @@ func (u *update) resolve(ctx context.Context) error {
 		return err
 	}
 	if len(out.Vpcs) != 1 {
-		return fmt.Errorf("vpc_tags: %d VPCs in %s have them; there should be one", len(out.Vpcs), u.stack.Config.Region)
+		return fmt.Errorf("vpc_tags: %d VPCs in %s have them; there should be one", len(out.Vpcs),
+			u.stack.Config.Region)
 	}
 	vpc := aws.ToString(out.Vpcs[0].VpcId)
 	if u.n.VPC != "" && u.n.VPC != vpc {
-		return fmt.Errorf("the stack is in %s, and the file names %s; it cannot move but by goldsmith destroy", u.n.VPC, vpc)
+		return fmt.Errorf("the stack is in %s, and the file names %s; it cannot move but by goldsmith destroy",
+			u.n.VPC, vpc)
 	}
 	u.n.VPC, u.n.CIDR, u.n.Existing = vpc, aws.ToString(out.Vpcs[0].CidrBlock), true
 	u.n.Public, u.n.Private, u.n.Subnets = "", "", map[string][]Subnet{}
@@ -141,7 +150,8 @@ func (u *update) resolve(ctx context.Context) error {
 		ids   []string
 		tags  map[string]string
 		first *string
-	}{{"public", f.PublicSubnetIDs, f.PublicSubnetTags, &u.n.Public}, {"private", f.PrivateSubnetIDs, f.PrivateSubnetTags, &u.n.Private}} {
+	}{{"public", f.PublicSubnetIDs, f.PublicSubnetTags, &u.n.Public}, {"private", f.PrivateSubnetIDs,
+		f.PrivateSubnetTags, &u.n.Private}} {
 		if len(kind.ids) == 0 && len(kind.tags) == 0 {
 			continue
 		}
@@ -151,7 +161,8 @@ func (u *update) resolve(ctx context.Context) error {
 			return fmt.Errorf("%s subnets: %w", kind.name, err)
 		}
 		if len(found) == 0 || len(kind.ids) > 0 && len(found) != len(kind.ids) {
-			return fmt.Errorf("%s subnets: %d of those that the file names are in %s; there should be %d", kind.name, len(found), vpc, max(1, len(kind.ids)))
+			return fmt.Errorf("%s subnets: %d of those that the file names are in %s; there should be %d", kind.name,
+				len(found), vpc, max(1, len(kind.ids)))
 		}
 		if len(found) > subnetLimit {
 			return fmt.Errorf("%s subnets: there are %d; at most %d are taken", kind.name, len(found), subnetLimit)
@@ -174,7 +185,10 @@ func filters(tags map[string]string) []types.Filter {
 
 // checkWayOut refuses public subnets that no internet gateway is routed to: nobody would reach the page.
 func (u *update) checkWayOut(ctx context.Context) error {
-	out, err := u.stack.EC2.DescribeRouteTables(ctx, &ec2.DescribeRouteTablesInput{Filters: []types.Filter{{Name: aws.String("vpc-id"), Values: []string{u.n.VPC}}}})
+	out, err := u.stack.EC2.DescribeRouteTables(ctx, &ec2.DescribeRouteTablesInput{Filters: []types.Filter{{
+		Name:   aws.String("vpc-id"),
+		Values: []string{u.n.VPC},
+	}}})
 	if err != nil {
 		return err
 	}
@@ -194,7 +208,8 @@ func (u *update) checkWayOut(ctx context.Context) error {
 			table = main
 		}
 		if target, _ := defaultRoute(table); !strings.HasPrefix(target, "igw-") {
-			return fmt.Errorf("public subnet %s: its route table %s has no route to the internet by an internet gateway", subnet.ID, aws.ToString(table.RouteTableId))
+			return fmt.Errorf("public subnet %s: its route table %s has no route to the internet by an internet "+
+				"gateway", subnet.ID, aws.ToString(table.RouteTableId))
 		}
 	}
 	return nil
@@ -204,7 +219,8 @@ func (u *update) checkWayOut(ctx context.Context) error {
 func defaultRoute(table types.RouteTable) (target string, active bool) {
 	for _, r := range table.Routes {
 		if aws.ToString(r.DestinationCidrBlock) == "0.0.0.0/0" {
-			for _, id := range []*string{r.GatewayId, r.NatGatewayId, r.TransitGatewayId, r.NetworkInterfaceId, r.InstanceId} {
+			for _, id := range []*string{r.GatewayId, r.NatGatewayId, r.TransitGatewayId, r.NetworkInterfaceId,
+				r.InstanceId} {
 				if aws.ToString(id) != "" {
 					return *id, r.State != types.RouteStateBlackhole
 				}
@@ -220,7 +236,8 @@ func (u *update) sameRange(what, id, is string, wanted netip.Prefix) error {
 	if is == wanted.String() {
 		return nil
 	}
-	return fmt.Errorf("%s %s is %s, and the stack file wants %s, to which it cannot be changed\nhint: write %s into the stack file, or make the stack anew after goldsmith destroy", what, id, is, wanted, is)
+	return fmt.Errorf("%s %s is %s, and the stack file wants %s, to which it cannot be changed\nhint: write %s "+
+		"into the stack file, or make the stack anew after goldsmith destroy", what, id, is, wanted, is)
 }
 
 func (u *update) vpc(ctx context.Context) error {
@@ -230,8 +247,15 @@ func (u *update) vpc(ctx context.Context) error {
 			return err
 		}
 	} else {
-		err := u.do(plan.Change{Action: plan.Create, What: "VPC " + cidr.String(), Reason: plan.Missing}, func() (string, error) {
-			out, err := u.stack.EC2.CreateVpc(ctx, &ec2.CreateVpcInput{CidrBlock: aws.String(cidr.String()), TagSpecifications: u.stack.TagsFor(types.ResourceTypeVpc, u.stack.Name)})
+		err := u.do(plan.Change{
+			Action: plan.Create,
+			What:   "VPC " + cidr.String(),
+			Reason: plan.Missing,
+		}, func() (string, error) {
+			out, err := u.stack.EC2.CreateVpc(ctx, &ec2.CreateVpcInput{
+				CidrBlock:         aws.String(cidr.String()),
+				TagSpecifications: u.stack.TagsFor(types.ResourceTypeVpc, u.stack.Name),
+			})
 			if err != nil {
 				return "", err
 			}
@@ -257,7 +281,12 @@ func (u *update) hostnames(ctx context.Context) error {
 	if err != nil || out.EnableDnsHostnames != nil && aws.ToBool(out.EnableDnsHostnames.Value) {
 		return err
 	}
-	change := plan.Change{Action: plan.Modify, What: "VPC", ID: u.n.VPC, Reason: "its instances get no DNS names"}
+	change := plan.Change{
+		Action: plan.Modify,
+		What:   "VPC",
+		ID:     u.n.VPC,
+		Reason: "its instances get no DNS names",
+	}
 	return u.do(change, func() (string, error) {
 		_, err := u.stack.EC2.ModifyVpcAttribute(ctx, &ec2.ModifyVpcAttributeInput{
 			VpcId:              aws.String(u.n.VPC),
@@ -323,7 +352,8 @@ func (u *update) subnet(ctx context.Context, kind string, cidr netip.Prefix) (st
 func (u *update) gateway(ctx context.Context) error {
 	attached := false
 	if u.n.Gateway != "" {
-		out, err := u.stack.EC2.DescribeInternetGateways(ctx, &ec2.DescribeInternetGatewaysInput{InternetGatewayIds: []string{u.n.Gateway}})
+		out, err := u.stack.EC2.DescribeInternetGateways(ctx,
+			&ec2.DescribeInternetGatewaysInput{InternetGatewayIds: []string{u.n.Gateway}})
 		if err != nil {
 			return err
 		}
@@ -331,8 +361,14 @@ func (u *update) gateway(ctx context.Context) error {
 			attached = attached || aws.ToString(a.VpcId) == u.n.VPC
 		}
 	} else {
-		err := u.do(plan.Change{Action: plan.Create, What: "internet gateway", Reason: plan.Missing}, func() (string, error) {
-			out, err := u.stack.EC2.CreateInternetGateway(ctx, &ec2.CreateInternetGatewayInput{TagSpecifications: u.stack.TagsFor(types.ResourceTypeInternetGateway, u.stack.Name)})
+		err := u.do(plan.Change{
+			Action: plan.Create,
+			What:   "internet gateway",
+			Reason: plan.Missing,
+		}, func() (string, error) {
+			out, err := u.stack.EC2.CreateInternetGateway(ctx,
+				&ec2.CreateInternetGatewayInput{TagSpecifications: u.stack.TagsFor(types.ResourceTypeInternetGateway,
+					u.stack.Name)})
 			if err != nil {
 				return "", err
 			}
@@ -346,8 +382,16 @@ func (u *update) gateway(ctx context.Context) error {
 	if attached || u.n.Gateway == "" {
 		return nil
 	}
-	return u.do(plan.Change{Action: plan.Modify, What: "internet gateway", ID: u.n.Gateway, Reason: "it is not attached to the VPC"}, func() (string, error) {
-		_, err := u.stack.EC2.AttachInternetGateway(ctx, &ec2.AttachInternetGatewayInput{InternetGatewayId: aws.String(u.n.Gateway), VpcId: aws.String(u.n.VPC)})
+	return u.do(plan.Change{
+		Action: plan.Modify,
+		What:   "internet gateway",
+		ID:     u.n.Gateway,
+		Reason: "it is not attached to the VPC",
+	}, func() (string, error) {
+		_, err := u.stack.EC2.AttachInternetGateway(ctx, &ec2.AttachInternetGatewayInput{
+			InternetGatewayId: aws.String(u.n.Gateway),
+			VpcId:             aws.String(u.n.VPC),
+		})
 		if awserr.Code(err) == "Resource.AlreadyAssociated" {
 			err = nil
 		}
@@ -357,8 +401,16 @@ func (u *update) gateway(ctx context.Context) error {
 
 func (u *update) nat(ctx context.Context) error {
 	if u.n.Address == "" {
-		err := u.do(plan.Change{Action: plan.Create, What: "elastic IP of the NAT gateway", Reason: plan.Missing}, func() (string, error) {
-			out, err := u.stack.EC2.AllocateAddress(ctx, &ec2.AllocateAddressInput{Domain: types.DomainTypeVpc, TagSpecifications: u.stack.TagsFor(types.ResourceTypeElasticIp, u.stack.Name+"-nat", stack.AddressTag, "nat")})
+		err := u.do(plan.Change{
+			Action: plan.Create,
+			What:   "elastic IP of the NAT gateway",
+			Reason: plan.Missing,
+		}, func() (string, error) {
+			out, err := u.stack.EC2.AllocateAddress(ctx, &ec2.AllocateAddressInput{
+				Domain: types.DomainTypeVpc,
+				TagSpecifications: u.stack.TagsFor(types.ResourceTypeElasticIp, u.stack.Name+"-nat", stack.AddressTag,
+					"nat"),
+			})
 			if err != nil {
 				return "", err
 			}
@@ -370,9 +422,18 @@ func (u *update) nat(ctx context.Context) error {
 		}
 	}
 	if u.n.NAT == "" {
-		err := u.do(plan.Change{Action: plan.Create, What: "NAT gateway", Reason: plan.Missing}, func() (string, error) {
-			out, err := u.stack.EC2.CreateNatGateway(ctx, &ec2.CreateNatGatewayInput{SubnetId: aws.String(u.n.Public), AllocationId: aws.String(u.n.Address),
-				ClientToken: aws.String(u.stack.Name + "-" + u.n.Address), TagSpecifications: u.stack.TagsFor(types.ResourceTypeNatgateway, u.stack.Name)})
+		err := u.do(plan.Change{
+			Action: plan.Create,
+			What:   "NAT gateway",
+			Reason: plan.Missing,
+		}, func() (string, error) {
+			out, err := u.stack.EC2.CreateNatGateway(ctx, &ec2.CreateNatGatewayInput{
+				SubnetId:     aws.String(u.n.Public),
+				AllocationId: aws.String(u.n.Address),
+
+				ClientToken:       aws.String(u.stack.Name + "-" + u.n.Address),
+				TagSpecifications: u.stack.TagsFor(types.ResourceTypeNatgateway, u.stack.Name),
+			})
 			if err != nil {
 				return "", err
 			}
@@ -400,7 +461,11 @@ func (u *update) tables(ctx context.Context) error {
 		what := table.kind + " route table"
 		if *table.id == "" {
 			err := u.do(plan.Change{Action: plan.Create, What: what, Reason: plan.Missing}, func() (string, error) {
-				out, err := u.stack.EC2.CreateRouteTable(ctx, &ec2.CreateRouteTableInput{VpcId: aws.String(u.n.VPC), TagSpecifications: u.stack.TagsFor(types.ResourceTypeRouteTable, u.stack.Name+"-"+table.kind, stack.SubnetTag, table.kind)})
+				out, err := u.stack.EC2.CreateRouteTable(ctx, &ec2.CreateRouteTableInput{
+					VpcId: aws.String(u.n.VPC),
+					TagSpecifications: u.stack.TagsFor(types.ResourceTypeRouteTable, u.stack.Name+"-"+table.kind,
+						stack.SubnetTag, table.kind),
+				})
 				if err != nil {
 					return "", err
 				}
@@ -433,7 +498,12 @@ func (u *update) completeTable(ctx context.Context, what, id, subnet, target str
 		if is != "" {
 			reason = "its default route goes to " + is
 		}
-		err := u.do(plan.Change{Action: plan.Modify, What: what, ID: id, Reason: reason}, func() (string, error) { return id, u.route(ctx, id, target, is != "") })
+		err := u.do(plan.Change{
+			Action: plan.Modify,
+			What:   what,
+			ID:     id,
+			Reason: reason,
+		}, func() (string, error) { return id, u.route(ctx, id, target, is != "") })
 		if err != nil {
 			return err
 		}
@@ -443,7 +513,12 @@ func (u *update) completeTable(ctx context.Context, what, id, subnet, target str
 			return nil
 		}
 	}
-	return u.do(plan.Change{Action: plan.Modify, What: what, ID: id, Reason: "its subnet is not associated with it"}, func() (string, error) { return id, u.associate(ctx, id, subnet) })
+	return u.do(plan.Change{
+		Action: plan.Modify,
+		What:   what,
+		ID:     id,
+		Reason: "its subnet is not associated with it",
+	}, func() (string, error) { return id, u.associate(ctx, id, subnet) })
 }
 
 // route sends what is for the internet to a gateway; replace says that it is sent somewhere else now.
@@ -457,33 +532,52 @@ func (u *update) route(ctx context.Context, table, target string, replace bool) 
 	all := aws.String("0.0.0.0/0")
 	var err error
 	if replace {
-		_, err = u.stack.EC2.ReplaceRoute(ctx, &ec2.ReplaceRouteInput{RouteTableId: aws.String(table), DestinationCidrBlock: all, GatewayId: gateway, NatGatewayId: nat})
+		_, err = u.stack.EC2.ReplaceRoute(ctx, &ec2.ReplaceRouteInput{
+			RouteTableId:         aws.String(table),
+			DestinationCidrBlock: all,
+			GatewayId:            gateway,
+			NatGatewayId:         nat,
+		})
 	} else {
-		_, err = u.stack.EC2.CreateRoute(ctx, &ec2.CreateRouteInput{RouteTableId: aws.String(table), DestinationCidrBlock: all, GatewayId: gateway, NatGatewayId: nat})
+		_, err = u.stack.EC2.CreateRoute(ctx, &ec2.CreateRouteInput{
+			RouteTableId:         aws.String(table),
+			DestinationCidrBlock: all,
+			GatewayId:            gateway,
+			NatGatewayId:         nat,
+		})
 	}
 	return err
 }
 
 // associate makes a subnet use a route table, whichever it uses now.
 func (u *update) associate(ctx context.Context, table, subnet string) error {
-	out, err := u.stack.EC2.DescribeRouteTables(ctx, &ec2.DescribeRouteTablesInput{Filters: []types.Filter{{Name: aws.String("association.subnet-id"), Values: []string{subnet}}}})
+	out, err := u.stack.EC2.DescribeRouteTables(ctx, &ec2.DescribeRouteTablesInput{Filters: []types.Filter{{
+		Name:   aws.String("association.subnet-id"),
+		Values: []string{subnet},
+	}}})
 	if err != nil {
 		return err
 	}
 	for _, other := range out.RouteTables {
 		for _, a := range other.Associations {
 			if aws.ToString(a.SubnetId) == subnet {
-				_, err := u.stack.EC2.ReplaceRouteTableAssociation(ctx, &ec2.ReplaceRouteTableAssociationInput{AssociationId: a.RouteTableAssociationId, RouteTableId: aws.String(table)})
+				_, err := u.stack.EC2.ReplaceRouteTableAssociation(ctx, &ec2.ReplaceRouteTableAssociationInput{
+					AssociationId: a.RouteTableAssociationId,
+					RouteTableId:  aws.String(table),
+				})
 				return err
 			}
 		}
 	}
-	_, err = u.stack.EC2.AssociateRouteTable(ctx, &ec2.AssociateRouteTableInput{RouteTableId: aws.String(table), SubnetId: aws.String(subnet)})
+	_, err = u.stack.EC2.AssociateRouteTable(ctx, &ec2.AssociateRouteTableInput{
+		RouteTableId: aws.String(table),
+		SubnetId:     aws.String(subnet),
+	})
 	return err
 }
 
-// groups makes each tier's security group, the last tier's first: the rules of a tier name the groups of those that need
-// it.
+// groups makes each tier's security group, the last tier's first: the rules of a tier name the groups of those that
+// need it.
 func (u *update) groups(ctx context.Context) error {
 	for _, t := range slices.Backward(u.stack.Tiers) {
 		if id := u.n.Groups[t.Name]; id != "" {
@@ -544,7 +638,12 @@ func (u *update) noteSubnets(ctx context.Context, group string) error {
 	}
 	for _, tag := range wanted {
 		if stack.TagOf(out.SecurityGroups[0].Tags, aws.ToString(tag.Key)) != aws.ToString(tag.Value) {
-			return u.do(plan.Change{Action: plan.Modify, What: "security group", ID: group, Reason: "the stack file names other subnets than its tags"}, func() (string, error) {
+			return u.do(plan.Change{
+				Action: plan.Modify,
+				What:   "security group",
+				ID:     group,
+				Reason: "the stack file names other subnets than its tags",
+			}, func() (string, error) {
 				_, err := u.stack.EC2.CreateTags(ctx, &ec2.CreateTagsInput{Resources: []string{group}, Tags: wanted})
 				return group, err
 			})

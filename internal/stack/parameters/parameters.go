@@ -1,5 +1,5 @@
-// Package parameters has a stack's SSM parameters: the secrets that its tiers share, and what other packages keep there.
-// A secret is made once and never read by a deployment.
+// Package parameters has a stack's SSM parameters: the secrets that its tiers share, and what other packages keep
+// there. A secret is made once and never read by a deployment.
 package parameters
 
 import (
@@ -40,7 +40,8 @@ func Ensure(ctx context.Context, s *stack.Stack, act *plan.Actor) error {
 			continue
 		}
 		path := s.ParameterPath() + "/" + t.Name
-		if err := errors.Join(ensurePassword(ctx, s, act, path+password), ensureAuthority(ctx, s, act, path)); err != nil {
+		if err := errors.Join(ensurePassword(ctx, s, act, path+password),
+			ensureAuthority(ctx, s, act, path)); err != nil {
 			return err
 		}
 	}

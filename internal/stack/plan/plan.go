@@ -1,5 +1,5 @@
-// Package plan has the steps of a deployment and the changes that it makes. A plan is a deployment whose Actor is dry: the
-// same code decides what has to change, and nothing is done. What is dry may only ask EC2.
+// Package plan has the steps of a deployment and the changes that it makes. A plan is a deployment whose Actor is dry:
+// the same code decides what has to change, and nothing is done. What is dry may only ask EC2.
 package plan
 
 import (

@@ -1,5 +1,5 @@
-// Package probe asks what a tier's instance must answer, from outside, as a health check describes it. It knows no stack
-// and no AWS.
+// Package probe asks what a tier's instance must answer, from outside, as a health check describes it. It knows no
+// stack and no AWS.
 package probe
 
 import (
@@ -23,7 +23,8 @@ import (
 // Get asks a URL for its health. Whoever answers must have a certificate with one of the fingerprints.
 func Get(ctx context.Context, url string, fingerprints ...string) error {
 	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{
-		// The instance made the certificate itself: instead of a chain, its digest is verified, which came by way of the API.
+		// The instance made the certificate itself: instead of a chain, its digest is verified, which came by way of
+		// the API.
 		InsecureSkipVerify: true,
 		VerifyPeerCertificate: func(raw [][]byte, _ [][]*x509.Certificate) error {
 			if sum := sha256.Sum256(raw[0]); !slices.Contains(fingerprints, hex.EncodeToString(sum[:])) {

@@ -230,8 +230,8 @@ func deleteRecords(ctx context.Context, s *stack.Stack, records []Record) error 
 	return nil
 }
 
-// Before are the images to go back to: without a name those that ran before the last deployment that was good, else those
-// that a deployment of this id or release led to.
+// Before are the images to go back to: without a name those that ran before the last deployment that was good, else
+// those that a deployment of this id or release led to.
 func Before(ctx context.Context, s *stack.Stack, name string) (Images, error) {
 	records, err := History(ctx, s)
 	if err != nil {

@@ -20,15 +20,30 @@ func harmless(text string) bool {
 // Everybody who may deploy writes the lock and the history.
 func TestRecordsCannotSteerTheTerminal(t *testing.T) {
 	s := stacktest.WithParameters(t)
-	taken, err := claimLock(t.Context(), s, Holder{ID: hostile, Who: hostile, Host: hostile, PID: 1, Since: time.Now(), Renewed: time.Now()})
+	taken, err := claimLock(t.Context(), s, Holder{
+		ID:      hostile,
+		Who:     hostile,
+		Host:    hostile,
+		PID:     1,
+		Since:   time.Now(),
+		Renewed: time.Now(),
+	})
 	if err != nil || !taken {
 		t.Fatal(taken, err)
 	}
 	if _, _, err := Lock(context.WithoutCancel(t.Context()), s, "mine"); err == nil || !harmless(err.Error()) {
 		t.Errorf("got %q", err)
 	}
-	r := Record{ID: hostile, Who: hostile, Result: hostile, Reason: hostile, From: Images{Release: hostile}, Steps: []Step{{Name: hostile}}}.plain()
-	if text := strings.Join([]string{r.ID, r.Who, r.Result, r.Reason, r.From.Release, r.Steps[0].Name}, " "); !harmless(text) {
+	r := Record{
+		ID:     hostile,
+		Who:    hostile,
+		Result: hostile,
+		Reason: hostile,
+		From:   Images{Release: hostile},
+		Steps:  []Step{{Name: hostile}},
+	}.plain()
+	if text := strings.Join([]string{r.ID, r.Who, r.Result, r.Reason, r.From.Release, r.Steps[0].Name},
+		" "); !harmless(text) {
 		t.Errorf("got %q", text)
 	}
 }

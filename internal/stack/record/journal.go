@@ -26,7 +26,12 @@ type Journal struct {
 // Open writes a record and returns its journal. step, if it is given, is told of each step that begins; what it returns
 // is told of its end.
 func Open(ctx context.Context, s *stack.Stack, r Record, step func(string) func(error)) (*Journal, error) {
-	j := &Journal{stack: s, step: step, record: r, wake: make(chan struct{}, 1)}
+	j := &Journal{
+		stack:  s,
+		step:   step,
+		record: r,
+		wake:   make(chan struct{}, 1),
+	}
 	if err := Write(ctx, s, r); err != nil {
 		return nil, err
 	}

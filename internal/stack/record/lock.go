@@ -1,5 +1,5 @@
-// Package record has what deployments write about themselves in a stack's parameters: the lock, by which one process at a
-// time changes a stack, and the history with a record of each deployment, which a journal keeps up to date.
+// Package record has what deployments write about themselves in a stack's parameters: the lock, by which one process
+// at a time changes a stack, and the history with a record of each deployment, which a journal keeps up to date.
 package record
 
 import (
@@ -59,7 +59,14 @@ func Caller() (who, host string) {
 func Lock(ctx context.Context, s *stack.Stack, id string) (locked context.Context, unlock func() error, err error) {
 	who, host := Caller()
 	now := time.Now().UTC()
-	own := Holder{ID: id, Who: who, Host: host, PID: os.Getpid(), Since: now, Renewed: now}
+	own := Holder{
+		ID:      id,
+		Who:     who,
+		Host:    host,
+		PID:     os.Getpid(),
+		Since:   now,
+		Renewed: now,
+	}
 	taken, err := claimLock(ctx, s, own)
 	if err == nil && !taken {
 		err = breakLock(ctx, s, own)
@@ -127,8 +134,10 @@ func breakLock(ctx context.Context, s *stack.Stack, own Holder) error {
 	}
 	if ok && !other.dead(own.Host) {
 		return fmt.Errorf("change stack %s: %w: by %s on %s (process %d) since %s\n"+
-			"hint: wait for it; if it is gone, its lock expires %s after its last sign, which was at %s", s.Name, ErrLocked,
-			other.Who, other.Host, other.PID, other.Since.Format(time.RFC3339), lockExpires, other.Renewed.Format(time.RFC3339))
+			"hint: wait for it; if it is gone, its lock expires %s after its last sign, which was at "+
+			"%s", s.Name, ErrLocked,
+			other.Who, other.Host, other.PID, other.Since.Format(time.RFC3339), lockExpires,
+			other.Renewed.Format(time.RFC3339))
 	}
 	if ok {
 		s.Logf("taking over from %s on %s, whose deployment %s ended without a word", other.Who, other.Host, other.ID)

@@ -17,8 +17,18 @@ func TestToldOfADeploymentThatEndedWithoutAWord(t *testing.T) {
 		want   string
 	}{
 		{"nobody has the lock", nil, Silent},
-		{"it has the lock and is at work", &Holder{ID: "1", Host: host, PID: os.Getpid(), Renewed: time.Now()}, Running},
-		{"it had the lock and has been silent for too long", &Holder{ID: "1", Host: "elsewhere", PID: 1, Renewed: time.Now().Add(-2 * lockExpires)}, Silent},
+		{"it has the lock and is at work", &Holder{
+			ID:      "1",
+			Host:    host,
+			PID:     os.Getpid(),
+			Renewed: time.Now(),
+		}, Running},
+		{"it had the lock and has been silent for too long", &Holder{
+			ID:      "1",
+			Host:    "elsewhere",
+			PID:     1,
+			Renewed: time.Now().Add(-2 * lockExpires),
+		}, Silent},
 		{"another one is at work", &Holder{ID: "2", Host: host, PID: os.Getpid(), Renewed: time.Now()}, Silent},
 	} {
 		t.Run(c.name, func(t *testing.T) {

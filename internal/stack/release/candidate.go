@@ -94,7 +94,8 @@ func forget(ctx context.Context, s *stack.Stack, current string) error {
 	var old []string
 	for _, p := range found {
 		name := aws.ToString(p.Name)
-		if !strings.HasPrefix(name, buildsPath(s)+current+"/") && time.Since(aws.ToTime(p.LastModifiedDate)) > time.Hour {
+		other := !strings.HasPrefix(name, buildsPath(s)+current+"/")
+		if other && time.Since(aws.ToTime(p.LastModifiedDate)) > time.Hour {
 			old = append(old, name)
 		}
 	}

@@ -15,9 +15,9 @@ const (
 	ArtifactRelease = "goldsmith.release"
 )
 
-// ClaimDeployment makes one of the builds of a run, which share the name of a release, the one that deploys; it is the one
-// for which this returns true. That waits until the builds of the other tiers have come to their end, since what they
-// make may be part of the current release then. Nobody deploys a release that the image is not in.
+// ClaimDeployment makes one of the builds of a run, which share the name of a release, the one that deploys; it is the
+// one for which this returns true. That waits until the builds of the other tiers have come to their end, since what
+// they make may be part of the current release then. Nobody deploys a release that the image is not in.
 func ClaimDeployment(ctx context.Context, s *stack.Stack, run, tier, image string) (bool, error) {
 	for _, other := range othersOf(s, tier) {
 		if err := awaitEnd(ctx, s, run, other); err != nil {

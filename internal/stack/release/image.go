@@ -43,7 +43,8 @@ func releasedImage(ctx context.Context, s *stack.Stack, tier, name string) (stri
 		err = fmt.Errorf("no image has the tag %s=%s\nhint: goldsmith images", images.ReleaseTag, name)
 	}
 	if err != nil {
-		return "", fmt.Errorf("find the %s image of release %s of stack %s in %s: %w", tier, name, s.Name, s.Config.Region, err)
+		return "", fmt.Errorf("find the %s image of release %s of stack %s in %s: %w", tier, name, s.Name,
+			s.Config.Region, err)
 	}
 	return found, nil
 }
@@ -66,8 +67,10 @@ func youngestImage(ctx context.Context, s *stack.Stack, filters []types.Filter) 
 func checkImage(ctx context.Context, s *stack.Stack, tier, id string) error {
 	out, err := s.EC2.DescribeImages(ctx, &ec2.DescribeImagesInput{ImageIds: []string{id}})
 	if strings.HasPrefix(awserr.Code(err), "InvalidAMIID") || err == nil && len(out.Images) == 0 {
-		return fmt.Errorf("deploy %s image %s: region %s has none of this id\nhint: an AMI's id is good in one region only; "+
-			"goldsmith images lists those of this one, and a build's ami_regions makes it in others", tier, id, s.Config.Region)
+		return fmt.Errorf("deploy %s image %s: region %s has none of this id\nhint: an AMI's id is good in one "+
+			"region only; "+
+			"goldsmith images lists those of this one, and a build's ami_regions makes it in "+
+			"others", tier, id, s.Config.Region)
 	}
 	if err != nil {
 		return fmt.Errorf("look at the %s image %s in %s: %w", tier, id, s.Config.Region, err)

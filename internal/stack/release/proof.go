@@ -52,13 +52,15 @@ func Begin(ctx context.Context, s *stack.Stack, p Proof) (*Proof, error) {
 		return nil, err
 	}
 	if len(n.Missing(s.Tiers)) > 0 {
-		return nil, fmt.Errorf("prove in stack %s: its network is missing or incomplete\nhint: goldsmith network up --stack %s",
+		return nil, fmt.Errorf("prove in stack %s: its network is missing or incomplete\nhint: goldsmith network "+
+			"up --stack %s",
 			s.Name, s.Name)
 	}
 	p.stack = s
 	if _, used, err := readCandidate(ctx, s, p.Release, p.Tier); err != nil || used {
 		if err == nil {
-			err = fmt.Errorf("prove in stack %s: an earlier build of the %s image was for release %s; each build needs a new name",
+			err = fmt.Errorf("prove in stack %s: an earlier build of the %s image was for release %s; each build "+
+				"needs a new name",
 				s.Name, p.Tier, p.Release)
 		}
 		return nil, err
@@ -186,7 +188,12 @@ func (p *Proof) addCurrent(ctx context.Context, found map[string]string) error {
 
 func (p *Proof) releaseOf(found map[string]string) Release {
 	created := time.Now().UTC().Truncate(time.Second)
-	return Release{Name: p.Release, Images: found, Created: created, Revision: p.Revision}
+	return Release{
+		Name:     p.Release,
+		Images:   found,
+		Created:  created,
+		Revision: p.Revision,
+	}
 }
 
 // proveTogether proves all images and tells the builds that wait.
@@ -235,7 +242,8 @@ func (p *Proof) proveAlone(ctx context.Context, image string) error {
 	}
 	for _, needed := range p.stack.Tier(p.Tier).Needs {
 		if found[needed] == "" {
-			return fmt.Errorf("%w: a %s image is proved together with one of tier %s, and stack %s has no release yet\n"+
+			return fmt.Errorf("%w: a %s image is proved together with one of tier %s, and stack %s has no release "+
+				"yet\n"+
 				"hint: build both images at once", ErrUnproved, p.Tier, needed, p.stack.Name)
 		}
 	}
@@ -245,14 +253,15 @@ func (p *Proof) proveAlone(ctx context.Context, image string) error {
 	return p.announce(ctx, Candidate{State: Proved, Image: image})
 }
 
-// proveAndPublish launches fresh instances, reads their reports, and releases the images if all is well. Where a tier has
-// no image the others are proved, and marked, and nothing is released.
+// proveAndPublish launches fresh instances, reads their reports, and releases the images if all is well. Where a tier
+// has no image the others are proved, and marked, and nothing is released.
 func (p *Proof) proveAndPublish(ctx context.Context, r Release) error {
 	if err := p.prove(ctx, r); err != nil {
 		return err
 	}
 	if len(r.Images) < len(p.stack.Tiers) {
-		p.stack.Logf("proved %s alone; a release is made when images of all tiers are proved together", strings.Join(r.ids(), ", "))
+		p.stack.Logf("proved %s alone; a release is made when images of all tiers are proved together",
+			strings.Join(r.ids(), ", "))
 		return markProved(ctx, p.stack, r.Name, r.ids()...)
 	}
 	if err := publish(ctx, p.stack, r); err != nil {

@@ -1,6 +1,7 @@
-// Package release has what deployments take: releases, which are images that were proved together, and how the builds of
-// one release find each other, prove their images, and elect the one that deploys. What they say to each other is in the
-// stack's parameters: they are processes of their own, perhaps on several machines, and have the account in common.
+// Package release has what deployments take: releases, which are images that were proved together, and how the builds
+// of one release find each other, prove their images, and elect the one that deploys. What they say to each other is
+// in the stack's parameters: they are processes of their own, perhaps on several machines, and have the account in
+// common.
 package release
 
 import (
@@ -61,7 +62,12 @@ func (r *Release) UnmarshalJSON(text []byte) error {
 	if err := errors.Join(json.Unmarshal(text, &h), json.Unmarshal(text, &members)); err != nil {
 		return err
 	}
-	*r = Release{Name: h.Name, Images: map[string]string{}, Created: h.Created, Revision: h.Revision}
+	*r = Release{
+		Name:     h.Name,
+		Images:   map[string]string{},
+		Created:  h.Created,
+		Revision: h.Revision,
+	}
 	for _, known := range []string{"name", "created", "revision"} {
 		delete(members, known)
 	}

@@ -33,7 +33,8 @@ func Name(s *stack.Stack, tier string) string { return "goldsmith-" + s.Name + "
 func tierPolicy(s *stack.Stack, t stack.Tier) (string, error) {
 	var resources []string
 	for _, name := range t.Reads {
-		resources = append(resources, fmt.Sprintf("arn:aws:ssm:%s:*:parameter%s%s", s.Config.Region, s.ParameterPath(), name))
+		resources = append(resources, fmt.Sprintf("arn:aws:ssm:%s:*:parameter%s%s", s.Config.Region,
+			s.ParameterPath(), name))
 	}
 	text, err := json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": []any{
 		map[string]any{
@@ -76,7 +77,12 @@ func ensure(ctx context.Context, s *stack.Stack, act *plan.Actor, t stack.Tier) 
 	if profile == nil || len(profile.Roles) == 0 {
 		change := plan.Change{Action: plan.Create, What: "role and instance profile " + name, Reason: plan.Missing}
 		if profile != nil {
-			change = plan.Change{Action: plan.Modify, What: "instance profile", ID: name, Reason: "it has no role"}
+			change = plan.Change{
+				Action: plan.Modify,
+				What:   "instance profile",
+				ID:     name,
+				Reason: "it has no role",
+			}
 		}
 		return act.Do(change, func() (string, error) { return name, create(ctx, s, name, policy) })
 	}
@@ -84,7 +90,12 @@ func ensure(ctx context.Context, s *stack.Stack, act *plan.Actor, t stack.Tier) 
 	if err != nil || samePolicy(is, policy) {
 		return err
 	}
-	change := plan.Change{Action: plan.Modify, What: "role", ID: name, Reason: "its policy is not that of its tier"}
+	change := plan.Change{
+		Action: plan.Modify,
+		What:   "role",
+		ID:     name,
+		Reason: "its policy is not that of its tier",
+	}
 	return act.Do(change, func() (string, error) {
 		s.Logf("changed the policy of role %s", name)
 		return name, putPolicy(ctx, s, name, policy)
@@ -138,12 +149,19 @@ func create(ctx context.Context, s *stack.Stack, name, policy string) error {
 	if err := putPolicy(ctx, s, name, policy); err != nil {
 		return err
 	}
-	_, err = s.IAM.CreateInstanceProfile(ctx, &iam.CreateInstanceProfileInput{InstanceProfileName: aws.String(name), Tags: own})
+	_, err = s.IAM.CreateInstanceProfile(ctx, &iam.CreateInstanceProfileInput{
+		InstanceProfileName: aws.String(name),
+		Tags:                own,
+	})
 	if err != nil && awserr.Code(err) != "EntityAlreadyExists" {
 		return err
 	}
 	add := &iam.AddRoleToInstanceProfileInput{InstanceProfileName: aws.String(name), RoleName: aws.String(name)}
-	err = OnceKnown(ctx, func(ctx context.Context) error { _, err := s.IAM.AddRoleToInstanceProfile(ctx, add); return err })
+	err = OnceKnown(ctx, func(ctx context.Context) error {
+		_,
+			err := s.IAM.AddRoleToInstanceProfile(ctx, add)
+		return err
+	})
 	// A profile has one role at most: it has it.
 	if err != nil && awserr.Code(err) != "LimitExceeded" && awserr.Code(err) != "EntityAlreadyExists" {
 		return err

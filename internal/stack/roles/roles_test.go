@@ -16,10 +16,12 @@ import (
 func TestPoliciesNameNoMoreThanNeeded(t *testing.T) {
 	s := defaultstack.New(aws.Config{Region: "eu-central-1"}, stackfile.Default(), t.Logf)
 	web, err := tierPolicy(s, s.Tier("web"))
-	if err != nil || !json.Valid([]byte(web)) || strings.Contains(web, "ca_key") || !strings.Contains(web, "parameter/goldsmith/golden/db/app_password") {
+	if err != nil || !json.Valid([]byte(web)) || strings.Contains(web, "ca_key") || !strings.Contains(web,
+		"parameter/goldsmith/golden/db/app_password") {
 		t.Errorf("%v: %s", err, web)
 	}
-	if db, err := tierPolicy(s, s.Tier("db")); err != nil || !strings.Contains(db, "ca_key") || strings.Contains(db, "web/tls_key") {
+	if db, err := tierPolicy(s, s.Tier("db")); err != nil || !strings.Contains(db, "ca_key") || strings.Contains(db,
+		"web/tls_key") {
 		t.Errorf("%v: %s", err, db)
 	}
 	operator, err := stack.OperatorPolicy()

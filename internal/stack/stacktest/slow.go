@@ -18,8 +18,8 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
 
-// SlowAWS is AWS in its first minutes: each action fails with its fault until so much time has gone by. It answers without
-// a network, so that a test can let time go by.
+// SlowAWS is AWS in its first minutes: each action fails with its fault until so much time has gone by. It answers
+// without a network, so that a test can let time go by.
 type SlowAWS struct {
 	t      *testing.T
 	Began  time.Time
@@ -70,12 +70,22 @@ func (a *SlowAWS) Do(r *http.Request) (*http.Response, error) {
 }
 
 func respond(status int, body string) *http.Response {
-	return &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {"text/xml"}}, Body: io.NopCloser(strings.NewReader(body))}
+	return &http.Response{
+		StatusCode: status,
+		Header:     http.Header{"Content-Type": {"text/xml"}},
+		Body:       io.NopCloser(strings.NewReader(body)),
+	}
 }
 
 // Slowly is a default stack whose AWS has these faults.
 func Slowly(t *testing.T, bodies map[string]string, faults map[string]Fault) (*stack.Stack, *SlowAWS) {
-	a := &SlowAWS{t: t, Began: time.Now(), faults: faults, bodies: bodies, Calls: map[string]int{}}
+	a := &SlowAWS{
+		t:      t,
+		Began:  time.Now(),
+		faults: faults,
+		bodies: bodies,
+		Calls:  map[string]int{},
+	}
 	conf := aws.Config{
 		Region:      "us-east-1",
 		HTTPClient:  a,
@@ -89,11 +99,13 @@ func Slowly(t *testing.T, bodies map[string]string, faults map[string]Fault) (*s
 
 // Parts of answers.
 const (
-	BadProfile = "Value (goldsmith-golden-db) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"
+	BadProfile = "Value (goldsmith-golden-db) for parameter iamInstanceProfile.name is invalid. Invalid IAM " +
+		"Instance Profile name"
 	AnInstance = "<item><instanceId>%s</instanceId><instanceState><name>%s</name></instanceState></item>"
 )
 
 // Described is the answer to DescribeInstances.
 func Described(id, state string) string {
-	return "<reservationSet><item><instancesSet>" + fmt.Sprintf(AnInstance, id, state) + "</instancesSet></item></reservationSet>"
+	return "<reservationSet><item><instancesSet>" + fmt.Sprintf(AnInstance, id,
+		state) + "</instancesSet></item></reservationSet>"
 }

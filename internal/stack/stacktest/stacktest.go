@@ -61,7 +61,8 @@ func (p *parameterStore) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	value, there := p.values[in.Name]
 	fault := ""
 	switch action := strings.TrimPrefix(r.Header.Get("X-Amz-Target"), "AmazonSSM."); {
-	case err != nil || !slices.Contains([]string{"GetParameter", "GetParametersByPath", "PutParameter", "AddTagsToResource"}, action):
+	case err != nil || !slices.Contains([]string{"GetParameter", "GetParametersByPath", "PutParameter",
+		"AddTagsToResource"}, action):
 		fault = "InvalidAction"
 	case action == "GetParameter" && !there:
 		fault = "ParameterNotFound"

@@ -33,7 +33,8 @@ type Status struct {
 	Release string
 	// URL is that of the service, at the address that moves from one instance to the next.
 	URL string
-	// Addresses are the service addresses of data tiers, by tier; in JSON each is a member: the tier's name and _address.
+	// Addresses are the service addresses of data tiers, by tier; in JSON each is a member: the tier's name and
+	// _address.
 	Addresses map[string]string
 	Instances []Instance
 	// Deploying is the deployment that is under way.
@@ -320,7 +321,8 @@ func Find(ctx context.Context, s *stack.Stack, name string) (stack.Instance, err
 		return found, fmt.Errorf("find %s in stack %s: it is %s", name, s.Name, state)
 	}
 	if found.ID == "" {
-		return found, fmt.Errorf("find %s in stack %s: no instance is of that tier or id\nhint: goldsmith status --stack %s",
+		return found, fmt.Errorf("find %s in stack %s: no instance is of that tier or id\nhint: goldsmith status "+
+			"--stack %s",
 			name, s.Name, s.Name)
 	}
 	return found, nil

@@ -69,7 +69,8 @@ func (d *data) giveBack(
 	})
 }
 
-// returnVolume takes the data volume from whoever has it. Data that the keeper cannot open any more is not forced on it.
+// returnVolume takes the data volume from whoever has it. Data that the keeper cannot open any more is not forced on
+// it.
 func (d *data) returnVolume(ctx context.Context, v *types.Volume, keeper stack.Instance, all []stack.Instance) error {
 	volume := aws.ToString(v.VolumeId)
 	var holder stack.Instance
@@ -82,7 +83,8 @@ func (d *data) returnVolume(ctx context.Context, v *types.Volume, keeper stack.I
 	written, dataErr := instance.ParseServer(stack.TagOf(v.Tags, stack.ServerTag))
 	if ownErr == nil && dataErr == nil && own.Opens(written) != nil {
 		return fmt.Errorf("the data on %s is of %s by now, and %s on %s cannot open it\n"+
-			"hint: to keep %s, tag it: aws ec2 create-tags --resources %s --tags Key=%s,Value=%s; the data of before is in the "+
+			"hint: to keep %s, tag it: aws ec2 create-tags --resources %s --tags Key=%s,Value=%s; the data of "+
+			"before is in the "+
 			"snapshot with the tag %s=%s, to which goldsmith rollback --snapshot goes back then",
 			volume, written, own, keeper.ID, holder.ID, holder.ID, stack.RoleTag, stack.Serving,
 			stack.DeployTag, holder.Detail.Deploy)
@@ -113,7 +115,12 @@ func (d *data) convergeVolumes(ctx context.Context, act *plan.Actor, v *types.Vo
 	}
 	id := aws.ToString(v.VolumeId)
 	if stack.TagOf(v.Tags, stack.DataTag) != d.tier.Name {
-		change := plan.Change{Action: plan.Modify, What: "data volume", ID: id, Reason: "its tag does not say that it is"}
+		change := plan.Change{
+			Action: plan.Modify,
+			What:   "data volume",
+			ID:     id,
+			Reason: "its tag does not say that it is",
+		}
 		if err := act.Do(change, func() (string, error) { return id, d.tagVolume(ctx, id) }); err != nil {
 			return err
 		}
@@ -148,7 +155,12 @@ func (d *data) removeOther(ctx context.Context, act *plan.Actor, other types.Vol
 			return nil
 		}
 	}
-	change := plan.Change{Action: plan.Remove, What: "volume", ID: id, Reason: "in its place is " + kept}
+	change := plan.Change{
+		Action: plan.Remove,
+		What:   "volume",
+		ID:     id,
+		Reason: "in its place is " + kept,
+	}
 	return act.Do(change, func() (string, error) {
 		if err := d.deleteVolume(ctx, id); err != nil {
 			return "", err

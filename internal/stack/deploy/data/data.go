@@ -1,5 +1,5 @@
-// Package data redeploys a data tier: one instance whose state is on a volume of its own and which is reached at a service
-// address. Both move from one instance to the next, and a snapshot is made in between.
+// Package data redeploys a data tier: one instance whose state is on a volume of its own and which is reached at a
+// service address. Both move from one instance to the next, and a snapshot is made in between.
 package data
 
 import (
@@ -69,8 +69,10 @@ func (d *data) decide() error {
 		return err
 	}
 	if is := old.Detail.Service; is != "" && is != address {
-		return fmt.Errorf("service_address: the database of stack %s is found at %s, and the stack file wants %s; it cannot be "+
-			"changed while the %s tier uses it\nhint: write %[2]s into the stack file, or make the stack anew after goldsmith destroy",
+		return fmt.Errorf("service_address: the database of stack %s is found at %s, and the stack file wants %s; "+
+			"it cannot be "+
+			"changed while the %s tier uses it\nhint: write %[2]s into the stack file, or make the stack anew "+
+			"after goldsmith destroy",
 			d.stack.Name, is, address, strings.Join(d.clientTiers(), " or "))
 	}
 	d.run.Addresses[d.tier.Name] = address
@@ -170,15 +172,16 @@ func (d *data) bringNew(ctx context.Context) error {
 	return d.takeOver(ctx)
 }
 
-// checkRoom refuses to replace a database whose volume is full: it could not be stopped cleanly. That it cannot be asked,
-// as there is no way in or its image does not know the question, is no reason not to go on.
+// checkRoom refuses to replace a database whose volume is full: it could not be stopped cleanly. That it cannot be
+// asked, as there is no way in or its image does not know the question, is no reason not to go on.
 func (d *data) checkRoom(ctx context.Context) error {
 	old := d.decision.Old
 	if old.ID == "" || old.State != "running" {
 		return nil
 	}
 	if err := d.run.Reach.Command(ctx, d.stack, old, agentData+"room"); saysNoRoom(err) {
-		return fmt.Errorf("replace the database on %s: %w\nhint: make room, or a larger volume: size in data_volume of the stack "+
+		return fmt.Errorf("replace the database on %s: %w\nhint: make room, or a larger volume: size in "+
+			"data_volume of the stack "+
 			"file, and restart the instance", old.ID, err)
 	}
 	return nil
@@ -212,7 +215,8 @@ func (d *data) checkData(ctx context.Context) error {
 	}
 	old := d.decision.Old
 	if holder := attachedTo(v); d.run.Snapshot == "" && old.ID != "" && holder != old.ID {
-		return fmt.Errorf("replace %s: the data volume %s is attached to %q and not to it; its data is somewhere else and "+
+		return fmt.Errorf("replace %s: the data volume %s is attached to %q and not to it; its data is somewhere "+
+			"else and "+
 			"would be left behind", old.ID, d.volume, holder)
 	}
 	noted := stack.TagOf(v.Tags, stack.ServerTag)
@@ -296,8 +300,8 @@ func (d *data) takeOver(ctx context.Context) error {
 	})
 }
 
-// handOver stops a database cleanly and unmounts its volume. Over SSH that takes a second; where there is no way in, the
-// instance is stopped, which does the same and takes longer.
+// handOver stops a database cleanly and unmounts its volume. Over SSH that takes a second; where there is no way in,
+// the instance is stopped, which does the same and takes longer.
 func (d *data) handOver(ctx context.Context, old stack.Instance) error {
 	d.run.Observer.WritesStop()
 	if old.State == "running" {
@@ -335,7 +339,8 @@ func (d *data) resume(ctx context.Context, i stack.Instance) error {
 
 // Remove implements tier.Tier.
 func (d *data) Remove(ctx context.Context, all []stack.Instance) error {
-	if err := launch.Terminate(ctx, d.stack, stack.IDs(stack.Others(all, d.tier.Name, stack.Instance{}))...); err != nil {
+	if err := launch.Terminate(ctx, d.stack, stack.IDs(stack.Others(all, d.tier.Name,
+		stack.Instance{}))...); err != nil {
 		return err
 	}
 	found, err := d.volumes(ctx, d.tier.Name+","+stack.Candidate)

@@ -25,7 +25,8 @@ func (d *data) restoreVolume(ctx context.Context) error {
 		return fmt.Errorf("restore snapshot %s: it is not of the data of stack %s, as its tags tell", id, d.stack.Name)
 	}
 	if of.State != types.SnapshotStateCompleted {
-		return fmt.Errorf("restore snapshot %s: it is %s (%s); it should be completed", id, of.State, aws.ToString(of.Progress))
+		return fmt.Errorf("restore snapshot %s: it is %s (%s); it should be completed", id, of.State,
+			aws.ToString(of.Progress))
 	}
 	tags := []string{stack.DataTag, stack.Candidate, stack.DeployTag, d.run.ID}
 	if server := stack.TagOf(of.Tags, stack.ServerTag); server != "" {

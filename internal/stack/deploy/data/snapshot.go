@@ -38,7 +38,10 @@ func (d *data) snapshot(ctx context.Context, volume string) (string, error) {
 // snapshots are those of a tier's data volume, the youngest first.
 func snapshots(ctx context.Context, s *stack.Stack, t stack.Tier) ([]types.Snapshot, error) {
 	var all []types.Snapshot
-	input := &ec2.DescribeSnapshotsInput{OwnerIds: []string{"self"}, Filters: s.OwnFilters("tag:"+stack.DataTag, t.Name)}
+	input := &ec2.DescribeSnapshotsInput{
+		OwnerIds: []string{"self"},
+		Filters:  s.OwnFilters("tag:"+stack.DataTag, t.Name),
+	}
 	for pages := ec2.NewDescribeSnapshotsPaginator(s.EC2, input); pages.HasMorePages(); {
 		page, err := pages.NextPage(ctx)
 		if err != nil {

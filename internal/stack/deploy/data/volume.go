@@ -21,8 +21,8 @@ import (
 // dataDevice is the device name that the data volume is attached as.
 const dataDevice = "/dev/sdf"
 
-// currentVolume is the volume that the instance which serves is made for or, where none serves, the one with the tag; nil
-// where there is none yet.
+// currentVolume is the volume that the instance which serves is made for or, where none serves, the one with the tag;
+// nil where there is none yet.
 func (d *data) currentVolume(ctx context.Context, all []stack.Instance) (*types.Volume, error) {
 	if own := stack.ServingOf(all, d.tier.Name).Detail.Volume; own != "" {
 		return d.volumeByID(ctx, own)
@@ -34,7 +34,8 @@ func (d *data) currentVolume(ctx context.Context, all []stack.Instance) (*types.
 	case len(found) == 1:
 		return &found[0], nil
 	}
-	return nil, fmt.Errorf("find the data volume of stack %s: %s and %s both have the tag %s=%s; one should", d.stack.Name,
+	return nil, fmt.Errorf("find the data volume of stack %s: %s and %s both have the tag %s=%s; one should",
+		d.stack.Name,
 		aws.ToString(found[0].VolumeId), aws.ToString(found[1].VolumeId), stack.DataTag, d.tier.Name)
 }
 
@@ -42,7 +43,8 @@ func (d *data) currentVolume(ctx context.Context, all []stack.Instance) (*types.
 func (d *data) volumes(ctx context.Context, values string) ([]types.Volume, error) {
 	var all []types.Volume
 	filters := d.stack.OwnFilters("tag:"+stack.DataTag, values)
-	for pages := ec2.NewDescribeVolumesPaginator(d.stack.EC2, &ec2.DescribeVolumesInput{Filters: filters}); pages.HasMorePages(); {
+	for pages := ec2.NewDescribeVolumesPaginator(d.stack.EC2,
+		&ec2.DescribeVolumesInput{Filters: filters}); pages.HasMorePages(); {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("find the data volumes of stack %s: %w", d.stack.Name, err)
@@ -75,8 +77,8 @@ func attachedTo(v *types.Volume) string {
 	return ""
 }
 
-// ensureVolume makes the data volume where there is none, in the zone of the tier's subnet, and tells its zone. One that is
-// there is made what the stack file says.
+// ensureVolume makes the data volume where there is none, in the zone of the tier's subnet, and tells its zone. One
+// that is there is made what the stack file says.
 func (d *data) ensureVolume(ctx context.Context) (id, zone string, err error) {
 	v, err := d.currentVolume(ctx, d.run.Instances)
 	if err != nil {
@@ -143,11 +145,13 @@ func (d *data) volumeInput(zone string) *ec2.CreateVolumeInput {
 func (d *data) volumeDifferences(v *types.Volume) (different []string, err error) {
 	is, wanted := v, d.tier.Data.Volume
 	if aws.ToBool(is.Encrypted) != wanted.Encrypted {
-		return nil, fmt.Errorf("data volume %s: its encryption is %v, and the stack file wants %v, to which a volume cannot be "+
+		return nil, fmt.Errorf("data volume %s: its encryption is %v, and the stack file wants %v, to which a "+
+			"volume cannot be "+
 			"changed", aws.ToString(v.VolumeId), aws.ToBool(is.Encrypted), wanted.Encrypted)
 	}
 	if aws.ToInt32(is.Size) > wanted.Size {
-		return nil, fmt.Errorf("data volume %s: it has %d GiB, and the stack file wants %d; a volume cannot be made smaller",
+		return nil, fmt.Errorf("data volume %s: it has %d GiB, and the stack file wants %d; a volume cannot be "+
+			"made smaller",
 			aws.ToString(v.VolumeId), aws.ToInt32(is.Size), wanted.Size)
 	}
 	note := func(name string, is, wanted any) {
@@ -177,7 +181,12 @@ func (d *data) changeVolume(ctx context.Context, v *types.Volume) error {
 	}
 	id := aws.ToString(v.VolumeId)
 	reason := "its " + strings.Join(different, ", its ")
-	return d.run.Act.Do(plan.Change{Action: plan.Modify, What: "data volume", ID: id, Reason: reason}, func() (string, error) {
+	return d.run.Act.Do(plan.Change{
+		Action: plan.Modify,
+		What:   "data volume",
+		ID:     id,
+		Reason: reason,
+	}, func() (string, error) {
 		input := d.volumeInput("")
 		_, err := d.stack.EC2.ModifyVolume(ctx, &ec2.ModifyVolumeInput{
 			VolumeId:   v.VolumeId,

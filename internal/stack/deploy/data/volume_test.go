@@ -17,8 +17,8 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
 
-// TestChangedVolume holds what is asked of EC2 to what differs. The local cloud's volumes keep their size, so that this is
-// tried against an answer as AWS documents it.
+// TestChangedVolume holds what is asked of EC2 to what differs. The local cloud's volumes keep their size, so that
+// this is tried against an answer as AWS documents it.
 func TestChangedVolume(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -28,17 +28,21 @@ func TestChangedVolume(t *testing.T) {
 	}{
 		{"nothing differs", func(*types.Volume) {}, "", ""},
 		{"it shall grow", func(v *types.Volume) { v.Size = aws.Int32(5) }, "vol-1 8 gp3 3000 125", ""},
-		{"another type", func(v *types.Volume) { v.VolumeType, v.Throughput = types.VolumeTypeGp2, nil }, "vol-1 8 gp3 3000 125", ""},
-		{"other limits", func(v *types.Volume) { v.Iops, v.Throughput = aws.Int32(4000), aws.Int32(250) }, "vol-1 8 gp3 3000 125", ""},
+		{"another type", func(v *types.Volume) { v.VolumeType, v.Throughput = types.VolumeTypeGp2, nil },
+			"vol-1 8 gp3 3000 125", ""},
+		{"other limits", func(v *types.Volume) { v.Iops, v.Throughput = aws.Int32(4000), aws.Int32(250) },
+			"vol-1 8 gp3 3000 125", ""},
 		{"it shall shrink", func(v *types.Volume) { v.Size = aws.Int32(9) }, "", "a volume cannot be made smaller"},
 		{"it is not encrypted", func(v *types.Volume) { v.Encrypted = aws.Bool(false) }, "", "its encryption is false"},
-		{"EC2 refuses", func(v *types.Volume) { v.Size = aws.Int32(1) }, "vol-1 8 gp3 3000 125", "change data volume vol-1, whose size is 1 and not 8"},
+		{"EC2 refuses", func(v *types.Volume) { v.Size = aws.Int32(1) }, "vol-1 8 gp3 3000 125",
+			"change data volume vol-1, whose size is 1 and not 8"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			asked := ""
 			conf := stacktest.Config(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				form := readForm(t, r)
-				asked = strings.Join([]string{form.Get("VolumeId"), form.Get("Size"), form.Get("VolumeType"), form.Get("Iops"), form.Get("Throughput")}, " ")
+				asked = strings.Join([]string{form.Get("VolumeId"), form.Get("Size"), form.Get("VolumeType"),
+					form.Get("Iops"), form.Get("Throughput")}, " ")
 				if form.Get("Action") != "ModifyVolume" {
 					t.Errorf("the call is %s", form.Get("Action"))
 				}
@@ -49,7 +53,14 @@ func TestChangedVolume(t *testing.T) {
 				}
 				fmt.Fprint(w, `<ModifyVolumeResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><volumeModification><volumeId>vol-1</volumeId><modificationState>modifying</modificationState></volumeModification></ModifyVolumeResponse>`)
 			}))
-			v := &types.Volume{VolumeId: aws.String("vol-1"), Size: aws.Int32(8), VolumeType: types.VolumeTypeGp3, Iops: aws.Int32(3000), Throughput: aws.Int32(125), Encrypted: aws.Bool(true)}
+			v := &types.Volume{
+				VolumeId:   aws.String("vol-1"),
+				Size:       aws.Int32(8),
+				VolumeType: types.VolumeTypeGp3,
+				Iops:       aws.Int32(3000),
+				Throughput: aws.Int32(125),
+				Encrypted:  aws.Bool(true),
+			}
 			c.change(v)
 			s := defaultstack.New(conf, stackfile.Default(), t.Logf)
 			d := &data{run: &tier.Run{Stack: s, Act: plan.NewActor(false)}, stack: s, tier: s.Tier("db")}

@@ -18,7 +18,8 @@ func TestVolumesThatAreNew(t *testing.T) {
 		faults map[string]stacktest.Fault
 		wait   func(context.Context, *stack.Stack) error
 	}{
-		{"a volume that is new", volume, map[string]stacktest.Fault{"DescribeVolumes": stacktest.For(30*time.Second, "InvalidVolume.NotFound", "The volume 'vol-1' does not exist.")},
+		{"a volume that is new", volume, map[string]stacktest.Fault{"DescribeVolumes": stacktest.For(30*time.Second,
+			"InvalidVolume.NotFound", "The volume 'vol-1' does not exist.")},
 			func(ctx context.Context, s *stack.Stack) error {
 				return (&data{stack: s}).volumeAvailable(ctx, "vol-1")
 			}},

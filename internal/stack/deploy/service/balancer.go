@@ -37,7 +37,8 @@ func newBalancer(run *tier.Run, t stack.Tier) *balancer {
 	return &balancer{stack: run.Stack, tier: t, balancing: elb.NewFromConfig(run.Stack.Config)}
 }
 
-// name names the load balancer and, with a suffix, its target groups: 32 characters at most, and no two dashes in a row.
+// name names the load balancer and, with a suffix, its target groups: 32 characters at most, and no two dashes in a
+// row.
 func (b *balancer) name(suffix string) string {
 	name := "goldsmith-" + b.stack.Name
 	if len(name) > 27 || strings.Contains(name, "--") || strings.HasSuffix(name, "-") {
@@ -238,7 +239,8 @@ func (b *balancer) targetStates(ctx context.Context, g *scalingGroup) (map[strin
 	}
 	good := map[string]int{}
 	for _, arn := range g.targets {
-		out, err := b.balancing.DescribeTargetHealth(ctx, &elb.DescribeTargetHealthInput{TargetGroupArn: aws.String(arn)})
+		out, err := b.balancing.DescribeTargetHealth(ctx,
+			&elb.DescribeTargetHealthInput{TargetGroupArn: aws.String(arn)})
 		if err != nil {
 			return nil, fmt.Errorf("look at the targets of group %s: %w", g.name, err)
 		}
@@ -264,8 +266,16 @@ func (b *balancer) remove(ctx context.Context, act *plan.Actor, reason string) e
 		return err
 	}
 	if found != nil {
-		change := plan.Change{Action: plan.Remove, What: "load balancer", ID: b.name(""), Reason: reason}
-		if err := act.Do(change, func() (string, error) { return b.name(""), b.deleteBalancer(ctx, found) }); err != nil {
+		change := plan.Change{
+			Action: plan.Remove,
+			What:   "load balancer",
+			ID:     b.name(""),
+			Reason: reason,
+		}
+		if err := act.Do(change, func() (string, error) {
+			return b.name(""),
+				b.deleteBalancer(ctx, found)
+		}); err != nil {
 			return err
 		}
 	}

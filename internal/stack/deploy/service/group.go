@@ -24,9 +24,9 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/roles"
 )
 
-// The instances of an Auto Scaling group are launched and ended by EC2; what serves is the version of the launch template
-// that the group's tag names. So a deployment that fails, or is killed, is put right by bringing the group back to that
-// version.
+// The instances of an Auto Scaling group are launched and ended by EC2; what serves is the version of the launch
+// template that the group's tag names. So a deployment that fails, or is killed, is put right by bringing the group
+// back to that version.
 
 // versionTag is on the group: the version of the launch template that serves. A group without it never did.
 const versionTag = "goldsmith:version"
@@ -94,14 +94,16 @@ func (g *group) Outcome() tier.Outcome { return g.outcome }
 func (g *group) check(ctx context.Context) error {
 	s, d := g.run.Stack, g.run.Stack.Settings.Deploy
 	if waits := time.Duration(len(pauses(d.Checkpoints))) * d.CheckpointDelay; waits+d.BakeTime >= d.Timeout {
-		return fmt.Errorf("deploy stack %s: it waits %v at its checkpoints and %v at the end, and may take %v; timeout should be "+
+		return fmt.Errorf("deploy stack %s: it waits %v at its checkpoints and %v at the end, and may take %v; "+
+			"timeout should be "+
 			"longer", s.Name, waits, d.BakeTime, d.Timeout)
 	}
 	if found, err := g.find(ctx); err != nil || found == nil {
 		return err
 	}
 	if _, err := g.lastRefresh(ctx); err != nil {
-		return fmt.Errorf("deploy stack %s: its API answers no question about instance refreshes, by which an Auto Scaling group "+
+		return fmt.Errorf("deploy stack %s: its API answers no question about instance refreshes, by which an Auto "+
+			"Scaling group "+
 			"is redeployed; nothing was changed: %w", s.Name, err)
 	}
 	return nil
@@ -197,15 +199,16 @@ func (g *group) Plan(ctx context.Context) (err error) {
 	return err
 }
 
-// standIn is an instance that stands for all of the group: with the image, type, subnet and user-data of the version that
-// serves. Without a group it is empty.
+// standIn is an instance that stands for all of the group: with the image, type, subnet and user-data of the version
+// that serves. Without a group it is empty.
 func (g *group) standIn(ctx context.Context) (old stack.Instance, err error) {
 	if g.found == nil {
 		return old, nil
 	}
 	old = stack.Instance{Tier: g.tier.Name, Role: stack.Serving}
 	for _, i := range g.run.Instances {
-		if slices.ContainsFunc(g.found.members, func(m member) bool { return m.id == i.ID && m.version == g.found.serving }) {
+		serves := func(m member) bool { return m.id == i.ID && m.version == g.found.serving }
+		if slices.ContainsFunc(g.found.members, serves) {
 			old = i
 		}
 	}
@@ -214,8 +217,8 @@ func (g *group) standIn(ctx context.Context) (old stack.Instance, err error) {
 	return old, err
 }
 
-// Bring implements tier.Tier: it makes the group where there is none, and has one that stays be of the right size; of one
-// that is to be replaced it makes the new version of the launch template only, and moves no traffic.
+// Bring implements tier.Tier: it makes the group where there is none, and has one that stays be of the right size; of
+// one that is to be replaced it makes the new version of the launch template only, and moves no traffic.
 func (g *group) Bring(ctx context.Context) error {
 	switch {
 	case g.found == nil:
@@ -378,7 +381,9 @@ func templateOf(input *ec2.RunInstancesInput) *types.RequestLaunchTemplateData {
 			Groups:                   eni.Groups,
 			AssociatePublicIpAddress: eni.AssociatePublicIpAddress,
 		}},
-		IamInstanceProfile: &types.LaunchTemplateIamInstanceProfileSpecificationRequest{Name: input.IamInstanceProfile.Name},
+		IamInstanceProfile: &types.LaunchTemplateIamInstanceProfileSpecificationRequest{
+			Name: input.IamInstanceProfile.Name,
+		},
 		MetadataOptions: &types.LaunchTemplateInstanceMetadataOptionsRequest{
 			HttpTokens:              types.LaunchTemplateHttpTokensState(metadata.HttpTokens),
 			HttpPutResponseHopLimit: metadata.HttpPutResponseHopLimit,
@@ -438,7 +443,8 @@ func (g *group) Shift(ctx context.Context) error {
 	setURL(&g.outcome, g.address)
 	run.Observer.Ask(own)
 	if g.decision.Replace && g.found.serving != "" {
-		err := run.Timed(tier.StepOf(g.tier, "refresh", "instance refresh"), func() error { return g.refresh(ctx, g.version) })
+		err := run.Timed(tier.StepOf(g.tier, "refresh", "instance refresh"),
+			func() error { return g.refresh(ctx, g.version) })
 		if err != nil {
 			return g.keptBroken(err)
 		}
@@ -482,7 +488,8 @@ func (g *group) keptBroken(err error) error {
 	if g.run.Stack.Settings.Deploy.AutoRollback {
 		return err
 	}
-	return fmt.Errorf("%w; %w; %w\nhint: goldsmith rollback brings back what served", err, tier.ErrKept, tier.ErrNeedsPerson)
+	return fmt.Errorf("%w; %w; %w\nhint: goldsmith rollback brings back what served", err, tier.ErrKept,
+		tier.ErrNeedsPerson)
 }
 
 // Commit implements tier.Committer: it notes on the group that the new version serves, if there is one.
@@ -565,7 +572,10 @@ func (g *group) Remove(ctx context.Context, all []stack.Instance) error {
 func (g *group) lastActivity(ctx context.Context) string {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	input := &autoscaling.DescribeScalingActivitiesInput{AutoScalingGroupName: aws.String(g.name()), MaxRecords: aws.Int32(10)}
+	input := &autoscaling.DescribeScalingActivitiesInput{
+		AutoScalingGroupName: aws.String(g.name()),
+		MaxRecords:           aws.Int32(10),
+	}
 	out, err := g.scaling.DescribeScalingActivities(ctx, input)
 	if err != nil {
 		return ""

@@ -162,16 +162,30 @@ func refreshing(t *testing.T, api *scalingAPI) (*group, *page, *strings.Builder)
 	return g, p, said
 }
 
-var testGroup = &scalingGroup{name: "goldsmith-golden-web", template: "lt-0a20c965061f64abc", version: "3", serving: "3"}
+var testGroup = &scalingGroup{
+	name:     "goldsmith-golden-web",
+	template: "lt-0a20c965061f64abc",
+	version:  "3",
+	serving:  "3",
+}
 
-// TestRefreshAsksForWhatTheFileSays holds the request to AWS's rules: the last checkpoint is 100, the version is a number,
-// the range between the percentages is at most 100.
+// TestRefreshAsksForWhatTheFileSays holds the request to AWS's rules: the last checkpoint is 100, the version is a
+// number, the range between the percentages is at most 100.
 func TestRefreshAsksForWhatTheFileSays(t *testing.T) {
 	t.Parallel()
-	api := &scalingAPI{serving: "3", groupVersion: "3", members: []string{"3", "4"}, refreshes: []refreshAnswer{{status: "Pending"}, {"InProgress", "Reached checkpoint at 50%.", 50}, {status: "Baking", percent: 100}, {status: "Successful", percent: 100}}}
+	api := &scalingAPI{
+		serving:      "3",
+		groupVersion: "3",
+		members:      []string{"3", "4"},
+		refreshes: []refreshAnswer{{status: "Pending"}, {"InProgress", "Reached checkpoint at 50%.", 50}, {
+			status:  "Baking",
+			percent: 100,
+		}, {status: "Successful", percent: 100}},
+	}
 	r, _, said := refreshing(t, api)
 	d := &r.run.Stack.Settings.Deploy
-	d.Checkpoints, d.CheckpointDelay, d.MinHealthyPercentage, d.BakeTime = []int32{20, 50}, 90*time.Second, 5, 1500*time.Millisecond
+	d.Checkpoints, d.CheckpointDelay, d.MinHealthyPercentage, d.BakeTime = []int32{20,
+		50}, 90*time.Second, 5, 1500*time.Millisecond
 	if err := r.refresh(t.Context(), "4"); err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +205,8 @@ func TestRefreshAsksForWhatTheFileSays(t *testing.T) {
 			t.Errorf("%s is %q, want %q", parameter, got, want)
 		}
 	}
-	for _, want := range []string{"Pending, 0 %", "InProgress, 50 %: Reached checkpoint at 50%.", "Baking, 100 %", "Successful, 100 %"} {
+	for _, want := range []string{"Pending, 0 %", "InProgress, 50 %: Reached checkpoint at 50%.", "Baking, 100 %",
+		"Successful, 100 %"} {
 		if !strings.Contains(said.String(), want) {
 			t.Errorf("%q was not told:\n%s", want, said)
 		}
@@ -200,7 +215,8 @@ func TestRefreshAsksForWhatTheFileSays(t *testing.T) {
 
 func TestCheckpointsEndOnceInAHundred(t *testing.T) {
 	r, _, _ := refreshing(t, &scalingAPI{})
-	for _, test := range []struct{ given, want []int32 }{{nil, nil}, {[]int32{100}, []int32{100}}, {[]int32{30, 100}, []int32{30, 100}}, {[]int32{30}, []int32{30, 100}}} {
+	for _, test := range []struct{ given, want []int32 }{{nil, nil}, {[]int32{100}, []int32{100}},
+		{[]int32{30, 100}, []int32{30, 100}}, {[]int32{30}, []int32{30, 100}}} {
 		r.run.Stack.Settings.Deploy.Checkpoints = test.given
 		p := r.preferences(false)
 		if !slices.Equal(p.CheckpointPercentages, test.want) || (p.CheckpointDelay != nil) != (test.want != nil) {
@@ -215,15 +231,23 @@ func TestEndsOfRefreshes(t *testing.T) {
 		end    refreshAnswer
 		person bool
 	}{
-		{refreshAnswer{"Failed", "The Load Balancer health checks failed.", 20}, false}, {refreshAnswer{"Cancelled", "Cancelled due to user request.", 20}, false},
-		{refreshAnswer{"RollbackSuccessful", "Rolled back due to alarm.", 0}, false}, {refreshAnswer{"RollbackFailed", "Launching failed.", 0}, true},
+		{refreshAnswer{"Failed", "The Load Balancer health checks failed.", 20},
+			false}, {refreshAnswer{"Cancelled", "Cancelled due to user request.", 20}, false},
+		{refreshAnswer{"RollbackSuccessful", "Rolled back due to alarm.", 0},
+			false}, {refreshAnswer{"RollbackFailed", "Launching failed.", 0}, true},
 	} {
 		t.Run(test.end.status, func(t *testing.T) {
 			t.Parallel()
-			api := &scalingAPI{serving: "3", groupVersion: "3", members: []string{"3"}, refreshes: []refreshAnswer{{status: "InProgress", percent: 20}, test.end}}
+			api := &scalingAPI{
+				serving:      "3",
+				groupVersion: "3",
+				members:      []string{"3"},
+				refreshes:    []refreshAnswer{{status: "InProgress", percent: 20}, test.end},
+			}
 			r, _, _ := refreshing(t, api)
 			err := r.refresh(t.Context(), "4")
-			if err == nil || !strings.Contains(err.Error(), test.end.status) || !strings.Contains(err.Error(), test.end.reason) || errors.Is(err, tier.ErrNeedsPerson) != test.person {
+			if err == nil || !strings.Contains(err.Error(), test.end.status) || !strings.Contains(err.Error(),
+				test.end.reason) || errors.Is(err, tier.ErrNeedsPerson) != test.person {
 				t.Errorf("%v", err)
 			}
 		})
@@ -243,24 +267,41 @@ func TestRefreshGoesBack(t *testing.T) {
 		err       string
 		person    bool
 	}{
-		{"killed while it was under way", back, nil, []string{"3", "3"}, []string{"RollbackInstanceRefresh"}, "", false},
-		{"killed in the bake time", append([]refreshAnswer{{status: "Baking", percent: 100}}, back[1:]...), nil, []string{"3"}, []string{"RollbackInstanceRefresh"}, "", false},
+		{"killed while it was under way", back, nil, []string{"3", "3"}, []string{"RollbackInstanceRefresh"}, "",
+			false},
+		{"killed in the bake time", append([]refreshAnswer{{
+			status:  "Baking",
+			percent: 100,
+		}}, back[1:]...), nil, []string{"3"}, []string{"RollbackInstanceRefresh"}, "", false},
 		{"killed while it went back", back[1:], nil, []string{"3"}, nil, "", false},
-		{"not to be taken back", []refreshAnswer{running, {status: "Cancelling"}, {status: "Cancelled"}, {status: "InProgress"}, {status: "Successful"}},
-			map[string]string{"RollbackInstanceRefresh": "IrreversibleInstanceRefresh"}, []string{"3", "4"}, []string{"RollbackInstanceRefresh", "CancelInstanceRefresh", "StartInstanceRefresh"}, "", false},
-		{"ended in that moment", []refreshAnswer{running, {status: "Successful"}}, map[string]string{"RollbackInstanceRefresh": "ActiveInstanceRefreshNotFound"}, []string{"4"},
+		{"not to be taken back", []refreshAnswer{running, {status: "Cancelling"}, {status: "Cancelled"},
+			{status: "InProgress"}, {status: "Successful"}},
+			map[string]string{"RollbackInstanceRefresh": "IrreversibleInstanceRefresh"}, []string{"3",
+				"4"}, []string{"RollbackInstanceRefresh", "CancelInstanceRefresh", "StartInstanceRefresh"}, "", false},
+		{"ended in that moment", []refreshAnswer{running, {status: "Successful"}},
+			map[string]string{"RollbackInstanceRefresh": "ActiveInstanceRefreshNotFound"}, []string{"4"},
 			[]string{"RollbackInstanceRefresh", "StartInstanceRefresh"}, "", false},
-		{"failed, and half of it is new", []refreshAnswer{{status: "Failed"}, {status: "Successful"}}, nil, []string{"3", "4"}, []string{"StartInstanceRefresh"}, "", false},
-		{"cannot go back", append(slices.Clone(back[:2]), refreshAnswer{status: "RollbackFailed"}), nil, []string{"4"}, []string{"RollbackInstanceRefresh"}, "RollbackFailed", true},
-		{"may not", []refreshAnswer{running}, map[string]string{"RollbackInstanceRefresh": "AccessDenied"}, []string{"4"}, []string{"RollbackInstanceRefresh"}, "AccessDenied", false},
+		{"failed, and half of it is new", []refreshAnswer{{status: "Failed"}, {status: "Successful"}}, nil,
+			[]string{"3", "4"}, []string{"StartInstanceRefresh"}, "", false},
+		{"cannot go back", append(slices.Clone(back[:2]), refreshAnswer{status: "RollbackFailed"}), nil,
+			[]string{"4"}, []string{"RollbackInstanceRefresh"}, "RollbackFailed", true},
+		{"may not", []refreshAnswer{running}, map[string]string{"RollbackInstanceRefresh": "AccessDenied"},
+			[]string{"4"}, []string{"RollbackInstanceRefresh"}, "AccessDenied", false},
 		{"nothing to do", []refreshAnswer{{status: "Successful", percent: 100}}, nil, []string{"3"}, nil, "", false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			api := &scalingAPI{serving: "3", groupVersion: "3", members: test.members, refreshes: test.refreshes, failures: test.failures}
+			api := &scalingAPI{
+				serving:      "3",
+				groupVersion: "3",
+				members:      test.members,
+				refreshes:    test.refreshes,
+				failures:     test.failures,
+			}
 			r, _, _ := refreshing(t, api)
 			err := r.convergeGroup(t.Context(), plan.NewActor(false))
-			if test.err == "" && err != nil || test.err != "" && (err == nil || !strings.Contains(err.Error(), test.err) || errors.Is(err, tier.ErrNeedsPerson) != test.person) {
+			if test.err == "" && err != nil || test.err != "" && (err == nil || !strings.Contains(err.Error(),
+				test.err) || errors.Is(err, tier.ErrNeedsPerson) != test.person) {
 				t.Errorf("%v", err)
 			}
 			var changes []string
@@ -284,7 +325,12 @@ func TestRefreshGoesBack(t *testing.T) {
 // TestInterruptTakesTheRefreshBack is ctrl-C while EC2 is at it.
 func TestInterruptTakesTheRefreshBack(t *testing.T) {
 	t.Parallel()
-	api := &scalingAPI{serving: "3", groupVersion: "3", members: []string{"3"}, refreshes: []refreshAnswer{{status: "InProgress", percent: 10}}}
+	api := &scalingAPI{
+		serving:      "3",
+		groupVersion: "3",
+		members:      []string{"3"},
+		refreshes:    []refreshAnswer{{status: "InProgress", percent: 10}},
+	}
 	r, _, _ := refreshing(t, api)
 	ctx, interrupt := context.WithCancel(t.Context())
 	api.then = func(action string) {
@@ -307,10 +353,16 @@ func TestInterruptTakesTheRefreshBack(t *testing.T) {
 // TestSickPageEndsTheWaiting: EC2 finds its instances healthy, and the page is not.
 func TestSickPageEndsTheWaiting(t *testing.T) {
 	t.Parallel()
-	api := &scalingAPI{serving: "3", groupVersion: "3", members: []string{"3"}, refreshes: []refreshAnswer{{status: "Baking", percent: 100}}}
+	api := &scalingAPI{
+		serving:      "3",
+		groupVersion: "3",
+		members:      []string{"3"},
+		refreshes:    []refreshAnswer{{status: "Baking", percent: 100}},
+	}
 	r, p, _ := refreshing(t, api)
 	p.bad = true
-	if err := r.refresh(t.Context(), "4"); err == nil || !strings.Contains(err.Error(), "was healthy and then was not") {
+	if err := r.refresh(t.Context(), "4"); err == nil || !strings.Contains(err.Error(),
+		"was healthy and then was not") {
 		t.Errorf("%v", err)
 	}
 }
@@ -318,7 +370,8 @@ func TestSickPageEndsTheWaiting(t *testing.T) {
 func TestSomebodyElsesRefresh(t *testing.T) {
 	t.Parallel()
 	r, _, _ := refreshing(t, &scalingAPI{failures: map[string]string{"StartInstanceRefresh": "InstanceRefreshInProgress"}})
-	if err := r.refresh(t.Context(), "4"); err == nil || !strings.Contains(err.Error(), "somebody else") || !strings.Contains(err.Error(), "cancel-instance-refresh") {
+	if err := r.refresh(t.Context(), "4"); err == nil || !strings.Contains(err.Error(),
+		"somebody else") || !strings.Contains(err.Error(), "cancel-instance-refresh") {
 		t.Errorf("%v", err)
 	}
 }
@@ -326,7 +379,12 @@ func TestSomebodyElsesRefresh(t *testing.T) {
 // TestNoRefreshesNoDeployment: an API that cannot refresh is found out before anything is changed.
 func TestNoRefreshesNoDeployment(t *testing.T) {
 	t.Parallel()
-	api := &scalingAPI{serving: "3", groupVersion: "3", members: []string{"3"}, failures: map[string]string{"DescribeInstanceRefreshes": "UnsupportedOperation"}}
+	api := &scalingAPI{
+		serving:      "3",
+		groupVersion: "3",
+		members:      []string{"3"},
+		failures:     map[string]string{"DescribeInstanceRefreshes": "UnsupportedOperation"},
+	}
 	r, _, _ := refreshing(t, api)
 	if err := r.check(t.Context()); err == nil || !strings.Contains(err.Error(), "nothing was changed") {
 		t.Errorf("%v", err)
@@ -336,7 +394,8 @@ func TestNoRefreshesNoDeployment(t *testing.T) {
 			t.Errorf("%s was called", form.Get("Action"))
 		}
 	}
-	r.run.Stack.Settings.Deploy.Checkpoints, r.run.Stack.Settings.Deploy.CheckpointDelay = []int32{25, 50}, 5*time.Minute
+	r.run.Stack.Settings.Deploy.Checkpoints, r.run.Stack.Settings.Deploy.CheckpointDelay = []int32{25,
+		50}, 5*time.Minute
 	if err := r.check(t.Context()); err == nil || !strings.Contains(err.Error(), "timeout should be longer") {
 		t.Errorf("checkpoints that wait longer than the deployment may take: %v", err)
 	}
@@ -376,7 +435,8 @@ func TestTemplateHasAllOfALaunch(t *testing.T) {
 		}
 	}
 	eni := data.NetworkInterfaces[0]
-	if eni.SubnetId != nil || !aws.ToBool(eni.AssociatePublicIpAddress) || !slices.Equal(eni.Groups, []string{"sg-1"}) || data.MetadataOptions.HttpTokens != types.LaunchTemplateHttpTokensStateRequired {
+	if eni.SubnetId != nil || !aws.ToBool(eni.AssociatePublicIpAddress) || !slices.Equal(eni.Groups,
+		[]string{"sg-1"}) || data.MetadataOptions.HttpTokens != types.LaunchTemplateHttpTokensStateRequired {
 		t.Errorf("%+v, %+v", eni, data.MetadataOptions)
 	}
 }
@@ -401,7 +461,8 @@ func TestNoAutoRollback(t *testing.T) {
 		t.Errorf("it goes back by itself: %v", err)
 	}
 	r.run.Stack.Settings.Deploy.AutoRollback = false
-	if err := r.keptBroken(failed); !errors.Is(err, tier.ErrKept) || !errors.Is(err, failed) || !errors.Is(err, tier.ErrNeedsPerson) {
+	if err := r.keptBroken(failed); !errors.Is(err, tier.ErrKept) || !errors.Is(err, failed) || !errors.Is(err,
+		tier.ErrNeedsPerson) {
 		t.Errorf("%v", err)
 	}
 	if aws.ToBool(r.preferences(false).AutoRollback) {
@@ -424,7 +485,11 @@ func TestPolicyCoversGroups(t *testing.T) {
 		}
 		for _, match := range call.FindAllStringSubmatch(string(text), -1) {
 			found++
-			action := map[string]string{"scaling": "autoscaling:", "balancing": "elasticloadbalancing:", "EC2": "ec2:"}[match[1]] + match[2]
+			action := map[string]string{
+				"scaling":   "autoscaling:",
+				"balancing": "elasticloadbalancing:",
+				"EC2":       "ec2:",
+			}[match[1]] + match[2]
 			if !strings.Contains(string(policy), `"`+action+`"`) {
 				t.Errorf("%s calls %s, which the policy lacks", name, action)
 			}
@@ -457,7 +522,8 @@ func TestGroupKeepsItsInstancesWhileTheDatabaseMoves(t *testing.T) {
 		t.Errorf("%v; resumed: %v", err, got)
 	}
 	failed := errors.New("failed")
-	if err := r.Hold(t.Context(), func() error { return failed }); !errors.Is(err, failed) || len(api.asked("ResumeProcesses")) != 1 {
+	if err := r.Hold(t.Context(), func() error { return failed }); !errors.Is(err,
+		failed) || len(api.asked("ResumeProcesses")) != 1 {
 		t.Errorf("%v; what failed is to be settled first", err)
 	}
 	api.held = want[:1]
@@ -470,8 +536,12 @@ func TestGroupKeepsItsInstancesWhileTheDatabaseMoves(t *testing.T) {
 func TestGroupWithAProfileThatIsNew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, a := stacktest.Slowly(t, map[string]string{"StartInstanceRefresh": "<StartInstanceRefreshResult><InstanceRefreshId>r-1</InstanceRefreshId></StartInstanceRefreshResult>"},
-			map[string]stacktest.Fault{"StartInstanceRefresh": stacktest.For(30*time.Second, "ValidationError", "You must use a valid fully-formed launch template. "+stacktest.BadProfile)})
-		id, err := newGroup(&tier.Run{Stack: s}, s.Tier("web")).startRefresh(t.Context(), &scalingGroup{name: "g", template: "lt-1"}, "2", nil)
+			map[string]stacktest.Fault{"StartInstanceRefresh": stacktest.For(30*time.Second, "ValidationError",
+				"You must use a valid fully-formed launch template. "+stacktest.BadProfile)})
+		id, err := newGroup(&tier.Run{Stack: s}, s.Tier("web")).startRefresh(t.Context(), &scalingGroup{
+			name:     "g",
+			template: "lt-1",
+		}, "2", nil)
 		if err != nil || id != "r-1" {
 			t.Errorf("got %q, %v after %d calls", id, err, a.Calls["StartInstanceRefresh"])
 		}

@@ -68,7 +68,8 @@ func (g *group) startRefresh(
 		return err
 	})
 	if awserr.Code(err) == "InstanceRefreshInProgress" {
-		return "", fmt.Errorf("refresh group %s: somebody else is refreshing it, not Goldsmith\nhint: when that has ended, or is "+
+		return "", fmt.Errorf("refresh group %s: somebody else is refreshing it, not Goldsmith\nhint: when that "+
+			"has ended, or is "+
 			"cancelled with aws autoscaling cancel-instance-refresh --auto-scaling-group-name %[1]s, deploy again: %w",
 			found.name, err)
 	}
@@ -128,7 +129,8 @@ func (g *group) follow(ctx context.Context, id string, beside func() error) (*as
 			}
 		}
 		if err := await.Sleep(ctx, groupPoll); err != nil {
-			return refresh, fmt.Errorf("wait for instance refresh %s of group %s, which is %s: %w", id, g.name(), told, err)
+			return refresh, fmt.Errorf("wait for instance refresh %s of group %s, which is %s: %w", id, g.name(),
+				told, err)
 		}
 	}
 }
@@ -172,14 +174,15 @@ func (g *group) goBack(ctx context.Context, found *scalingGroup) error {
 	return ended(refresh, found.name)
 }
 
-// refresh replaces the instances and asks the page meanwhile, through the bake time too: a page that was healthy and then
-// is not ends it.
+// refresh replaces the instances and asks the page meanwhile, through the bake time too: a page that was healthy and
+// then is not ends it.
 func (g *group) refresh(ctx context.Context, version string) error {
 	id, err := g.startRefresh(ctx, g.found, version, g.preferences(false))
 	if err != nil {
 		return err
 	}
-	g.run.Stack.Logf("instance refresh %s: group %s goes to version %s of its launch template", id, g.found.name, version)
+	g.run.Stack.Logf("instance refresh %s: group %s goes to version %s of its launch template", id, g.found.name,
+		version)
 	bad := int32(0)
 	refresh, err := g.follow(ctx, id, func() error {
 		now, err := g.find(ctx)
@@ -240,10 +243,12 @@ func (g *group) rollBackRefresh(ctx context.Context, found *scalingGroup, refres
 	}
 	id, name := aws.ToString(refresh.InstanceRefreshId), aws.String(found.name)
 	g.run.Stack.Logf("instance refresh %s goes back", id)
-	_, err := g.scaling.RollbackInstanceRefresh(ctx, &autoscaling.RollbackInstanceRefreshInput{AutoScalingGroupName: name})
+	_, err := g.scaling.RollbackInstanceRefresh(ctx,
+		&autoscaling.RollbackInstanceRefreshInput{AutoScalingGroupName: name})
 	var irreversible *astypes.IrreversibleInstanceRefreshFault
 	if errors.As(err, &irreversible) {
-		_, err = g.scaling.CancelInstanceRefresh(ctx, &autoscaling.CancelInstanceRefreshInput{AutoScalingGroupName: name})
+		_, err = g.scaling.CancelInstanceRefresh(ctx,
+			&autoscaling.CancelInstanceRefreshInput{AutoScalingGroupName: name})
 	}
 	var over *astypes.ActiveInstanceRefreshNotFoundFault
 	if err != nil && !errors.As(err, &over) { // else it ended just now

@@ -45,7 +45,8 @@ func (g *group) untilServing(whole context.Context, version string) error {
 			return nil
 		}
 		if err := await.Sleep(ctx, groupPoll); err != nil {
-			return fmt.Errorf("wait for group %s: %w; %s%s", g.name(), err, last, g.lastActivity(context.WithoutCancel(ctx)))
+			return fmt.Errorf("wait for group %s: %w; %s%s", g.name(), err, last,
+				g.lastActivity(context.WithoutCancel(ctx)))
 		}
 	}
 }
@@ -84,8 +85,8 @@ func (g *group) inspect(
 	return missing == "", missing, nil
 }
 
-// trust reads an instance's report, if it was not read before, and trusts its certificate. An instance that says that it
-// is not ready is an error.
+// trust reads an instance's report, if it was not read before, and trusts its certificate. An instance that says that
+// it is not ready is an error.
 func (g *group) trust(ctx context.Context, id string) error {
 	if g.certificates.of(id) != "" {
 		return nil
@@ -113,8 +114,8 @@ func (g *group) trust(ctx context.Context, id string) error {
 // healthProcesses are what EC2 does with instances that their load balancer finds sick.
 var healthProcesses = []string{"HealthCheck", "ReplaceUnhealthy"}
 
-// Hold implements tier.Holder: while the database moves the pages of all instances are sick, and EC2 would replace every
-// one.
+// Hold implements tier.Holder: while the database moves the pages of all instances are sick, and EC2 would replace
+// every one.
 func (g *group) Hold(ctx context.Context, work func() error) error {
 	if g.found == nil {
 		return work()
@@ -159,15 +160,20 @@ func (g *group) resumeReplacing(ctx context.Context, found *scalingGroup) error 
 	return nil
 }
 
-// removeAll ends the group and its instances, and removes the load balancer and the launch template; what is not there is
-// no error.
+// removeAll ends the group and its instances, and removes the load balancer and the launch template; what is not there
+// is no error.
 func (g *group) removeAll(ctx context.Context, act *plan.Actor, reason string) error {
 	found, err := g.find(ctx)
 	if err != nil {
 		return err
 	}
 	if found != nil {
-		change := plan.Change{Action: plan.Remove, What: g.tier.Name + " group", ID: found.name, Reason: reason}
+		change := plan.Change{
+			Action: plan.Remove,
+			What:   g.tier.Name + " group",
+			ID:     found.name,
+			Reason: reason,
+		}
 		if err := act.Do(change, func() (string, error) { return found.name, g.deleteGroup(ctx, found) }); err != nil {
 			return err
 		}

@@ -31,7 +31,12 @@ type single struct {
 
 func newSingle(run *tier.Run, t stack.Tier) *single {
 	known := &certificates{}
-	return &single{run: run, tier: t, certificates: known, probe: newProbe(run, t, known)}
+	return &single{
+		run:          run,
+		tier:         t,
+		certificates: known,
+		probe:        newProbe(run, t, known),
+	}
 }
 
 // Outcome implements tier.Tier.
@@ -102,8 +107,8 @@ func (s *single) noteReady(ctx context.Context, id string, report instance.Repor
 	return nil
 }
 
-// Shift implements tier.Tier: it asks the instance from outside, by its own address and several times in a row, and gives
-// it the elastic address if it has not got it.
+// Shift implements tier.Tier: it asks the instance from outside, by its own address and several times in a row, and
+// gives it the elastic address if it has not got it.
 func (s *single) Shift(ctx context.Context) error {
 	own, run := aws.ToString(s.address.PublicIp), s.run
 	setURL(&s.outcome, s.address)
@@ -169,9 +174,15 @@ func (s *single) Converge(ctx context.Context, act *plan.Actor, all []stack.Inst
 	return s.run.End(ctx, act, stack.Others(all, s.tier.Name, keeper))
 }
 
-func (s *single) returnAddress(ctx context.Context, act *plan.Actor, address types.Address, keeper stack.Instance) error {
+func (s *single) returnAddress(ctx context.Context, act *plan.Actor, address types.Address,
+	keeper stack.Instance) error {
 	ip := aws.ToString(address.PublicIp)
-	change := plan.Change{Action: plan.Modify, What: "elastic IP", ID: ip, Reason: keeper.ID + ", which serves, does not have it"}
+	change := plan.Change{
+		Action: plan.Modify,
+		What:   "elastic IP",
+		ID:     ip,
+		Reason: keeper.ID + ", which serves, does not have it",
+	}
 	return act.Do(change, func() (string, error) {
 		s.run.Stack.Logf("%s goes to %s", ip, keeper.ID)
 		return ip, giveAddress(ctx, s.run, address, keeper.ID)

@@ -23,8 +23,8 @@ type Decision struct {
 	Settings string
 }
 
-// Decide decides whether an instance is replaced by one that is launched so. The tier, its image and its type are filled
-// in.
+// Decide decides whether an instance is replaced by one that is launched so. The tier, its image and its type are
+// filled in.
 func (r *Run) Decide(t stack.Tier, old stack.Instance, l launch.Launch) (Decision, error) {
 	l.Tier, l.Image, l.InstanceType = t, r.Images[t.Name], t.InstanceType
 	userData, err := l.UserData(r.Stack)

@@ -1,5 +1,5 @@
-// Package tier has what the tiers of one deployment have in common: the interface of a tier under way, what they share, how
-// it is decided whether an instance is replaced, and how one is launched or kept.
+// Package tier has what the tiers of one deployment have in common: the interface of a tier under way, what they
+// share, how it is decided whether an instance is replaced, and how one is launched or kept.
 package tier
 
 import (
@@ -30,8 +30,8 @@ var ErrNeedsPerson = errors.New("a person is needed")
 // ErrKept says that a deployment failed and that the stack file does not want it to go back by itself.
 var ErrKept = errors.New("auto_rollback is off, so it stays as it is")
 
-// Tier is a tier of a deployment under way. With an Actor that is dry, Plan, Bring and Converge only note what they would
-// do, and the others are not called.
+// Tier is a tier of a deployment under way. With an Actor that is dry, Plan, Bring and Converge only note what they
+// would do, and the others are not called.
 type Tier interface {
 	// Plan makes what the tier keeps from one instance to the next, its volume or its address, and decides what happens
 	// to it. The tiers that it needs were planned before.
@@ -170,8 +170,8 @@ func (r *Run) Launch(ctx context.Context, t stack.Tier, d Decision, more ...stri
 	return launched, nil
 }
 
-// Keep has an instance that stays have its tags, run, and be ready. Of one that was stopped the console may still show the
-// report of its last boot: another is waited for.
+// Keep has an instance that stays have its tags, run, and be ready. Of one that was stopped the console may still show
+// the report of its last boot: another is waited for.
 func (r *Run) Keep(ctx context.Context, t stack.Tier, kept stack.Instance) (report instance.Report, err error) {
 	if err := r.Tag(ctx, t, t.Name+" instance", "its", kept, kept.ID); err != nil {
 		return report, err
@@ -182,7 +182,12 @@ func (r *Run) Keep(ctx context.Context, t stack.Tier, kept stack.Instance) (repo
 			r.Stack.Logf("%s %s runs %s already", t.Name, kept.ID, kept.Image)
 		}
 	} else {
-		c := plan.Change{Action: plan.Modify, What: t.Name + " instance", ID: kept.ID, Reason: "it is " + kept.State}
+		c := plan.Change{
+			Action: plan.Modify,
+			What:   t.Name + " instance",
+			ID:     kept.ID,
+			Reason: "it is " + kept.State,
+		}
 		err := r.Act.Do(c, func() (_ string, err error) {
 			r.Stack.Logf("starting %s %s", t.Name, kept.ID)
 			last, err = launch.Start(ctx, r.Stack, kept.ID)
