@@ -24,9 +24,9 @@ const webName = "web.goldsmith.test"
 // pairs is where the web tier has its certificate and key: in memory, made at each boot.
 const pairs = "/run/goldsmith/tls"
 
-// underAuthority has the web tier serve a certificate of a throwaway authority while use runs, and gives use the path of
-// the authority's certificate. Judges take an authority of their own for what it is, and a certificate that an instance
-// signed itself for a fault; the image is the same.
+// underAuthority has the web tier serve a certificate of a throwaway authority while use runs, and gives use the path
+// of the authority's certificate. Judges take an authority of their own for what it is, and a certificate that an
+// instance signed itself for a fault; the image is the same.
 func underAuthority(ctx context.Context, m *machine, use func(dir, ca string) error) (err error) {
 	ca, pair, err := throwawayPair(m.public)
 	if err != nil {
@@ -51,7 +51,10 @@ func underAuthority(ctx context.Context, m *machine, use func(dir, ca string) er
 		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()
 		if _, undo := m.root(within, back, nil); undo != nil {
-			err = errors.Join(err, fmt.Errorf("put the web tier's own certificate back (a reboot of it does): %w", undo))
+			err = errors.Join(
+				err,
+				fmt.Errorf("put the web tier's own certificate back (a reboot of it does): %w", undo),
+			)
 		}
 	}()
 	if _, err := m.root(ctx, swap, pair); err != nil {
@@ -81,21 +84,36 @@ func served(ctx context.Context, address string, ca []byte) error {
 	}
 }
 
-// throwawayPair is an authority's certificate, and a server's certificate by it with its key, as a public authority would make it: for 90 days, with
-// a place to ask whether it was revoked. Nobody asks there.
+// throwawayPair is an authority's certificate, and a server's certificate by it with its key, as a public authority
+// would make it: for 90 days, with a place to ask whether it was revoked. Nobody asks there.
 func throwawayPair(address string) (ca, pair []byte, err error) {
 	start := time.Now().Add(-time.Hour)
 	serial := make([]byte, 16)
 	rand.Read(serial)
 	serial[0] &= 0x7f
 	authority := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Goldsmith throwaway authority"}, NotBefore: start, NotAfter: start.AddDate(1, 0, 0),
-		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, BasicConstraintsValid: true, IsCA: true,
+		SerialNumber: big.NewInt(
+			1,
+		),
+		Subject:               pkix.Name{CommonName: "Goldsmith throwaway authority"},
+		NotBefore:             start,
+		NotAfter:              start.AddDate(1, 0, 0),
+		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+		BasicConstraintsValid: true,
+		IsCA:                  true,
 	}
 	server := &x509.Certificate{
-		SerialNumber: new(big.Int).SetBytes(serial), Subject: pkix.Name{CommonName: webName}, NotBefore: start, NotAfter: start.AddDate(0, 0, 90),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, BasicConstraintsValid: true,
-		DNSNames: []string{webName}, IPAddresses: []net.IP{net.ParseIP(address)},
+		SerialNumber: new(
+			big.Int,
+		).SetBytes(serial),
+		Subject:               pkix.Name{CommonName: webName},
+		NotBefore:             start,
+		NotAfter:              start.AddDate(0, 0, 90),
+		KeyUsage:              x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		BasicConstraintsValid: true,
+		DNSNames:              []string{webName},
+		IPAddresses:           []net.IP{net.ParseIP(address)},
 		CRLDistributionPoints: []string{"http://crl.goldsmith.test/ca.crl"},
 	}
 	authorityKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -106,7 +124,13 @@ func throwawayPair(address string) (ca, pair []byte, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	authorityDER, err := x509.CreateCertificate(rand.Reader, authority, authority, &authorityKey.PublicKey, authorityKey)
+	authorityDER, err := x509.CreateCertificate(
+		rand.Reader,
+		authority,
+		authority,
+		&authorityKey.PublicKey,
+		authorityKey,
+	)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -119,5 +143,10 @@ func throwawayPair(address string) (ca, pair []byte, err error) {
 		return nil, nil, err
 	}
 	block := func(kind string, der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}) }
-	return block("CERTIFICATE", authorityDER), append(block("CERTIFICATE", serverDER), block("PRIVATE KEY", keyDER)...), nil
+	return block(
+			"CERTIFICATE",
+			authorityDER,
+		), append(
+			block("CERTIFICATE", serverDER),
+			block("PRIVATE KEY", keyDER)...), nil
 }

@@ -18,7 +18,13 @@ debsums: missing file /usr/bin/passwd (from passwd package)
 	for _, f := range found {
 		ids = append(ids, f.id)
 	}
-	if want := []string{"/usr/bin/sudo", "missing file /usr/bin/passwd (from passwd package)"}; !slices.Equal(ids, want) {
+	if want := []string{
+		"/usr/bin/sudo",
+		"missing file /usr/bin/passwd (from passwd package)",
+	}; !slices.Equal(
+		ids,
+		want,
+	) {
 		t.Errorf("got %q", ids)
 	}
 	if _, _, err := parseDebsums("debsums: command not found\n"); err == nil {

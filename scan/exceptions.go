@@ -33,7 +33,8 @@ func readExceptions(path string) (*exceptions, error) {
 	return &e, nil
 }
 
-// settle divides findings into those that are listed and those that are not, and names the exceptions that nothing needed.
+// settle divides findings into those that are listed and those that are not, and names the exceptions that nothing
+// needed.
 func (e *exceptions) settle(s scanner, found []finding) (unlisted []finding, excused int, stale []string) {
 	applies := map[string]bool{} // and whether it has been needed
 	for _, x := range e.List {

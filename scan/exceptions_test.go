@@ -31,7 +31,11 @@ exception "ssh" "CAA" { reason = "another scanner's" }
 	}
 	found := []finding{{id: "CAA"}, {id: "OLD"}, {id: "NEW"}}
 	unlisted, excused, stale := e.settle(scanner{name: "tls", tier: "web"}, found)
-	if want := []finding{{id: "OLD"}, {id: "NEW"}}; !slices.Equal(unlisted, want) || excused != 1 || !slices.Equal(stale, []string{"ENGINE"}) {
+	if want := []finding{
+		{id: "OLD"},
+		{id: "NEW"},
+	}; !slices.Equal(unlisted, want) || excused != 1 ||
+		!slices.Equal(stale, []string{"ENGINE"}) {
 		t.Errorf("unlisted %v, excused %d, stale %v", unlisted, excused, stale)
 	}
 	os.WriteFile(path, []byte(`exception "tls" "CAA" { reason = "" }`), 0o600)

@@ -16,9 +16,9 @@ import (
 // leastHardening is the hardening index from which Lynis's verdict is good enough, of 100.
 const leastHardening = 80
 
-// lynisScript runs Lynis in a directory that is gone afterwards, and prints its report. A container has its host's kernel:
-// parameters that it cannot set, and the audit of that kernel, are not asked for there. The check list linux-baseline wants
-// the parameters in the configuration all the same, and auditd installed.
+// lynisScript runs Lynis in a directory that is gone afterwards, and prints its report. A container has its host's
+// kernel: parameters that it cannot set, and the audit of that kernel, are not asked for there. The check list
+// linux-baseline wants the parameters in the configuration all the same, and auditd installed.
 const lynisScript = `
 set -eu
 dir=$(mktemp -d -p /run)
@@ -120,7 +120,10 @@ func parseLynis(report string) (verdict string, found []finding, err error) {
 		return "", nil, fmt.Errorf("Lynis has not come to its end: its report has %d bytes", len(report))
 	}
 	if index < leastHardening {
-		found = append(found, finding{id: "hardening_index", text: fmt.Sprintf("%d, it should be at least %d", index, leastHardening)})
+		found = append(
+			found,
+			finding{id: "hardening_index", text: fmt.Sprintf("%d, it should be at least %d", index, leastHardening)},
+		)
 	}
 	verdict = fmt.Sprintf("index %d", index)
 	if skipped > 0 {

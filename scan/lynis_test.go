@@ -19,7 +19,10 @@ finish=true
 	if err != nil || verdict != "index 76, 1 not asked of a container" {
 		t.Errorf("verdict %q, %v", verdict, err)
 	}
-	want := []finding{{"FINT-4316", "No AIDE database was found, needed for AIDE functionality"}, {"hardening_index", "76, it should be at least 80"}}
+	want := []finding{
+		{"FINT-4316", "No AIDE database was found, needed for AIDE functionality"},
+		{"hardening_index", "76, it should be at least 80"},
+	}
 	if !slices.Equal(found, want) {
 		t.Errorf("got %q", found)
 	}

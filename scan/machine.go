@@ -36,8 +36,18 @@ func findMachine(ctx context.Context, stack, tier string) (*machine, error) {
 // oneMachine is the one running instance that the filters match, which is taken for one of this tier.
 func oneMachine(ctx context.Context, tier string, filters ...string) (*machine, error) {
 	var stdout, stderr bytes.Buffer
-	argv := append([]string{"ec2", "describe-instances", "--query", "Reservations[].Instances[].{id:InstanceId,public:PublicIpAddress}", "--output", "json",
-		"--filters", "Name=instance-state-name,Values=running"}, filters...)
+	argv := append(
+		[]string{
+			"ec2",
+			"describe-instances",
+			"--query",
+			"Reservations[].Instances[].{id:InstanceId,public:PublicIpAddress}",
+			"--output",
+			"json",
+			"--filters",
+			"Name=instance-state-name,Values=running",
+		},
+		filters...)
 	cmd := exec.CommandContext(ctx, "aws", argv...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
@@ -53,8 +63,8 @@ func oneMachine(ctx context.Context, tier string, filters ...string) (*machine, 
 	return &machine{tier: tier, id: found[0].ID, public: found[0].Public}, nil
 }
 
-// root runs a script as root on the instance and returns its standard output; stdin may be nil. An exit status other than
-// 0 is an error, and the output is returned all the same.
+// root runs a script as root on the instance and returns its standard output; stdin may be nil. An exit status other
+// than 0 is an error, and the output is returned all the same.
 func (m *machine) root(ctx context.Context, script string, stdin []byte) (string, error) {
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, goldsmith, "cloud", "ssh", m.id, "--", "sudo -n sh -c "+shellescape.Quote(script))

@@ -67,7 +67,7 @@ func main() {
 }
 
 func run(ctx context.Context, stack, only, db string) int {
-	exceptions, err := readExceptions("scan/exceptions.hcl")
+	excused, err := readExceptions("scan/exceptions.hcl")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "scan:", err)
 		return 2
@@ -96,7 +96,7 @@ func run(ctx context.Context, stack, only, db string) int {
 		within, cancel := context.WithTimeout(ctx, perScanner)
 		verdict, found, err := s.run(within, machines[s.tier])
 		cancel()
-		unlisted, excused, stale := exceptions.settle(s, found)
+		unlisted, excused, stale := excused.settle(s, found)
 		result := "pass"
 		if err != nil {
 			result = "ERROR"
@@ -109,7 +109,10 @@ func run(ctx context.Context, stack, only, db string) int {
 		}
 		for _, id := range stale {
 			result = "FAIL"
-			details = append(details, fmt.Sprintf("%s %s: the exception %q is not needed: remove it", s.tier, s.name, id))
+			details = append(
+				details,
+				fmt.Sprintf("%s %s: the exception %q is not needed: remove it", s.tier, s.name, id),
+			)
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\n", s.name, s.tier, result, excused, verdict)
 	}

@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// A databaseControl is one thing that should be so of a database server. Exactly one of variable, option and value says what.
+// A databaseControl is one thing that should be so of a database server. Exactly one of variable, option and value says
+// what.
 type databaseControl struct {
 	// id is the number that the dev-sec MySQL baseline (mysql-…) or the CIS benchmark (cis-…) gives it.
 	id string
@@ -27,8 +28,8 @@ type databaseControl struct {
 	want string
 }
 
-// databaseControls are all that apply to a server of one application in a subnet of its own. The benchmark's controls for
-// replication, and those of its second level, are not among them.
+// databaseControls are all that apply to a server of one application in a subnet of its own. The benchmark's controls
+// for replication, and those of its second level, are not among them.
 var databaseControls = []databaseControl{
 	{id: "mysql-conf-02", what: "server processes", value: fact("processes"), want: `1`},
 	{id: "mysql-conf-03-user", what: "the server's operating system user", value: fact("process_user"), want: `mysql`},
@@ -37,20 +38,55 @@ var databaseControls = []databaseControl{
 	{id: "mysql-conf-03-skip-show-database", variable: "skip_show_database", want: on},
 	{id: "mysql-conf-03-automatic-sp-privileges", variable: "automatic_sp_privileges", want: off},
 	{id: "mysql-conf-04", what: "owner of the data directory", value: owner("datadir"), want: `mysql:mysql`},
-	{id: "mysql-conf-05", what: "owner and mode of ibdata1", value: ownerAndMode("ibdata1"), want: `mysql:mysql [0-7][0-7]0`},
-	{id: "mysql-conf-06", what: "owner and mode of the error log", value: ownerAndMode("log"), want: `mysql:adm [0-7][0-7]0`},
-	{id: "mysql-conf-07", what: "owner and mode of /etc/mysql/my.cnf", value: ownerAndMode("my.cnf"), want: `root:mysql [0-7][0-4]0`},
-	{id: "mysql-conf-08", what: "option files that others can read, or that are not root's", value: openOptionFiles, want: none},
+	{
+		id:    "mysql-conf-05",
+		what:  "owner and mode of ibdata1",
+		value: ownerAndMode("ibdata1"),
+		want:  `mysql:mysql [0-7][0-7]0`,
+	},
+	{
+		id:    "mysql-conf-06",
+		what:  "owner and mode of the error log",
+		value: ownerAndMode("log"),
+		want:  `mysql:adm [0-7][0-7]0`,
+	},
+	{
+		id:    "mysql-conf-07",
+		what:  "owner and mode of /etc/mysql/my.cnf",
+		value: ownerAndMode("my.cnf"),
+		want:  `root:mysql [0-7][0-4]0`,
+	},
+	{
+		id:    "mysql-conf-08",
+		what:  "option files that others can read, or that are not root's",
+		value: openOptionFiles,
+		want:  none,
+	},
 	{id: "mysql-conf-09", what: "MYSQL_PWD in an environment", value: fact("mysql_pwd"), want: none},
 	{id: "mysql-db-01", what: "an edition that its vendor gives no support for", value: func(d *database) string {
 		return regexp.MustCompile("(?i)community").FindString(d.variable("version_comment"))
 	}, want: none},
 	{id: "mysql-db-02", variable: "version", want: `([5-9]|[1-9][0-9]+)\..*`},
 	{id: "mysql-db-03", what: "databases for tests and examples", value: exampleDatabases, want: none},
-	{id: "mysql-db-04", what: "anonymous accounts", value: accounts(func(a account) bool { return a.user == "" }), want: none},
-	{id: "mysql-db-05", what: "accounts without a password", value: accounts(func(a account) bool { return !a.locked && !a.secret && !a.socket }), want: none},
+	{
+		id:    "mysql-db-04",
+		what:  "anonymous accounts",
+		value: accounts(func(a account) bool { return a.user == "" }),
+		want:  none,
+	},
+	{
+		id:    "mysql-db-05",
+		what:  "accounts without a password",
+		value: accounts(func(a account) bool { return !a.locked && !a.secret && !a.socket }),
+		want:  none,
+	},
 	{id: "mysql-db-06", what: "accounts that may grant", value: accountsWith("GRANT OPTION"), want: none},
-	{id: "mysql-db-07", what: "accounts of any host", value: accounts(func(a account) bool { return strings.ContainsAny(a.host, "%_") || a.host == "" }), want: none},
+	{
+		id:    "mysql-db-07",
+		what:  "accounts of any host",
+		value: accounts(func(a account) bool { return strings.ContainsAny(a.host, "%_") || a.host == "" }),
+		want:  none,
+	},
 	{id: "mysql-db-08", what: "root from elsewhere", value: accounts(func(a account) bool {
 		return a.user == "root" && !slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, a.host)
 	}), want: none},
@@ -64,24 +100,64 @@ var databaseControls = []databaseControl{
 	{id: "cis-2.5", variable: "ssl_cert", want: `/run/.+`},
 	{id: "cis-2.7", variable: "default_password_lifetime", want: `[1-9][0-9]?|[12][0-9][0-9]|3[0-5][0-9]|36[0-5]`},
 	{id: "cis-2.8-history", flavor: "mysql", variable: "password_history", want: `[5-9]|[1-9][0-9]+`},
-	{id: "cis-2.8-interval", flavor: "mysql", variable: "password_reuse_interval", want: `36[5-9]|3[7-9][0-9]|[4-9][0-9][0-9]|[0-9]{4,}`},
-	{id: "cis-2.14", what: "address that the server listens on, and those of the machine on its port", value: listens, want: `one`},
+	{
+		id:       "cis-2.8-interval",
+		flavor:   "mysql",
+		variable: "password_reuse_interval",
+		want:     `36[5-9]|3[7-9][0-9]|[4-9][0-9][0-9]|[0-9]{4,}`,
+	},
+	{
+		id:    "cis-2.14",
+		what:  "address that the server listens on, and those of the machine on its port",
+		value: listens,
+		want:  `one`,
+	},
 	{id: "cis-2.15", variable: "tls_version", want: `TLSv1\.3`},
 	{id: "cis-2.17", flavor: "mariadb", variable: "ssl_cipher", want: suites},
 	{id: "cis-2.17", flavor: "mysql", variable: "tls_ciphersuites", want: suites},
-	{id: "cis-2.18", flavor: "mysql", variable: "component_connection_control.failed_connections_threshold", want: `[1-5]`},
-	{id: "cis-3.1", what: "owner and mode of the data directory", value: ownerAndMode("datadir"), want: `mysql:mysql 7[05]0`},
-	{id: "cis-3.2", what: "owner and mode of the binary log's index", value: ownerAndMode("binlog"), want: `mysql:mysql 6[0246]0`},
-	{id: "cis-3.3", what: "owner and mode of the error log", value: ownerAndMode("log"), want: `mysql:(mysql|adm) 6[0246]0`},
+	{
+		id:       "cis-2.18",
+		flavor:   "mysql",
+		variable: "component_connection_control.failed_connections_threshold",
+		want:     `[1-5]`,
+	},
+	{
+		id:    "cis-3.1",
+		what:  "owner and mode of the data directory",
+		value: ownerAndMode("datadir"),
+		want:  `mysql:mysql 7[05]0`,
+	},
+	{
+		id:    "cis-3.2",
+		what:  "owner and mode of the binary log's index",
+		value: ownerAndMode("binlog"),
+		want:  `mysql:mysql 6[0246]0`,
+	},
+	{
+		id:    "cis-3.3",
+		what:  "owner and mode of the error log",
+		value: ownerAndMode("log"),
+		want:  `mysql:(mysql|adm) 6[0246]0`,
+	},
 	{id: "cis-3.7", what: "owner and mode of the TLS key", value: ownerAndMode("key"), want: `mysql:mysql [46]00`},
-	{id: "cis-3.8", what: "owner and mode of the plugins' directory", value: ownerAndMode("plugins"), want: `root:root 7[05][05]`},
+	{
+		id:    "cis-3.8",
+		what:  "owner and mode of the plugins' directory",
+		value: ownerAndMode("plugins"),
+		want:  `root:root 7[05][05]`,
+	},
 	{id: "cis-4.2", what: "databases for tests and examples", value: exampleDatabases, want: none},
 	{id: "cis-4.3", option: "allow-suspicious-udfs", want: off},
 	{id: "cis-4.4", variable: "local_infile", want: off},
 	{id: "cis-4.5", option: "skip-grant-tables", want: none},
 	{id: "cis-4.6", variable: "have_symlink", want: `DISABLED|NO`},
 	{id: "cis-4.8", variable: "secure_file_priv", want: `/var/lib/mysql-files/`},
-	{id: "cis-4.8-mode", what: "owner and mode of the directory for files in and out", value: ownerAndMode("files"), want: `mysql:mysql 7[05]0`},
+	{
+		id:    "cis-4.8-mode",
+		what:  "owner and mode of the directory for files in and out",
+		value: ownerAndMode("files"),
+		want:  `mysql:mysql 7[05]0`,
+	},
 	{id: "cis-4.9", variable: "sql_mode", want: `(.*,)?STRICT_ALL_TABLES(,.*)?`},
 	{id: "cis-5.1", what: "accounts with a right on everything", value: accountsWith(""), want: none},
 	{id: "cis-5.9", what: "rights beyond reading and writing rows", value: schemaRights, want: none},
@@ -90,23 +166,50 @@ var databaseControls = []databaseControl{
 	{id: "cis-6.3", flavor: "mysql", variable: "log_error_verbosity", want: `2`},
 	{id: "cis-6.4", flavor: "mysql", option: "log_raw", want: off},
 	{id: "cis-7.1", what: "accounts of the network with a weak method", value: accounts(func(a account) bool {
-		return a.host != "localhost" && a.plugin != "ed25519" && a.plugin != "parsec" && a.plugin != "caching_sha2_password"
+		return a.host != "localhost" && a.plugin != "ed25519" && a.plugin != "parsec" &&
+			a.plugin != "caching_sha2_password"
 	}), want: none},
 	{id: "cis-7.2", what: "passwords in option files", value: fact("passwords"), want: none},
-	{id: "cis-7.3", what: "accounts without a password", value: accounts(func(a account) bool { return !a.locked && !a.secret && !a.socket }), want: none},
+	{
+		id:    "cis-7.3",
+		what:  "accounts without a password",
+		value: accounts(func(a account) bool { return !a.locked && !a.secret && !a.socket }),
+		want:  none,
+	},
 	{id: "cis-7.5", flavor: "mariadb", variable: "simple_password_check_minimal_length", want: fourteen},
 	{id: "cis-7.5-strict", flavor: "mariadb", variable: "strict_password_validation", want: on},
 	{id: "cis-7.5", flavor: "mysql", variable: "validate_password.length", want: fourteen},
 	{id: "cis-7.5-policy", flavor: "mysql", variable: "validate_password.policy", want: `MEDIUM|STRONG`},
-	{id: "cis-7.6", what: "accounts of any host", value: accounts(func(a account) bool { return strings.ContainsAny(a.host, "%_") || a.host == "" }), want: none},
-	{id: "cis-7.7", what: "anonymous accounts", value: accounts(func(a account) bool { return a.user == "" }), want: none},
+	{
+		id:    "cis-7.6",
+		what:  "accounts of any host",
+		value: accounts(func(a account) bool { return strings.ContainsAny(a.host, "%_") || a.host == "" }),
+		want:  none,
+	},
+	{
+		id:    "cis-7.7",
+		what:  "anonymous accounts",
+		value: accounts(func(a account) bool { return a.user == "" }),
+		want:  none,
+	},
 	{id: "cis-8.1", variable: "require_secure_transport", want: on},
-	{id: "cis-8.2", what: "accounts of the network that need no TLS", value: accounts(func(a account) bool { return a.host != "localhost" && !a.tls }), want: none},
+	{
+		id:    "cis-8.2",
+		what:  "accounts of the network that need no TLS",
+		value: accounts(func(a account) bool { return a.host != "localhost" && !a.tls }),
+		want:  none,
+	},
 
 	// Of neither list, and from the same reasoning.
 	{id: "name-resolve", variable: "skip_name_resolve", want: on},
 	{id: "x-protocol", flavor: "mysql", option: "mysqlx", want: off},
-	{id: "sockets-masked", flavor: "mariadb", what: "socket units that are not masked", value: fact("sockets"), want: none},
+	{
+		id:     "sockets-masked",
+		flavor: "mariadb",
+		what:   "socket units that are not masked",
+		value:  fact("sockets"),
+		want:   none,
+	},
 }
 
 // Values that several want.
@@ -140,7 +243,8 @@ func (a account) String() string { return a.user + "@" + a.host }
 
 // serversOwn tells the accounts that come with the server: nobody but root and the server can use them.
 func (a account) serversOwn() bool {
-	return a.host == "localhost" && (a.locked || a.socket && slices.Contains([]string{"root", "mysql", "debian-sys-maint"}, a.user))
+	return a.host == "localhost" &&
+		(a.locked || a.socket && slices.Contains([]string{"root", "mysql", "debian-sys-maint"}, a.user))
 }
 
 // right is a privilege on all databases, or on one.
@@ -211,8 +315,8 @@ func ownerAndMode(file string) func(*database) string {
 
 func owner(file string) func(*database) string {
 	return func(d *database) string {
-		owner, _, _ := strings.Cut(d.files[file], " ")
-		return owner
+		name, _, _ := strings.Cut(d.files[file], " ")
+		return name
 	}
 }
 
@@ -224,7 +328,10 @@ func openOptionFiles(d *database) string {
 
 func exampleDatabases(d *database) string {
 	examples := []string{"test", "sakila", "world", "world_x", "menagerie", "employees"}
-	return strings.Join(slices.DeleteFunc(slices.Clone(d.schemas), func(s string) bool { return !slices.Contains(examples, s) }), ", ")
+	return strings.Join(
+		slices.DeleteFunc(slices.Clone(d.schemas), func(s string) bool { return !slices.Contains(examples, s) }),
+		", ",
+	)
 }
 
 // accounts lists those that a condition is true of.
@@ -245,7 +352,8 @@ func accountsWith(privilege string) func(*database) string {
 	return func(d *database) string {
 		var found []string
 		for _, r := range d.rights {
-			if d.serversOwn(r.grantee) || privilege == "" && (r.schema != "" || r.privilege == "USAGE") || privilege != "" && r.privilege != privilege {
+			if d.serversOwn(r.grantee) || privilege == "" && (r.schema != "" || r.privilege == "USAGE") ||
+				privilege != "" && r.privilege != privilege {
 				continue
 			}
 			found = append(found, r.grantee+" "+r.privilege)
@@ -258,8 +366,9 @@ func accountsWith(privilege string) func(*database) string {
 func schemaRights(d *database) string {
 	var found []string
 	for _, r := range d.rights {
-		if r.schema == "" || d.serversOwn(r.grantee) || slices.Contains([]string{"SELECT", "INSERT", "UPDATE", "DELETE"}, r.privilege) && !strings.ContainsAny(r.schema, "%") &&
-			!slices.Contains([]string{"mysql", "sys", "information_schema", "performance_schema"}, r.schema) {
+		if r.schema == "" || d.serversOwn(r.grantee) ||
+			slices.Contains([]string{"SELECT", "INSERT", "UPDATE", "DELETE"}, r.privilege) && !strings.ContainsAny(r.schema, "%") &&
+				!slices.Contains([]string{"mysql", "sys", "information_schema", "performance_schema"}, r.schema) {
 			continue
 		}
 		found = append(found, r.grantee+" "+r.privilege+" on "+r.schema)
@@ -344,18 +453,38 @@ echo end
 `
 
 // fieldsOf says how many fields follow each kind of line that collect prints.
-var fieldsOf = map[string]int{"flavor": 1, "fact": 2, "variable": 2, "option": 2, "file": 2, "options": 1, "schema": 1, "account": 7, "right": 3, "end": 0}
+var fieldsOf = map[string]int{
+	"flavor":   1,
+	"fact":     2,
+	"variable": 2,
+	"option":   2,
+	"file":     2,
+	"options":  1,
+	"schema":   1,
+	"account":  7,
+	"right":    3,
+	"end":      0,
+}
 
 // parseDatabase reads what collect printed, to its end.
 func parseDatabase(out string) (*database, error) {
-	d := &database{facts: map[string]string{}, variables: map[string]string{}, options: map[string]string{}, files: map[string]string{}}
+	d := &database{
+		facts:     map[string]string{},
+		variables: map[string]string{},
+		options:   map[string]string{},
+		files:     map[string]string{},
+	}
 	whole := false
 	for line := range strings.Lines(out) {
 		fields := strings.Split(strings.TrimRight(line, "\n"), "\t")
 		kind, fields := fields[0], fields[1:]
 		whole = kind == "end"
 		if want, known := fieldsOf[kind]; !known || len(fields) != want {
-			return nil, fmt.Errorf("read what the database says: the line %q has %d fields", strings.TrimSpace(line), len(fields)+1)
+			return nil, fmt.Errorf(
+				"read what the database says: the line %q has %d fields",
+				strings.TrimSpace(line),
+				len(fields)+1,
+			)
 		}
 		switch kind {
 		case "flavor":
@@ -378,13 +507,28 @@ func parseDatabase(out string) (*database, error) {
 			d.schemas = append(d.schemas, fields[0])
 		case "account":
 			is := func(i int) bool { return fields[i] == "1" || fields[i] == "true" }
-			d.accounts = append(d.accounts, account{user: fields[0], host: fields[1], plugin: fields[2], locked: is(3), secret: is(4), socket: is(5), tls: is(6)})
+			d.accounts = append(
+				d.accounts,
+				account{
+					user:   fields[0],
+					host:   fields[1],
+					plugin: fields[2],
+					locked: is(3),
+					secret: is(4),
+					socket: is(5),
+					tls:    is(6),
+				},
+			)
 		case "right":
 			d.rights = append(d.rights, right{fields[0], fields[1], fields[2]})
 		}
 	}
 	if !whole || d.flavor == "" || len(d.accounts) == 0 || len(d.variables) == 0 {
-		return nil, fmt.Errorf("read what the database says: it ends early, after %d variables and %d accounts", len(d.variables), len(d.accounts))
+		return nil, fmt.Errorf(
+			"read what the database says: it ends early, after %d variables and %d accounts",
+			len(d.variables),
+			len(d.accounts),
+		)
 	}
 	return d, nil
 }

@@ -22,7 +22,10 @@ const tunerSample = `[--] Skipped version check for MySQLTuner script
 
 func TestMySQLTunersReport(t *testing.T) {
 	_, found, err := parseMySQLTuner(tunerSample)
-	if want := []finding{{"User 'guest@%' has no password set.", "Security Recommendations"}}; err != nil || !slices.Equal(found, want) {
+	if want := []finding{
+		{"User 'guest@%' has no password set.", "Security Recommendations"},
+	}; err != nil ||
+		!slices.Equal(found, want) {
 		t.Errorf("got %v, %v, want %v: what is said of security and nothing else", found, err, want)
 	}
 	before, _, _ := strings.Cut(tunerSample, "-------- CVE")

@@ -21,14 +21,16 @@ func sshAudit(ctx context.Context, m *machine) (verdict string, found []finding,
 }
 
 var (
-	auditLine = regexp.MustCompile("^\\((kex|key|enc|mac|aut)\\) (\\S+)(?: \\([0-9-]+-bit\\))?\\s+-- \\[(\\w+)\\] (.*)$")
+	auditLine = regexp.MustCompile(
+		"^\\((kex|key|enc|mac|aut)\\) (\\S+)(?: \\([0-9-]+-bit\\))?\\s+-- \\[(\\w+)\\] (.*)$",
+	)
 	auditMore = regexp.MustCompile("^\\s+`- \\[(\\w+)\\] (.*)$")
 	auditCVE  = regexp.MustCompile(`^\(cve\) (\S+)`)
 	auditSoft = regexp.MustCompile(`(?m)^\(gen\) software: (.+)$`)
 )
 
-// parseSSHAudit reads what ssh-audit prints. Vulnerabilities are one finding, named after the server's version: they are
-// not seen but concluded from it, and another version is another conclusion.
+// parseSSHAudit reads what ssh-audit prints. Vulnerabilities are one finding, named after the server's version: they
+// are not seen but concluded from it, and another version is another conclusion.
 func parseSSHAudit(out string) (software string, found []finding, err error) {
 	match := auditSoft.FindStringSubmatch(out)
 	if match == nil {

@@ -25,46 +25,59 @@ func sslscanDatabase(ctx context.Context, m *machine) (string, []finding, error)
 	if err != nil {
 		return "", nil, err
 	}
-	out, err := m.web.root(ctx, `f=$(mktemp /usr/local/sslscan.XXXXXX) && cat >"$f" && chmod 700 "$f" && "$f" --starttls-mysql --no-colour --xml=- `+strings.TrimSpace(address)+`:3306; rm "$f"`, program)
+	out, err := m.web.root(
+		ctx,
+		`f=$(mktemp /usr/local/sslscan.XXXXXX) && cat >"$f" && chmod 700 "$f" &&
+			"$f" --starttls-mysql --no-colour --xml=- `+strings.TrimSpace(address)+`:3306; rm "$f"`,
+		program,
+	)
 	if err != nil {
 		return "", nil, err
 	}
 	return parseSSLScan(out)
 }
 
-// parseSSLScan finds fault with every protocol but TLS 1.3, with every cipher suite that is none of its three common ones,
-// and with what sslscan itself marks.
+// sslReport is sslscan's report, as far as it is read.
+type sslReport struct {
+	Test struct {
+		Protocols []struct {
+			Type    string `xml:"type,attr"`
+			Version string `xml:"version,attr"`
+			Enabled int    `xml:"enabled,attr"`
+		} `xml:"protocol"`
+		Ciphers []struct {
+			Version  string `xml:"sslversion,attr"`
+			Name     string `xml:"cipher,attr"`
+			Strength string `xml:"strength,attr"`
+		} `xml:"cipher"`
+		Compression struct {
+			Supported int `xml:"supported,attr"`
+		} `xml:"compression"`
+		Heartbleed []struct {
+			Vulnerable int `xml:"vulnerable,attr"`
+		} `xml:"heartbleed"`
+		Certificates []struct {
+			Expired    bool `xml:"expired"`
+			SelfSigned bool `xml:"self-signed"`
+		} `xml:"certificates>certificate"`
+	} `xml:"ssltest"`
+}
+
+// parseSSLScan finds fault with every protocol but TLS 1.3, with every cipher suite that is none of its three common
+// ones, and with what sslscan itself marks.
 func parseSSLScan(out string) (string, []finding, error) {
-	var report struct {
-		Test struct {
-			Protocols []struct {
-				Type    string `xml:"type,attr"`
-				Version string `xml:"version,attr"`
-				Enabled int    `xml:"enabled,attr"`
-			} `xml:"protocol"`
-			Ciphers []struct {
-				Version  string `xml:"sslversion,attr"`
-				Name     string `xml:"cipher,attr"`
-				Strength string `xml:"strength,attr"`
-			} `xml:"cipher"`
-			Compression struct {
-				Supported int `xml:"supported,attr"`
-			} `xml:"compression"`
-			Heartbleed []struct {
-				Vulnerable int `xml:"vulnerable,attr"`
-			} `xml:"heartbleed"`
-			Certificates []struct {
-				Expired    bool `xml:"expired"`
-				SelfSigned bool `xml:"self-signed"`
-			} `xml:"certificates>certificate"`
-		} `xml:"ssltest"`
-	}
+	var report sslReport
 	if err := xml.Unmarshal([]byte(out), &report); err != nil {
 		return "", nil, fmt.Errorf("read sslscan's report: %w", err)
 	}
 	t := report.Test
 	if len(t.Protocols) == 0 || len(t.Ciphers) == 0 || len(t.Certificates) == 0 {
-		return "", nil, fmt.Errorf("read sslscan's report: there are %d protocols, %d ciphers and %d certificates: no connection was made", len(t.Protocols), len(t.Ciphers), len(t.Certificates))
+		return "", nil, fmt.Errorf(
+			"read sslscan's report: there are %d protocols, %d ciphers and %d certificates: no connection was made",
+			len(t.Protocols),
+			len(t.Ciphers),
+			len(t.Certificates),
+		)
 	}
 	var found []finding
 	for _, p := range t.Protocols {
@@ -91,7 +104,10 @@ func parseSSLScan(out string) (string, []finding, error) {
 			found = append(found, finding{"expired", "the certificate is"})
 		}
 		if c.SelfSigned {
-			found = append(found, finding{"self-signed", "the certificate is; it should be signed by the stack's authority"})
+			found = append(
+				found,
+				finding{"self-signed", "the certificate is; it should be signed by the stack's authority"},
+			)
 		}
 	}
 	return fmt.Sprintf("TLS 1.3, %d cipher suites", len(t.Ciphers)), found, nil

@@ -8,12 +8,16 @@ import (
 	"strings"
 )
 
-// exposure judges how much a unit is kept in, by systemd itself: its exposure level, from 0 (safe) to 10, may be limit at
-// most.
+// exposure judges how much a unit is kept in, by systemd itself: its exposure level, from 0 (safe) to 10, may be limit
+// at most.
 func exposure(unit string, limit float64) func(ctx context.Context, m *machine) (string, []finding, error) {
 	return func(ctx context.Context, m *machine) (string, []finding, error) {
 		// The summary has the level; the list has what it is made of.
-		out, err := m.root(ctx, "systemd-analyze security --no-pager "+unit+" | tail -n 1 && systemd-analyze security --no-pager --json=short "+unit, nil)
+		out, err := m.root(
+			ctx,
+			"systemd-analyze security --no-pager "+unit+" | tail -n 1 && systemd-analyze security --no-pager --json=short "+unit,
+			nil,
+		)
 		if err != nil {
 			return "", nil, err
 		}
@@ -25,7 +29,9 @@ func exposure(unit string, limit float64) func(ctx context.Context, m *machine) 
 		if level <= limit {
 			return verdict, nil, nil
 		}
-		return verdict, []finding{{unit, fmt.Sprintf("exposure %.1f is over %.1f, by %s", level, limit, strings.Join(open, ", "))}}, nil
+		return verdict, []finding{
+			{unit, fmt.Sprintf("exposure %.1f is over %.1f, by %s", level, limit, strings.Join(open, ", "))},
+		}, nil
 	}
 }
 

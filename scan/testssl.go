@@ -54,7 +54,10 @@ func parseTestSSL(text []byte) (verdict string, found []finding, err error) {
 		complete = complete || e.ID == "scanTime"
 	}
 	if !complete || len(offered) == 0 {
-		return "", nil, fmt.Errorf("read testssl's report: of %d entries none says that it came to its end and saw TLS offered", len(entries))
+		return "", nil, fmt.Errorf(
+			"read testssl's report: of %d entries none says that it came to its end and saw TLS offered",
+			len(entries),
+		)
 	}
 	return fmt.Sprintf("%s, %d checks", strings.Join(offered, " "), judged+len(found)), found, nil
 }

@@ -38,8 +38,8 @@ type handler struct {
 }
 
 // newHandler is the whole application. Requests that change something must come from its own page or from no browser.
-func newHandler(log *slog.Logger, store *store) http.Handler {
-	h := &handler{log: log, store: store}
+func newHandler(log *slog.Logger, users *store) http.Handler {
+	h := &handler{log: log, store: users}
 	static, err := fs.Sub(pageFiles, "page")
 	if err != nil {
 		panic(err) // the directory is built in
@@ -77,10 +77,18 @@ func (h *handler) health(w http.ResponseWriter, r *http.Request) {
 	case <-r.Context().Done(): // nobody is there to be answered
 	case answer := <-asked:
 		if answer.Err != nil {
-			writeJSON(w, http.StatusServiceUnavailable, map[string]any{"status": "unhealthy", "database": reason(answer.Err)})
+			writeJSON(
+				w,
+				http.StatusServiceUnavailable,
+				map[string]any{"status": "unhealthy", "database": reason(answer.Err)},
+			)
 			return
 		}
-		writeJSON(w, http.StatusOK, healthy{Database: "reachable", Milliseconds: milliseconds(answer.Val.(time.Duration)), Status: "healthy"})
+		writeJSON(
+			w,
+			http.StatusOK,
+			healthy{Database: "reachable", Milliseconds: milliseconds(answer.Val.(time.Duration)), Status: "healthy"},
+		)
 	}
 }
 
@@ -223,7 +231,10 @@ func readUser(r *http.Request, form bool) (username, email string, err error) {
 
 // validUser holds a user to what the table takes.
 func validUser(username, email string) error {
-	if n := utf8.RuneCountInString(username); n < 1 || n > 50 || !utf8.ValidString(username) || strings.ContainsFunc(username, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+	if n := utf8.RuneCountInString(
+		username,
+	); n < 1 || n > 50 || !utf8.ValidString(username) ||
+		strings.ContainsFunc(username, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 		return errors.New("username: 1 to 50 characters are needed")
 	}
 	parsed, err := mail.ParseAddress(email)

@@ -114,7 +114,12 @@ func (r *fakeRows) Next(into []driver.Value) error {
 // application is the handler over a fake database with two users.
 func application(t *testing.T) (http.Handler, *fakeDatabase) {
 	t.Helper()
-	fake := &fakeDatabase{users: []user{{ID: 1, Username: "admin", Email: "admin@example.com"}, {ID: 2, Username: "<test>", Email: "test@example.com"}}}
+	fake := &fakeDatabase{
+		users: []user{
+			{ID: 1, Username: "admin", Email: "admin@example.com"},
+			{ID: 2, Username: "<test>", Email: "test@example.com"},
+		},
+	}
 	db := sql.OpenDB(fake)
 	t.Cleanup(func() { db.Close() })
 	return newHandler(slog.New(slog.DiscardHandler), &store{db}), fake
@@ -182,11 +187,17 @@ func TestUsersByPageAndKind(t *testing.T) {
 		Users []user
 		Total int
 	}
-	if err := json.Unmarshal(w.Body.Bytes(), &page); err != nil || page.Total != 2 || len(page.Users) != 1 || page.Users[0].ID != 2 {
+	if err := json.Unmarshal(
+		w.Body.Bytes(),
+		&page,
+	); err != nil || page.Total != 2 || len(page.Users) != 1 ||
+		page.Users[0].ID != 2 {
 		t.Errorf("got %s, %v", w.Body, err)
 	}
 	w = request(h, "GET", "/users", "", "Accept", "text/html,application/xhtml+xml,*/*;q=0.8")
-	if !strings.HasPrefix(w.Header().Get("Content-Type"), "text/html") || !strings.Contains(w.Body.String(), "&lt;test&gt;") || strings.Contains(w.Body.String(), "<test>") {
+	if !strings.HasPrefix(w.Header().Get("Content-Type"), "text/html") ||
+		!strings.Contains(w.Body.String(), "&lt;test&gt;") ||
+		strings.Contains(w.Body.String(), "<test>") {
 		t.Errorf("a browser gets %s:\n%s", w.Header().Get("Content-Type"), w.Body)
 	}
 	if w.Header().Get("Content-Security-Policy") == "" {
@@ -196,9 +207,13 @@ func TestUsersByPageAndKind(t *testing.T) {
 
 func TestDatabaseMayBeAwayAndComeBack(t *testing.T) {
 	h, fake := application(t)
-	fake.down = &mysql.MySQLError{Number: 1045, Message: "Access denied for user 'app'@'10.0.1.5' (using password: YES)"}
+	fake.down = &mysql.MySQLError{
+		Number:  1045,
+		Message: "Access denied for user 'app'@'10.0.1.5' (using password: YES)",
+	}
 	w := request(h, "GET", "/health", "")
-	if w.Code != 503 || !strings.Contains(w.Body.String(), "access denied") || strings.Contains(w.Body.String(), "10.0.1.5") {
+	if w.Code != 503 || !strings.Contains(w.Body.String(), "access denied") ||
+		strings.Contains(w.Body.String(), "10.0.1.5") {
 		t.Errorf("got %d: %s", w.Code, w.Body)
 	}
 	if w := request(h, "GET", "/", ""); w.Code != 200 || !strings.Contains(w.Body.String(), "access denied") {

@@ -43,27 +43,32 @@ func main() {
 func run(log *slog.Logger) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	settings, err := readSettings(os.Getenv, os.ReadFile)
+	configured, err := readSettings(os.Getenv, os.ReadFile)
 	if err != nil {
 		return err
 	}
-	store, err := openStore(settings)
+	users, err := openStore(configured)
 	if err != nil {
 		return err
 	}
-	defer store.close()
-	listener, err := net.Listen("tcp", settings.listen)
+	defer users.close()
+	listener, err := net.Listen("tcp", configured.listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	return serve(ctx, log, listener, newHandler(log, store))
+	return serve(ctx, log, listener, newHandler(log, users))
 }
 
 // serve answers until ctx ends and then lets requests under way end.
-func serve(ctx context.Context, log *slog.Logger, listener net.Listener, handler http.Handler) error {
+func serve(ctx context.Context, log *slog.Logger, listener net.Listener, app http.Handler) error {
 	server := &http.Server{
-		Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 120 * time.Second,
-		MaxHeaderBytes: 32 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		Handler:           app,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       120 * time.Second,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()

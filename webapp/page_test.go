@@ -45,7 +45,8 @@ func TestPageKeepsItsPolicy(t *testing.T) {
 	if strings.Contains(w.Header().Get("Content-Security-Policy"), "unsafe") {
 		t.Error("the policy lets unsafe things be")
 	}
-	if found := regexp.MustCompile(`(?i)<script|<style|\sstyle=|\son[a-z]+=|https?://`).FindString(w.Body.String()); found != "" {
+	if found := regexp.MustCompile(`(?i)<script|<style|\sstyle=|\son[a-z]+=|https?://`).
+		FindString(w.Body.String()); found != "" {
 		t.Errorf("the page has %q, which its policy stops", found)
 	}
 	for _, match := range regexp.MustCompile(`<link rel="stylesheet" href="([^"]+)"`).FindAllStringSubmatch(w.Body.String(), -1) {
@@ -70,7 +71,8 @@ func TestPagesOfUsers(t *testing.T) {
 		h, _ := application(t)
 		body := request(h, "GET", c.target, "", "Accept", browser).Body.String()
 		for word, link := range map[string]string{"Earlier": c.earlier, "Later": c.later} {
-			if want := `<a href="` + link + `">` + word; (link != "") != strings.Contains(body, want) || link == "" && strings.Contains(body, word) {
+			if want := `<a href="` + link + `">` + word; (link != "") != strings.Contains(body, want) ||
+				link == "" && strings.Contains(body, word) {
 				t.Errorf("%s: the link %s should be %q:\n%s", c.target, word, link, body)
 			}
 		}
@@ -101,10 +103,12 @@ func TestFormSaysWhatIsWrong(t *testing.T) {
 	h, fake := application(t)
 	form := url.Values{"username": {`"><b>x`}, "email": {"nowhere"}}.Encode()
 	w := request(h, "POST", "/users", form, "Content-Type", formType, "Accept", browser)
-	if w.Code != 400 || !strings.Contains(w.Body.String(), `role="alert"`) || !strings.Contains(w.Body.String(), "admin@example.com") {
+	if w.Code != 400 || !strings.Contains(w.Body.String(), `role="alert"`) ||
+		!strings.Contains(w.Body.String(), "admin@example.com") {
 		t.Errorf("got %d:\n%s", w.Code, w.Body)
 	}
-	if strings.Contains(w.Body.String(), "<b>") || !strings.Contains(w.Body.String(), "&lt;b&gt;x") || !strings.Contains(w.Body.String(), `value="nowhere"`) {
+	if strings.Contains(w.Body.String(), "<b>") || !strings.Contains(w.Body.String(), "&lt;b&gt;x") ||
+		!strings.Contains(w.Body.String(), `value="nowhere"`) {
 		t.Errorf("what was written is not shown as text:\n%s", w.Body)
 	}
 	if len(fake.users) != 2 {
@@ -114,9 +118,20 @@ func TestFormSaysWhatIsWrong(t *testing.T) {
 
 func TestAddedUserIsAnswered(t *testing.T) {
 	h, fake := application(t)
-	w := request(h, "POST", "/users", `{"username":" ada ","email":" ada@example.com"}`, "Content-Type", "application/json; charset=utf-8")
+	w := request(
+		h,
+		"POST",
+		"/users",
+		`{"username":" ada ","email":" ada@example.com"}`,
+		"Content-Type",
+		"application/json; charset=utf-8",
+	)
 	var got user
-	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || w.Code != 201 || got.ID != 3 || got.Username != "ada" || got.Email != "ada@example.com" {
+	if err := json.Unmarshal(
+		w.Body.Bytes(),
+		&got,
+	); err != nil || w.Code != 201 || got.ID != 3 || got.Username != "ada" ||
+		got.Email != "ada@example.com" {
 		t.Errorf("got %d: %s, %v", w.Code, w.Body, err)
 	}
 	if added := fake.users[2]; added.Username != "ada" || added.Email != "ada@example.com" {
@@ -172,7 +187,12 @@ func TestOtherSites(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h, fake := application(t)
-			w := request(h, "POST", "https://example.com/users", "username=a&email=a@example.com", append(c.header, "Content-Type", formType)...)
+			w := request(
+				h,
+				"POST",
+				"https://example.com/users",
+				"username=a&email=a@example.com",
+				append(c.header, "Content-Type", formType)...)
 			if w.Code != c.want || len(fake.users) != map[int]int{201: 3, 403: 2}[c.want] {
 				t.Errorf("got %d and %d users, want %d", w.Code, len(fake.users), c.want)
 			}
@@ -269,7 +289,12 @@ func TestSecuredConnection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), IsCA: true, BasicConstraintsValid: true, NotAfter: time.Now().Add(time.Hour)}
+	template := &x509.Certificate{
+		SerialNumber:          big.NewInt(1),
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+		NotAfter:              time.Now().Add(time.Hour),
+	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
@@ -322,7 +347,9 @@ func TestHeadAndMethods(t *testing.T) {
 		t.Errorf("HEAD is %d", w.Code)
 	}
 	w := request(h, "PUT", "/users", "", "Sec-Fetch-Site", "same-origin")
-	if allow := w.Header().Get("Allow"); w.Code != http.StatusMethodNotAllowed || !strings.Contains(allow, "GET") || !strings.Contains(allow, "POST") {
+	if allow := w.Header().
+		Get("Allow"); w.Code != http.StatusMethodNotAllowed || !strings.Contains(allow, "GET") ||
+		!strings.Contains(allow, "POST") {
 		t.Errorf("got %d, Allow: %s", w.Code, allow)
 	}
 }

@@ -32,7 +32,10 @@ func readSettings(env func(string) string, readFile func(string) ([]byte, error)
 	s := settings{listen: or(env("LISTEN"), "127.0.0.1:5000"), database: mysql.NewConfig()}
 	address, err := netip.ParseAddrPort(s.listen)
 	if err != nil || !address.Addr().IsLoopback() {
-		return settings{}, fmt.Errorf("LISTEN=%s: a loopback address and a port are needed, as in 127.0.0.1:5000", s.listen)
+		return settings{}, fmt.Errorf(
+			"LISTEN=%s: a loopback address and a port are needed, as in 127.0.0.1:5000",
+			s.listen,
+		)
 	}
 	credential := func(name string) ([]byte, error) {
 		if env("CREDENTIALS_DIRECTORY") == "" {
@@ -72,7 +75,9 @@ func tlsConfig(mode, host string, ca []byte) (*tls.Config, error) {
 	case "verify":
 		roots := x509.NewCertPool()
 		if !roots.AppendCertsFromPEM(ca) {
-			return nil, errors.New("DB_TLS=verify: the credential db_ca holds no certificate to verify the server's with")
+			return nil, errors.New(
+				"DB_TLS=verify: the credential db_ca holds no certificate to verify the server's with",
+			)
 		}
 		return &tls.Config{RootCAs: roots, ServerName: host, MinVersion: tls.VersionTLS12}, nil
 	}

@@ -91,7 +91,12 @@ func (s *store) users(ctx context.Context, limit, offset int) (page []user, tota
 }
 
 func (s *store) page(ctx context.Context, limit, offset int) ([]user, error) {
-	rows, err := s.db.QueryContext(ctx, "SELECT id, username, email, created_at FROM users ORDER BY id LIMIT ? OFFSET ?", limit, offset)
+	rows, err := s.db.QueryContext(
+		ctx,
+		"SELECT id, username, email, created_at FROM users ORDER BY id LIMIT ? OFFSET ?",
+		limit,
+		offset,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +167,9 @@ func reason(err error) string {
 		return "refused"
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		return "unreachable"
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+	case errors.Is(err, context.DeadlineExceeded),
+		errors.Is(err, os.ErrDeadlineExceeded),
+		errors.As(err, &timeout) && timeout.Timeout():
 		return "timed out"
 	case errors.Is(err, mysql.ErrNoTLS):
 		return "TLS not offered"

@@ -41,8 +41,8 @@ func (c slowConn) Ping(ctx context.Context) error {
 	}
 }
 
-// TestProbesShareAnAnswer has the database asked once for all probes that come while it is being asked, and anew for one
-// that comes later: neither a good answer nor a bad one is kept.
+// TestProbesShareAnAnswer has the database asked once for all probes that come while it is being asked, and anew for
+// one that comes later: neither a good answer nor a bad one is kept.
 func TestProbesShareAnAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		database := &slow{}
@@ -117,7 +117,15 @@ func TestTotal(t *testing.T) {
 	for _, c := range []struct{ limit, offset, rows int }{{50, 0, 2}, {1, 0, 1}, {1, 1, 1}, {2, 0, 2}, {50, 1, 1}, {50, 7, 0}} {
 		page, total, err := (&store{db}).users(t.Context(), c.limit, c.offset)
 		if err != nil || total != 2 || len(page) != c.rows {
-			t.Errorf("limit %d, offset %d: %d users of %d, %v; want %d of 2", c.limit, c.offset, len(page), total, err, c.rows)
+			t.Errorf(
+				"limit %d, offset %d: %d users of %d, %v; want %d of 2",
+				c.limit,
+				c.offset,
+				len(page),
+				total,
+				err,
+				c.rows,
+			)
 		}
 	}
 	fake.users = nil

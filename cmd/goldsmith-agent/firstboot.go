@@ -12,7 +12,13 @@ func firstBoot(ctx context.Context, _ []string) error { return firstboot.Run(ctx
 func database(ctx context.Context, _ []string) error { return firstboot.Account(ctx) }
 
 func data(ctx context.Context, arguments []string) error {
-	verbs := map[string]func(context.Context) error{"take": firstboot.TakeData, "release": firstboot.ReleaseData, "hand-over": firstboot.HandOver, "resume": firstboot.Resume, "room": firstboot.Room}
+	verbs := map[string]func(context.Context) error{
+		"take":      firstboot.TakeData,
+		"release":   firstboot.ReleaseData,
+		"hand-over": firstboot.HandOver,
+		"resume":    firstboot.Resume,
+		"room":      firstboot.Room,
+	}
 	if len(arguments) != 1 || verbs[arguments[0]] == nil {
 		return errors.New("usage: data take|release|hand-over|resume|room")
 	}

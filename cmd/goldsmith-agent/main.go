@@ -28,8 +28,8 @@ var commands = map[string]func(ctx context.Context, arguments []string) error{
 	"watch-seal":  watchSeal,
 }
 
-// plainUmask is for what goes into an image: there files have the modes that their tasks and packages say, also where the
-// image's own sessions have a stricter mask. Units of the first boot keep theirs.
+// plainUmask is for what goes into an image: there files have the modes that their tasks and packages say, also where
+// the image's own sessions have a stricter mask. Units of the first boot keep theirs.
 const plainUmask = 0o022
 
 func main() {

@@ -12,8 +12,8 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/seal"
 )
 
-// watchSeal stays until the machine is stopped, and tells what was changed since the seal. Its caller waits until the third
-// descriptor is closed.
+// watchSeal stays until the machine is stopped, and tells what was changed since the seal. Its caller waits until the
+// third descriptor is closed.
 func watchSeal(context.Context, []string) error {
 	signal.Ignore(syscall.SIGHUP)
 	signal.Reset(syscall.SIGTERM) // the machine's end must not wait for it

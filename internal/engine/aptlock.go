@@ -31,8 +31,8 @@ var lockTaken = regexp.MustCompile(`(?m)^(?:[EW]: |dpkg: error: )?(` +
 	`|.*lock was locked by another process.*` +
 	`|.*is locked by another process.*))$`)
 
-// patient runs programs of apt again while another program has a lock of apt's: on a machine that has just booted, apt's own
-// daily work has. waits is told what is waited for, and empty text when that is over.
+// patient runs programs of apt again while another program has a lock of apt's: on a machine that has just booted,
+// apt's own daily work has. waits is told what is waited for, and empty text when that is over.
 func patient(run task.Runner, waits func(string)) task.Runner {
 	return func(ctx context.Context, p task.Program) (string, error) {
 		if !slices.Contains(aptPrograms, filepath.Base(p.Argv[0])) {

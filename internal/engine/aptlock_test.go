@@ -90,10 +90,14 @@ func TestPackageWhileAptIsBusy(t *testing.T) {
 						waits = append(waits, e.Waits)
 					}
 				}, task.Machine{Run: m.run}).all(t.Context())
-				if c.want == "" && (err != nil || !m.done) || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+				if c.want == "" && (err != nil || !m.done) ||
+					c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 					t.Errorf("got %v after %d programs", err, len(m.ran))
 				}
-				if told := slices.ContainsFunc(waits, func(text string) bool { return strings.Contains(text, c.waits) }); told != (c.waits != "") {
+				if told := slices.ContainsFunc(
+					waits,
+					func(text string) bool { return strings.Contains(text, c.waits) },
+				); told != (c.waits != "") {
 					t.Errorf("said %q", waits)
 				}
 				if c.name == "not for the lock" && time.Since(m.began) > 0 {

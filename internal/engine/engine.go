@@ -21,7 +21,8 @@ type engine struct {
 	recap   task.Recap
 	// pending are handlers that were notified.
 	pending map[string]bool
-	// packages are the differences that an apt transaction for a row of package tasks has made good, by the task's index.
+	// packages are the differences that an apt transaction for a row of package tasks has made good, by the task's
+	// index.
 	packages map[int]string
 	// waits is what the task at work waits for, a string; it is read while that goes on.
 	waits atomic.Value
@@ -116,8 +117,8 @@ func (e *engine) one(ctx context.Context, index int, t task.Task, handler bool) 
 // errSensitive stands for the error of a sensitive task, whose own may hold what must not be told.
 var errSensitive = errors.New("it failed; why is not shown, as the task is sensitive")
 
-// explain writes into an event why its task failed, and returns the error that may be told; of a sensitive task both say
-// only that it did.
+// explain writes into an event why its task failed, and returns the error that may be told; of a sensitive task both
+// say only that it did.
 func explain(event *task.Event, t task.Task, err error) error {
 	if t.Sensitive {
 		event.Error = errSensitive.Error()

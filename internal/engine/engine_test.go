@@ -35,7 +35,12 @@ func (s *script) run(_ context.Context, p task.Program) (string, error) {
 	next := s.steps[0]
 	s.steps = s.steps[1:]
 	if next.fails != "" {
-		return next.stdout, &task.CommandError{Argv: p.Argv, Stdout: next.stdout, Stderr: next.fails, Err: errors.New("exit status 1")}
+		return next.stdout, &task.CommandError{
+			Argv:   p.Argv,
+			Stdout: next.stdout,
+			Stderr: next.fails,
+			Err:    errors.New("exit status 1"),
+		}
 	}
 	return next.stdout, nil
 }
@@ -118,7 +123,18 @@ func TestFileThatFailsItsTestStaysAsItWas(t *testing.T) {
 	if err := os.WriteFile(path, []byte("good\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	p := task.Play{Tasks: []task.Task{{Name: "conf", Spec: task.File{Path: path, Content: task.Bytes([]byte("bad\n")), Test: []string{"grep", "-q", "good", "%s"}}}}}
+	p := task.Play{
+		Tasks: []task.Task{
+			{
+				Name: "conf",
+				Spec: task.File{
+					Path:    path,
+					Content: task.Bytes([]byte("bad\n")),
+					Test:    []string{"grep", "-q", "good", "%s"},
+				},
+			},
+		},
+	}
 	_, recap, err := play(t, execute, false, p)
 	if err == nil || recap.Failed != 1 || !strings.Contains(err.Error(), path) {
 		t.Errorf("got %+v, %v", recap, err)
@@ -139,7 +155,13 @@ func TestKindsThatAreNotInTheWay(t *testing.T) {
 		task.Link{Path: dir + "/d", Target: "x"}, task.Line{Path: dir + "/none", Line: "x"},
 		task.File{Path: dir + "/none/x", Content: task.Bytes(nil)},
 	} {
-		if _, recap, err := play(t, execute, false, task.Play{Tasks: []task.Task{{Name: "t", Spec: spec}}}); err == nil || recap.Failed != 1 || !strings.Contains(err.Error(), dir) {
+		if _, recap, err := play(
+			t,
+			execute,
+			false,
+			task.Play{Tasks: []task.Task{{Name: "t", Spec: spec}}},
+		); err == nil || recap.Failed != 1 ||
+			!strings.Contains(err.Error(), dir) {
 			t.Errorf("%+v: %+v, %v", spec, recap, err)
 		}
 	}
@@ -157,7 +179,12 @@ func TestHandlersRunOnceAndOnlyAfterAChange(t *testing.T) {
 		return task.Task{Name: name, Spec: task.Command{Shell: "echo x >>" + dir + "/" + name}}
 	}
 	p := task.Play{Tasks: []task.Task{
-		{Name: "1", Notify: []string{"first"}, Spec: touch("a")}, {Name: "2", Notify: []string{"first"}, Spec: touch("b")},
+		{
+			Name:   "1",
+			Notify: []string{"first"},
+			Spec:   touch("a"),
+		},
+		{Name: "2", Notify: []string{"first"}, Spec: touch("b")},
 		{Name: "3", Notify: []string{"never"}, Spec: task.Directory{Path: dir, Mode: permissions(t, dir)}},
 	}, Handlers: []task.Task{count("first"), count("never")}}
 	if _, recap, err := play(t, execute, false, p); err != nil || recap.Changed != 3 {
@@ -194,7 +221,8 @@ func TestFailureEndsThePlay(t *testing.T) {
 	if !errors.As(err, &status) || status.ExitCode() != 3 {
 		t.Errorf("the cause is not in the chain of %v", err)
 	}
-	if outcomes(events) != "changed failed" || recap.Failed != 1 || err == nil || !strings.Contains(events[1].Stderr, "the reason") {
+	if outcomes(events) != "changed failed" || recap.Failed != 1 || err == nil ||
+		!strings.Contains(events[1].Stderr, "the reason") {
 		t.Errorf("got %s, %+v, %v", outcomes(events), events, err)
 	}
 	for _, name := range []string{"b", "c"} {
@@ -265,24 +293,34 @@ func TestUserIsAddedThenLeftAlone(t *testing.T) {
 	p := task.Play{Tasks: []task.Task{{Name: "user", Spec: spec}}}
 	s := &script{t: t, steps: []step{
 		{argv: "getent passwd app", fails: "none"},
-		{argv: "useradd --system --gid app --groups adm --home-dir /nonexistent --shell /usr/sbin/nologin --no-create-home app"},
+		{
+			argv: "useradd --system --gid app --groups adm --home-dir /nonexistent --shell /usr/sbin/nologin --no-create-home app",
+		},
 	}}
 	if _, recap, err := play(t, s.run, false, p); err != nil || recap.Changed != 1 {
 		t.Errorf("first: %+v, %v", recap, err)
 	}
-	s.steps = []step{{argv: "getent passwd app", stdout: "app:x:999:999::/nonexistent:/usr/sbin/nologin\n"}, {argv: "id --name --groups app", stdout: "app adm\n"}}
+	s.steps = []step{
+		{argv: "getent passwd app", stdout: "app:x:999:999::/nonexistent:/usr/sbin/nologin\n"},
+		{argv: "id --name --groups app", stdout: "app adm\n"},
+	}
 	if _, recap, err := play(t, s.run, false, p); err != nil || recap.Changed != 0 {
 		t.Errorf("second: %+v, %v", recap, err)
 	}
-	s.steps = []step{{argv: "getent passwd app", stdout: "app:x:999:999::/home/app:/bin/sh\n"}, {argv: "id --name --groups app", stdout: "app\n"},
-		{argv: "usermod --home /nonexistent --append --groups adm app"}}
+	s.steps = []step{
+		{argv: "getent passwd app", stdout: "app:x:999:999::/home/app:/bin/sh\n"},
+		{argv: "id --name --groups app", stdout: "app\n"},
+		{argv: "usermod --home /nonexistent --append --groups adm app"},
+	}
 	if _, recap, err := play(t, s.run, false, p); err != nil || recap.Changed != 1 || len(s.steps) > 0 {
 		t.Errorf("changed by hand: %+v, %v", recap, err)
 	}
 }
 
 func TestParsers(t *testing.T) {
-	release := parseOSRelease("PRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"\nVERSION_ID=\"13\"\nVERSION_CODENAME=trixie\nID=debian\n")
+	release := parseOSRelease(
+		"PRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"\nVERSION_ID=\"13\"\nVERSION_CODENAME=trixie\nID=debian\n",
+	)
 	if release != (task.OSFacts{ID: "debian", Version: "13", Codename: "trixie", Pretty: "Debian GNU/Linux 13 (trixie)"}) {
 		t.Errorf("os-release: %+v", release)
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/task"
 )
 
-// debian is a machine that has the programs that tasks run, and keeps what they change: enough of each to be asked, changed
-// and asked again. It fails on a program that it does not have.
+// debian is a machine that has the programs that tasks run, and keeps what they change: enough of each to be asked,
+// changed and asked again. It fails on a program that it does not have.
 type debian struct {
 	packages, held, users, groups, databases map[string]bool
 	services                                 map[string]string // ActiveState by unit
@@ -259,8 +259,8 @@ func prepare(t *testing.T, root, dir string) {
 	}
 }
 
-// TestEveryKind tries each kind of the table, as it comes over the wire: a check changes nothing, the first run changes,
-// the second does not, what is undone by hand is made so again, and a task that cannot be made so fails.
+// TestEveryKind tries each kind of the table, as it comes over the wire: a check changes nothing, the first run
+// changes, the second does not, what is undone by hand is made so again, and a task that cannot be made so fails.
 func TestEveryKind(t *testing.T) {
 	var tried []string
 	for _, kind := range task.Kinds() {

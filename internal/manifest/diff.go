@@ -9,7 +9,8 @@ import (
 
 // Difference is what is not the same in two images.
 type Difference struct {
-	// Packages, Units, Sockets and Files each are sorted lines: "+ name" is new, "- name" is gone, "~ name" has changed.
+	// Packages, Units, Sockets and Files each are sorted lines: "+ name" is new, "- name" is gone, "~ name" has
+	// changed.
 	Packages []string `json:"packages"`
 	Units    []string `json:"units"`
 	Sockets  []string `json:"sockets"`
@@ -50,8 +51,19 @@ func Diff(a, b *Manifest) Difference {
 		return all
 	}
 	return Difference{
-		Packages: compare(packages(a), packages(b), true), Units: compare(a.Units, b.Units, true), Sockets: compare(sockets(a), sockets(b), false),
-		Configuration: compare(files(a, true), files(b, true), false), Files: compare(files(a, false), files(b, false), false),
+		Packages: compare(
+			packages(a),
+			packages(b),
+			true,
+		),
+		Units:   compare(a.Units, b.Units, true),
+		Sockets: compare(sockets(a), sockets(b), false),
+		Configuration: compare(
+			files(a, true),
+			files(b, true),
+			false,
+		),
+		Files: compare(files(a, false), files(b, false), false),
 	}
 }
 

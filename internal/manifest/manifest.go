@@ -31,7 +31,8 @@ type Manifest struct {
 	OS     OS     `json:"os"`
 	// Packages are sorted by name.
 	Packages []Package `json:"packages"`
-	// Units are all unit files with their state, as systemctl list-unit-files has it: enabled, disabled, masked, static.
+	// Units are all unit files with their state, as systemctl list-unit-files has it: enabled, disabled, masked,
+	// static.
 	Units map[string]string `json:"units"`
 	// Running are the units that were active when the image was sealed.
 	Running []string `json:"running"`

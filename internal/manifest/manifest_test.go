@@ -16,9 +16,20 @@ import (
 
 func sample() *Manifest {
 	return &Manifest{
-		Name: "golden-db", Created: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), OS: OS{ID: "debian", Version: "13", Name: "Debian GNU/Linux 13", Arch: "amd64"},
-		Packages: []Package{{Name: "libstdc++6", Version: "1:14.2.0-19+b1", Arch: "amd64"}, {Name: "mariadb-server", Version: "1:11.8.3-0+deb13u1", Arch: "amd64", Source: "mariadb"}},
-		Programs: []Program{{Path: "/usr/local/bin/app", Go: "go1.26.3", Modules: []Module{{"example.org/app", "(devel)"}, {"example.org/dep", "v1.2.3"}}}},
+		Name:    "golden-db",
+		Created: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+		OS:      OS{ID: "debian", Version: "13", Name: "Debian GNU/Linux 13", Arch: "amd64"},
+		Packages: []Package{
+			{Name: "libstdc++6", Version: "1:14.2.0-19+b1", Arch: "amd64"},
+			{Name: "mariadb-server", Version: "1:11.8.3-0+deb13u1", Arch: "amd64", Source: "mariadb"},
+		},
+		Programs: []Program{
+			{
+				Path:    "/usr/local/bin/app",
+				Go:      "go1.26.3",
+				Modules: []Module{{"example.org/app", "(devel)"}, {"example.org/dep", "v1.2.3"}},
+			},
+		},
 	}
 }
 
@@ -31,7 +42,8 @@ func TestDocuments(t *testing.T) {
 		t.Errorf("the digest of the same manifest: %s and %s", digest, again)
 	}
 	var bom cyclonedx.BOM
-	if err := cyclonedx.NewBOMDecoder(bytes.NewReader(documents["sbom.cdx.json"]), cyclonedx.BOMFileFormatJSON).Decode(&bom); err != nil {
+	if err := cyclonedx.NewBOMDecoder(bytes.NewReader(documents["sbom.cdx.json"]), cyclonedx.BOMFileFormatJSON).
+		Decode(&bom); err != nil {
 		t.Fatal(err)
 	}
 	purls := map[string]bool{}
@@ -82,7 +94,8 @@ Version: 1
 		t.Fatal(err)
 	}
 	got, err := ReadPackages(root)
-	if err != nil || len(got) != 1 || got[0].Name != "nginx" || got[0].Version != "1.26.3-3" || len(got[0].Conffiles) != 1 {
+	if err != nil || len(got) != 1 || got[0].Name != "nginx" || got[0].Version != "1.26.3-3" ||
+		len(got[0].Conffiles) != 1 {
 		t.Errorf("got %+v, %v", got, err)
 	}
 }
@@ -92,11 +105,19 @@ func TestDiff(t *testing.T) {
 	if d := Diff(a, b); !d.Empty() {
 		t.Errorf("of an image with itself: %+v", d)
 	}
-	a.Units, b.Units = map[string]string{"cron.service": "enabled", "old.timer": "enabled"}, map[string]string{"cron.service": "masked"}
+	a.Units, b.Units = map[string]string{
+		"cron.service": "enabled",
+		"old.timer":    "enabled",
+	}, map[string]string{
+		"cron.service": "masked",
+	}
 	a.Sockets, b.Sockets = []string{"tcp 0.0.0.0:22"}, []string{"tcp 0.0.0.0:22", "tcp 0.0.0.0:111"}
 	b.Packages[1].Version = "1:11.8.4"
 	b.Packages = append(b.Packages, Package{Name: "rpcbind", Version: "1.2", Arch: "amd64"})
-	a.Files = []File{{Path: "/etc/app.conf", Mode: "0644", Digest: "sha256:1"}, {Path: "/opt/x", Mode: "0755", Digest: "sha256:2"}}
+	a.Files = []File{
+		{Path: "/etc/app.conf", Mode: "0644", Digest: "sha256:1"},
+		{Path: "/opt/x", Mode: "0755", Digest: "sha256:2"},
+	}
 	b.Files = []File{{Path: "/etc/app.conf", Mode: "0600", Digest: "sha256:1"}}
 	d := Diff(a, b)
 	for what, lines := range map[string][]string{

@@ -57,14 +57,36 @@ func (m *Manifest) components() []component {
 	}
 	for _, p := range m.Packages {
 		query := url.Values{"arch": {p.Arch}, "distro": distro["distro"]}
-		all = append(all, component{p.Name, p.Version, fmt.Sprintf("pkg:deb/%s/%s@%s?%s", url.PathEscape(m.OS.ID), escape(p.Name), escape(p.Version), query.Encode()), "deb"})
+		all = append(
+			all,
+			component{
+				p.Name,
+				p.Version,
+				fmt.Sprintf(
+					"pkg:deb/%s/%s@%s?%s",
+					url.PathEscape(m.OS.ID),
+					escape(p.Name),
+					escape(p.Version),
+					query.Encode(),
+				),
+				"deb",
+			},
+		)
 	}
 	seen := map[Module]bool{}
 	for _, program := range m.Programs {
 		for _, module := range append([]Module{{"stdlib", strings.TrimPrefix(program.Go, "go")}}, program.Modules...) {
 			if !seen[module] {
 				seen[module] = true
-				all = append(all, component{module.Path, module.Version, "pkg:golang/" + module.Path + "@" + escape(module.Version), "golang"})
+				all = append(
+					all,
+					component{
+						module.Path,
+						module.Version,
+						"pkg:golang/" + module.Path + "@" + escape(module.Version),
+						"golang",
+					},
+				)
 			}
 		}
 	}
@@ -78,12 +100,29 @@ func (m *Manifest) cycloneDX() ([]byte, error) {
 	bom := cyclonedx.NewBOM()
 	bom.Metadata = &cyclonedx.Metadata{
 		Timestamp: m.Created.UTC().Format(time.RFC3339),
-		Component: &cyclonedx.Component{BOMRef: "image", Type: cyclonedx.ComponentTypeOS, Name: m.name(), Version: m.OS.Version, Description: m.OS.Name},
-		Tools:     &cyclonedx.ToolsChoice{Components: &[]cyclonedx.Component{{Type: cyclonedx.ComponentTypeApplication, Name: "goldsmith"}}},
+		Component: &cyclonedx.Component{
+			BOMRef:      "image",
+			Type:        cyclonedx.ComponentTypeOS,
+			Name:        m.name(),
+			Version:     m.OS.Version,
+			Description: m.OS.Name,
+		},
+		Tools: &cyclonedx.ToolsChoice{
+			Components: &[]cyclonedx.Component{{Type: cyclonedx.ComponentTypeApplication, Name: "goldsmith"}},
+		},
 	}
 	var list []cyclonedx.Component
 	for _, c := range m.components() {
-		list = append(list, cyclonedx.Component{BOMRef: c.purl, Type: cyclonedx.ComponentTypeLibrary, Name: c.name, Version: c.version, PackageURL: c.purl})
+		list = append(
+			list,
+			cyclonedx.Component{
+				BOMRef:     c.purl,
+				Type:       cyclonedx.ComponentTypeLibrary,
+				Name:       c.name,
+				Version:    c.version,
+				PackageURL: c.purl,
+			},
+		)
 	}
 	bom.Components = &list
 	var out bytes.Buffer
@@ -107,20 +146,46 @@ var notInSPDXID = regexp.MustCompile(`[^A-Za-z0-9.-]+`)
 func (m *Manifest) spdx(digest string) ([]byte, error) {
 	const noAssertion = "NOASSERTION"
 	document := v2_3.Document{
-		SPDXVersion: v2_3.Version, DataLicense: v2_3.DataLicense, SPDXIdentifier: "DOCUMENT", DocumentName: m.name(),
-		DocumentNamespace: "https://github.com/goldsmith-ami/packer-plugin-goldsmith/spdx/" + strings.TrimPrefix(digest, "sha256:"),
-		CreationInfo:      &v2_3.CreationInfo{Created: m.Created.UTC().Format(time.RFC3339), Creators: []common.Creator{{CreatorType: "Tool", Creator: "goldsmith"}}},
+		SPDXVersion:    v2_3.Version,
+		DataLicense:    v2_3.DataLicense,
+		SPDXIdentifier: "DOCUMENT",
+		DocumentName:   m.name(),
+		DocumentNamespace: "https://github.com/goldsmith-ami/packer-plugin-goldsmith/spdx/" + strings.TrimPrefix(
+			digest,
+			"sha256:",
+		),
+		CreationInfo: &v2_3.CreationInfo{
+			Created:  m.Created.UTC().Format(time.RFC3339),
+			Creators: []common.Creator{{CreatorType: "Tool", Creator: "goldsmith"}},
+		},
 	}
 	add := func(id common.ElementID, name, version, purl, purpose string) {
-		p := &v2_3.Package{PackageName: name, PackageSPDXIdentifier: id, PackageVersion: version, PackageDownloadLocation: noAssertion,
-			PackageLicenseConcluded: noAssertion, PackageLicenseDeclared: noAssertion, PackageCopyrightText: noAssertion, PrimaryPackagePurpose: purpose}
+		p := &v2_3.Package{
+			PackageName:             name,
+			PackageSPDXIdentifier:   id,
+			PackageVersion:          version,
+			PackageDownloadLocation: noAssertion,
+			PackageLicenseConcluded: noAssertion,
+			PackageLicenseDeclared:  noAssertion,
+			PackageCopyrightText:    noAssertion,
+			PrimaryPackagePurpose:   purpose,
+		}
 		if purl != "" {
-			p.PackageExternalReferences = []*v2_3.PackageExternalReference{{Category: "PACKAGE-MANAGER", RefType: "purl", Locator: purl}}
+			p.PackageExternalReferences = []*v2_3.PackageExternalReference{
+				{Category: "PACKAGE-MANAGER", RefType: "purl", Locator: purl},
+			}
 		}
 		document.Packages = append(document.Packages, p)
 	}
 	relate := func(a common.ElementID, kind string, b common.ElementID) {
-		document.Relationships = append(document.Relationships, &v2_3.Relationship{RefA: common.DocElementID{ElementRefID: a}, RefB: common.DocElementID{ElementRefID: b}, Relationship: kind})
+		document.Relationships = append(
+			document.Relationships,
+			&v2_3.Relationship{
+				RefA:         common.DocElementID{ElementRefID: a},
+				RefB:         common.DocElementID{ElementRefID: b},
+				Relationship: kind,
+			},
+		)
 	}
 	add("image", m.name(), m.OS.Version, "", "OPERATING-SYSTEM")
 	relate("DOCUMENT", "DESCRIBES", "image")

@@ -48,7 +48,8 @@ func events(all ...task.Event) string {
 // unprintable finds what a terminal might obey.
 func unprintable(text string) string {
 	for _, r := range text {
-		if r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+		if r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e ||
+			r >= 0x2066 && r <= 0x2069 {
 			return fmt.Sprintf("%q", r)
 		}
 	}
@@ -87,10 +88,22 @@ func TestNothingThatAMachineSaysSteersTheTerminal(t *testing.T) {
 func TestAMachineMayNotWriteWithoutEnd(t *testing.T) {
 	long := strings.Repeat("x", lineLimit+2)
 	a := &agent{comm: &scripted{stdout: long}, command: "agent"}
-	if _, err := a.apply(t.Context(), packersdk.TestUi(t), task.Play{Name: "p"}, false); err == nil || !strings.Contains(err.Error(), "a line of more than") {
+	if _, err := a.apply(
+		t.Context(),
+		packersdk.TestUi(t),
+		task.Play{Name: "p"},
+		false,
+	); err == nil ||
+		!strings.Contains(err.Error(), "a line of more than") {
 		t.Errorf("a line without end: %v", err)
 	}
-	if _, err := run(t.Context(), &scripted{stdout: strings.Repeat("y", answerLimit+1)}, "true", nil); err == nil || !strings.Contains(err.Error(), "more than") {
+	if _, err := run(
+		t.Context(),
+		&scripted{stdout: strings.Repeat("y", answerLimit+1)},
+		"true",
+		nil,
+	); err == nil ||
+		!strings.Contains(err.Error(), "more than") {
 		t.Errorf("an answer without end: %v", err)
 	}
 	_, err := run(t.Context(), &scripted{stderr: strings.Repeat(long, 5) + "the end", status: 1}, "true", nil)

@@ -28,8 +28,8 @@ type Options struct {
 	Candidates []string
 }
 
-// waits are what a machine must have ended, beside cloud-init, before it is asked for its facts: apt may have to read its
-// lists for that.
+// waits are what a machine must have ended, beside cloud-init, before it is asked for its facts: apt may have to read
+// its lists for that.
 func (o Options) waits() []string {
 	if len(o.Candidates) == 0 {
 		return nil
@@ -37,13 +37,19 @@ func (o Options) waits() []string {
 	return []string{"apt"}
 }
 
-// Build makes a play for a machine of these facts. agent is the program that the machine runs plays with, for plays that
-// put it into the image.
+// Build makes a play for a machine of these facts. agent is the program that the machine runs plays with, for plays
+// that put it into the image.
 type Build func(facts task.Facts, agent task.Blob) (task.Play, error)
 
-// Provision waits for the end of cloud-init, gathers facts, has the play built from them, and makes it so. Each task's outcome and the recap are told
-// through ui. The recap is returned also with an error.
-func Provision(ctx context.Context, ui packersdk.Ui, comm packersdk.Communicator, o Options, build Build) (task.Recap, error) {
+// Provision waits for the end of cloud-init, gathers facts, has the play built from them, and makes it so. Each task's
+// outcome and the recap are told through ui. The recap is returned also with an error.
+func Provision(
+	ctx context.Context,
+	ui packersdk.Ui,
+	comm packersdk.Communicator,
+	o Options,
+	build Build,
+) (task.Recap, error) {
 	a, err := connect(ctx, comm)
 	if err != nil {
 		return task.Recap{}, err
@@ -74,24 +80,38 @@ type agent struct {
 
 // connect finds out what the machine is and whether it has the agent, in one round trip, and uploads it if not.
 func connect(ctx context.Context, comm packersdk.Communicator) (*agent, error) {
-	probe, err := run(ctx, comm, `printf '%s\n' "$(uname -s)" "$(uname -m)" "$(id -u)" "$HOME"; ls -d "$HOME"/.goldsmith-agent-*/agent 2>/dev/null; true`, nil)
+	probe, err := run(
+		ctx,
+		comm,
+		`printf '%s\n' "$(uname -s)" "$(uname -m)" "$(id -u)" "$HOME"; ls -d "$HOME"/.goldsmith-agent-*/agent 2>/dev/null; true`,
+		nil,
+	)
 	if err != nil {
 		return nil, fmt.Errorf("look at the machine: %w", err)
 	}
-	lines := strings.Split(strings.TrimSpace(probe), "\n")
-	if len(lines) < 4 {
-		return nil, fmt.Errorf("look at the machine: its shell answers %q; a POSIX shell is needed", probe[:min(len(probe), 500)])
+	answers := strings.Split(strings.TrimSpace(probe), "\n")
+	if len(answers) < 4 {
+		return nil, fmt.Errorf(
+			"look at the machine: its shell answers %q; a POSIX shell is needed",
+			probe[:min(len(probe), 500)],
+		)
 	}
-	system, machine, uid, home := lines[0], lines[1], lines[2], lines[3]
+	system, machine, uid, home := answers[0], answers[1], answers[2], answers[3]
 	if system != "Linux" {
 		return nil, fmt.Errorf("look at the machine: it runs %q; Goldsmith's provisioners work on Linux", system)
 	}
 	arch := map[string]string{"x86_64": "amd64", "aarch64": "arm64"}[machine]
 	if arch == "" {
-		return nil, fmt.Errorf("look at the machine: its architecture is %q; there are agents for x86_64 and aarch64", machine)
+		return nil, fmt.Errorf(
+			"look at the machine: its architecture is %q; there are agents for x86_64 and aarch64",
+			machine,
+		)
 	}
 	if !safePath.MatchString(home) {
-		return nil, fmt.Errorf("look at the machine: the home directory %q has characters that no home directory should have", home)
+		return nil, fmt.Errorf(
+			"look at the machine: the home directory %q has characters that no home directory should have",
+			home,
+		)
 	}
 	blob, err := agentbin.Open(arch)
 	if err != nil {
@@ -102,7 +122,7 @@ func connect(ctx context.Context, comm packersdk.Communicator) (*agent, error) {
 	if uid != "0" {
 		a.command = "sudo -n " + a.command
 	}
-	for _, there := range lines[4:] {
+	for _, there := range answers[4:] {
 		if there == dir+"/agent" {
 			return a, nil
 		}
@@ -120,7 +140,10 @@ func upload(ctx context.Context, comm packersdk.Communicator, blob task.Blob, di
 		return err
 	}
 	defer content.Close()
-	command := fmt.Sprintf("umask 077 && mkdir -p %[1]s && cat >%[1]s/upload && chmod 700 %[1]s/upload && mv %[1]s/upload %[1]s/agent", dir)
+	command := fmt.Sprintf(
+		"umask 077 && mkdir -p %[1]s && cat >%[1]s/upload && chmod 700 %[1]s/upload && mv %[1]s/upload %[1]s/agent",
+		dir,
+	)
 	if _, err := run(ctx, comm, command, content); err != nil {
 		return fmt.Errorf("upload the agent to %s: %w", dir, err)
 	}
@@ -190,8 +213,8 @@ func exitError(status int, stderr *tail) error {
 	return fmt.Errorf("exit status %d: %s", status, plaintext.Lines(strings.TrimSpace(stderr.String())))
 }
 
-// wait starts a command and waits for its end or for the context's, whichever comes first. After that nothing is written
-// to the command's standard error any more; its standard output is to be an output, which the caller ends.
+// wait starts a command and waits for its end or for the context's, whichever comes first. After that nothing is
+// written to the command's standard error any more; its standard output is to be an output, which the caller ends.
 func wait(ctx context.Context, comm packersdk.Communicator, cmd *packersdk.RemoteCmd) (int, error) {
 	complaints := newOutput(cmd.Stderr, math.MaxInt64)
 	cmd.Stderr = complaints

@@ -25,7 +25,8 @@ func TestMain(m *testing.M) {
 	if err == nil {
 		agent := filepath.Join(dir, "agent")
 		var out []byte
-		if out, err = exec.Command("go", "build", "-o", agent, "../../cmd/goldsmith-agent").CombinedOutput(); err != nil {
+		if out, err = exec.Command("go", "build", "-o", agent, "../../cmd/goldsmith-agent").
+			CombinedOutput(); err != nil {
 			err = fmt.Errorf("%w: %s", err, out)
 		}
 		os.Setenv(agentbin.Variable, agent)
@@ -110,7 +111,10 @@ func (m *machine) DownloadDir(src, dst string, exclude []string) error { return 
 // touching is a play that makes a file.
 func touching(path string) func(task.Facts, task.Blob) (task.Play, error) {
 	return func(task.Facts, task.Blob) (task.Play, error) {
-		return task.Play{Name: "test", Tasks: []task.Task{{Name: "touch it", Spec: task.File{Path: path, Content: task.Bytes([]byte("x\n"))}}}}, nil
+		return task.Play{
+			Name:  "test",
+			Tasks: []task.Task{{Name: "touch it", Spec: task.File{Path: path, Content: task.Bytes([]byte("x\n"))}}},
+		}, nil
 	}
 }
 
@@ -124,7 +128,11 @@ func TestProvisionTwice(t *testing.T) {
 		t.Errorf("made %q, %v", text, err)
 	}
 	if n := m.ran(); n != 5 {
-		t.Errorf("%d commands for the first run, 5 are due: a look, the upload, the wait, facts, the play: %q", n, m.commands)
+		t.Errorf(
+			"%d commands for the first run, 5 are due: a look, the upload, the wait, facts, the play: %q",
+			n,
+			m.commands,
+		)
 	}
 	recap, err = Provision(t.Context(), packersdk.TestUi(t), m, Options{}, touching(path))
 	if err != nil || recap.Changed != 0 || recap.OK != 1 {

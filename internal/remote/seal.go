@@ -22,7 +22,13 @@ var ErrNotSealed = errors.New("the machine is not fit for an image")
 
 // Seal seals a machine, and applies a secret scanner's rules to what no package brought. allow are findings that are
 // none, as "RULE PATH" with a pattern for the path. The result is returned also with ErrNotSealed.
-func Seal(ctx context.Context, ui packersdk.Ui, comm packersdk.Communicator, request seal.Request, allow []string) (seal.Result, error) {
+func Seal(
+	ctx context.Context,
+	ui packersdk.Ui,
+	comm packersdk.Communicator,
+	request seal.Request,
+	allow []string,
+) (seal.Result, error) {
 	a, err := connect(ctx, comm)
 	if err != nil {
 		return seal.Result{}, err
@@ -39,15 +45,22 @@ func Seal(ctx context.Context, ui packersdk.Ui, comm packersdk.Communicator, req
 		if err := result.Manifest.Keep(); err != nil {
 			return result, err
 		}
-		ui.Message(fmt.Sprintf("sealed: %d packages, %d files that are not a package's; manifest %s", result.Packages, result.Files, result.Digest))
+		ui.Message(
+			fmt.Sprintf(
+				"sealed: %d packages, %d files that are not a package's; manifest %s",
+				result.Packages,
+				result.Files,
+				result.Digest,
+			),
+		)
 		return result, nil
 	}
-	var lines []string
+	var told []string
 	for _, fault := range result.Faults {
 		ui.Error("seal: " + fault.String())
-		lines = append(lines, plaintext.Line(fault.String()))
+		told = append(told, plaintext.Line(fault.String()))
 	}
-	return result, fmt.Errorf("%w:\n  %s", ErrNotSealed, strings.Join(lines, "\n  "))
+	return result, fmt.Errorf("%w:\n  %s", ErrNotSealed, strings.Join(told, "\n  "))
 }
 
 // sinceLimit is how long a sealed machine may take to say what was changed: it looks at each file once.
@@ -69,8 +82,8 @@ func ReadMark(ctx context.Context, comm packersdk.Communicator) (*seal.Mark, err
 	return &mark, nil
 }
 
-// Unchanged looks whether something was written on a sealed machine since: nobody has looked at that, and there is no way
-// to seal it again, as nobody can become root any more.
+// Unchanged looks whether something was written on a sealed machine since: nobody has looked at that, and there is no
+// way to seal it again, as nobody can become root any more.
 func Unchanged(ctx context.Context, comm packersdk.Communicator) error {
 	limited, cancel := context.WithTimeout(ctx, sinceLimit)
 	defer cancel()
@@ -87,19 +100,23 @@ func Unchanged(ctx context.Context, comm packersdk.Communicator) error {
 	if changes.Count == 0 {
 		return nil
 	}
-	lines := []string{fmt.Sprintf("%d files were written after goldsmith-seal had looked:", changes.Count)}
+	told := []string{fmt.Sprintf("%d files were written after goldsmith-seal had looked:", changes.Count)}
 	for _, path := range changes.Paths {
-		lines = append(lines, "  "+plaintext.Line(path))
+		told = append(told, "  "+plaintext.Line(path))
 	}
 	if more := changes.Count - len(changes.Paths); more > 0 {
-		lines = append(lines, fmt.Sprintf("  and %d more", more))
+		told = append(told, fmt.Sprintf("  and %d more", more))
 	}
-	return fmt.Errorf("%w: %s\nhint: put goldsmith-seal last, and stop before it what writes by itself", ErrNotSealed, strings.Join(lines, "\n"))
+	return fmt.Errorf(
+		"%w: %s\nhint: put goldsmith-seal last, and stop before it what writes by itself",
+		ErrNotSealed,
+		strings.Join(told, "\n"),
+	)
 }
 
-// seal speaks with the agent while it seals: the request goes there, texts come back, what was found in them goes there,
-// and the result comes back.
-func (a *agent) seal(ctx context.Context, request seal.Request, judge seal.Judge) (result seal.Result, err error) {
+// seal speaks with the agent while it seals: the request goes there, texts come back, what was found in them goes
+// there, and the result comes back.
+func (a *agent) seal(ctx context.Context, request seal.Request, find seal.Judge) (result seal.Result, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stdin, toAgent := io.Pipe()
@@ -117,7 +134,7 @@ func (a *agent) seal(ctx context.Context, request seal.Request, judge seal.Judge
 			if err := in.Decode(&texts); err != nil {
 				return err
 			}
-			faults, err := judge(texts)
+			faults, err := find(texts)
 			if err != nil {
 				return err
 			}
@@ -130,7 +147,11 @@ func (a *agent) seal(ctx context.Context, request seal.Request, judge seal.Judge
 		io.Copy(io.Discard, fromAgent) // nobody must wait for a reader
 	}()
 	var stderr tail
-	status, err := wait(ctx, a.comm, &packersdk.RemoteCmd{Command: a.command + " seal", Stdin: stdin, Stdout: stdout, Stderr: &stderr})
+	status, err := wait(
+		ctx,
+		a.comm,
+		&packersdk.RemoteCmd{Command: a.command + " seal", Stdin: stdin, Stdout: stdout, Stderr: &stderr},
+	)
 	stdout.Close()
 	stdin.Close()
 	talk := <-talked
@@ -149,7 +170,14 @@ func judge(texts []seal.Text, allow []string) ([]seal.Fault, error) {
 		}
 		for _, leak := range found {
 			if !allowed(allow, leak.Rule, text.Path) {
-				faults = append(faults, seal.Fault{Item: "secret scanner", Path: text.Path, Text: fmt.Sprintf("line %d: %s", leak.Line, leak.Rule)})
+				faults = append(
+					faults,
+					seal.Fault{
+						Item: "secret scanner",
+						Path: text.Path,
+						Text: fmt.Sprintf("line %d: %s", leak.Line, leak.Rule),
+					},
+				)
 			}
 		}
 	}

@@ -28,7 +28,11 @@ func (a *agent) settle(ctx context.Context, ui packersdk.Ui, more ...string) err
 		}
 	})
 	var stderr bytes.Buffer
-	cmd := &packersdk.RemoteCmd{Command: strings.Join(append([]string{a.command, "settle"}, more...), " "), Stdout: said, Stderr: &stderr}
+	cmd := &packersdk.RemoteCmd{
+		Command: strings.Join(append([]string{a.command, "settle"}, more...), " "),
+		Stdout:  said,
+		Stderr:  &stderr,
+	}
 	status, err := wait(ctx, a.comm, cmd)
 	complaint := strings.TrimPrefix(strings.TrimSpace(stderr.String()), "goldsmith-agent settle: ")
 	switch {

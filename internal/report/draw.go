@@ -52,7 +52,17 @@ func newDrawing(kind string, width float64, title string) *drawing {
 }
 
 func (d *drawing) rect(class string, x, y, width, height float64) {
-	d.Shapes = append(d.Shapes, shape{Kind: "rect", Class: class, X: number(x), Y: number(y), Width: number(max(0, width)), Height: number(max(0, height))})
+	d.Shapes = append(
+		d.Shapes,
+		shape{
+			Kind:   "rect",
+			Class:  class,
+			X:      number(x),
+			Y:      number(y),
+			Width:  number(max(0, width)),
+			Height: number(max(0, height)),
+		},
+	)
 }
 
 func (d *drawing) path(class, format string, points ...float64) {
@@ -180,9 +190,29 @@ func (a axis) at(t time.Time) float64 {
 }
 
 // tickSteps are the distances that people read at a glance.
-var tickSteps = []time.Duration{time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond, 500 * time.Millisecond,
-	time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, 20 * time.Second, 30 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute,
-	10 * time.Minute, 20 * time.Minute, 30 * time.Minute, time.Hour, 2 * time.Hour, 6 * time.Hour, 24 * time.Hour}
+var tickSteps = []time.Duration{
+	time.Millisecond,
+	10 * time.Millisecond,
+	100 * time.Millisecond,
+	200 * time.Millisecond,
+	500 * time.Millisecond,
+	time.Second,
+	2 * time.Second,
+	5 * time.Second,
+	10 * time.Second,
+	20 * time.Second,
+	30 * time.Second,
+	time.Minute,
+	2 * time.Minute,
+	5 * time.Minute,
+	10 * time.Minute,
+	20 * time.Minute,
+	30 * time.Minute,
+	time.Hour,
+	2 * time.Hour,
+	6 * time.Hour,
+	24 * time.Hour,
+}
 
 // tick is a moment with its distance from the origin.
 type tick struct {

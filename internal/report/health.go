@@ -12,7 +12,9 @@ import (
 func health(r Report, width float64) drawing {
 	d := newDrawing("health", width, "Health over time")
 	answered, failures := judge(r)
-	d.Text = clean(fmt.Sprintf("%s %s of failures; %s.", answered, plural(len(failures), "run"), plural(len(r.Moves), "move")))
+	d.Text = clean(
+		fmt.Sprintf("%s %s of failures; %s.", answered, plural(len(failures), "run"), plural(len(r.Moves), "move")),
+	)
 	if len(r.Health) == 0 {
 		return *d
 	}
@@ -60,7 +62,12 @@ func health(r Report, width float64) drawing {
 		d.rect("mark", m.x-markSize/2+1, float64(m.row)*markSize+1, markSize-2, markSize-2)
 		d.text("middle strong", m.x, float64(m.row)*markSize+markSize/2+4.5, markSize, strconv.Itoa(i+1))
 	}
-	d.samples(r.Health, a, strip+11, func(took time.Duration) float64 { return bottom - tall*float64(max(0, min(took, full)))/float64(full) })
+	d.samples(
+		r.Health,
+		a,
+		strip+11,
+		func(took time.Duration) float64 { return bottom - tall*float64(max(0, min(took, full)))/float64(full) },
+	)
 	d.Height = number(bottom + axisHeight)
 	return *d
 }
@@ -70,13 +77,13 @@ func (d *drawing) samples(all []Sample, a axis, failed float64, level func(time.
 	var dots, crosses strings.Builder
 	seen := map[string]bool{}
 	for _, s := range all {
-		out, mark := &crosses, fmt.Sprintf("M%.0f %.0fl8 8m0-8l-8 8", a.at(s.At)-4, failed-4)
+		out, line := &crosses, fmt.Sprintf("M%.0f %.0fl8 8m0-8l-8 8", a.at(s.At)-4, failed-4)
 		if s.OK {
-			out, mark = &dots, fmt.Sprintf("M%.0f %.0fh0", a.at(s.At), level(s.Took))
+			out, line = &dots, fmt.Sprintf("M%.0f %.0fh0", a.at(s.At), level(s.Took))
 		}
-		if !seen[mark] {
-			seen[mark] = true
-			out.WriteString(mark)
+		if !seen[line] {
+			seen[line] = true
+			out.WriteString(line)
 		}
 	}
 	d.path("dots", dots.String())
@@ -124,9 +131,9 @@ func placeMarks(a axis, moves []Move) []mark {
 		limit[i] = a.right
 	}
 	for i := len(marks) - 1; i >= 0; i-- {
-		row := marks[i].row
-		marks[i].x = min(marks[i].x, limit[row])
-		limit[row] = marks[i].x - markSize
+		of := marks[i].row
+		marks[i].x = min(marks[i].x, limit[of])
+		limit[of] = marks[i].x - markSize
 	}
 	return marks
 }

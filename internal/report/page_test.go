@@ -15,7 +15,8 @@ import (
 // axePath is where `make` installs axe.
 const axePath = "../../.tools/axe/node_modules/axe-core/axe.min.js"
 
-// TestPage looks at each report as a reader would, in a browser, on a phone and on a screen, light and dark, and on paper.
+// TestPage looks at each report as a reader would, in a browser, on a phone and on a screen, light and dark, and on
+// paper.
 func TestPage(t *testing.T) {
 	axe, err := os.ReadFile(axePath)
 	if err != nil {
@@ -54,7 +55,14 @@ func count(t *testing.T, l chromium.Looked, r Report) {
 	}
 	all, _ := talks(r.Topology.Groups)
 	if l.Pictures != pictures || l.Arrows != len(all) || l.Labels < 3*pictures {
-		t.Errorf("%d pictures, want %d; %d arrows, want %d; %d labels", l.Pictures, pictures, l.Arrows, len(all), l.Labels)
+		t.Errorf(
+			"%d pictures, want %d; %d arrows, want %d; %d labels",
+			l.Pictures,
+			pictures,
+			l.Arrows,
+			len(all),
+			l.Labels,
+		)
 	}
 }
 
@@ -86,7 +94,11 @@ func TestJudges(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b.T = t
 			file := filepath.Join(t.TempDir(), "page.html")
-			if err := os.WriteFile(file, []byte("<!doctype html><html lang=en><title>x</title><body>"+c.body), 0o600); err != nil {
+			if err := os.WriteFile(
+				file,
+				[]byte("<!doctype html><html lang=en><title>x</title><body>"+c.body),
+				0o600,
+			); err != nil {
 				t.Fatal(err)
 			}
 			b.Open(file, 360, "light")
@@ -99,7 +111,12 @@ func TestJudges(t *testing.T) {
 	t.Run("forbidden", func(t *testing.T) {
 		b.T = t
 		file := filepath.Join(t.TempDir(), "page.html")
-		page := strings.Replace(written(t, sample(1, 5)), "</main>", `</main><p style="color:red">x</p><script>alert(1)</script><img alt="" src="https://example.com/x.png">`, 1)
+		page := strings.Replace(
+			written(t, sample(1, 5)),
+			"</main>",
+			`</main><p style="color:red">x</p><script>alert(1)</script><img alt="" src="https://example.com/x.png">`,
+			1,
+		)
 		if err := os.WriteFile(file, []byte(page), 0o600); err != nil {
 			t.Fatal(err)
 		}

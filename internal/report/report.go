@@ -134,7 +134,9 @@ var page = template.Must(template.New("index.html").Funcs(template.FuncMap{
 // policy lets the page's own style be, and nothing else: no script, no picture, no other address.
 var policy = func() string {
 	sum := sha256.Sum256([]byte(style))
-	return "default-src 'none'; base-uri 'none'; form-action 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+	return "default-src 'none'; base-uri 'none'; form-action 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(
+		sum[:],
+	) + "'"
 }()
 
 // Write writes the page.
@@ -191,7 +193,15 @@ func newView(r Report) view {
 		r.Started = r.Steps[0].Started
 	}
 	r, pauses := interrupted(r)
-	v := view{Report: r, Pauses: pauses, Style: template.CSS(style), Policy: policy, Took: "not known", Tone: "open", Mark: "…"}
+	v := view{
+		Report: r,
+		Pauses: pauses,
+		Style:  template.CSS(style),
+		Policy: policy,
+		Took:   "not known",
+		Tone:   "open",
+		Mark:   "…",
+	}
 	switch r.Result {
 	case "done":
 		v.Tone, v.Mark = "good", "✓"
@@ -223,8 +233,8 @@ func newView(r Report) view {
 	return v
 }
 
-// interrupted says when there were no writes. An interruption that lasts is drawn up to the end of what is known; one that
-// makes no sense is left out.
+// interrupted says when there were no writes. An interruption that lasts is drawn up to the end of what is known; one
+// that makes no sense is left out.
 func interrupted(r Report) (Report, []string) {
 	var all []Interval
 	var told []string
@@ -237,7 +247,10 @@ func interrupted(r Report) (Report, []string) {
 			told = append(told, fmt.Sprintf("Writes were interrupted %s, and still were at the end.", from))
 		case !i.End.Before(i.Start):
 			all = append(all, i)
-			told = append(told, fmt.Sprintf("Writes were interrupted for %d ms, %s.", i.End.Sub(i.Start).Milliseconds(), from))
+			told = append(
+				told,
+				fmt.Sprintf("Writes were interrupted for %d ms, %s.", i.End.Sub(i.Start).Milliseconds(), from),
+			)
 		}
 	}
 	r.Interruptions = all
@@ -375,13 +388,25 @@ func judge(r Report) (answered string, failures []failure) {
 		for last+1 < len(r.Health) && !r.Health[last+1].OK && r.Health[last+1].Detail == r.Health[i].Detail {
 			last++
 		}
-		failures = append(failures, failure{offset(r.Started, r.Health[i].At), offset(r.Started, r.Health[last].At), last - i + 1, r.Health[i].Detail})
+		failures = append(
+			failures,
+			failure{
+				offset(r.Started, r.Health[i].At),
+				offset(r.Started, r.Health[last].At),
+				last - i + 1,
+				r.Health[i].Detail,
+			},
+		)
 		i = last
 	}
 	answered = fmt.Sprintf("%d of %d samples were answered", len(took), len(r.Health))
 	if len(took) > 0 {
 		slices.Sort(took)
-		answered += fmt.Sprintf(": half of them within %s, the slowest after %s", length(max(0, took[len(took)/2])), length(max(0, took[len(took)-1])))
+		answered += fmt.Sprintf(
+			": half of them within %s, the slowest after %s",
+			length(max(0, took[len(took)/2])),
+			length(max(0, took[len(took)-1])),
+		)
 	}
 	return answered + ".", failures
 }

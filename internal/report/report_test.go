@@ -20,7 +20,13 @@ const hostile = "</title><script>alert(1)</script>\"'><img src=x onerror=alert(1
 
 // cases are reports of all kinds, by name.
 func cases() map[string]Report {
-	all := map[string]Report{"nothing": {}, "done": sample(2, 200), "failed": failed(), "big": sample(20, 2000), "hostile": poisoned()}
+	all := map[string]Report{
+		"nothing": {},
+		"done":    sample(2, 200),
+		"failed":  failed(),
+		"big":     sample(20, 2000),
+		"hostile": poisoned(),
+	}
 	running := sample(2, 0)
 	running.Result, running.Ended, running.Interruptions, running.Moves = "running", time.Time{}, nil, nil
 	running.Steps = append(running.Steps[:3], Step{Name: "watch", Started: after(12)}, Step{Name: "without a time"})
@@ -36,16 +42,51 @@ func cases() map[string]Report {
 	}
 	all["backwards"] = backwards
 	ages := sample(1, 3)
-	ages.Started, ages.Ended, ages.Steps[0].Took = time.Unix(0, 0), time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), math.MaxInt64
+	ages.Started, ages.Ended, ages.Steps[0].Took = time.Unix(
+		0,
+		0,
+	), time.Date(
+		9999,
+		1,
+		1,
+		0,
+		0,
+		0,
+		0,
+		time.UTC,
+	), math.MaxInt64
 	ages.Health[1].Took = math.MaxInt64
 	all["ages"] = ages
-	odd := Report{Topology: Topology{Instances: []Instance{{}, {ID: "i-1", Subnet: "subnet-x", Groups: []string{"sg-x", "sg-y"}}}, Gateways: []Gateway{{}},
-		Groups: []Group{{}, {ID: "sg-y", Rules: []Rule{{}, {Protocol: "tcp", Port: -1, Group: "sg-y"}, {Protocol: "-1", Port: -1, Group: "sg-gone"}, {Protocol: "udp", Port: 53, CIDR: "no range"}, {Protocol: "tcp", Port: 9, CIDR: "::/0"}}}}},
-		Steps: []Step{{}}, Health: []Sample{{}, {OK: true}}, Moves: []Move{{}}, Interruptions: []Interval{{}}}
+	odd := Report{
+		Topology: Topology{
+			Instances: []Instance{{}, {ID: "i-1", Subnet: "subnet-x", Groups: []string{"sg-x", "sg-y"}}},
+			Gateways:  []Gateway{{}},
+			Groups: []Group{
+				{},
+				{
+					ID: "sg-y",
+					Rules: []Rule{
+						{},
+						{Protocol: "tcp", Port: -1, Group: "sg-y"},
+						{Protocol: "-1", Port: -1, Group: "sg-gone"},
+						{Protocol: "udp", Port: 53, CIDR: "no range"},
+						{Protocol: "tcp", Port: 9, CIDR: "::/0"},
+					},
+				},
+			},
+		},
+		Steps:         []Step{{}},
+		Health:        []Sample{{}, {OK: true}},
+		Moves:         []Move{{}},
+		Interruptions: []Interval{{}},
+	}
 	all["odd"] = odd
 	crowd := sample(3, 40)
 	for n := range 60 {
-		crowd.Topology.Groups[0].Rules = append(crowd.Topology.Groups[0].Rules, Rule{Protocol: "tcp", Port: 8000 + n, CIDR: fmt.Sprintf("192.0.2.%d/32", n%30)})
+		crowd.Topology.Groups[0].Rules = append(
+			crowd.Topology.Groups[0].Rules,
+			Rule{Protocol: "tcp", Port: 8000 + n, CIDR: fmt.Sprintf("192.0.2.%d/32", n%30)},
+		)
 		crowd.Moves = append(crowd.Moves, Move{after(26), "once more"})
 	}
 	all["crowd"] = crowd
@@ -63,8 +104,18 @@ func poisoned() Report {
 	t := &r.Topology
 	t.VPC, t.Incomplete = VPC{hostile, hostile}, hostile
 	t.Subnets = append(t.Subnets, Subnet{hostile, hostile, hostile, true})
-	t.Instances = append(t.Instances, Instance{hostile, hostile, hostile, hostile, hostile, hostile, hostile, hostile, []string{hostile}, true, true})
-	t.Groups = append(t.Groups, Group{hostile, hostile, []Rule{{hostile, 1, 0, hostile, hostile, hostile}, {"tcp", 2, 0, "", hostile, hostile}}})
+	t.Instances = append(
+		t.Instances,
+		Instance{hostile, hostile, hostile, hostile, hostile, hostile, hostile, hostile, []string{hostile}, true, true},
+	)
+	t.Groups = append(
+		t.Groups,
+		Group{
+			hostile,
+			hostile,
+			[]Rule{{hostile, 1, 0, hostile, hostile, hostile}, {"tcp", 2, 0, "", hostile, hostile}},
+		},
+	)
 	t.Gateways = append(t.Gateways, Gateway{hostile, hostile, hostile, hostile})
 	return r
 }
@@ -148,7 +199,8 @@ func TestInside(t *testing.T) {
 // TestUntrustedText is nowhere markup, though it is in every field.
 func TestUntrustedText(t *testing.T) {
 	page := written(t, poisoned())
-	if found := regexp.MustCompile(`(?i)<script|<img|\son[a-z]+="|</style>.*</style>|-->|\sstyle=`).FindString(page); found != "" {
+	if found := regexp.MustCompile(`(?i)<script|<img|\son[a-z]+="|</style>.*</style>|-->|\sstyle=`).
+		FindString(page); found != "" {
 		t.Errorf("the page has %q", found)
 	}
 	if strings.Count(page, "</title>") != 1+strings.Count(page, "<title id=") || strings.Count(page, "<style>") != 1 {
@@ -166,7 +218,9 @@ func TestNothingElseIsNeeded(t *testing.T) {
 			continue
 		}
 		page := written(t, r)
-		if found := regexp.MustCompile(`(?i)<script|<link|<img|<iframe|@import|url\(|https?://|\s(?:src|href|style|on[a-z]+)=`).FindString(page); found != "" && name != "failed" {
+		if found := regexp.MustCompile(`(?i)<script|<link|<img|<iframe|@import|url\(|https?://|\s(?:src|href|style|on[a-z]+)=`).
+			FindString(page); found != "" &&
+			name != "failed" {
 			t.Errorf("%s: the page has %q", name, found)
 		}
 		if !strings.Contains(page, `content="default-src &#39;none&#39;; `) || strings.Contains(page, "unsafe") {
@@ -208,7 +262,8 @@ func within(a, b shape) bool {
 	return a.X >= b.X && a.Y >= b.Y && a.X+a.Width <= b.X+b.Width && a.Y+a.Height <= b.Y+b.Height
 }
 
-// TestBoxesOfTheNetwork has a box for each instance, none over another, each in one subnet; ranges are outside of the VPC.
+// TestBoxesOfTheNetwork has a box for each instance, none over another, each in one subnet; ranges are outside of the
+// VPC.
 func TestBoxesOfTheNetwork(t *testing.T) {
 	for count := 1; count <= 20; count++ {
 		for _, width := range widths {
@@ -231,7 +286,8 @@ func TestBoxesOfTheNetwork(t *testing.T) {
 					}
 				}
 				// The internet gateway is in the VPC's border.
-				if vpc := boxes(d, "vpc")[0]; overlap(a, vpc) == (a.Class == "peer") || a.Class != "gateway" && a.Class != "peer" && inside != 1 {
+				if vpc := boxes(d, "vpc")[0]; overlap(a, vpc) == (a.Class == "peer") ||
+					a.Class != "gateway" && a.Class != "peer" && inside != 1 {
 					t.Errorf("%d instances, %.0f wide: %+v is in %d subnets", count, width, a, inside)
 				}
 			}
@@ -250,9 +306,13 @@ func TestTalks(t *testing.T) {
 	for _, talk := range all {
 		told = append(told, talk.from+" > "+talk.to+": "+traffic(talk.rules))
 	}
-	want := []string{"range 198.51.100.1/32 > group sg-0a0a0a0a0a0a0a0a1 web-sg: tcp 22", "range 0.0.0.0/0 > group sg-0a0a0a0a0a0a0a0a1 web-sg: tcp 80, 443",
-		"group sg-0a0a0a0a0a0a0a0a1 web-sg > group sg-0b0b0b0b0b0b0b0b2 db-sg: tcp 22, 3306; icmp"}
-	if !slices.Equal(told, want) || len(outside) != 2 || outside[0].name != "operator" || outside[1].name != "internet" {
+	want := []string{
+		"range 198.51.100.1/32 > group sg-0a0a0a0a0a0a0a0a1 web-sg: tcp 22",
+		"range 0.0.0.0/0 > group sg-0a0a0a0a0a0a0a0a1 web-sg: tcp 80, 443",
+		"group sg-0a0a0a0a0a0a0a0a1 web-sg > group sg-0b0b0b0b0b0b0b0b2 db-sg: tcp 22, 3306; icmp",
+	}
+	if !slices.Equal(told, want) || len(outside) != 2 || outside[0].name != "operator" ||
+		outside[1].name != "internet" {
 		t.Errorf("got %q, outside %+v", told, outside)
 	}
 	for _, width := range widths {
@@ -262,13 +322,25 @@ func TestTalks(t *testing.T) {
 		}
 	}
 	r.Topology.Groups[1].Rules = nil
-	if d := network(r.Topology, widths[0]); strings.Count(fmt.Sprint(d.Shapes), "{path talk") != 2 || !strings.Contains(fmt.Sprint(d.Shapes), "lets nobody in") {
+	if d := network(
+		r.Topology,
+		widths[0],
+	); strings.Count(fmt.Sprint(d.Shapes), "{path talk") != 2 ||
+		!strings.Contains(fmt.Sprint(d.Shapes), "lets nobody in") {
 		t.Errorf("without its rules db-sg still lets somebody in: %v", d.Shapes)
 	}
 }
 
 func TestTraffic(t *testing.T) {
-	rules := []Rule{{Protocol: "tcp", Port: 443}, {Protocol: "tcp", Port: 80}, {Protocol: "tcp", Port: 443}, {Protocol: "tcp", Port: 8000, Last: 8100}, {Protocol: "udp", Port: -1}, {Protocol: "icmp", Port: -1}, {Protocol: "-1", Port: -1}}
+	rules := []Rule{
+		{Protocol: "tcp", Port: 443},
+		{Protocol: "tcp", Port: 80},
+		{Protocol: "tcp", Port: 443},
+		{Protocol: "tcp", Port: 8000, Last: 8100},
+		{Protocol: "udp", Port: -1},
+		{Protocol: "icmp", Port: -1},
+		{Protocol: "-1", Port: -1},
+	}
 	if got := traffic(rules); got != "tcp 80, 443, 8000–8100; udp, all ports; icmp; all traffic" {
 		t.Errorf("got %s", got)
 	}
@@ -312,7 +384,8 @@ func TestBars(t *testing.T) {
 	if web, db := bars[3], bars[7]; web.X != db.X || web.Y >= db.Y {
 		t.Errorf("both tiers begin side by side, but web is %+v and db %+v", web, db)
 	}
-	if pause.X != bars[10].X || pause.X+pause.Width < bars[12].X+1.9 || pause.X+pause.Width > bars[12].X+bars[12].Width {
+	if pause.X != bars[10].X || pause.X+pause.Width < bars[12].X+1.9 ||
+		pause.X+pause.Width > bars[12].X+bars[12].Width {
 		t.Errorf("the interruption %+v is not from %+v to %+v", pause, bars[10], bars[12])
 	}
 	if watch := bars[1]; math.Abs(float64(pause.Width/watch.Width)-0.57/12) > 0.001 {
@@ -338,12 +411,30 @@ func TestInterruptions(t *testing.T) {
 	}
 }
 
-// TestHealth has a cross for each sample that failed, a dot for each other that is not on one already, and moves where they happened.
+// TestHealth has a cross for each sample that failed, a dot for each other that is not on one already, and moves where
+// they happened.
 func TestHealth(t *testing.T) {
 	const ms = time.Millisecond
 	r := Report{Started: began, Ended: after(10), Moves: []Move{{after(5), "to the new one"}}, Health: []Sample{
-		{after(0), true, 10 * ms, ""}, {after(1), true, 10 * ms, ""}, {after(1), true, 10 * ms, ""}, {after(2), true, 10 * ms, ""},
-		{after(5), false, 0, "refused"}, {after(6), false, 0, "refused"}, {after(7), false, 0, "timed out"}, {after(10), true, 20 * ms, ""}}}
+		{
+			after(0),
+			true,
+			10 * ms,
+			"",
+		},
+		{after(1), true, 10 * ms, ""},
+		{after(1), true, 10 * ms, ""},
+		{after(2), true, 10 * ms, ""},
+		{
+			after(5),
+			false,
+			0,
+			"refused",
+		},
+		{after(6), false, 0, "refused"},
+		{after(7), false, 0, "timed out"},
+		{after(10), true, 20 * ms, ""},
+	}}
 	d := health(r, 1060)
 	paths := map[string]string{}
 	for _, s := range d.Shapes {
@@ -426,7 +517,11 @@ func TestHeadline(t *testing.T) {
 				t.Errorf("%s: the page does not say %q", name, want)
 			}
 		}
-		if interrupted := name == "done" || name == "failed"; strings.Contains(page, "Writes were interrupted") != interrupted {
+		if interrupted := name == "done" ||
+			name == "failed"; strings.Contains(
+			page,
+			"Writes were interrupted",
+		) != interrupted {
 			t.Errorf("%s: the page should speak of an interruption: %v", name, interrupted)
 		}
 	}

@@ -101,7 +101,10 @@ func portList(protocol string, rules []Rule) string {
 	if protocol != "tcp" && protocol != "udp" {
 		return ""
 	}
-	slices.SortStableFunc(rules, func(a, b Rule) int { return cmp.Or(cmp.Compare(a.Port, b.Port), cmp.Compare(a.Last, b.Last)) })
+	slices.SortStableFunc(
+		rules,
+		func(a, b Rule) int { return cmp.Or(cmp.Compare(a.Port, b.Port), cmp.Compare(a.Last, b.Last)) },
+	)
 	if rules[0].Port < 0 {
 		return ", all ports"
 	}

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// timeline draws each step as a bar on a common axis, a lane for each tier, and the interruptions of writes across them.
+// timeline draws each step as a bar on a common axis, a lane for each tier, and the interruptions of writes across
+// them.
 func timeline(r Report, width float64) drawing {
 	d := newDrawing("timeline", width, "Timeline of the steps")
 	if len(r.Steps) == 0 {

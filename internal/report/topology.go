@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// network draws the VPC from top to bottom: who is outside, then each subnet with its security groups and instances. Lines in
-// the gutter on the left lead from whom a rule lets in to the group that has the rule; each source has a lane of its own.
+// network draws the VPC from top to bottom: who is outside, then each subnet with its security groups and instances.
+// Lines in the gutter on the left lead from whom a rule lets in to the group that has the rule; each source has a lane
+// of its own.
 func network(t Topology, width float64) drawing {
 	d := newDrawing("network", width, "The network")
 	if t.Empty() {
@@ -19,8 +20,8 @@ func network(t Topology, width float64) drawing {
 	for _, p := range outside {
 		n.addLane(p.key)
 	}
-	for _, talk := range all {
-		n.addLane(talk.from)
+	for _, each := range all {
+		n.addLane(each.from)
 	}
 	n.step = min(13, width*0.3/float64(max(1, len(n.lanes))))
 	n.left, n.right = 18+float64(len(n.lanes))*n.step, width-10
@@ -43,8 +44,8 @@ type chart struct {
 	t           Topology
 	talks       []talk
 	left, right float64
-	// lanes are the sources in the order of their lanes in the gutter, a step apart; starts and ends are where lines leave
-	// and arrive.
+	// lanes are the sources in the order of their lanes in the gutter, a step apart; starts and ends are where lines
+	// leave and arrive.
 	lanes  []string
 	step   float64
 	starts map[string]point
@@ -214,13 +215,13 @@ func (n *chart) group(g Group, x, y, width float64) float64 {
 	n.tailed("strong", x+12, y+20, room, g.Title(), id)
 	n.starts[g.key()] = point{x, y + 15}
 	y += 22
-	for _, talk := range n.talks {
-		if talk.to != g.key() {
+	for _, each := range n.talks {
+		if each.to != g.key() {
 			continue
 		}
 		y += lineStep
-		n.ends[talkKey{talk.from, talk.to}] = point{x, y - 5}
-		how, from := traffic(talk.rules), "from "+n.peerName(talk.from, talk.rules)
+		n.ends[talkKey{each.from, each.to}] = point{x, y - 5}
+		how, from := traffic(each.rules), "from "+n.peerName(each.from, each.rules)
 		if textWidth(clean(how+" "+from)) <= room {
 			n.tailed("", x+12, y, room, how, from)
 			continue
@@ -281,7 +282,13 @@ func (n *chart) instance(i Instance, x, y, width float64) {
 	if i.Serving {
 		n.rect("serves", x, y+6, 5, instanceHeight-12)
 	}
-	lines := []string{i.Now(), i.ID, i.Image, strings.Join(slices.DeleteFunc([]string{i.Private, i.Public}, func(a string) bool { return a == "" }), " · "), n.t.GroupNames(i)}
+	lines := []string{
+		i.Now(),
+		i.ID,
+		i.Image,
+		strings.Join(slices.DeleteFunc([]string{i.Private, i.Public}, func(a string) bool { return a == "" }), " · "),
+		n.t.GroupNames(i),
+	}
 	n.text("strong", x+12, y+20, width-24, cmp.Or(i.Name, i.Tier, i.ID, "without a name"))
 	for at, line := range lines {
 		class := "soft"
@@ -295,13 +302,21 @@ func (n *chart) instance(i Instance, x, y, width float64) {
 // arrows draws each source's line: out of its box, along its lane, and into each group that lets it in. Lines differ in
 // their dashes, so that one can be followed where several cross.
 func (n *chart) arrows() {
-	for _, talk := range n.talks {
-		start, lane := n.starts[talk.from], slices.Index(n.lanes, talk.from)
-		end, ok := n.ends[talkKey{talk.from, talk.to}]
+	for _, each := range n.talks {
+		start, lane := n.starts[each.from], slices.Index(n.lanes, each.from)
+		end, ok := n.ends[talkKey{each.from, each.to}]
 		if !ok {
 			continue
 		}
-		n.path("talk dash"+strconv.Itoa(lane%4), "M%s %sH%sV%sH%s", start.x, start.y, 10+float64(lane)*n.step, end.y, end.x-7)
+		n.path(
+			"talk dash"+strconv.Itoa(lane%4),
+			"M%s %sH%sV%sH%s",
+			start.x,
+			start.y,
+			10+float64(lane)*n.step,
+			end.y,
+			end.x-7,
+		)
 		n.path("head", "M%s %sl-9 -4.5v9z", end.x-1, end.y)
 		n.rect("start", start.x-3, start.y-3, 6, 6)
 	}
@@ -319,10 +334,13 @@ func (n *chart) describe(outside []peer) string {
 		}
 		parts = append(parts, strings.TrimSpace("subnet "+s.ID+" "+s.CIDR)+" has "+plural(count, "instance"))
 	}
-	for _, talk := range n.talks {
+	for _, each := range n.talks {
 		for _, g := range n.t.Groups {
-			if g.key() == talk.to {
-				parts = append(parts, g.Title()+" lets in "+traffic(talk.rules)+" from "+n.peerName(talk.from, talk.rules))
+			if g.key() == each.to {
+				parts = append(
+					parts,
+					g.Title()+" lets in "+traffic(each.rules)+" from "+n.peerName(each.from, each.rules),
+				)
 			}
 		}
 	}

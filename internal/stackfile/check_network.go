@@ -20,13 +20,25 @@ var (
 
 // unusable are the ranges that EC2 makes no VPC in.
 var unusable = []netip.Prefix{
-	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("169.254.0.0/16"), netip.MustParsePrefix("224.0.0.0/4"),
+	netip.MustParsePrefix(
+		"0.0.0.0/8",
+	),
+	netip.MustParsePrefix("127.0.0.0/8"),
+	netip.MustParsePrefix("169.254.0.0/16"),
+	netip.MustParsePrefix("224.0.0.0/4"),
 }
 
 // checkNetwork decides whether the network is to be made or there already, by the first attribute that says so.
 func (r *reader) checkNetwork(f *File, b *block) {
 	n := &f.Network
-	existing := []string{"vpc_id", "vpc_tags", "public_subnet_ids", "public_subnet_tags", "private_subnet_ids", "private_subnet_tags"}
+	existing := []string{
+		"vpc_id",
+		"vpc_tags",
+		"public_subnet_ids",
+		"public_subnet_tags",
+		"private_subnet_ids",
+		"private_subnet_tags",
+	}
 	i := slices.IndexFunc(existing, b.given)
 	if i < 0 {
 		r.checkRanges(n, b)
@@ -34,7 +46,12 @@ func (r *reader) checkNetwork(f *File, b *block) {
 	}
 	for _, name := range []string{"cidr", "public_cidr", "private_cidr"} {
 		if b.given(name) {
-			r.fault(b, name, "it is for a network that Goldsmith makes, and %s is for one that is there; take one out", existing[i])
+			r.fault(
+				b,
+				name,
+				"it is for a network that Goldsmith makes, and %s is for one that is there; take one out",
+				existing[i],
+			)
 		}
 	}
 	n.CIDR, n.PublicCIDR, n.PrivateCIDR = netip.Prefix{}, netip.Prefix{}, netip.Prefix{}
@@ -99,7 +116,12 @@ func (r *reader) checkRanges(n *Network, b *block) {
 		case of.is.Bits() < 16 || of.is.Bits() > 28:
 			r.fault(b, of.name, "%s should have a length of /16 to /28, which is what EC2 takes", of.is)
 		case slices.ContainsFunc(unusable, of.is.Overlaps):
-			r.fault(b, of.name, "%s is in a range that EC2 makes no VPC in; it should be a private one such as 10.0.0.0/16", of.is)
+			r.fault(
+				b,
+				of.name,
+				"%s is in a range that EC2 makes no VPC in; it should be a private one such as 10.0.0.0/16",
+				of.is,
+			)
 		case of.name != "cidr" && b.good("cidr") && !contains(n.CIDR, of.is):
 			r.fault(b, of.name, "%s should be inside the VPC's cidr %s", of.is, n.CIDR)
 		}
@@ -109,7 +131,13 @@ func (r *reader) checkRanges(n *Network, b *block) {
 		if !b.given(name) {
 			name = "public_cidr"
 		}
-		r.fault(b, name, "the public subnet %s and the private one %s overlap; they should be apart", n.PublicCIDR, n.PrivateCIDR)
+		r.fault(
+			b,
+			name,
+			"the public subnet %s and the private one %s overlap; they should be apart",
+			n.PublicCIDR,
+			n.PrivateCIDR,
+		)
 	}
 }
 
@@ -138,7 +166,11 @@ func (d *Database) ServiceAddressIn(subnet netip.Prefix) (netip.Addr, error) {
 	}
 	bytes := d.ServiceAddress.As4()
 	if at := binary.BigEndian.Uint32(bytes[:]) - base; at < reserved-1 || at == 1<<(32-subnet.Bits())-1 {
-		return netip.Addr{}, fmt.Errorf("%s is one of the five that AWS keeps for itself in %s: the first four and the last", d.ServiceAddress, subnet)
+		return netip.Addr{}, fmt.Errorf(
+			"%s is one of the five that AWS keeps for itself in %s: the first four and the last",
+			d.ServiceAddress,
+			subnet,
+		)
 	}
 	return d.ServiceAddress, nil
 }
@@ -149,7 +181,8 @@ func (r *reader) checkServiceAddress(f *File, b, network *block) {
 	if b.given("service_address") && b.good("service_address") && !d.ServiceAddress.Is4() {
 		r.fault(b, "service_address", "%s should be an IPv4 address such as 10.0.2.10", d.ServiceAddress)
 	}
-	if f.Network.Existing() || !b.good("subnet", "service_address") || !network.good("cidr", "public_cidr", "private_cidr") {
+	if f.Network.Existing() || !b.good("subnet", "service_address") ||
+		!network.good("cidr", "public_cidr", "private_cidr") {
 		return
 	}
 	address, err := d.ServiceAddressIn(f.Network.rangeOf(d.Subnet))

@@ -108,7 +108,11 @@ func defaultRules(tier string, operator Operator) map[opening]string {
 	if tier == "db" {
 		return map[opening]string{{"tcp", 22, "web"}: always, {"tcp", 3306, "web"}: always, {"icmp", -1, "web"}: always}
 	}
-	return map[opening]string{{"tcp", 22, operator.String()}: always, {"tcp", 80, "0.0.0.0/0"}: always, {"tcp", 443, "0.0.0.0/0"}: always}
+	return map[opening]string{
+		{"tcp", 22, operator.String()}: always,
+		{"tcp", 80, "0.0.0.0/0"}:       always,
+		{"tcp", 443, "0.0.0.0/0"}:      always,
+	}
 }
 
 func (r *reader) checkRule(rule *Rule, b *block, taken map[opening]string) {
@@ -130,7 +134,13 @@ func (r *reader) checkRule(rule *Rule, b *block, taken map[opening]string) {
 	if b.given("from_tier") {
 		r.oneOf(b, "from_tier", rule.FromTier, "db", "web")
 	}
-	r.matches(b, "description", rule.Description, description, "at most 255 letters, digits, spaces and ._-:/()#,@[]+=&;{}!$*")
+	r.matches(
+		b,
+		"description",
+		rule.Description,
+		description,
+		"at most 255 letters, digits, spaces and ._-:/()#,@[]+=&;{}!$*",
+	)
 	if !b.good("protocol", "port", "cidr", "from_tier") {
 		return
 	}
@@ -151,7 +161,10 @@ func (r *reader) checkCount(f *File, b, network *block) {
 	if w.Count < 1 {
 		r.fault(b, "count", "%d should be 1 or more", w.Count)
 	}
-	if made := f.Network.rangeOf(w.Subnet); !f.Network.Existing() && network.good("cidr", "public_cidr", "private_cidr") && int(w.Count) > room(made) {
+	if made := f.Network.rangeOf(
+		w.Subnet,
+	); !f.Network.Existing() && network.good("cidr", "public_cidr", "private_cidr") &&
+		int(w.Count) > room(made) {
 		r.fault(b, "count", "%d instances have no room in %s; it should be %d at most", w.Count, made, room(made))
 	}
 	switch {
@@ -167,6 +180,10 @@ func (r *reader) checkCount(f *File, b, network *block) {
 		w.Scaling = "single"
 	}
 	if w.Scaling == "single" && w.Subnet == "private" && b.good("subnet", "scaling") {
-		r.fault(b, "subnet", `one instance is reached by an elastic IP, which needs the public subnet; with scaling = "asg" a load balancer is there for it`)
+		r.fault(
+			b,
+			"subnet",
+			`one instance is reached by an elastic IP, which needs the public subnet; with scaling = "asg" a load balancer is there for it`,
+		)
 	}
 }

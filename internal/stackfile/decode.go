@@ -13,7 +13,8 @@ import (
 	"github.com/hashicorp/hcl/v2/gohcl"
 )
 
-// field is a field of a struct under its name in the file. gohcl's own structs can hold neither addresses nor durations.
+// field is a field of a struct under its name in the file. gohcl's own structs can hold neither addresses nor
+// durations.
 type field struct {
 	name  string // of an attribute, or a block's type
 	block bool
@@ -89,13 +90,24 @@ func (r *reader) decodeBlock(b *block, from *hcl.Block, fields []field) {
 			r.decode(inner, from.Body, one)
 			f.value.Set(reflect.Append(f.value, one))
 		case len(others) > 0:
-			r.fault(inner, "", "there is one in line %d already; there should be one at most", others[0].place.Start.Line)
+			r.fault(
+				inner,
+				"",
+				"there is one in line %d already; there should be one at most",
+				others[0].place.Start.Line,
+			)
 		default:
 			r.decode(inner, from.Body, f.value)
 		}
 		return
 	}
-	r.faultAt(from.LabelRanges[0], newBlock(b.title, b.place), fmt.Sprintf("%s %q", from.Type, from.Labels[0]), "it should be %s", strings.Join(wanted, " or "))
+	r.faultAt(
+		from.LabelRanges[0],
+		newBlock(b.title, b.place),
+		fmt.Sprintf("%s %q", from.Type, from.Labels[0]),
+		"it should be %s",
+		strings.Join(wanted, " or "),
+	)
 }
 
 // head is what a block of this field begins with.
@@ -106,7 +118,8 @@ func (f field) head() string {
 	return fmt.Sprintf("%s %q", f.name, f.label)
 }
 
-// value decodes an attribute's value, or an element's. It tells whether that went well; if not, the target is as before.
+// value decodes an attribute's value, or an element's. It tells whether that went well; if not, the target is as
+// before.
 func (r *reader) value(b *block, name string, expr hcl.Expression, target reflect.Value) bool {
 	if !r.literal(b, name, expr) {
 		return false

@@ -10,8 +10,12 @@ const depthLimit = 500
 
 // closers are what ends a bracket, by what begins it.
 var closers = map[hclsyntax.TokenType]hclsyntax.TokenType{
-	hclsyntax.TokenCBrace: hclsyntax.TokenOBrace, hclsyntax.TokenCBrack: hclsyntax.TokenOBrack, hclsyntax.TokenCParen: hclsyntax.TokenOParen,
-	hclsyntax.TokenCQuote: hclsyntax.TokenOQuote, hclsyntax.TokenCHeredoc: hclsyntax.TokenOHeredoc, hclsyntax.TokenTemplateSeqEnd: hclsyntax.TokenTemplateInterp,
+	hclsyntax.TokenCBrace:         hclsyntax.TokenOBrace,
+	hclsyntax.TokenCBrack:         hclsyntax.TokenOBrack,
+	hclsyntax.TokenCParen:         hclsyntax.TokenOParen,
+	hclsyntax.TokenCQuote:         hclsyntax.TokenOQuote,
+	hclsyntax.TokenCHeredoc:       hclsyntax.TokenOHeredoc,
+	hclsyntax.TokenTemplateSeqEnd: hclsyntax.TokenTemplateInterp,
 }
 
 // tooDeep is where a file nests beyond the limit. hcl's parser follows it by recursion, seven kilobytes a level, and a
@@ -24,7 +28,12 @@ func tooDeep(path string, source []byte) *hcl.Range {
 		case hclsyntax.TokenTemplateControl:
 			of = hclsyntax.TokenTemplateInterp
 			fallthrough
-		case hclsyntax.TokenOBrace, hclsyntax.TokenOBrack, hclsyntax.TokenOParen, hclsyntax.TokenOQuote, hclsyntax.TokenOHeredoc, hclsyntax.TokenTemplateInterp:
+		case hclsyntax.TokenOBrace,
+			hclsyntax.TokenOBrack,
+			hclsyntax.TokenOParen,
+			hclsyntax.TokenOQuote,
+			hclsyntax.TokenOHeredoc,
+			hclsyntax.TokenTemplateInterp:
 			open[of]++
 			depth++
 		case hclsyntax.TokenMinus, hclsyntax.TokenBang, hclsyntax.TokenQuestion, hclsyntax.TokenStar:

@@ -260,7 +260,11 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 	if _, err := read(t, strings.Repeat("#\n", sizeLimit/2)); err != nil {
 		t.Errorf("the longest file: got %v", err)
 	}
-	if _, err := read(t, strings.Repeat("#\n", sizeLimit/2)+"\n"); err == nil || !strings.Contains(err.Error(), "has more than 131072 bytes") {
+	if _, err := read(
+		t,
+		strings.Repeat("#\n", sizeLimit/2)+"\n",
+	); err == nil ||
+		!strings.Contains(err.Error(), "has more than 131072 bytes") {
 		t.Errorf("a long file: got %v", err)
 	}
 }

@@ -29,7 +29,8 @@ func FuzzRead(f *testing.F) {
 	f.Fuzz(func(t *testing.T, source []byte) {
 		file, err := parse("testdata/fuzz.hcl", source)
 		if err == nil {
-			if file.Name == "" || file.Web.Count < 1 || file.Web.Scaling == "" || !file.Network.Existing() && !file.Database.ServiceAddress.IsValid() {
+			if file.Name == "" || file.Web.Count < 1 || file.Web.Scaling == "" ||
+				!file.Network.Existing() && !file.Database.ServiceAddress.IsValid() {
 				t.Errorf("%q is good, and is not complete: %+v", source, file)
 			}
 			if _, err := file.MarshalJSON(); err != nil {
@@ -42,7 +43,8 @@ func FuzzRead(f *testing.F) {
 			t.Fatalf("%q: got %+v, %v, want faults", source, file, err)
 		}
 		for i, d := range faults {
-			if d.Subject == nil || d.Subject.Start.Line < 1 || d.Summary == "" || d.Detail == "" || i > 0 && d.Subject.Start.Byte < faults[i-1].Subject.Start.Byte {
+			if d.Subject == nil || d.Subject.Start.Line < 1 || d.Summary == "" || d.Detail == "" ||
+				i > 0 && d.Subject.Start.Byte < faults[i-1].Subject.Start.Byte {
 				t.Errorf("%q: fault %d: %+v", source, i, d)
 			}
 		}

@@ -6,8 +6,8 @@ import (
 	"github.com/zclconf/go-cty/cty"
 )
 
-// literal tells whether an expression is made of literals alone, and says where it is not. Nothing else is evaluated, so
-// that no file takes long to read.
+// literal tells whether an expression is made of literals alone, and says where it is not. Nothing else is evaluated,
+// so that no file takes long to read.
 func (r *reader) literal(b *block, name string, expr hcl.Expression) bool {
 	switch e := expr.(type) {
 	case *hclsyntax.LiteralValueExpr:
@@ -41,7 +41,14 @@ func (r *reader) literal(b *block, name string, expr hcl.Expression) bool {
 		}
 	case *hclsyntax.ScopeTraversalExpr:
 		if word := hcl.ExprAsKeyword(e); word != "" {
-			r.faultAt(e.Range(), b, name, "%s is the name of a variable, which is not taken here; a text stands in quotes: %q", word, word)
+			r.faultAt(
+				e.Range(),
+				b,
+				name,
+				"%s is the name of a variable, which is not taken here; a text stands in quotes: %q",
+				word,
+				word,
+			)
 			return false
 		}
 	}
@@ -59,7 +66,12 @@ func (r *reader) key(b *block, name string, expr hcl.Expression) bool {
 }
 
 func (r *reader) template(b *block, name string, part hcl.Expression) bool {
-	r.faultAt(part.Range(), b, name, "a text is taken as it stands, without templates; a ${ or %%{ that belongs to it is written $${ or %%%%{")
+	r.faultAt(
+		part.Range(),
+		b,
+		name,
+		"a text is taken as it stands, without templates; a ${ or %%{ that belongs to it is written $${ or %%%%{",
+	)
 	return false
 }
 

@@ -84,7 +84,17 @@ type Faults hcl.Diagnostics
 func (f Faults) Error() string {
 	var lines []string
 	for _, d := range f {
-		lines = append(lines, fmt.Sprintf("%s:%d,%d: %s: %s", d.Subject.Filename, d.Subject.Start.Line, d.Subject.Start.Column, d.Summary, d.Detail))
+		lines = append(
+			lines,
+			fmt.Sprintf(
+				"%s:%d,%d: %s: %s",
+				d.Subject.Filename,
+				d.Subject.Start.Line,
+				d.Subject.Start.Column,
+				d.Summary,
+				d.Detail,
+			),
+		)
 	}
 	return strings.Join(lines, "\n")
 }
@@ -93,7 +103,13 @@ func (f Faults) Error() string {
 func parse(path string, source []byte) (*File, error) {
 	r := &reader{directory: filepath.Dir(path)}
 	if deep := tooDeep(path, source); deep != nil {
-		r.faultAt(*deep, newBlock("", *deep), "nesting", "more than %d brackets and operators are open here; there should be a few", depthLimit)
+		r.faultAt(
+			*deep,
+			newBlock("", *deep),
+			"nesting",
+			"more than %d brackets and operators are open here; there should be a few",
+			depthLimit,
+		)
 		return nil, r.sorted(r.faults)
 	}
 	parsed, diags := hclsyntax.ParseConfig(source, path, hcl.InitialPos)
@@ -123,7 +139,10 @@ func (r *reader) sorted(faults hcl.Diagnostics) Faults {
 			d.Subject = &hcl.Range{Start: hcl.InitialPos}
 		}
 	}
-	slices.SortStableFunc(faults, func(a, b *hcl.Diagnostic) int { return cmp.Compare(a.Subject.Start.Byte, b.Subject.Start.Byte) })
+	slices.SortStableFunc(
+		faults,
+		func(a, b *hcl.Diagnostic) int { return cmp.Compare(a.Subject.Start.Byte, b.Subject.Start.Byte) },
+	)
 	return Faults(faults)
 }
 
@@ -131,14 +150,21 @@ func (r *reader) sorted(faults hcl.Diagnostics) Faults {
 type block struct {
 	title string    // of messages, such as `tier "db": data_volume`; empty for the file itself
 	place hcl.Range // of the block's head
-	// values are the places of the attributes that are given, and of their elements: tags, tags["team"], checkpoints[0].
+	// values are the places of the attributes that are given, and of their elements: tags, tags["team"],
+	// checkpoints[0].
 	values map[string]hcl.Range
 	blocks map[string][]*block // by their heads, such as `tier "db"`
 	faulty map[string]bool     // attributes that something is wrong with
 }
 
 func newBlock(title string, place hcl.Range) *block {
-	return &block{title: title, place: place, values: map[string]hcl.Range{}, blocks: map[string][]*block{}, faulty: map[string]bool{}}
+	return &block{
+		title:  title,
+		place:  place,
+		values: map[string]hcl.Range{},
+		blocks: map[string][]*block{},
+		faulty: map[string]bool{},
+	}
 }
 
 // child is the block of this head, or an empty one.
@@ -160,8 +186,8 @@ func (b *block) good(names ...string) bool {
 	return !slices.ContainsFunc(names, func(name string) bool { return b.faulty[name] })
 }
 
-// fault says what is wrong with an attribute, at its place, or at the block's if it is missing; without a name, with the
-// block. The first fault of an attribute is told; another would most likely follow from it.
+// fault says what is wrong with an attribute, at its place, or at the block's if it is missing; without a name, with
+// the block. The first fault of an attribute is told; another would most likely follow from it.
 func (r *reader) fault(b *block, name, format string, args ...any) {
 	place, ok := b.values[name]
 	if !ok {
@@ -176,5 +202,13 @@ func (r *reader) faultAt(place hcl.Range, b *block, name, format string, args ..
 	}
 	b.faulty[name] = true
 	about := slices.DeleteFunc([]string{b.title, name}, func(part string) bool { return part == "" })
-	r.faults = append(r.faults, &hcl.Diagnostic{Severity: hcl.DiagError, Summary: strings.Join(about, ": "), Detail: fmt.Sprintf(format, args...), Subject: &place})
+	r.faults = append(
+		r.faults,
+		&hcl.Diagnostic{
+			Severity: hcl.DiagError,
+			Summary:  strings.Join(about, ": "),
+			Detail:   fmt.Sprintf(format, args...),
+			Subject:  &place,
+		},
+	)
 }

@@ -1,5 +1,5 @@
-// Package stackfile is the stack file: what a user says about a stack, decoded and checked. It asks nobody, so that what
-// it accepts can still be refused by EC2: it does not know whether an id, a release or an instance type is there.
+// Package stackfile is the stack file: what a user says about a stack, decoded and checked. It asks nobody, so that
+// what it accepts can still be refused by EC2: it does not know whether an id, a release or an instance type is there.
 package stackfile
 
 import (
@@ -26,8 +26,8 @@ type File struct {
 	Profile string `hcl:"profile"`
 	// The URL of another EC2 API than AWS's own, of the local cloud for example. `AWS_ENDPOINT_URL` says the same.
 	CustomEndpointEC2 string `hcl:"custom_endpoint_ec2"`
-	// Who may log in to the web tier: a CIDR range, or `auto` for the address that this machine is seen under. The default
-	// is `auto`.
+	// Who may log in to the web tier: a CIDR range, or `auto` for the address that this machine is seen under. The
+	// default is `auto`.
 	Operator Operator `hcl:"operator"`
 	// The network.
 	Network Network `hcl:"network,block"`
@@ -83,8 +83,8 @@ func (n Network) rangeOf(subnet string) netip.Prefix {
 
 // Tier is what both tiers have.
 type Tier struct {
-	// The subnet that its instances are in: `public` or `private`. The default is `private` for db and `public` for web,
-	// which needs it with `scaling = "single"`.
+	// The subnet that its instances are in: `public` or `private`. The default is `private` for db and `public` for
+	// web, which needs it with `scaling = "single"`.
 	Subnet string `hcl:"subnet"`
 	// What its instances run on. The default is `t3.small`.
 	InstanceType string `hcl:"instance_type"`
@@ -92,16 +92,16 @@ type Tier struct {
 	Release string `hcl:"release"`
 	// The image that it runs, by its AMI's id, in place of a release's.
 	AMI string `hcl:"ami"`
-	// User-data for its instances, beside Goldsmith's own: a cloud-config, which begins with `#cloud-config`, or a script,
-	// which begins with `#!`; 14 KiB at most. Whoever is on an instance can read it: no place for a secret.
+	// User-data for its instances, beside Goldsmith's own: a cloud-config, which begins with `#cloud-config`, or a
+	// script, which begins with `#!`; 14 KiB at most. Whoever is on an instance can read it: no place for a secret.
 	UserData string `hcl:"user_data"`
 	// A file of user-data, in place of `user_data`. Its path is relative to the stack file.
 	UserDataFile string `hcl:"user_data_file"`
-	// Tags of its instances and their volumes, beside Goldsmith's own: 45 at most, keys of 1 to 128 characters, values of
-	// at most 256. Keys that begin with `goldsmith:` or `aws:` are not taken.
+	// Tags of its instances and their volumes, beside Goldsmith's own: 45 at most, keys of 1 to 128 characters, values
+	// of at most 256. Keys that begin with `goldsmith:` or `aws:` are not taken.
 	Tags map[string]string `hcl:"tags"`
-	// What its security group lets in, beside what it always does: in web, 22 from the operator, 80 and 443 from anywhere;
-	// in db, 22, 3306 and ICMP from web.
+	// What its security group lets in, beside what it always does: in web, 22 from the operator, 80 and 443 from
+	// anywhere; in db, 22, 3306 and ICMP from web.
 	Rules []Rule `hcl:"rule,block"`
 }
 
@@ -136,26 +136,27 @@ type DataVolume struct {
 	Size int32 `hcl:"size"`
 	// `gp3`, `gp2`, `io1` or `io2`. The default is `gp3`.
 	Type string `hcl:"type"`
-	// Operations a second. `gp3`: 3000 to 80000, beyond 3000 at most 500 for each GiB; the default is 3000. `io1`: 100 to
-	// 64000, at most 50 for each GiB; `io2`: 100 to 256000, at most 1000 for each GiB; both need it. `gp2` takes none.
+	// Operations a second. `gp3`: 3000 to 80000, beyond 3000 at most 500 for each GiB; the default is 3000. `io1`: 100
+	// to 64000, at most 50 for each GiB; `io2`: 100 to 256000, at most 1000 for each GiB; both need it. `gp2` takes
+	// none.
 	IOPS int32 `hcl:"iops"`
 	// MiB a second, for `gp3` alone: 125 to 2000, at most a quarter of `iops`. The default is 125.
 	Throughput int32 `hcl:"throughput"`
 	// Whether it is encrypted. The default is true.
 	Encrypted bool `hcl:"encrypted"`
-	// The KMS key that it is encrypted with: an id, an alias such as `alias/db`, or the ARN of either. The default is the
-	// account's key for EBS.
+	// The KMS key that it is encrypted with: an id, an alias such as `alias/db`, or the ARN of either. The default is
+	// the account's key for EBS.
 	KMSKeyID string `hcl:"kms_key_id"`
 }
 
 // Web is what only the web tier has.
 type Web struct {
 	Tier
-	// How many instances; in a network that Goldsmith makes, no more than there are addresses in the subnet. The default
-	// is 1.
+	// How many instances; in a network that Goldsmith makes, no more than there are addresses in the subnet. The
+	// default is 1.
 	Count int32 `hcl:"count"`
-	// What keeps the instances: `single`, Goldsmith itself, or `asg`, an Auto Scaling group. The default is `single` for
-	// one instance, and `asg` for several, which need it.
+	// What keeps the instances: `single`, Goldsmith itself, or `asg`, an Auto Scaling group. The default is `single`
+	// for one instance, and `asg` for several, which need it.
 	Scaling string `hcl:"scaling"`
 }
 
@@ -176,8 +177,8 @@ type HealthCheck struct {
 
 // Deploy is how new instances take the place of old ones.
 type Deploy struct {
-	// The duration that a new instance is watched after the traffic moved to it; if it fails, the old one comes back: 0s
-	// to 24h. The default is `10s`.
+	// The duration that a new instance is watched after the traffic moved to it; if it fails, the old one comes back:
+	// 0s to 24h. The default is `10s`.
 	BakeTime time.Duration `hcl:"bake_time"`
 	// The duration that the old instance may go on with what it has begun: 0s to 1h. The default is `5s`.
 	DrainTime time.Duration `hcl:"drain_time"`
@@ -186,10 +187,11 @@ type Deploy struct {
 	// The duration after which the whole deployment has failed: 1s to 24h, longer than `bake_time` and `drain_time`
 	// together, and than `bake_time` and the pauses at `checkpoints`. The default is `10m`.
 	Timeout time.Duration `hcl:"timeout"`
-	// With `scaling = "asg"`: the percentage of the instances that stays healthy meanwhile, 0 to 100. The default is 90.
+	// With `scaling = "asg"`: the percentage of the instances that stays healthy meanwhile, 0 to 100. The default is
+	// 90.
 	MinHealthyPercentage int32 `hcl:"min_healthy_percentage"`
-	// With `scaling = "asg"`: the percentages of new instances, 1 to 100 and ascending, at which there is a pause. After
-	// the last one the rest follows. The default is none.
+	// With `scaling = "asg"`: the percentages of new instances, 1 to 100 and ascending, at which there is a pause.
+	// After the last one the rest follows. The default is none.
 	Checkpoints []int32 `hcl:"checkpoints"`
 	// With `checkpoints`: the duration of each pause, in whole seconds, 0s to 48h. The default is that of `bake_time`.
 	CheckpointDelay time.Duration `hcl:"checkpoint_delay"`
@@ -207,9 +209,22 @@ func defaults() *File {
 			PublicCIDR:  netip.MustParsePrefix("10.0.1.0/24"),
 			PrivateCIDR: netip.MustParsePrefix("10.0.2.0/24"),
 		},
-		Database:    Database{Tier: tier("private"), DataVolume: DataVolume{Size: 8, Type: "gp3", Encrypted: true}},
-		Web:         Web{Tier: tier("public"), Count: 1},
-		HealthCheck: HealthCheck{Path: "/health", Interval: 500 * time.Millisecond, Timeout: 5 * time.Second, HealthyThreshold: 3, Deadline: 5 * time.Minute},
-		Deploy:      Deploy{BakeTime: 10 * time.Second, DrainTime: 5 * time.Second, KeepSnapshots: 3, Timeout: 10 * time.Minute, MinHealthyPercentage: 90, AutoRollback: true},
+		Database: Database{Tier: tier("private"), DataVolume: DataVolume{Size: 8, Type: "gp3", Encrypted: true}},
+		Web:      Web{Tier: tier("public"), Count: 1},
+		HealthCheck: HealthCheck{
+			Path:             "/health",
+			Interval:         500 * time.Millisecond,
+			Timeout:          5 * time.Second,
+			HealthyThreshold: 3,
+			Deadline:         5 * time.Minute,
+		},
+		Deploy: Deploy{
+			BakeTime:             10 * time.Second,
+			DrainTime:            5 * time.Second,
+			KeepSnapshots:        3,
+			Timeout:              10 * time.Minute,
+			MinHealthyPercentage: 90,
+			AutoRollback:         true,
+		},
 	}
 }

@@ -27,16 +27,33 @@ func golden() *File {
 	return &File{
 		Name: "golden",
 		Network: Network{
-			CIDR: netip.MustParsePrefix("10.0.0.0/16"), PublicCIDR: netip.MustParsePrefix("10.0.1.0/24"), PrivateCIDR: netip.MustParsePrefix("10.0.2.0/24"),
+			CIDR: netip.MustParsePrefix(
+				"10.0.0.0/16",
+			),
+			PublicCIDR:  netip.MustParsePrefix("10.0.1.0/24"),
+			PrivateCIDR: netip.MustParsePrefix("10.0.2.0/24"),
 		},
 		Database: Database{
 			Tier: Tier{Subnet: "private", InstanceType: "t3.small"}, ServiceAddress: netip.MustParseAddr("10.0.2.10"),
 			DataVolume: DataVolume{Size: 8, Type: "gp3", IOPS: 3000, Throughput: 125, Encrypted: true},
 		},
-		Web:         Web{Tier: Tier{Subnet: "public", InstanceType: "t3.small"}, Count: 1, Scaling: "single"},
-		HealthCheck: HealthCheck{Path: "/health", Interval: 500 * time.Millisecond, Timeout: 5 * time.Second, HealthyThreshold: 3, Deadline: 5 * time.Minute},
-		Deploy: Deploy{BakeTime: 10 * time.Second, DrainTime: 5 * time.Second, KeepSnapshots: 3, Timeout: 10 * time.Minute,
-			MinHealthyPercentage: 90, CheckpointDelay: 10 * time.Second, AutoRollback: true},
+		Web: Web{Tier: Tier{Subnet: "public", InstanceType: "t3.small"}, Count: 1, Scaling: "single"},
+		HealthCheck: HealthCheck{
+			Path:             "/health",
+			Interval:         500 * time.Millisecond,
+			Timeout:          5 * time.Second,
+			HealthyThreshold: 3,
+			Deadline:         5 * time.Minute,
+		},
+		Deploy: Deploy{
+			BakeTime:             10 * time.Second,
+			DrainTime:            5 * time.Second,
+			KeepSnapshots:        3,
+			Timeout:              10 * time.Minute,
+			MinHealthyPercentage: 90,
+			CheckpointDelay:      10 * time.Second,
+			AutoRollback:         true,
+		},
 	}
 }
 
@@ -63,30 +80,67 @@ func TestFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &File{
-		Name: "full-1", Region: "us-gov-west-1", Profile: "ops", CustomEndpointEC2: "http://127.66.0.1:4566", Operator: Operator{netip.MustParsePrefix("192.0.2.7/32")},
+		Name:              "full-1",
+		Region:            "us-gov-west-1",
+		Profile:           "ops",
+		CustomEndpointEC2: "http://127.66.0.1:4566",
+		Operator:          Operator{netip.MustParsePrefix("192.0.2.7/32")},
 		Network: Network{
-			CIDR: netip.MustParsePrefix("172.31.0.0/16"), PublicCIDR: netip.MustParsePrefix("172.31.16.0/20"), PrivateCIDR: netip.MustParsePrefix("172.31.32.0/28"),
+			CIDR: netip.MustParsePrefix(
+				"172.31.0.0/16",
+			),
+			PublicCIDR:  netip.MustParsePrefix("172.31.16.0/20"),
+			PrivateCIDR: netip.MustParsePrefix("172.31.32.0/28"),
 		},
 		Database: Database{
 			Tier: Tier{
-				Subnet: "private", InstanceType: "r6g.large", Release: "2026-11-23.1", UserData: "#!/bin/sh\ntouch /run/full\n", UserDataFile: "db.sh",
-				Tags: map[string]string{"team": "data", "a:b/c": ""},
+				Subnet:       "private",
+				InstanceType: "r6g.large",
+				Release:      "2026-11-23.1",
+				UserData:     "#!/bin/sh\ntouch /run/full\n",
+				UserDataFile: "db.sh",
+				Tags:         map[string]string{"team": "data", "a:b/c": ""},
 				Rules: []Rule{
-					{Protocol: "tcp", Port: 9104, CIDR: netip.MustParsePrefix("2001:db8::/32"), Description: "metrics (MySQL)"},
+					{
+						Protocol:    "tcp",
+						Port:        9104,
+						CIDR:        netip.MustParsePrefix("2001:db8::/32"),
+						Description: "metrics (MySQL)",
+					},
 					{Protocol: "icmp", Port: -1, FromTier: "db"},
 				},
 			},
 			ServiceAddress: netip.MustParseAddr("172.31.32.14"),
-			DataVolume:     DataVolume{Size: 500, Type: "gp3", IOPS: 8000, Throughput: 500, Encrypted: true, KMSKeyID: "alias/db"},
+			DataVolume: DataVolume{
+				Size:       500,
+				Type:       "gp3",
+				IOPS:       8000,
+				Throughput: 500,
+				Encrypted:  true,
+				KMSKeyID:   "alias/db",
+			},
 		},
 		Web: Web{
 			Tier: Tier{
-				Subnet: "public", InstanceType: "u-6tb1.56xlarge", AMI: "ami-0123456789abcdef0", UserData: "#cloud-config\ntimezone: UTC\n", Tags: map[string]string{},
-				Rules: []Rule{{Protocol: "tcp", Port: 8443, FromTier: "db"}, {Protocol: "udp", Port: 443, CIDR: netip.MustParsePrefix("0.0.0.0/0")}},
+				Subnet:       "public",
+				InstanceType: "u-6tb1.56xlarge",
+				AMI:          "ami-0123456789abcdef0",
+				UserData:     "#cloud-config\ntimezone: UTC\n",
+				Tags:         map[string]string{},
+				Rules: []Rule{
+					{Protocol: "tcp", Port: 8443, FromTier: "db"},
+					{Protocol: "udp", Port: 443, CIDR: netip.MustParsePrefix("0.0.0.0/0")},
+				},
 			},
 			Count: 4, Scaling: "asg",
 		},
-		HealthCheck: HealthCheck{Path: "/health?deep=1", Interval: 500 * time.Millisecond, Timeout: time.Minute, HealthyThreshold: 10, Deadline: 90 * time.Minute},
+		HealthCheck: HealthCheck{
+			Path:             "/health?deep=1",
+			Interval:         500 * time.Millisecond,
+			Timeout:          time.Minute,
+			HealthyThreshold: 10,
+			Deadline:         90 * time.Minute,
+		},
 		Deploy: Deploy{BakeTime: time.Minute, KeepSnapshots: 7, Timeout: 20 * time.Minute, MinHealthyPercentage: 100,
 			Checkpoints: []int32{1, 50, 100}, CheckpointDelay: 90 * time.Second},
 	}
@@ -117,7 +171,14 @@ func TestFullSaysEverything(t *testing.T) {
 		t.Fatal(err)
 	}
 	// What names a network that is there cannot go with the ranges of one that is made.
-	existing := []string{"vpc_id", "vpc_tags", "public_subnet_ids", "public_subnet_tags", "private_subnet_ids", "private_subnet_tags"}
+	existing := []string{
+		"vpc_id",
+		"vpc_tags",
+		"public_subnet_ids",
+		"public_subnet_tags",
+		"private_subnet_ids",
+		"private_subnet_tags",
+	}
 	for _, name := range names(reflect.TypeFor[File]()) {
 		said := regexp.MustCompile(`(?m)^\s*` + name + `\b`).Match(text)
 		if name == "" || said == slices.Contains(existing, name) {
@@ -131,7 +192,9 @@ func TestExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Name != "shop" || got.Web.Scaling != "asg" || got.Database.ServiceAddress != netip.MustParseAddr("10.20.2.50") || got.Deploy.CheckpointDelay != time.Minute {
+	if got.Name != "shop" || got.Web.Scaling != "asg" ||
+		got.Database.ServiceAddress != netip.MustParseAddr("10.20.2.50") ||
+		got.Deploy.CheckpointDelay != time.Minute {
 		t.Errorf("got %+v", got)
 	}
 }

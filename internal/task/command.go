@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Command is a program that is run where it is needed. Without `creates`, `unless` and `only_if` it always is, and always
-// changes.
+// Command is a program that is run where it is needed. Without `creates`, `unless` and `only_if` it always is, and
+// always changes.
 type Command struct {
 	// The program and its arguments. Either this or `shell`.
 	Argv []string `json:"argv,omitempty" mapstructure:"argv"`

@@ -37,7 +37,10 @@ func (d Directory) Validate() error {
 		oneOf("state", d.State, Present, Absent),
 	)
 	if d.State == Absent && strings.Count(filepath.Clean(d.Path), "/") < 2 {
-		return errors.Join(err, fmt.Errorf("path: %s is too near the root to be removed with all that is in it", d.Path))
+		return errors.Join(
+			err,
+			fmt.Errorf("path: %s is too near the root to be removed with all that is in it", d.Path),
+		)
 	}
 	return err
 }

@@ -199,9 +199,9 @@ type writeFile struct {
 
 func (d writeFile) String() string { return d.shown }
 
-// Apply puts the content in the file's place as a whole or not at all: into a temporary file beside it, to the disk, and
-// then under the name. The temporary file is closed before the test, which may want to run it; that is why renameio, which
-// closes it last, does not do this.
+// Apply puts the content in the file's place as a whole or not at all: into a temporary file beside it, to the disk,
+// and then under the name. The temporary file is closed before the test, which may want to run it; that is why
+// renameio, which closes it last, does not do this.
 func (d writeFile) Apply(ctx context.Context, m Machine) error {
 	content, err := d.content.Open()
 	if err != nil {
@@ -247,7 +247,11 @@ func checkAbsent(path string, directory bool) (Difference, error) {
 		return nil, err
 	}
 	if info.IsDir() != directory {
-		return nil, fmt.Errorf("remove %s: it is %s, another kind of thing than the task says", path, info.Mode().Type())
+		return nil, fmt.Errorf(
+			"remove %s: it is %s, another kind of thing than the task says",
+			path,
+			info.Mode().Type(),
+		)
 	}
 	return removePath{path: path, directory: directory}, nil
 }

@@ -32,19 +32,30 @@ func TestServiceVerbs(t *testing.T) {
 			t.Errorf("%+v of %v: got %v, %v, want %v", c.spec, c.is, got, err, c.want)
 		}
 	}
-	if _, err := (Service{Unit: "no.service", State: Started}).verbs(map[string]string{"LoadState": "not-found"}); err == nil {
+	if _, err := (Service{Unit: "no.service", State: Started}).verbs(
+		map[string]string{"LoadState": "not-found"},
+	); err == nil {
 		t.Error("a unit that systemd does not know is no error")
 	}
 }
 
 func TestPlanRow(t *testing.T) {
-	row := []Package{{Names: []string{"nginx", "curl"}}, {Names: []string{"ftp"}, State: Absent}, {Names: []string{"bash"}, State: Latest}}
+	row := []Package{
+		{Names: []string{"nginx", "curl"}},
+		{Names: []string{"ftp"}, State: Absent},
+		{Names: []string{"bash"}, State: Latest},
+	}
 	installed := map[string]string{"curl": "1", "ftp": "2", "bash": "3"}
 	plan, err := planRow(row, installed, map[string]string{"nginx": "9", "bash": "4"})
-	if err != nil || !slices.Equal(plan.arguments, []string{"nginx", "ftp-", "bash"}) || !reflect.DeepEqual(plan.Shown, []string{"install nginx 9", "purge ftp 2", "install bash 4"}) {
+	if err != nil || !slices.Equal(plan.arguments, []string{"nginx", "ftp-", "bash"}) ||
+		!reflect.DeepEqual(plan.Shown, []string{"install nginx 9", "purge ftp 2", "install bash 4"}) {
 		t.Errorf("got %+v, %v", plan, err)
 	}
-	_, err = planRow([]Package{{Names: []string{"nginx", "no-such"}}, {Names: []string{"nor-such"}}}, nil, map[string]string{"nginx": "9"})
+	_, err = planRow(
+		[]Package{{Names: []string{"nginx", "no-such"}}, {Names: []string{"nor-such"}}},
+		nil,
+		map[string]string{"nginx": "9"},
+	)
 	if err == nil || !strings.Contains(err.Error(), "no-such, nor-such") || strings.Contains(err.Error(), "nginx,") {
 		t.Errorf("got %v, want an error that names the two", err)
 	}
@@ -59,7 +70,9 @@ func TestTruthy(t *testing.T) {
 }
 
 func TestParsePolicy(t *testing.T) {
-	policy := parsePolicy("nginx:\n  Installed: (none)\n  Candidate: 1.26\n  Version table:\nmysql-server:\n  Candidate: (none)\n")
+	policy := parsePolicy(
+		"nginx:\n  Installed: (none)\n  Candidate: 1.26\n  Version table:\nmysql-server:\n  Candidate: (none)\n",
+	)
 	if !reflect.DeepEqual(policy, map[string]string{"nginx": "1.26"}) {
 		t.Errorf("policy: %v", policy)
 	}

@@ -44,11 +44,11 @@ type CommandError struct {
 
 // Error is the command line, how it failed, and the last line of its standard error.
 func (e *CommandError) Error() string {
-	message := fmt.Sprintf("%s: %v", strings.Join(e.Argv, " "), e.Err)
+	said := fmt.Sprintf("%s: %v", strings.Join(e.Argv, " "), e.Err)
 	if lines := strings.Split(strings.TrimSpace(e.Stderr), "\n"); lines[len(lines)-1] != "" {
-		message += ": " + lines[len(lines)-1]
+		said += ": " + lines[len(lines)-1]
 	}
-	return message
+	return said
 }
 
 // Unwrap is how it failed.

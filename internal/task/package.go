@@ -10,8 +10,8 @@ import (
 )
 
 // Package is Debian packages that are installed or not. Neighbouring package tasks are one transaction of apt. While
-// another program has one of apt's locks, such as apt's own daily work, the task waits for five minutes, and says who has
-// it.
+// another program has one of apt's locks, such as apt's own daily work, the task waits for five minutes, and says who
+// has it.
 type Package struct {
 	// The packages' names.
 	Names []string `json:"names" mapstructure:"names" required:"true"`
@@ -113,8 +113,8 @@ func planRow(row []Package, installed, candidates map[string]string) (PackagePla
 	return plan, nil
 }
 
-// Apply runs the transaction. Configuration files that somebody changed stay as they are. dpkg need not sync each file to
-// the disk: an image is taken of a machine that was stopped cleanly.
+// Apply runs the transaction. Configuration files that somebody changed stay as they are. dpkg need not sync each file
+// to the disk: an image is taken of a machine that was stopped cleanly.
 func (p PackagePlan) Apply(ctx context.Context, m Machine) error {
 	argv := []string{
 		"apt-get", "install", "--yes", "--purge",
@@ -131,8 +131,8 @@ func (p PackagePlan) Apply(ctx context.Context, m Machine) error {
 	return err
 }
 
-// lockTimeout is apt's own patience with dpkg's lock. It is short, as it is silent: who has the lock is said between two
-// attempts.
+// lockTimeout is apt's own patience with dpkg's lock. It is short, as it is silent: who has the lock is said between
+// two attempts.
 const lockTimeout = "DPkg::Lock::Timeout=5"
 
 var aptEnvironment = []string{"DEBIAN_FRONTEND=noninteractive", "APT_LISTCHANGES_FRONTEND=none", "NEEDRESTART_MODE=l"}
@@ -155,8 +155,8 @@ func InstalledPackages(ctx context.Context, m Machine, names []string) (map[stri
 	return installed, nil
 }
 
-// PackageCandidates are the versions that apt would install. Its lists are read anew where there are none, or where one of
-// the packages is not in them.
+// PackageCandidates are the versions that apt would install. Its lists are read anew where there are none, or where one
+// of the packages is not in them.
 func PackageCandidates(ctx context.Context, m Machine, names []string) (map[string]string, error) {
 	updated := false
 	if lists, err := filepath.Glob("/var/lib/apt/lists/*Packages*"); err != nil || len(lists) == 0 {

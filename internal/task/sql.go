@@ -69,8 +69,8 @@ func truthy(answer string) bool {
 	return column != "" && column != "0" && column != "NULL"
 }
 
-// client is the client with these statements. It speaks to the local socket as root, which both MariaDB and MySQL let in
-// without a password.
+// client is the client with these statements. It speaks to the local socket as root, which both MariaDB and MySQL let
+// in without a password.
 func (s SQL) client(statements string) Program {
 	// The statements go in by standard input: an argument could be read by every process of the machine.
 	argv := []string{

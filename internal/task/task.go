@@ -1,7 +1,7 @@
 // Package task is the work that Goldsmith does on a machine: typed, idempotent descriptions of one thing each, ordered
-// into plays. Each kind of task is one file here, which says what it is in HCL and on the wire, how it is checked and how
-// it is made so, and one row of the table Kinds. Provisioners build plays on the operator's side, the wire codec carries
-// them, and package engine runs them on the machine. Only checks and differences touch a machine.
+// into plays. Each kind of task is one file here, which says what it is in HCL and on the wire, how it is checked and
+// how it is made so, and one row of the table Kinds. Provisioners build plays on the operator's side, the wire codec
+// carries them, and package engine runs them on the machine. Only checks and differences touch a machine.
 package task
 
 import (

@@ -62,8 +62,8 @@ func within(place string, t Task) error {
 	return nil
 }
 
-// checkText wants UTF-8 of all that is sent as JSON, which would silently become other characters. Contents of files and SQL
-// are sent as bytes.
+// checkText wants UTF-8 of all that is sent as JSON, which would silently become other characters. Contents of files
+// and SQL are sent as bytes.
 func checkText(t Task) error {
 	errs := []error{utf8Only("name", reflect.ValueOf(t.Name)), utf8Only("notify", reflect.ValueOf(t.Notify))}
 	spec := reflect.ValueOf(t.Spec)

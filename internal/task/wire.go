@@ -123,7 +123,12 @@ func encodeBlob(w io.Writer, encoder *json.Encoder, blob Blob) error {
 	}
 	n, err := io.Copy(w, io.LimitReader(content, blob.Size))
 	if err == nil && n != blob.Size {
-		err = fmt.Errorf("blob %s: it has shrunk from %d to %d bytes since it was first read", blob.Digest, blob.Size, n)
+		err = fmt.Errorf(
+			"blob %s: it has shrunk from %d to %d bytes since it was first read",
+			blob.Digest,
+			blob.Size,
+			n,
+		)
 	}
 	if err != nil {
 		return err
@@ -141,7 +146,11 @@ func Decode(r io.Reader, dir string) (p Play, check bool, err error) {
 		return Play{}, false, fmt.Errorf("read play: %w", err)
 	}
 	if header.Goldsmith != WireVersion {
-		return Play{}, false, fmt.Errorf("read play: the stream has version %d, this agent takes %d", header.Goldsmith, WireVersion)
+		return Play{}, false, fmt.Errorf(
+			"read play: the stream has version %d, this agent takes %d",
+			header.Goldsmith,
+			WireVersion,
+		)
 	}
 	p.Name = header.Play
 	for {

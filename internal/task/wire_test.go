@@ -16,7 +16,17 @@ func everyKind() Play {
 	large := bytes.Repeat([]byte("0123456789abcdef"), inMemory/8) // over the limit of what is kept in memory
 	return Play{Name: "all", Tasks: []Task{
 		{Name: "package", Spec: Package{Names: []string{"nginx"}, State: Latest}},
-		{Name: "file", Notify: []string{"restart"}, Sensitive: true, Spec: File{Path: "/etc/x", Content: Bytes([]byte("small")), Mode: "0600", Test: []string{"true", "%s"}}},
+		{
+			Name:      "file",
+			Notify:    []string{"restart"},
+			Sensitive: true,
+			Spec: File{
+				Path:    "/etc/x",
+				Content: Bytes([]byte("small")),
+				Mode:    "0600",
+				Test:    []string{"true", "%s"},
+			},
+		},
 		{Name: "large", Spec: File{Path: "/etc/y", Content: Bytes(large)}},
 		{Name: "same content", Spec: File{Path: "/etc/z", Content: Bytes([]byte("small"))}},
 		{Name: "gone", Spec: File{Path: "/etc/old", State: Absent}},
@@ -97,7 +107,14 @@ func TestStatementsComeThroughAsTheyAre(t *testing.T) {
 		"\xef\xbb\xbfSELECT '\u2028 \r\n <&>'",
 		strings.Repeat("INSERT INTO t VALUES ('\xf8');\n", 100_000),
 	} {
-		stream := encoded(t, Play{Name: "p", Tasks: []Task{{Name: "seed", Spec: SQL{Statements: statements, Database: "app", Unless: "SELECT 0"}}}}, false)
+		stream := encoded(
+			t,
+			Play{
+				Name:  "p",
+				Tasks: []Task{{Name: "seed", Spec: SQL{Statements: statements, Database: "app", Unless: "SELECT 0"}}},
+			},
+			false,
+		)
 		got, _, err := Decode(bytes.NewReader(stream), t.TempDir())
 		if err != nil {
 			t.Fatal(err)
@@ -119,7 +136,11 @@ func TestTextThatIsNoUTF8IsRefused(t *testing.T) {
 		"line.line":        {Name: "t", Spec: Line{Path: "/etc/x", Line: "K\xf8ge"}},
 		"sql.unless":       {Name: "t", Spec: SQL{Statements: "K\xf8ge", Unless: "SELECT 'K\xf8ge'"}},
 	} {
-		err := Play{Name: "p", Tasks: []Task{task}, Handlers: []Task{{Name: "K\xf8ge", Spec: Command{Argv: []string{"true"}}}}}.Validate()
+		err := Play{
+			Name:     "p",
+			Tasks:    []Task{task},
+			Handlers: []Task{{Name: "K\xf8ge", Spec: Command{Argv: []string{"true"}}}},
+		}.Validate()
 		if err == nil || !strings.Contains(err.Error(), want+": ") || !strings.Contains(err.Error(), "is not UTF-8") {
 			t.Errorf("%s: got %v", want, err)
 		}
@@ -145,7 +166,13 @@ func blobText(t *testing.T, spec Spec) string {
 }
 
 func TestDamagedStreams(t *testing.T) {
-	good := string(encoded(t, Play{Name: "p", Tasks: []Task{{Name: "f", Spec: File{Path: "/etc/x", Content: Bytes([]byte("content"))}}}}, false))
+	good := string(
+		encoded(
+			t,
+			Play{Name: "p", Tasks: []Task{{Name: "f", Spec: File{Path: "/etc/x", Content: Bytes([]byte("content"))}}}},
+			false,
+		),
+	)
 	for _, c := range []struct{ name, stream, want string }{
 		{"empty", "", "unexpected EOF"},
 		{"another version", strings.Replace(good, `"goldsmith":3`, `"goldsmith":9`, 1), "version 9"},

@@ -42,7 +42,10 @@ type Config struct {
 
 // decode reads the configuration, fills in defaults, and reports everything that is wrong.
 func (c *Config) decode(raws []any) error {
-	err := config.Decode(c, &config.DecodeOpts{PluginType: "goldsmith-hardening", Interpolate: true, InterpolateContext: &c.ctx}, raws...)
+	err := config.Decode(
+		c,
+		&config.DecodeOpts{PluginType: "goldsmith-hardening", Interpolate: true, InterpolateContext: &c.ctx},
+		raws...)
 	if err != nil {
 		return err
 	}

@@ -114,7 +114,8 @@ func TestSSHIsTestedBeforeItIsRead(t *testing.T) {
 	if !slices.Equal(file.Test, []string{"/usr/sbin/sshd", "-t", "-f", "%s"}) {
 		t.Errorf("the file is tested by %q", file.Test)
 	}
-	if !slices.Equal(last.Notify, []string{testSSH, reloadSSH}) || play.Handlers[0].Name != testSSH || play.Handlers[1].Name != reloadSSH {
+	if !slices.Equal(last.Notify, []string{testSSH, reloadSSH}) || play.Handlers[0].Name != testSSH ||
+		play.Handlers[1].Name != reloadSSH {
 		t.Errorf("it notifies %q", last.Notify)
 	}
 	if service := play.Handlers[1].Spec.(task.Service); service.State != task.Reloaded {
@@ -193,17 +194,28 @@ func TestEveryFaultAtOnce(t *testing.T) {
 			t.Errorf("%v does not name %s", err, want)
 		}
 	}
-	if err := new(Provisioner).Prepare(map[string]any{"allow_root": true}); err == nil || !strings.Contains(err.Error(), "allow_root") {
+	if err := new(
+		Provisioner,
+	).Prepare(map[string]any{"allow_root": true}); err == nil ||
+		!strings.Contains(err.Error(), "allow_root") {
 		t.Errorf("an option that there is not: %v", err)
 	}
 }
 
 func TestVariablesReachTheTemplates(t *testing.T) {
 	template := filepath.Join(t.TempDir(), "sshd.tmpl")
-	if err := os.WriteFile(template, []byte("AllowUsers {{ .vars.user }}\n# {{ .facts.os_codename }}\n"), 0o600); err != nil {
+	if err := os.WriteFile(
+		template,
+		[]byte("AllowUsers {{ .vars.user }}\n# {{ .facts.os_codename }}\n"),
+		0o600,
+	); err != nil {
 		t.Fatal(err)
 	}
-	text := contentAt(t, playOf(t, map[string]any{"sshd": template, "vars": map[string]string{"user": "admin"}}, trixie), sshdPath)
+	text := contentAt(
+		t,
+		playOf(t, map[string]any{"sshd": template, "vars": map[string]string{"user": "admin"}}, trixie),
+		sshdPath,
+	)
 	if text != "AllowUsers admin\n# trixie\n" {
 		t.Errorf("got %q", text)
 	}

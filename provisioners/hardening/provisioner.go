@@ -1,5 +1,5 @@
-// Package hardening is the provisioner goldsmith-hardening: the operating system and the SSH server of an image, closed to
-// what an instance has no use for. It goes before the provisioners that install services.
+// Package hardening is the provisioner goldsmith-hardening: the operating system and the SSH server of an image, closed
+// to what an instance has no use for. It goes before the provisioners that install services.
 package hardening
 
 import (
@@ -27,7 +27,12 @@ func (p *Provisioner) Prepare(raws ...any) error {
 }
 
 // Provision makes the machine what the configuration says.
-func (p *Provisioner) Provision(ctx context.Context, ui packersdk.Ui, comm packersdk.Communicator, generated map[string]any) error {
+func (p *Provisioner) Provision(
+	ctx context.Context,
+	ui packersdk.Ui,
+	comm packersdk.Communicator,
+	generated map[string]any,
+) error {
 	if err := inputs.Ran(generated); err != nil {
 		return err
 	}

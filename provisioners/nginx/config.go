@@ -38,8 +38,8 @@ type Config struct {
 	TLS string `mapstructure:"tls"`
 	// How many connections one address may have at a time. The default is 256.
 	ConnectionsPerAddress int `mapstructure:"connections_per_address"`
-	// How many requests that change something one address may make in a second; as many more may come at once. The default
-	// is 20.
+	// How many requests that change something one address may make in a second; as many more may come at once. The
+	// default is 20.
 	WritesPerSecond int `mapstructure:"writes_per_second"`
 	// Values for the template, there as `.vars.NAME`.
 	Vars map[string]string `mapstructure:"vars"`
@@ -53,7 +53,10 @@ var serverName = regexp.MustCompile(`^[A-Za-z0-9_.*~^-]+( [A-Za-z0-9_.*~^-]+)*$`
 
 // decode reads the configuration, fills in defaults, and reports everything that is wrong.
 func (c *Config) decode(raws []any) error {
-	err := config.Decode(c, &config.DecodeOpts{PluginType: "goldsmith-nginx", Interpolate: true, InterpolateContext: &c.ctx}, raws...)
+	err := config.Decode(
+		c,
+		&config.DecodeOpts{PluginType: "goldsmith-nginx", Interpolate: true, InterpolateContext: &c.ctx},
+		raws...)
 	if err != nil {
 		return err
 	}
@@ -69,12 +72,18 @@ func (c *Config) decode(raws []any) error {
 func (c *Config) faults() []error {
 	var errs []error
 	if !serverName.MatchString(c.ServerName) {
-		errs = append(errs, fmt.Errorf("server_name: %q should be names as Nginx takes them, with one space between", c.ServerName))
+		errs = append(
+			errs,
+			fmt.Errorf("server_name: %q should be names as Nginx takes them, with one space between", c.ServerName),
+		)
 	}
 	host, port, err := net.SplitHostPort(c.Upstream)
 	number, bad := strconv.Atoi(port)
 	if err != nil || bad != nil || number < 1 || number > 65535 || host == "" || strings.ContainsAny(host, " ;{}") {
-		errs = append(errs, fmt.Errorf("upstream: %q should be an address and a port, as in 127.0.0.1:5000", c.Upstream))
+		errs = append(
+			errs,
+			fmt.Errorf("upstream: %q should be an address and a port, as in 127.0.0.1:5000", c.Upstream),
+		)
 	}
 	if c.TLS != "intermediate" && c.TLS != "modern" {
 		errs = append(errs, fmt.Errorf("tls: %q should be one of intermediate, modern", c.TLS))

@@ -33,7 +33,8 @@ func TestPrepareNamesTheAttribute(t *testing.T) {
 	}
 }
 
-// TestSiteByVersion reads the version that the machine has, or that apt would install, whatever the distribution's own is.
+// TestSiteByVersion reads the version that the machine has, or that apt would install, whatever the distribution's own
+// is.
 func TestSiteByVersion(t *testing.T) {
 	bookworm, trixie := task.OSFacts{ID: "debian", Version: "12"}, task.OSFacts{ID: "debian", Version: "13"}
 	jammy, resolute := task.OSFacts{ID: "ubuntu", Version: "22.04"}, task.OSFacts{ID: "ubuntu", Version: "26.04"}
@@ -80,7 +81,10 @@ func TestModernIsTLS13Alone(t *testing.T) {
 		if err := p.Prepare(map[string]any{"site": siteFile, "tls": level}); err != nil {
 			t.Fatal(err)
 		}
-		play, err := p.config.play(task.Facts{OS: task.OSFacts{ID: "debian", Version: "13"}}, task.Bytes([]byte("agent")))
+		play, err := p.config.play(
+			task.Facts{OS: task.OSFacts{ID: "debian", Version: "13"}},
+			task.Bytes([]byte("agent")),
+		)
 		if err != nil {
 			t.Fatal(err)
 		}

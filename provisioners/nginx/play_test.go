@@ -79,7 +79,9 @@ func TestDefaults(t *testing.T) {
 }
 
 func TestEveryFaultAtOnce(t *testing.T) {
-	err := new(Provisioner).Prepare(map[string]any{"site": "/no/such/site", "upstream": "127.0.0.1:65536", "server_name": "a;b", "tls": "ancient"})
+	err := new(
+		Provisioner,
+	).Prepare(map[string]any{"site": "/no/such/site", "upstream": "127.0.0.1:65536", "server_name": "a;b", "tls": "ancient"})
 	if err == nil {
 		t.Fatal("all of it is taken")
 	}
@@ -95,7 +97,9 @@ func TestUpstreams(t *testing.T) {
 		"127.0.0.1:5000": true, "[::1]:5000": true, "localhost:1": true, "10.0.0.1:65535": true,
 		"127.0.0.1": false, ":5000": false, "127.0.0.1:0": false, "127.0.0.1:http": false, "127.0.0.1; include /x:80": false, "a{b}:80": false,
 	} {
-		if err := new(Provisioner).Prepare(map[string]any{"site": siteFile, "upstream": upstream}); (err == nil) != good {
+		if err := new(
+			Provisioner,
+		).Prepare(map[string]any{"site": siteFile, "upstream": upstream}); (err == nil) != good {
 			t.Errorf("%s: got %v", upstream, err)
 		}
 	}
@@ -107,7 +111,12 @@ func servers(site string) []string {
 }
 
 func TestSite(t *testing.T) {
-	text, err := prepared(t, map[string]any{"upstream": "127.0.0.1:5001", "server_name": "example.com www.example.com"}).config.site(trixie)
+	text, err := prepared(
+		t,
+		map[string]any{"upstream": "127.0.0.1:5001", "server_name": "example.com www.example.com"},
+	).config.site(
+		trixie,
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,11 +163,22 @@ func TestHTTP2InOneForm(t *testing.T) {
 		{task.OSFacts{ID: "ubuntu", Version: "24.04"}, "1.24.0-2ubuntu7"},
 	} {
 		os := c.os
-		site, err := prepared(t, nil).config.site(task.Facts{OS: os, Candidates: map[string]string{"nginx": c.candidate}})
+		site, err := prepared(
+			t,
+			nil,
+		).config.site(
+			task.Facts{OS: os, Candidates: map[string]string{"nginx": c.candidate}},
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
-		old, directive := strings.Contains(string(site), "listen 443 ssl http2 "), strings.Contains(string(site), "http2 on;")
+		old, directive := strings.Contains(
+			string(site),
+			"listen 443 ssl http2 ",
+		), strings.Contains(
+			string(site),
+			"http2 on;",
+		)
 		if old == directive || directive != (os.Version == "13") {
 			t.Errorf("%s %s: listen … http2: %v, http2 on: %v", os.ID, os.Version, old, directive)
 		}
@@ -167,11 +187,18 @@ func TestHTTP2InOneForm(t *testing.T) {
 
 func TestTemplateOfTheUsersOwn(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "own.conf.tmpl")
-	if err := os.WriteFile(path, []byte("# {{ .vars.who }} {{ .facts.arch }} {{ .http2_directive }} {{ .certificate }}\n"), 0o644); err != nil {
+	if err := os.WriteFile(
+		path,
+		[]byte("# {{ .vars.who }} {{ .facts.arch }} {{ .http2_directive }} {{ .certificate }}\n"),
+		0o644,
+	); err != nil {
 		t.Fatal(err)
 	}
 	p := prepared(t, map[string]any{"site": path, "vars": map[string]string{"who": "me"}})
-	if site, err := p.config.site(trixie); err != nil || string(site) != "# me amd64 true /run/goldsmith/tls/web.crt\n" {
+	if site, err := p.config.site(
+		trixie,
+	); err != nil ||
+		string(site) != "# me amd64 true /run/goldsmith/tls/web.crt\n" {
 		t.Errorf("got %q, %v", site, err)
 	}
 	err := new(Provisioner).Prepare(map[string]any{"site": path, "vars": map[string]string{"whom": "me"}})
@@ -199,7 +226,10 @@ func TestOrder(t *testing.T) {
 		last = i
 	}
 	for _, name := range []string{"site", "site is on", "default site is off"} {
-		if got := play.Tasks[index(t, play, name)].Notify; !slices.Equal(got, []string{"test all of the configuration", "restart nginx"}) {
+		if got := play.Tasks[index(t, play, name)].Notify; !slices.Equal(
+			got,
+			[]string{"test all of the configuration", "restart nginx"},
+		) {
 			t.Errorf("%q notifies %v", name, got)
 		}
 	}
@@ -209,7 +239,8 @@ func TestOrder(t *testing.T) {
 	if file := play.Tasks[index(t, play, "site")].Spec.(task.File); len(file.Test) == 0 || file.Path != available {
 		t.Errorf("the site is not tested, or elsewhere: %+v", file)
 	}
-	if link := play.Tasks[index(t, play, "site is on")].Spec.(task.Link); link.Path != enabled || link.Target != available {
+	if link := play.Tasks[index(t, play, "site is on")].Spec.(task.Link); link.Path != enabled ||
+		link.Target != available {
 		t.Errorf("got %+v", link)
 	}
 	if link := play.Tasks[index(t, play, "default site is off")].Spec.(task.Link); link.State != task.Absent {
@@ -240,7 +271,8 @@ func TestDescription(t *testing.T) {
 		t.Fatal(err)
 	}
 	image, err := instance.ReadImage(dir)
-	if err != nil || image.Nginx == nil || *image.Nginx != (instance.NginxImage{Unit: "nginx.service", HTTPPort: 80, HTTPSPort: 443}) {
+	if err != nil || image.Nginx == nil ||
+		*image.Nginx != (instance.NginxImage{Unit: "nginx.service", HTTPPort: 80, HTTPSPort: 443}) {
 		t.Errorf("got %+v, %v", image.Nginx, err)
 	}
 }

@@ -36,7 +36,12 @@ func (p *Provisioner) Prepare(raws ...any) error {
 }
 
 // Provision makes the machine what the configuration says.
-func (p *Provisioner) Provision(ctx context.Context, ui packersdk.Ui, comm packersdk.Communicator, generated map[string]any) error {
+func (p *Provisioner) Provision(
+	ctx context.Context,
+	ui packersdk.Ui,
+	comm packersdk.Communicator,
+	generated map[string]any,
+) error {
 	if err := inputs.Ran(generated); err != nil {
 		return err
 	}
@@ -71,9 +76,17 @@ func (c *Config) server(facts task.Facts) ([]byte, error) {
 // data is what templates know.
 func (c *Config) data(facts task.Facts) map[string]any {
 	return map[string]any{
-		"server_name": c.ServerName, "upstream": c.Upstream, "tls": c.TLS, "certificate": certificate + ".crt", "certificate_key": certificate + ".key",
-		"connections_per_address": c.ConnectionsPerAddress, "writes_per_second": c.WritesPerSecond, "curves": curves(facts),
-		"http2_directive": hasHTTP2Directive(facts), "vars": c.Vars, "facts": render.Facts(facts),
+		"server_name":             c.ServerName,
+		"upstream":                c.Upstream,
+		"tls":                     c.TLS,
+		"certificate":             certificate + ".crt",
+		"certificate_key":         certificate + ".key",
+		"connections_per_address": c.ConnectionsPerAddress,
+		"writes_per_second":       c.WritesPerSecond,
+		"curves":                  curves(facts),
+		"http2_directive":         hasHTTP2Directive(facts),
+		"vars":                    c.Vars,
+		"facts":                   render.Facts(facts),
 	}
 }
 
@@ -81,7 +94,8 @@ func (c *Config) data(facts task.Facts) map[string]any {
 // older one would refuse all of the configuration.
 func curves(facts task.Facts) string {
 	const classic = "X25519:prime256v1:secp384r1"
-	if facts.OS.ID == "debian" && facts.OS.Version != "12" && facts.OS.Version != "11" || facts.OS.ID == "ubuntu" && facts.OS.Version >= "25.10" {
+	if facts.OS.ID == "debian" && facts.OS.Version != "12" && facts.OS.Version != "11" ||
+		facts.OS.ID == "ubuntu" && facts.OS.Version >= "25.10" {
 		return "X25519MLKEM768:" + classic
 	}
 	return classic
@@ -90,8 +104,9 @@ func curves(facts task.Facts) string {
 // upstreamVersion matches the upstream part of a Debian version such as 1.26.3-3+deb13u1, behind the epoch.
 var upstreamVersion = regexp.MustCompile(`^(?:\d+:)?(\d+)\.(\d+)\.(\d+)`)
 
-// hasHTTP2Directive tells whether the machine's Nginx is 1.25.1 or later, which has `http2 on` and warns of the old form:
-// https://nginx.org/en/docs/http/ngx_http_v2_module.html. An installed Nginx stays; otherwise apt installs its candidate.
+// hasHTTP2Directive tells whether the machine's Nginx is 1.25.1 or later, which has `http2 on` and warns of the old
+// form: https://nginx.org/en/docs/http/ngx_http_v2_module.html. An installed Nginx stays; otherwise apt installs its
+// candidate.
 func hasHTTP2Directive(facts task.Facts) bool {
 	version := cmp.Or(facts.Installed[packageName], facts.Candidates[packageName])
 	match := upstreamVersion.FindStringSubmatch(version)
@@ -122,43 +137,77 @@ func (c *Config) play(facts task.Facts, agent task.Blob) (task.Play, error) {
 	if err != nil {
 		return task.Play{}, err
 	}
-	describe, err := instance.Describe("nginx", instance.NginxImage{Unit: "nginx.service", HTTPPort: 80, HTTPSPort: 443})
+	describe, err := instance.Describe(
+		"nginx",
+		instance.NginxImage{Unit: "nginx.service", HTTPPort: 80, HTTPSPort: 443},
+	)
 	if err != nil {
 		return task.Play{}, err
 	}
-	yes := true
-	restart := []string{"test all of the configuration", "restart nginx"}
 	return task.Play{
 		Name: "nginx",
-		Tasks: append(first, describe,
-			task.Task{Name: "install nginx", Spec: task.Package{Names: []string{packageName}}},
+		Tasks: slices.Concat(first, []task.Task{
+			describe,
+			{Name: "install nginx", Spec: task.Package{Names: []string{packageName}}},
 			instance.WaitForFirstBoot("nginx.service"),
-			task.Task{Name: "a pair to test with, in memory", Spec: task.Command{
-				Argv: []string{instance.AgentPath, "certificate", "--throwaway", certificate}, Creates: certificate + ".key"}},
-			task.Task{Name: "drop-in of the unit", Notify: restart, Spec: task.Unit{Unit: "nginx.service", DropIn: "20-hardening.conf", Content: task.Bytes(hardening)}},
-			// The server makes its logs anew at the first boot; by this mode they are of the group of those who may
-			// read logs.
-			task.Task{Name: "logs are the server's own", Spec: task.Directory{
-				Path:  "/var/log/nginx",
-				Mode:  "2750",
-				Owner: "www-data",
-				Group: "adm",
-			}},
-			task.Task{Name: "place of the process id", Spec: task.Directory{Path: "/run/nginx", Mode: "0750", Owner: "www-data", Group: "www-data"}},
-			task.Task{Name: "server", Notify: restart, Spec: task.File{Path: "/etc/nginx/nginx.conf", Content: task.Bytes(server)}},
-			task.Task{Name: "site", Notify: restart, Spec: task.File{Path: available, Content: task.Bytes(site), Test: testSite(server, "%s")}},
-			task.Task{Name: "default site is off", Notify: restart, Spec: task.Link{Path: "/etc/nginx/sites-enabled/default", State: task.Absent}},
-			task.Task{Name: "site is on", Notify: restart, Spec: task.Link{Path: enabled, Target: available}},
-			// The tests above are root's, and opened the logs.
-			task.Task{Name: "logs are for the server to write", Spec: task.Command{Argv: []string{"chown", "-R", "www-data:adm", "/var/log/nginx"},
-				OnlyIf: []string{"/bin/sh", "-c", "find /var/log/nginx ! -user www-data | grep -q ."}}},
-			task.Task{Name: "nginx starts at boot", Spec: task.Service{Unit: "nginx.service", Enabled: &yes}},
-		),
+		}, tasks(site, server)),
 		Handlers: []task.Task{
 			{Name: "test all of the configuration", Spec: task.Command{Argv: []string{"nginx", "-t"}}},
 			{Name: "restart nginx", Spec: task.Service{Unit: "nginx.service", State: task.Restarted}},
 		},
 	}, nil
+}
+
+// tasks configure an installed Nginx.
+func tasks(site, server []byte) []task.Task {
+	yes := true
+	restart := []string{"test all of the configuration", "restart nginx"}
+	return []task.Task{
+		{Name: "a pair to test with, in memory", Spec: task.Command{
+			Argv:    []string{instance.AgentPath, "certificate", "--throwaway", certificate},
+			Creates: certificate + ".key",
+		}},
+		{
+			Name:   "drop-in of the unit",
+			Notify: restart,
+			Spec:   task.Unit{Unit: "nginx.service", DropIn: "20-hardening.conf", Content: task.Bytes(hardening)},
+		},
+		// The server makes its logs anew at the first boot; by this mode they are of the group of those who may
+		// read logs.
+		{Name: "logs are the server's own", Spec: task.Directory{
+			Path:  "/var/log/nginx",
+			Mode:  "2750",
+			Owner: "www-data",
+			Group: "adm",
+		}},
+		{
+			Name: "place of the process id",
+			Spec: task.Directory{Path: "/run/nginx", Mode: "0750", Owner: "www-data", Group: "www-data"},
+		},
+		{
+			Name:   "server",
+			Notify: restart,
+			Spec:   task.File{Path: "/etc/nginx/nginx.conf", Content: task.Bytes(server)},
+		},
+		{
+			Name:   "site",
+			Notify: restart,
+			Spec:   task.File{Path: available, Content: task.Bytes(site), Test: testSite(server, "%s")},
+		},
+		{
+			Name:   "default site is off",
+			Notify: restart,
+			Spec:   task.Link{Path: "/etc/nginx/sites-enabled/default", State: task.Absent},
+		},
+		{Name: "site is on", Notify: restart, Spec: task.Link{Path: enabled, Target: available}},
+		// The tests above are root's, and opened the logs.
+		{
+			Name: "logs are for the server to write",
+			Spec: task.Command{Argv: []string{"chown", "-R", "www-data:adm", "/var/log/nginx"},
+				OnlyIf: []string{"/bin/sh", "-c", "find /var/log/nginx ! -user www-data | grep -q ."}},
+		},
+		{Name: "nginx starts at boot", Spec: task.Service{Unit: "nginx.service", Enabled: &yes}},
+	}
 }
 
 // testSite has Nginx test a site before it takes its place: in the server's own configuration, and without other sites.

@@ -62,7 +62,11 @@ func TestContentStaysAsItIs(t *testing.T) {
 
 func TestTemplateKnowsTheMachine(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.service.tmpl")
-	if err := os.WriteFile(path, []byte("[Service]\nEnvironment=A={{ .vars.a }} ARCH={{ .facts.arch }}\n"), 0o644); err != nil {
+	if err := os.WriteFile(
+		path,
+		[]byte("[Service]\nEnvironment=A={{ .vars.a }} ARCH={{ .facts.arch }}\n"),
+		0o644,
+	); err != nil {
 		t.Fatal(err)
 	}
 	config := units(map[string]any{"name": "a.service", "template": path})
@@ -72,7 +76,10 @@ func TestTemplateKnowsTheMachine(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	delete(config, "vars")
-	if err := new(Provisioner).Prepare(config); err == nil || !strings.Contains(err.Error(), `unit[0] "a.service": template:`) || !strings.Contains(err.Error(), "a.service.tmpl:2") {
+	if err := new(
+		Provisioner,
+	).Prepare(config); err == nil || !strings.Contains(err.Error(), `unit[0] "a.service": template:`) ||
+		!strings.Contains(err.Error(), "a.service.tmpl:2") {
 		t.Errorf("without the variable: %v", err)
 	}
 }
@@ -83,7 +90,11 @@ func TestAgentOnlyWhereItIsNeeded(t *testing.T) {
 	if play := prepared(t, plain, render.SampleFacts()); len(play.Tasks) != 1 {
 		t.Errorf("a unit alone makes %+v", play.Tasks)
 	}
-	play := prepared(t, units(map[string]any{"name": "a.service", "content": "[Unit]", "after_first_boot": true}), render.SampleFacts())
+	play := prepared(
+		t,
+		units(map[string]any{"name": "a.service", "content": "[Unit]", "after_first_boot": true}),
+		render.SampleFacts(),
+	)
 	place := map[string]int{}
 	for i, each := range play.Tasks {
 		place[each.Name] = i + 1
@@ -92,7 +103,8 @@ func TestAgentOnlyWhereItIsNeeded(t *testing.T) {
 		t.Errorf("the first boot's unit does not come before the one that waits for it: %v", place)
 	}
 	drop := content(t, play, "a.service", "10-goldsmith.conf")
-	if !strings.Contains(drop, "Requires="+instance.FirstBootUnit) || !strings.Contains(drop, "After="+instance.FirstBootUnit) {
+	if !strings.Contains(drop, "Requires="+instance.FirstBootUnit) ||
+		!strings.Contains(drop, "After="+instance.FirstBootUnit) {
 		t.Errorf("the unit does not wait:\n%s", drop)
 	}
 }
@@ -138,7 +150,9 @@ func TestEachUnitIsVerified(t *testing.T) {
 }
 
 func TestEveryFaultAtOnce(t *testing.T) {
-	err := new(Provisioner).Prepare(units(map[string]any{"name": "a.service"}, map[string]any{"name": "b.service", "template": "/no/such"}))
+	err := new(
+		Provisioner,
+	).Prepare(units(map[string]any{"name": "a.service"}, map[string]any{"name": "b.service", "template": "/no/such"}))
 	for _, want := range []string{`unit[0] "a.service": content`, `unit[1] "b.service": template`, "/no/such"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want an error with %q", err, want)
@@ -153,7 +167,9 @@ func TestFaultsCountTheUsersBlocks(t *testing.T) {
 		`unit[1] "": unit:`:             {"name": "", "content": "[Unit]"},
 		`unit[1] "b.service": drop_in:`: {"name": "b.service", "drop_in": "limits", "content": "[Unit]"},
 	} {
-		err := new(Provisioner).Prepare(units(map[string]any{"name": "a.service", "content": "[Unit]", "after_first_boot": true}, unit))
+		err := new(
+			Provisioner,
+		).Prepare(units(map[string]any{"name": "a.service", "content": "[Unit]", "after_first_boot": true}, unit))
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "task[") {
 			t.Errorf("got %v, want an error with %q", err, want)
 		}

@@ -45,7 +45,12 @@ func (p *Provisioner) Prepare(raws ...any) error {
 }
 
 // Provision makes the machine what the configuration says.
-func (p *Provisioner) Provision(ctx context.Context, ui packersdk.Ui, comm packersdk.Communicator, generated map[string]any) error {
+func (p *Provisioner) Provision(
+	ctx context.Context,
+	ui packersdk.Ui,
+	comm packersdk.Communicator,
+	generated map[string]any,
+) error {
 	if err := inputs.Ran(generated); err != nil {
 		return err
 	}
@@ -74,13 +79,19 @@ func (c *Config) play(facts task.Facts, agent task.Blob) (task.Play, error) {
 		}
 		verify := "verify " + name
 		play.Tasks = append(play.Tasks, task.Task{Name: name, Notify: []string{verify}, Spec: spec})
-		play.Handlers = append(play.Handlers, task.Task{Name: verify, Spec: task.Command{Argv: []string{"systemd-analyze", "verify", u.Name}}})
+		play.Handlers = append(
+			play.Handlers,
+			task.Task{Name: verify, Spec: task.Command{Argv: []string{"systemd-analyze", "verify", u.Name}}},
+		)
 		if u.AfterFirstBoot {
 			needsFirstBoot = true
 			play.Tasks = append(play.Tasks, instance.WaitForFirstBoot(u.Name))
 		}
 		if u.Enabled != nil {
-			play.Tasks = append(play.Tasks, task.Task{Name: name + " at boot", Spec: task.Service{Unit: u.Name, Enabled: u.Enabled}})
+			play.Tasks = append(
+				play.Tasks,
+				task.Task{Name: name + " at boot", Spec: task.Service{Unit: u.Name, Enabled: u.Enabled}},
+			)
 		}
 	}
 	if needsFirstBoot {

@@ -36,7 +36,12 @@ func TestPrepareNamesTheUnit(t *testing.T) {
 
 func TestPlayVerifiesEachUnit(t *testing.T) {
 	p := &Provisioner{}
-	if err := p.Prepare(units(map[string]any{"name": "a.service", "content": "[Unit]", "enabled": true, "after_first_boot": true}, map[string]any{"name": "nginx.service", "drop_in": "50-a.conf", "content": "[Service]"})); err != nil {
+	if err := p.Prepare(
+		units(
+			map[string]any{"name": "a.service", "content": "[Unit]", "enabled": true, "after_first_boot": true},
+			map[string]any{"name": "nginx.service", "drop_in": "50-a.conf", "content": "[Service]"},
+		),
+	); err != nil {
 		t.Fatal(err)
 	}
 	play, err := p.config.play(render.SampleFacts(), task.Bytes([]byte("agent")))

@@ -33,9 +33,9 @@ type Task struct {
 	Blocks map[string]any `mapstructure:",remain"`
 }
 
-// Assert is a command that each instance of the image runs, as root, when it verifies itself at boot. Its outcome is part
-// of the report by which an image is proved and a deploy sees that an instance is ready. It is repeated until it succeeds,
-// for two minutes at most.
+// Assert is a command that each instance of the image runs, as root, when it verifies itself at boot. Its outcome is
+// part of the report by which an image is proved and a deploy sees that an instance is ready. It is repeated until it
+// succeeds, for two minutes at most.
 type Assert struct {
 	// The program and its arguments. Either this or `shell`.
 	Argv []string `mapstructure:"argv"`

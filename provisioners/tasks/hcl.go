@@ -78,8 +78,8 @@ func ctyType(of reflect.Type) cty.Type {
 	return cty.String
 }
 
-// decode reads the configuration. Values of HCL become maps here and not in the SDK, which would want a generated struct
-// of the blocks.
+// decode reads the configuration. Values of HCL become maps here and not in the SDK, which would want a generated
+// struct of the blocks.
 func (c *Config) decode(raws []any) error {
 	raws = slices.Clone(raws)
 	for i, raw := range raws {

@@ -115,15 +115,37 @@ func TestBlocksOfHCL(t *testing.T) {
 	play.Tasks[1].Spec = file
 	want := []task.Task{
 		{Name: "last in the alphabet", Spec: task.Service{Unit: "z.service", Enabled: &no, Masked: &yes}},
-		{Name: "second", Notify: []string{"tell"}, Sensitive: true, Spec: task.File{Path: "/srv/a", Mode: "0600", Owner: "www-data", Group: "adm", Test: []string{"true", "%s"}}},
-		{Name: "third", Spec: task.Command{Shell: "docker ps --format '{{ json . }}'", Creates: "/srv/b", Timeout: "90s", Env: map[string]string{"A": "b"}}},
+		{
+			Name:      "second",
+			Notify:    []string{"tell"},
+			Sensitive: true,
+			Spec: task.File{
+				Path:  "/srv/a",
+				Mode:  "0600",
+				Owner: "www-data",
+				Group: "adm",
+				Test:  []string{"true", "%s"},
+			},
+		},
+		{
+			Name: "third",
+			Spec: task.Command{
+				Shell:   "docker ps --format '{{ json . }}'",
+				Creates: "/srv/b",
+				Timeout: "90s",
+				Env:     map[string]string{"A": "b"},
+			},
+		},
 	}
 	for i := range want {
 		if !reflect.DeepEqual(play.Tasks[i], want[i]) {
 			t.Errorf("task %d is\n%+v, want\n%+v", i, play.Tasks[i], want[i])
 		}
 	}
-	if handler := (task.Task{Name: "tell", Spec: task.Service{Unit: "z.service", State: task.Stopped}}); !reflect.DeepEqual(play.Handlers[0], handler) {
+	if handler := (task.Task{Name: "tell", Spec: task.Service{Unit: "z.service", State: task.Stopped}}); !reflect.DeepEqual(
+		play.Handlers[0],
+		handler,
+	) {
 		t.Errorf("the handler is %+v, want %+v", play.Handlers[0], handler)
 	}
 }
@@ -224,18 +246,28 @@ func TestWhatIsToGoNeedsNoContent(t *testing.T) {
 // TestTemplatesKnowTheMachine renders for the facts of the machine and not for the sample's.
 func TestTemplatesKnowTheMachine(t *testing.T) {
 	source := filepath.Join(t.TempDir(), "t")
-	if err := os.WriteFile(source, []byte("{{ .vars.x }} on {{ .facts.arch }}, {{ .facts.os_codename }}\n"), 0o644); err != nil {
+	if err := os.WriteFile(
+		source,
+		[]byte("{{ .vars.x }} on {{ .facts.arch }}, {{ .facts.os_codename }}\n"),
+		0o644,
+	); err != nil {
 		t.Fatal(err)
 	}
 	p := &Provisioner{}
 	err := p.Prepare(map[string]any{"vars": map[string]string{"x": "it"}, "task": []any{
 		map[string]any{"name": "file", "template": map[string]any{"path": "/a", "source": source, "mode": "0640"}},
-		map[string]any{"name": "unit", "unit": map[string]any{"unit": "a.service", "drop_in": "50-a.conf", "source": source}},
+		map[string]any{
+			"name": "unit",
+			"unit": map[string]any{"unit": "a.service", "drop_in": "50-a.conf", "source": source},
+		},
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	play, err := p.config.play(task.Facts{Arch: "arm64", OS: task.OSFacts{ID: "ubuntu", Version: "22.04", Codename: "jammy"}}, task.Blob{})
+	play, err := p.config.play(
+		task.Facts{Arch: "arm64", OS: task.OSFacts{ID: "ubuntu", Version: "22.04", Codename: "jammy"}},
+		task.Blob{},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

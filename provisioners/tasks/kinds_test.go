@@ -35,8 +35,8 @@ func TestHCLHasEveryKind(t *testing.T) {
 	}
 }
 
-// TestAttributesHaveATypeOfHCL wants no field of a kind whose type would silently become text, and the same attributes in
-// HCL and on the wire where one struct is both.
+// TestAttributesHaveATypeOfHCL wants no field of a kind whose type would silently become text, and the same attributes
+// in HCL and on the wire where one struct is both.
 func TestAttributesHaveATypeOfHCL(t *testing.T) {
 	good := []string{"string", "bool", "*bool", "[]string", "map[string]string"}
 	for _, k := range Kinds() {

@@ -23,7 +23,9 @@ func (c *Config) play(facts task.Facts, agent task.Blob) (task.Play, error) {
 		if err != nil {
 			return task.Play{}, err
 		}
-		tasks = append(append(first, task.Task{Name: "directory of assertions", Spec: task.Directory{Path: instance.AssertDir}}), tasks...)
+		tasks = append(
+			append(first, task.Task{Name: "directory of assertions", Spec: task.Directory{Path: instance.AssertDir}}),
+			tasks...)
 	}
 	return task.Play{Name: c.Name, Tasks: tasks, Handlers: handlers}, nil
 }

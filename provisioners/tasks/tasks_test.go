@@ -51,10 +51,30 @@ func TestEveryBlockBecomesItsTask(t *testing.T) {
 		t.Fatal(err)
 	}
 	blocks := map[string]map[string]any{
-		"package": {"names": []string{"nginx"}}, "file": {"path": "/a", "content": "x"}, "template": {"path": "/a", "source": source},
-		"directory": {"path": "/srv/a"}, "link": {"path": "/a", "target": "b"}, "group": {"group": "a"}, "user": {"user": "a"},
-		"unit": {"unit": "a.service", "content": "[Unit]"}, "service": {"unit": "a.service", "enabled": false}, "command": {"shell": "true"},
-		"sysctl": {"key": "a.b", "value": "1"}, "sql": {"statements": "x"}, "apt_hold": {"names": []string{"nginx"}}, "line": {"path": "/a", "line": "x"},
+		"package": {
+			"names": []string{"nginx"},
+		},
+		"file":     {"path": "/a", "content": "x"},
+		"template": {"path": "/a", "source": source},
+		"directory": {
+			"path": "/srv/a",
+		},
+		"link":  {"path": "/a", "target": "b"},
+		"group": {"group": "a"},
+		"user":  {"user": "a"},
+		"unit": {
+			"unit":    "a.service",
+			"content": "[Unit]",
+		},
+		"service": {"unit": "a.service", "enabled": false},
+		"command": {"shell": "true"},
+		"sysctl": {
+			"key":   "a.b",
+			"value": "1",
+		},
+		"sql":      {"statements": "x"},
+		"apt_hold": {"names": []string{"nginx"}},
+		"line":     {"path": "/a", "line": "x"},
 	}
 	for kind, block := range blocks {
 		config := one(map[string]any{kind: block})

@@ -16,8 +16,9 @@ import (
 	"time"
 )
 
-// Browser is a Chromium of the test's own, driven by the DevTools protocol through a pipe: it ends when the pipe does, so
-// also when the test is killed. It has no way to anywhere: no name resolves, and its proxy is a port that nobody listens on.
+// Browser is a Chromium of the test's own, driven by the DevTools protocol through a pipe: it ends when the pipe does,
+// so also when the test is killed. It has no way to anywhere: no name resolves, and its proxy is a port that nobody
+// listens on.
 type Browser struct {
 	// T is the test that is under way.
 	T        testing.TB
@@ -25,7 +26,8 @@ type Browser struct {
 	messages chan message
 	next     int
 	session  string
-	// Requests and Complaints are what pages asked for, and what the browser said of them, since the last page was opened.
+	// Requests and Complaints are what pages asked for, and what the browser said of them, since the last page was
+	// opened.
 	Requests, Complaints []string
 }
 
@@ -50,10 +52,29 @@ func Start(t testing.TB) *Browser {
 	}
 	home := t.TempDir()
 	var log strings.Builder
-	cmd := exec.Command("chromium", "--headless=new", "--no-sandbox", "--remote-debugging-pipe", "--user-data-dir="+filepath.Join(home, "profile"),
-		"--disable-background-networking", "--disable-component-update", "--disable-domain-reliability", "--disable-sync", "--disable-extensions",
-		"--disable-default-apps", "--disable-breakpad", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--no-pings", "--hide-scrollbars",
-		"--host-resolver-rules=MAP * ~NOTFOUND", "--proxy-server=127.0.0.1:9", "--proxy-bypass-list=<-loopback>", "about:blank")
+	cmd := exec.Command(
+		"chromium",
+		"--headless=new",
+		"--no-sandbox",
+		"--remote-debugging-pipe",
+		"--user-data-dir="+filepath.Join(home, "profile"),
+		"--disable-background-networking",
+		"--disable-component-update",
+		"--disable-domain-reliability",
+		"--disable-sync",
+		"--disable-extensions",
+		"--disable-default-apps",
+		"--disable-breakpad",
+		"--disable-gpu",
+		"--disable-dev-shm-usage",
+		"--no-first-run",
+		"--no-pings",
+		"--hide-scrollbars",
+		"--host-resolver-rules=MAP * ~NOTFOUND",
+		"--proxy-server=127.0.0.1:9",
+		"--proxy-bypass-list=<-loopback>",
+		"about:blank",
+	)
 	cmd.ExtraFiles = []*os.File{theirCommands, theirMessages}
 	cmd.Env = append(os.Environ(), "HOME="+home)
 	cmd.Stderr = &log
@@ -164,13 +185,20 @@ func (b *Browser) note(m message) {
 	}
 }
 
-// Open shows a file in a window of some width and a colour scheme, or as it is printed. The window is as high as the page.
+// Open shows a file in a window of some width and a colour scheme, or as it is printed. The window is as high as the
+// page.
 func (b *Browser) Open(file string, width int, scheme string) {
 	b.T.Helper()
 	b.Requests, b.Complaints = nil, nil
-	media := map[string]any{"media": "screen", "features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}}
+	media := map[string]any{
+		"media":    "screen",
+		"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}},
+	}
 	if scheme == "print" {
-		media = map[string]any{"media": "print", "features": []map[string]string{{"name": "prefers-color-scheme", "value": "dark"}}}
+		media = map[string]any{
+			"media":    "print",
+			"features": []map[string]string{{"name": "prefers-color-scheme", "value": "dark"}},
+		}
 	}
 	b.call("Emulation.setEmulatedMedia", media, nil)
 	b.size(width, 800)
@@ -183,7 +211,11 @@ func (b *Browser) Open(file string, width int, scheme string) {
 
 func (b *Browser) size(width, height int) {
 	b.T.Helper()
-	b.call("Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false}, nil)
+	b.call(
+		"Emulation.setDeviceMetricsOverride",
+		map[string]any{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false},
+		nil,
+	)
 }
 
 // Evaluate is what an expression is in the page.
@@ -193,7 +225,11 @@ func (b *Browser) Evaluate(expression string, result any) {
 		Result           struct{ Value json.RawMessage }
 		ExceptionDetails json.RawMessage
 	}
-	b.call("Runtime.evaluate", map[string]any{"expression": expression, "returnByValue": true, "awaitPromise": true}, &answer)
+	b.call(
+		"Runtime.evaluate",
+		map[string]any{"expression": expression, "returnByValue": true, "awaitPromise": true},
+		&answer,
+	)
 	if answer.ExceptionDetails != nil {
 		b.T.Fatalf("evaluate: %s", answer.ExceptionDetails)
 	}
@@ -223,7 +259,8 @@ type Looked struct {
 	Wide int
 	// Pictures, Labels and Arrows are how many are shown.
 	Pictures, Labels, Arrows int
-	// Overlaps are pairs of labels, Outside labels that are cut off, Faint those that can hardly be read, Small those too small.
+	// Overlaps are pairs of labels, Outside labels that are cut off, Faint those that can hardly be read, Small those
+	// too small.
 	Overlaps, Outside, Faint, Small []string
 }
 
@@ -240,12 +277,15 @@ func (b *Browser) Axe(source string) []string {
 	b.T.Helper()
 	b.Evaluate(source+";0", nil)
 	var found []string
-	b.Evaluate(`axe.run(document, {preload: false, resultTypes: ["violations"]}).then(r => r.violations.map(v => v.id + ": " + v.nodes.map(n => n.html + " " + n.failureSummary).join("\n")))`, &found)
+	b.Evaluate(
+		`axe.run(document, {preload: false, resultTypes: ["violations"]}).then(r => r.violations.map(v => v.id + ": " + v.nodes.map(n => n.html + " " + n.failureSummary).join("\n")))`,
+		&found,
+	)
 	return found
 }
 
-// Judge opens a page that has all that it needs in its file, and says of it what a reader could not read, what axe and the
-// browser complain of, and what the page asks for besides.
+// Judge opens a page that has all that it needs in its file, and says of it what a reader could not read, what axe and
+// the browser complain of, and what the page asks for besides.
 func (b *Browser) Judge(file string, width int, scheme, axe string) Looked {
 	b.T.Helper()
 	b.Open(file, width, scheme)

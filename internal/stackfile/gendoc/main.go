@@ -1,5 +1,5 @@
-// Command gendoc writes the reference of the stack file, docs/stack-file.md, from the comments of the structs that it is
-// decoded to. It is run in internal/stackfile, by go generate.
+// Command gendoc writes the reference of the stack file, docs/stack-file.md, from the comments of the structs that it
+// is decoded to. It is run in internal/stackfile, by go generate.
 package main
 
 import (
@@ -28,8 +28,15 @@ func main() {
 
 // sections are the structs in the order of the page.
 var sections = []struct{ heading, name string }{
-	{"", "File"}, {"network", "Network"}, {`tier "db" and tier "web"`, "Tier"}, {"rule, in a tier", "Rule"}, {`tier "db"`, "Database"},
-	{`data_volume, in tier "db"`, "DataVolume"}, {`tier "web"`, "Web"}, {"health_check", "HealthCheck"}, {"deploy", "Deploy"},
+	{"", "File"},
+	{"network", "Network"},
+	{`tier "db" and tier "web"`, "Tier"},
+	{"rule, in a tier", "Rule"},
+	{`tier "db"`, "Database"},
+	{`data_volume, in tier "db"`, "DataVolume"},
+	{`tier "web"`, "Web"},
+	{"health_check", "HealthCheck"},
+	{"deploy", "Deploy"},
 }
 
 const (
@@ -60,7 +67,11 @@ func generate(root string) (string, error) {
 		}
 		fmt.Fprintf(&page, "%s\n", withoutName(docs[section.name], section.name))
 		if section.heading == "" {
-			fmt.Fprintf(&page, "`goldsmith stack validate stack.hcl` checks a file, and shows what it comes to.\n\n```hcl\n%s```\n\n## At the top\n\n", sample)
+			fmt.Fprintf(
+				&page,
+				"`goldsmith stack validate stack.hcl` checks a file, and shows what it comes to.\n\n```hcl\n%s```\n\n## At the top\n\n",
+				sample,
+			)
 		}
 		if err := writeFields(&page, section.name, of); err != nil {
 			return "", err
@@ -100,8 +111,16 @@ func readStructs(path string) (docs map[string]string, structs map[string]*ast.S
 
 // kinds are what a user calls Go's types.
 var kinds = map[string]string{
-	"string": "text", "int32": "number", "bool": "bool", "time.Duration": "duration", "netip.Prefix": "CIDR range", "netip.Addr": "IP address",
-	"Operator": "CIDR range or `auto`", "[]string": "list of texts", "[]int32": "list of numbers", "map[string]string": "map of texts",
+	"string":            "text",
+	"int32":             "number",
+	"bool":              "bool",
+	"time.Duration":     "duration",
+	"netip.Prefix":      "CIDR range",
+	"netip.Addr":        "IP address",
+	"Operator":          "CIDR range or `auto`",
+	"[]string":          "list of texts",
+	"[]int32":           "list of numbers",
+	"map[string]string": "map of texts",
 }
 
 func writeFields(page *strings.Builder, name string, of *ast.StructType) error {
@@ -122,7 +141,12 @@ func writeFields(page *strings.Builder, name string, of *ast.StructType) error {
 			kind, label = "block", strings.TrimPrefix(strings.TrimPrefix(rest, "block"), ",")
 		}
 		if kind == "" {
-			return fmt.Errorf("%s.%s: what does a user call a %s?", name, field.Names[0].Name, types.ExprString(field.Type))
+			return fmt.Errorf(
+				"%s.%s: what does a user call a %s?",
+				name,
+				field.Names[0].Name,
+				types.ExprString(field.Type),
+			)
 		}
 		if label != "" {
 			called += fmt.Sprintf(" %q", label)

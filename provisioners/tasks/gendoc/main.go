@@ -1,5 +1,5 @@
-// Command gendoc writes the part of the documentation that describes the kinds of task, by the table of kinds, from what
-// packer-sdc made of the comments of each kind's struct. It is run by scripts/docs in the repository's root.
+// Command gendoc writes the part of the documentation that describes the kinds of task, by the table of kinds, from
+// what packer-sdc made of the comments of each kind's struct. It is run by scripts/docs in the repository's root.
 package main
 
 import (
