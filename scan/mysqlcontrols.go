@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -486,42 +487,7 @@ func parseDatabase(out string) (*database, error) {
 				len(fields)+1,
 			)
 		}
-		switch kind {
-		case "flavor":
-			d.flavor = fields[0]
-		case "fact":
-			d.facts[fields[0]] = fields[1]
-		case "variable":
-			d.variables[strings.ToLower(fields[0])] = fields[1]
-		case "option":
-			value := fields[1]
-			if value == "" {
-				value = "ON"
-			}
-			d.options[strings.ReplaceAll(fields[0], "_", "-")] = strings.ToUpper(value)
-		case "file":
-			d.files[fields[0]] = fields[1]
-		case "options":
-			d.optionsIn = append(d.optionsIn, fields[0])
-		case "schema":
-			d.schemas = append(d.schemas, fields[0])
-		case "account":
-			is := func(i int) bool { return fields[i] == "1" || fields[i] == "true" }
-			d.accounts = append(
-				d.accounts,
-				account{
-					user:   fields[0],
-					host:   fields[1],
-					plugin: fields[2],
-					locked: is(3),
-					secret: is(4),
-					socket: is(5),
-					tls:    is(6),
-				},
-			)
-		case "right":
-			d.rights = append(d.rights, right{fields[0], fields[1], fields[2]})
-		}
+		d.add(kind, fields)
 	}
 	if !whole || d.flavor == "" || len(d.accounts) == 0 || len(d.variables) == 0 {
 		return nil, fmt.Errorf(
@@ -531,4 +497,40 @@ func parseDatabase(out string) (*database, error) {
 		)
 	}
 	return d, nil
+}
+
+// add takes one line of what collect printed.
+func (d *database) add(kind string, fields []string) {
+	switch kind {
+	case "flavor":
+		d.flavor = fields[0]
+	case "fact":
+		d.facts[fields[0]] = fields[1]
+	case "variable":
+		d.variables[strings.ToLower(fields[0])] = fields[1]
+	case "option":
+		d.options[strings.ReplaceAll(fields[0], "_", "-")] = strings.ToUpper(cmp.Or(fields[1], "ON"))
+	case "file":
+		d.files[fields[0]] = fields[1]
+	case "options":
+		d.optionsIn = append(d.optionsIn, fields[0])
+	case "schema":
+		d.schemas = append(d.schemas, fields[0])
+	case "account":
+		is := func(i int) bool { return fields[i] == "1" || fields[i] == "true" }
+		d.accounts = append(
+			d.accounts,
+			account{
+				user:   fields[0],
+				host:   fields[1],
+				plugin: fields[2],
+				locked: is(3),
+				secret: is(4),
+				socket: is(5),
+				tls:    is(6),
+			},
+		)
+	case "right":
+		d.rights = append(d.rights, right{fields[0], fields[1], fields[2]})
+	}
 }

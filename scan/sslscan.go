@@ -39,28 +39,31 @@ func sslscanDatabase(ctx context.Context, m *machine) (string, []finding, error)
 
 // sslReport is sslscan's report, as far as it is read.
 type sslReport struct {
-	Test struct {
-		Protocols []struct {
-			Type    string `xml:"type,attr"`
-			Version string `xml:"version,attr"`
-			Enabled int    `xml:"enabled,attr"`
-		} `xml:"protocol"`
-		Ciphers []struct {
-			Version  string `xml:"sslversion,attr"`
-			Name     string `xml:"cipher,attr"`
-			Strength string `xml:"strength,attr"`
-		} `xml:"cipher"`
-		Compression struct {
-			Supported int `xml:"supported,attr"`
-		} `xml:"compression"`
-		Heartbleed []struct {
-			Vulnerable int `xml:"vulnerable,attr"`
-		} `xml:"heartbleed"`
-		Certificates []struct {
-			Expired    bool `xml:"expired"`
-			SelfSigned bool `xml:"self-signed"`
-		} `xml:"certificates>certificate"`
-	} `xml:"ssltest"`
+	Test sslTest `xml:"ssltest"`
+}
+
+// sslTest is one server's.
+type sslTest struct {
+	Protocols []struct {
+		Type    string `xml:"type,attr"`
+		Version string `xml:"version,attr"`
+		Enabled int    `xml:"enabled,attr"`
+	} `xml:"protocol"`
+	Ciphers []struct {
+		Version  string `xml:"sslversion,attr"`
+		Name     string `xml:"cipher,attr"`
+		Strength string `xml:"strength,attr"`
+	} `xml:"cipher"`
+	Compression struct {
+		Supported int `xml:"supported,attr"`
+	} `xml:"compression"`
+	Heartbleed []struct {
+		Vulnerable int `xml:"vulnerable,attr"`
+	} `xml:"heartbleed"`
+	Certificates []struct {
+		Expired    bool `xml:"expired"`
+		SelfSigned bool `xml:"self-signed"`
+	} `xml:"certificates>certificate"`
 }
 
 // parseSSLScan finds fault with every protocol but TLS 1.3, with every cipher suite that is none of its three common
@@ -79,6 +82,12 @@ func parseSSLScan(out string) (string, []finding, error) {
 			len(t.Certificates),
 		)
 	}
+	found := append(t.offered(), t.marked()...)
+	return fmt.Sprintf("TLS 1.3, %d cipher suites", len(t.Ciphers)), found, nil
+}
+
+// offered finds fault with protocols and cipher suites.
+func (t sslTest) offered() []finding {
 	var found []finding
 	for _, p := range t.Protocols {
 		if name := p.Type + " " + p.Version; p.Enabled != 0 && name != "tls 1.3" {
@@ -91,6 +100,12 @@ func parseSSLScan(out string) (string, []finding, error) {
 			found = append(found, finding{c.Name, c.Version + " has it, " + c.Strength})
 		}
 	}
+	return found
+}
+
+// marked is what sslscan itself finds fault with.
+func (t sslTest) marked() []finding {
+	var found []finding
 	if t.Compression.Supported != 0 {
 		found = append(found, finding{"compression", "it is offered"})
 	}
@@ -110,5 +125,5 @@ func parseSSLScan(out string) (string, []finding, error) {
 			)
 		}
 	}
-	return fmt.Sprintf("TLS 1.3, %d cipher suites", len(t.Ciphers)), found, nil
+	return found
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"database/sql"
@@ -132,26 +133,26 @@ func (s *store) add(ctx context.Context, username, email string) (user, error) {
 	return u, err
 }
 
+// serverReasons are the numbers of errors that a server refuses with.
+var serverReasons = map[uint16]string{
+	1040: "too many connections",
+	1044: "access denied",
+	1045: "access denied",
+	1049: "unknown database",
+	1130: "host not allowed",
+	1146: "table missing",
+	1203: "too many connections",
+	1226: "too many connections",
+	1698: "access denied",
+	3159: "TLS required",
+}
+
 // reason names what is wrong with the database in words that tell where to look, and never with the error's own text,
 // which may hold what nobody should see.
 func reason(err error) string {
 	var server *mysql.MySQLError
 	if errors.As(err, &server) {
-		switch server.Number {
-		case 1045, 1044, 1698:
-			return "access denied"
-		case 1130:
-			return "host not allowed"
-		case 1049:
-			return "unknown database"
-		case 1146:
-			return "table missing"
-		case 1040, 1203, 1226:
-			return "too many connections"
-		case 3159:
-			return "TLS required"
-		}
-		return "refused by the server"
+		return cmp.Or(serverReasons[server.Number], "refused by the server")
 	}
 	var unknownAuthority x509.UnknownAuthorityError
 	var hostname x509.HostnameError

@@ -79,21 +79,19 @@ func compare(a, b map[string]string, show bool) []string {
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		before, had := a[name]
 		after, has := b[name]
+		line, value := "- "+name, before
 		switch {
 		case had && has && before == after:
-		case had && has && show:
-			lines = append(lines, fmt.Sprintf("~ %s %s -> %s", name, before, after))
+			continue
 		case had && has:
-			lines = append(lines, "~ "+name)
-		case has && show:
-			lines = append(lines, "+ "+name+" "+after)
+			line, value = "~ "+name, before+" -> "+after
 		case has:
-			lines = append(lines, "+ "+name)
-		case show:
-			lines = append(lines, "- "+name+" "+before)
-		default:
-			lines = append(lines, "- "+name)
+			line, value = "+ "+name, after
 		}
+		if show {
+			line += " " + value
+		}
+		lines = append(lines, line)
 	}
 	return lines
 }

@@ -109,52 +109,67 @@ func ReadPackages(root string) ([]Package, error) {
 		return nil, fmt.Errorf("read the installed packages: %w", err)
 	}
 	defer file.Close()
-	var all []Package
-	current, installed, field := Package{}, false, ""
-	finish := func() {
-		if installed && current.Name != "" {
-			all = append(all, current)
-		}
-		current, installed, field = Package{}, false, ""
-	}
+	var r statusReader
 	scanner := bufio.NewScanner(file)
 	scanner.Buffer(nil, 4<<20)
 	for scanner.Scan() {
-		line := scanner.Text()
-		if line == "" {
-			finish()
-			continue
-		}
-		if strings.HasPrefix(line, " ") {
-			if parts := strings.Fields(line); field == "Conffiles" && len(parts) >= 2 && len(parts[1]) == 32 {
-				if current.Conffiles == nil {
-					current.Conffiles = map[string]string{}
-				}
-				current.Conffiles[parts[0]] = parts[1]
-			}
-			continue
-		}
-		var value string
-		field, value, _ = strings.Cut(line, ":")
-		value = strings.TrimSpace(value)
-		switch field {
-		case "Package":
-			current.Name = value
-		case "Version":
-			current.Version = value
-		case "Architecture":
-			current.Arch = value
-		case "Source":
-			current.Source = value
-		case "Status":
-			installed = strings.HasSuffix(value, " installed")
-		}
+		r.line(scanner.Text())
 	}
-	finish()
+	r.line("")
 	if err := scanner.Err(); err != nil {
 		return nil, fmt.Errorf("read the installed packages: %w", err)
 	}
-	return all, nil
+	return r.all, nil
+}
+
+// statusReader reads dpkg's status file line by line.
+type statusReader struct {
+	all       []Package
+	current   Package
+	installed bool
+	field     string // that continued lines belong to
+}
+
+func (r *statusReader) line(text string) {
+	switch {
+	case text == "": // the end of a package
+		if r.installed && r.current.Name != "" {
+			r.all = append(r.all, r.current)
+		}
+		r.current, r.installed, r.field = Package{}, false, ""
+	case strings.HasPrefix(text, " "):
+		r.continued(strings.Fields(text))
+	default:
+		field, value, _ := strings.Cut(text, ":")
+		r.field = field
+		r.value(strings.TrimSpace(value))
+	}
+}
+
+// continued is a line of the list of a package's configuration files, with their MD5 digests.
+func (r *statusReader) continued(parts []string) {
+	if r.field != "Conffiles" || len(parts) < 2 || len(parts[1]) != 32 {
+		return
+	}
+	if r.current.Conffiles == nil {
+		r.current.Conffiles = map[string]string{}
+	}
+	r.current.Conffiles[parts[0]] = parts[1]
+}
+
+func (r *statusReader) value(value string) {
+	switch r.field {
+	case "Package":
+		r.current.Name = value
+	case "Version":
+		r.current.Version = value
+	case "Architecture":
+		r.current.Arch = value
+	case "Source":
+		r.current.Source = value
+	case "Status":
+		r.installed = strings.HasSuffix(value, " installed")
+	}
 }
 
 // ReadOS reads os-release(5) of the system at root.

@@ -1,6 +1,8 @@
 package stackfile
 
 import (
+	"slices"
+
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
@@ -22,19 +24,13 @@ func (r *reader) literal(b *block, name string, expr hcl.Expression) bool {
 	case *hclsyntax.TemplateWrapExpr:
 		return r.template(b, name, e)
 	case *hclsyntax.TupleConsExpr:
-		for _, element := range e.Exprs {
-			if !r.literal(b, name, element) {
-				return false
-			}
-		}
-		return true
+		return !slices.ContainsFunc(e.Exprs, func(element hclsyntax.Expression) bool {
+			return !r.literal(b, name, element)
+		})
 	case *hclsyntax.ObjectConsExpr:
-		for _, item := range e.Items {
-			if !r.key(b, name, item.KeyExpr) || !r.literal(b, name, item.ValueExpr) {
-				return false
-			}
-		}
-		return true
+		return !slices.ContainsFunc(e.Items, func(item hclsyntax.ObjectConsItem) bool {
+			return !r.key(b, name, item.KeyExpr) || !r.literal(b, name, item.ValueExpr)
+		})
 	case *hclsyntax.UnaryOpExpr:
 		if e.Op == hclsyntax.OpNegate {
 			return r.literal(b, name, e.Val)

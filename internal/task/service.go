@@ -67,18 +67,24 @@ func (s Service) verbs(is map[string]string) ([]string, error) {
 		verbs = append(verbs, "unmask")
 	}
 	verbs = append(verbs, s.stateVerbs(is["ActiveState"])...)
-	enabled := strings.HasPrefix(is["UnitFileState"], "enabled")
-	switch {
-	case s.Enabled == nil:
-	case *s.Enabled && !enabled && is["UnitFileState"] != "static" && is["UnitFileState"] != "indirect":
-		verbs = append(verbs, "enable")
-	case !*s.Enabled && enabled:
-		verbs = append(verbs, "disable")
-	}
+	verbs = append(verbs, s.enabledVerbs(is["UnitFileState"])...)
 	if s.Masked != nil && *s.Masked && !masked {
 		verbs = append(verbs, "mask")
 	}
 	return verbs, nil
+}
+
+// enabledVerbs have a unit of this UnitFileState start at boot, or not. A static one cannot be enabled.
+func (s Service) enabledVerbs(unitFileState string) []string {
+	enabled := strings.HasPrefix(unitFileState, "enabled")
+	switch {
+	case s.Enabled == nil:
+	case *s.Enabled && !enabled && unitFileState != "static" && unitFileState != "indirect":
+		return []string{"enable"}
+	case !*s.Enabled && enabled:
+		return []string{"disable"}
+	}
+	return nil
 }
 
 // stateVerbs bring a unit of this ActiveState into the wanted State.
