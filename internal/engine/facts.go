@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"regexp"
 	"runtime"
@@ -20,17 +19,12 @@ func Facts(ctx context.Context, packages []string) (task.Facts, error) {
 }
 
 func facts(ctx context.Context, packages []string, m task.Machine) (task.Facts, error) {
-	f := task.Facts{Arch: runtime.GOARCH, UID: os.Geteuid(), CPUs: runtime.NumCPU()}
+	f := task.Facts{Arch: runtime.GOARCH, CPUs: runtime.NumCPU()}
 	release, err := os.ReadFile("/etc/os-release")
 	if err != nil {
 		return f, fmt.Errorf("find out the operating system: %w", err)
 	}
 	f.OS = parseOSRelease(string(release))
-	kernel, err := os.ReadFile("/proc/sys/kernel/osrelease")
-	if err != nil {
-		return f, fmt.Errorf("find out the kernel's version: %w", err)
-	}
-	f.Kernel = strings.TrimSpace(string(kernel))
 	memory, err := os.ReadFile("/proc/meminfo")
 	if err != nil {
 		return f, fmt.Errorf("find out the size of the memory: %w", err)
@@ -38,12 +32,6 @@ func facts(ctx context.Context, packages []string, m task.Machine) (task.Facts, 
 	f.MemoryMB = parseMemory(string(memory))
 	if f.Hostname, err = os.Hostname(); err != nil {
 		return f, fmt.Errorf("find out the host name: %w", err)
-	}
-	if f.Addresses, err = addresses(); err != nil {
-		return f, fmt.Errorf("find out the addresses: %w", err)
-	}
-	if out, err := m.Run(ctx, task.Program{Argv: []string{"systemctl", "--version"}}); err == nil {
-		f.Systemd = nthField(out, 1)
 	}
 	f.Database = database(ctx, m)
 	if len(packages) > 0 {
@@ -58,13 +46,6 @@ func facts(ctx context.Context, packages []string, m task.Machine) (task.Facts, 
 		}
 	}
 	return f, nil
-}
-
-func nthField(text string, n int) string {
-	if fields := strings.Fields(text); len(fields) > n {
-		return fields[n]
-	}
-	return ""
 }
 
 // parseOSRelease reads os-release(5).
@@ -82,25 +63,11 @@ func parseOSRelease(text string) task.OSFacts {
 func parseMemory(text string) int {
 	for line := range strings.Lines(text) {
 		if rest, ok := strings.CutPrefix(line, "MemTotal:"); ok {
-			kilobytes, _ := strconv.Atoi(nthField(rest, 0))
+			kilobytes, _ := strconv.Atoi(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")))
 			return kilobytes / 1024
 		}
 	}
 	return 0
-}
-
-func addresses() ([]string, error) {
-	all, err := net.InterfaceAddrs()
-	if err != nil {
-		return nil, err
-	}
-	var found []string
-	for _, address := range all {
-		if prefix, ok := address.(*net.IPNet); ok && prefix.IP.IsGlobalUnicast() {
-			found = append(found, prefix.IP.String())
-		}
-	}
-	return found, nil
 }
 
 var serverVersion = regexp.MustCompile(`Ver (\d+\.\d+\.\d+)`)

@@ -84,6 +84,11 @@ func Facts(f task.Facts) map[string]any {
 // SampleFacts stand for a machine's while there is none: with them a template is rendered when a build is validated, so
 // that its mistakes show before anything is launched.
 func SampleFacts() task.Facts {
-	return task.Facts{OS: task.OSFacts{ID: "debian", Version: "13", Codename: "trixie"}, Arch: "amd64", MemoryMB: 2048, CPUs: 2, Hostname: "sample",
-		Systemd: "257"}
+	return task.Facts{
+		OS:       task.OSFacts{ID: "debian", Version: "13", Codename: "trixie"},
+		Arch:     "amd64",
+		MemoryMB: 2048,
+		CPUs:     2,
+		Hostname: "sample",
+	}
 }

@@ -2,16 +2,12 @@ package task
 
 // Facts is what the agent finds out about the machine, in one round trip.
 type Facts struct {
-	OS      OSFacts `json:"os"`
-	Arch    string  `json:"arch"` // Go's names: amd64, arm64
-	Kernel  string  `json:"kernel"`
-	UID     int     `json:"uid"` // of the agent, after sudo
-	Systemd string  `json:"systemd,omitempty"`
+	OS   OSFacts `json:"os"`
+	Arch string  `json:"arch"` // Go's names: amd64, arm64
 	// MemoryMB and CPUs are what the machine has at bake time; an image may run on another size.
-	MemoryMB  int      `json:"memory_mb"`
-	CPUs      int      `json:"cpus"`
-	Hostname  string   `json:"hostname"`
-	Addresses []string `json:"addresses,omitempty"` // global unicast, without prefix length
+	MemoryMB int    `json:"memory_mb"`
+	CPUs     int    `json:"cpus"`
+	Hostname string `json:"hostname"`
 	// Database is what is installed, if anything is.
 	Database *DatabaseFacts `json:"database,omitempty"`
 	// Candidates maps each package that was asked for to the version apt would install; "" where there is no
