@@ -66,7 +66,7 @@ func TestAccountIsNamedBeforeAChange(t *testing.T) {
 		"goldsmith network show",
 		"goldsmith stack plan",
 	}
-	each(command(), func(cmd *cobra.Command) {
+	each(rootCommand(), func(cmd *cobra.Command) {
 		path := cmd.CommandPath()
 		more, changes := changing[path]
 		if !changes && !slices.Contains(reading, path) {

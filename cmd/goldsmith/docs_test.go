@@ -16,8 +16,9 @@ var (
 	inline  = regexp.MustCompile("`(goldsmith [^`]*)`")
 	comment = regexp.MustCompile(`(?m)(?:^|\s)#.*$`)
 	// A command in a line of a shell, up to what belongs to the shell.
-	inLine = regexp.MustCompile(`(?m)(?:^ *|\(|[|;&] *)(?:\.build/)?goldsmith ((?:'[^'\n]*'|"[^"\n]*"|[^'"|&;<>()#\n])+)`)
-	word   = regexp.MustCompile(`'[^']*'|"[^"]*"|\S+`)
+	inLine = regexp.MustCompile(`(?m)(?:^ *|\(|[|;&] *)(?:\.build/)?goldsmith ` +
+		`((?:'[^'\n]*'|"[^"\n]*"|[^'"|&;<>()#\n])+)`)
+	word = regexp.MustCompile(`'[^']*'|"[^"]*"|\S+`)
 )
 
 // printed checks that a command that is printed somewhere is one that there is, with the flags and arguments it
@@ -28,7 +29,7 @@ func printed(t *testing.T, where, line string, whole bool) {
 	for _, w := range word.FindAllString(line, -1) {
 		words = append(words, strings.Trim(w, `'"`))
 	}
-	cmd, rest, err := command().Find(words)
+	cmd, rest, err := rootCommand().Find(words)
 	if err == nil {
 		err = cmd.ParseFlags(rest)
 	}
@@ -49,7 +50,7 @@ func TestPrintedCommandsAreThere(t *testing.T) {
 		count++
 		printed(t, where, strings.TrimSpace(line), whole)
 	}
-	each(command(), func(cmd *cobra.Command) {
+	each(rootCommand(), func(cmd *cobra.Command) {
 		for _, match := range inLine.FindAllStringSubmatch(comment.ReplaceAllString(cmd.Example, ""), -1) {
 			check(cmd.CommandPath()+" --help", match[1], true)
 		}

@@ -15,14 +15,15 @@ import (
 )
 
 // howEntered is said in the help of each command that enters instances.
-const howEntered = `The host key must be one that the instance printed on its console; no other is accepted. The database, which
-has no public address, is reached through a web instance. The private key is ~/.goldsmith/STACK.pem, which the
-first deployment made on its machine; to log in from another one, copy it there, or have it in an ssh-agent.
-Its passphrase, if you gave it one, is asked for. Deploying needs no key. No ssh client is needed.`
+const howEntered = `The host key must be one that the instance printed on its console; no other is accepted. The
+database, which has no public address, is reached through a web instance. The private key is
+~/.goldsmith/STACK.pem, which the first deployment made on its machine; to log in from another
+one, copy it there, or have it in an ssh-agent. Its passphrase, if you gave it one, is asked for.
+Deploying needs no key. No ssh client is needed.`
 
 // loginExitCodes are those of a command that runs another one on an instance.
-const loginExitCodes = `Exit codes: 0 done; 1 failed; 2 bad input; else that of the command on the instance, or 128 and the number of
-the signal that ended it; 255 where there was no way in, or the connection broke.`
+const loginExitCodes = `Exit codes: 0 done; 1 failed; 2 bad input; else that of the command on the instance, or 128 and
+the number of the signal that ended it; 255 where there was no way in, or the connection broke.`
 
 // wherever is a tier, or an instance's id.
 var wherever = regexp.MustCompile(`^(db|web|i-[0-9a-f]{8,17})$`)

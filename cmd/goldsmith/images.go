@@ -70,10 +70,16 @@ func (a *account) announce(cmd *cobra.Command) {
 func imagesCommand() *cobra.Command {
 	var a account
 	var asJSON bool
-	list := &cobra.Command{
-		Use: "images", Short: "List the images: age, proof, release, and where they run", Args: cobra.NoArgs,
-		Long:    "Lists the images that builds made in this account and region, of all stacks.\n\nExit codes: 0 done; 1 failed; 2 bad input.",
-		Example: "  goldsmith images\n  goldsmith images --json | jq -r '.[] | select(.current) | .id'\n  goldsmith images prune --keep 5",
+	listing := &cobra.Command{
+		Use:   "images",
+		Short: "List the images: age, proof, release, and where they run",
+		Args:  cobra.NoArgs,
+		Long: `Lists the images that builds made in this account and region, of all stacks.
+
+Exit codes: 0 done; 1 failed; 2 bad input.`,
+		Example: `  goldsmith images
+  goldsmith images --json | jq -r '.[] | select(.current) | .id'
+  goldsmith images prune --keep 5`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			all, _, err := a.images(cmd)
 			if err != nil {
@@ -85,10 +91,10 @@ func imagesCommand() *cobra.Command {
 			return printImages(cmd.OutOrStdout(), all)
 		},
 	}
-	a.flags(list)
-	list.Flags().BoolVar(&asJSON, "json", false, "as JSON")
-	list.AddCommand(pruneCommand())
-	return list
+	a.flags(listing)
+	listing.Flags().BoolVar(&asJSON, "json", false, "as JSON")
+	listing.AddCommand(pruneCommand())
+	return listing
 }
 
 // images lists them, with the images of all stacks' current releases marked.
@@ -120,7 +126,15 @@ func printImages(w io.Writer, all []images.Image) error {
 		if i.Current {
 			release += " (current)"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%.12s\t%s\n", i.Series, i.ID, ageText(time.Since(i.Created)), proof, release, strings.TrimPrefix(i.Digest, "sha256:"), strings.Join(i.Instances, " "))
+		fmt.Fprintln(table, strings.Join([]string{
+			i.Series,
+			i.ID,
+			ageText(time.Since(i.Created)),
+			proof,
+			release,
+			fmt.Sprintf("%.12s", strings.TrimPrefix(i.Digest, "sha256:")),
+			strings.Join(i.Instances, " "),
+		}, "\t"))
 	}
 	return table.Flush()
 }
@@ -143,7 +157,9 @@ func pruneCommand() *cobra.Command {
 	var keep int
 	var yes bool
 	prune := &cobra.Command{
-		Use: "prune", Short: "Remove old images that nothing uses", Args: cobra.NoArgs,
+		Use:   "prune",
+		Short: "Remove old images that nothing uses",
+		Args:  cobra.NoArgs,
 		Long: `Removes all images of each series but the youngest ones. An image that an instance runs, also a
 stopped one, or that is part of a stack's current release, is never removed. Without --yes it only
 shows what would go.
@@ -184,10 +200,12 @@ Exit codes: 0 done; 1 failed; 2 bad input.`,
 
 func gcCommand() *cobra.Command {
 	var a account
-	var age time.Duration
+	var olderThan time.Duration
 	var yes, asJSON bool
 	gc := &cobra.Command{
-		Use: "gc", Short: "Remove what builds that were killed left behind", Args: cobra.NoArgs,
+		Use:   "gc",
+		Short: "Remove what builds that were killed left behind",
+		Args:  cobra.NoArgs,
 		Long: `Finds what builds made and did not live to remove: instances, key pairs, security groups, unfinished
 images, snapshots and volumes, temporary roles. All of it has the tag goldsmith:build; what has not is
 never touched. Finished images are no leftovers: see goldsmith images prune. Without --yes it only
@@ -203,47 +221,57 @@ Exit codes: 0 done; 1 failed; 2 bad input.`,
 			if yes {
 				a.announce(cmd)
 			}
-			found, err := images.Open(conf).Leftovers(cmd.Context(), age)
+			found, err := images.Open(conf).Leftovers(cmd.Context(), olderThan)
 			if err != nil {
 				return err
 			}
 			if asJSON {
-				if err := json.NewEncoder(cmd.OutOrStdout()).Encode(list(found)); err != nil {
-					return err
-				}
+				err = json.NewEncoder(cmd.OutOrStdout()).Encode(list(found))
 			} else {
-				table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-				for _, l := range found {
-					fmt.Fprintf(table, "%s\t%s\tbuild %s\t%s old\n", l.Kind, l.ID, l.Build, ageText(time.Since(l.Since)))
-				}
-				table.Flush()
+				err = printLeftovers(cmd.OutOrStdout(), found)
+			}
+			if err != nil {
+				return err
 			}
 			if !yes {
 				fmt.Fprintf(cmd.ErrOrStderr(), "%d things would be removed; say --yes to do it\n", len(found))
 				return nil
 			}
-			return images.RemoveLeftovers(cmd.Context(), found, func(l images.Leftover) { fmt.Fprintf(cmd.ErrOrStderr(), "removed %s %s\n", l.Kind, l.ID) })
+			return images.RemoveLeftovers(cmd.Context(), found, func(l images.Leftover) {
+				fmt.Fprintf(cmd.ErrOrStderr(), "removed %s %s\n", l.Kind, l.ID)
+			})
 		},
 	}
 	a.flags(gc)
-	gc.Flags().DurationVar(&age, "older-than", 6*time.Hour, "leave alone what is younger: its build may be at work")
+	gc.Flags().DurationVar(&olderThan, "older-than", 6*time.Hour, "leave alone what is younger: its build may be at work")
 	gc.Flags().BoolVar(&yes, "yes", false, "yes, remove it")
 	gc.Flags().BoolVar(&asJSON, "json", false, "as JSON")
 	return gc
+}
+
+func printLeftovers(w io.Writer, found []images.Leftover) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, l := range found {
+		fmt.Fprintf(table, "%s\t%s\tbuild %s\t%s old\n", l.Kind, l.ID, l.Build, ageText(time.Since(l.Since)))
+	}
+	return table.Flush()
 }
 
 func diffCommand() *cobra.Command {
 	var a account
 	var asJSON bool
 	diff := &cobra.Command{
-		Use: "diff IMAGE IMAGE", Short: "Show what differs between two images", Args: cobra.ExactArgs(2),
+		Use:   "diff IMAGE IMAGE",
+		Short: "Show what differs between two images",
+		Args:  cobra.ExactArgs(2),
 		Long: `Compares the manifests of two images: packages, units, listening sockets, configuration below /etc,
 and other files that no package brought or that are not as their package brought them. An image is
 named by its AMI's id, if it was built on this machine, or by its manifest's file: in an image that
 is /usr/share/goldsmith/manifest.json, and goldsmith-seal saves it with manifest_dir.
 
 Exit codes: 0 done, whether or not they differ; 1 failed; 2 bad input.`,
-		Example: "  goldsmith diff ami-0123456789abcdef0 ami-0fedcba9876543210\n  goldsmith diff old.manifest.json new.manifest.json",
+		Example: `  goldsmith diff ami-0123456789abcdef0 ami-0fedcba9876543210
+  goldsmith diff old.manifest.json new.manifest.json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var both [2]*manifest.Manifest
 			for i, name := range args {
@@ -286,7 +314,8 @@ func (a *account) manifestOf(cmd *cobra.Command, name string) (*manifest.Manifes
 	}
 	m, err := manifest.Kept(digest)
 	if errors.Is(err, manifest.ErrNotKept) {
-		return nil, fmt.Errorf("%w\nhint: it lies in the image as %s/manifest.json; name a copy of it instead", err, manifest.Directory)
+		return nil, fmt.Errorf("%w\nhint: it lies in the image as %s/manifest.json; name a copy of it instead",
+			err, manifest.Directory)
 	}
 	return m, err
 }
@@ -298,7 +327,13 @@ func printDifference(w io.Writer, d manifest.Difference) {
 	for _, part := range []struct {
 		name  string
 		lines []string
-	}{{"packages", d.Packages}, {"units", d.Units}, {"sockets", d.Sockets}, {"configuration", d.Configuration}, {"files", d.Files}} {
+	}{
+		{"packages", d.Packages},
+		{"units", d.Units},
+		{"sockets", d.Sockets},
+		{"configuration", d.Configuration},
+		{"files", d.Files},
+	} {
 		if len(part.lines) > 0 {
 			fmt.Fprintf(w, "%s\n  %s\n", part.name, strings.Join(part.lines, "\n  "))
 		}

@@ -31,7 +31,7 @@ const (
 func main() {
 	ctx, stop := hangup.Context(context.Background())
 	defer stop()
-	root := command()
+	root := rootCommand()
 	// What is shown comes from machines and from EC2, too.
 	root.SetOut(&plaintext.Writer{W: os.Stdout})
 	root.SetErr(&plaintext.Writer{W: os.Stderr})
@@ -69,7 +69,7 @@ type usageError struct{ error }
 
 func (e *usageError) Unwrap() error { return e.error }
 
-func command() *cobra.Command {
+func rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "goldsmith",
 		Short: "Golden images for a two-tier application, and the stack that runs them",

@@ -19,8 +19,9 @@ func openCommand() *cobra.Command {
 		Use:   "open",
 		Short: "Print where the page is, or open it in a browser",
 		Args:  cobra.NoArgs,
-		Long: `Prints the page's URL, and the SHA-256 of the certificate that the instance behind it made and reported on its
-console: a browser that warns of it shows the same digest. With --browser it is opened in one, too.
+		Long: `Prints the page's URL, and the SHA-256 of the certificate that the instance behind it made and
+reported on its console: a browser that warns of it shows the same digest. With --browser it is
+opened in one, too.
 
 Exit codes: 0 done; 1 failed; 2 bad input.`,
 		Example: "  goldsmith open\n  curl --insecure $(goldsmith open --stack golden | head -1)health",

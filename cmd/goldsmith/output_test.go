@@ -33,7 +33,7 @@ func TestNothingIsAnEmptyList(t *testing.T) {
 	t.Setenv("AWS_REGION", "us-east-1")
 	t.Chdir(t.TempDir())
 	for _, line := range []string{"history --json", "images --json", "gc --json"} {
-		root := command()
+		root := rootCommand()
 		var out, complaints bytes.Buffer
 		root.SetOut(&out)
 		root.SetErr(&complaints)
@@ -54,7 +54,8 @@ func TestBrowserThatIsNotThere(t *testing.T) {
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 	err := browse(t.Context(), "https://192.0.2.1/")
 	var exit *exec.ExitError
-	if err == nil || errors.As(err, &exit) || code(err) != exitFailed || !strings.Contains(err.Error(), "no method available") {
+	if err == nil || errors.As(err, &exit) || code(err) != exitFailed ||
+		!strings.Contains(err.Error(), "no method available") {
 		t.Errorf("got %v, exit code %d", err, code(err))
 	}
 }

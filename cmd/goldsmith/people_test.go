@@ -36,7 +36,7 @@ func TestEachCommandHasAnExampleAndItsExitCodes(t *testing.T) {
 		}
 		return count
 	}
-	if count := walk(command()); count < 20 {
+	if count := walk(rootCommand()); count < 20 {
 		t.Errorf("only %d commands were looked at", count)
 	}
 }
@@ -76,7 +76,10 @@ func TestLogCommand(t *testing.T) {
 		want                string
 	}{
 		{"db", "", "", 5, false, "sudo -n journalctl --no-pager --lines=5"},
-		{"web", "journal", "it's 10:00", 5, true, `sudo -n journalctl --no-pager --lines=5 --since='it'"'"'s 10:00' --follow`},
+		{
+			"web", "journal", "it's 10:00", 5, true,
+			`sudo -n journalctl --no-pager --lines=5 --since='it'"'"'s 10:00' --follow`,
+		},
 		{"web", "app", "", 7, false, "sudo -n journalctl --no-pager --lines=7 --unit=goldsmith-webapp.service"},
 		{"web", "nginx", "", 7, true, "sudo -n sh -c 'tail --lines=7 --follow=name --retry /var/log/nginx/*.log'"},
 		{"db", "mysql", "", 7, false, "sudo -n sh -c 'tail --lines=7 /var/log/mysql/error.log'"},
@@ -96,7 +99,8 @@ func TestLogCommand(t *testing.T) {
 		{"web", "nginx", "today", 5, "--since"},
 		{"db", "", "", 0, "--lines 0"},
 	} {
-		if got, err := (logRequest{c.source, c.since, c.lines, false}).command(c.tier); err == nil || !strings.Contains(err.Error(), c.want) {
+		got, err := (logRequest{c.source, c.since, c.lines, false}).command(c.tier)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: got %q, %v", c, got, err)
 		}
 	}
@@ -121,7 +125,13 @@ func TestTransferOf(t *testing.T) {
 			t.Errorf("%q: got %q, want %q", c.args, paths, c.want)
 		}
 	}
-	for _, bad := range [][]string{{"a", "b"}, {"web:a", "db:b"}, {"web", "db"}, {"web:a", "web:b"}, {"a", "web:b", "c"}} {
+	for _, bad := range [][]string{
+		{"a", "b"},
+		{"web:a", "db:b"},
+		{"web", "db"},
+		{"web:a", "web:b"},
+		{"a", "web:b", "c"},
+	} {
 		if got, err := transferOf(bad); err == nil {
 			t.Errorf("%q: got %+v", bad, got)
 		}
@@ -144,7 +154,13 @@ func testProgress(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := out.String()
-	for _, want := range []string{"... web ready 0.0 s, db on standby 0.0 s", "  launched i-1\n", "web ready 0.2 s", "  web ready: 0.3 s\n", "  db on standby: failed after 0.3 s\n"} {
+	for _, want := range []string{
+		"... web ready 0.0 s, db on standby 0.0 s",
+		"  launched i-1\n",
+		"web ready 0.2 s",
+		"  web ready: 0.3 s\n",
+		"  db on standby: failed after 0.3 s\n",
+	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is missing in %q", want, text)
 		}
@@ -190,7 +206,7 @@ func TestCode(t *testing.T) {
 		{[]string{"cloud", "up", "--colour", "red"}, exitBadInput},
 		{[]string{"cloud", "status"}, exitFailed},
 	} {
-		root := command()
+		root := rootCommand()
 		root.SetArgs(c.args)
 		if err := root.Execute(); err == nil || code(err) != c.want {
 			t.Errorf("%v: %v, want exit code %d", c.args, err, c.want)

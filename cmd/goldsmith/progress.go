@@ -16,8 +16,9 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
 )
 
-// progress tells what goes on, a line at a time with the time since the start. On a terminal, the steps that are under way
-// stand below, each with how long it has taken so far. Its methods may be called from several goroutines.
+// progress tells what goes on, a line at a time with the time since the start. On a terminal, the steps that are
+// under way stand below, each with how long it has taken so far; vbauerster/mpb is for bars whose end is known. Its
+// methods may be called from several goroutines.
 type progress struct {
 	w       io.Writer
 	width   int // of the terminal; 0 where there is none
@@ -66,8 +67,8 @@ func (p *progress) line(text string) {
 func (p *progress) step(name string) (done func(error)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	step := &activeStep{name: name, began: time.Now()}
-	p.active = append(p.active, step)
+	begun := &activeStep{name: name, began: time.Now()}
+	p.active = append(p.active, begun)
 	if p.width > 0 && p.stop == nil {
 		stop, ticker := make(chan struct{}), time.NewTicker(redrawEvery)
 		p.stop = stop
@@ -78,10 +79,10 @@ func (p *progress) step(name string) (done func(error)) {
 	}
 	p.draw()
 	return func(err error) {
-		took := time.Since(step.began)
+		took := time.Since(begun.began)
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.active = slices.DeleteFunc(p.active, func(other *activeStep) bool { return other == step })
+		p.active = slices.DeleteFunc(p.active, func(other *activeStep) bool { return other == begun })
 		text := fmt.Sprintf("%s: %.1f s", name, took.Seconds())
 		if err != nil {
 			text = fmt.Sprintf("%s: failed after %.1f s", name, took.Seconds())
@@ -137,10 +138,11 @@ func (p *progress) draw() {
 		return
 	}
 	var texts []string
-	for _, step := range p.active {
-		texts = append(texts, fmt.Sprintf("%s %.1f s", step.name, time.Since(step.began).Seconds()))
+	for _, s := range p.active {
+		texts = append(texts, fmt.Sprintf("%s %.1f s", s.name, time.Since(s.began).Seconds()))
 	}
-	line := []rune(fmt.Sprintf("%6.1f s  ... %s", time.Since(p.started).Seconds(), plaintext.Line(strings.Join(texts, ", "))))
+	running := plaintext.Line(strings.Join(texts, ", "))
+	line := []rune(fmt.Sprintf("%6.1f s  ... %s", time.Since(p.started).Seconds(), running))
 	fmt.Fprint(p.w, "\r\x1b[K"+string(line[:min(len(line), p.width-1)]))
 }
 

@@ -24,12 +24,13 @@ func scpCommand() *cobra.Command {
 	scp := &cobra.Command{
 		Use:   "scp SOURCE... TARGET",
 		Short: "Copy files to an instance, or from it",
-		Long: `Copies files from or to one instance, whose paths are written as web:PATH, db:PATH or ID:PATH. A path on an
-instance begins in the home directory, and may be a pattern where it is a source. It is done as the user that
-one logs in as or, with --sudo, as root. What a link points to is copied.
+		Long: `Copies files from or to one instance, whose paths are written as web:PATH, db:PATH or ID:PATH. A
+path on an instance begins in the home directory, and may be a pattern where it is a source. It is
+done as the user that one logs in as or, with --sudo, as root. What a link points to is copied.
 
-A copy takes its name when it is whole; until then, an older file of that name is as it was. Where a large file
-broke off, the same command goes on: what was copied lies beside the target, as .NAME.….part.
+A copy takes its name when it is whole; until then, an older file of that name is as it was. Where
+a large file broke off, the same command goes on: what was copied is kept beside the target, as
+.NAME.….part.
 
 ` + howEntered + `
 
@@ -48,9 +49,9 @@ Exit codes: 0 done; 1 failed; 2 bad input; 255 where there was no way in.`,
 			if err != nil {
 				return err
 			}
-			progress := newCopyProgress(cmd.ErrOrStderr())
-			defer progress.end()
-			t.what.Report = progress.report
+			shown := newCopyProgress(cmd.ErrOrStderr())
+			defer shown.end()
+			t.what.Report = shown.report
 			return t.run(cmd.Context(), hops, sudo)
 		},
 	}
@@ -80,7 +81,8 @@ func transferOf(args []string) (transfer, error) {
 			continue
 		}
 		if t.instance != "" && t.instance != name {
-			return transfer{}, fmt.Errorf("scp: %s and %s are both on instances; one of them should be here", t.instance, name)
+			return transfer{}, fmt.Errorf("scp: %s and %s are both on instances; one of them should be here",
+				t.instance, name)
 		}
 		t.instance, remote[i], paths[i] = name, true, rest
 	}
@@ -89,9 +91,11 @@ func transferOf(args []string) (transfer, error) {
 	for i := range last {
 		switch {
 		case t.instance == "":
-			return transfer{}, errors.New("scp: no path is on an instance; one should be written as web:PATH, db:PATH or ID:PATH")
+			return transfer{}, errors.New(
+				"scp: no path is on an instance; one should be written as web:PATH, db:PATH or ID:PATH")
 		case remote[i] && t.upload:
-			return transfer{}, fmt.Errorf("scp: %s and %s are both on the instance\nhint: goldsmith ssh %s -- cp SOURCE TARGET",
+			return transfer{}, fmt.Errorf(
+				"scp: %s and %s are both on the instance\nhint: goldsmith ssh %s -- cp SOURCE TARGET",
 				args[i], args[last], t.instance)
 		case !remote[i] && !t.upload:
 			return transfer{}, fmt.Errorf("scp: %s and %s are both on this machine", args[i], args[last])
@@ -178,13 +182,13 @@ func (p *copyProgress) end() {
 
 // byteText is a number of bytes in its largest unit.
 func byteText(n int64) string {
-	const step = 1000
-	if n < step {
+	const kilo = 1000
+	if n < kilo {
 		return fmt.Sprintf("%d B", n)
 	}
-	value, unit := float64(n)/step, 0
-	for value >= step && unit < 3 {
-		value /= step
+	value, unit := float64(n)/kilo, 0
+	for value >= kilo && unit < 3 {
+		value /= kilo
 		unit++
 	}
 	return fmt.Sprintf("%.1f %cB", value, "kMGT"[unit])

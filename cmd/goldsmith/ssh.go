@@ -12,9 +12,10 @@ func sshCommand() *cobra.Command {
 	ssh := &cobra.Command{
 		Use:   "ssh db|web|ID [-- COMMAND...]",
 		Short: "Log in to an instance, or run a command on it",
-		Long: `Logs in to the instance that serves a tier, or to another one by its id. Several words after the instance are a
-command and its arguments, which get there as they are here; a single one is a text for the shell there. A
-shell has a terminal, a command has one with --tty. An interrupt or another signal is passed on to the command.
+		Long: `Logs in to the instance that serves a tier, or to another one by its id. Several words after the
+instance are a command and its arguments, which get there as they are here; a single one is a text
+for the shell there. A shell has a terminal, a command has one with --tty. An interrupt or another
+signal is passed on to the command.
 
 ` + howEntered + `
 

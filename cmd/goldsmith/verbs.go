@@ -68,7 +68,8 @@ func unknownVerb(cmd *cobra.Command, verb string) error {
 	if near := cmd.SuggestionsFor(verb); len(near) > 0 {
 		hint = cmd.CommandPath() + " " + nearest(verb, near)
 	}
-	return &usageError{fmt.Errorf("%s: it has no verb %q; it has %s\nhint: %s", cmd.CommandPath(), verb, verbs(cmd), hint)}
+	return &usageError{fmt.Errorf("%s: it has no verb %q; it has %s\nhint: %s",
+		cmd.CommandPath(), verb, verbs(cmd), hint)}
 }
 
 // nearest is the one of some names that begins most like a text.
@@ -114,7 +115,9 @@ func helpCommand() *cobra.Command {
 			if len(rest) > 0 {
 				if !about.HasSubCommands() {
 					path := about.CommandPath()
-					return &usageError{fmt.Errorf("%s: it has no verbs, so no %q\nhint: %s --help", path, rest[0], path)}
+					return &usageError{
+						fmt.Errorf("%s: it has no verbs, so no %q\nhint: %s --help", path, rest[0], path),
+					}
 				}
 				return unknownVerb(about, rest[0])
 			}

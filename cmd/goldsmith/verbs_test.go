@@ -11,7 +11,7 @@ import (
 // typed runs the command as somebody typed it; nothing of it gets as far as a call.
 func typed(t *testing.T, line string) (stderr string, exit int) {
 	t.Helper()
-	root := command()
+	root := rootCommand()
 	var out, complaints bytes.Buffer
 	root.SetOut(&out)
 	root.SetErr(&complaints)
@@ -40,7 +40,7 @@ func mistyped(name string) string {
 
 func TestMistypedVerbs(t *testing.T) {
 	count := 0
-	each(command(), func(cmd *cobra.Command) {
+	each(rootCommand(), func(cmd *cobra.Command) {
 		if !cmd.HasParent() || !cmd.IsAvailableCommand() {
 			return
 		}
@@ -70,7 +70,7 @@ func TestWrongArguments(t *testing.T) {
 		"goldsmith cloud ssh": true,
 		"goldsmith help":      true,
 	}
-	each(command(), func(cmd *cobra.Command) {
+	each(rootCommand(), func(cmd *cobra.Command) {
 		path := cmd.CommandPath()
 		lines := []string{path + " --no-such-flag"}
 		if !open[path] {

@@ -54,8 +54,8 @@ type Client struct {
 // dialTimeout is how long each hop may take.
 const dialTimeout = 15 * time.Second
 
-// Dial connects to the last hop by way of the others. ask is for keys with a passphrase that no ssh-agent has; nil where
-// nobody can be asked.
+// Dial connects to the last hop by way of the others. ask is for keys with a passphrase that no ssh-agent has; nil
+// where nobody can be asked.
 func Dial(ctx context.Context, hops []Hop, ask Ask) (*Client, error) {
 	keys := newKeyring(ask)
 	defer keys.close()
@@ -160,7 +160,8 @@ func (c *Client) Run(ctx context.Context, command string) (string, error) {
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
-		return stdout.String(), fmt.Errorf("run %q: %w: %s", command, err, plaintext.Lines(strings.TrimSpace(stderr.String())))
+		said := plaintext.Lines(strings.TrimSpace(stderr.String()))
+		return stdout.String(), fmt.Errorf("run %q: %w: %s", command, err, said)
 	}
 	return stdout.String(), nil
 }

@@ -27,8 +27,10 @@ func testKey(t *testing.T, n byte) string {
 func TestHostKeys(t *testing.T) {
 	const begin, end = "-----BEGIN SSH HOST KEY KEYS-----\n", "-----END SSH HOST KEY KEYS-----\n"
 	old, one, two := testKey(t, 0), testKey(t, 1), testKey(t, 2)
-	boot := "[  1.0] cloud-init[70]: -----BEGIN SSH HOST KEY KEYS-----\r\n" + old + " root@x\r\n-----END SSH HOST KEY KEYS-----\r\n"
+	boot := "[  1.0] cloud-init[70]: -----BEGIN SSH HOST KEY KEYS-----\r\n" + old +
+		" root@x\r\n-----END SSH HOST KEY KEYS-----\r\n"
 	block := "\n" + instance.HostKeys([]string{one, two}) + "\n"
+	torn := one[:40] + "[ 12.1] audit: x\n" + one[40:] + "\n"
 	for _, c := range []struct {
 		name, console string
 		want          []string
@@ -40,9 +42,13 @@ func TestHostKeys(t *testing.T) {
 		{"what is no key", begin + "[  OK  ] Started something.\n" + one + " root@x\n" + end, []string{one}},
 		{"repeated", block + block + block, []string{one, two}},
 		{"the last one is not whole yet", boot + block + begin + one + "\n", []string{one, two}},
-		{"the last one is torn", block + begin + one[:40] + "[ 12.1] audit: x\n" + one[40:] + "\n" + end, []string{one, two}},
-		{"one key of two is torn", boot + begin + one[:40] + "[ 12.1] audit: x\n" + one[40:] + "\n" + two + "\n" + end, []string{two}},
-		{"its end is torn, and another follows", block + begin + one + "\n-----END SSH HO[ 1.2] x\n" + boot, []string{old}},
+		{"the last one is torn", block + begin + torn + end, []string{one, two}},
+		{"one key of two is torn", boot + begin + torn + two + "\n" + end, []string{two}},
+		{
+			"its end is torn, and another follows",
+			block + begin + one + "\n-----END SSH HO[ 1.2] x\n" + boot,
+			[]string{old},
+		},
 		{"its begin is torn", block + "-----BEGIN SSH HO[ 1.2] x\n" + old + "\n" + end, []string{one, two}},
 		{"the kernel before a key", begin + "[   12.345678] random: crng init done " + one + "\n" + end, []string{one}},
 		{"the console begins in a block", one + "\n" + end + block, []string{one, two}},
@@ -54,7 +60,8 @@ func TestHostKeys(t *testing.T) {
 			}
 		})
 	}
-	if got := HostKeys(fmt.Appendf(nil, "%s%s", boot, strings.ReplaceAll(block, "\n", "\r\n"))); !slices.Equal(got, []string{one, two}) {
+	got := HostKeys(fmt.Appendf(nil, "%s%s", boot, strings.ReplaceAll(block, "\n", "\r\n")))
+	if !slices.Equal(got, []string{one, two}) {
 		t.Errorf("with the line ends of a terminal: got %q", got)
 	}
 }

@@ -84,25 +84,26 @@ type copier struct {
 }
 
 // all copies all that can be copied, and returns what could not.
-func (c *copier) all(ctx context.Context, sources []string, target string) error {
-	info, err := c.to.stat(target)
+func (c *copier) all(ctx context.Context, sources []string, dest string) error {
+	info, err := c.to.stat(dest)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("look at %s: %w", c.to.label(target), err)
+		return fmt.Errorf("look at %s: %w", c.to.label(dest), err)
 	}
 	into := err == nil && info.IsDir()
-	if !into && (len(sources) > 1 || strings.HasSuffix(target, "/") || strings.HasSuffix(target, string(os.PathSeparator))) {
-		return fmt.Errorf("copy to %s: it is no directory", c.to.label(target))
+	wanted := len(sources) > 1 || strings.HasSuffix(dest, "/") || strings.HasSuffix(dest, string(os.PathSeparator))
+	if wanted && !into {
+		return fmt.Errorf("copy to %s: it is no directory", c.to.label(dest))
 	}
 	var errs []error
 	for _, name := range sources {
-		to := target
+		to := dest
 		if into {
 			base, err := c.base(name)
 			if err != nil {
 				errs = append(errs, err)
 				continue
 			}
-			to = c.to.join(target, base)
+			to = c.to.join(dest, base)
 		}
 		errs = append(errs, c.one(ctx, name, to, nil))
 		if ctx.Err() != nil {

@@ -89,14 +89,14 @@ func startAgent(t *testing.T, keys ...ed25519.PrivateKey) {
 	t.Setenv("SSH_AUTH_SOCK", path)
 }
 
-func hopTo(s *sshtest.Server, id, identity string) Hop {
+func hopTo(s *sshtest.Server, id, key string) Hop {
 	return Hop{
 		ID:       id,
 		Address:  s.Host,
 		Port:     s.Port,
 		User:     "admin",
 		HostKeys: []string{s.HostKey},
-		Identity: identity,
+		Identity: key,
 	}
 }
 
@@ -147,8 +147,8 @@ func TestJump(t *testing.T) {
 	noAgent(t)
 	path, public, _ := identity(t, "")
 	gateway := sshtest.Start(t, "admin", public, "", func(s *sshtest.Session) { s.Exit(1) })
-	target := sshtest.Start(t, "admin", public, "", (*sshtest.Session).Shell)
-	client, err := Dial(t.Context(), []Hop{hopTo(gateway, "i-web", path), hopTo(target, "i-db", path)}, nil)
+	behind := sshtest.Start(t, "admin", public, "", (*sshtest.Session).Shell)
+	client, err := Dial(t.Context(), []Hop{hopTo(gateway, "i-web", path), hopTo(behind, "i-db", path)}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,11 +159,12 @@ func TestJump(t *testing.T) {
 		t.Error(err)
 	}
 	// Each of both must have the key that its own console showed.
-	wrong := hopTo(target, "i-db", path)
+	wrong := hopTo(behind, "i-db", path)
 	wrong.HostKeys = []string{gateway.HostKey}
 	for _, hops := range [][]Hop{{hopTo(gateway, "i-web", path), wrong}, {wrong}} {
 		client, err := Dial(t.Context(), hops, nil)
-		if err == nil || !strings.Contains(err.Error(), "log in to i-db: ") || !strings.Contains(err.Error(), "printed on its console") {
+		if err == nil || !strings.Contains(err.Error(), "log in to i-db: ") ||
+			!strings.Contains(err.Error(), "printed on its console") {
 			t.Errorf("%d hops: got %v, %v", len(hops), client, err)
 		}
 	}
@@ -294,6 +295,20 @@ func TestCheckIdentity(t *testing.T) {
 	}
 	if err := CheckIdentity(path+".none", public); err == nil {
 		t.Error("not in the agent: no error")
+	}
+}
+
+func TestPublicKey(t *testing.T) {
+	path, public, _ := identity(t, "")
+	locked, lockedPublic, _ := identity(t, "x")
+	for path, want := range map[string]ssh.PublicKey{path: public, locked: lockedPublic} {
+		got, err := PublicKey(path)
+		if err != nil || !bytes.Equal(got.Marshal(), want.Marshal()) {
+			t.Errorf("%s: got %v, %v", path, got, err)
+		}
+	}
+	if _, err := PublicKey(path + ".none"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -25,8 +25,12 @@ type Files struct {
 }
 
 // rootServer starts the SFTP server, wherever the distribution has it, as root.
-const rootServer = `sudo -n sh -c 'for server in /usr/lib/openssh /usr/libexec/openssh /usr/libexec /usr/lib/ssh /usr/lib; do
-[ -x $server/sftp-server ] && exec $server/sftp-server; done; echo no sftp-server is installed >&2; exit 127'`
+const rootServer = `sudo -n sh -c '
+for dir in /usr/lib/openssh /usr/libexec/openssh /usr/libexec /usr/lib/ssh /usr/lib; do
+	[ -x $dir/sftp-server ] && exec $dir/sftp-server
+done
+echo no sftp-server is installed >&2
+exit 127'`
 
 // Files opens the instance's files: those of the user who is logged in or, as root, all.
 func (c *Client) Files(root bool) (*Files, error) {

@@ -72,9 +72,9 @@ func listed(t *testing.T, dir string) []string {
 
 // noise is content of which no part is like another.
 func noise(n int) []byte {
-	source := rand.NewChaCha8([32]byte{byte(n)})
+	random := rand.NewChaCha8([32]byte{byte(n)})
 	b := make([]byte, n)
-	source.Read(b)
+	random.Read(b)
 	return b
 }
 
@@ -99,13 +99,13 @@ func TestCopyOneFile(t *testing.T) {
 		}
 		same(t, filepath.Join(there, name+" up"), content, 0o640, "in")
 		os.Remove(filepath.Join(there, name+" up"))
-		target := filepath.Join(here, "out", "x")
-		os.MkdirAll(filepath.Dir(target), 0o755)
-		os.Remove(target)
-		if err := f.Download(t.Context(), Copy{Sources: []string{"~/in/" + name}, Target: target}); err != nil {
+		dest := filepath.Join(here, "out", "x")
+		os.MkdirAll(filepath.Dir(dest), 0o755)
+		os.Remove(dest)
+		if err := f.Download(t.Context(), Copy{Sources: []string{"~/in/" + name}, Target: dest}); err != nil {
 			t.Errorf("%s: download: %v", name, err)
 		}
-		same(t, target, content, 0o600)
+		same(t, dest, content, 0o600)
 	}
 }
 
@@ -201,7 +201,8 @@ func TestCopyPatterns(t *testing.T) {
 	if err := f.Download(t.Context(), Copy{Sources: []string{"log/[x].log"}, Target: here}); err != nil {
 		t.Errorf("a name that is like a pattern: %v", err)
 	}
-	if err := f.Download(t.Context(), Copy{Sources: []string{"log/*.none"}, Target: here}); !errors.Is(err, fs.ErrNotExist) {
+	err := f.Download(t.Context(), Copy{Sources: []string{"log/*.none"}, Target: here})
+	if !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a pattern of nothing: %v", err)
 	}
 }
@@ -231,22 +232,28 @@ func TestCopyFailures(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		up   bool
-		what Copy
+		from []string
+		to   string
 		want string
 	}{
-		{"two to one file", true, Copy{Sources: []string{good, good}, Target: "file"}, "copy to i-1:file: it is no directory"},
-		{"to no directory", true, Copy{Sources: []string{good}, Target: "none/"}, "copy to i-1:none/: it is no directory"},
-		{"to a directory that is not there", true, Copy{Sources: []string{good}, Target: "none/x"}, "i-1:none/.x."},
-		{"a directory to a file", false, Copy{Sources: []string{"loop"}, Target: good, Recursive: true}, "it is no directory"},
-		{"a loop", false, Copy{Sources: []string{"loop"}, Target: here, Recursive: true}, "i-1:loop/in/up: it is a link to"},
-		{"a device", false, Copy{Sources: []string{"socket"}, Target: here}, "i-1:socket: it is no regular file"},
-		{"nothing", false, Copy{Sources: []string{"none"}, Target: here}, "read i-1:none: file does not exist"},
+		{"two to one file", true, []string{good, good}, "file", "copy to i-1:file: it is no directory"},
+		{"to no directory", true, []string{good}, "none/", "copy to i-1:none/: it is no directory"},
+		{"to a directory that is not there", true, []string{good}, "none/x", "i-1:none/.x."},
+		{"a directory to a file", false, []string{"loop"}, good, "it is no directory"},
+		{"a loop", false, []string{"loop"}, here, "i-1:loop/in/up: it is a link to"},
+		{"a device", false, []string{"socket"}, here, "i-1:socket: it is no regular file"},
+		{"nothing", false, []string{"none"}, here, "read i-1:none: file does not exist"},
 	} {
+		what := Copy{
+			Sources:   c.from,
+			Target:    c.to,
+			Recursive: true,
+		}
 		copying := f.Download
 		if c.up {
 			copying = f.Upload
 		}
-		if err := copying(t.Context(), c.what); err == nil || !strings.Contains(err.Error(), c.want) {
+		if err := copying(t.Context(), what); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want %q", c.name, err, c.want)
 		}
 	}
@@ -279,8 +286,8 @@ func TestCopyGoesOn(t *testing.T) {
 			return f.Upload(ctx, Copy{Sources: []string{filepath.Join(here, "x")}, Target: "copies/x", Report: report})
 		}},
 		{"download", func(ctx context.Context, f *Files, here string, report func(Progress)) error {
-			target := filepath.Join(here, "copies", "x")
-			return f.Download(ctx, Copy{Sources: []string{"x"}, Target: target, Report: report})
+			dest := filepath.Join(here, "copies", "x")
+			return f.Download(ctx, Copy{Sources: []string{"x"}, Target: dest, Report: report})
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -307,7 +314,8 @@ func TestCopyGoesOn(t *testing.T) {
 			if text, err := os.ReadFile(filepath.Join(copies, "x")); string(text) != "old" {
 				t.Errorf("meanwhile it is %.20q, %v", text, err)
 			}
-			if got := listed(t, copies); len(got) != 2 || !strings.HasPrefix(got[0], ".x.") || got[0] == ".x.00000000.part" {
+			got := listed(t, copies)
+			if len(got) != 2 || !strings.HasPrefix(got[0], ".x.") || got[0] == ".x.00000000.part" {
 				t.Errorf("there lie %q", got)
 			}
 

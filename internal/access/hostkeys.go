@@ -16,8 +16,8 @@ import (
 // hostKeyLine is a public key as ssh(1) writes it; the console may have something before it.
 var hostKeyLine = regexp.MustCompile(`(?:ssh-[a-z0-9]+|ecdsa-sha2-nistp[0-9]+|sk-[a-z0-9@.-]+) [A-Za-z0-9+/]+=*`)
 
-// HostKeys are the keys that an instance printed on its console: those between its marks, of the last such block that is
-// whole. A console is torn by what the kernel says, begins anywhere, and has a block of each boot.
+// HostKeys are the keys that an instance printed on its console: those between its marks, of the last such block that
+// is whole. A console is torn by what the kernel says, begins anywhere, and has a block of each boot.
 func HostKeys(console []byte) []string {
 	blocks := strings.Split(string(console), instance.HostKeysBegin)
 	for _, block := range slices.Backward(blocks[1:]) {
@@ -44,8 +44,8 @@ func keysIn(text string) []string {
 	return keys
 }
 
-// algorithms are those by which a server can prove that it has the keys. RSA keys are of the type ssh-rsa, which is also
-// the name of a signature with SHA-1 that servers do not make any more.
+// algorithms are those by which a server can prove that it has the keys. RSA keys are of the type ssh-rsa, which is
+// also the name of a signature with SHA-1 that servers do not make any more.
 func algorithms(keys []string) []string {
 	var list []string
 	for _, line := range keys {
@@ -68,6 +68,7 @@ func pinned(lines []string) ssh.HostKeyCallback {
 				return nil
 			}
 		}
-		return fmt.Errorf("the host key of %s, %s, is not one that the instance printed on its console", name, ssh.FingerprintSHA256(key))
+		return fmt.Errorf("the host key of %s, %s, is not one that the instance printed on its console",
+			name, ssh.FingerprintSHA256(key))
 	}
 }

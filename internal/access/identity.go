@@ -19,8 +19,8 @@ type Ask func(path string) ([]byte, error)
 // attempts is how often a passphrase may be mistyped.
 const attempts = 3
 
-// keyring finds the private keys of hops: in their files, or in the user's ssh-agent. Most ways use one key for all hops,
-// whose passphrase is asked for once.
+// keyring finds the private keys of hops: in their files, or in the user's ssh-agent. Most ways use one key for all
+// hops, whose passphrase is asked for once.
 type keyring struct {
 	ask   Ask
 	conn  io.Closer
@@ -124,33 +124,41 @@ func (k *keyring) unlock(path string, text []byte) (ssh.Signer, error) {
 	return nil, fmt.Errorf("its passphrase is another one\nhint: ssh-add %s", path)
 }
 
+// PublicKey is the public half of a private key in a file, which may have a passphrase.
+func PublicKey(path string) (ssh.PublicKey, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	signer, err := ssh.ParsePrivateKey(text)
+	var locked *ssh.PassphraseMissingError
+	if errors.As(err, &locked) && locked.PublicKey != nil {
+		return locked.PublicKey, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	return signer.PublicKey(), nil
+}
+
 // CheckIdentity says whether this machine can log in with the private key at a path: whether it is the one of a public
 // key, which may be nil where that is not known, and is in its file or in the user's ssh-agent. It asks no person.
 func CheckIdentity(path string, public ssh.PublicKey) error {
 	keys := newKeyring(nil)
 	defer keys.close()
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	has, err := PublicKey(path)
+	var locked *ssh.PassphraseMissingError
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		if public != nil && len(keys.held(public)) > 0 {
 			return nil
 		}
 		return fmt.Errorf("%s is not on this machine: %w", path, fs.ErrNotExist)
-	}
-	if err != nil {
+	case errors.As(err, &locked): // an old format, which shows nothing without the passphrase
+		return nil
+	case err != nil:
 		return err
-	}
-	signer, err := ssh.ParsePrivateKey(text)
-	var locked *ssh.PassphraseMissingError
-	if errors.As(err, &locked) {
-		if public == nil || locked.PublicKey == nil || bytes.Equal(locked.PublicKey.Marshal(), public.Marshal()) {
-			return nil
-		}
-		return fmt.Errorf("%s is another one", path)
-	}
-	if err != nil {
-		return fmt.Errorf("read %s: %w", path, err)
-	}
-	if public != nil && !bytes.Equal(signer.PublicKey().Marshal(), public.Marshal()) {
+	case public != nil && !bytes.Equal(has.Marshal(), public.Marshal()):
 		return fmt.Errorf("%s is another one", path)
 	}
 	return nil

@@ -60,8 +60,8 @@ func LogIn(ctx context.Context, hops []Hop, ask Ask, command string, s Streams) 
 // interruptGrace is how long a command has to end by itself once an interrupt was sent to it.
 const interruptGrace = 500 * time.Millisecond
 
-// Attach runs a command, or a shell if it is empty, and connects it to some streams. A shell has a terminal if In is one.
-// Signals that this process gets meanwhile are passed on. The connection is closed when the context ends.
+// Attach runs a command, or a shell if it is empty, and connects it to some streams. A shell has a terminal if In is
+// one. Signals that this process gets meanwhile are passed on. The connection is closed when the context ends.
 func (c *Client) Attach(ctx context.Context, command string, s Streams) error {
 	file, ok := s.In.(*os.File)
 	isTerminal := ok && term.IsTerminal(int(file.Fd()))
@@ -71,7 +71,7 @@ func (c *Client) Attach(ctx context.Context, command string, s Streams) error {
 	if !isTerminal || command != "" && !s.Terminal {
 		return c.attach(ctx, command, s, nil)
 	}
-	return c.attach(ctx, command, s, &console{
+	return c.attach(ctx, command, s, &ownTerminal{
 		in:  file,
 		out: s.Out,
 	})
@@ -149,8 +149,8 @@ func (c *Client) ending(err error) error {
 	return &NoWayInError{fmt.Errorf("the connection to %s broke: %w", c.id, err)}
 }
 
-// passSignals passes signals that this process gets on to a session, until what it returns is called. An instance's sshd
-// delivers them to the command, unless that is another user's, as with sudo.
+// passSignals passes signals that this process gets on to a session, until what it returns is called. An instance's
+// sshd delivers them to the command, unless that is another user's, as with sudo.
 func passSignals(session *ssh.Session) (stop func()) {
 	arrived := make(chan os.Signal, len(passedSignals))
 	for _, s := range passedSignals {
@@ -234,28 +234,28 @@ func enterTerminal(session *ssh.Session, t terminal) (leave func(), err error) {
 	}, nil
 }
 
-// console is the terminal of this process.
-type console struct {
+// ownTerminal is the terminal of this process.
+type ownTerminal struct {
 	in  *os.File
 	out io.Writer
 }
 
 // size is that of the output, which on Windows the input does not know.
-func (c *console) size() (width, height int, err error) {
-	if file, ok := c.out.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
+func (o *ownTerminal) size() (width, height int, err error) {
+	if file, ok := o.out.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
 		return term.GetSize(int(file.Fd()))
 	}
-	return term.GetSize(int(c.in.Fd()))
+	return term.GetSize(int(o.in.Fd()))
 }
 
-func (c *console) raw() (restore func(), err error) {
-	state, err := term.MakeRaw(int(c.in.Fd()))
+func (o *ownTerminal) raw() (restore func(), err error) {
+	state, err := term.MakeRaw(int(o.in.Fd()))
 	if err != nil {
 		return nil, err
 	}
-	undo := interpretSequences(c.out)
+	undo := interpretSequences(o.out)
 	return func() {
 		undo()
-		term.Restore(int(c.in.Fd()), state)
+		term.Restore(int(o.in.Fd()), state)
 	}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -90,13 +91,27 @@ func TestAttachEndsWithItsContext(t *testing.T) {
 
 // screen is a terminal of a test.
 type screen struct {
-	width, height int
-	changed       chan struct{}
-	log           []string
+	changed chan struct{}
+	log     []string
+
+	mu     sync.Mutex
+	width  int
+	height int
 }
 
-func (s *screen) size() (width, height int, err error)         { return s.width, s.height, nil }
-func (s *screen) resized(stop <-chan struct{}) <-chan struct{} { return s.changed }
+func (s *screen) resize(width, height int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.width, s.height = width, height
+}
+
+func (s *screen) size() (width, height int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.width, s.height, nil
+}
+
+func (s *screen) resized(<-chan struct{}) <-chan struct{} { return s.changed }
 
 func (s *screen) raw() (restore func(), err error) {
 	s.log = append(s.log, "raw")
@@ -110,7 +125,7 @@ func TestTerminal(t *testing.T) {
 	client, _ := connect(t, "", func(s *sshtest.Session) {
 		got <- s
 		at.changed <- struct{}{} // of the same size as before: nobody is told
-		at.width, at.height = 132, 50
+		at.resize(132, 50)
 		at.changed <- struct{}{}
 		if size := <-s.Resized; size != [2]int{132, 50} {
 			t.Errorf("resized to %v", size)

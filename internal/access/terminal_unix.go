@@ -20,7 +20,7 @@ var passedSignals = []passedSignal{
 	{syscall.SIGUSR2, ssh.SIGUSR2},
 }
 
-func (c *console) resized(stop <-chan struct{}) <-chan struct{} {
+func (o *ownTerminal) resized(stop <-chan struct{}) <-chan struct{} {
 	arrived, resized := make(chan os.Signal, 1), make(chan struct{})
 	signal.Notify(arrived, syscall.SIGWINCH)
 	go func() {

@@ -18,7 +18,7 @@ var passedSignals = []passedSignal{
 // resizeEvery is how often the size is looked at: Windows has no signal for it.
 const resizeEvery = 250 * time.Millisecond
 
-func (c *console) resized(stop <-chan struct{}) <-chan struct{} {
+func (o *ownTerminal) resized(stop <-chan struct{}) <-chan struct{} {
 	resized := make(chan struct{})
 	go func() {
 		ticker := time.NewTicker(resizeEvery)

@@ -1,7 +1,8 @@
 //go:generate go tool packer-sdc mapstructure-to-hcl2 -type Access,AssumeRole
 
-// Package awsaccess is the options by which each component of the plugin gets at an AWS account. They have the same names
-// and the same meaning everywhere.
+// Package awsaccess is the options by which each component of the plugin gets at an AWS account. They have the same
+// names and the same meaning everywhere. What they mean is awsconfig's, which the command links too: only this package
+// knows Packer's SDK.
 package awsaccess
 
 import (
@@ -65,7 +66,18 @@ func (a *Access) Prepare() []error {
 // Options are the configuration of the AWS SDK.
 func (a *Access) Options() awsconfig.Options {
 	return awsconfig.Options{
-		Region: a.Region, Profile: a.Profile, AccessKey: a.AccessKey, SecretKey: a.SecretKey, Token: a.Token, Endpoint: a.CustomEndpointEc2, MaxRetries: a.MaxRetries,
-		Role: awsconfig.Role{ARN: a.AssumeRole.RoleARN, SessionName: a.AssumeRole.SessionName, ExternalID: a.AssumeRole.ExternalID, Duration: time.Duration(a.AssumeRole.DurationSeconds) * time.Second},
+		Region:     a.Region,
+		Profile:    a.Profile,
+		AccessKey:  a.AccessKey,
+		SecretKey:  a.SecretKey,
+		Token:      a.Token,
+		Endpoint:   a.CustomEndpointEc2,
+		MaxRetries: a.MaxRetries,
+		Role: awsconfig.Role{
+			ARN:         a.AssumeRole.RoleARN,
+			SessionName: a.AssumeRole.SessionName,
+			ExternalID:  a.AssumeRole.ExternalID,
+			Duration:    time.Duration(a.AssumeRole.DurationSeconds) * time.Second,
+		},
 	}
 }

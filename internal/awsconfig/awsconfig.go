@@ -68,7 +68,8 @@ func (o Options) Validate() []error {
 	}
 	if o.Endpoint != "" {
 		if u, err := url.Parse(o.Endpoint); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			errs = append(errs, fmt.Errorf("custom_endpoint_ec2: %q should be a URL such as http://127.66.0.1:4566", o.Endpoint))
+			errs = append(errs, fmt.Errorf("custom_endpoint_ec2: %q should be a URL such as http://127.66.0.1:4566",
+				o.Endpoint))
 		}
 	}
 	return errs
@@ -95,7 +96,9 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 		// What the SDK would log, a broken connection at an interrupt say, comes as an error too, where it matters.
 		config.WithLogger(logging.Nop{}),
 		config.WithAPIOptions([]func(*middleware.Stack) error{KeepConnection}),
-		config.WithHTTPClient(awshttp.NewBuildableClient().WithDialerOptions(func(d *net.Dialer) { d.Timeout = dialTimeout })),
+		config.WithHTTPClient(awshttp.NewBuildableClient().WithDialerOptions(func(d *net.Dialer) {
+			d.Timeout = dialTimeout
+		})),
 		config.WithRetryer(func() aws.Retryer {
 			return retry.NewStandard(func(s *retry.StandardOptions) {
 				s.MaxAttempts, s.MaxBackoff = attempts, 3*time.Second
@@ -109,7 +112,8 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 		load = append(load, config.WithSharedConfigProfile(o.Profile))
 	}
 	if o.AccessKey != "" {
-		load = append(load, config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(o.AccessKey, o.SecretKey, o.Token)))
+		given := credentials.NewStaticCredentialsProvider(o.AccessKey, o.SecretKey, o.Token)
+		load = append(load, config.WithCredentialsProvider(given))
 	}
 	if o.Endpoint != "" {
 		load = append(load, config.WithBaseEndpoint(o.Endpoint))
@@ -119,28 +123,32 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 		return aws.Config{}, fmt.Errorf("read the AWS configuration: %w", err)
 	}
 	if conf.Region == "" {
-		const hint = `set region, AWS_REGION, or a region in the profile; for the local cloud: eval "$(goldsmith cloud env)"`
+		const hint = "set region, AWS_REGION, or a region in the profile; for the local cloud: " +
+			`eval "$(goldsmith cloud env)"`
 		return aws.Config{}, fmt.Errorf("%w\nhint: %s", ErrNoRegion, hint)
 	}
 	if o.Role.ARN != "" {
-		provider := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(conf), o.Role.ARN, func(a *stscreds.AssumeRoleOptions) {
+		assume := func(a *stscreds.AssumeRoleOptions) {
 			a.RoleSessionName, a.Duration = o.Role.SessionName, o.Role.Duration
 			if o.Role.ExternalID != "" {
 				a.ExternalID = aws.String(o.Role.ExternalID)
 			}
-		})
+		}
+		provider := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(conf), o.Role.ARN, assume)
 		conf.Credentials = aws.NewCredentialsCache(provider)
 	}
 	return conf, nil
 }
 
-// KeepConnection is an API option that keeps the connection until the answer is read. The SDK closes a request's body as
-// soon as an answer comes, which may be before the HTTP client has seen the body's end; the SDK's closed body is then an
-// error to the client where it has the method WriteTo, and the client ends the connection in the middle of the answer. An
-// endpoint on the same machine is quick enough for that.
+// KeepConnection is an API option that keeps the connection until the answer is read. The SDK closes a request's body
+// as soon as an answer comes, which may be before the HTTP client has seen the body's end; the SDK's closed body is
+// then an error to the client where it has the method WriteTo, and the client ends the connection in the middle of
+// the answer. An endpoint on the same machine is quick enough for that.
 func KeepConnection(stack *middleware.Stack) error {
 	return stack.Deserialize.Add(middleware.DeserializeMiddlewareFunc("KeepConnection",
-		func(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
+		func(
+			ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler,
+		) (middleware.DeserializeOutput, middleware.Metadata, error) {
 			if request, ok := in.Request.(*smithyhttp.Request); ok {
 				if body, ok := request.GetStream().(io.ReadSeeker); ok {
 					request, err := request.SetStream(struct{ io.ReadSeeker }{body})
@@ -208,8 +216,8 @@ func askAddress(ctx context.Context, conf aws.Config) (netip.Addr, error) {
 	return address, nil
 }
 
-// sign signs a request without a body. An endpoint that is not AWS's may answer only to who has a key; AWS's own service
-// needs none, and gets none.
+// sign signs a request without a body. An endpoint that is not AWS's may answer only to who has a key; AWS's own
+// service needs none, and gets none.
 func sign(ctx context.Context, conf aws.Config, request *http.Request) error {
 	if conf.Credentials == nil {
 		return nil

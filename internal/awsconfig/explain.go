@@ -31,11 +31,13 @@ func explain(err error) error {
 	var refused *net.OpError
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("the endpoint does not answer: %w\nhint: is it up? for the local cloud: goldsmith cloud up", err)
+		return fmt.Errorf("the endpoint does not answer: %w\nhint: %s", err,
+			"is it up? for the local cloud: goldsmith cloud up")
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &refused) && refused.Timeout():
-		return fmt.Errorf("the endpoint does not answer in time: %w\nhint: check the endpoint's address and the way to it", err)
+		return fmt.Errorf("the endpoint does not answer in time: %w\nhint: %s", err,
+			"check the endpoint's address and the way to it")
 	case strings.Contains(err.Error(), "get credentials") || strings.Contains(err.Error(), "no EC2 IMDS role found"):
-		return fmt.Errorf("%w\nhint: no credentials were found; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; for the local cloud: eval \"$(goldsmith cloud env)\"", err)
+		return fmt.Errorf("%w\nhint: %s", err, noCredentials)
 	}
 	return err
 }
@@ -60,6 +62,9 @@ var hints = map[string]string{
 const expired = "the credentials have expired; get new ones, with aws sso login for example, and run this again"
 
 const (
-	unknownKey = "the access key is not known; check AWS_ACCESS_KEY_ID, AWS_PROFILE and the region; for the local cloud: eval \"$(goldsmith cloud env)\""
-	mismatch   = "the secret key does not belong to the access key"
+	unknownKey = "the access key is not known; check AWS_ACCESS_KEY_ID, AWS_PROFILE and the region; " +
+		`for the local cloud: eval "$(goldsmith cloud env)"`
+	noCredentials = "no credentials were found; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; " +
+		`for the local cloud: eval "$(goldsmith cloud env)"`
+	mismatch = "the secret key does not belong to the access key"
 )

@@ -90,7 +90,8 @@ func (s *Session) Shell() {
 	s.Exit(uint32(cmd.ProcessState.ExitCode()))
 }
 
-// Start starts a server that lets a user in who has the key. SFTP begins in the directory root; a command is run by run.
+// Start starts a server that lets a user in who has the key. SFTP begins in the directory root; a command is run by
+// run.
 func Start(t testing.TB, user string, key ssh.PublicKey, root string, run func(*Session)) *Server {
 	t.Helper()
 	_, private, err := ed25519.GenerateKey(rand.Reader)

@@ -133,16 +133,9 @@ func keyFault(s *stack.Stack, err error) error {
 
 // ownKey reads the private key, or makes it.
 func ownKey(path string) (public ssh.PublicKey, made bool, err error) {
-	text, err := os.ReadFile(path)
-	if err == nil {
-		signer, err := ssh.ParsePrivateKey(text)
-		if err != nil {
-			return nil, false, fmt.Errorf("read %s: %w", path, err)
-		}
-		return signer.PublicKey(), false, nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return nil, false, err
+	public, err = access.PublicKey(path)
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return public, false, err
 	}
 	edPublic, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
