@@ -29,7 +29,7 @@ type Call struct {
 var forwarded = []string{"Content-Type", "X-Amz-Target", "X-Amz-Date", "Accept", "User-Agent", "X-Amz-Checksum",
 	"X-Amz-Checksum-Algorithm", "X-Amz-Data-Length"}
 
-// authorization is how moto learns which service is meant. It verifies nothing.
+// authorization tells moto which service is meant. Moto verifies nothing.
 func authorization(service string) string {
 	return "AWS4-HMAC-SHA256 Credential=local/20260101/" + Region + "/" + service +
 		"/aws4_request, SignedHeaders=host, Signature=0"
@@ -260,7 +260,7 @@ func (c *Call) With(name string, values ...string) *Call {
 // CheckIPService is the name in the signature of a question for the own address; AWS has no such service.
 const CheckIPService = "checkip"
 
-// Caller is who signed a call.
+// Caller identifies the signer of a call.
 type Caller struct {
 	ARN    string
 	UserID string

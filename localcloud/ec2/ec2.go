@@ -16,7 +16,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/workqueue"
 )
 
-// Config is what the parts of EC2 need.
+// Config holds the dependencies of EC2's parts.
 type Config struct {
 	Moto      *moto.Client
 	Records   *records.Store

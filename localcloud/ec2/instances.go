@@ -160,8 +160,8 @@ func (s *Instances) transition(action string, ids []string, passing string, sett
 	return awsquery.Reply(action, set)
 }
 
-// Starts and stops are not in the journal: after a start of the cloud all instances are stopped, and Start tells the
-// server behind.
+// Starts and stops are not in the journal: after a start of the cloud all instances are stopped, and Reconcile tells
+// moto.
 
 func (s *Instances) start(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	ids := c.List("InstanceId")

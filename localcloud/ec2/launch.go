@@ -42,7 +42,7 @@ type launchVolume struct {
 	sizeGB           int
 }
 
-// LaunchLimit is how many instances one call may ask for.
+// LaunchLimit is the highest number of instances that one call may ask for.
 const LaunchLimit = 50
 
 // Launches makes instances.

@@ -9,7 +9,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/records"
 )
 
-// stoppedByDown is why an instance that ran when the cloud went down is stopped.
+// stoppedByDown is the state reason of an instance that ran when the cloud went down.
 const stoppedByDown = "Server.ScheduledStop: the local cloud was down"
 
 // Reconcile makes records and machines agree after a start: what ran is stopped, what was half made is gone.
@@ -78,5 +78,5 @@ func (s *Instances) tidy(instances map[string]bool) error {
 	})
 }
 
-// terminatedFor is how long a terminated instance is still described.
+// terminatedFor is the time for which a terminated instance is still described.
 const terminatedFor = time.Hour

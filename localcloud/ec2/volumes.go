@@ -85,7 +85,7 @@ func (s *Volumes) delete(ctx context.Context, c *awsquery.Call) (*awsquery.Node,
 	return answered, nil
 }
 
-// attachment is where a volume is attached, if it is.
+// attachment finds the instance and the device that a volume is attached to; both are empty for a free one.
 func (s *Volumes) attachment(ctx context.Context, volume string) (instance, device string, err error) {
 	described, err := s.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeVolumes", "VolumeId.1", volume))
 	if err != nil {

@@ -130,8 +130,8 @@ func (s *Server) admit(r *http.Request, from Side) (*awsquery.Call, error) {
 	return c, err
 }
 
-// signatureFault is how services say what is wrong with a signature: by EC2, by the others of the query protocol, and
-// by those that speak JSON.
+// signatureFault has the codes for one fault of a signature: EC2's, that of the other services of the query protocol,
+// and that of those that speak JSON.
 type signatureFault struct {
 	is               error
 	ec2, query, json string

@@ -26,7 +26,7 @@ const (
 	testGroup  = "sg-00000000000000001"
 )
 
-// region is a server behind that remembers the instances that are run, and has one subnet.
+// region is a moto that remembers the instances that are run, and has one subnet.
 type region struct {
 	mu        sync.Mutex
 	instances []string // XML

@@ -47,7 +47,7 @@ type Machinery interface {
 	targets.Dialer
 }
 
-// Config is what a Server needs.
+// Config holds the settings of a Server.
 type Config struct {
 	StateDir string
 	// Public is the prefix of public addresses; its first two addresses are not given out.
@@ -200,7 +200,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, from Side) {
 	w.Write(a.Body)
 }
 
-// callerAddress is how instances see the caller: requests from the host come from loopback.
+// callerAddress is the caller's address as instances see it. Requests from the host come from loopback.
 func (s *Server) callerAddress(r *http.Request) string {
 	address, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil || address.Addr().Unmap().IsLoopback() {

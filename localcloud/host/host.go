@@ -1,5 +1,5 @@
 // Package host makes machines, disks and networks real on this Linux host: what an EC2 API only records. It knows
-// nothing of the API itself; package api tells it what should be so.
+// nothing of the API itself; package endpoint tells it what should be so.
 //
 // It owns which machines, images and volumes there are, and what is done to them in which order. How a machine runs is
 // package nspawn's, VPCs are package network's, base images and the package cache are package debian's. An image is the

@@ -6,7 +6,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/tool"
 )
 
-// Names of the packages below, by which package api knows them.
+// Names of the packages below, by which package endpoint knows them.
 type (
 	Interface        = network.Interface
 	Topology         = network.Topology

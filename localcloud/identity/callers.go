@@ -138,7 +138,7 @@ func (k *Keys) issue(who awsquery.Caller, last time.Duration) host.Credentials {
 	return made
 }
 
-// renewal is how long before their end the credentials of a metadata service are replaced by new ones.
+// renewal is the time before their end at which the credentials of a metadata service are replaced by new ones.
 const renewal = 15 * time.Minute
 
 // ForInstance gives out a role's temporary credentials to one instance, the same ones for most of their time.
@@ -280,5 +280,5 @@ func (k *Keys) deleteAccessKey(ctx context.Context, c *awsquery.Call) (*awsquery
 	return answered, k.records.Update(func(o *records.State) { delete(o.AccessKeys, c.Get("AccessKeyId")) })
 }
 
-// credentialsLast is how long a role's temporary credentials do.
+// credentialsLast is the lifetime of a role's temporary credentials.
 const credentialsLast = time.Hour

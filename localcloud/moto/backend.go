@@ -160,7 +160,7 @@ type UnrealError struct{ Err error }
 // Error says what failed.
 func (e *UnrealError) Error() string { return e.Err.Error() }
 
-// Unwrap is what failed.
+// Unwrap returns the cause.
 func (e *UnrealError) Unwrap() error { return e.Err }
 
 // LivingInstances are the instances, as moto has them, that are not terminated.

@@ -15,8 +15,8 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
-// journal makes the API server's memory last: each changing call that succeeded is a line, with the seed that the
-// server's random numbers had. The same calls with the same seeds, one at a time, give the same ids.
+// journal makes moto's memory last: each changing call that succeeded is a line, with the seed that
+// moto's random numbers had. The same calls with the same seeds, one at a time, give the same ids.
 type journal struct {
 	path string
 
@@ -38,7 +38,7 @@ type entry struct {
 	Ended []string `json:"ended"`
 }
 
-// callDeadline is how long the API server may take for one call.
+// callDeadline limits one call to moto.
 const callDeadline = time.Minute
 
 func openJournal(path string) (*journal, error) {
@@ -137,7 +137,7 @@ func (j *journal) do(ctx context.Context, m *Client, c *awsquery.Call) (*awsquer
 	return a, nil
 }
 
-// changesKey is where a context holds the seeds of the entries that a call of a user's made.
+// changesKey is the context key of the seeds of the entries that a user's call made.
 type changesKey struct{}
 
 // Collecting is a context in which what is noted can be taken back.
@@ -184,7 +184,7 @@ func (j *journal) withdraw(ctx context.Context, m *Client, seeds []int, stopped 
 	return nil
 }
 
-// described is what was answered to a call together with a description of what it made, where the answer does not tell
+// described joins the answer to a call with a description of what the call made, where the answer does not tell
 // all of that: an image's snapshot, a VPC's own route table and groups.
 func (m *Client) described(ctx context.Context, c *awsquery.Call, answered []byte) ([]byte, error) {
 	root, err := awsquery.ParseXML(answered)
@@ -265,7 +265,7 @@ func seededAlone(ctx context.Context, m *Client, e entry) (*awsquery.Answer, err
 	return m.exchange(ctx, e.Call)
 }
 
-// replay brings a fresh API server to where the journal ends. A call that it does not accept any more is left out and
+// replay brings a fresh moto to where the journal ends. A call that it does not accept any more is left out and
 // told: a cloud that does not start for one line would take everything with it.
 func (j *journal) replay(ctx context.Context, m *Client) error {
 	j.mu.Lock()

@@ -150,7 +150,7 @@ var nameParameters = map[string]string{
 	"Tags.member.1.ResourceId": "group:",
 }
 
-// balancerARN is how the names of load balancers, target groups and listeners begin.
+// balancerARN is the prefix of the ARNs of load balancers, target groups and listeners.
 const balancerARN = "arn:aws:elasticloadbalancing:"
 
 var balancerName = regexp.MustCompile(balancerARN + `[^<\s]+`)

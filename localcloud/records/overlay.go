@@ -19,8 +19,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
-// State is what moto does not know of instances and images, or would forget. It is one file, replaced as
-// a whole at each change.
+// State holds the records that moto does not have, or would forget. It is one file, replaced as a whole at each change.
 type State struct {
 	path      string
 	Instances map[string]*Instance `json:"instances"`
@@ -37,7 +36,8 @@ type State struct {
 	AccessKeys map[string]*AccessKey `json:"access_keys"`
 
 	public netip.Prefix // of automatic and elastic addresses
-	// Of the last applyNetwork: by elastic address, the instance that has it, or nothing; and where instances are.
+	// As of the last time that the network was applied: by elastic address, the instance that has it, or nothing; and
+	// where instances are.
 	elastic map[netip.Addr]string
 	homes   map[string]Home
 }
@@ -90,13 +90,13 @@ type Image struct {
 	Protection string    `json:"protection,omitempty"` // EC2's name; empty is none
 }
 
-// Home is where an instance is.
+// Home is the place of an instance in the network.
 type Home struct {
 	VPC     string
 	Private netip.Addr
 }
 
-// Launch is what a RunInstances call with a client token made.
+// Launch records a RunInstances call that had a client token.
 type Launch struct {
 	Request   string   `json:"request"` // digest
 	Instances []string `json:"instances"`
@@ -222,7 +222,7 @@ func (s *Store) GroupNames() []string {
 	return slices.Sorted(maps.Keys(s.state.Groups))
 }
 
-// Launch is what a RunInstances call with a client token made.
+// Launch finds the launch that was made with a client token.
 func (s *Store) Launch(token string) (Launch, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -230,7 +230,7 @@ func (s *Store) Launch(token string) (Launch, bool) {
 	return record, ok
 }
 
-// AccessKey is what is known of a user's access key.
+// AccessKey finds a user's access key.
 func (s *Store) AccessKey(id string) (AccessKey, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -241,7 +241,7 @@ func (s *Store) AccessKey(id string) (AccessKey, bool) {
 	return *record, true
 }
 
-// Home is where an instance is, as of the last time that the network was applied.
+// Home finds an instance in the network, as of the last time that the network was applied.
 func (s *Store) Home(id string) (Home, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -312,7 +312,7 @@ type Balancer struct {
 	Ports       map[string]int `json:"ports"`       // of listeners, by their ARN
 }
 
-// TargetGroup is where targets listen, and when they are healthy.
+// TargetGroup says at which port targets listen, and when they count as healthy.
 type TargetGroup struct {
 	Port, HealthPort   int
 	Protocol, Path     string // of the health check
@@ -332,15 +332,15 @@ func (s *Store) BalancerAt(allocation string) string {
 	return ""
 }
 
-// AccessKey is what moto forgets of a user's access key, or would let everybody guess: its random numbers are no
-// secret.
+// AccessKey has the parts of a user's access key that moto forgets, or would let everybody guess: its random numbers
+// are no secret.
 type AccessKey struct {
 	Secret   string `json:"secret"`
 	User     string `json:"user"`
 	Inactive bool   `json:"inactive,omitempty"`
 }
 
-// Group is what a group should have.
+// Group is the desired state of an Auto Scaling group.
 type Group struct {
 	Min          int        `json:"min"`
 	Max          int        `json:"max"`
@@ -501,7 +501,7 @@ type Template struct {
 	Version string `json:"version"`
 }
 
-// TemplateValues are what a version of a template says, or nil if there is none.
+// TemplateValues are the parameters of a template's version, or nil if there is none.
 func (s *Store) TemplateValues(t Template) url.Values {
 	s.mu.Lock()
 	defer s.mu.Unlock()

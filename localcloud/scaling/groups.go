@@ -395,8 +395,8 @@ func tagInstances(c *awsquery.Call, tags []string) {
 	}
 }
 
-// relaunchDelay is how long a group waits before it replaces an instance that ended soon after its launch: one that can
-// never run would be launched again and again.
+// relaunchDelay is the time that a group waits before it replaces an instance that ended soon after its launch: one
+// that can never run would be launched again and again.
 const relaunchDelay = 5 * time.Second
 
 // InstanceGone has the group of an instance that ended replace it.

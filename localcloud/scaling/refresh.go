@@ -170,7 +170,7 @@ func (g *Groups) endRefresh(_ context.Context, c *awsquery.Call) (*awsquery.Node
 	return awsquery.QueryReply(groupSpace, c, awsquery.Text("InstanceRefreshId", r.ID)), err
 }
 
-// errEnding is that somebody asked for the end of a refresh.
+// errEnding ends a refresh that somebody cancelled or rolled back.
 var errEnding = errors.New("it was told to end")
 
 // runRefresh brings a refresh to its end.
@@ -379,7 +379,7 @@ func (g *Groups) retire(ctx context.Context, name string, ids []string) error {
 	return g.endMembers(ctx, ids)
 }
 
-// drainTime is how long the group's target groups let an instance end its connections.
+// drainTime is the longest deregistration delay of the group's target groups.
 func (g *Groups) drainTime(name string) time.Duration {
 	longest := 0
 	g.records.View(func(o *records.State) {

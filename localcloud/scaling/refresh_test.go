@@ -37,8 +37,8 @@ func (e noEC2) TerminateInstances(context.Context, *awsquery.Call) (*awsquery.No
 	return nil, errors.New("no")
 }
 
-// TestNoLaunchForAGroupThatIsGone: it may be deleted between the moment when a refresh looks at it and the launch, and the
-// instances would be nobody's.
+// TestNoLaunchForAGroupThatIsGone: it may be deleted between the moment when a refresh looks at it and the launch, and
+// the instances would be nobody's.
 func TestNoLaunchForAGroupThatIsGone(t *testing.T) {
 	g := newGroups(t)
 	g.ec2 = noEC2{t}

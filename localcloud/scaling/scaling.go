@@ -19,7 +19,7 @@ type EC2Calls interface {
 	TerminateInstances(context.Context, *awsquery.Call) (*awsquery.Node, error)
 }
 
-// Config is what the parts of Auto Scaling and load balancing need.
+// Config holds the dependencies of the parts of Auto Scaling and load balancing.
 type Config struct {
 	Moto    *moto.Client
 	Records *records.Store

@@ -95,8 +95,8 @@ func dataOf(c *awsquery.Call) url.Values {
 	return data
 }
 
-// withoutOwnTags is a call whose template has no tags for what it launches where the template itself has some: the
-// server behind takes only one of the two. They are kept here.
+// withoutOwnTags is a call whose template has no tags for what it launches where the template itself has some: moto
+// takes only one of the two. They are kept here.
 func withoutOwnTags(c *awsquery.Call) *awsquery.Call {
 	c = c.Clone()
 	c.Drop(templateData + "TagSpecification.")

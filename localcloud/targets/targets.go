@@ -43,7 +43,7 @@ func New(records *records.Store, machinery Dialer) *Checker {
 	}
 }
 
-// health is how a target answered lately.
+// health counts a target's last answers.
 type health struct {
 	healthy   bool
 	good, bad int // in a row

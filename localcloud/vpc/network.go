@@ -95,7 +95,7 @@ func (n *Network) Apply(ctx context.Context) error {
 	return nil
 }
 
-// homes are where instances are, by their first interface.
+// homes are the places of instances, by their first interface.
 func (r *resources) homes() map[string]records.Home {
 	homes := map[string]records.Home{}
 	for _, nic := range r.interfaces {
@@ -106,8 +106,8 @@ func (r *resources) homes() map[string]records.Home {
 	return homes
 }
 
-// topology is what the records say. What no network can have is left out and told: one such thing, of a version of this
-// program that checked less, is not to cost the rest.
+// topology reads the records into a topology. What no network can have is left out and told: one such thing, of a
+// version of this program that checked less, is not to cost the rest.
 func (n *Network) topology(r *resources) host.Topology {
 	t := host.Topology{Public: map[netip.Addr]host.Target{}}
 	vpcs := map[string]*host.VPC{}
@@ -212,7 +212,7 @@ func (n *Network) addInterface(t *host.Topology, vpc *host.VPC, nic *awsquery.No
 	return nil
 }
 
-// internet is where a subnet's default route leads, by its own route table or else the VPC's main one.
+// internet finds the target of a subnet's default route, by its own route table or else the VPC's main one.
 func (r *resources) internet(vpc, subnet string) host.Internet {
 	var table *awsquery.Node
 	for _, item := range r.tables {

@@ -18,7 +18,7 @@ type Router interface {
 	Apply(context.Context, host.Topology) error
 }
 
-// Config is what the parts of a VPC need.
+// Config holds the dependencies of a VPC's parts.
 type Config struct {
 	Moto      *moto.Client
 	Records   *records.Store

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Deadline is how long one piece of work may take.
+// Deadline limits one piece of work.
 const Deadline = 3 * time.Minute
 
 // Queue runs work. Its zero value is not usable; see New.

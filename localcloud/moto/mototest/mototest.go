@@ -27,7 +27,7 @@ type Moto struct {
 	seeds   []string                           // as they were set
 }
 
-// unchanging is what most tests do not care for: an empty network.
+// unchanging answers for an empty network, which most tests do not care for.
 func unchanging() map[string]func(url.Values) string {
 	answers := map[string]func(url.Values) string{}
 	for action, set := range map[string]string{
