@@ -10,8 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	registryimage "github.com/hashicorp/packer-plugin-sdk/packer/registry/image"
 
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/release"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 )
 
 // artifact is the AMI, and its copies.
@@ -24,10 +23,14 @@ type artifact struct {
 }
 
 func (b *bake) artifact(state map[string]any) *artifact {
-	if p := b.config.Prove; p != nil {
-		state[release.ArtifactStack], state[release.ArtifactTier], state[release.ArtifactRelease] = p.Stack, p.Tier, p.Release
+	ofProof(state, b.job.config.Prove)
+	return &artifact{
+		all:    b.published(),
+		source: b.source.id,
+		reused: b.reused,
+		proved: b.image.proved,
+		state:  state,
 	}
-	return &artifact{all: b.published(), source: b.source.id, reused: b.reused, proved: b.proved, state: state}
 }
 
 // BuilderId tells post-processors whose artifact it is.
@@ -56,15 +59,16 @@ func (a *artifact) State(name string) any {
 	if name != registryimage.ArtifactStateURI {
 		return a.state[name]
 	}
-	var images []*registryimage.Image
+	var all []*registryimage.Image
 	for _, p := range a.all {
-		image, err := registryimage.FromArtifact(a, registryimage.WithID(p.image), registryimage.WithProvider("aws"), registryimage.WithRegion(p.region), registryimage.WithSourceID(a.source))
+		image, err := registryimage.FromArtifact(a, registryimage.WithID(p.image), registryimage.WithProvider("aws"),
+			registryimage.WithRegion(p.region), registryimage.WithSourceID(a.source))
 		if err != nil {
 			return nil
 		}
-		images = append(images, image)
+		all = append(all, image)
 	}
-	return images
+	return all
 }
 
 // Destroy removes the AMIs and their snapshots, if they are of this build. Packer calls it also where a post-processor
@@ -77,13 +81,13 @@ func (a *artifact) Destroy() error {
 	defer cancel()
 	var errs []error
 	for _, p := range a.all {
-		out, err := p.api.DescribeImages(ctx, &ec2.DescribeImagesInput{ImageIds: []string{p.image}})
+		found, err := ec2ops.Images(ctx, p.api, &ec2.DescribeImagesInput{ImageIds: []string{p.image}})
 		if err != nil {
 			errs = append(errs, fmt.Errorf("destroy %s in %s: %w", p.image, p.region, err))
 			continue
 		}
-		for _, image := range out.Images {
-			errs = append(errs, images.Deregister(ctx, p.api, image))
+		for _, image := range found {
+			errs = append(errs, ec2ops.Deregister(ctx, p.api, image))
 		}
 	}
 	return errors.Join(errs...)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"mime"
@@ -13,14 +14,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
-	"github.com/hashicorp/packer-plugin-sdk/multistep"
-	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 	"gopkg.in/yaml.v3"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsaccess"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/release"
 )
 
@@ -78,93 +79,118 @@ func TestPrepareNamesTheAttribute(t *testing.T) {
 	}
 }
 
-func newBake(t *testing.T, a *account, change map[string]any) *bake {
-	t.Helper()
-	b := &Builder{}
-	if _, _, err := b.Prepare(valid(change)); err != nil {
-		t.Fatal(err)
-	}
-	return &bake{config: &b.config, ui: packersdk.TestUi(t), ec2: a, iam: a, region: "us-east-1", id: "b1", elsewhere: a.elsewhere, caller: func(context.Context) (string, error) { return "192.0.2.1", nil }}
-}
-
-// steps are the bake's own, without those of the SDK, which need a machine.
-func (b *bake) steps() []multistep.Step {
-	return append([]multistep.Step{
-		step{"check", (*bake).check, nil}, step{"name", (*bake).adoptOrCheckNames, nil}, baking{step{"key", (*bake).makeKeyPair, (*bake).removeKeyPair}},
-		baking{step{"group", (*bake).makeSecurityGroup, (*bake).removeSecurityGroup}}, baking{step{"profile", (*bake).makeProfile, (*bake).removeProfile}},
-		baking{step{"launch", (*bake).launch, (*bake).terminate}},
-	}, b.imageSteps()...)
-}
-
-func (b *bake) try(ctx context.Context) error {
-	state := new(multistep.BasicStateBag)
-	state.Put(stateKey, b)
-	(&multistep.BasicRunner{Steps: b.steps()}).Run(ctx, state)
-	return b.outcome(ctx, state)
-}
-
 func TestBakeLeavesTheImageAlone(t *testing.T) {
 	a := newAccount(t)
-	if err := newBake(t, a, nil).try(t.Context()); err != nil {
+	if err := bakeOf(t, a, "b1", nil).try(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	left := slices.Sorted(maps.Keys(a.things))
-	if !slices.Equal(left, []string{"ami-0made", "snap-0made"}) || !slices.Equal(a.order, []string{"i-0made", "sg-0made", "key"}) {
-		t.Errorf("left: %v; removed, in this order: %v", left, a.order)
+	if !slices.Equal(a.left(), []string{theImage, theSnapshot}) {
+		t.Errorf("left: %v", a.left())
+	}
+	var order []string
+	for _, call := range a.Calls("TerminateInstances", "DeleteSecurityGroup", "DeleteKeyPair") {
+		order = append(order, call.Name)
+	}
+	if !slices.Equal(order, []string{"TerminateInstances", "DeleteSecurityGroup", "DeleteKeyPair"}) {
+		t.Errorf("removed in this order: %v", order)
 	}
 }
 
 // TestNothingIsLeft has each call fail, before it did its work and after, when its answer is lost.
 func TestNothingIsLeft(t *testing.T) {
 	boom := errors.New("boom")
-	for _, name := range []string{"ImportKeyPair", "CreateSecurityGroup", "AuthorizeSecurityGroupIngress", "RunInstances", "StopInstances", "CreateImage"} {
+	for _, name := range []string{
+		"ImportKeyPair", "CreateSecurityGroup", "AuthorizeSecurityGroupIngress", "RunInstances", "StopInstances",
+		"CreateImage",
+	} {
 		for _, late := range []bool{false, true} {
 			a := newAccount(t)
-			if late {
-				a.late[name] = boom
-			} else {
-				a.fails[name] = boom
+			a.Fail(ec2fake.Fault{Call: name, Late: late, Err: boom})
+			err := bakeOf(t, a, "b1", nil).try(t.Context())
+			if !errors.Is(err, boom) || len(a.left()) > 0 {
+				t.Errorf("%s fails (late: %v): got %v, left %v", name, late, err, a.left())
 			}
-			err := newBake(t, a, nil).try(t.Context())
-			if !errors.Is(err, boom) || len(a.things) > 0 {
-				t.Errorf("%s fails (late: %v): got %v, left %v", name, late, err, slices.Sorted(maps.Keys(a.things)))
-			}
+		}
+	}
+}
+
+// TestNothingIsLeftOfAnyCall has each call of a whole build fail, whichever it is, by its number.
+func TestNothingIsLeftOfAnyCall(t *testing.T) {
+	boom := errors.New("boom")
+	a := newAccount(t)
+	if err := bakeOf(t, a, "b1", policy(nil)).try(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for n := range len(a.Calls()) {
+		for _, late := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) { // what is left holds its group, which is waited for
+				a := newAccount(t)
+				a.Fail(ec2fake.Fault{Nth: n + 1, Late: late, Err: boom})
+				b := bakeOf(t, a, "b1", policy(nil))
+				err := b.try(t.Context())
+				whole := slices.Equal(a.left(), []string{theImage, theSnapshot}) && b.kept()
+				if !whole && len(a.left()) > 0 && !strings.Contains(fmt.Sprint(err), buildTag+"=b1") {
+					name := a.Calls()[n].Name
+					t.Errorf("call %d, %s (late: %v): got %v, left %v", n+1, name, late, err, a.left())
+				}
+			})
 		}
 	}
 }
 
 func TestInterruptedBakeLeavesNothing(t *testing.T) {
 	a := newAccount(t)
-	b := newBake(t, a, nil)
+	b := bakeOf(t, a, "b1", nil)
 	ctx, cancel := context.WithCancel(t.Context())
-	caller := b.caller
-	b.caller = func(ctx context.Context) (string, error) { cancel(); return caller(ctx) }
-	if err := b.try(ctx); !errors.Is(err, context.Canceled) || len(a.things) > 0 {
-		t.Errorf("got %v, left %v", err, a.things)
+	caller := b.job.caller
+	b.job.caller = func(ctx context.Context) (string, error) { cancel(); return caller(ctx) }
+	if err := b.try(ctx); !errors.Is(err, context.Canceled) || len(a.left()) > 0 {
+		t.Errorf("got %v, left %v", err, a.left())
 	}
 }
 
 func TestInstanceThatDies(t *testing.T) {
 	a := newAccount(t)
-	b := newBake(t, a, nil)
-	if err := b.makeKeyPair(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(b.check(t.Context()), b.launch(t.Context())); err != nil {
-		t.Fatal(err)
-	}
-	a.state = types.InstanceStateNameTerminated
-	err := b.waitForSSH(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "i-0made is terminated") || !strings.Contains(err.Error(), "kernel panic") {
+	a.Watch("RunInstances", func(any, any) { a.In(here).End(theInstance, "Client.InternalError", "it fell") })
+	_, err := launchOne(t, a, nil)
+	if err == nil || !strings.Contains(err.Error(), theInstance+" is terminated") ||
+		!strings.Contains(err.Error(), "kernel panic") {
 		t.Errorf("got %v, want the instance, its state and its console", err)
 	}
 }
 
-func TestCheck(t *testing.T) {
-	second := types.Image{ImageId: aws.String("ami-0bbbbbbbb"), State: types.ImageStateAvailable, RootDeviceType: types.DeviceTypeEbs, CreationDate: aws.String("2026-02-01")}
-	filter := func(recent bool) map[string]any {
-		return map[string]any{"source_ami": "", "source_ami_filter": map[string]any{"filters": map[string]string{"name": "deb*"}, "owners": []string{"136693071363"}, "most_recent": recent}}
+// TestLaunchIsPolledOnce has the instance be asked for until it runs, and its address be known from that.
+func TestLaunchIsPolledOnce(t *testing.T) {
+	a := newAccount(t)
+	b, err := launchOne(t, a, nil)
+	if err != nil || b.machine.instance != theInstance || b.machine.host == "" {
+		t.Fatalf("got %+v, %v", b.machine, err)
 	}
+	if looks := len(a.Calls("DescribeInstances")); looks != 1 {
+		t.Errorf("an instance that runs at once is looked at %d times", looks)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	filter := func(recent bool) map[string]any {
+		return map[string]any{"source_ami": "", "source_ami_filter": map[string]any{
+			"filters":     map[string]string{"name": "deb*"},
+			"owners":      []string{"136693071363"},
+			"most_recent": recent,
+		}}
+	}
+	young := func(a *account) {
+		a.In(here).AddImage(types.Image{
+			ImageId:      aws.String("ami-0bbbbbbbb"),
+			Name:         aws.String("debian-2"),
+			OwnerId:      aws.String("136693071363"),
+			CreationDate: aws.String("2026-02-01"),
+		})
+	}
+	source := func(set func(*types.Image)) func(*account) {
+		return func(a *account) { a.In(here).SetImage(debian, set) }
+	}
+	disk := map[string]any{"device_name": "/dev/xvda", "volume_size": 4}
 	for _, c := range []struct {
 		name   string
 		change map[string]any
@@ -172,23 +198,34 @@ func TestCheck(t *testing.T) {
 		want   string
 	}{
 		{"good", nil, func(*account) {}, ""},
-		{"none", filter(true), func(a *account) { a.images = nil }, "deb*"},
-		{"several", filter(false), func(a *account) { a.images = append(a.images, second) }, "most_recent"},
-		{"youngest of several", filter(true), func(a *account) { a.images = append([]types.Image{second}, a.images...) }, ""},
-		{"not available", nil, func(a *account) { a.images[0].State = types.ImageStatePending }, "pending"},
-		{"instance store", nil, func(a *account) { a.images[0].RootDeviceType = types.DeviceTypeInstanceStore }, "ebs"},
-		{"unknown", nil, func(a *account) { a.fails["DescribeImages"] = gone("InvalidAMIID.NotFound") }, "ami-0123456789abcdef0"},
-		{"another VPC", map[string]any{"vpc_id": "vpc-0bbbbbbbb", "subnet_id": "subnet-0aaaaaaaa"}, func(*account) {}, "vpc-0aaaaaaaa"},
-		{"no subnet", nil, func(a *account) { a.subnets = nil }, "subnet_id"},
+		{"none", filter(true), source(func(i *types.Image) { i.Name = aws.String("other") }), "deb*"},
+		{"several", filter(false), young, "most_recent"},
+		{"youngest of several", filter(true), young, ""},
+		{"not available", nil, source(func(i *types.Image) { i.State = types.ImageStatePending }), "pending"},
+		{"instance store", nil, source(func(i *types.Image) { i.RootDeviceType = types.DeviceTypeInstanceStore }), "ebs"},
+		{
+			"unknown", nil,
+			func(a *account) { a.fails("DescribeImages", ec2fake.Err("InvalidAMIID.NotFound", "gone")) },
+			"ami-0123456789abcdef0",
+		},
+		{
+			"another VPC", map[string]any{"vpc_id": "vpc-0bbbbbbbb", "subnet_id": theSubnet},
+			func(*account) {}, "vpc-0aaaaaaaa",
+		},
+		{"no subnet", nil, func(a *account) { a.subnets() }, "subnet_id"},
 		{"group of another VPC", map[string]any{"security_group_id": "sg-0bbbbbbbb"}, func(a *account) {
-			a.groups = []types.SecurityGroup{{GroupId: aws.String("sg-0bbbbbbbb"), VpcId: aws.String("vpc-0bbbbbbbb")}}
+			a.In(here).AddGroup(types.SecurityGroup{
+				GroupId: aws.String("sg-0bbbbbbbb"),
+				VpcId:   aws.String("vpc-0bbbbbbbb"),
+			})
 		}, "security_group_ids"},
-		{"small disk", map[string]any{"launch_block_device_mappings": []any{map[string]any{"device_name": "/dev/xvda", "volume_size": 4}}}, func(*account) {}, "volume_size"},
+		{"small disk", map[string]any{"launch_block_device_mappings": []any{disk}}, func(*account) {}, "volume_size"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := newAccount(t)
 			c.set(a)
-			b := newBake(t, a, c.change)
+			before := a.Things()
+			b := bakeOf(t, a, "b1", c.change)
 			err := b.check(t.Context())
 			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 				t.Errorf("got %v, want %q", err, c.want)
@@ -196,8 +233,8 @@ func TestCheck(t *testing.T) {
 			if c.name == "youngest of several" && b.source.id != "ami-0bbbbbbbb" {
 				t.Errorf("took %s", b.source.id)
 			}
-			if len(a.things) > 0 {
-				t.Errorf("a check made %v", a.things)
+			if !slices.Equal(a.Things(), before) {
+				t.Errorf("a check made %v", a.Things())
 			}
 		})
 	}
@@ -205,11 +242,11 @@ func TestCheck(t *testing.T) {
 
 func TestUserData(t *testing.T) {
 	for given, want := range map[string][]string{"": nil, "#!/bin/sh\necho hi\n": {"text/cloud-config", "text/x-shellscript"}, "#cloud-config\na: b\n": {"text/cloud-config", "text/cloud-config"}} {
-		b := newBake(t, newAccount(t), map[string]any{"user_data": given})
+		b := bakeOf(t, newAccount(t), "b1", map[string]any{"user_data": given})
 		if err := b.makeKeyPair(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		encoded, err := b.userData()
+		encoded, err := userDataFor(b.job.config, b.machine.keys)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -221,7 +258,8 @@ func TestUserData(t *testing.T) {
 			var config map[string]any
 			err := yaml.Unmarshal(text, &config)
 			keys, _ := config["ssh_keys"].(map[string]any)
-			// cloud-init's schema wants one kind at least where kinds of keys are named, and makes none where keys are given.
+			// cloud-init's schema wants one kind at least where kinds of keys are named, and makes none where keys are
+			// given.
 			if _, kinds := config["ssh_genkeytypes"]; err != nil || kinds || len(keys) != 2 || config["ssh_deletekeys"] != true {
 				t.Errorf("to cloud-init it is %v, %v", config, err)
 			}
@@ -263,44 +301,49 @@ func partTypes(t *testing.T, text []byte) []string {
 }
 
 func TestEncryptedRoot(t *testing.T) {
-	b := newBake(t, newAccount(t), map[string]any{"encrypt_boot": true, "kms_key_id": "key"})
-	b.source.rootDevice = "/dev/xvda"
-	devices := b.blockDevices()
-	if len(devices) != 1 || !aws.ToBool(devices[0].Ebs.Encrypted) || aws.ToString(devices[0].Ebs.KmsKeyId) != "key" || aws.ToString(devices[0].DeviceName) != "/dev/xvda" {
+	b := bakeOf(t, newAccount(t), "b1", map[string]any{"encrypt_boot": true, "kms_key_id": "key"})
+	source := sourceImage{rootDevice: "/dev/xvda"}
+	devices := blockDevices(b.job, source)
+	if len(devices) != 1 || !aws.ToBool(devices[0].Ebs.Encrypted) || aws.ToString(devices[0].Ebs.KmsKeyId) != "key" ||
+		aws.ToString(devices[0].DeviceName) != "/dev/xvda" {
 		t.Errorf("got %+v", devices)
 	}
-	b = newBake(t, newAccount(t), nil)
-	if devices := b.blockDevices(); len(devices) != 0 {
+	b = bakeOf(t, newAccount(t), "b1", nil)
+	if devices := blockDevices(b.job, source); len(devices) != 0 {
 		t.Errorf("nothing was asked for, and got %+v", devices)
 	}
 }
 
 func TestArtifact(t *testing.T) {
 	a := newAccount(t)
-	a.put("0made", "db-1", mine("b1"))
-	made := &artifact{all: []publication{{"us-east-1", "ami-0made", a}}}
-	if made.Id() != "us-east-1:ami-0made" || !strings.Contains(made.String(), "ami-0made") {
-		t.Errorf("got %s, %s", made.Id(), made)
+	a.put(here, "0made", "db-1", "b1")
+	of := &artifact{all: []publication{{here, "ami-0made", bakeOf(t, a, "b1", nil).job.ec2}}}
+	if of.Id() != "us-east-1:ami-0made" || !strings.Contains(of.String(), "ami-0made") {
+		t.Errorf("got %s, %s", of.Id(), of)
 	}
 	// What was proved may be released: it stays when a post-processor fails.
-	proved := &artifact{all: made.all, proved: true}
-	if err := proved.Destroy(); err != nil || len(a.things) == 0 {
-		t.Errorf("destroyed a proved image: %v, left %v", err, a.things)
+	proved := &artifact{all: of.all, proved: true}
+	if err := proved.Destroy(); err != nil || len(a.left()) == 0 {
+		t.Errorf("destroyed a proved image: %v, left %v", err, a.left())
 	}
-	if err := made.Destroy(); err != nil || len(a.things) > 0 {
-		t.Errorf("destroyed: %v, left %v", err, a.things)
+	if err := of.Destroy(); err != nil || len(a.left()) > 0 {
+		t.Errorf("destroyed: %v, left %v", err, a.left())
 	}
 }
 
 func TestArtifactSaysItsPartInTheRelease(t *testing.T) {
-	b := newBake(t, newAccount(t), map[string]any{"prove": map[string]any{"stack": "golden", "tier": "web", "release": "r1"}})
-	made := b.artifact(map[string]any{})
-	for key, want := range map[string]string{release.ArtifactStack: "golden", release.ArtifactTier: "web", release.ArtifactRelease: "r1"} {
-		if got := made.State(key); got != want {
+	prove := map[string]any{"stack": "golden", "tier": "web", "release": "r1"}
+	b := bakeOf(t, newAccount(t), "b1", map[string]any{"prove": prove})
+	of := b.artifact(map[string]any{})
+	for key, want := range map[string]string{
+		release.ArtifactStack: "golden", release.ArtifactTier: "web", release.ArtifactRelease: "r1",
+	} {
+		if got := of.State(key); got != want {
 			t.Errorf("%s is %v, want %s", key, got, want)
 		}
 	}
-	if got := newBake(t, newAccount(t), nil).artifact(map[string]any{}).State(release.ArtifactRelease); got != nil {
+	other := bakeOf(t, newAccount(t), "b1", nil).artifact(map[string]any{})
+	if got := other.State(release.ArtifactRelease); got != nil {
 		t.Errorf("an image that is not proved is of release %v", got)
 	}
 }

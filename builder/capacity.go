@@ -13,9 +13,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/smithy-go"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 )
 
 // reach is how far a shortage goes.
@@ -46,16 +49,10 @@ var shortages = map[string]reach{
 }
 
 // shortage tells whether an error is for want of room, and how far that goes; 0 if it is not.
-func shortage(err error) reach {
-	var api smithy.APIError
-	if !errors.As(err, &api) {
-		return 0
-	}
-	return shortages[api.ErrorCode()]
-}
+func shortage(err error) reach { return shortages[awserr.Code(err)] }
 
-// said is what EC2 said, without how it was asked.
-func said(err error) string {
+// apiMessage is what EC2 said, without how it was asked.
+func apiMessage(err error) string {
 	var api smithy.APIError
 	if errors.As(err, &api) {
 		return api.ErrorCode() + ": " + api.ErrorMessage()
@@ -66,27 +63,32 @@ func said(err error) string {
 // candidate is one way to launch.
 type candidate struct {
 	kind  string
-	where place
+	where location
+}
+
+func (c candidate) String() string {
+	return fmt.Sprintf("%s in %s", c.kind, strings.TrimSpace(c.where.subnet+" "+c.where.zone))
 }
 
 // candidates are all ways to launch, in the order in which they are tried: a type in each subnet before the next type,
 // unless spot prices say otherwise.
-func (b *bake) candidates(ctx context.Context) []candidate {
+func candidates(ctx context.Context, j *job, places []location) []candidate {
 	var all []candidate
-	for _, kind := range b.config.types() {
-		for _, where := range b.places {
+	for _, kind := range j.config.types() {
+		for _, where := range places {
 			all = append(all, candidate{kind, where})
 		}
 	}
-	if len(b.config.SpotInstanceTypes) < 2 {
+	if len(j.config.SpotInstanceTypes) < 2 {
 		return all
 	}
-	prices, err := b.spotPrices(ctx)
+	known, err := spotPrices(ctx, j)
 	if err != nil {
-		b.ui.Message(fmt.Sprintf("spot prices are not known (%v): types are tried in the order of spot_instance_types", err))
+		j.ui.Message(fmt.Sprintf("spot prices are not known (%v): types are tried in the order of spot_instance_types",
+			err))
 		return all
 	}
-	slices.SortStableFunc(all, func(x, y candidate) int { return cmp.Compare(prices.of(x), prices.of(y)) })
+	slices.SortStableFunc(all, func(x, y candidate) int { return cmp.Compare(known.of(x), known.of(y)) })
 	return all
 }
 
@@ -101,12 +103,15 @@ func (p prices) of(c candidate) float64 {
 	return 1e9
 }
 
-func (b *bake) spotPrices(ctx context.Context) (prices, error) {
-	input := &ec2.DescribeSpotPriceHistoryInput{StartTime: aws.Time(time.Now()), ProductDescriptions: []string{"Linux/UNIX"}}
-	for _, kind := range b.config.SpotInstanceTypes {
+func spotPrices(ctx context.Context, j *job) (prices, error) {
+	input := &ec2.DescribeSpotPriceHistoryInput{
+		StartTime:           aws.Time(time.Now()),
+		ProductDescriptions: []string{"Linux/UNIX"},
+	}
+	for _, kind := range j.config.SpotInstanceTypes {
 		input.InstanceTypes = append(input.InstanceTypes, types.InstanceType(kind))
 	}
-	out, err := b.ec2.DescribeSpotPriceHistory(ctx, input)
+	out, err := j.ec2.DescribeSpotPriceHistory(ctx, input)
 	if err != nil {
 		return nil, err
 	}
@@ -121,25 +126,28 @@ func (b *bake) spotPrices(ctx context.Context) (prices, error) {
 	return found, nil
 }
 
-// launchSomewhere runs the instance on the first type and in the first subnet that have room.
-func (b *bake) launchSomewhere(ctx context.Context, input *ec2.RunInstancesInput) error {
+// launchSomewhere runs the instance on the first type and in the first subnet that have room. The instance runs; with
+// an error it is one that was launched and does not, if there is one.
+func launchSomewhere(
+	ctx context.Context, j *job, input *ec2.RunInstancesInput, places []location,
+) (types.Instance, error) {
 	var errs []error
-	var last string
+	last := ""
 	full := map[[2]string]bool{} // type and zone
-	for _, c := range b.candidates(ctx) {
+	for _, c := range candidates(ctx, j, places) {
 		if full[[2]string{c.kind, c.where.zone}] || full[[2]string{c.kind, ""}] {
 			continue
 		}
 		if len(errs) > 0 {
-			b.ui.Message("no room: " + last)
+			j.ui.Message("no room: " + last)
 		}
-		err := b.launchAt(ctx, input, c, len(errs))
+		instance, err := launchAt(ctx, j, input, c, len(errs))
 		how := shortage(err)
 		if how == 0 {
-			return err
+			return instance, err
 		}
-		errs = append(errs, fmt.Errorf("%s in %s: %w", c.kind, strings.TrimSpace(c.where.subnet+" "+c.where.zone), err))
-		last = fmt.Sprintf("%s in %s: %s", c.kind, strings.TrimSpace(c.where.subnet+" "+c.where.zone), said(err))
+		errs = append(errs, fmt.Errorf("%s: %w", c, err))
+		last = fmt.Sprintf("%s: %s", c, apiMessage(err))
 		switch {
 		case how == anywhere:
 			full[[2]string{c.kind, ""}] = true
@@ -147,73 +155,83 @@ func (b *bake) launchSomewhere(ctx context.Context, input *ec2.RunInstancesInput
 			full[[2]string{c.kind, c.where.zone}] = true
 		}
 	}
-	return fmt.Errorf("EC2 has no room for the instance: %w\nhint: name more types with instance_types, or subnets of other zones with subnet_ids", errors.Join(errs...))
+	return types.Instance{}, fmt.Errorf("EC2 has no room for the instance: %w\n"+
+		"hint: name more types with instance_types, or subnets of other zones with subnet_ids", errors.Join(errs...))
 }
 
-// launchAt runs the instance of one type in one subnet and waits until it has a state that stays: EC2 may also find out
-// after its answer that there is no room. The client token makes sure that a call that is repeated launches one.
-func (b *bake) launchAt(ctx context.Context, input *ec2.RunInstancesInput, c candidate, attempt int) error {
+// launchAt runs the instance of one type in one subnet and waits until it runs: EC2 may also find out after its answer
+// that there is no room. The client token makes sure that a call that is repeated launches one.
+func launchAt(
+	ctx context.Context, j *job, input *ec2.RunInstancesInput, c candidate, attempt int,
+) (types.Instance, error) {
 	how := "an"
-	if b.config.spot() {
+	if j.config.spot() {
 		how = "a spot"
 	}
-	b.ui.Say(fmt.Sprintf("Launching %s instance of %s (%s) in %s...", how, b.source.id, c.kind, c.where.subnet))
-	input.InstanceType, input.NetworkInterfaces[0].SubnetId = types.InstanceType(c.kind), aws.String(c.where.subnet)
-	input.ClientToken = aws.String(fmt.Sprintf("goldsmith-%s-%d", b.id, attempt))
-	whole, cancel := making(ctx)
+	source := aws.ToString(input.ImageId)
+	j.ui.Say(fmt.Sprintf("Launching %s instance of %s (%s) in %s...", how, source, c.kind, c.where.subnet))
+	asked := *input
+	asked.InstanceType = types.InstanceType(c.kind)
+	asked.NetworkInterfaces = slices.Clone(input.NetworkInterfaces)
+	asked.NetworkInterfaces[0].SubnetId = aws.String(c.where.subnet)
+	asked.ClientToken = aws.String(fmt.Sprintf("goldsmith-%s-%d", j.id, attempt))
+	detached, cancel := createContext(ctx)
 	defer cancel()
-	out, err := b.runInstances(whole, input)
+	out, err := runInstances(detached, j, &asked)
 	if err != nil {
-		return err
+		return types.Instance{}, err
 	}
-	b.instance, b.place = aws.ToString(out.Instances[0].InstanceId), c.where
-	b.ui.Message("instance: " + b.instance)
-	return b.waitForRoom(ctx)
+	launched := out.Instances[0]
+	j.ui.Message("instance: " + aws.ToString(launched.InstanceId))
+	limited, end := context.WithTimeout(ctx, runDeadline)
+	defer end()
+	running, err := ec2ops.UntilRunning(limited, j.ec2, aws.ToString(launched.InstanceId), time.Now())
+	if _, over := ec2ops.StateOf(running); over {
+		return launched, ended(ctx, j, running)
+	}
+	return running, err
+}
+
+// ended is the error of an instance that did not come to run.
+func ended(ctx context.Context, j *job, instance types.Instance) error {
+	if reason := instance.StateReason; reason != nil {
+		code := strings.TrimPrefix(aws.ToString(reason.Code), "Server.")
+		if shortages[code] != 0 {
+			return &smithy.GenericAPIError{Code: code, Message: aws.ToString(reason.Message)}
+		}
+	}
+	return j.notRunning(ctx, instance)
 }
 
 // runInstances repeats the call while a profile that was just made is not known to EC2 yet, and never for want of room,
 // which the SDK would: other types and subnets are nearer than seconds.
-func (b *bake) runInstances(ctx context.Context, input *ec2.RunInstancesInput) (out *ec2.RunInstancesOutput, err error) {
-	ignored := poll(ctx, await.Settle, func(ctx context.Context) (bool, error) {
-		out, err = b.ec2.RunInstances(ctx, input, func(o *ec2.Options) { o.Retryer = roomless{o.Retryer} })
-		return err == nil || !b.profileIsNew(ctx, err), nil
+func runInstances(
+	ctx context.Context, j *job, input *ec2.RunInstancesInput,
+) (out *ec2.RunInstancesOutput, err error) {
+	isNew := func(err error) bool { return profileIsNew(ctx, j, err) }
+	err = await.Retry(ctx, await.Settle, isNew, func(ctx context.Context) (err error) {
+		out, err = j.ec2.RunInstances(ctx, input, func(o *ec2.Options) { o.Retryer = noCapacityRetry{o.Retryer} })
+		return err
 	})
-	if err == nil && out == nil {
-		err = ignored
-	}
 	return out, err
 }
 
-// roomless does not repeat a call for want of room.
-type roomless struct{ aws.Retryer }
-
-// IsErrorRetryable is false for want of room.
-func (r roomless) IsErrorRetryable(err error) bool {
-	return shortage(err) == 0 && r.Retryer.IsErrorRetryable(err)
+// profileIsNew tells whether an instance could not be launched only because EC2 does not know the profile yet. One that
+// the user named may be new as well; IAM knows whether there is such a one at all.
+func profileIsNew(ctx context.Context, j *job, err error) bool {
+	if !awserr.ProfileIsNew(err) || j.config.wantsProfile() {
+		return awserr.ProfileIsNew(err)
+	}
+	_, err = j.iam.GetInstanceProfile(ctx, &iam.GetInstanceProfileInput{
+		InstanceProfileName: aws.String(j.config.IamInstanceProfile),
+	})
+	return err == nil
 }
 
-// waitForRoom waits until the instance is no longer pending.
-func (b *bake) waitForRoom(ctx context.Context) error {
-	return poll(ctx, runDeadline, func(ctx context.Context) (bool, error) {
-		instance, err := b.describeInstance(ctx)
-		if isGone(err) {
-			return false, nil // not known everywhere yet
-		}
-		if err != nil {
-			return false, err
-		}
-		switch instance.State.Name {
-		case types.InstanceStateNamePending:
-			return false, nil
-		case types.InstanceStateNameTerminated, types.InstanceStateNameShuttingDown:
-			if reason := instance.StateReason; reason != nil {
-				code := strings.TrimPrefix(aws.ToString(reason.Code), "Server.")
-				if shortages[code] != 0 {
-					return false, &smithy.GenericAPIError{Code: code, Message: aws.ToString(reason.Message)}
-				}
-			}
-			return false, b.stopped(ctx, instance)
-		}
-		return true, nil
-	})
+// noCapacityRetry does not repeat a call for want of room.
+type noCapacityRetry struct{ aws.Retryer }
+
+// IsErrorRetryable is false for want of room.
+func (r noCapacityRetry) IsErrorRetryable(err error) bool {
+	return shortage(err) == 0 && r.Retryer.IsErrorRetryable(err)
 }

@@ -3,6 +3,7 @@ package builder
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -11,72 +12,89 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 )
 
-// source is the image to start from.
-type source struct {
+// sourceImage is the AMI to start from.
+type sourceImage struct {
 	id, name, rootDevice string
 	rootGB               int32
 }
 
-// place is where the instance can be launched.
-type place struct{ subnet, vpc, zone string }
+// location is where the instance can be launched.
+type location struct{ subnet, vpc, zone string }
 
 // check asks EC2 whether all that the build names is there, before anything is made.
-func (b *bake) check(ctx context.Context) error {
-	b.ui.Say("Checking the source AMI, the network and the AMI's name...")
-	if err := b.findSource(ctx); err != nil {
+func (b *bake) check(ctx context.Context) (err error) {
+	j := b.job
+	j.ui.Say("Checking the source AMI, the network and the AMI's name...")
+	if b.source, err = findSource(ctx, j); err != nil {
 		return err
 	}
-	b.ui.Message(fmt.Sprintf("source AMI: %s (%s)", b.source.id, b.source.name))
-	if err := b.findPlace(ctx); err != nil {
+	j.ui.Message(fmt.Sprintf("source AMI: %s (%s)", b.source.id, b.source.name))
+	if b.places, err = findPlaces(ctx, j); err != nil {
 		return err
 	}
-	b.ui.Message(fmt.Sprintf("subnet: %s of %s", b.place.subnet, b.place.vpc))
-	if err := b.checkGroups(ctx); err != nil {
+	j.ui.Message(fmt.Sprintf("subnet: %s of %s", b.places[0].subnet, b.places[0].vpc))
+	if err := checkGroups(ctx, j, b.places[0]); err != nil {
 		return err
 	}
-	return b.checkRegions(ctx)
+	return checkRegions(ctx, j)
 }
 
-func (b *bake) findSource(ctx context.Context) error {
-	input, attribute := &ec2.DescribeImagesInput{ImageIds: []string{b.config.SourceAmi}}, "source_ami"
-	if b.config.SourceAmi == "" {
-		f := b.config.SourceAmiFilter
-		input = &ec2.DescribeImagesInput{Filters: filters(f.Filters), Owners: f.Owners, IncludeDeprecated: aws.Bool(f.IncludeDeprecated)}
+// findSource is the source AMI, which has to be one, available and on EBS.
+func findSource(ctx context.Context, j *job) (sourceImage, error) {
+	c := j.config
+	input, attribute := &ec2.DescribeImagesInput{ImageIds: []string{c.SourceAmi}}, "source_ami"
+	if f := c.SourceAmiFilter; c.SourceAmi == "" {
+		input = &ec2.DescribeImagesInput{
+			Filters:           ec2ops.Filters(f.Filters),
+			Owners:            f.Owners,
+			IncludeDeprecated: aws.Bool(f.IncludeDeprecated),
+		}
 		attribute = fmt.Sprintf("source_ami_filter (%s, owners %s)", text(f.Filters), strings.Join(f.Owners, ", "))
 	}
-	out, err := b.ec2.DescribeImages(ctx, input)
-	if err != nil {
-		return fmt.Errorf("%s: %w", attribute, naming(err, b.config.SourceAmi))
-	}
-	images := out.Images
+	found, err := ec2ops.Images(ctx, j.ec2, input)
 	switch {
-	case len(images) == 0:
-		return fmt.Errorf("%s: no AMI matches in %s", attribute, b.region)
-	case len(images) > 1 && !b.config.SourceAmiFilter.MostRecent:
-		return fmt.Errorf("%s: %d AMIs match; narrow the filters, or set most_recent", attribute, len(images))
+	case err != nil:
+		return sourceImage{}, fmt.Errorf("%s: %w", attribute, naming(err, c.SourceAmi))
+	case len(found) == 0:
+		return sourceImage{}, fmt.Errorf("%s: no AMI matches in %s", attribute, j.region)
+	case len(found) > 1 && !c.SourceAmiFilter.MostRecent:
+		return sourceImage{}, fmt.Errorf("%s: %d AMIs match; narrow the filters, or set most_recent", attribute,
+			len(found))
 	}
-	youngest := slices.MaxFunc(images, func(x, y types.Image) int {
+	youngest := slices.MaxFunc(found, func(x, y types.Image) int {
 		return strings.Compare(aws.ToString(x.CreationDate), aws.ToString(y.CreationDate))
 	})
 	id := aws.ToString(youngest.ImageId)
 	if youngest.State != types.ImageStateAvailable {
-		return fmt.Errorf("%s: %s is %s; it must be available", attribute, id, youngest.State)
+		return sourceImage{}, fmt.Errorf("%s: %s is %s; it must be available", attribute, id, youngest.State)
 	}
 	if youngest.RootDeviceType != types.DeviceTypeEbs {
-		return fmt.Errorf("%s: the root device of %s is %s; it must be ebs", attribute, id, youngest.RootDeviceType)
+		return sourceImage{}, fmt.Errorf("%s: the root device of %s is %s; it must be ebs", attribute, id,
+			youngest.RootDeviceType)
 	}
-	b.source = source{id: id, name: aws.ToString(youngest.Name), rootDevice: aws.ToString(youngest.RootDeviceName)}
+	source := sourceImage{
+		id:         id,
+		name:       aws.ToString(youngest.Name),
+		rootDevice: aws.ToString(youngest.RootDeviceName),
+	}
 	for _, device := range youngest.BlockDeviceMappings {
-		if aws.ToString(device.DeviceName) == b.source.rootDevice && device.Ebs != nil {
-			b.source.rootGB = aws.ToInt32(device.Ebs.VolumeSize)
+		if aws.ToString(device.DeviceName) == source.rootDevice && device.Ebs != nil {
+			source.rootGB = aws.ToInt32(device.Ebs.VolumeSize)
 		}
 	}
-	for i, device := range b.config.LaunchMappings {
-		if device.DeviceName == b.source.rootDevice && device.VolumeSize != 0 && device.VolumeSize < b.source.rootGB {
-			return fmt.Errorf("launch_block_device_mappings[%d].volume_size: %d GiB is less than the %d of %s", i, device.VolumeSize, b.source.rootGB, id)
+	return source, checkRootSize(c, source)
+}
+
+// checkRootSize refuses a root volume that the source AMI does not fit on.
+func checkRootSize(c *Config, source sourceImage) error {
+	for i, device := range c.LaunchMappings {
+		isRoot := device.DeviceName == source.rootDevice
+		if isRoot && device.VolumeSize != 0 && device.VolumeSize < source.rootGB {
+			return fmt.Errorf("launch_block_device_mappings[%d].volume_size: %d GiB is less than the %d of %s", i,
+				device.VolumeSize, source.rootGB, source.id)
 		}
 	}
 	return nil
@@ -84,10 +102,9 @@ func (b *bake) findSource(ctx context.Context) error {
 
 func text(from map[string]string) string {
 	var parts []string
-	for key, value := range from {
-		parts = append(parts, key+" = "+value)
+	for _, key := range slices.Sorted(maps.Keys(from)) {
+		parts = append(parts, key+" = "+from[key])
 	}
-	slices.Sort(parts)
 	return strings.Join(parts, ", ")
 }
 
@@ -99,110 +116,155 @@ func naming(err error, id string) error {
 	return fmt.Errorf("%s: %w", id, err)
 }
 
-// findPlace settles subnet and VPC.
-func (b *bake) findPlace(ctx context.Context) error {
-	vpc, err := b.findVPC(ctx)
+// findPlaces are the subnets that will do, all of one VPC; there is one at least.
+func findPlaces(ctx context.Context, j *job) ([]location, error) {
+	vpc, err := findVPC(ctx, j)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	subnets, attribute, err := b.findSubnets(ctx, vpc)
+	subnets, attribute, err := findSubnets(ctx, j, vpc)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	f := b.config.SubnetFilter
+	f := j.config.SubnetFilter
 	switch {
 	case f.MostFree:
 		slices.SortStableFunc(subnets, func(x, y types.Subnet) int {
 			return int(aws.ToInt32(y.AvailableIpAddressCount)) - int(aws.ToInt32(x.AvailableIpAddressCount))
 		})
 	case f.Random:
-		rand.Shuffle(len(subnets), func(i, j int) { subnets[i], subnets[j] = subnets[j], subnets[i] })
+		rand.Shuffle(len(subnets), func(i, k int) { subnets[i], subnets[k] = subnets[k], subnets[i] })
 	case len(subnets) > 1 && len(f.Filters) > 0:
-		return fmt.Errorf("%s: %d subnets match; narrow the filters, or set most_free or random", attribute, len(subnets))
+		return nil, fmt.Errorf("%s: %d subnets match; narrow the filters, or set most_free or random", attribute,
+			len(subnets))
 	}
+	places, err := placesOf(subnets, vpc, len(j.config.SubnetIds) > 0)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", attribute, err)
+	}
+	return places, nil
+}
+
+// placesOf are those of the subnets that are of the first one's VPC. named says that the user wants each of them.
+func placesOf(subnets []types.Subnet, vpc string, named bool) ([]location, error) {
+	var places []location
 	for _, subnet := range subnets {
-		p := place{subnet: aws.ToString(subnet.SubnetId), vpc: aws.ToString(subnet.VpcId), zone: aws.ToString(subnet.AvailabilityZone)}
+		p := location{
+			subnet: aws.ToString(subnet.SubnetId),
+			vpc:    aws.ToString(subnet.VpcId),
+			zone:   aws.ToString(subnet.AvailabilityZone),
+		}
 		switch {
 		case vpc != "" && p.vpc != vpc:
-			return fmt.Errorf("%s: subnet %s belongs to %s, and vpc_id says %s", attribute, p.subnet, p.vpc, vpc)
-		case len(b.places) > 0 && p.vpc != b.places[0].vpc && len(b.config.SubnetIds) > 0:
-			return fmt.Errorf("%s: subnet %s belongs to %s, and %s to %s; they must be of one VPC", attribute, p.subnet, p.vpc, b.places[0].subnet, b.places[0].vpc)
-		case len(b.places) == 0 || p.vpc == b.places[0].vpc:
-			b.places = append(b.places, p)
+			return nil, fmt.Errorf("subnet %s belongs to %s, and vpc_id says %s", p.subnet, p.vpc, vpc)
+		case len(places) > 0 && p.vpc != places[0].vpc && named:
+			return nil, fmt.Errorf("subnet %s belongs to %s, and %s to %s; they must be of one VPC", p.subnet, p.vpc,
+				places[0].subnet, places[0].vpc)
+		case len(places) == 0 || p.vpc == places[0].vpc:
+			places = append(places, p)
 		}
 	}
-	b.place = b.places[0]
-	return nil
+	return places, nil
 }
 
 // findVPC is the VPC that the configuration names, or empty if it names none.
-func (b *bake) findVPC(ctx context.Context) (string, error) {
-	if len(b.config.VpcFilter.Filters) == 0 {
-		return b.config.VpcId, nil
+func findVPC(ctx context.Context, j *job) (string, error) {
+	filters := j.config.VpcFilter.Filters
+	if len(filters) == 0 {
+		return j.config.VpcId, nil
 	}
-	out, err := b.ec2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{Filters: filters(b.config.VpcFilter.Filters)})
+	found, err := ec2ops.VPCs(ctx, j.ec2, &ec2.DescribeVpcsInput{Filters: ec2ops.Filters(filters)})
 	if err != nil {
 		return "", fmt.Errorf("vpc_filter: %w", err)
 	}
-	if len(out.Vpcs) != 1 {
-		return "", fmt.Errorf("vpc_filter (%s): %d VPCs match in %s; it must be one", text(b.config.VpcFilter.Filters), len(out.Vpcs), b.region)
+	if len(found) != 1 {
+		return "", fmt.Errorf("vpc_filter (%s): %d VPCs match in %s; it must be one", text(filters), len(found),
+			j.region)
 	}
-	return aws.ToString(out.Vpcs[0].VpcId), nil
+	return aws.ToString(found[0].VpcId), nil
 }
 
-func (b *bake) findSubnets(ctx context.Context, vpc string) (subnets []types.Subnet, attribute string, err error) {
-	input := &ec2.DescribeSubnetsInput{}
+func findSubnets(ctx context.Context, j *job, vpc string) (found []types.Subnet, attribute string, err error) {
+	c, input := j.config, &ec2.DescribeSubnetsInput{}
 	switch {
-	case b.config.SubnetId != "":
-		attribute, input.SubnetIds = "subnet_id", []string{b.config.SubnetId}
-	case len(b.config.SubnetIds) > 0:
-		attribute, input.SubnetIds = "subnet_ids", b.config.SubnetIds
-	case len(b.config.SubnetFilter.Filters) > 0:
-		attribute = fmt.Sprintf("subnet_filter (%s)", text(b.config.SubnetFilter.Filters))
-		input.Filters = filters(b.config.SubnetFilter.Filters)
+	case c.SubnetId != "":
+		attribute, input.SubnetIds = "subnet_id", []string{c.SubnetId}
+	case len(c.SubnetIds) > 0:
+		attribute, input.SubnetIds = "subnet_ids", c.SubnetIds
+	case len(c.SubnetFilter.Filters) > 0:
+		attribute = fmt.Sprintf("subnet_filter (%s)", text(c.SubnetFilter.Filters))
+		input.Filters = ec2ops.Filters(c.SubnetFilter.Filters)
 	case vpc != "":
 		attribute = "vpc_id"
 	default:
-		attribute, input.Filters = "subnet_id", filters(map[string]string{"default-for-az": "true"})
+		attribute, input.Filters = "subnet_id", []types.Filter{ec2ops.Filter("default-for-az", "true")}
 	}
 	named := len(input.SubnetIds) > 0
 	if vpc != "" && !named {
-		input.Filters = append(input.Filters, filters(map[string]string{"vpc-id": vpc})...)
+		input.Filters = append(input.Filters, ec2ops.Filter("vpc-id", vpc))
 	}
-	if b.config.AvailabilityZone != "" && !named {
-		input.Filters = append(input.Filters, filters(map[string]string{"availability-zone": b.config.AvailabilityZone})...)
+	if c.AvailabilityZone != "" && !named {
+		input.Filters = append(input.Filters, ec2ops.Filter("availability-zone", c.AvailabilityZone))
 	}
-	out, err := b.ec2.DescribeSubnets(ctx, input)
-	if err != nil {
-		return nil, attribute, fmt.Errorf("%s: %w", attribute, naming(err, b.config.SubnetId))
+	if found, err = ec2ops.Subnets(ctx, j.ec2, input); err != nil {
+		return nil, attribute, fmt.Errorf("%s: %w", attribute, naming(err, c.SubnetId))
 	}
-	if len(out.Subnets) == 0 {
-		return nil, attribute, fmt.Errorf("%s: no subnet matches in %s\nhint: name one with subnet_id or subnet_filter; goldsmith network up makes a stack's", attribute, b.region)
+	if len(found) == 0 {
+		return nil, attribute, fmt.Errorf("%s: no subnet matches in %s\n"+
+			"hint: name one with subnet_id or subnet_filter; goldsmith network up makes a stack's", attribute, j.region)
 	}
-	if order := b.config.SubnetIds; named && len(order) > 0 {
-		slices.SortFunc(out.Subnets, func(x, y types.Subnet) int {
-			return slices.Index(order, aws.ToString(x.SubnetId)) - slices.Index(order, aws.ToString(y.SubnetId))
-		})
+	if len(c.SubnetIds) > 0 && named {
+		place := func(s types.Subnet) int { return slices.Index(c.SubnetIds, aws.ToString(s.SubnetId)) }
+		slices.SortFunc(found, func(x, y types.Subnet) int { return place(x) - place(y) })
 	}
-	return out.Subnets, attribute, nil
+	return found, attribute, nil
 }
 
-func (b *bake) checkGroups(ctx context.Context) error {
-	if len(b.config.SecurityGroupIds) == 0 {
+// checkGroups finds the security groups that the configuration names in the VPC.
+func checkGroups(ctx context.Context, j *job, place location) error {
+	if len(j.config.SecurityGroupIds) == 0 {
 		return nil
 	}
-	out, err := b.ec2.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{GroupIds: b.config.SecurityGroupIds})
+	input := &ec2.DescribeSecurityGroupsInput{GroupIds: j.config.SecurityGroupIds}
+	found, err := ec2ops.SecurityGroups(ctx, j.ec2, input)
 	if err != nil {
 		return fmt.Errorf("security_group_ids: %w", err)
 	}
-	for _, group := range out.SecurityGroups {
-		if vpc := aws.ToString(group.VpcId); vpc != b.place.vpc {
-			return fmt.Errorf("security_group_ids: %s belongs to %s, and subnet %s to %s", aws.ToString(group.GroupId), vpc, b.place.subnet, b.place.vpc)
+	for _, group := range found {
+		if vpc := aws.ToString(group.VpcId); vpc != place.vpc {
+			return fmt.Errorf("security_group_ids: %s belongs to %s, and subnet %s to %s", aws.ToString(group.GroupId),
+				vpc, place.subnet, place.vpc)
 		}
 	}
-	b.groups = b.config.SecurityGroupIds
 	return nil
 }
 
-// isGone tells whether an error says that the thing is not there (any more).
-func isGone(err error) bool { return awserr.NotFound(err) }
+// checkRegions asks EC2 whether the regions of the copies are there and open to the account.
+func checkRegions(ctx context.Context, j *job) error {
+	regions := j.copyRegions()
+	for _, region := range slices.Sorted(maps.Keys(j.config.AMIRegionKMSKeyIDs)) {
+		if region != j.region && !slices.Contains(regions, region) {
+			return fmt.Errorf("region_kms_key_ids: %q is neither in ami_regions nor the build's region", region)
+		}
+	}
+	if len(regions) == 0 || j.config.AMISkipRegionValidation {
+		return nil
+	}
+	out, err := j.ec2.DescribeRegions(ctx, &ec2.DescribeRegionsInput{AllRegions: aws.Bool(true)})
+	if err != nil {
+		return fmt.Errorf("ami_regions: %w", err)
+	}
+	open := map[string]bool{}
+	for _, region := range out.Regions {
+		open[aws.ToString(region.RegionName)] = aws.ToString(region.OptInStatus) != "not-opted-in"
+	}
+	for _, region := range regions {
+		if usable, known := open[region]; !known {
+			return fmt.Errorf("ami_regions: there is no region %q; skip_region_validation = true leaves this check out",
+				region)
+		} else if !usable {
+			return fmt.Errorf("ami_regions: the account has not opted in to %s", region)
+		}
+	}
+	return nil
+}

@@ -17,69 +17,63 @@ import (
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 	"golang.org/x/crypto/ssh"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/remote"
 )
 
-// waitForSSH waits until the instance runs and its SSH server answers, so that the SDK's own attempts, which are five
-// seconds apart, need not be many. Behind a bastion only the first can be seen.
-func (b *bake) waitForSSH(ctx context.Context) error {
-	b.ui.Say("Waiting for the instance to be running...")
-	err := poll(ctx, runDeadline, func(ctx context.Context) (bool, error) {
-		instance, err := b.describeInstance(ctx)
-		if isGone(err) {
-			return false, nil // not known everywhere yet
-		}
-		if err != nil {
-			return false, err
-		}
-		switch instance.State.Name {
-		case types.InstanceStateNamePending:
-			return false, nil
-		case types.InstanceStateNameRunning:
-			b.host = b.addressOf(instance)
-			return true, nil
-		}
-		return false, b.stopped(ctx, instance)
-	})
-	if err != nil {
-		return err
+// hostOf is where SSH of a running instance goes to.
+func hostOf(c *Config, instance types.Instance) (string, error) {
+	host := addressOf(c, instance)
+	if host == "" {
+		return "", fmt.Errorf("instance %s has no public address, which ssh_interface asks for",
+			aws.ToString(instance.InstanceId))
 	}
-	if b.host == "" {
-		return fmt.Errorf("instance %s has no public address, which ssh_interface asks for", b.instance)
-	}
-	if b.config.Comm.SSHBastionHost != "" || b.config.Comm.SSHProxyHost != "" {
-		return nil
-	}
-	address := net.JoinHostPort(b.host, strconv.Itoa(b.config.Comm.SSHPort))
-	b.ui.Say(fmt.Sprintf("Waiting for SSH on %s...", address))
-	return b.waitForBanner(ctx, address)
+	return host, nil
 }
 
-func (b *bake) addressOf(instance types.Instance) string {
+func addressOf(c *Config, instance types.Instance) string {
 	public, private := aws.ToString(instance.PublicIpAddress), aws.ToString(instance.PrivateIpAddress)
 	switch {
-	case b.config.SSHInterface == "private_ip":
+	case c.SSHInterface == "private_ip":
 		return private
-	case b.config.SSHInterface == "public_ip" || public != "":
+	case c.SSHInterface == "public_ip" || public != "":
 		return public
 	}
 	return private
 }
 
+// waitForSSH waits until the instance's SSH server answers, so that the SDK's own attempts, which are five seconds
+// apart, need not be many. Behind a bastion only the first can be seen.
+func (b *bake) waitForSSH(ctx context.Context) error {
+	c := b.job.config
+	if c.Comm.SSHBastionHost != "" || c.Comm.SSHProxyHost != "" {
+		return nil
+	}
+	address := net.JoinHostPort(b.machine.host, strconv.Itoa(c.Comm.SSHPort))
+	b.job.ui.Say(fmt.Sprintf("Waiting for SSH on %s...", address))
+	return waitForBanner(ctx, b.job, b.machine, address)
+}
+
+const (
+	// bannerEvery is the time between two attempts to connect, and lookEvery that between two looks at the instance.
+	bannerEvery = 200 * time.Millisecond
+	lookEvery   = 3 * time.Second
+)
+
 // waitForBanner looks for an SSH server's first words, and now and then whether the instance still runs.
-func (b *bake) waitForBanner(ctx context.Context, address string) error {
+func waitForBanner(ctx context.Context, j *job, m machine, address string) error {
 	var last error
 	looked := time.Now()
-	limited, cancel := context.WithTimeout(ctx, b.config.Comm.SSHTimeout)
+	limited, cancel := context.WithTimeout(ctx, j.config.Comm.SSHTimeout)
 	defer cancel()
 	for {
 		if last = banner(limited, address); last == nil {
 			return nil
 		}
-		if time.Since(looked) > 3*time.Second {
+		if time.Since(looked) > lookEvery {
 			looked = time.Now()
-			if instance, err := b.describeInstance(limited); err == nil && instance.State.Name != types.InstanceStateNameRunning {
-				return b.stopped(ctx, instance)
+			if err := diedMeanwhile(limited, j, m.instance); err != nil {
+				return err
 			}
 		}
 		select {
@@ -89,11 +83,25 @@ func (b *bake) waitForBanner(ctx context.Context, address string) error {
 			if ctx.Err() != nil { // an interrupt ends both
 				return ctx.Err()
 			}
-			return fmt.Errorf("SSH of instance %s does not answer on %s within %s (ssh_timeout): %w\nhint: is the address reachable from here, and does security group %v let this machine in?%s",
-				b.instance, address, b.config.Comm.SSHTimeout, last, b.groups, b.consoleTail(ctx))
-		case <-time.After(200 * time.Millisecond):
+			return fmt.Errorf("SSH of instance %s does not answer on %s within %s (ssh_timeout): %w\n"+
+				"hint: is the address reachable from here, and does security group %v let this machine in?%s", m.instance, address,
+				j.config.Comm.SSHTimeout, last, m.groups, j.consoleTail(ctx, m.instance))
+		case <-time.After(bannerEvery):
 		}
 	}
+}
+
+// diedMeanwhile is the error of an instance that ran and does not any more. Where EC2 does not say it is nil.
+func diedMeanwhile(ctx context.Context, j *job, id string) error {
+	instance, err := ec2ops.Instance(ctx, j.ec2, id)
+	if err != nil {
+		return nil
+	}
+	state, _ := ec2ops.StateOf(instance)
+	if state == types.InstanceStateNameRunning || state == types.InstanceStateNamePending {
+		return nil
+	}
+	return j.notRunning(ctx, instance)
 }
 
 func banner(ctx context.Context, address string) error {
@@ -117,76 +125,68 @@ func banner(ctx context.Context, address string) error {
 }
 
 // connectStep is the SDK's, with the host key that the builder made: nobody else's is accepted.
-func (b *bake) connectStep() multistep.Step {
-	return &communicator.StepConnect{
-		Config: &b.config.Comm,
-		Host:   func(multistep.StateBag) (string, error) { return b.host, nil },
+func (b *bake) connectStep() step {
+	c := b.job.config
+	connect := &communicator.StepConnect{
+		Config: &c.Comm,
+		Host:   func(multistep.StateBag) (string, error) { return b.machine.host, nil },
 		SSHConfig: func(state multistep.StateBag) (*ssh.ClientConfig, error) {
-			conf, err := b.config.Comm.SSHConfigFunc()(state)
+			conf, err := c.Comm.SSHConfigFunc()(state)
 			if err != nil {
 				return nil, err
 			}
-			conf.HostKeyCallback = ssh.FixedHostKey(b.keys.hostPublic)
+			conf.HostKeyCallback = ssh.FixedHostKey(b.machine.keys.hostPublic)
 			conf.HostKeyAlgorithms = []string{ssh.KeyAlgoED25519}
 			return conf, nil
 		},
 	}
+	return step{bake: b, name: "connect", sdk: connect}.unlessAdopted()
 }
 
-// settleStep waits until the machine has ended what it does by itself after a boot: a provisioner of whatever kind would
-// meet it in the middle, and lose against it for apt's locks.
-type settleStep struct{ bake *bake }
-
-// Run waits.
-func (s *settleStep) Run(ctx context.Context, state multistep.StateBag) multistep.StepAction {
-	comm := state.Get("communicator").(packersdk.Communicator)
-	s.bake.ui.Say("Waiting for the end of cloud-init...")
-	if err := remote.Settle(ctx, s.bake.ui, comm); err != nil {
-		return s.bake.fail(state, err)
-	}
-	return multistep.ActionContinue
+// communicator is what connectStep made.
+func (b *bake) communicator() packersdk.Communicator {
+	return b.state.Get("communicator").(packersdk.Communicator)
 }
 
-// Cleanup has nothing to undo.
-func (*settleStep) Cleanup(multistep.StateBag) {}
+// waitForCloudInit waits until the machine has ended what it does by itself after a boot: a provisioner of whatever
+// kind would meet it in the middle, and lose against it for apt's locks.
+func (b *bake) waitForCloudInit(ctx context.Context) error {
+	b.job.ui.Say("Waiting for the end of cloud-init...")
+	return remote.Settle(ctx, b.job.ui, b.communicator())
+}
 
-// provisionStep is the SDK's, and ends when the instance does: the connection alone would not tell for long.
-type provisionStep struct{ bake *bake }
-
-// Run runs the provisioners.
-func (s *provisionStep) Run(ctx context.Context, state multistep.StateBag) multistep.StepAction {
-	b := s.bake
+// provision runs the provisioners by the SDK's step, and ends when the instance does: the connection alone would not
+// tell for long.
+func (b *bake) provision(ctx context.Context) error {
 	watched, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	go b.watch(watched, cancel)
-	action := (&commonsteps.StepProvision{}).Run(watched, state)
-	if ctx.Err() != nil || action == multistep.ActionContinue {
-		return action
+	go watch(watched, b.job, b.machine.instance, cancel)
+	action := (&commonsteps.StepProvision{}).Run(watched, b.state)
+	if action == multistep.ActionContinue {
+		return nil
 	}
-	if cause := context.Cause(watched); watched.Err() != nil && !errors.Is(cause, context.Canceled) {
-		return b.fail(state, fmt.Errorf("provision: %w", cause))
+	if ctx.Err() == nil {
+		if cause := context.Cause(watched); watched.Err() != nil && !errors.Is(cause, context.Canceled) {
+			return cause
+		}
+		// The connection may have told before the watch did.
+		if err := diedMeanwhile(ctx, b.job, b.machine.instance); err != nil {
+			return err
+		}
 	}
-	// The connection may have told before the watch did.
-	if instance, err := b.describeInstance(ctx); err == nil && instance.State.Name != types.InstanceStateNameRunning {
-		return b.fail(state, fmt.Errorf("provision: %w", b.stopped(ctx, instance)))
-	}
-	return action
+	return errHalt // the SDK's step has told why
 }
 
-// Cleanup has nothing to undo.
-func (s *provisionStep) Cleanup(multistep.StateBag) {}
-
 // watch looks after the instance and cancels what goes on when it does not run any more.
-func (b *bake) watch(ctx context.Context, cancel context.CancelCauseFunc) {
+func watch(ctx context.Context, j *job, instance string, cancel context.CancelCauseFunc) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(2 * time.Second):
 		}
-		instance, err := b.describeInstance(ctx)
-		if err == nil && instance.State.Name != types.InstanceStateNameRunning && instance.State.Name != types.InstanceStateNamePending {
-			cancel(b.stopped(ctx, instance))
+		if err := diedMeanwhile(ctx, j, instance); err != nil {
+			cancel(err)
 			return
 		}
 	}

@@ -49,11 +49,14 @@ func TestBanner(t *testing.T) {
 
 func TestSSHThatNeverAnswers(t *testing.T) {
 	a := newAccount(t)
-	b := newBake(t, a, nil)
-	b.instance, b.groups, b.config.Comm.SSHTimeout = "i-0made", []string{"sg-0made"}, 50*time.Millisecond
+	b, err := launchOne(t, a, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.job.config.Comm.SSHTimeout = 50 * time.Millisecond
 	address := says(t, "nope")
-	err := b.waitForBanner(t.Context(), address)
-	for _, want := range []string{"i-0made", address, "ssh_timeout", "sg-0made", "kernel panic"} {
+	err = waitForBanner(t.Context(), b.job, b.machine, address)
+	for _, want := range []string{theInstance, address, "ssh_timeout", theGroup, "kernel panic"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q in it", err, want)
 		}
@@ -62,13 +65,31 @@ func TestSSHThatNeverAnswers(t *testing.T) {
 
 // TestInterruptIsNotATimeout looks often, as both ends of the wait are there at once.
 func TestInterruptIsNotATimeout(t *testing.T) {
-	b := newBake(t, newAccount(t), nil)
+	b := bakeOf(t, newAccount(t), "b1", nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for range 50 {
-		if err := b.waitForBanner(ctx, "127.0.0.1:1"); !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), "ssh_timeout") {
+		err := waitForBanner(ctx, b.job, b.machine, "127.0.0.1:1")
+		if !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), "ssh_timeout") {
 			t.Fatalf("got %v, want the interrupt", err)
 		}
+	}
+}
+
+// TestInstanceThatEndsMeanwhile has the instance be looked at while something else is waited for.
+func TestInstanceThatEndsMeanwhile(t *testing.T) {
+	a := newAccount(t)
+	b, err := launchOne(t, a, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := diedMeanwhile(t.Context(), b.job, theInstance); err != nil {
+		t.Errorf("it runs: got %v", err)
+	}
+	a.In(here).End(theInstance, "Server.SpotInstanceTermination", "EC2 wants it back")
+	err = diedMeanwhile(t.Context(), b.job, theInstance)
+	if err == nil || !strings.Contains(err.Error(), "EC2 wants it back") {
+		t.Errorf("got %v", err)
 	}
 }
 
@@ -82,19 +103,19 @@ func TestAddressOf(t *testing.T) {
 	}{
 		{"", both, "192.0.2.9"}, {"", private, "10.0.1.9"}, {"private_ip", both, "10.0.1.9"}, {"public_ip", both, "192.0.2.9"}, {"public_ip", private, ""},
 	} {
-		b := newBake(t, newAccount(t), map[string]any{"ssh_interface": c.way})
-		if got := b.addressOf(c.instance); got != c.want {
+		b := bakeOf(t, newAccount(t), "b1", map[string]any{"ssh_interface": c.way})
+		if got := addressOf(b.job.config, c.instance); got != c.want {
 			t.Errorf("%q: got %q, want %q", c.way, got, c.want)
 		}
 	}
 }
 
 func TestOnlyTheBuildersHostKeyIsAccepted(t *testing.T) {
-	b := newBake(t, newAccount(t), nil)
+	b := bakeOf(t, newAccount(t), "b1", nil)
 	if err := b.makeKeyPair(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	conf, err := b.connectStep().(*communicator.StepConnect).SSHConfig(new(multistep.BasicStateBag))
+	conf, err := b.connectStep().sdk.(*communicator.StepConnect).SSHConfig(new(multistep.BasicStateBag))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +124,7 @@ func TestOnlyTheBuildersHostKeyIsAccepted(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 9), Port: 22}
-	if err := conf.HostKeyCallback("192.0.2.9:22", at, b.keys.hostPublic); err != nil {
+	if err := conf.HostKeyCallback("192.0.2.9:22", at, b.machine.keys.hostPublic); err != nil {
 		t.Errorf("the instance's own key: %v", err)
 	}
 	if conf.HostKeyCallback("192.0.2.9:22", at, other) == nil {
@@ -137,14 +158,15 @@ func TestSealOfASealedMachine(t *testing.T) {
 		{"no answer", "", "", "", "exit status 1", 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b := newBake(t, newAccount(t), nil)
-			state := new(multistep.BasicStateBag)
-			state.Put("communicator", &sealedMachine{packersdk.MockCommunicator{StartExitStatus: c.status}, c.mark, c.since})
-			action := (&sealStep{b}).Run(t.Context(), state)
-			if c.want == "" && (action != multistep.ActionContinue || b.manifest != c.digest) {
-				t.Errorf("action %v, manifest %q, failure %v", action, b.manifest, b.failure)
+			b := bakeOf(t, newAccount(t), "b1", nil)
+			mock := packersdk.MockCommunicator{StartExitStatus: c.status}
+			b.state.Put("communicator", &sealedMachine{mock, c.mark, c.since})
+			action := b.step("seal", b.seal, nil).Run(t.Context(), b.state)
+			if c.want == "" && (action != multistep.ActionContinue || b.image.manifest != c.digest) {
+				t.Errorf("action %v, manifest %q, failure %v", action, b.image.manifest, b.failure)
 			}
-			if c.want != "" && (action != multistep.ActionHalt || b.failure == nil || !strings.Contains(b.failure.Error(), c.want)) {
+			failed := b.failure != nil && strings.Contains(b.failure.Error(), c.want)
+			if c.want != "" && (action != multistep.ActionHalt || !failed) {
 				t.Errorf("action %v, failure %v, want %q", action, b.failure, c.want)
 			}
 		})

@@ -4,112 +4,92 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 )
 
 // publication is the AMI or a copy of it.
 type publication struct {
 	region, image string
-	api           ec2API
+	api           *ec2.Client
 }
 
 // published are the AMI and its copies, the AMI first and the others by region.
 func (b *bake) published() []publication {
-	all := []publication{{b.region, b.image, b.ec2}}
-	for _, region := range b.copyRegions() {
+	all := []publication{{b.job.region, b.image.id, b.job.ec2}}
+	for _, region := range b.job.copyRegions() {
 		if image := b.copies[region]; image != "" {
-			all = append(all, publication{region, image, b.elsewhere(region)})
+			all = append(all, publication{region, image, b.job.elsewhere(region)})
 		}
 	}
 	return all
 }
 
-// copyRegions are the regions that the AMI is copied to, each once and without the build's own.
-func (b *bake) copyRegions() []string {
-	regions := slices.DeleteFunc(slices.Sorted(slices.Values(b.config.AMIRegions)), func(region string) bool { return region == b.region })
-	return slices.Compact(regions)
-}
-
-// checkRegions asks EC2 whether the regions of the copies are there and open to the account.
-func (b *bake) checkRegions(ctx context.Context) error {
-	regions := b.copyRegions()
-	for region := range b.config.AMIRegionKMSKeyIDs {
-		if region != b.region && !slices.Contains(regions, region) {
-			return fmt.Errorf("region_kms_key_ids: %q is neither in ami_regions nor the build's region", region)
-		}
-	}
-	if len(regions) == 0 || b.config.AMISkipRegionValidation {
-		return nil
-	}
-	out, err := b.ec2.DescribeRegions(ctx, &ec2.DescribeRegionsInput{AllRegions: aws.Bool(true)})
-	if err != nil {
-		return fmt.Errorf("ami_regions: %w", err)
-	}
-	open := map[string]bool{}
-	for _, region := range out.Regions {
-		open[aws.ToString(region.RegionName)] = aws.ToString(region.OptInStatus) != "not-opted-in"
-	}
-	for _, region := range regions {
-		if usable, known := open[region]; !known {
-			return fmt.Errorf("ami_regions: there is no region %q; skip_region_validation = true leaves this check out", region)
-		} else if !usable {
-			return fmt.Errorf("ami_regions: the account has not opted in to %s", region)
-		}
-	}
-	return nil
-}
-
 // copyImage copies the AMI to each region at once and waits for all of them.
 func (b *bake) copyImage(ctx context.Context) error {
 	b.copies = map[string]string{}
-	for _, region := range b.copyRegions() {
+	made := time.Now()
+	for _, region := range b.job.copyRegions() {
 		image, err := b.copyTo(ctx, region)
 		if err != nil {
-			return fmt.Errorf("ami_regions: copy %s to %s: %w", b.image, region, err)
+			return fmt.Errorf("ami_regions: copy %s to %s: %w", b.image.id, region, err)
 		}
 		b.copies[region] = image
 	}
-	for _, region := range b.copyRegions() {
-		if err := b.waitForImage(ctx, b.elsewhere(region), region, b.copies[region]); err != nil {
-			return fmt.Errorf("ami_regions: %s: %w", region, err)
+	for _, p := range b.published()[1:] {
+		if err := waitForImage(ctx, b.job, p, made); err != nil {
+			return fmt.Errorf("ami_regions: %s: %w", p.region, err)
 		}
 	}
 	return nil
 }
 
+// copyTo is the AMI's copy in a region, which an earlier run may have made.
 func (b *bake) copyTo(ctx context.Context, region string) (image string, err error) {
-	api := b.elsewhere(region)
-	if b.adopted {
+	j, api := b.job, b.job.elsewhere(region)
+	if b.image.adopted {
 		found, ok, err := b.unfinishedIn(ctx, api)
 		if err != nil {
 			return "", err
 		}
-		if ok && valueOf(found.Tags, buildTag) == b.id {
-			b.ui.Message(fmt.Sprintf("%s: going on from %s", region, aws.ToString(found.ImageId)))
+		if ok && ec2ops.TagValue(found.Tags, buildTag) == b.image.owner {
+			j.ui.Message(fmt.Sprintf("%s: going on from %s", region, aws.ToString(found.ImageId)))
 			return aws.ToString(found.ImageId), nil
 		}
 	}
-	input := &ec2.CopyImageInput{Name: aws.String(b.config.AMIName), Description: aws.String(b.config.AMIDescription), SourceImageId: aws.String(b.image),
-		SourceRegion: aws.String(b.region), ClientToken: aws.String("goldsmith-" + b.id + "-" + region), TagSpecifications: b.imageTags(),
-		Encrypted: b.config.AMIEncryptBootVolume.ToBoolPointer()}
-	if b.config.AMIEncryptBootVolume.True() {
-		input.KmsKeyId = given(b.config.AMIRegionKMSKeyIDs[region])
+	input := &ec2.CopyImageInput{
+		Name:              aws.String(b.image.name),
+		Description:       aws.String(j.config.AMIDescription),
+		SourceImageId:     aws.String(b.image.id),
+		SourceRegion:      aws.String(j.region),
+		ClientToken:       aws.String("goldsmith-" + b.image.owner + "-" + region),
+		TagSpecifications: b.imageSpecs(),
+		Encrypted:         j.config.AMIEncryptBootVolume.ToBoolPointer(),
 	}
-	b.ui.Say(fmt.Sprintf("Copying the AMI to %s...", region))
-	whole, cancel := making(ctx)
+	if j.config.AMIEncryptBootVolume.True() {
+		input.KmsKeyId = given(j.config.AMIRegionKMSKeyIDs[region])
+	}
+	j.ui.Say(fmt.Sprintf("Copying the AMI to %s...", region))
+	detached, cancel := createContext(ctx)
 	defer cancel()
-	var out *ec2.CopyImageOutput
-	err = b.onceFree(whole, func(ctx context.Context) (err error) { out, err = api.CopyImage(ctx, input); return err })
+	err = onceNameIsFree(detached, b.retired, func(ctx context.Context) error {
+		out, err := api.CopyImage(ctx, input)
+		if err == nil {
+			image = aws.ToString(out.ImageId)
+		}
+		return err
+	})
 	if err != nil {
 		return "", err
 	}
-	b.ui.Message(fmt.Sprintf("%s: %s", region, aws.ToString(out.ImageId)))
-	return aws.ToString(out.ImageId), ctx.Err()
+	j.ui.Message(fmt.Sprintf("%s: %s", region, image))
+	return image, ctx.Err()
 }
 
 // removeCopies takes the copies back of a build that did not succeed.
@@ -118,8 +98,8 @@ func (b *bake) removeCopies(ctx context.Context) error {
 		return nil
 	}
 	var errs []error
-	for _, region := range b.copyRegions() {
-		if err := b.removeImagesIn(ctx, b.elsewhere(region)); err != nil {
+	for _, region := range b.job.copyRegions() {
+		if err := removeImagesOf(ctx, b.job, b.job.elsewhere(region), b.image.owner); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", region, err))
 		}
 	}
@@ -127,11 +107,13 @@ func (b *bake) removeCopies(ctx context.Context) error {
 }
 
 // unprotect takes off the protection that would keep an AMI that is removed.
-func unprotect(ctx context.Context, api ec2API, image types.Image) error {
+func unprotect(ctx context.Context, api *ec2.Client, image types.Image) error {
 	if !isProtected(image) {
 		return nil
 	}
-	_, err := api.DisableImageDeregistrationProtection(ctx, &ec2.DisableImageDeregistrationProtectionInput{ImageId: image.ImageId})
+	_, err := api.DisableImageDeregistrationProtection(ctx, &ec2.DisableImageDeregistrationProtectionInput{
+		ImageId: image.ImageId,
+	})
 	return err
 }
 

@@ -10,106 +10,110 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 )
 
-// stop stops the instance, so that its disk is at rest when the image is made.
-func (b *bake) stop(ctx context.Context) error {
-	if b.config.spot() {
+// builtImage is the AMI that the build makes, or that of an earlier run, which it goes on from.
+type builtImage struct {
+	id   string // empty until it is there
+	name string
+	// owner is the build that made it, or makes it: it is in buildTag of all that belongs to the AMI.
+	owner    string
+	adopted  bool   // it is of an earlier run
+	manifest string // the digest of the manifest that is in it
+	proved   bool
+}
+
+// stopInstance stops the instance, so that its disk is at rest when the image is made.
+func stopInstance(ctx context.Context, j *job, id string, launched time.Time) error {
+	if j.config.spot() {
 		return nil // it cannot be stopped; CreateImage shuts it down for the moment of the snapshot
 	}
-	b.ui.Say("Stopping the instance...")
-	if _, err := b.ec2.StopInstances(ctx, &ec2.StopInstancesInput{InstanceIds: []string{b.instance}}); err != nil {
+	j.ui.Say("Stopping the instance...")
+	if _, err := j.ec2.StopInstances(ctx, &ec2.StopInstancesInput{InstanceIds: []string{id}}); err != nil {
 		return err
 	}
-	return poll(ctx, runDeadline, func(ctx context.Context) (bool, error) {
-		instance, err := b.describeInstance(ctx)
-		if err != nil {
-			return false, err
-		}
-		switch instance.State.Name {
-		case types.InstanceStateNameStopped:
-			return true, nil
-		case types.InstanceStateNameTerminated, types.InstanceStateNameShuttingDown:
-			return false, b.stopped(ctx, instance)
-		}
-		return false, nil
-	})
+	limited, cancel := context.WithTimeout(ctx, runDeadline)
+	defer cancel()
+	instance, err := ec2ops.UntilStopped(limited, j.ec2, id, launched)
+	if _, over := ec2ops.StateOf(instance); err != nil && over {
+		return j.notRunning(ctx, instance)
+	}
+	return err
 }
 
 // createImage makes the AMI, unless one was adopted, and waits until it can be launched.
-func (b *bake) createImage(ctx context.Context) error {
-	if b.image == "" {
-		b.ui.Say(fmt.Sprintf("Creating the AMI %s...", b.config.AMIName))
-		whole, cancel := making(ctx)
-		defer cancel()
-		input := &ec2.CreateImageInput{InstanceId: aws.String(b.instance), Name: aws.String(b.config.AMIName), Description: aws.String(b.config.AMIDescription),
-			BlockDeviceMappings: mappings(b.config.AMIMappings), TagSpecifications: b.imageTags()}
-		var out *ec2.CreateImageOutput
-		err := b.onceFree(whole, func(ctx context.Context) (err error) { out, err = b.ec2.CreateImage(ctx, input); return err })
-		if err != nil {
+func (b *bake) createImage(ctx context.Context) (err error) {
+	made := time.Time{} // long ago
+	if b.image.id == "" {
+		made = time.Now()
+		if b.image.id, err = b.createFrom(ctx, b.machine.instance); err != nil {
 			return err
 		}
-		b.image = aws.ToString(out.ImageId)
-		b.ui.Message("AMI: " + b.image)
 	}
-	return b.waitForImage(ctx, b.ec2, b.region, b.image)
+	return waitForImage(ctx, b.job, publication{b.job.region, b.image.id, b.job.ec2}, made)
+}
+
+// createFrom has EC2 make the AMI of the instance.
+func (b *bake) createFrom(ctx context.Context, instance string) (id string, err error) {
+	j := b.job
+	j.ui.Say(fmt.Sprintf("Creating the AMI %s...", b.image.name))
+	detached, cancel := createContext(ctx)
+	defer cancel()
+	input := &ec2.CreateImageInput{
+		InstanceId:          aws.String(instance),
+		Name:                aws.String(b.image.name),
+		Description:         aws.String(j.config.AMIDescription),
+		BlockDeviceMappings: mappings(j.config.AMIMappings),
+		TagSpecifications:   b.imageSpecs(),
+	}
+	err = onceNameIsFree(detached, b.retired, func(ctx context.Context) error {
+		out, err := j.ec2.CreateImage(ctx, input)
+		if err == nil {
+			id = aws.ToString(out.ImageId)
+		}
+		return err
+	})
+	if err == nil {
+		j.ui.Message("AMI: " + id)
+	}
+	return id, err
+}
+
+// imageSpecs have the AMI and its snapshots, here and elsewhere, be made with their tags.
+func (b *bake) imageSpecs() []types.TagSpecification {
+	c, name, owner := b.job.config, b.image.name, b.image.owner
+	unfinished := map[string]string{unfinishedTag: name}
+	return []types.TagSpecification{
+		ec2ops.Spec(types.ResourceTypeImage, b.job.tagsOf(owner, name, b.provenance(), c.Tags, unfinished)),
+		ec2ops.Spec(types.ResourceTypeSnapshot, b.job.tagsOf(owner, name, c.Tags, c.SnapshotTags)),
+	}
 }
 
 // waitForImage waits until an AMI can be launched. If that takes too long, or cannot be seen, the error is one that
 // keeps the AMI.
-func (b *bake) waitForImage(ctx context.Context, api ec2API, region, id string) error {
-	attempts := 0
-	unseen := func(err error) error {
-		if ctx.Err() != nil {
-			return err
-		}
-		return &unfinished{image: id, region: region, name: b.config.AMIName, err: err}
-	}
-	settled := false
-	err := poll(ctx, b.imagePatience(), func(ctx context.Context) (bool, error) {
-		if attempts++; b.config.PollingConfig.MaxAttempts > 0 && attempts > b.config.PollingConfig.MaxAttempts {
-			return false, fmt.Errorf("looked %d times (aws_polling.max_attempts)", b.config.PollingConfig.MaxAttempts)
-		}
-		if attempts > 1 && b.config.PollingConfig.DelaySeconds > 0 {
-			select {
-			case <-ctx.Done():
-				return false, ctx.Err()
-			case <-time.After(time.Duration(b.config.PollingConfig.DelaySeconds) * time.Second):
-			}
-		}
-		out, err := api.DescribeImages(ctx, &ec2.DescribeImagesInput{ImageIds: []string{id}})
-		if isGone(err) || err == nil && len(out.Images) == 0 {
-			return false, nil // not known everywhere yet
-		}
-		if err != nil {
-			return false, err
-		}
-		switch image := out.Images[0]; image.State {
-		case types.ImageStateAvailable:
-			return true, nil
-		case types.ImageStatePending, types.ImageStateTransient:
-			return false, nil
-		default:
-			settled = true
-			why := ""
-			if image.StateReason != nil {
-				why = ": " + aws.ToString(image.StateReason.Message)
-			}
-			return false, fmt.Errorf("it is %s%s", image.State, why)
-		}
+func waitForImage(ctx context.Context, j *job, p publication, made time.Time) error {
+	polling := j.config.PollingConfig
+	limited, cancel := context.WithTimeout(ctx, imagePatience(polling))
+	defer cancel()
+	image, err := ec2ops.UntilImage(limited, p.api, p.image, ec2ops.Patience[*ec2.DescribeImagesOutput]{
+		Made:  made,
+		Pause: time.Duration(polling.DelaySeconds) * time.Second,
+		Looks: polling.MaxAttempts,
 	})
-	if err != nil && !settled {
-		err = unseen(err)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ec2ops.ErrLooks):
+		err = fmt.Errorf("%w (aws_polling.max_attempts)", err)
+	case ctx.Err() != nil, ec2ops.Failed(image):
+		return err
 	}
-	if err != nil {
-		return fmt.Errorf("wait for %s: %w", id, err)
-	}
-	return nil
+	return &unfinishedError{image: p.image, region: p.region, err: err}
 }
 
-func (b *bake) imagePatience() time.Duration {
-	if p := b.config.PollingConfig; p.DelaySeconds > 0 && p.MaxAttempts > 0 {
+func imagePatience(p Polling) time.Duration {
+	if p.DelaySeconds > 0 && p.MaxAttempts > 0 {
 		return time.Duration(p.DelaySeconds*p.MaxAttempts)*time.Second + time.Minute
 	}
 	return imageDeadline
@@ -123,37 +127,39 @@ func (b *bake) removeImage(ctx context.Context) error {
 	if b.keepsUnproved() {
 		return b.markUnproved(ctx)
 	}
-	if b.proved { // it is released: others may use it already
-		b.ui.Say(fmt.Sprintf("Keeping the AMI %s, which is proved; the same build, run again, goes on from it", b.image))
+	if b.image.proved { // it is released: others may use it already
+		b.job.ui.Say(fmt.Sprintf("Keeping the AMI %s, which is proved; the same build, run again, goes on from it",
+			b.image.id))
 		return nil
 	}
-	return b.removeImagesIn(ctx, b.ec2)
+	return removeImagesOf(ctx, b.job, b.job.ec2, b.image.owner)
 }
 
-// removeImagesIn removes what AMIs the build made in a region, also those whose making was not answered.
-func (b *bake) removeImagesIn(ctx context.Context, api ec2API) error {
-	found, err := api.DescribeImages(ctx, &ec2.DescribeImagesInput{Owners: []string{"self"}, Filters: filters(map[string]string{"tag:" + buildTag: b.id})})
+// removeImagesOf removes the AMIs that a build made in a region, also those whose making was not answered.
+func removeImagesOf(ctx context.Context, j *job, api *ec2.Client, build string) error {
+	found, err := ec2ops.OwnImages(ctx, api, ec2ops.TagFilter(buildTag, build))
 	if err != nil {
 		return err
 	}
 	var errs []error
-	for _, image := range found.Images {
-		b.ui.Say("Removing the AMI " + aws.ToString(image.ImageId) + "...")
-		errs = append(errs, unprotect(ctx, api, image), images.Deregister(ctx, api, image))
+	for _, image := range found {
+		j.ui.Say("Removing the AMI " + aws.ToString(image.ImageId) + "...")
+		errs = append(errs, unprotect(ctx, api, image), ec2ops.Deregister(ctx, api, image))
 	}
-	return errors.Join(append(errs, removeSnapshots(ctx, api, b.id))...)
+	return errors.Join(append(errs, removeSnapshots(ctx, api, build))...)
 }
 
 // removeSnapshots removes the snapshots of a build that no AMI names: that of an AMI whose making broke off.
-func removeSnapshots(ctx context.Context, api ec2API, build string) error {
-	found, err := api.DescribeSnapshots(ctx, &ec2.DescribeSnapshotsInput{OwnerIds: []string{"self"}, Filters: filters(map[string]string{"tag:" + buildTag: build})})
+func removeSnapshots(ctx context.Context, api *ec2.Client, build string) error {
+	found, err := ec2ops.OwnSnapshots(ctx, api, ec2ops.TagFilter(buildTag, build))
 	if err != nil {
 		return fmt.Errorf("look for the build's snapshots: %w", err)
 	}
 	var errs []error
-	for _, snapshot := range found.Snapshots {
-		if err := images.DeleteSnapshot(ctx, api, aws.ToString(snapshot.SnapshotId), ""); err != nil {
-			errs = append(errs, fmt.Errorf("delete snapshot %s: %w", aws.ToString(snapshot.SnapshotId), err))
+	for _, snapshot := range found {
+		id := aws.ToString(snapshot.SnapshotId)
+		if err := ec2ops.DeleteSnapshot(ctx, api, id, ""); err != nil {
+			errs = append(errs, fmt.Errorf("delete snapshot %s: %w", id, err))
 		}
 	}
 	return errors.Join(errs...)

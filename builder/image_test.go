@@ -3,65 +3,54 @@ package builder
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	registryimage "github.com/hashicorp/packer-plugin-sdk/packer/registry/image"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake"
 )
 
-// variant is an account with some answers of its own.
-type variant struct {
-	*account
-	vpcs      []types.Vpc
-	imageIs   types.ImageState
-	terminate func()
-}
-
-func (v *variant) DescribeVpcs(context.Context, *ec2.DescribeVpcsInput, ...func(*ec2.Options)) (*ec2.DescribeVpcsOutput, error) {
-	return &ec2.DescribeVpcsOutput{Vpcs: v.vpcs}, nil
-}
-
-func (v *variant) DescribeImages(ctx context.Context, in *ec2.DescribeImagesInput, o ...func(*ec2.Options)) (*ec2.DescribeImagesOutput, error) {
-	out, err := v.account.DescribeImages(ctx, in, o...)
-	if v.imageIs != "" && err == nil && len(in.ImageIds) == 1 && in.ImageIds[0] == "ami-0made" {
-		out.Images[0].State, out.Images[0].StateReason = v.imageIs, &types.StateReason{Message: aws.String("snapshot lost")}
-	}
-	return out, err
-}
-
-func (v *variant) TerminateInstances(ctx context.Context, in *ec2.TerminateInstancesInput, o ...func(*ec2.Options)) (*ec2.TerminateInstancesOutput, error) {
-	if v.terminate != nil {
-		v.terminate()
-	}
-	return v.account.TerminateInstances(ctx, in, o...)
+// imageFails has the image that is made fail.
+func imageFails(a *account) {
+	a.Watch("CreateImage", func(any, any) {
+		a.In(here).SetImage(theImage, func(i *types.Image) {
+			i.State, i.StateReason = types.ImageStateFailed, &types.StateReason{Message: aws.String("snapshot lost")}
+		})
+	})
 }
 
 func TestImageThatFailsIsRemoved(t *testing.T) {
 	a := newAccount(t)
-	b := newBake(t, a, nil)
-	b.ec2 = &variant{account: a, imageIs: types.ImageStateFailed}
-	err := b.try(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "ami-0made") || !strings.Contains(err.Error(), "snapshot lost") || len(a.things) > 0 {
-		t.Errorf("got %v, left %v", err, a.things)
+	imageFails(a)
+	err := bakeOf(t, a, "b1", nil).try(t.Context())
+	if err == nil || !strings.Contains(err.Error(), theImage) || !strings.Contains(err.Error(), "snapshot lost") ||
+		len(a.left()) > 0 {
+		t.Errorf("got %v, left %v", err, a.left())
 	}
 }
 
-// TestSnapshotsGoWithTheImage has the image's snapshot be in use for some moments after the image went, and others that were
-// being made for it when it was taken back.
+// TestSnapshotsGoWithTheImage has the image's snapshot be in use for some moments after the image went, and others that
+// were being made for it when it was taken back.
 func TestSnapshotsGoWithTheImage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAccount(t)
-		a.inUse = map[string]int{"snap-0made": 2}
-		a.making = map[string]string{"snap-0late": "ami-0made"}
-		a.things["snap-0late"], a.things["snap-0other"] = nil, nil
-		b := newBake(t, a, nil)
-		b.ec2 = &variant{account: a, imageIs: types.ImageStateFailed}
-		if err := b.try(t.Context()); err == nil || len(a.things) != 1 || !a.has("snap-0other") {
-			t.Errorf("got %v, left %v", err, a.things)
+		imageFails(a)
+		a.In(here).Hold(theSnapshot, theImage, 2)
+		a.In(here).AddSnapshot(types.Snapshot{
+			SnapshotId:  aws.String("snap-0late"),
+			Description: aws.String("Created by CreateImage(" + theInstance + ") for " + theImage),
+		})
+		a.In(here).AddSnapshot(types.Snapshot{SnapshotId: aws.String("snap-0other")})
+		err := bakeOf(t, a, "b1", nil).try(t.Context())
+		if err == nil || !slices.Equal(a.left(), []string{"snap-0other"}) {
+			t.Errorf("got %v, left %v", err, a.left())
 		}
 	})
 }
@@ -70,21 +59,20 @@ func TestSnapshotsGoWithTheImage(t *testing.T) {
 // error would leave it behind with nobody knowing.
 func TestLateInterruptKeepsTheImage(t *testing.T) {
 	a := newAccount(t)
-	b := newBake(t, a, nil)
 	ctx, cancel := context.WithCancel(t.Context())
-	b.ec2 = &variant{account: a, terminate: cancel}
-	if err := b.try(ctx); err != nil || !a.has("ami-0made") || a.has("i-0made") || a.has("sg-0made") || a.has("key") {
-		t.Errorf("got %v, left %v", err, a.things)
+	a.Watch("TerminateInstances", func(any, any) { cancel() })
+	err := bakeOf(t, a, "b1", nil).try(ctx)
+	if err != nil || !slices.Equal(a.left(), []string{theImage, theSnapshot}) {
+		t.Errorf("got %v, left %v", err, a.left())
 	}
 }
 
 func TestPlace(t *testing.T) {
-	subnet := func(id string, free int32) types.Subnet {
-		return types.Subnet{SubnetId: aws.String(id), VpcId: aws.String("vpc-0aaaaaaaa"), AvailableIpAddressCount: aws.Int32(free)}
+	free := func(id string, count int32) types.Subnet {
+		return types.Subnet{SubnetId: aws.String(id), AvailableIpAddressCount: aws.Int32(count)}
 	}
-	vpc := types.Vpc{VpcId: aws.String("vpc-0aaaaaaaa")}
-	byFilter := func(attribute string, more string) map[string]any {
-		filter := map[string]any{"filters": map[string]string{"tag:x": "y"}}
+	byFilter := func(attribute, name, value, more string) map[string]any {
+		filter := map[string]any{"filters": map[string]string{name: value}}
 		if more != "" {
 			filter[more] = true
 		}
@@ -93,152 +81,126 @@ func TestPlace(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		change map[string]any
-		vpcs   []types.Vpc
 		want   string // the subnet, or what the error names
 	}{
-		{"most free", byFilter("subnet_filter", "most_free"), nil, "subnet-0bbbbbbbb"},
-		{"several", byFilter("subnet_filter", ""), nil, "2 subnets match"},
-		{"one VPC", byFilter("vpc_filter", ""), []types.Vpc{vpc}, "subnet-0aaaaaaaa"},
-		{"no VPC", byFilter("vpc_filter", ""), nil, "0 VPCs match"},
-		{"two VPCs", byFilter("vpc_filter", ""), []types.Vpc{vpc, vpc}, "2 VPCs match"},
+		{"most free", byFilter("subnet_filter", "vpc-id", "vpc-0aaaaaaaa", "most_free"), "subnet-0bbbbbbbb"},
+		{"several", byFilter("subnet_filter", "vpc-id", "vpc-0aaaaaaaa", ""), "2 subnets match"},
+		{"one VPC", byFilter("vpc_filter", "vpc-id", "vpc-0aaaaaaaa", ""), "subnet-0aaaaaaaa"},
+		{"no VPC", byFilter("vpc_filter", "vpc-id", "vpc-0dddddddd", ""), "0 VPCs match"},
+		{"two VPCs", byFilter("vpc_filter", "vpc-id", "vpc-0*", ""), "2 VPCs match"},
 	} {
 		a := newAccount(t)
-		a.subnets = []types.Subnet{subnet("subnet-0aaaaaaaa", 1), subnet("subnet-0bbbbbbbb", 2)}
-		b := newBake(t, a, c.change)
-		b.ec2 = &variant{account: a, vpcs: c.vpcs}
-		err := b.findPlace(t.Context())
-		if err == nil && b.place.subnet != c.want || err != nil && !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: got %+v, %v, want %s", c.name, b.place, err, c.want)
+		a.In(here).AddSubnet(types.Subnet{VpcId: aws.String("vpc-0bbbbbbbb")})
+		a.subnets(free("subnet-0aaaaaaaa", 1), free("subnet-0bbbbbbbb", 2))
+		places, err := findPlaces(t.Context(), bakeOf(t, a, "b1", c.change).job)
+		if err == nil && places[0].subnet != c.want || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %+v, %v, want %s", c.name, places, err, c.want)
 		}
 	}
 }
 
 func TestNameThatIsTaken(t *testing.T) {
 	a := newAccount(t)
-	b := newBake(t, a, nil)
-	b.ec2 = taken{a}
-	if err := b.adoptOrCheckNames(t.Context()); err == nil || !strings.Contains(err.Error(), `ami_name: "db-1" is taken by ami-0cccccccc`) {
+	a.put(here, "0cccccccc", "db-1", "b0")
+	err := bakeOf(t, a, "b1", nil).adoptOrCheckNames(t.Context())
+	if err == nil || !strings.Contains(err.Error(), `ami_name: "db-1" is taken by ami-0cccccccc`) {
 		t.Errorf("got %v", err)
 	}
-}
-
-// taken is an account that has an image of any name.
-type taken struct{ *account }
-
-func (a taken) DescribeImages(ctx context.Context, in *ec2.DescribeImagesInput, o ...func(*ec2.Options)) (*ec2.DescribeImagesOutput, error) {
-	if len(in.Owners) == 1 && in.Owners[0] == "self" {
-		return &ec2.DescribeImagesOutput{Images: []types.Image{{ImageId: aws.String("ami-0cccccccc")}}}, nil
-	}
-	return a.account.DescribeImages(ctx, in, o...)
 }
 
 // TestCleanupThatFails has the user told what is left and by which tag to find it.
 func TestCleanupThatFails(t *testing.T) {
 	a := newAccount(t)
 	boom := errors.New("boom")
-	b := newBake(t, a, nil)
-	b.ec2 = stuck{a, boom}
-	err := b.try(t.Context())
-	if !errors.Is(err, boom) || !strings.Contains(err.Error(), buildTag+"=b1") || a.has("i-0made") || a.has("sg-0made") {
-		t.Errorf("got %v, left %v", err, a.things)
+	a.fails("DeleteKeyPair", boom)
+	err := bakeOf(t, a, "b1", nil).try(t.Context())
+	if !errors.Is(err, boom) || !strings.Contains(err.Error(), buildTag+"=b1") || a.has(theInstance) || a.has(theGroup) {
+		t.Errorf("got %v, left %v", err, a.left())
 	}
 }
 
-// stuck is an account whose key pairs cannot be removed.
-type stuck struct {
-	*account
-	err error
-}
-
-func (s stuck) DeleteKeyPair(context.Context, *ec2.DeleteKeyPairInput, ...func(*ec2.Options)) (*ec2.DeleteKeyPairOutput, error) {
-	return nil, s.err
-}
-
 func TestArtifactTellsTheRegistry(t *testing.T) {
-	made := &artifact{all: []publication{{"us-east-1", "ami-0made", nil}}, source: "ami-0aaaaaaaa", state: map[string]any{"generated_data": "x"}}
-	images, ok := made.State(registryimage.ArtifactStateURI).([]*registryimage.Image)
+	of := &artifact{
+		all:    []publication{{here, theImage, nil}},
+		source: "ami-0aaaaaaaa",
+		state:  map[string]any{"generated_data": "x"},
+	}
+	images, ok := of.State(registryimage.ArtifactStateURI).([]*registryimage.Image)
 	if !ok || len(images) != 1 {
 		t.Fatalf("got %+v", images)
 	}
 	image := images[0]
-	if image.ImageID != "ami-0made" || image.ProviderName != "aws" || image.ProviderRegion != "us-east-1" || image.SourceImageID != "ami-0aaaaaaaa" {
+	if image.ImageID != theImage || image.ProviderName != "aws" || image.ProviderRegion != here ||
+		image.SourceImageID != "ami-0aaaaaaaa" {
 		t.Errorf("got %+v", image)
 	}
-	if made.State("generated_data") != "x" || made.State("other") != nil {
+	if of.State("generated_data") != "x" || of.State("other") != nil {
 		t.Error("the state is not what the build put there")
 	}
 }
 
 // TestGroupThatIsHeld has the group go although EC2 says at first that something is still in it.
 func TestGroupThatIsHeld(t *testing.T) {
-	a := newAccount(t)
-	b := newBake(t, a, nil)
-	held := &holding{account: a, times: 1}
-	b.ec2 = held
-	if err := b.try(t.Context()); err != nil || a.has("sg-0made") || held.times != -1 {
-		t.Errorf("got %v, left %v", err, a.things)
-	}
-}
-
-// holding is an account whose groups are held for a number of removals.
-type holding struct {
-	*account
-	times int
-}
-
-func (h *holding) DeleteSecurityGroup(ctx context.Context, in *ec2.DeleteSecurityGroupInput, o ...func(*ec2.Options)) (*ec2.DeleteSecurityGroupOutput, error) {
-	if h.times--; h.times >= 0 {
-		return nil, gone("DependencyViolation")
-	}
-	return h.account.DeleteSecurityGroup(ctx, in, o...)
-}
-
-// TestEC2ThatIsBusy has EC2 not know the new instance at first and then be asked too much, in every wait of a build.
-func TestEC2ThatIsBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAccount(t)
-		b := newBake(t, a, nil)
-		busy := &busyAccount{account: a}
-		b.ec2 = busy
-		if err := b.try(t.Context()); err != nil || !a.has("ami-0made") || a.has("i-0made") {
-			t.Errorf("got %v, left %v", err, a.things)
-		}
-		if busy.refused < 6 {
-			t.Errorf("only %d calls were refused", busy.refused)
+		a.Fail(ec2fake.Fault{Call: "DeleteSecurityGroup", Nth: 1, Err: ec2fake.Err("DependencyViolation", "it is used")})
+		err := bakeOf(t, a, "b1", nil).try(t.Context())
+		if err != nil || a.has(theGroup) || len(a.Calls("DeleteSecurityGroup")) != 2 {
+			t.Errorf("got %v, left %v", err, a.left())
 		}
 	})
 }
 
-// busyAccount answers only each fourth look at instances and images.
-type busyAccount struct {
-	*account
-	looks, refused int
-}
-
-func (a *busyAccount) look() error {
-	a.looks++
-	code := []string{"", "InvalidInstanceID.NotFound", "RequestLimitExceeded", "InternalError"}[a.looks%4]
-	if code == "" {
-		return nil
-	}
-	a.refused++
-	return gone(code)
-}
-
-func (a *busyAccount) DescribeInstances(ctx context.Context, in *ec2.DescribeInstancesInput, o ...func(*ec2.Options)) (*ec2.DescribeInstancesOutput, error) {
-	if len(in.InstanceIds) > 0 && a.state != types.InstanceStateNameTerminated && a.has("i-0made") {
-		if err := a.look(); err != nil {
-			return nil, err
+// TestEC2ThatIsBusy has EC2 not know what is new at first and then be asked too much, in every wait of a build.
+func TestEC2ThatIsBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAccount(t)
+		a.Pace = pace
+		codes := []string{"InvalidInstanceID.NotFound", "RequestLimitExceeded", "InternalError"}
+		for n := range 30 { // each fourth look is answered
+			err := ec2fake.Err(codes[n%3], "not now")
+			nth := n/3*4 + n%3 + 1
+			a.Fail(ec2fake.Fault{Call: "DescribeInstances", When: byID, Nth: nth, Err: err})
+			a.Fail(ec2fake.Fault{Call: "DescribeImages", When: byID, Nth: nth, Err: err})
 		}
-	}
-	return a.account.DescribeInstances(ctx, in, o...)
+		err := bakeOf(t, a, "b1", nil).try(t.Context())
+		if err != nil || !slices.Equal(a.left(), []string{theImage, theSnapshot}) {
+			t.Errorf("got %v, left %v", err, a.left())
+		}
+		looks := 0
+		for _, call := range a.Calls("DescribeInstances", "DescribeImages") {
+			if byID(call.Input) {
+				looks++
+			}
+		}
+		if looks < 8 {
+			t.Errorf("only %d looks", looks)
+		}
+	})
 }
 
-func (a *busyAccount) DescribeImages(ctx context.Context, in *ec2.DescribeImagesInput, o ...func(*ec2.Options)) (*ec2.DescribeImagesOutput, error) {
-	if len(in.ImageIds) > 0 && in.ImageIds[0] == "ami-0made" {
-		if err := a.look(); err != nil {
-			return nil, err
+// TestEC2ThatLags has EC2 not find, for a while, what was made.
+func TestEC2ThatLags(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAccount(t)
+		a.Lag, a.Pace = pace/2, pace
+		a.fails("CreateImage", errors.New("boom"))
+		if err := bakeOf(t, a, "b1", policy(nil)).try(t.Context()); err == nil || len(a.left()) > 0 {
+			t.Errorf("got %v, left %v", err, a.left())
 		}
+	})
+}
+
+// pace is how long EC2 takes to do something.
+const pace = 30 * time.Second
+
+// byID tells whether something is asked for by what it is called: not the source AMI.
+func byID(in any) bool {
+	switch in := in.(type) {
+	case *ec2.DescribeInstancesInput:
+		return len(in.InstanceIds) > 0
+	case *ec2.DescribeImagesInput:
+		return slices.Contains(in.ImageIds, theImage)
 	}
-	return a.account.DescribeImages(ctx, in, o...)
+	return false
 }

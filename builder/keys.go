@@ -18,53 +18,63 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
 )
 
-// keys are the two pairs of a build: the user's, with which the builder logs in, and the host's, by which it knows that
+// keyPairs are the two of a build: the user's, with which the builder logs in, and the host's, by which it knows that
 // nobody stands between. Both live as long as the instance.
-type keys struct {
-	name        string // of the key pair in EC2
-	temporary   bool
+type keyPairs struct {
+	name        string // of the user's in EC2
 	hostPrivate string
 	hostPublic  ssh.PublicKey
+	// private and public are the user's; empty where the configuration names a pair in EC2.
+	private, public []byte
 }
 
-// makeKeyPair makes both pairs here and imports the public half of the user's.
-func (b *bake) makeKeyPair(ctx context.Context) error {
-	private, public, err := newPair("goldsmith host")
-	if err != nil {
-		return err
+// makeKeyPair makes the keys, and has the SDK log in with the user's.
+func (b *bake) makeKeyPair(ctx context.Context) (err error) {
+	b.machine.keys, err = createKeyPairs(ctx, b.job)
+	if keys := b.machine.keys; err == nil && keys.private != nil {
+		b.job.config.Comm.SSHPrivateKey, b.job.config.Comm.SSHPublicKey = keys.private, keys.public
 	}
-	b.keys.hostPrivate, b.keys.hostPublic = private, public
-	if b.config.Comm.SSHKeyPairName != "" {
-		b.keys.name = b.config.Comm.SSHKeyPairName
-		b.ui.Say("Using key pair " + b.keys.name)
-		return nil
-	}
-	b.ui.Say("Making a temporary key pair...")
-	private, public, err = newPair("goldsmith build " + b.id)
-	if err != nil {
-		return err
-	}
-	b.config.Comm.SSHPrivateKey = []byte(private)
-	b.config.Comm.SSHPublicKey = ssh.MarshalAuthorizedKey(public)
-	b.keys.name, b.keys.temporary = "goldsmith-build-"+b.id, true
-	whole, cancel := making(ctx)
-	defer cancel()
-	_, err = b.ec2.ImportKeyPair(whole, &ec2.ImportKeyPairInput{KeyName: aws.String(b.keys.name), PublicKeyMaterial: b.config.Comm.SSHPublicKey,
-		TagSpecifications: []types.TagSpecification{specification(types.ResourceTypeKeyPair, b.tags(b.runName(), b.config.RunTags))}})
 	return err
 }
 
+// createKeyPairs makes both pairs here and imports the public half of the user's.
+func createKeyPairs(ctx context.Context, j *job) (keys keyPairs, err error) {
+	if keys.hostPrivate, keys.hostPublic, err = newPair("goldsmith host"); err != nil {
+		return keys, err
+	}
+	if keys.name = j.config.Comm.SSHKeyPairName; keys.name != "" {
+		j.ui.Say("Using key pair " + keys.name)
+		return keys, nil
+	}
+	j.ui.Say("Making a temporary key pair...")
+	private, public, err := newPair("goldsmith build " + j.id)
+	if err != nil {
+		return keys, err
+	}
+	keys.name, keys.private, keys.public = j.temporaryName(), []byte(private), ssh.MarshalAuthorizedKey(public)
+	detached, cancel := createContext(ctx)
+	defer cancel()
+	_, err = j.ec2.ImportKeyPair(detached, &ec2.ImportKeyPairInput{
+		KeyName:           aws.String(keys.name),
+		PublicKeyMaterial: keys.public,
+		TagSpecifications: j.runSpecs(types.ResourceTypeKeyPair),
+	})
+	return keys, err
+}
+
 // removeKeyPair removes the key pair also if the answer to its import was never read.
-func (b *bake) removeKeyPair(ctx context.Context) error {
-	if !b.keys.temporary {
+func removeKeyPair(ctx context.Context, j *job) error {
+	if j.config.Comm.SSHKeyPairName != "" {
 		return nil
 	}
-	b.ui.Say("Removing the temporary key pair...")
-	_, err := b.ec2.DeleteKeyPair(ctx, &ec2.DeleteKeyPairInput{KeyName: aws.String(b.keys.name)})
-	if err != nil && !isGone(err) {
-		return fmt.Errorf("delete key pair %s: %w", b.keys.name, err)
+	j.ui.Say("Removing the temporary key pair...")
+	_, err := j.ec2.DeleteKeyPair(ctx, &ec2.DeleteKeyPairInput{KeyName: aws.String(j.temporaryName())})
+	if err != nil && !awserr.NotFound(err) {
+		return fmt.Errorf("delete key pair %s: %w", j.temporaryName(), err)
 	}
 	return nil
 }
@@ -82,15 +92,15 @@ func newPair(comment string) (private string, public ssh.PublicKey, err error) {
 	return string(pem.EncodeToMemory(block)), public, err
 }
 
-// userData is what cloud-init gets: the host key, and what the user gave.
-func (b *bake) userData() (string, error) {
+// userDataFor is what cloud-init gets: the host key, and what the user gave.
+func userDataFor(c *Config, keys keyPairs) (string, error) {
 	own := "#cloud-config\nssh_deletekeys: true\nssh_keys:\n  ed25519_private: |\n    " +
-		strings.ReplaceAll(strings.TrimSpace(b.keys.hostPrivate), "\n", "\n    ") +
-		"\n  ed25519_public: " + strings.TrimSpace(string(ssh.MarshalAuthorizedKey(b.keys.hostPublic))) + "\n"
-	users := []byte(b.config.UserData)
-	if b.config.UserDataFile != "" {
+		strings.ReplaceAll(strings.TrimSpace(keys.hostPrivate), "\n", "\n    ") +
+		"\n  ed25519_public: " + strings.TrimSpace(string(ssh.MarshalAuthorizedKey(keys.hostPublic))) + "\n"
+	users := []byte(c.UserData)
+	if c.UserDataFile != "" {
 		var err error
-		if users, err = os.ReadFile(b.config.UserDataFile); err != nil {
+		if users, err = os.ReadFile(c.UserDataFile); err != nil {
 			return "", fmt.Errorf("user_data_file: %w", err)
 		}
 	}
@@ -104,11 +114,25 @@ func (b *bake) userData() (string, error) {
 	return base64.StdEncoding.EncodeToString(all), nil
 }
 
-// userDataTypes are cloud-init's names for the kinds of user-data, by how they begin:
+// userDataTypes are cloud-init's names for the kinds of user-data, by how they begin; the first that matches counts:
 // https://cloudinit.readthedocs.io/en/latest/explanation/format.html
-var userDataTypes = map[string]string{
-	"#!": "text/x-shellscript", "#cloud-config": "text/cloud-config", "#include": "text/x-include-url",
-	"#cloud-boothook": "text/cloud-boothook", "## template: jinja": "text/jinja2", "#part-handler": "text/part-handler",
+var userDataTypes = []struct{ start, name string }{
+	{"#cloud-config", "text/cloud-config"},
+	{"#include", "text/x-include-url"},
+	{"#cloud-boothook", "text/cloud-boothook"},
+	{"## template: jinja", "text/jinja2"},
+	{"#part-handler", "text/part-handler"},
+	{"#!", "text/x-shellscript"},
+}
+
+// userDataType is the kind of user-data; empty where cloud-init does not know it.
+func userDataType(part []byte) string {
+	for _, kind := range userDataTypes {
+		if bytes.HasPrefix(part, []byte(kind.start)) {
+			return kind.name
+		}
+	}
+	return ""
 }
 
 // combine makes one multipart message of several user-data.
@@ -116,14 +140,10 @@ func combine(parts ...[]byte) ([]byte, error) {
 	var body bytes.Buffer
 	w := multipart.NewWriter(&body)
 	for _, part := range parts {
-		kind := ""
-		for start, name := range userDataTypes {
-			if bytes.HasPrefix(part, []byte(start)) && (kind == "" || start != "#!") {
-				kind = name
-			}
-		}
+		kind := userDataType(part)
 		if kind == "" {
-			return nil, errors.New("user_data: it begins with nothing that cloud-init knows, such as #cloud-config or #!")
+			return nil, errors.New("user_data: it begins with nothing that cloud-init knows, such as #cloud-config " +
+				"or #!")
 		}
 		out, err := w.CreatePart(textproto.MIMEHeader{"Content-Type": {kind + `; charset="utf-8"`}})
 		if err != nil {
@@ -136,5 +156,6 @@ func combine(parts ...[]byte) ([]byte, error) {
 	if err := w.Close(); err != nil {
 		return nil, err
 	}
-	return fmt.Appendf(nil, "Content-Type: multipart/mixed; boundary=%q\nMIME-Version: 1.0\n\n%s", w.Boundary(), body.Bytes()), nil
+	const form = "Content-Type: multipart/mixed; boundary=%q\nMIME-Version: 1.0\n\n%s"
+	return fmt.Appendf(nil, form, w.Boundary(), body.Bytes()), nil
 }

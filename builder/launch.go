@@ -13,36 +13,72 @@ import (
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/console"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 )
 
-// makeSecurityGroup makes a group that lets in the caller alone.
-func (b *bake) makeSecurityGroup(ctx context.Context) error {
-	if len(b.groups) > 0 {
+// machine is the instance that is baked, and what it was launched with.
+type machine struct {
+	keys    keyPairs
+	groups  []string
+	profile string // the instance profile's name; empty where there is none
+	// instance is its id, and host where SSH goes to.
+	instance, host string
+	launched       time.Time
+}
+
+// makeSecurityGroup has the instance be in the groups that the configuration names, or in one that lets in the caller
+// alone.
+func (b *bake) makeSecurityGroup(ctx context.Context) (err error) {
+	if b.machine.groups = b.job.config.SecurityGroupIds; len(b.machine.groups) > 0 {
 		return nil
 	}
-	cidrs := b.config.TemporarySGSourceCidrs
+	group, err := createSecurityGroup(ctx, b.job, b.places[0].vpc)
+	b.machine.groups = []string{group}
+	return err
+}
+
+// createSecurityGroup makes a temporary group, and returns its id.
+func createSecurityGroup(ctx context.Context, j *job, vpc string) (string, error) {
+	cidrs := j.config.TemporarySGSourceCidrs
 	if len(cidrs) == 0 {
-		address, err := b.caller(ctx)
+		address, err := j.caller(ctx)
 		if err != nil {
-			return err
+			return "", err
 		}
 		cidrs = []string{address + "/32"}
 		if strings.Contains(address, ":") {
 			cidrs = []string{address + "/128"}
 		}
 	}
-	b.ui.Say(fmt.Sprintf("Making a temporary security group for %s...", strings.Join(cidrs, ", ")))
-	whole, cancel := making(ctx)
+	j.ui.Say(fmt.Sprintf("Making a temporary security group for %s...", strings.Join(cidrs, ", ")))
+	detached, cancel := createContext(ctx)
 	defer cancel()
-	made, err := b.ec2.CreateSecurityGroup(whole, &ec2.CreateSecurityGroupInput{
-		GroupName: aws.String("goldsmith-build-" + b.id), Description: aws.String("Temporary group of " + b.runName()), VpcId: aws.String(b.place.vpc),
-		TagSpecifications: []types.TagSpecification{specification(types.ResourceTypeSecurityGroup, b.tags(b.runName(), b.config.RunTags))}})
+	made, err := j.ec2.CreateSecurityGroup(detached, &ec2.CreateSecurityGroupInput{
+		GroupName:         aws.String(j.temporaryName()),
+		Description:       aws.String("Temporary group of " + j.runName()),
+		VpcId:             aws.String(vpc),
+		TagSpecifications: j.runSpecs(types.ResourceTypeSecurityGroup),
+	})
 	if err != nil {
-		return err
+		return "", err
 	}
-	b.groups = []string{aws.ToString(made.GroupId)}
-	permission := types.IpPermission{IpProtocol: aws.String("tcp"), FromPort: aws.Int32(int32(b.config.Comm.SSHPort)), ToPort: aws.Int32(int32(b.config.Comm.SSHPort))}
+	rules := &ec2.AuthorizeSecurityGroupIngressInput{
+		GroupId:       made.GroupId,
+		IpPermissions: []types.IpPermission{sshFrom(cidrs, int32(j.config.Comm.SSHPort))},
+	}
+	isNew := awserr.NotFound
+	return aws.ToString(made.GroupId), await.Retry(ctx, await.Settle, isNew, func(ctx context.Context) error {
+		_, err := j.ec2.AuthorizeSecurityGroupIngress(ctx, rules)
+		return err
+	})
+}
+
+func sshFrom(cidrs []string, port int32) types.IpPermission {
+	permission := types.IpPermission{
+		IpProtocol: aws.String("tcp"),
+		FromPort:   aws.Int32(port),
+		ToPort:     aws.Int32(port),
+	}
 	for _, cidr := range cidrs {
 		if strings.Contains(cidr, ":") {
 			permission.Ipv6Ranges = append(permission.Ipv6Ranges, types.Ipv6Range{CidrIpv6: aws.String(cidr)})
@@ -50,31 +86,32 @@ func (b *bake) makeSecurityGroup(ctx context.Context) error {
 			permission.IpRanges = append(permission.IpRanges, types.IpRange{CidrIp: aws.String(cidr)})
 		}
 	}
-	rules := &ec2.AuthorizeSecurityGroupIngressInput{GroupId: aws.String(b.groups[0]), IpPermissions: []types.IpPermission{permission}}
-	return await.Retry(ctx, await.Settle, awserr.NotFound, func(ctx context.Context) error { // the group is new
-		_, err := b.ec2.AuthorizeSecurityGroupIngress(ctx, rules)
-		return err
-	})
+	return permission
 }
+
+// heldLimit is how long a security group may be held by an instance that is gone.
+const heldLimit = 2 * time.Minute
 
 // removeSecurityGroup finds the temporary group by its tag, so that one whose making was not answered goes too. The
 // instance that was in it may hold it for a moment.
-func (b *bake) removeSecurityGroup(ctx context.Context) error {
-	if len(b.config.SecurityGroupIds) > 0 {
+func removeSecurityGroup(ctx context.Context, j *job) error {
+	if len(j.config.SecurityGroupIds) > 0 {
 		return nil
 	}
-	found, err := b.ec2.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{Filters: filters(map[string]string{"tag:" + buildTag: b.id})})
+	found, err := ec2ops.SecurityGroups(ctx, j.ec2, &ec2.DescribeSecurityGroupsInput{
+		Filters: []types.Filter{ec2ops.TagFilter(buildTag, j.id)},
+	})
 	if err != nil {
 		return err
 	}
-	for _, group := range found.SecurityGroups {
-		b.ui.Say("Removing the temporary security group...")
-		err := poll(ctx, 2*time.Minute, func(ctx context.Context) (bool, error) {
-			_, err := b.ec2.DeleteSecurityGroup(ctx, &ec2.DeleteSecurityGroupInput{GroupId: group.GroupId})
+	for _, group := range found {
+		j.ui.Say("Removing the temporary security group...")
+		err := await.Until(ctx, heldLimit, func(ctx context.Context) (bool, error) {
+			_, err := j.ec2.DeleteSecurityGroup(ctx, &ec2.DeleteSecurityGroupInput{GroupId: group.GroupId})
 			if awserr.Code(err) == "DependencyViolation" {
 				return false, nil
 			}
-			if isGone(err) {
+			if awserr.NotFound(err) {
 				err = nil
 			}
 			return true, err
@@ -88,61 +125,94 @@ func (b *bake) removeSecurityGroup(ctx context.Context) error {
 
 // launch runs the instance.
 func (b *bake) launch(ctx context.Context) error {
-	userData, err := b.userData()
+	input, err := launchInput(b.job, b.source, b.machine)
 	if err != nil {
 		return err
 	}
-	eni := types.InstanceNetworkInterfaceSpecification{DeviceIndex: aws.Int32(0), Groups: b.groups,
-		DeleteOnTermination: aws.Bool(true), AssociatePublicIpAddress: b.config.AssociatePublicIpAddress.ToBoolPointer()}
+	instance, err := launchSomewhere(ctx, b.job, input, b.places)
+	b.machine.instance, b.machine.launched = aws.ToString(instance.InstanceId), time.Now()
+	if err != nil {
+		return err
+	}
+	b.describe()
+	b.machine.host, err = hostOf(b.job.config, instance)
+	return err
+}
+
+// launchInput asks for the instance, but for its type and its subnet.
+func launchInput(j *job, source sourceImage, m machine) (*ec2.RunInstancesInput, error) {
+	c := j.config
+	userData, err := userDataFor(c, m.keys)
+	if err != nil {
+		return nil, err
+	}
+	specs := append(j.runSpecs(types.ResourceTypeInstance, types.ResourceTypeNetworkInterface),
+		ec2ops.Spec(types.ResourceTypeVolume, j.tags(j.runName(), c.RunTags, c.RunVolumeTags)))
 	input := &ec2.RunInstancesInput{
-		ImageId: aws.String(b.source.id), MinCount: aws.Int32(1), MaxCount: aws.Int32(1), KeyName: aws.String(b.keys.name), UserData: aws.String(userData),
-		NetworkInterfaces: []types.InstanceNetworkInterfaceSpecification{eni}, BlockDeviceMappings: b.blockDevices(),
-		MetadataOptions: &types.InstanceMetadataOptionsRequest{HttpEndpoint: types.InstanceMetadataEndpointState(b.config.Metadata.HttpEndpoint),
-			HttpTokens: types.HttpTokensState(b.config.Metadata.HttpTokens), HttpPutResponseHopLimit: aws.Int32(b.config.Metadata.HttpPutResponseHopLimit)},
-		TagSpecifications: []types.TagSpecification{
-			specification(types.ResourceTypeInstance, b.tags(b.runName(), b.config.RunTags)),
-			specification(types.ResourceTypeVolume, b.tags(b.runName(), b.config.RunTags, b.config.RunVolumeTags)),
-			specification(types.ResourceTypeNetworkInterface, b.tags(b.runName(), b.config.RunTags)),
+		ImageId:  aws.String(source.id),
+		MinCount: aws.Int32(1),
+		MaxCount: aws.Int32(1),
+		KeyName:  aws.String(m.keys.name),
+		UserData: aws.String(userData),
+		NetworkInterfaces: []types.InstanceNetworkInterfaceSpecification{{
+			DeviceIndex:              aws.Int32(0),
+			Groups:                   m.groups,
+			DeleteOnTermination:      aws.Bool(true),
+			AssociatePublicIpAddress: c.AssociatePublicIpAddress.ToBoolPointer(),
+		}},
+		BlockDeviceMappings: blockDevices(j, source),
+		MetadataOptions: &types.InstanceMetadataOptionsRequest{
+			HttpEndpoint:            types.InstanceMetadataEndpointState(c.Metadata.HttpEndpoint),
+			HttpTokens:              types.HttpTokensState(c.Metadata.HttpTokens),
+			HttpPutResponseHopLimit: aws.Int32(c.Metadata.HttpPutResponseHopLimit),
+			InstanceMetadataTags:    types.InstanceMetadataTagsState(c.Metadata.InstanceMetadataTags),
 		},
+		TagSpecifications: specs,
 	}
-	if b.config.IamInstanceProfile != "" {
-		input.IamInstanceProfile = &types.IamInstanceProfileSpecification{Name: aws.String(b.config.IamInstanceProfile)}
+	if m.profile != "" {
+		input.IamInstanceProfile = &types.IamInstanceProfileSpecification{Name: aws.String(m.profile)}
 	}
-	b.instanceOptions(input)
-	return b.launchSomewhere(ctx, input)
+	addOptions(input, c)
+	if c.spot() {
+		addSpot(input, j)
+	}
+	return input, nil
 }
 
 // blockDevices are the disks. The root's encryption is that of the AMI to be.
-func (b *bake) blockDevices() []types.BlockDeviceMapping {
-	devices := b.config.LaunchMappings
+func blockDevices(j *job, source sourceImage) []types.BlockDeviceMapping {
+	c := j.config
+	encrypt := func(root *BlockDevice) {
+		if c.AMIEncryptBootVolume != config.TriUnset {
+			root.Encrypted, root.KmsKeyId = c.AMIEncryptBootVolume, c.keyOf(j.region)
+		}
+	}
 	rootGiven := false
 	var mappings []types.BlockDeviceMapping
-	for _, d := range devices {
-		if d.DeviceName == b.source.rootDevice {
+	for _, d := range c.LaunchMappings {
+		if d.DeviceName == source.rootDevice {
 			rootGiven = true
-			b.encryptRoot(&d)
+			encrypt(&d)
 		}
 		mappings = append(mappings, d.mapping())
 	}
-	if !rootGiven && b.config.AMIEncryptBootVolume != config.TriUnset {
-		root := BlockDevice{DeviceName: b.source.rootDevice, VolumeType: "gp3"}
-		b.encryptRoot(&root)
+	if !rootGiven && c.AMIEncryptBootVolume != config.TriUnset {
+		root := BlockDevice{DeviceName: source.rootDevice, VolumeType: "gp3"}
+		encrypt(&root)
 		mappings = append(mappings, root.mapping())
 	}
 	return mappings
-}
-
-func (b *bake) encryptRoot(root *BlockDevice) {
-	if b.config.AMIEncryptBootVolume != config.TriUnset {
-		root.Encrypted, root.KmsKeyId = b.config.AMIEncryptBootVolume, b.config.keyOf(b.region)
-	}
 }
 
 func (d BlockDevice) mapping() types.BlockDeviceMapping {
 	if d.NoDevice {
 		return types.BlockDeviceMapping{DeviceName: aws.String(d.DeviceName), NoDevice: aws.String("")}
 	}
-	ebs := &types.EbsBlockDevice{VolumeType: types.VolumeType(d.VolumeType), Encrypted: d.Encrypted.ToBoolPointer(), DeleteOnTermination: aws.Bool(!d.DeleteOnTermination.False())}
+	ebs := &types.EbsBlockDevice{
+		VolumeType:          types.VolumeType(d.VolumeType),
+		Encrypted:           d.Encrypted.ToBoolPointer(),
+		DeleteOnTermination: aws.Bool(!d.DeleteOnTermination.False()),
+	}
 	if d.VolumeSize != 0 {
 		ebs.VolumeSize = aws.Int32(d.VolumeSize)
 	}
@@ -161,59 +231,31 @@ func (d BlockDevice) mapping() types.BlockDeviceMapping {
 	return types.BlockDeviceMapping{DeviceName: aws.String(d.DeviceName), Ebs: ebs}
 }
 
-// terminate ends the instance and waits until it is gone, as its security group cannot go before. An instance whose
-// launch was not answered is found by its tag.
-func (b *bake) terminate(ctx context.Context) error {
-	found, err := b.ec2.DescribeInstances(ctx, &ec2.DescribeInstancesInput{Filters: filters(map[string]string{"tag:" + buildTag: b.id})})
+// terminate ends the instance and waits until it is gone, as its security group cannot go before. Instances whose
+// launch was not answered are found by their tag; the one that is known may not be found by it yet.
+func terminate(ctx context.Context, j *job, known string) error {
+	found, err := ec2ops.Instances(ctx, j.ec2, &ec2.DescribeInstancesInput{
+		Filters: []types.Filter{ec2ops.TagFilter(buildTag, j.id)},
+	})
 	if err != nil {
 		return err
 	}
 	var ids []string
-	for _, reservation := range found.Reservations {
-		for _, instance := range reservation.Instances {
-			if instance.State.Name != types.InstanceStateNameTerminated {
-				ids = append(ids, aws.ToString(instance.InstanceId))
-			}
+	for _, instance := range found {
+		id := aws.ToString(instance.InstanceId)
+		if id == known {
+			known = ""
 		}
+		if state, _ := ec2ops.StateOf(instance); state != types.InstanceStateNameTerminated {
+			ids = append(ids, id)
+		}
+	}
+	if known != "" {
+		ids = append(ids, known)
 	}
 	if len(ids) == 0 {
 		return nil
 	}
-	b.ui.Say("Terminating the instance...")
-	if _, err := b.ec2.TerminateInstances(ctx, &ec2.TerminateInstancesInput{InstanceIds: ids}); err != nil {
-		return fmt.Errorf("terminate %s: %w", strings.Join(ids, ", "), err)
-	}
-	return poll(ctx, cleanupDeadline, func(ctx context.Context) (bool, error) {
-		out, err := b.ec2.DescribeInstances(ctx, &ec2.DescribeInstancesInput{InstanceIds: ids})
-		if err != nil {
-			return isGone(err), nil
-		}
-		for _, reservation := range out.Reservations {
-			for _, instance := range reservation.Instances {
-				if instance.State.Name != types.InstanceStateNameTerminated {
-					return false, nil
-				}
-			}
-		}
-		return true, nil
-	})
-}
-
-// stopped is an instance that is not running though it should be, with what it said last.
-func (b *bake) stopped(ctx context.Context, instance types.Instance) error {
-	why := ""
-	if instance.StateReason != nil {
-		why = ": " + aws.ToString(instance.StateReason.Message)
-	}
-	return fmt.Errorf("instance %s is %s%s%s", b.instance, instance.State.Name, why, b.consoleTail(ctx))
-}
-
-// tailLimit is how long the end of the console is waited for, which only adds to an error.
-const tailLimit = 10 * time.Second
-
-// consoleTail is the end of the console, to be added to an error.
-func (b *bake) consoleTail(ctx context.Context) string {
-	limited, cancel := context.WithTimeout(ctx, tailLimit)
-	defer cancel()
-	return console.Shared.Tail(limited, b.ec2, b.instance)
+	j.ui.Say("Terminating the instance...")
+	return ec2ops.Terminate(ctx, j.ec2, ids...)
 }

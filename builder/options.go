@@ -9,23 +9,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/hashicorp/packer-plugin-sdk/template/config"
-)
 
-// optionAPI is what the options of instance and image ask of EC2.
-type optionAPI interface {
-	DescribeRegions(context.Context, *ec2.DescribeRegionsInput, ...func(*ec2.Options)) (*ec2.DescribeRegionsOutput, error)
-	DescribeSpotPriceHistory(context.Context, *ec2.DescribeSpotPriceHistoryInput, ...func(*ec2.Options)) (*ec2.DescribeSpotPriceHistoryOutput, error)
-	DescribeImageAttribute(context.Context, *ec2.DescribeImageAttributeInput, ...func(*ec2.Options)) (*ec2.DescribeImageAttributeOutput, error)
-	ModifyInstanceAttribute(context.Context, *ec2.ModifyInstanceAttributeInput, ...func(*ec2.Options)) (*ec2.ModifyInstanceAttributeOutput, error)
-	ModifyImageAttribute(context.Context, *ec2.ModifyImageAttributeInput, ...func(*ec2.Options)) (*ec2.ModifyImageAttributeOutput, error)
-	ModifySnapshotAttribute(context.Context, *ec2.ModifySnapshotAttributeInput, ...func(*ec2.Options)) (*ec2.ModifySnapshotAttributeOutput, error)
-	CopyImage(context.Context, *ec2.CopyImageInput, ...func(*ec2.Options)) (*ec2.CopyImageOutput, error)
-	RegisterImage(context.Context, *ec2.RegisterImageInput, ...func(*ec2.Options)) (*ec2.RegisterImageOutput, error)
-	EnableImageDeprecation(context.Context, *ec2.EnableImageDeprecationInput, ...func(*ec2.Options)) (*ec2.EnableImageDeprecationOutput, error)
-	EnableImageDeregistrationProtection(context.Context, *ec2.EnableImageDeregistrationProtectionInput, ...func(*ec2.Options)) (*ec2.EnableImageDeregistrationProtectionOutput, error)
-	DisableImageDeregistrationProtection(context.Context, *ec2.DisableImageDeregistrationProtectionInput, ...func(*ec2.Options)) (*ec2.DisableImageDeregistrationProtectionOutput, error)
-	DeleteTags(context.Context, *ec2.DeleteTagsInput, ...func(*ec2.Options)) (*ec2.DeleteTagsOutput, error)
-}
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
+)
 
 func (c *Config) optionDefaults() {
 	if c.AMIIMDSSupport == "" {
@@ -81,25 +67,16 @@ func isBurstable(kind string) bool {
 	return slices.Contains(burstable, family)
 }
 
-// instanceOptions adds to a launch what the options of the instance ask for.
-func (b *bake) instanceOptions(input *ec2.RunInstancesInput) {
-	c := b.config
-	if b.profile != "" {
-		input.IamInstanceProfile = &types.IamInstanceProfileSpecification{Name: aws.String(b.profile)}
-	}
-	if c.Metadata.InstanceMetadataTags != "" {
-		input.MetadataOptions.InstanceMetadataTags = types.InstanceMetadataTagsState(c.Metadata.InstanceMetadataTags)
-	}
+// addOptions adds to a launch what the options of the instance ask for.
+func addOptions(input *ec2.RunInstancesInput, c *Config) {
 	if p := c.Placement; p != (Placement{}) {
-		input.Placement = &types.Placement{Tenancy: types.Tenancy(p.Tenancy), HostId: given(p.HostId), HostResourceGroupArn: given(p.HostResourceGroupArn)}
-	}
-	if c.CapacityReservationPreference != "" || c.CapacityReservationId != "" || c.CapacityReservationGroupArn != "" {
-		input.CapacityReservationSpecification = &types.CapacityReservationSpecification{CapacityReservationPreference: types.CapacityReservationPreference(c.CapacityReservationPreference)}
-		if c.CapacityReservationId != "" || c.CapacityReservationGroupArn != "" {
-			input.CapacityReservationSpecification.CapacityReservationTarget = &types.CapacityReservationTarget{
-				CapacityReservationId: given(c.CapacityReservationId), CapacityReservationResourceGroupArn: given(c.CapacityReservationGroupArn)}
+		input.Placement = &types.Placement{
+			Tenancy:              types.Tenancy(p.Tenancy),
+			HostId:               given(p.HostId),
+			HostResourceGroupArn: given(p.HostResourceGroupArn),
 		}
 	}
+	input.CapacityReservationSpecification = c.capacityReservation()
 	if c.EbsOptimized {
 		input.EbsOptimized = aws.Bool(true)
 	}
@@ -109,14 +86,41 @@ func (b *bake) instanceOptions(input *ec2.RunInstancesInput) {
 	if c.InstanceInitiatedShutdownBehavior != "" {
 		input.InstanceInitiatedShutdownBehavior = types.ShutdownBehavior(c.InstanceInitiatedShutdownBehavior)
 	}
-	if c.spot() {
-		options := &types.SpotMarketOptions{SpotInstanceType: types.SpotInstanceTypeOneTime, InstanceInterruptionBehavior: types.InstanceInterruptionBehaviorTerminate}
-		if c.SpotPrice != "auto" {
-			options.MaxPrice = aws.String(c.SpotPrice)
-		}
-		input.InstanceMarketOptions = &types.InstanceMarketOptionsRequest{MarketType: types.MarketTypeSpot, SpotOptions: options}
-		input.TagSpecifications = append(input.TagSpecifications, specification(types.ResourceTypeSpotInstancesRequest, b.tags(b.runName(), c.RunTags, c.SpotTags)))
+}
+
+// capacityReservation is nil where the configuration says nothing of one.
+func (c *Config) capacityReservation() *types.CapacityReservationSpecification {
+	named := c.CapacityReservationId != "" || c.CapacityReservationGroupArn != ""
+	if c.CapacityReservationPreference == "" && !named {
+		return nil
 	}
+	wanted := &types.CapacityReservationSpecification{
+		CapacityReservationPreference: types.CapacityReservationPreference(c.CapacityReservationPreference),
+	}
+	if named {
+		wanted.CapacityReservationTarget = &types.CapacityReservationTarget{
+			CapacityReservationId:               given(c.CapacityReservationId),
+			CapacityReservationResourceGroupArn: given(c.CapacityReservationGroupArn),
+		}
+	}
+	return wanted
+}
+
+// addSpot asks for a spot instance, once, and for one that is not kept when EC2 wants it back.
+func addSpot(input *ec2.RunInstancesInput, j *job) {
+	options := &types.SpotMarketOptions{
+		SpotInstanceType:             types.SpotInstanceTypeOneTime,
+		InstanceInterruptionBehavior: types.InstanceInterruptionBehaviorTerminate,
+	}
+	if j.config.SpotPrice != "auto" {
+		options.MaxPrice = aws.String(j.config.SpotPrice)
+	}
+	input.InstanceMarketOptions = &types.InstanceMarketOptionsRequest{
+		MarketType:  types.MarketTypeSpot,
+		SpotOptions: options,
+	}
+	input.TagSpecifications = append(input.TagSpecifications, ec2ops.Spec(types.ResourceTypeSpotInstancesRequest,
+		j.tags(j.runName(), j.config.RunTags, j.config.SpotTags)))
 }
 
 // given is a pointer to a text, nil if there is none.
@@ -128,17 +132,21 @@ func given(text string) *string {
 }
 
 // setNetworking sets the attributes of the stopped instance that its image takes over.
-func (b *bake) setNetworking(ctx context.Context) error {
-	if b.config.AMIENASupport != config.TriUnset {
-		_, err := b.ec2.ModifyInstanceAttribute(ctx, &ec2.ModifyInstanceAttributeInput{InstanceId: aws.String(b.instance),
-			EnaSupport: &types.AttributeBooleanValue{Value: b.config.AMIENASupport.ToBoolPointer()}})
+func setNetworking(ctx context.Context, j *job, instance string) error {
+	if j.config.AMIENASupport != config.TriUnset {
+		_, err := j.ec2.ModifyInstanceAttribute(ctx, &ec2.ModifyInstanceAttributeInput{
+			InstanceId: aws.String(instance),
+			EnaSupport: &types.AttributeBooleanValue{Value: j.config.AMIENASupport.ToBoolPointer()},
+		})
 		if err != nil {
 			return err
 		}
 	}
-	if b.config.AMISriovNetSupport {
-		_, err := b.ec2.ModifyInstanceAttribute(ctx, &ec2.ModifyInstanceAttributeInput{InstanceId: aws.String(b.instance),
-			SriovNetSupport: &types.AttributeValue{Value: aws.String("simple")}})
+	if j.config.AMISriovNetSupport {
+		_, err := j.ec2.ModifyInstanceAttribute(ctx, &ec2.ModifyInstanceAttributeInput{
+			InstanceId:      aws.String(instance),
+			SriovNetSupport: &types.AttributeValue{Value: aws.String("simple")},
+		})
 		return err
 	}
 	return nil

@@ -13,132 +13,140 @@ import (
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 )
 
-// iamAPI is what the builder asks of IAM; *iam.Client answers.
-type iamAPI interface {
-	CreateRole(context.Context, *iam.CreateRoleInput, ...func(*iam.Options)) (*iam.CreateRoleOutput, error)
-	PutRolePolicy(context.Context, *iam.PutRolePolicyInput, ...func(*iam.Options)) (*iam.PutRolePolicyOutput, error)
-	CreateInstanceProfile(context.Context, *iam.CreateInstanceProfileInput, ...func(*iam.Options)) (*iam.CreateInstanceProfileOutput, error)
-	AddRoleToInstanceProfile(context.Context, *iam.AddRoleToInstanceProfileInput, ...func(*iam.Options)) (*iam.AddRoleToInstanceProfileOutput, error)
-	GetInstanceProfile(context.Context, *iam.GetInstanceProfileInput, ...func(*iam.Options)) (*iam.GetInstanceProfileOutput, error)
-	RemoveRoleFromInstanceProfile(context.Context, *iam.RemoveRoleFromInstanceProfileInput, ...func(*iam.Options)) (*iam.RemoveRoleFromInstanceProfileOutput, error)
-	DeleteInstanceProfile(context.Context, *iam.DeleteInstanceProfileInput, ...func(*iam.Options)) (*iam.DeleteInstanceProfileOutput, error)
-	DeleteRolePolicy(context.Context, *iam.DeleteRolePolicyInput, ...func(*iam.Options)) (*iam.DeleteRolePolicyOutput, error)
-	DeleteRole(context.Context, *iam.DeleteRoleInput, ...func(*iam.Options)) (*iam.DeleteRoleOutput, error)
-}
-
-// policyName is what the temporary role's only policy is called.
+// policyName names the temporary role's only policy.
 const policyName = "bake"
 
-// profileName is of the temporary role and of its profile: what the operator's policy lets the caller pass on.
-func (b *bake) profileName() string { return "goldsmith-build-" + b.id }
-
-func (b *bake) temporaryProfile() bool {
-	return b.config.TemporaryIamInstanceProfilePolicyDocument != nil && b.config.IamInstanceProfile == ""
+// wantsProfile tells whether a role and a profile are made for the instance.
+func (c *Config) wantsProfile() bool {
+	return c.TemporaryIamInstanceProfilePolicyDocument != nil && c.IamInstanceProfile == ""
 }
 
 // makeProfile settles the instance profile, and makes one with a role of its own for a policy of the build's.
 func (b *bake) makeProfile(ctx context.Context) error {
-	b.profile = b.config.IamInstanceProfile
-	if !b.temporaryProfile() {
+	b.machine.profile = b.job.config.IamInstanceProfile
+	if !b.job.config.wantsProfile() {
 		return nil
 	}
-	b.ui.Say("Making a temporary role and instance profile...")
-	policy, err := json.Marshal(b.config.TemporaryIamInstanceProfilePolicyDocument)
+	b.machine.profile = b.job.temporaryName()
+	b.job.ui.Say("Making a temporary role and instance profile...")
+	return createProfile(ctx, b.job)
+}
+
+// createProfile makes the temporary role and its profile. Both have the name that the operator's policy lets the caller
+// pass on.
+func createProfile(ctx context.Context, j *job) error {
+	policy, err := json.Marshal(j.config.TemporaryIamInstanceProfilePolicyDocument)
 	if err != nil {
 		return err
 	}
-	trust := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"` + b.principal() + `"},"Action":"sts:AssumeRole"}]}`
-	name, tags := aws.String(b.profileName()), b.iamTags()
-	for _, make := range []func(context.Context) error{
+	name, tags := aws.String(j.temporaryName()), iamTags(j)
+	for _, create := range []func(context.Context) error{
 		func(ctx context.Context) error {
-			_, err := b.iam.CreateRole(ctx, &iam.CreateRoleInput{RoleName: name, AssumeRolePolicyDocument: aws.String(trust), Description: aws.String("Temporary role of " + plain(b.runName())), Tags: tags})
+			_, err := j.iam.CreateRole(ctx, &iam.CreateRoleInput{
+				RoleName:                 name,
+				AssumeRolePolicyDocument: aws.String(trustPolicy(j.region)),
+				Description:              aws.String("Temporary role of " + plain(j.runName())),
+				Tags:                     tags,
+			})
 			return err
 		},
 		func(ctx context.Context) error {
-			_, err := b.iam.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: name, PolicyName: aws.String(policyName), PolicyDocument: aws.String(string(policy))})
+			_, err := j.iam.PutRolePolicy(ctx, &iam.PutRolePolicyInput{
+				RoleName:       name,
+				PolicyName:     aws.String(policyName),
+				PolicyDocument: aws.String(string(policy)),
+			})
 			return err
 		},
 		func(ctx context.Context) error {
-			_, err := b.iam.CreateInstanceProfile(ctx, &iam.CreateInstanceProfileInput{InstanceProfileName: name, Tags: tags})
+			_, err := j.iam.CreateInstanceProfile(ctx, &iam.CreateInstanceProfileInput{
+				InstanceProfileName: name,
+				Tags:                tags,
+			})
 			return err
 		},
 		func(ctx context.Context) error {
-			_, err := b.iam.AddRoleToInstanceProfile(ctx, &iam.AddRoleToInstanceProfileInput{InstanceProfileName: name, RoleName: name})
+			_, err := j.iam.AddRoleToInstanceProfile(ctx, &iam.AddRoleToInstanceProfileInput{
+				InstanceProfileName: name,
+				RoleName:            name,
+			})
 			return err
 		},
 	} {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		// What the call before made may not be known to all of IAM.
-		err := await.Retry(ctx, await.Settle, awserr.ProfileIsNew, func(ctx context.Context) error {
-			whole, cancel := making(ctx)
-			defer cancel()
-			return make(whole)
-		})
-		if err != nil {
+		if err := createInIAM(ctx, create); err != nil {
 			return err
 		}
 	}
-	b.profile = *name
-	return poll(ctx, await.Settle, func(ctx context.Context) (bool, error) {
-		out, err := b.iam.GetInstanceProfile(ctx, &iam.GetInstanceProfileInput{InstanceProfileName: name})
+	return await.Until(ctx, await.Settle, func(ctx context.Context) (bool, error) {
+		out, err := j.iam.GetInstanceProfile(ctx, &iam.GetInstanceProfileInput{InstanceProfileName: name})
 		return err == nil && len(out.InstanceProfile.Roles) > 0, err
 	})
 }
 
-// principal is EC2 in the region's partition.
-func (b *bake) principal() string {
-	if strings.HasPrefix(b.region, "cn-") {
-		return "ec2.amazonaws.com.cn"
+// createInIAM makes something: what the call before made may not be known to all of IAM.
+func createInIAM(ctx context.Context, create func(context.Context) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
 	}
-	return "ec2.amazonaws.com"
+	return ec2ops.OnceProfileKnown(ctx, func(ctx context.Context) error {
+		detached, cancel := createContext(ctx)
+		defer cancel()
+		return create(detached)
+	})
+}
+
+// trustPolicy lets EC2 in the region's partition hand out the role.
+func trustPolicy(region string) string {
+	principal := "ec2.amazonaws.com"
+	if strings.HasPrefix(region, "cn-") {
+		principal = "ec2.amazonaws.com.cn"
+	}
+	return `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"` + principal +
+		`"},"Action":"sts:AssumeRole"}]}`
 }
 
 // plain leaves out what IAM takes in no description or tag.
 func plain(text string) string {
 	return strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune(" _.:/=+-@", r) {
+		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+		if letter || strings.ContainsRune(" _.:/=+-@", r) {
 			return r
 		}
 		return '_'
 	}, text)
 }
 
-func (b *bake) iamTags() []types.Tag {
+func iamTags(j *job) []types.Tag {
 	var tags []types.Tag
-	for _, tag := range b.tags(b.runName(), b.config.RunTags) {
+	for _, tag := range j.tags(j.runName(), j.config.RunTags) {
 		tags = append(tags, types.Tag{Key: aws.String(plain(*tag.Key)), Value: aws.String(plain(*tag.Value))})
 	}
 	return tags
 }
 
-// profileIsNew tells whether an instance could not be launched only because EC2 does not know the profile yet. One that the
-// user named may be new as well; IAM knows whether there is such a one at all.
-func (b *bake) profileIsNew(ctx context.Context, err error) bool {
-	if !awserr.ProfileIsNew(err) || b.temporaryProfile() {
-		return awserr.ProfileIsNew(err)
-	}
-	_, err = b.iam.GetInstanceProfile(ctx, &iam.GetInstanceProfileInput{InstanceProfileName: aws.String(b.config.IamInstanceProfile)})
-	return err == nil
-}
-
 // removeProfile removes role and profile by their names, so that what was made without an answer goes too.
-func (b *bake) removeProfile(ctx context.Context) error {
-	if !b.temporaryProfile() {
+func removeProfile(ctx context.Context, j *job) error {
+	if !j.config.wantsProfile() {
 		return nil
 	}
-	b.ui.Say("Removing the temporary role and instance profile...")
-	name := aws.String(b.profileName())
-	_, detached := b.iam.RemoveRoleFromInstanceProfile(ctx, &iam.RemoveRoleFromInstanceProfileInput{InstanceProfileName: name, RoleName: name})
-	_, profile := b.iam.DeleteInstanceProfile(ctx, &iam.DeleteInstanceProfileInput{InstanceProfileName: name})
-	_, policy := b.iam.DeleteRolePolicy(ctx, &iam.DeleteRolePolicyInput{RoleName: name, PolicyName: aws.String(policyName)})
-	_, role := b.iam.DeleteRole(ctx, &iam.DeleteRoleInput{RoleName: name})
+	j.ui.Say("Removing the temporary role and instance profile...")
+	name := aws.String(j.temporaryName())
+	_, detached := j.iam.RemoveRoleFromInstanceProfile(ctx, &iam.RemoveRoleFromInstanceProfileInput{
+		InstanceProfileName: name,
+		RoleName:            name,
+	})
+	_, profile := j.iam.DeleteInstanceProfile(ctx, &iam.DeleteInstanceProfileInput{InstanceProfileName: name})
+	_, policy := j.iam.DeleteRolePolicy(ctx, &iam.DeleteRolePolicyInput{
+		RoleName:   name,
+		PolicyName: aws.String(policyName),
+	})
+	_, role := j.iam.DeleteRole(ctx, &iam.DeleteRoleInput{RoleName: name})
 	var errs []error
 	for _, err := range []error{detached, profile, policy, role} {
-		if err != nil && !isGone(err) {
+		if err != nil && !awserr.NotFound(err) {
 			errs = append(errs, fmt.Errorf("remove role and instance profile %s: %w", *name, err))
 		}
 	}

@@ -14,48 +14,101 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/defaultstack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/release"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
 
-// beginProof tells the build of the other tier that this one is at work.
+// proof is what a build has to do with the stack that its AMI is proved in. Only this file knows of stacks.
+type proof struct {
+	stack *stack.Stack
+	// begun is nil until the build has said that it is at work.
+	begun *release.Proof
+}
+
+// newProof is the proof that a prove block asks for.
+func newProof(conf aws.Config, j *job) (*proof, error) {
+	say := func(format string, args ...any) { j.ui.Message(fmt.Sprintf(format, args...)) }
+	found, err := defaultstack.Named(conf, j.config.Prove.Stack, say)
+	if err != nil {
+		return nil, err
+	}
+	return &proof{stack: found}, nil
+}
+
+// tierNames are the tiers that an AMI can be proved for.
+func tierNames() []string {
+	var names []string
+	for _, tier := range defaultstack.Tiers(stackfile.Default()) {
+		names = append(names, tier.Name)
+	}
+	return names
+}
+
+// beginProof tells the builds of the other tiers that this one is at work.
 func (b *bake) beginProof(ctx context.Context) (err error) {
-	p := b.config.Prove
+	p := b.job.config.Prove
 	if p == nil {
 		return nil
 	}
-	b.proof, err = release.Begin(ctx, b.stack, release.Proof{Release: p.Release, Tier: p.Tier, BuildTag: buildTag, Build: b.id, InstanceType: p.InstanceType, Revision: revision(), Timeout: p.timeout,
-		Step: func(string, time.Duration) {}})
+	b.proof.begun, err = release.Begin(ctx, b.proof.stack, release.Proof{
+		Release:      p.Release,
+		Tier:         p.Tier,
+		BuildTag:     buildTag,
+		Build:        b.image.owner,
+		InstanceType: p.InstanceType,
+		Revision:     revision(),
+		Timeout:      p.timeout,
+		Step:         func(string, time.Duration) {},
+	})
 	return err
 }
 
-// endProof tells the build of the other tier when this one has no image to prove.
+// endProof tells the builds of the other tiers when this one has no image to prove.
 func (b *bake) endProof(ctx context.Context) error {
-	if b.proof == nil || b.proved || b.reused {
+	if b.proof == nil || b.proof.begun == nil || b.image.proved || b.reused {
 		return nil
 	}
 	reason := b.failure
 	if reason == nil {
 		reason = errors.New("the build was interrupted")
 	}
-	return b.proof.End(ctx, reason)
+	return b.proof.begun.End(ctx, reason)
 }
 
-// prove has a fresh instance of the AMI, in its target subnet, report itself ready.
+// prove has a fresh instance of the AMI, where its tier's instances run, report itself ready.
 func (b *bake) prove(ctx context.Context) error {
 	if b.proof == nil {
 		return nil
 	}
-	b.ui.Say(fmt.Sprintf("Proving %s in the %s subnet of stack %s...", b.image, map[string]string{"db": "private", "web": "public"}[b.config.Prove.Tier], b.config.Prove.Stack))
-	if err := b.proof.Prove(ctx, b.image); err != nil {
+	p := b.job.config.Prove
+	b.job.ui.Say(fmt.Sprintf("Proving %s in stack %s, tier %s...", b.image.id, p.Stack, p.Tier))
+	err := b.proof.begun.Prove(ctx, b.image.id)
+	b.image.proved = err == nil
+	return err
+}
+
+// proveReused has an AMI that was there before the build be proved again, unless the current release has it.
+func (b *bake) proveReused(ctx context.Context) error {
+	if b.proof == nil {
+		return nil
+	}
+	released, ok, err := release.Current(ctx, b.proof.stack)
+	if err != nil {
 		return err
 	}
-	b.proved = true
-	return nil
+	if current := released.Images[b.job.config.Prove.Tier]; ok && current != b.image.id {
+		b.job.ui.Say(fmt.Sprintf("The current release has %s: proving %s anew", current, b.image.id))
+		return b.proof.begun.Prove(ctx, b.image.id)
+	}
+	return b.proof.begun.Unchanged(ctx, b.image.id)
 }
 
 // keepsUnproved says whether the AMI stays although it is not proved.
 func (b *bake) keepsUnproved() bool {
-	return b.image != "" && b.config.Prove != nil && b.config.Prove.OnUnproved == "keep" && errors.Is(b.failure, release.ErrUnproved)
+	p := b.job.config.Prove
+	return b.image.id != "" && p != nil && p.OnUnproved == "keep" && errors.Is(b.failure, release.ErrUnproved)
 }
 
 func (b *bake) markUnproved(ctx context.Context) error {
@@ -64,29 +117,43 @@ func (b *bake) markUnproved(ctx context.Context) error {
 	if runes := []rune(reason); len(runes) > longest {
 		reason = string(runes[:longest])
 	}
-	b.ui.Say(fmt.Sprintf("Keeping the AMI %s, which is not proved (on_unproved = \"keep\")", b.image))
-	_, err := b.ec2.CreateTags(ctx, &ec2.CreateTagsInput{Resources: []string{b.image}, Tags: []types.Tag{{Key: aws.String(images.UnprovedTag), Value: aws.String(reason)}}})
+	b.job.ui.Say(fmt.Sprintf("Keeping the AMI %s, which is not proved (on_unproved = \"keep\")", b.image.id))
+	_, err := b.job.ec2.CreateTags(ctx, &ec2.CreateTagsInput{
+		Resources: []string{b.image.id},
+		Tags:      []types.Tag{{Key: aws.String(images.UnprovedTag), Value: aws.String(reason)}},
+	})
 	return err
 }
 
 // provenance are the AMI's tags that say where it comes from.
 func (b *bake) provenance() map[string]string {
 	tags := map[string]string{images.SourceTag: b.source.id}
-	for tag, value := range map[string]string{images.ManifestTag: b.manifest, images.RevisionTag: revision()} {
-		if value != "" {
-			tags[tag] = value
-		}
+	if b.image.manifest != "" {
+		tags[images.ManifestTag] = b.image.manifest
 	}
-	maps.Copy(tags, b.inputTags())
+	if at := revision(); at != "" {
+		tags[images.RevisionTag] = at
+	}
+	maps.Copy(tags, inputTags(b.job.config.series(), b.inputs))
 	return tags
 }
 
-// revision is the git revision of the working directory, with -dirty where something is not committed; empty where there
-// is no git.
+// revision is the git revision of the working directory, with -dirty where something is not committed; empty where
+// there is no git.
 func revision() string {
 	out, err := exec.Command("git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*").Output()
 	if err != nil {
 		return ""
 	}
 	return strings.TrimSpace(string(out))
+}
+
+// ofProof says in an artifact which part of which release it is.
+func ofProof(state map[string]any, p *Prove) {
+	if p == nil {
+		return
+	}
+	state[release.ArtifactStack] = p.Stack
+	state[release.ArtifactTier] = p.Tier
+	state[release.ArtifactRelease] = p.Release
 }

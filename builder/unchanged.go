@@ -13,71 +13,81 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
-	"github.com/hashicorp/packer-plugin-sdk/multistep"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsaccess"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/inputs"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/release"
 )
 
 const (
-	// inputsTag carries the inputs' names with the beginnings of their digests. One tag is too short for all: the next ones
-	// are inputsTag-2 and so on.
+	// inputsTag carries the inputs' names with the beginnings of their digests. One tag is too short for all: the next
+	// ones are inputsTag-2 and so on.
 	inputsTag     = "goldsmith:inputs"
 	inputsTagSize = 250 // EC2 takes 256 characters
 	inputsTagsMax = 12  // of 50 tags that an image may have
 )
 
 // series names what images replace each other.
-func (b *bake) series() string {
-	if p := b.config.Prove; p != nil {
+func (c *Config) series() string {
+	if p := c.Prove; p != nil {
 		return p.Stack + "/" + p.Tier
 	}
-	return b.config.PackerBuildName
+	return c.PackerBuildName
 }
 
-// gatherInputs finds out what goes into the image.
-func (b *bake) gatherInputs(context.Context) error {
-	if b.config.Unchanged == nil {
-		return nil
+// gatherInputs finds out what goes into the image, where that is asked for.
+func (b *bake) gatherInputs(context.Context) (err error) {
+	if b.job.config.Unchanged != nil {
+		b.inputs, err = inputsOf(b.job, b.source)
 	}
+	return err
+}
+
+// inputsOf are all that goes into the image; nil where they cannot be known.
+func inputsOf(j *job, source sourceImage) (inputs.Inputs, error) {
 	in, known, err := inputs.Provisioners()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !known {
-		b.ui.Message("what the provisioners do is not known outside of Packer's run: baking")
-		return nil
+		j.ui.Message("what the provisioners do is not known outside of Packer's run: baking")
+		return nil, nil
 	}
-	in.Add("source AMI", []byte(b.source.id))
-	if err := b.addOptions(in); err != nil {
-		return err
+	in.Add("source AMI", []byte(source.id))
+	if err := addConfig(in, *j.config, j.region); err != nil {
+		return nil, err
 	}
 	program, err := os.Executable()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := in.AddFile("plugin", program); err != nil {
-		return err
+		return nil, err
 	}
-	for _, path := range b.config.Unchanged.Inputs {
+	for _, path := range j.config.Unchanged.Inputs {
 		if err := in.AddFile("file "+inputs.Name(path), path); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	b.inputs = in
-	return nil
+	return in, nil
 }
 
-// addOptions adds the builder's own options, but for those that say how to get at the account and the machine, and what
+// addConfig adds the builder's own options, but for those that say how to get at the account and the machine, and what
 // the image is called. An option that is new here counts until somebody finds that it need not.
-func (b *bake) addOptions(in inputs.Inputs) error {
-	c := *b.config
-	for _, option := range []*string{&c.AMIName, &c.AMIDescription, &c.InstanceType, &c.SourceAmi,
-		&c.VpcId, &c.SubnetId, &c.AvailabilityZone, &c.SSHInterface, &c.SecurityGroupId, &c.IamInstanceProfile} {
+func addConfig(in inputs.Inputs, c Config, region string) error {
+	path := c.UserDataFile
+	for _, option := range []*string{
+		&c.AMIName, &c.AMIDescription, &c.InstanceType, &c.SourceAmi, &c.VpcId, &c.SubnetId, &c.AvailabilityZone,
+		&c.SSHInterface, &c.SecurityGroupId, &c.IamInstanceProfile,
+		// What is in the file counts, not where it lies.
+		&c.UserDataFile,
+		// Where the instance runs; who may use the image and where it is copied to does count, as an image that is
+		// there already is not shared or copied anew.
+		&c.Tenancy, &c.SpotPrice, &c.CapacityReservationPreference, &c.CapacityReservationId,
+		&c.CapacityReservationGroupArn, &c.InstanceInitiatedShutdownBehavior,
+	} {
 		*option = ""
 	}
 	c.Access, c.PollingConfig = awsaccess.Access{}, Polling{}
@@ -85,103 +95,89 @@ func (b *bake) addOptions(in inputs.Inputs) error {
 	c.SecurityGroupIds, c.TemporarySGSourceCidrs = nil, nil
 	c.Tags, c.SnapshotTags, c.RunTags, c.RunVolumeTags = nil, nil, nil, nil
 	c.Unchanged = nil
-	c.UserDataFile = "" // what is in it counts, not where it lies
-	// Where the instance runs; who may use the image and where it is copied to does count, as an image that is there
-	// already is not shared or copied anew.
-	c.Tenancy, c.SpotPrice, c.CapacityReservationPreference, c.CapacityReservationId, c.CapacityReservationGroupArn, c.InstanceInitiatedShutdownBehavior = "", "", "", "", "", ""
 	c.InstanceTypes, c.SubnetIds, c.SpotInstanceTypes, c.SpotTags, c.Placement = nil, nil, nil, nil, Placement{}
-	c.EbsOptimized, c.EnableUnlimitedCredits, c.AMIForceDeregister, c.AMIForceDeleteSnapshot, c.AMISkipRegionValidation = false, false, false, false, false
+	c.EbsOptimized, c.EnableUnlimitedCredits = false, false
+	c.AMIForceDeregister, c.AMIForceDeleteSnapshot, c.AMISkipRegionValidation = false, false, false
 	if c.Prove != nil {
 		c.Prove = &Prove{Stack: c.Prove.Stack, Tier: c.Prove.Tier}
 	}
-	text, err := json.Marshal(struct{ Region, Architecture, Options any }{b.region, runtime.GOARCH, c})
+	text, err := json.Marshal(struct{ Region, Architecture, Options any }{region, runtime.GOARCH, c})
 	if err != nil {
 		return err
 	}
 	in.Add("builder options", text)
-	if path := b.config.UserDataFile; path != "" {
+	if path != "" {
 		return in.AddFile("builder user_data_file", path)
 	}
 	return nil
 }
 
-// unchangedStep ends the build if there is nothing to do.
-type unchangedStep struct{ b *bake }
-
-// Run looks for an image of the same inputs.
-func (s *unchangedStep) Run(ctx context.Context, state multistep.StateBag) multistep.StepAction {
-	b := s.b
-	done, err := b.unchanged(ctx)
-	if err != nil {
-		return b.fail(state, fmt.Errorf("look for an image of the same inputs: %w", err))
-	}
-	if done {
-		b.reused = true
-		return multistep.ActionHalt
-	}
-	return multistep.ActionContinue
-}
-
-// Cleanup has nothing to undo.
-func (*unchangedStep) Cleanup(multistep.StateBag) {}
-
-func (b *bake) unchanged(ctx context.Context) (bool, error) {
-	if b.inputs == nil {
-		return false, nil
-	}
-	if b.config.Unchanged.Force || b.config.PackerForce {
-		b.ui.Message("baking although nothing may have changed: it is forced")
-		return false, nil
-	}
-	found, err := b.ec2.DescribeImages(ctx, &ec2.DescribeImagesInput{Owners: []string{"self"}, Filters: filters(map[string]string{"tag:" + images.SeriesTag: b.series(), "state": "available"})})
-	if err != nil {
-		return false, err
-	}
-	slices.SortFunc(found.Images, func(x, y types.Image) int { // youngest first
-		return strings.Compare(aws.ToString(y.CreationDate), aws.ToString(x.CreationDate))
-	})
-	digest := b.inputs.Digest()
-	for _, image := range found.Images {
-		if tagOf(image, images.DigestTag) != digest || tagOf(image, images.UnprovedTag) != "" || tagOf(image, images.UnfinishedTag) != "" || b.config.Prove != nil && tagOf(image, images.ProvedTag) == "" {
-			continue
-		}
-		age := age(image)
-		if age > b.config.Unchanged.maxAge {
-			b.ui.Say(fmt.Sprintf("Baking: %s has the same inputs, but was made %s ago, and unchanged.max_age is %s", aws.ToString(image.ImageId), age.Round(time.Minute), b.config.Unchanged.MaxAge))
-			return false, nil
-		}
-		return true, b.reuse(ctx, image, age)
-	}
-	if len(found.Images) == 0 {
-		b.ui.Say("Baking: there is no earlier image of " + b.series())
-		return false, nil
-	}
-	last := found.Images[0]
-	changed := inputs.Changed(inputsOf(last), inTags(b.inputs))
-	if len(changed) == 0 {
-		b.ui.Say(fmt.Sprintf("Baking: %s has the same inputs, but is not proved", aws.ToString(last.ImageId)))
-	} else {
-		b.ui.Say(fmt.Sprintf("Baking: since %s these inputs changed: %s", aws.ToString(last.ImageId), strings.ReplaceAll(strings.Join(changed, ", "), "_", " ")))
-	}
-	return false, nil
-}
-
-// reuse ends the build with an image that is there. One that is not the current release's is proved again, with what is.
-func (b *bake) reuse(ctx context.Context, image types.Image, age time.Duration) error {
-	b.image = aws.ToString(image.ImageId)
-	b.ui.Say(fmt.Sprintf("Unchanged: %s has the same %d inputs and was made %s ago; nothing to bake (unchanged.force = true would)", b.image, len(b.inputs), age.Round(time.Second)))
-	if b.proof == nil {
-		return nil
-	}
-	released, ok, err := release.Current(ctx, b.stack)
-	if err != nil {
+// reuseUnchanged ends the build with an image of the same inputs, if there is one.
+func (b *bake) reuseUnchanged(ctx context.Context) error {
+	found, ok, err := b.unchanged(ctx)
+	if err != nil || !ok {
 		return err
 	}
-	if current := released.Images[b.config.Prove.Tier]; ok && current != b.image {
-		b.ui.Say(fmt.Sprintf("The current release has %s: proving %s anew", current, b.image))
-		return b.proof.Prove(ctx, b.image)
+	b.image.id = aws.ToString(found.ImageId)
+	b.job.ui.Say(fmt.Sprintf("Unchanged: %s has the same %d inputs and was made %s ago; nothing to bake "+
+		"(unchanged.force = true would)", b.image.id, len(b.inputs), age(found).Round(time.Second)))
+	if err := b.proveReused(ctx); err != nil {
+		return err
 	}
-	return b.proof.Unchanged(ctx, b.image)
+	b.reused = true
+	return errHalt
+}
+
+// unchanged is the image that the build would make once more, if there is one. Else it tells why not.
+func (b *bake) unchanged(ctx context.Context) (types.Image, bool, error) {
+	c := b.job.config
+	if b.inputs == nil {
+		return types.Image{}, false, nil
+	}
+	if c.forced() {
+		b.job.ui.Message("baking although nothing may have changed: it is forced")
+		return types.Image{}, false, nil
+	}
+	found, err := ec2ops.OwnImages(ctx, b.job.ec2, ec2ops.TagFilter(images.SeriesTag, c.series()),
+		ec2ops.Filter("state", "available"))
+	if err != nil {
+		return types.Image{}, false, err
+	}
+	slices.SortFunc(found, func(x, y types.Image) int { // youngest first
+		return strings.Compare(aws.ToString(y.CreationDate), aws.ToString(x.CreationDate))
+	})
+	same := slices.IndexFunc(found, func(image types.Image) bool { return isFinished(image, c, b.inputs.Digest()) })
+	if same < 0 {
+		b.job.ui.Say("Baking: " + whyBake(found, c.series(), b.inputs))
+		return types.Image{}, false, nil
+	}
+	if old := age(found[same]); old > c.Unchanged.maxAge {
+		b.job.ui.Say(fmt.Sprintf("Baking: %s has the same inputs, but was made %s ago, and unchanged.max_age is %s",
+			aws.ToString(found[same].ImageId), old.Round(time.Minute), c.Unchanged.MaxAge))
+		return types.Image{}, false, nil
+	}
+	return found[same], true, nil
+}
+
+// isFinished tells whether an image is of these inputs, and all is done with it that the build would do.
+func isFinished(image types.Image, c *Config, digest string) bool {
+	tag := func(key string) string { return ec2ops.TagValue(image.Tags, key) }
+	return tag(images.DigestTag) == digest && tag(images.UnprovedTag) == "" && tag(images.UnfinishedTag) == "" &&
+		(c.Prove == nil || tag(images.ProvedTag) != "")
+}
+
+// whyBake is what has changed since the youngest of the images, none of which will do.
+func whyBake(found []types.Image, series string, in inputs.Inputs) string {
+	if len(found) == 0 {
+		return "there is no earlier image of " + series
+	}
+	last := aws.ToString(found[0].ImageId)
+	changed := inputs.Changed(taggedInputs(found[0]), inTags(in))
+	if len(changed) == 0 {
+		return last + " has the same inputs, but is not proved"
+	}
+	names := strings.ReplaceAll(strings.Join(changed, ", "), "_", " ")
+	return fmt.Sprintf("since %s these inputs changed: %s", last, names)
 }
 
 func age(image types.Image) time.Duration {
@@ -192,27 +188,18 @@ func age(image types.Image) time.Duration {
 	return time.Since(made)
 }
 
-func tagOf(image types.Image, key string) string {
-	for _, tag := range image.Tags {
-		if aws.ToString(tag.Key) == key {
-			return aws.ToString(tag.Value)
-		}
-	}
-	return ""
-}
-
-// confirmInputs makes sure that the inputs are those of the provisioners that ran. If not, the image is not taken for one
-// of them later.
+// confirmInputs makes sure that the inputs are those of the provisioners that ran. If not, the image is not taken for
+// one of them later.
 func (b *bake) confirmInputs(context.Context) error {
 	if b.inputs == nil {
 		return nil
 	}
-	ok, err := inputs.Confirm(b.id)
+	ok, err := inputs.Confirm(b.job.id)
 	if err != nil {
 		return err
 	}
 	if !ok {
-		b.ui.Error("what goes into this image could not be told for certain; the next build will bake again")
+		b.job.ui.Error("what goes into this image could not be told for certain; the next build will bake again")
 		b.inputs = nil
 	}
 	return nil
@@ -231,12 +218,12 @@ func inTags(in inputs.Inputs) inputs.Inputs {
 }
 
 // inputTags are the AMI's tags by which the next build knows what this one was made of.
-func (b *bake) inputTags() map[string]string {
-	tags := map[string]string{images.SeriesTag: b.series()}
-	if b.inputs == nil {
+func inputTags(series string, in inputs.Inputs) map[string]string {
+	tags := map[string]string{images.SeriesTag: series}
+	if in == nil {
 		return tags
 	}
-	tags[images.DigestTag] = b.inputs.Digest()
+	tags[images.DigestTag] = in.Digest()
 	number, text := 1, ""
 	flush := func() {
 		if key := inputsTag; text != "" && number <= inputsTagsMax {
@@ -247,7 +234,7 @@ func (b *bake) inputTags() map[string]string {
 		}
 		number, text = number+1, ""
 	}
-	named := inTags(b.inputs)
+	named := inTags(in)
 	for _, name := range slices.Sorted(maps.Keys(named)) {
 		entry := name + "=" + named[name][:8]
 		if len(text)+1+len(entry) > inputsTagSize {
@@ -259,8 +246,8 @@ func (b *bake) inputTags() map[string]string {
 	return tags
 }
 
-// inputsOf reads the tags back.
-func inputsOf(image types.Image) inputs.Inputs {
+// taggedInputs reads the tags back.
+func taggedInputs(image types.Image) inputs.Inputs {
 	in := inputs.Inputs{}
 	for _, tag := range image.Tags {
 		if key := aws.ToString(tag.Key); key != inputsTag && !strings.HasPrefix(key, inputsTag+"-") {

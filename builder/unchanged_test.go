@@ -18,8 +18,7 @@ func TestCheckoutsPathIsNoInput(t *testing.T) {
 			t.Fatal(err)
 		}
 		in := inputs.Inputs{}
-		b := &bake{config: &Config{Unchanged: &Unchanged{}, UserDataFile: path}, region: "us-east-1"}
-		if err := b.addOptions(in); err != nil {
+		if err := addConfig(in, Config{Unchanged: &Unchanged{}, UserDataFile: path}, "us-east-1"); err != nil {
 			t.Fatal(err)
 		}
 		return in

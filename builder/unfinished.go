@@ -9,8 +9,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
-	"github.com/hashicorp/packer-plugin-sdk/multistep"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
 )
 
@@ -18,41 +18,42 @@ import (
 // ended too early leaves it there, and the next one goes on from it.
 const unfinishedTag = images.UnfinishedTag
 
-// unfinished is the failure of a build whose AMI may well be whole, only nobody could wait for it. The AMI is kept.
-type unfinished struct {
-	image, region, name string
-	err                 error
+// unfinishedError is the failure of a build whose AMI may well be whole, only nobody could wait for it. The AMI is
+// kept.
+type unfinishedError struct {
+	image, region string
+	err           error
 }
 
-func (u *unfinished) Error() string {
-	return fmt.Sprintf("%v\nhint: %s in %s is kept. The same build, run again, goes on from it; packer build -force bakes anew. To be rid of it: "+
-		"aws ec2 deregister-image --delete-associated-snapshots --region %s --image-id %s", u.err, u.image, u.region, u.region, u.image)
+func (u *unfinishedError) Error() string {
+	return fmt.Sprintf("%v\nhint: %s in %s is kept. The same build, run again, goes on from it; "+
+		"packer build -force bakes anew. To be rid of it: aws ec2 deregister-image --delete-associated-snapshots --region %s --image-id %s",
+		u.err, u.image, u.region, u.region, u.image)
 }
 
-func (u *unfinished) Unwrap() error { return u.err }
+func (u *unfinishedError) Unwrap() error { return u.err }
 
 // kept tells whether the AMI and its copies stay: the build is done, or a later run goes on from them.
 func (b *bake) kept() bool {
-	var u *unfinished
+	var u *unfinishedError
 	return b.done || errors.As(b.failure, &u)
 }
 
-// adoptable finds the AMI of an earlier run that was not finished and had this build's name, or, where the build's inputs
-// are known, the same of those. It may be pending still.
-func (b *bake) adoptable(ctx context.Context) (types.Image, bool, error) {
-	if b.config.PackerForce || b.config.Unchanged != nil && b.config.Unchanged.Force {
-		return types.Image{}, false, nil
-	}
-	return b.unfinishedIn(ctx, b.ec2)
+// forced tells whether an AMI is baked although there may be one already.
+func (c *Config) forced() bool {
+	return c.PackerForce || c.Unchanged != nil && c.Unchanged.Force
 }
 
-func (b *bake) unfinishedIn(ctx context.Context, api ec2API) (types.Image, bool, error) {
-	out, err := api.DescribeImages(ctx, &ec2.DescribeImagesInput{Owners: []string{"self"}, Filters: filters(map[string]string{"tag-key": unfinishedTag})})
+// unfinishedIn finds in a region the AMI of an earlier run that was not finished and had this build's name, or, where
+// the build's inputs are known, the same of those. It may be pending still.
+func (b *bake) unfinishedIn(ctx context.Context, api *ec2.Client) (types.Image, bool, error) {
+	found, err := ec2ops.OwnImages(ctx, api, ec2ops.Filter("tag-key", unfinishedTag))
 	if err != nil {
 		return types.Image{}, false, fmt.Errorf("look for an unfinished AMI: %w", err)
 	}
-	for _, image := range out.Images {
-		if valueOf(image.Tags, unfinishedTag) != "" && valueOf(image.Tags, buildTag) != "" && valueOf(image.Tags, images.UnprovedTag) == "" && b.isOurs(image) {
+	for _, image := range found {
+		tag := func(key string) string { return ec2ops.TagValue(image.Tags, key) }
+		if tag(unfinishedTag) != "" && tag(buildTag) != "" && tag(images.UnprovedTag) == "" && b.isOurs(image) {
 			return image, true, nil
 		}
 	}
@@ -62,93 +63,73 @@ func (b *bake) unfinishedIn(ctx context.Context, api ec2API) (types.Image, bool,
 // isOurs tells whether the build would make the same image.
 func (b *bake) isOurs(image types.Image) bool {
 	if b.inputs == nil {
-		return aws.ToString(image.Name) == b.config.AMIName
+		return aws.ToString(image.Name) == b.image.name
 	}
 	// Of other inputs, or too old: the name alone does not make it the same.
-	return valueOf(image.Tags, images.DigestTag) == b.inputs.Digest() && valueOf(image.Tags, images.SeriesTag) == b.series() && age(image) <= b.config.Unchanged.maxAge
+	tag := func(key string) string { return ec2ops.TagValue(image.Tags, key) }
+	c := b.job.config
+	return tag(images.DigestTag) == b.inputs.Digest() && tag(images.SeriesTag) == c.series() &&
+		age(image) <= c.Unchanged.maxAge
 }
 
-// adoptOrCheckNames takes over what an earlier run left unfinished; else the name has to be free.
-func (b *bake) adoptOrCheckNames(ctx context.Context) error {
-	if b.config.AMISkipCreateImage {
+// adoptOrCheckNames goes on from what an earlier run left unfinished; else the name has to be free.
+func (b *bake) adoptOrCheckNames(ctx context.Context) (err error) {
+	if b.job.config.AMISkipCreateImage {
 		return nil
 	}
-	if err := b.adopt(ctx); err != nil {
+	if b.image, err = b.adopt(ctx); err != nil {
 		return err
 	}
-	return b.checkNames(ctx)
+	return checkNames(ctx, b.job, b.image)
 }
 
-// adopt takes an unfinished AMI for the build's own, with its build's id: nothing is baked then. One that has failed
-// since is removed.
-func (b *bake) adopt(ctx context.Context) error {
-	image, ok, err := b.adoptable(ctx)
+// adopt is the AMI that the build is about: its own, or an unfinished one of an earlier run, which nothing is baked
+// for. One that has failed since is removed.
+func (b *bake) adopt(ctx context.Context) (builtImage, error) {
+	if b.job.config.forced() {
+		return b.image, nil
+	}
+	found, ok, err := b.unfinishedIn(ctx, b.job.ec2)
 	if err != nil || !ok {
-		return err
+		return b.image, err
 	}
-	id := aws.ToString(image.ImageId)
-	if image.State != types.ImageStateAvailable && image.State != types.ImageStatePending && image.State != types.ImageStateTransient {
-		b.ui.Say(fmt.Sprintf("Removing the AMI %s of an earlier run: it is %s", id, image.State))
-		return images.Deregister(ctx, b.ec2, image)
+	id := aws.ToString(found.ImageId)
+	if ec2ops.Failed(found) {
+		b.job.ui.Say(fmt.Sprintf("Removing the AMI %s of an earlier run: it is %s", id, found.State))
+		return b.image, ec2ops.Deregister(ctx, b.job.ec2, found)
 	}
-	b.ui.Say(fmt.Sprintf("Going on from the AMI %s of an earlier run that did not see it finished: nothing is baked (packer build -force bakes anew)", id))
-	b.image, b.adopted, b.id = id, true, valueOf(image.Tags, buildTag)
-	b.config.AMIName, b.manifest = aws.ToString(image.Name), valueOf(image.Tags, images.ManifestTag)
-	return nil
+	b.job.ui.Say(fmt.Sprintf("Going on from the AMI %s of an earlier run that did not see it finished: "+
+		"nothing is baked (packer build -force bakes anew)", id))
+	return builtImage{
+		id:       id,
+		name:     aws.ToString(found.Name),
+		owner:    ec2ops.TagValue(found.Tags, buildTag),
+		adopted:  true,
+		manifest: ec2ops.TagValue(found.Tags, images.ManifestTag),
+	}, nil
 }
 
-// finish takes the tag off that says unfinished, the copies' first: by that of the AMI itself the next run goes on. From
-// then on the AMI is the build's result.
+// finish takes the tag off that says unfinished, the copies' first: by that of the AMI itself the next run goes on.
+// From then on the AMI is the build's result.
 func (b *bake) finish(ctx context.Context) error {
 	for _, p := range slices.Backward(b.published()) {
-		_, err := p.api.DeleteTags(ctx, &ec2.DeleteTagsInput{Resources: []string{p.image}, Tags: []types.Tag{{Key: aws.String(unfinishedTag)}}})
+		_, err := p.api.DeleteTags(ctx, &ec2.DeleteTagsInput{
+			Resources: []string{p.image},
+			Tags:      []types.Tag{{Key: aws.String(unfinishedTag)}},
+		})
 		if err != nil {
-			return &unfinished{image: b.image, region: b.region, name: b.config.AMIName, err: fmt.Errorf("take the tag %s off %s: %w", unfinishedTag, p.image, err)}
+			err = fmt.Errorf("take the tag %s off %s: %w", unfinishedTag, p.image, err)
+			return &unfinishedError{image: b.image.id, region: b.job.region, err: err}
 		}
 	}
 	b.done = true
-	return b.removeRetired(ctx)
-}
-
-// skipImage is all that is done of an AMI that is not wanted.
-func (b *bake) skipImage(context.Context) error {
-	b.ui.Say("Making no AMI: skip_create_ami is set")
-	b.done = true
+	removeRetired(ctx, b.job, b.retired)
 	return nil
 }
 
-func valueOf(tags []types.Tag, key string) string {
-	for _, tag := range tags {
-		if aws.ToString(tag.Key) == key {
-			return aws.ToString(tag.Value)
-		}
-	}
-	return ""
-}
-
-// imageTags are the tags of the AMI and its snapshots, here and elsewhere.
-func (b *bake) imageTags() []types.TagSpecification {
-	name := b.config.AMIName
-	return []types.TagSpecification{
-		specification(types.ResourceTypeImage, b.tags(name, b.provenance(), b.config.Tags, map[string]string{unfinishedTag: name})),
-		specification(types.ResourceTypeSnapshot, b.tags(name, b.config.Tags, b.config.SnapshotTags)),
-	}
-}
-
-// baking is a step that is left out where there is nothing to bake.
-type baking struct{ multistep.Step }
-
-// Run does the step.
-func (s baking) Run(ctx context.Context, state multistep.StateBag) multistep.StepAction {
-	if state.Get(stateKey).(*bake).adopted {
-		return multistep.ActionContinue
-	}
-	return s.Step.Run(ctx, state)
-}
-
-// Cleanup undoes the step.
-func (s baking) Cleanup(state multistep.StateBag) {
-	if !state.Get(stateKey).(*bake).adopted {
-		s.Step.Cleanup(state)
-	}
+// skipImage ends the build without an AMI (skip_create_ami).
+func (b *bake) skipImage(context.Context) error {
+	b.job.ui.Say("Making no AMI: skip_create_ami is set")
+	b.done = true
+	return nil
 }

@@ -3,6 +3,7 @@ package builder
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"regexp"
@@ -52,7 +53,8 @@ func (c *Config) faults() []error {
 	errs = append(errs, c.Unchanged.faults()...)
 	errs = append(errs, c.optionFaults()...)
 	if c.Metadata.HttpTokens != "required" {
-		fault("metadata_options.http_tokens: %q should be required: instances are launched with IMDSv2 only", c.Metadata.HttpTokens)
+		fault("metadata_options.http_tokens: %q should be required: instances are launched with IMDSv2 only",
+			c.Metadata.HttpTokens)
 	}
 	if c.Metadata.HttpEndpoint != "enabled" && c.Metadata.HttpEndpoint != "disabled" {
 		fault("metadata_options.http_endpoint: %q should be enabled or disabled", c.Metadata.HttpEndpoint)
@@ -71,13 +73,13 @@ func (c *Config) sourceFaults() []error {
 	var errs []error
 	switch {
 	case c.SourceAmi == "" && !filtered:
-		errs = append(errs, errors.New("source_ami: either source_ami or source_ami_filter is needed"))
+		add(&errs, "source_ami: either source_ami or source_ami_filter is needed")
 	case c.SourceAmi != "" && filtered:
-		errs = append(errs, errors.New("source_ami: it cannot go with source_ami_filter; take one out"))
+		add(&errs, "source_ami: it cannot go with source_ami_filter; take one out")
 	case filtered && len(c.SourceAmiFilter.Owners) == 0:
-		errs = append(errs, errors.New("source_ami_filter.owners: at least one is needed: anybody can name an image like another"))
+		add(&errs, "source_ami_filter.owners: at least one is needed: anybody can name an image like another")
 	case filtered && len(c.SourceAmiFilter.Filters) == 0:
-		errs = append(errs, errors.New("source_ami_filter.filters: at least one is needed, such as name"))
+		add(&errs, "source_ami_filter.filters: at least one is needed, such as name")
 	}
 	return append(errs, ids("source_ami", "ami-", c.SourceAmi)...)
 }
@@ -85,30 +87,31 @@ func (c *Config) sourceFaults() []error {
 func (c *Config) networkFaults() []error {
 	var errs []error
 	if c.SubnetId != "" && len(c.SubnetFilter.Filters) > 0 {
-		errs = append(errs, errors.New("subnet_id: it cannot go with subnet_filter; take one out"))
+		add(&errs, "subnet_id: it cannot go with subnet_filter; take one out")
 	}
 	if c.VpcId != "" && len(c.VpcFilter.Filters) > 0 {
-		errs = append(errs, errors.New("vpc_id: it cannot go with vpc_filter; take one out"))
+		add(&errs, "vpc_id: it cannot go with vpc_filter; take one out")
 	}
 	if c.SubnetFilter.MostFree && c.SubnetFilter.Random {
-		errs = append(errs, errors.New("subnet_filter.most_free: it cannot go with random; take one out"))
+		add(&errs, "subnet_filter.most_free: it cannot go with random; take one out")
 	}
 	errs = append(errs, ids("subnet_id", "subnet-", c.SubnetId)...)
 	errs = append(errs, ids("vpc_id", "vpc-", c.VpcId)...)
 	errs = append(errs, ids("security_group_ids", "sg-", c.SecurityGroupIds...)...)
 	if len(c.SecurityGroupIds) > 0 && len(c.TemporarySGSourceCidrs) > 0 {
-		errs = append(errs, errors.New("temporary_security_group_source_cidrs: it is for the temporary group, and security_group_ids takes its place"))
+		add(&errs, "temporary_security_group_source_cidrs: it is for the temporary group, "+
+			"and security_group_ids takes its place")
 	}
 	for _, cidr := range c.TemporarySGSourceCidrs {
 		if prefix, err := netip.ParsePrefix(cidr); err != nil || prefix != prefix.Masked() {
-			errs = append(errs, fmt.Errorf("temporary_security_group_source_cidrs: %q should be a range such as 192.0.2.1/32", cidr))
+			add(&errs, "temporary_security_group_source_cidrs: %q should be a range such as 192.0.2.1/32", cidr)
 		}
 	}
 	if c.SSHInterface != "" && c.SSHInterface != "public_ip" && c.SSHInterface != "private_ip" {
-		errs = append(errs, fmt.Errorf("ssh_interface: %q should be public_ip or private_ip", c.SSHInterface))
+		add(&errs, "ssh_interface: %q should be public_ip or private_ip", c.SSHInterface)
 	}
 	if c.SSHInterface == "public_ip" && c.AssociatePublicIpAddress.False() {
-		errs = append(errs, errors.New("ssh_interface: public_ip cannot go with associate_public_ip_address = false"))
+		add(&errs, "ssh_interface: public_ip cannot go with associate_public_ip_address = false")
 	}
 	return errs
 }
@@ -119,7 +122,7 @@ func ids(attribute, prefix string, values ...string) []error {
 	var errs []error
 	for _, value := range values {
 		if value != "" && value != awsaccess.Unknown && !pattern.MatchString(value) {
-			errs = append(errs, fmt.Errorf("%s: %q should be an id such as %s0123456789abcdef0", attribute, value, prefix))
+			add(&errs, "%s: %q should be an id such as %s0123456789abcdef0", attribute, value, prefix)
 		}
 	}
 	return errs
@@ -143,9 +146,10 @@ func (c *Config) userDataFaults() []error {
 }
 
 func (c *Config) diskFaults() []error {
-	errs := append(mappingFaults("launch_block_device_mappings", c.LaunchMappings), mappingFaults("ami_block_device_mappings", c.AMIMappings)...)
+	errs := mappingFaults("launch_block_device_mappings", c.LaunchMappings)
+	errs = append(errs, mappingFaults("ami_block_device_mappings", c.AMIMappings)...)
 	if c.AMIKmsKeyId != "" && !c.AMIEncryptBootVolume.True() {
-		errs = append(errs, errors.New("kms_key_id: it goes with encrypt_boot = true"))
+		add(&errs, "kms_key_id: it goes with encrypt_boot = true")
 	}
 	return errs
 }
@@ -154,38 +158,43 @@ func mappingFaults(mappings string, disks []BlockDevice) []error {
 	var errs []error
 	seen := map[string]bool{}
 	for i, d := range disks {
-		fault := func(attribute, format string, args ...any) {
-			errs = append(errs, fmt.Errorf("%s[%d].%s: %s", mappings, i, attribute, fmt.Sprintf(format, args...)))
-		}
+		at := fmt.Sprintf("%s[%d]", mappings, i)
 		if !deviceName.MatchString(d.DeviceName) {
-			fault("device_name", "%q should be a name such as /dev/xvda", d.DeviceName)
+			add(&errs, "%s.device_name: %q should be a name such as /dev/xvda", at, d.DeviceName)
 		}
 		if seen[d.DeviceName] {
-			fault("device_name", "%s is there twice", d.DeviceName)
+			add(&errs, "%s.device_name: %s is there twice", at, d.DeviceName)
 		}
 		seen[d.DeviceName] = true
-		if !slices.Contains([]string{"gp3", "gp2", "io1", "io2", "st1", "sc1", "standard"}, d.VolumeType) {
-			fault("volume_type", "%q should be one of gp3, gp2, io1, io2, st1, sc1, standard", d.VolumeType)
-		}
-		if d.VolumeSize < 0 || d.VolumeSize > 65536 {
-			fault("volume_size", "%d should be within 1 and 65536 GiB", d.VolumeSize)
-		}
-		if d.IOPS != 0 && !slices.Contains([]string{"gp3", "io1", "io2"}, d.VolumeType) {
-			fault("iops", "it goes with gp3, io1 and io2, not with %s", d.VolumeType)
-		}
-		if d.IOPS == 0 && strings.HasPrefix(d.VolumeType, "io") {
-			fault("iops", "%s needs it", d.VolumeType)
-		}
-		if d.Throughput != 0 && d.VolumeType != "gp3" {
-			fault("throughput", "it goes with gp3, not with %s", d.VolumeType)
-		}
+		errs = append(errs, d.volumeFaults(at)...)
 		if d.KmsKeyId != "" && !d.Encrypted.True() {
-			fault("kms_key_id", "it goes with encrypted = true")
+			add(&errs, "%s.kms_key_id: it goes with encrypted = true", at)
 		}
 		if d.NoDevice && (d.VolumeSize != 0 || d.SnapshotId != "" || d.Encrypted != config.TriUnset) {
-			fault("no_device", "it leaves the disk out; nothing else can be said of it")
+			add(&errs, "%s.no_device: it leaves the disk out; nothing else can be said of it", at)
 		}
-		errs = append(errs, ids(fmt.Sprintf("%s[%d].snapshot_id", mappings, i), "snap-", d.SnapshotId)...)
+		errs = append(errs, ids(at+".snapshot_id", "snap-", d.SnapshotId)...)
+	}
+	return errs
+}
+
+// volumeFaults is about what EC2 makes volumes of.
+func (d BlockDevice) volumeFaults(at string) []error {
+	var errs []error
+	if !slices.Contains([]string{"gp3", "gp2", "io1", "io2", "st1", "sc1", "standard"}, d.VolumeType) {
+		add(&errs, "%s.volume_type: %q should be one of gp3, gp2, io1, io2, st1, sc1, standard", at, d.VolumeType)
+	}
+	if d.VolumeSize < 0 || d.VolumeSize > 65536 {
+		add(&errs, "%s.volume_size: %d should be within 1 and 65536 GiB", at, d.VolumeSize)
+	}
+	if d.IOPS != 0 && !slices.Contains([]string{"gp3", "io1", "io2"}, d.VolumeType) {
+		add(&errs, "%s.iops: it goes with gp3, io1 and io2, not with %s", at, d.VolumeType)
+	}
+	if d.IOPS == 0 && strings.HasPrefix(d.VolumeType, "io") {
+		add(&errs, "%s.iops: %s needs it", at, d.VolumeType)
+	}
+	if d.Throughput != 0 && d.VolumeType != "gp3" {
+		add(&errs, "%s.throughput: it goes with gp3, not with %s", at, d.VolumeType)
 	}
 	return errs
 }
@@ -193,18 +202,28 @@ func mappingFaults(mappings string, disks []BlockDevice) []error {
 // tagFaults holds tags to EC2's limits: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html
 func (c *Config) tagFaults() []error {
 	var errs []error
-	for attribute, tags := range map[string]map[string]string{"tags": c.Tags, "snapshot_tags": c.SnapshotTags, "run_tags": c.RunTags, "run_volume_tags": c.RunVolumeTags, "spot_tags": c.SpotTags} {
-		if len(tags) > 45 {
-			errs = append(errs, fmt.Errorf("%s: there are %d, at most 45 are taken", attribute, len(tags)))
+	for _, set := range []struct {
+		attribute string
+		tags      map[string]string
+	}{
+		{"tags", c.Tags},
+		{"snapshot_tags", c.SnapshotTags},
+		{"run_tags", c.RunTags},
+		{"run_volume_tags", c.RunVolumeTags},
+		{"spot_tags", c.SpotTags},
+	} {
+		if len(set.tags) > 45 {
+			add(&errs, "%s: there are %d, at most 45 are taken", set.attribute, len(set.tags))
 		}
-		for key, value := range tags {
+		for _, key := range slices.Sorted(maps.Keys(set.tags)) {
+			value := set.tags[key]
 			switch {
 			case key == "" || len(key) > 128 || len(value) > 256:
-				errs = append(errs, fmt.Errorf("%s: %q: a key has 1 to 128 characters, a value at most 256", attribute, key))
+				add(&errs, "%s: %q: a key has 1 to 128 characters, a value at most 256", set.attribute, key)
 			case strings.HasPrefix(strings.ToLower(key), "aws:"):
-				errs = append(errs, fmt.Errorf("%s: %q: names that begin with aws: are Amazon's", attribute, key))
+				add(&errs, "%s: %q: names that begin with aws: are Amazon's", set.attribute, key)
 			case strings.HasPrefix(key, buildTag), key == unfinishedTag:
-				errs = append(errs, fmt.Errorf("%s: %q is the builder's own", attribute, key))
+				add(&errs, "%s: %q is the builder's own", set.attribute, key)
 			}
 		}
 	}
@@ -225,8 +244,8 @@ func (p *Prove) faults() []error {
 	if !stackName.MatchString(p.Stack) {
 		fault("stack: %q should be a stack's name: 1 to 32 lower-case letters, digits and dashes", p.Stack)
 	}
-	if p.Tier != "db" && p.Tier != "web" {
-		fault("tier: %q should be db or web", p.Tier)
+	if names := tierNames(); !slices.Contains(names, p.Tier) {
+		fault("tier: %q should be %s", p.Tier, strings.Join(names, " or "))
 	}
 	if !releaseName.MatchString(p.Release) {
 		fault("release: %q should be 1 to 64 letters, digits and ._-", p.Release)
@@ -251,12 +270,17 @@ func (u *Unchanged) faults() []error {
 	var errs []error
 	for i, path := range u.Inputs {
 		if _, err := os.Stat(path); err != nil {
-			errs = append(errs, fmt.Errorf("unchanged.inputs[%d]: %w", i, err))
+			add(&errs, "unchanged.inputs[%d]: %w", i, err)
 		}
 	}
 	var err error
 	if u.maxAge, err = time.ParseDuration(u.MaxAge); err != nil || u.maxAge <= 0 {
-		errs = append(errs, fmt.Errorf("unchanged.max_age: %q should be a duration such as 72h", u.MaxAge))
+		add(&errs, "unchanged.max_age: %q should be a duration such as 72h", u.MaxAge)
 	}
 	return errs
+}
+
+// add adds a fault.
+func add(errs *[]error, format string, args ...any) {
+	*errs = append(*errs, fmt.Errorf(format, args...))
 }

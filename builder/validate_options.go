@@ -1,8 +1,8 @@
 package builder
 
 import (
-	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -30,7 +30,7 @@ func each(attribute, form string, pattern *regexp.Regexp, values []string) []err
 	var errs []error
 	for _, value := range values {
 		if !pattern.MatchString(value) {
-			errs = append(errs, fmt.Errorf("%s: %q should be %s", attribute, value, form))
+			add(&errs, "%s: %q should be %s", attribute, value, form)
 		}
 	}
 	return errs
@@ -48,38 +48,52 @@ func (c *Config) typeFaults() []error {
 	var errs []error
 	switch {
 	case len(c.types()) == 0:
-		errs = append(errs, errors.New("instance_type: it is missing; name one, such as t3.small"))
+		add(&errs, "instance_type: it is missing; name one, such as t3.small")
 	case c.InstanceType != "":
 		errs = append(errs, each("instance_type", "a type such as t3.small", instanceType, []string{c.InstanceType})...)
 	}
 	errs = append(errs, each("instance_types", "a type such as t3.small", instanceType, c.InstanceTypes)...)
 	errs = append(errs, each("spot_instance_types", "a type such as t3.small", instanceType, c.SpotInstanceTypes)...)
 	if len(c.SpotInstanceTypes) > 0 && c.InstanceType != "" {
-		errs = append(errs, errors.New("spot_instance_types: it cannot go with instance_type; take one out"))
+		add(&errs, "spot_instance_types: it cannot go with instance_type; take one out")
 	}
-	if price, err := strconv.ParseFloat(c.SpotPrice, 64); c.SpotPrice != "" && c.SpotPrice != "auto" && (err != nil || !(price >= 0 && price < 1000)) {
-		errs = append(errs, fmt.Errorf("spot_price: %q should be auto or dollars an hour such as 0.05", c.SpotPrice))
+	if price, err := strconv.ParseFloat(c.SpotPrice, 64); c.SpotPrice != "" && c.SpotPrice != "auto" &&
+		(err != nil || !(price >= 0 && price < 1000)) {
+		add(&errs, "spot_price: %q should be auto or dollars an hour such as 0.05", c.SpotPrice)
 	}
+	errs = append(errs, c.spotFaults()...)
+	return append(errs, c.creditFaults()...)
+}
+
+// spotFaults is about what goes with spot instances only, and what does not.
+func (c *Config) spotFaults() []error {
+	var errs []error
 	if !c.spot() {
 		if len(c.SpotInstanceTypes) > 0 {
-			errs = append(errs, errors.New("spot_instance_types: it goes with spot_price"))
+			add(&errs, "spot_instance_types: it goes with spot_price")
 		}
 		if len(c.SpotTags) > 0 {
-			errs = append(errs, errors.New("spot_tags: it goes with spot_price"))
+			add(&errs, "spot_tags: it goes with spot_price")
 		}
 	}
 	if c.spot() && c.AMIENASupport != config.TriUnset {
-		errs = append(errs, errors.New("ena_support: it cannot go with spot_price: a spot instance cannot be stopped to change it"))
+		add(&errs, "ena_support: it cannot go with spot_price: a spot instance cannot be stopped to change it")
 	}
 	if c.spot() && c.AMISriovNetSupport {
-		errs = append(errs, errors.New("sriov_support: it cannot go with spot_price: a spot instance cannot be stopped to change it"))
+		add(&errs, "sriov_support: it cannot go with spot_price: a spot instance cannot be stopped to change it")
 	}
+	return errs
+}
+
+// creditFaults is about types that have CPU credits.
+func (c *Config) creditFaults() []error {
+	var errs []error
 	if c.EnableUnlimitedCredits {
 		for _, kind := range c.types() {
 			if !isBurstable(kind) {
-				errs = append(errs, fmt.Errorf("enable_unlimited_credits: %s has no CPU credits; %s have", kind, strings.Join(burstable, ", ")))
+				add(&errs, "enable_unlimited_credits: %s has no CPU credits; %s have", kind, strings.Join(burstable, ", "))
 			} else if c.spot() && strings.HasPrefix(kind, "t2.") {
-				errs = append(errs, fmt.Errorf("enable_unlimited_credits: %s has none as a spot instance", kind))
+				add(&errs, "enable_unlimited_credits: %s has none as a spot instance", kind)
 			}
 		}
 	}
@@ -90,43 +104,55 @@ func (c *Config) typeFaults() []error {
 func (c *Config) launchFaults() []error {
 	errs := ids("subnet_ids", "subnet-", c.SubnetIds...)
 	if len(c.SubnetIds) > 0 && (c.SubnetId != "" || len(c.SubnetFilter.Filters) > 0) {
-		errs = append(errs, errors.New("subnet_ids: it cannot go with subnet_id or subnet_filter; take one out"))
+		add(&errs, "subnet_ids: it cannot go with subnet_id or subnet_filter; take one out")
 	}
-	errs = append(errs, oneOf("metadata_options.instance_metadata_tags", c.Metadata.InstanceMetadataTags, "enabled", "disabled")...)
+	errs = append(errs, oneOf("metadata_options.instance_metadata_tags", c.Metadata.InstanceMetadataTags, "enabled",
+		"disabled")...)
 	errs = append(errs, oneOf("shutdown_behavior", c.InstanceInitiatedShutdownBehavior, "stop", "terminate")...)
 	errs = append(errs, oneOf("tenancy", c.Tenancy, "default", "dedicated", "host")...)
 	p := c.Placement
 	errs = append(errs, oneOf("placement.tenancy", p.Tenancy, "default", "dedicated", "host")...)
 	errs = append(errs, ids("placement.host_id", "h-", p.HostId)...)
 	if p.HostId != "" && p.HostResourceGroupArn != "" {
-		errs = append(errs, errors.New("placement.host_id: it cannot go with host_resource_group_arn; take one out"))
+		add(&errs, "placement.host_id: it cannot go with host_resource_group_arn; take one out")
 	}
 	if (p.HostId != "" || p.HostResourceGroupArn != "") && p.Tenancy != "host" {
-		errs = append(errs, fmt.Errorf("placement.tenancy: %q cannot go with a host; it should be host", p.Tenancy))
+		add(&errs, "placement.tenancy: %q cannot go with a host; it should be host", p.Tenancy)
 	}
 	if c.spot() && p.Tenancy == "host" {
-		errs = append(errs, errors.New("placement.tenancy: host cannot go with spot_price"))
+		add(&errs, "placement.tenancy: host cannot go with spot_price")
 	}
-	for attribute, value := range map[string]string{"placement.host_resource_group_arn": p.HostResourceGroupArn, "capacity_reservation_group_arn": c.CapacityReservationGroupArn} {
-		if value != "" {
-			errs = append(errs, each(attribute, "an ARN", arn, []string{value})...)
+	for _, named := range [][2]string{
+		{"placement.host_resource_group_arn", p.HostResourceGroupArn},
+		{"capacity_reservation_group_arn", c.CapacityReservationGroupArn},
+	} {
+		if named[1] != "" {
+			errs = append(errs, each(named[0], "an ARN", arn, named[1:])...)
 		}
 	}
-	errs = append(errs, oneOf("capacity_reservation_preference", c.CapacityReservationPreference, "open", "none")...)
+	errs = append(errs, c.reservationFaults()...)
+	return append(errs, c.policyFaults()...)
+}
+
+// reservationFaults is about the capacity reservation.
+func (c *Config) reservationFaults() []error {
+	errs := oneOf("capacity_reservation_preference", c.CapacityReservationPreference, "open", "none")
 	errs = append(errs, ids("capacity_reservation_id", "cr-", c.CapacityReservationId)...)
-	given := 0
+	count := 0
 	for _, value := range []string{c.CapacityReservationPreference, c.CapacityReservationId, c.CapacityReservationGroupArn} {
 		if value != "" {
-			given++
+			count++
 		}
 	}
-	if given > 1 {
-		errs = append(errs, errors.New("capacity_reservation_id: it, capacity_reservation_group_arn and capacity_reservation_preference cannot go together; take all but one out"))
+	if count > 1 {
+		add(&errs, "capacity_reservation_id: it, capacity_reservation_group_arn and capacity_reservation_preference "+
+			"cannot go together; take all but one out")
 	}
-	if given > 0 && c.spot() && c.CapacityReservationPreference != "none" {
-		errs = append(errs, errors.New("capacity_reservation_preference: spot instances use no capacity reservation; take it or spot_price out"))
+	if count > 0 && c.spot() && c.CapacityReservationPreference != "none" {
+		add(&errs, "capacity_reservation_preference: spot instances use no capacity reservation; "+
+			"take it or spot_price out")
 	}
-	return append(errs, c.policyFaults()...)
+	return errs
 }
 
 func (c *Config) policyFaults() []error {
@@ -137,22 +163,22 @@ func (c *Config) policyFaults() []error {
 	const attribute = "temporary_iam_instance_profile_policy_document"
 	var errs []error
 	if c.IamInstanceProfile != "" {
-		errs = append(errs, errors.New(attribute+": it cannot go with iam_instance_profile; take one out"))
+		add(&errs, attribute+": it cannot go with iam_instance_profile; take one out")
 	}
 	errs = append(errs, oneOf(attribute+".Version", p.Version, "2012-10-17", "2008-10-17")...)
 	if len(p.Statement) == 0 {
-		errs = append(errs, errors.New(attribute+".Statement: at least one is needed"))
+		add(&errs, attribute+".Statement: at least one is needed")
 	}
 	for i, s := range p.Statement {
 		at := fmt.Sprintf("%s.Statement[%d]", attribute, i)
 		if s.Effect != "Allow" && s.Effect != "Deny" {
-			errs = append(errs, fmt.Errorf("%s.Effect: %q should be Allow or Deny", at, s.Effect))
+			add(&errs, "%s.Effect: %q should be Allow or Deny", at, s.Effect)
 		}
 		if len(s.Action) == 0 {
-			errs = append(errs, fmt.Errorf("%s.Action: at least one is needed, such as s3:GetObject", at))
+			add(&errs, "%s.Action: at least one is needed, such as s3:GetObject", at)
 		}
 		if len(s.Resource) == 0 {
-			errs = append(errs, fmt.Errorf("%s.Resource: at least one is needed, such as an ARN", at))
+			add(&errs, "%s.Resource: at least one is needed, such as an ARN", at)
 		}
 	}
 	return errs
@@ -161,32 +187,51 @@ func (c *Config) policyFaults() []error {
 // shareFaults is about who may use the AMI. It is public only if ami_groups says so.
 func (c *Config) shareFaults() []error {
 	var errs []error
-	errs = append(errs, each("ami_users", "an account's 12 digits (for everybody: ami_groups)", accountID, c.AMIUsers)...)
+	errs = append(errs, each("ami_users", "an account's 12 digits (for everybody: ami_groups)", accountID,
+		c.AMIUsers)...)
 	errs = append(errs, each("snapshot_users", "an account's 12 digits", accountID, c.SnapshotUsers)...)
 	errs = append(errs, each("ami_org_arns", "an organization's ARN", orgARN, c.AMIOrgArns)...)
 	errs = append(errs, each("ami_ou_arns", "an organizational unit's ARN", ouARN, c.AMIOuArns)...)
-	for attribute, groups := range map[string][]string{"ami_groups": c.AMIGroups, "snapshot_groups": c.SnapshotGroups} {
-		for _, group := range groups {
-			errs = append(errs, oneOf(attribute, group, "all")...)
+	for _, shared := range []struct {
+		attribute string
+		groups    []string
+	}{{"ami_groups", c.AMIGroups}, {"snapshot_groups", c.SnapshotGroups}} {
+		for _, name := range shared.groups {
+			errs = append(errs, oneOf(shared.attribute, name, "all")...)
 		}
-		if len(groups) > 0 && c.AMIEncryptBootVolume.True() {
-			errs = append(errs, fmt.Errorf("%s: what is encrypted cannot be public; take it or encrypt_boot out", attribute))
+		if len(shared.groups) > 0 && c.AMIEncryptBootVolume.True() {
+			add(&errs, "%s: what is encrypted cannot be public; take it or encrypt_boot out", shared.attribute)
 		}
 	}
-	if !c.AMIEncryptBootVolume.True() {
-		return errs
+	if c.AMIEncryptBootVolume.True() {
+		errs = append(errs, c.keyFaults()...)
 	}
-	// Nobody but the account itself can use its default keys.
-	for attribute, given := range map[string]int{"ami_users": len(c.AMIUsers), "ami_org_arns": len(c.AMIOrgArns), "ami_ou_arns": len(c.AMIOuArns), "snapshot_users": len(c.SnapshotUsers)} {
-		if given == 0 {
+	return errs
+}
+
+// keyFaults is about the keys of what is encrypted and shared: nobody but the account itself can use its default keys.
+func (c *Config) keyFaults() []error {
+	var errs []error
+	for _, shared := range []struct {
+		attribute string
+		count     int
+	}{
+		{"ami_users", len(c.AMIUsers)},
+		{"ami_org_arns", len(c.AMIOrgArns)},
+		{"ami_ou_arns", len(c.AMIOuArns)},
+		{"snapshot_users", len(c.SnapshotUsers)},
+	} {
+		if shared.count == 0 {
 			continue
 		}
 		if c.AMIKmsKeyId == "" && len(c.AMIRegionKMSKeyIDs) == 0 {
-			errs = append(errs, fmt.Errorf("%s: what is encrypted with the account's default key cannot be shared; name one with kms_key_id", attribute))
+			add(&errs, "%s: what is encrypted with the account's default key cannot be shared; name one with kms_key_id",
+				shared.attribute)
 		}
 		for _, region := range c.AMIRegions {
 			if region != c.Region && c.AMIRegionKMSKeyIDs[region] == "" {
-				errs = append(errs, fmt.Errorf("%s: what is encrypted with the default key of %s cannot be shared; name one in region_kms_key_ids", attribute, region))
+				add(&errs, "%s: what is encrypted with the default key of %s cannot be shared; "+
+					"name one in region_kms_key_ids", shared.attribute, region)
 			}
 		}
 	}
@@ -196,11 +241,11 @@ func (c *Config) shareFaults() []error {
 func (c *Config) copyFaults() []error {
 	errs := each("ami_regions", "a region such as eu-central-1", regionName, c.AMIRegions)
 	if len(c.AMIRegionKMSKeyIDs) > 0 && !c.AMIEncryptBootVolume.True() {
-		errs = append(errs, errors.New("region_kms_key_ids: it goes with encrypt_boot = true"))
+		add(&errs, "region_kms_key_ids: it goes with encrypt_boot = true")
 	}
-	for region := range c.AMIRegionKMSKeyIDs {
+	for _, region := range slices.Sorted(maps.Keys(c.AMIRegionKMSKeyIDs)) {
 		if !slices.Contains(c.AMIRegions, region) && c.Region != "" && region != c.Region {
-			errs = append(errs, fmt.Errorf("region_kms_key_ids: %q is not in ami_regions", region))
+			add(&errs, "region_kms_key_ids: %q is not in ami_regions", region)
 		}
 	}
 	return errs
@@ -213,22 +258,23 @@ func (c *Config) imageFaults() []error {
 		at, err := time.Parse(time.RFC3339, c.DeprecationTime)
 		switch {
 		case err != nil || !strings.HasSuffix(c.DeprecationTime, "Z"):
-			errs = append(errs, fmt.Errorf("deprecate_at: %q should be a time such as 2027-06-30T00:00:00Z", c.DeprecationTime))
+			add(&errs, "deprecate_at: %q should be a time such as 2027-06-30T00:00:00Z", c.DeprecationTime)
 		case at.Before(time.Now()) || at.After(time.Now().AddDate(10, 0, 0)):
-			errs = append(errs, fmt.Errorf("deprecate_at: %s should be in the future, within ten years", c.DeprecationTime))
+			add(&errs, "deprecate_at: %s should be in the future, within ten years", c.DeprecationTime)
 		}
 	}
 	if c.DeregistrationProtection.WithCooldown && !c.DeregistrationProtection.Enabled {
-		errs = append(errs, errors.New("deregistration_protection.with_cooldown: it goes with enabled = true"))
+		add(&errs, "deregistration_protection.with_cooldown: it goes with enabled = true")
 	}
 	if c.AMIForceDeleteSnapshot && !c.AMIForceDeregister {
-		errs = append(errs, errors.New("force_delete_snapshot: it goes with force_deregister = true"))
+		add(&errs, "force_delete_snapshot: it goes with force_deregister = true")
 	}
 	if c.AMISkipCreateImage && c.Prove != nil {
-		errs = append(errs, errors.New("skip_create_ami: without an AMI there is nothing to prove; take out the prove block"))
+		add(&errs, "skip_create_ami: without an AMI there is nothing to prove; take out the prove block")
 	}
 	if c.AMISkipCreateImage && (len(c.AMIRegions) > 0 || len(c.launchPermissions()) > 0) {
-		errs = append(errs, errors.New("skip_create_ami: without an AMI there is nothing to copy or share; take out ami_regions, ami_users, ami_groups, ami_org_arns and ami_ou_arns"))
+		add(&errs, "skip_create_ami: without an AMI there is nothing to copy or share; take out ami_regions, ami_users, "+
+			"ami_groups, ami_org_arns and ami_ou_arns")
 	}
 	return errs
 }

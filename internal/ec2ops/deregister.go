@@ -1,4 +1,4 @@
-package images
+package ec2ops
 
 import (
 	"context"
@@ -16,14 +16,17 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
 )
 
-// remover is what the removal of an image asks of EC2; *ec2.Client answers.
-type remover interface {
-	snapshotDeleter
-	DeregisterImage(context.Context, *ec2.DeregisterImageInput, ...func(*ec2.Options)) (*ec2.DeregisterImageOutput, error)
-	DescribeSnapshots(context.Context, *ec2.DescribeSnapshotsInput, ...func(*ec2.Options)) (*ec2.DescribeSnapshotsOutput, error)
+// Deregisterer removes images and their snapshots; *ec2.Client does.
+type Deregisterer interface {
+	SnapshotDeleter
+	ec2.DescribeSnapshotsAPIClient
+	DeregisterImage(
+		context.Context, *ec2.DeregisterImageInput, ...func(*ec2.Options),
+	) (*ec2.DeregisterImageOutput, error)
 }
 
-type snapshotDeleter interface {
+// SnapshotDeleter deletes snapshots; *ec2.Client does.
+type SnapshotDeleter interface {
 	DeleteSnapshot(context.Context, *ec2.DeleteSnapshotInput, ...func(*ec2.Options)) (*ec2.DeleteSnapshotOutput, error)
 }
 
@@ -34,14 +37,15 @@ const (
 	appearLimit = 20 * time.Second
 )
 
-// Deregister removes an AMI and the snapshots that it is made of. Of one that is still being made EC2 does not say which
-// they are; their descriptions name it.
-func Deregister(ctx context.Context, api remover, image types.Image) error {
+// Deregister removes an AMI and the snapshots that it is made of. Of one that is still being made EC2 does not say
+// which they are; their descriptions name it.
+func Deregister(ctx context.Context, api Deregisterer, image types.Image) error {
 	id := aws.ToString(image.ImageId)
-	if _, err := api.DeregisterImage(ctx, &ec2.DeregisterImageInput{ImageId: image.ImageId}); err != nil && !awserr.NotFound(err) {
+	_, err := api.DeregisterImage(ctx, &ec2.DeregisterImageInput{ImageId: image.ImageId})
+	if err != nil && !awserr.NotFound(err) {
 		return fmt.Errorf("deregister %s: %w", id, err)
 	}
-	snapshots, err := snapshotsOf(ctx, api, image)
+	snapshots, err := allSnapshotsOf(ctx, api, image)
 	errs := []error{err}
 	for _, snapshot := range snapshots {
 		if err := DeleteSnapshot(ctx, api, snapshot, id); err != nil {
@@ -51,9 +55,9 @@ func Deregister(ctx context.Context, api remover, image types.Image) error {
 	return errors.Join(errs...)
 }
 
-// DeleteSnapshot deletes a snapshot; one that is gone already is no error. An AMI that was made of it, and was deregistered
-// a moment ago, holds it for a while. Another AMI that does is not waited for.
-func DeleteSnapshot(ctx context.Context, api snapshotDeleter, snapshot, deregistered string) error {
+// DeleteSnapshot deletes a snapshot; one that is gone already is no error. An AMI that was made of it, and was
+// deregistered a moment ago, holds it for a while. Another AMI that does is not waited for.
+func DeleteSnapshot(ctx context.Context, api SnapshotDeleter, snapshot, deregistered string) error {
 	held := func(err error) bool {
 		by, inUse := awserr.SnapshotInUse(err)
 		return inUse && (by == "" || deregistered == "" || by == deregistered)
@@ -68,13 +72,11 @@ func DeleteSnapshot(ctx context.Context, api snapshotDeleter, snapshot, deregist
 	return err
 }
 
-// snapshotsOf are those that an AMI names, and those that were made for it. They are returned also with an error.
-func snapshotsOf(ctx context.Context, api remover, image types.Image) ([]string, error) {
+// allSnapshotsOf are those that an AMI names, and those that were made for it. They are returned also with an error.
+func allSnapshotsOf(ctx context.Context, api Deregisterer, image types.Image) ([]string, error) {
 	found := map[string]bool{}
-	for _, device := range image.BlockDeviceMappings {
-		if device.Ebs != nil && aws.ToString(device.Ebs.SnapshotId) != "" {
-			found[aws.ToString(device.Ebs.SnapshotId)] = true
-		}
+	for _, id := range SnapshotsOf(image) {
+		found[id] = true
 	}
 	named := len(found) > 0 || image.State != types.ImageStatePending
 	began := time.Now()
@@ -92,16 +94,14 @@ func snapshotsOf(ctx context.Context, api remover, image types.Image) ([]string,
 }
 
 // madeFor are the snapshots that CreateImage or CopyImage made for an AMI, as their descriptions say.
-func madeFor(ctx context.Context, api remover, image string) ([]string, error) {
-	out, err := api.DescribeSnapshots(ctx, &ec2.DescribeSnapshotsInput{OwnerIds: []string{"self"}, Filters: []types.Filter{{
-		Name:   aws.String("description"),
-		Values: []string{"Created by CreateImage(*) for " + image + "*", "Copied for DestinationAmi " + image + " *"},
-	}}})
+func madeFor(ctx context.Context, api Deregisterer, image string) ([]string, error) {
+	found, err := OwnSnapshots(ctx, api, Filter("description",
+		"Created by CreateImage(*) for "+image+"*", "Copied for DestinationAmi "+image+" *"))
 	if err != nil {
 		return nil, err
 	}
 	var ids []string
-	for _, snapshot := range out.Snapshots {
+	for _, snapshot := range found {
 		ids = append(ids, aws.ToString(snapshot.SnapshotId))
 	}
 	return ids, nil

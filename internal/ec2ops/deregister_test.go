@@ -1,4 +1,4 @@
-package images
+package ec2ops
 
 import (
 	"context"

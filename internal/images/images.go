@@ -1,5 +1,5 @@
-// Package images is what a builder made in an account: finished images with what is known of them, and what a build that
-// was killed left behind.
+// Package images is what a builder made in an account: finished images with what is known of them, and what a build
+// that was killed left behind.
 package images
 
 import (
@@ -14,6 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 )
 
 // Tags that the builder gives.
@@ -81,7 +83,7 @@ func (i Image) InUse() bool { return i.Current || len(i.Instances) > 0 }
 // List is all finished images that builds made, by series and the youngest first. current are the images of current
 // releases.
 func (a *Account) List(ctx context.Context, current []string) ([]Image, error) {
-	found, err := a.EC2.DescribeImages(ctx, &ec2.DescribeImagesInput{Owners: []string{"self"}, Filters: []types.Filter{{Name: aws.String("tag-key"), Values: []string{BuildTag}}}})
+	found, err := ec2ops.OwnImages(ctx, a.EC2, ofBuilds()...)
 	if err != nil {
 		return nil, fmt.Errorf("list the images: %w", err)
 	}
@@ -90,13 +92,11 @@ func (a *Account) List(ctx context.Context, current []string) ([]Image, error) {
 		return nil, err
 	}
 	var all []Image
-	for _, i := range found.Images {
-		if tagOf(i.Tags, UnfinishedTag) != "" {
+	for _, i := range found {
+		if ec2ops.TagValue(i.Tags, UnfinishedTag) != "" {
 			continue
 		}
-		made, _ := time.Parse(time.RFC3339, aws.ToString(i.CreationDate))
-		image := Image{ID: aws.ToString(i.ImageId), Name: aws.ToString(i.Name), Series: tagOf(i.Tags, SeriesTag), Created: made, Release: tagOf(i.Tags, ReleaseTag), Proved: tagOf(i.Tags, ProvedTag),
-			Unproved: tagOf(i.Tags, UnprovedTag), Digest: tagOf(i.Tags, DigestTag), Manifest: tagOf(i.Tags, ManifestTag), Source: tagOf(i.Tags, SourceTag), Revision: tagOf(i.Tags, RevisionTag), image: i}
+		image := imageOf(i)
 		image.Current = slices.Contains(current, image.ID)
 		image.Instances = running[image.ID]
 		all = append(all, image)
@@ -107,14 +107,34 @@ func (a *Account) List(ctx context.Context, current []string) ([]Image, error) {
 	return all, nil
 }
 
+// imageOf is what an image's tags say of it.
+func imageOf(i types.Image) Image {
+	made, _ := time.Parse(time.RFC3339, aws.ToString(i.CreationDate))
+	tag := func(key string) string { return ec2ops.TagValue(i.Tags, key) }
+	return Image{
+		ID:       aws.ToString(i.ImageId),
+		Name:     aws.ToString(i.Name),
+		Series:   tag(SeriesTag),
+		Created:  made,
+		Release:  tag(ReleaseTag),
+		Proved:   tag(ProvedTag),
+		Unproved: tag(UnprovedTag),
+		Digest:   tag(DigestTag),
+		Manifest: tag(ManifestTag),
+		Source:   tag(SourceTag),
+		Revision: tag(RevisionTag),
+		image:    i,
+	}
+}
+
 // ManifestDigest is the digest of the manifest that is in an image.
 func (a *Account) ManifestDigest(ctx context.Context, id string) (string, error) {
-	out, err := a.EC2.DescribeImages(ctx, &ec2.DescribeImagesInput{ImageIds: []string{id}})
+	found, err := ec2ops.Images(ctx, a.EC2, &ec2.DescribeImagesInput{ImageIds: []string{id}})
 	if err != nil {
 		return "", fmt.Errorf("look at %s: %w", id, err)
 	}
-	for _, image := range out.Images {
-		if digest := tagOf(image.Tags, ManifestTag); digest != "" {
+	for _, image := range found {
+		if digest := ec2ops.TagValue(image.Tags, ManifestTag); digest != "" {
 			return digest, nil
 		}
 	}
@@ -123,25 +143,21 @@ func (a *Account) ManifestDigest(ctx context.Context, id string) (string, error)
 
 // running are the instances by image, but for those that are terminated.
 func (a *Account) running(ctx context.Context) (map[string][]string, error) {
+	found, err := ec2ops.Instances(ctx, a.EC2, &ec2.DescribeInstancesInput{})
+	if err != nil {
+		return nil, fmt.Errorf("list the instances: %w", err)
+	}
 	by := map[string][]string{}
-	for pages := ec2.NewDescribeInstancesPaginator(a.EC2, &ec2.DescribeInstancesInput{}); pages.HasMorePages(); {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("list the instances: %w", err)
-		}
-		for _, reservation := range page.Reservations {
-			for _, i := range reservation.Instances {
-				if i.State == nil || i.State.Name != types.InstanceStateNameTerminated {
-					by[aws.ToString(i.ImageId)] = append(by[aws.ToString(i.ImageId)], aws.ToString(i.InstanceId))
-				}
-			}
+	for _, i := range found {
+		if state, _ := ec2ops.StateOf(i); state != types.InstanceStateNameTerminated {
+			by[aws.ToString(i.ImageId)] = append(by[aws.ToString(i.ImageId)], aws.ToString(i.InstanceId))
 		}
 	}
 	return by, nil
 }
 
-// Superseded are the images that nobody would miss: of each series all but the youngest few, and never one in use. Images
-// without a series are nobody's to judge.
+// Superseded are the images that nobody would miss: of each series all but the youngest few, and never one in use.
+// Images without a series are nobody's to judge.
 func Superseded(all []Image, keep int) []Image {
 	kept := map[string]int{}
 	var old []Image
@@ -158,14 +174,5 @@ func Superseded(all []Image, keep int) []Image {
 
 // Remove deregisters an image and deletes its snapshots.
 func (a *Account) Remove(ctx context.Context, image Image) error {
-	return Deregister(ctx, a.EC2, image.image)
-}
-
-func tagOf(tags []types.Tag, key string) string {
-	for _, tag := range tags {
-		if aws.ToString(tag.Key) == key {
-			return aws.ToString(tag.Value)
-		}
-	}
-	return ""
+	return ec2ops.Deregister(ctx, a.EC2, image.image)
 }
