@@ -59,6 +59,12 @@ func retryable[I, O any](
 		if again && err == nil && p.Looks > 0 && p.looks >= p.Looks {
 			return false, fmt.Errorf("%w, %d times", ErrLooks, p.looks)
 		}
+		if end, ok := ctx.Deadline(); again && err == nil && ok {
+			// The SDK's waiter would go on without a pause where no more than the least one is left.
+			if least, _ := p.delays(); time.Until(end) <= least {
+				return false, context.DeadlineExceeded
+			}
+		}
 		return again, err
 	}
 }
