@@ -148,10 +148,16 @@ func (b *bake) steps() []multistep.Step {
 	all := b.preparingSteps()
 	all = append(all, b.launchingSteps()...)
 	all = append(all,
-		b.step("wait for SSH", b.waitForSSH, nil).unlessAdopted(),
+		b.step("wait for SSH", func(ctx context.Context) error {
+			return waitForSSH(ctx, b.job, b.machine)
+		}, nil).unlessAdopted(),
 		b.connectStep(),
-		b.step("wait for the end of cloud-init", b.waitForCloudInit, nil).unlessAdopted(),
-		b.step("provision", b.provision, nil).unlessAdopted(),
+		b.step("wait for the end of cloud-init", func(ctx context.Context) error {
+			return waitForCloudInit(ctx, b.job, b.state)
+		}, nil).unlessAdopted(),
+		b.step("provision", func(ctx context.Context) error {
+			return provision(ctx, b.job, b.state, b.machine.instance)
+		}, nil).unlessAdopted(),
 		b.step("confirm the inputs", b.confirmInputs, nil).unlessAdopted(),
 		b.step("seal the instance", b.seal, nil).unlessAdopted(),
 	)
@@ -190,7 +196,11 @@ func (b *bake) launchingSteps() []multistep.Step {
 // imageSteps create the AMI and, in the last of them, release it to whoever may have it.
 func (b *bake) imageSteps() []multistep.Step {
 	if b.job.config.AMISkipCreateImage {
-		return []multistep.Step{b.step("leave the AMI out", b.skipImage, nil)}
+		return []multistep.Step{b.step("leave the AMI out", func(context.Context) error {
+			b.job.ui.Say("Making no AMI: skip_create_ami is set")
+			b.done = true
+			return nil
+		}, nil)}
 	}
 	return []multistep.Step{
 		b.step("stop the instance", func(ctx context.Context) error {
@@ -199,10 +209,14 @@ func (b *bake) imageSteps() []multistep.Step {
 		b.step("set the instance's attributes", func(ctx context.Context) error {
 			return setNetworking(ctx, b.job, b.machine.instance)
 		}, nil).unlessAdopted(),
-		b.step("set the old AMI aside", b.setAside, b.restore),
+		b.step("set the old AMI aside", func(ctx context.Context) error {
+			return b.setAsideIn(ctx, b.job.region)
+		}, b.restore),
 		b.step("make the image", b.createImage, b.removeImage),
 		b.step("prove the image", b.prove, nil),
-		b.step("set the old copies aside", b.setCopiesAside, b.restoreCopies),
+		b.step("set the old copies aside", b.setCopiesAside, func(ctx context.Context) error {
+			return b.restoreIf(ctx, func(region string) bool { return region != b.job.region })
+		}),
 		b.step("copy the image", b.copyImage, b.removeCopies),
 		b.step("share the image", func(ctx context.Context) error { return share(ctx, b.job, b.published()) }, nil),
 		b.step("finish the image", b.finish, nil),

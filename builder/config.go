@@ -312,8 +312,14 @@ type Polling struct {
 
 // decode reads the configuration, fills in defaults, and reports everything that is wrong.
 func (c *Config) decode(raws []any) (warnings []string, err error) {
-	err = config.Decode(c, &config.DecodeOpts{PluginType: builderID, Interpolate: true, InterpolateContext: &c.ctx,
-		InterpolateFilter: &interpolate.RenderFilter{Exclude: []string{"run_tags", "tags", "snapshot_tags", "run_volume_tags", "spot_tags"}}}, raws...)
+	err = config.Decode(c, &config.DecodeOpts{
+		PluginType:         builderID,
+		Interpolate:        true,
+		InterpolateContext: &c.ctx,
+		InterpolateFilter: &interpolate.RenderFilter{
+			Exclude: []string{"run_tags", "tags", "snapshot_tags", "run_volume_tags", "spot_tags"},
+		},
+	}, raws...)
 	if err != nil {
 		return nil, err
 	}
@@ -322,11 +328,8 @@ func (c *Config) decode(raws []any) (warnings []string, err error) {
 }
 
 func (c *Config) defaults() {
-	for value, fallback := range map[*string]string{&c.Metadata.HttpEndpoint: "enabled", &c.Metadata.HttpTokens: "required"} {
-		if *value == "" {
-			*value = fallback
-		}
-	}
+	fallBack(&c.Metadata.HttpEndpoint, "enabled")
+	fallBack(&c.Metadata.HttpTokens, "required")
 	if c.Metadata.HttpPutResponseHopLimit == 0 {
 		c.Metadata.HttpPutResponseHopLimit = 1
 	}
@@ -342,11 +345,10 @@ func (c *Config) defaults() {
 		c.Unchanged.MaxAge = "168h"
 	}
 	if c.Prove != nil {
-		for value, fallback := range map[*string]string{&c.Prove.Timeout: "5m", &c.Prove.OnUnproved: "deregister", &c.Prove.InstanceType: c.firstType(), &c.Prove.Release: os.Getenv("PACKER_RUN_UUID")} {
-			if *value == "" {
-				*value = fallback
-			}
-		}
+		fallBack(&c.Prove.Timeout, "5m")
+		fallBack(&c.Prove.OnUnproved, "deregister")
+		fallBack(&c.Prove.InstanceType, c.firstType())
+		fallBack(&c.Prove.Release, os.Getenv("PACKER_RUN_UUID"))
 	}
 	if c.SecurityGroupId != "" {
 		c.SecurityGroupIds = append(c.SecurityGroupIds, c.SecurityGroupId)
@@ -363,4 +365,11 @@ func (c *Config) defaults() {
 	// The temporary key is always ours, and of this type.
 	c.Comm.SSHTemporaryKeyPairType = "ed25519"
 	c.Comm.SSHTemporaryKeyPairName = fmt.Sprintf("packer_%s", c.PackerBuildName)
+}
+
+// fallBack sets what the configuration leaves out.
+func fallBack(value *string, otherwise string) {
+	if *value == "" {
+		*value = otherwise
+	}
 }

@@ -44,14 +44,14 @@ func addressOf(c *Config, instance types.Instance) string {
 
 // waitForSSH waits until the instance's SSH server answers, so that the SDK's own attempts, which are five seconds
 // apart, need not be many. Behind a bastion only the first can be seen.
-func (b *bake) waitForSSH(ctx context.Context) error {
-	c := b.job.config
+func waitForSSH(ctx context.Context, j *job, m machine) error {
+	c := j.config
 	if c.Comm.SSHBastionHost != "" || c.Comm.SSHProxyHost != "" {
 		return nil
 	}
-	address := net.JoinHostPort(b.machine.host, strconv.Itoa(c.Comm.SSHPort))
-	b.job.ui.Say(fmt.Sprintf("Waiting for SSH on %s...", address))
-	return waitForBanner(ctx, b.job, b.machine, address)
+	address := net.JoinHostPort(m.host, strconv.Itoa(c.Comm.SSHPort))
+	j.ui.Say(fmt.Sprintf("Waiting for SSH on %s...", address))
+	return waitForBanner(ctx, j, m, address)
 }
 
 const (
@@ -143,25 +143,25 @@ func (b *bake) connectStep() step {
 	return step{bake: b, name: "connect", sdk: connect}.unlessAdopted()
 }
 
-// communicator is what connectStep made.
-func (b *bake) communicator() packersdk.Communicator {
-	return b.state.Get("communicator").(packersdk.Communicator)
+// connection is what connectStep made.
+func connection(state multistep.StateBag) packersdk.Communicator {
+	return state.Get("communicator").(packersdk.Communicator)
 }
 
 // waitForCloudInit waits until the machine has ended what it does by itself after a boot: a provisioner of whatever
 // kind would meet it in the middle, and lose against it for apt's locks.
-func (b *bake) waitForCloudInit(ctx context.Context) error {
-	b.job.ui.Say("Waiting for the end of cloud-init...")
-	return remote.Settle(ctx, b.job.ui, b.communicator())
+func waitForCloudInit(ctx context.Context, j *job, state multistep.StateBag) error {
+	j.ui.Say("Waiting for the end of cloud-init...")
+	return remote.Settle(ctx, j.ui, connection(state))
 }
 
 // provision runs the provisioners by the SDK's step, and ends when the instance does: the connection alone would not
 // tell for long.
-func (b *bake) provision(ctx context.Context) error {
+func provision(ctx context.Context, j *job, state multistep.StateBag, instance string) error {
 	watched, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	go watch(watched, b.job, b.machine.instance, cancel)
-	action := (&commonsteps.StepProvision{}).Run(watched, b.state)
+	go watch(watched, j, instance, cancel)
+	action := (&commonsteps.StepProvision{}).Run(watched, state)
 	if action == multistep.ActionContinue {
 		return nil
 	}
@@ -170,7 +170,7 @@ func (b *bake) provision(ctx context.Context) error {
 			return cause
 		}
 		// The connection may have told before the watch did.
-		if err := diedMeanwhile(ctx, b.job, b.machine.instance); err != nil {
+		if err := diedMeanwhile(ctx, j, instance); err != nil {
 			return err
 		}
 	}

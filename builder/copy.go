@@ -54,7 +54,7 @@ func (b *bake) copyImage(ctx context.Context) error {
 func (b *bake) copyTo(ctx context.Context, region string) (image string, err error) {
 	j, api := b.job, b.job.elsewhere(region)
 	if b.image.adopted {
-		found, ok, err := b.unfinishedIn(ctx, api)
+		found, ok, err := unfinishedIn(ctx, api, wanted{j.config, b.image.name, b.inputs})
 		if err != nil {
 			return "", err
 		}
@@ -69,7 +69,7 @@ func (b *bake) copyTo(ctx context.Context, region string) (image string, err err
 		SourceImageId:     aws.String(b.image.id),
 		SourceRegion:      aws.String(j.region),
 		ClientToken:       aws.String("goldsmith-" + b.image.owner + "-" + region),
-		TagSpecifications: b.imageSpecs(),
+		TagSpecifications: imageSpecs(j, b.image, provenance(j, b.source, b.image, b.inputs)),
 		Encrypted:         j.config.AMIEncryptBootVolume.ToBoolPointer(),
 	}
 	if j.config.AMIEncryptBootVolume.True() {

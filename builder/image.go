@@ -47,7 +47,8 @@ func (b *bake) createImage(ctx context.Context) (err error) {
 	made := time.Time{} // long ago
 	if b.image.id == "" {
 		made = time.Now()
-		if b.image.id, err = b.createFrom(ctx, b.machine.instance); err != nil {
+		tags := imageSpecs(b.job, b.image, provenance(b.job, b.source, b.image, b.inputs))
+		if b.image.id, err = createFrom(ctx, b.job, b.machine.instance, b.image.name, tags, b.retired); err != nil {
 			return err
 		}
 	}
@@ -55,19 +56,20 @@ func (b *bake) createImage(ctx context.Context) (err error) {
 }
 
 // createFrom has EC2 make the AMI of the instance.
-func (b *bake) createFrom(ctx context.Context, instance string) (id string, err error) {
-	j := b.job
-	j.ui.Say(fmt.Sprintf("Creating the AMI %s...", b.image.name))
+func createFrom(
+	ctx context.Context, j *job, instance, name string, tags []types.TagSpecification, retired []retiredImage,
+) (id string, err error) {
+	j.ui.Say(fmt.Sprintf("Creating the AMI %s...", name))
 	detached, cancel := createContext(ctx)
 	defer cancel()
 	input := &ec2.CreateImageInput{
 		InstanceId:          aws.String(instance),
-		Name:                aws.String(b.image.name),
+		Name:                aws.String(name),
 		Description:         aws.String(j.config.AMIDescription),
 		BlockDeviceMappings: mappings(j.config.AMIMappings),
-		TagSpecifications:   b.imageSpecs(),
+		TagSpecifications:   tags,
 	}
-	err = onceNameIsFree(detached, b.retired, func(ctx context.Context) error {
+	err = onceNameIsFree(detached, retired, func(ctx context.Context) error {
 		out, err := j.ec2.CreateImage(ctx, input)
 		if err == nil {
 			id = aws.ToString(out.ImageId)
@@ -81,12 +83,12 @@ func (b *bake) createFrom(ctx context.Context, instance string) (id string, err 
 }
 
 // imageSpecs have the AMI and its snapshots, here and elsewhere, be made with their tags.
-func (b *bake) imageSpecs() []types.TagSpecification {
-	c, name, owner := b.job.config, b.image.name, b.image.owner
+func imageSpecs(j *job, image builtImage, origin map[string]string) []types.TagSpecification {
+	c, name, owner := j.config, image.name, image.owner
 	unfinished := map[string]string{unfinishedTag: name}
 	return []types.TagSpecification{
-		ec2ops.Spec(types.ResourceTypeImage, b.job.tagsOf(owner, name, b.provenance(), c.Tags, unfinished)),
-		ec2ops.Spec(types.ResourceTypeSnapshot, b.job.tagsOf(owner, name, c.Tags, c.SnapshotTags)),
+		ec2ops.Spec(types.ResourceTypeImage, j.tagsOf(owner, name, origin, c.Tags, unfinished)),
+		ec2ops.Spec(types.ResourceTypeSnapshot, j.tagsOf(owner, name, c.Tags, c.SnapshotTags)),
 	}
 }
 
@@ -125,7 +127,7 @@ func (b *bake) removeImage(ctx context.Context) error {
 		return nil
 	}
 	if b.keepsUnproved() {
-		return b.markUnproved(ctx)
+		return markUnproved(ctx, b.job, b.image.id, b.failure)
 	}
 	if b.image.proved { // it is released: others may use it already
 		b.job.ui.Say(fmt.Sprintf("Keeping the AMI %s, which is proved; the same build, run again, goes on from it",

@@ -47,45 +47,97 @@ func TestOptionsAreChecked(t *testing.T) {
 		change options
 		want   string // empty for what is good
 	}{
-		{options{"instance_type": "", "instance_types": list("t3.small")}, ""}, {options{"instance_types": list("small")}, "instance_types"},
-		{options{"instance_type": "", "spot_instance_types": list("t3.small"), "spot_price": "0.05"}, ""}, {options{"instance_type": ""}, "instance_type"},
+		{options{"instance_type": "", "instance_types": list("t3.small")}, ""},
+		{options{"instance_types": list("small")}, "instance_types"},
+		{options{"instance_type": "", "spot_instance_types": list("t3.small"), "spot_price": "0.05"}, ""},
+		{options{"instance_type": ""}, "instance_type"},
 		{options{"spot_instance_types": list("t3.small"), "spot_price": "auto"}, "spot_instance_types"},
-		{options{"instance_type": "", "spot_instance_types": list("t3.small")}, "spot_instance_types: it goes with spot_price"},
-		{options{"spot_price": "cheap"}, "spot_price"}, {options{"spot_price": "-1"}, "spot_price"}, {options{"spot_price": "NaN"}, "spot_price"}, {options{"spot_price": "0"}, ""},
-		{options{"spot_tags": map[string]string{"a": "b"}}, "spot_tags"}, {with(spot, options{"spot_tags": map[string]string{"aws:a": "b"}}), "spot_tags"},
-		{with(spot, options{"ena_support": true}), "ena_support"}, {with(spot, options{"sriov_support": true}), "sriov_support"},
-		{options{"enable_unlimited_credits": true}, ""}, {options{"enable_unlimited_credits": true, "instance_type": "m5.large"}, "enable_unlimited_credits"},
+		{
+			options{"instance_type": "", "spot_instance_types": list("t3.small")},
+			"spot_instance_types: it goes with spot_price",
+		},
+		{options{"spot_price": "cheap"}, "spot_price"},
+		{options{"spot_price": "-1"}, "spot_price"},
+		{options{"spot_price": "NaN"}, "spot_price"},
+		{options{"spot_price": "0"}, ""},
+		{options{"spot_tags": map[string]string{"a": "b"}}, "spot_tags"},
+		{with(spot, options{"spot_tags": map[string]string{"aws:a": "b"}}), "spot_tags"},
+		{with(spot, options{"ena_support": true}), "ena_support"},
+		{with(spot, options{"sriov_support": true}), "sriov_support"},
+		{options{"enable_unlimited_credits": true}, ""},
+		{options{"enable_unlimited_credits": true, "instance_type": "m5.large"}, "enable_unlimited_credits"},
 		{options{"subnet_ids": list("subnet-0123456789abcdef0", "a")}, "subnet_ids"},
-		{options{"subnet_ids": list("subnet-0123456789abcdef0"), "subnet_id": "subnet-0123456789abcdef0"}, "subnet_ids"},
-		{options{"metadata_options": options{"instance_metadata_tags": "yes"}}, "instance_metadata_tags"}, {options{"shutdown_behavior": "hibernate"}, "shutdown_behavior"},
-		{options{"tenancy": "mine"}, "tenancy"}, {options{"placement": options{"tenancy": "mine"}}, "placement.tenancy"}, {options{"placement": options{"host_id": "x"}}, "placement.host_id"},
-		{options{"placement": options{"host_id": "h-0123456789abcdef0"}}, ""}, {options{"placement": options{"host_id": "h-0123456789abcdef0", "tenancy": "dedicated"}}, "placement.tenancy"},
-		{options{"placement": options{"host_resource_group_arn": "x"}}, "host_resource_group_arn"}, {with(spot, options{"tenancy": "host"}), "placement.tenancy"},
-		{options{"capacity_reservation_preference": "maybe"}, "capacity_reservation_preference"}, {options{"capacity_reservation_id": "x"}, "capacity_reservation_id"},
-		{options{"capacity_reservation_id": "cr-0123456789abcdef0", "capacity_reservation_preference": "open"}, "capacity_reservation_id"},
+		{
+			options{"subnet_ids": list("subnet-0123456789abcdef0"), "subnet_id": "subnet-0123456789abcdef0"},
+			"subnet_ids",
+		},
+		{options{"metadata_options": options{"instance_metadata_tags": "yes"}}, "instance_metadata_tags"},
+		{options{"shutdown_behavior": "hibernate"}, "shutdown_behavior"},
+		{options{"tenancy": "mine"}, "tenancy"},
+		{options{"placement": options{"tenancy": "mine"}}, "placement.tenancy"},
+		{options{"placement": options{"host_id": "x"}}, "placement.host_id"},
+		{options{"placement": options{"host_id": "h-0123456789abcdef0"}}, ""},
+		{options{"placement": options{"host_id": "h-0123456789abcdef0", "tenancy": "dedicated"}}, "placement.tenancy"},
+		{options{"placement": options{"host_resource_group_arn": "x"}}, "host_resource_group_arn"},
+		{with(spot, options{"tenancy": "host"}), "placement.tenancy"},
+		{options{"capacity_reservation_preference": "maybe"}, "capacity_reservation_preference"},
+		{options{"capacity_reservation_id": "x"}, "capacity_reservation_id"},
+		{
+			options{"capacity_reservation_id": "cr-0123456789abcdef0", "capacity_reservation_preference": "open"},
+			"capacity_reservation_id",
+		},
 		{with(spot, options{"capacity_reservation_id": "cr-0123456789abcdef0"}), "capacity_reservation_preference"},
-		{policy(nil), ""}, {with(policy(nil), options{"iam_instance_profile": "x"}), "temporary_iam_instance_profile_policy_document"},
-		{policy(options{"Effect": "allow"}), "Statement[0].Effect"}, {policy(options{"Action": list()}), "Statement[0].Action"}, {policy(options{"Resource": list()}), "Statement[0].Resource"},
+		{policy(nil), ""},
+		{with(policy(nil), options{"iam_instance_profile": "x"}), "temporary_iam_instance_profile_policy_document"},
+		{policy(options{"Effect": "allow"}), "Statement[0].Effect"},
+		{policy(options{"Action": list()}), "Statement[0].Action"},
+		{policy(options{"Resource": list()}), "Statement[0].Resource"},
 		{options{"temporary_iam_instance_profile_policy_document": options{"Version": "2012-10-17"}}, "Statement"},
 		{options{"temporary_iam_instance_profile_policy_document": options{"Version": "1"}}, "Version"},
-		{options{"ami_users": list("123456789012")}, ""}, {options{"ami_users": list("all")}, "ami_users"}, {options{"ami_groups": list("everybody")}, "ami_groups"}, {options{"ami_groups": list("all")}, ""},
-		{options{"ami_org_arns": list("o-123")}, "ami_org_arns"}, {options{"ami_org_arns": list("arn:aws:organizations::123456789012:organization/o-abcdefghij")}, ""},
-		{options{"ami_ou_arns": list("ou-123")}, "ami_ou_arns"}, {options{"ami_ou_arns": list("arn:aws:organizations::123456789012:ou/o-abcdefghij/ou-1a2b-34uvwxyz")}, ""},
-		{options{"snapshot_users": list("me")}, "snapshot_users"}, {options{"snapshot_groups": list("me")}, "snapshot_groups"},
-		{with(encrypted, options{"ami_groups": list("all")}), "ami_groups"}, {with(encrypted, options{"snapshot_groups": list("all")}), "snapshot_groups"},
-		{with(encrypted, options{"ami_users": list("123456789012")}), "ami_users"}, {with(encrypted, options{"snapshot_users": list("123456789012"), "kms_key_id": "k"}), ""},
-		{with(encrypted, options{"ami_users": list("123456789012"), "kms_key_id": "k", "ami_regions": list("eu-west-1")}), "region_kms_key_ids"},
-		{options{"ami_regions": list("Frankfurt")}, "ami_regions"}, {options{"ami_regions": list("eu-west-1", "us-gov-west-1")}, ""},
+		{options{"ami_users": list("123456789012")}, ""},
+		{options{"ami_users": list("all")}, "ami_users"},
+		{options{"ami_groups": list("everybody")}, "ami_groups"},
+		{options{"ami_groups": list("all")}, ""},
+		{options{"ami_org_arns": list("o-123")}, "ami_org_arns"},
+		{options{"ami_org_arns": list("arn:aws:organizations::123456789012:organization/o-abcdefghij")}, ""},
+		{options{"ami_ou_arns": list("ou-123")}, "ami_ou_arns"},
+		{options{"ami_ou_arns": list("arn:aws:organizations::123456789012:ou/o-abcdefghij/ou-1a2b-34uvwxyz")}, ""},
+		{options{"snapshot_users": list("me")}, "snapshot_users"},
+		{options{"snapshot_groups": list("me")}, "snapshot_groups"},
+		{with(encrypted, options{"ami_groups": list("all")}), "ami_groups"},
+		{with(encrypted, options{"snapshot_groups": list("all")}), "snapshot_groups"},
+		{with(encrypted, options{"ami_users": list("123456789012")}), "ami_users"},
+		{with(encrypted, options{"snapshot_users": list("123456789012"), "kms_key_id": "k"}), ""},
+		{
+			with(encrypted, options{"ami_users": list("123456789012"), "kms_key_id": "k", "ami_regions": list("eu-west-1")}),
+			"region_kms_key_ids",
+		},
+		{options{"ami_regions": list("Frankfurt")}, "ami_regions"},
+		{options{"ami_regions": list("eu-west-1", "us-gov-west-1")}, ""},
 		{options{"region_kms_key_ids": map[string]string{"us-east-1": "k"}}, "region_kms_key_ids"},
 		{with(encrypted, options{"region_kms_key_ids": map[string]string{"eu-west-1": "k"}}), "region_kms_key_ids"},
-		{with(encrypted, options{"region_kms_key_ids": map[string]string{"eu-west-1": "k", "us-east-1": ""}, "ami_regions": list("eu-west-1")}), ""},
-		{options{"imds_support": "v1.0"}, "imds_support"}, {options{"deprecate_at": soon}, ""}, {options{"deprecate_at": "tomorrow"}, "deprecate_at"},
-		{options{"deprecate_at": "2020-01-01T00:00:00Z"}, "deprecate_at"}, {options{"deprecate_at": "2999-01-01T00:00:00Z"}, "deprecate_at"},
-		{options{"deregistration_protection": options{"with_cooldown": true}}, "with_cooldown"}, {options{"force_delete_snapshot": true}, "force_delete_snapshot"},
+		{
+			with(encrypted, options{"region_kms_key_ids": map[string]string{"eu-west-1": "k", "us-east-1": ""}, "ami_regions": list("eu-west-1")}),
+			"",
+		},
+		{options{"imds_support": "v1.0"}, "imds_support"},
+		{options{"deprecate_at": soon}, ""},
+		{options{"deprecate_at": "tomorrow"}, "deprecate_at"},
+		{options{"deprecate_at": "2020-01-01T00:00:00Z"}, "deprecate_at"},
+		{options{"deprecate_at": "2999-01-01T00:00:00Z"}, "deprecate_at"},
+		{options{"deregistration_protection": options{"with_cooldown": true}}, "with_cooldown"},
+		{options{"force_delete_snapshot": true}, "force_delete_snapshot"},
 		{options{"skip_create_ami": true, "prove": options{"stack": "s", "tier": "db"}}, "skip_create_ami"},
-		{options{"skip_create_ami": true, "ami_users": list("123456789012")}, "skip_create_ami"}, {options{"skip_create_ami": true}, ""},
-		{options{"ami_block_device_mappings": []any{options{"device_name": "/dev/xvdb", "volume_type": "ssd"}}}, "ami_block_device_mappings[0].volume_type"},
-		{options{"ami_block_device_mappings": []any{options{"device_name": "/dev/xvdb", "no_device": true, "volume_size": 1}}}, "ami_block_device_mappings[0].no_device"},
+		{options{"skip_create_ami": true, "ami_users": list("123456789012")}, "skip_create_ami"},
+		{options{"skip_create_ami": true}, ""},
+		{
+			options{"ami_block_device_mappings": []any{options{"device_name": "/dev/xvdb", "volume_type": "ssd"}}},
+			"ami_block_device_mappings[0].volume_type",
+		},
+		{
+			options{"ami_block_device_mappings": []any{options{"device_name": "/dev/xvdb", "no_device": true, "volume_size": 1}}},
+			"ami_block_device_mappings[0].no_device",
+		},
 		{options{"tags": map[string]string{unfinishedTag: "x"}}, "tags"},
 	} {
 		_, _, err := new(Builder).Prepare(valid(c.change))
@@ -344,6 +396,11 @@ func TestAdoptionLeavesTheBuildAlone(t *testing.T) {
 	}
 }
 
+// adoptedBy is the image that a build goes on from.
+func adoptedBy(t *testing.T, b *bake) (builtImage, error) {
+	return adopt(t.Context(), b.job, b.inputs, b.image)
+}
+
 func TestUnfinishedImages(t *testing.T) {
 	leave := func(t *testing.T) *account {
 		a := newAccount(t)
@@ -352,10 +409,10 @@ func TestUnfinishedImages(t *testing.T) {
 	}
 	a := leave(t)
 	b := bakeOf(t, a, "b1", nil)
-	if image, err := b.adopt(t.Context()); err != nil || image.id != "ami-0left" || !image.adopted {
+	if image, err := adoptedBy(t, b); err != nil || image.id != "ami-0left" || !image.adopted {
 		t.Errorf("got %+v, %v", image, err)
 	}
-	if image, _ := bakeOf(t, a, "b1", options{"ami_name": "db-2"}).adopt(t.Context()); image.adopted {
+	if image, _ := adoptedBy(t, bakeOf(t, a, "b1", options{"ami_name": "db-2"})); image.adopted {
 		t.Error("an AMI of another name is adopted")
 	}
 	a.In(here).SetImage("ami-0left", func(i *types.Image) { i.State = types.ImageStateFailed })
@@ -642,7 +699,7 @@ func TestProfileThatIsNotKnownYet(t *testing.T) {
 // TestWhatIsOurs has an unfinished AMI of other inputs, of an old one, or of one that is not proved left alone.
 func TestWhatIsOurs(t *testing.T) {
 	in := inputs.Inputs{"a": "00000000"}
-	unchanged := options{"unchanged": options{"max_age": "1h"}}
+	hour := options{"unchanged": options{"max_age": "1h"}}
 	retag := func(pairs ...string) func(*account) {
 		return func(a *account) { a.In(here).SetTags("ami-0left", pairs...) }
 	}
@@ -662,15 +719,15 @@ func TestWhatIsOurs(t *testing.T) {
 		{"of nobody's build", retag(buildTag, ""), false},
 	} {
 		a := newAccount(t)
-		b := bakeOf(t, a, "b1", unchanged)
+		b := bakeOf(t, a, "b1", hour)
 		b.inputs = in
 		a.put(here, "0left", "db-1", "b0", unfinishedTag, "db-1", images.DigestTag, in.Digest(), images.SeriesTag,
 			b.job.config.series())
 		c.change(a)
-		if image, err := b.adopt(t.Context()); err != nil || image.adopted != c.want {
+		if image, err := adoptedBy(t, b); err != nil || image.adopted != c.want {
 			t.Errorf("%s: adopted %v, %v", c.name, image.adopted, err)
 		}
-		if _, done, err := b.unchanged(t.Context()); err != nil || done {
+		if _, done, err := unchanged(t.Context(), b.job, b.inputs); err != nil || done {
 			t.Errorf("%s: an unfinished AMI is taken for one that is done: %v, %v", c.name, done, err)
 		}
 	}
@@ -688,7 +745,7 @@ func TestProvedImageStays(t *testing.T) {
 		len(a.Calls("RegisterImage")) > 0 {
 		t.Errorf("got %v, left %v", err, a.left())
 	}
-	if image, err := bakeOf(t, a, "b2", nil).adopt(t.Context()); !image.adopted || err != nil {
+	if image, err := adoptedBy(t, bakeOf(t, a, "b2", nil)); !image.adopted || err != nil {
 		t.Errorf("the next run does not go on from it: %v", err)
 	}
 }

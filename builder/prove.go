@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/inputs"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/defaultstack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/release"
@@ -111,30 +112,31 @@ func (b *bake) keepsUnproved() bool {
 	return b.image.id != "" && p != nil && p.OnUnproved == "keep" && errors.Is(b.failure, release.ErrUnproved)
 }
 
-func (b *bake) markUnproved(ctx context.Context) error {
-	reason, _, _ := strings.Cut(b.failure.Error(), "\n")
+// markUnproved says on the AMI why it is not proved.
+func markUnproved(ctx context.Context, j *job, image string, failure error) error {
+	reason, _, _ := strings.Cut(failure.Error(), "\n")
 	const longest = 255 // of a tag's value, in characters
 	if runes := []rune(reason); len(runes) > longest {
 		reason = string(runes[:longest])
 	}
-	b.job.ui.Say(fmt.Sprintf("Keeping the AMI %s, which is not proved (on_unproved = \"keep\")", b.image.id))
-	_, err := b.job.ec2.CreateTags(ctx, &ec2.CreateTagsInput{
-		Resources: []string{b.image.id},
+	j.ui.Say(fmt.Sprintf("Keeping the AMI %s, which is not proved (on_unproved = \"keep\")", image))
+	_, err := j.ec2.CreateTags(ctx, &ec2.CreateTagsInput{
+		Resources: []string{image},
 		Tags:      []types.Tag{{Key: aws.String(images.UnprovedTag), Value: aws.String(reason)}},
 	})
 	return err
 }
 
 // provenance are the AMI's tags that say where it comes from.
-func (b *bake) provenance() map[string]string {
-	tags := map[string]string{images.SourceTag: b.source.id}
-	if b.image.manifest != "" {
-		tags[images.ManifestTag] = b.image.manifest
+func provenance(j *job, source sourceImage, image builtImage, in inputs.Inputs) map[string]string {
+	tags := map[string]string{images.SourceTag: source.id}
+	if image.manifest != "" {
+		tags[images.ManifestTag] = image.manifest
 	}
 	if at := revision(); at != "" {
 		tags[images.RevisionTag] = at
 	}
-	maps.Copy(tags, inputTags(b.job.config.series(), b.inputs))
+	maps.Copy(tags, inputTags(j.config.series(), in))
 	return tags
 }
 

@@ -58,19 +58,8 @@ func checkNames(ctx context.Context, j *job, image builtImage) error {
 	return nil
 }
 
-// setAside frees the name of the AMI to be made. EC2 has one AMI of a name, and none can be renamed, so for the time of
+// setAsideIn frees the name of the AMI to be made. EC2 has one AMI of a name, and none can be renamed, so for the time of
 // the snapshot there is none of this name.
-func (b *bake) setAside(ctx context.Context) error { return b.setAsideIn(ctx, b.job.region) }
-
-func (b *bake) setCopiesAside(ctx context.Context) error {
-	for _, region := range b.job.copyRegions() {
-		if err := b.setAsideIn(ctx, region); err != nil {
-			return fmt.Errorf("%s: %w", region, err)
-		}
-	}
-	return nil
-}
-
 func (b *bake) setAsideIn(ctx context.Context, region string) error {
 	if !b.job.config.AMIForceDeregister {
 		return nil
@@ -86,6 +75,15 @@ func (b *bake) setAsideIn(ctx context.Context, region string) error {
 		}
 		if err != nil {
 			return fmt.Errorf("force_deregister: %s: %w", aws.ToString(other.ImageId), err)
+		}
+	}
+	return nil
+}
+
+func (b *bake) setCopiesAside(ctx context.Context) error {
+	for _, region := range b.job.copyRegions() {
+		if err := b.setAsideIn(ctx, region); err != nil {
+			return fmt.Errorf("%s: %w", region, err)
 		}
 	}
 	return nil
@@ -133,10 +131,6 @@ func (b *bake) restore(ctx context.Context) error {
 	return b.restoreIf(ctx, func(region string) bool { return region == b.job.region })
 }
 
-func (b *bake) restoreCopies(ctx context.Context) error {
-	return b.restoreIf(ctx, func(region string) bool { return region != b.job.region })
-}
-
 func (b *bake) restoreIf(ctx context.Context, wanted func(region string) bool) error {
 	if b.kept() {
 		return nil
@@ -146,7 +140,7 @@ func (b *bake) restoreIf(ctx context.Context, wanted func(region string) bool) e
 		if !wanted(old.region) {
 			continue
 		}
-		if err := b.register(ctx, old); err != nil {
+		if err := register(ctx, b.job, old, b.image); err != nil {
 			errs = append(errs, fmt.Errorf("register %s in %s again: %w\nits snapshots are there: %s",
 				aws.ToString(old.image.ImageId), old.region, err, strings.Join(ec2ops.SnapshotsOf(old.image), ", ")))
 		}
@@ -156,9 +150,9 @@ func (b *bake) restoreIf(ctx context.Context, wanted func(region string) bool) e
 
 // register makes an AMI of a retired one's snapshots, with its name, tags, dates and permissions. EC2 gives it a new
 // id. One that is still there, since its deregistration failed, is left alone.
-func (b *bake) register(ctx context.Context, old retiredImage) error {
-	api, was := b.job.clientFor(old.region), aws.ToString(old.image.ImageId)
-	there, err := namesakes(ctx, api, b.image)
+func register(ctx context.Context, j *job, old retiredImage, failed builtImage) error {
+	api, was := j.clientFor(old.region), aws.ToString(old.image.ImageId)
+	there, err := namesakes(ctx, api, failed)
 	if err != nil {
 		return err
 	}
@@ -166,14 +160,14 @@ func (b *bake) register(ctx context.Context, old retiredImage) error {
 		return nil
 	}
 	var out *ec2.RegisterImageOutput
-	err = onceNameIsFree(ctx, b.retired, func(ctx context.Context) (err error) {
+	err = onceNameIsFree(ctx, []retiredImage{old}, func(ctx context.Context) (err error) {
 		out, err = api.RegisterImage(ctx, registration(old.image))
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	b.job.ui.Say(fmt.Sprintf("%s in %s is registered again, as %s", was, old.region, aws.ToString(out.ImageId)))
+	j.ui.Say(fmt.Sprintf("%s in %s is registered again, as %s", was, old.region, aws.ToString(out.ImageId)))
 	return giveBack(ctx, api, old, out.ImageId)
 }
 

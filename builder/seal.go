@@ -16,7 +16,7 @@ func (b *bake) seal(ctx context.Context) (err error) {
 		Source:  b.source.id,
 		Secrets: [][]byte{[]byte(b.machine.keys.hostPrivate)},
 	}
-	b.image.manifest, err = sealMachine(ctx, b.job.ui, b.communicator(), request)
+	b.image.manifest, err = sealMachine(ctx, b.job.ui, connection(b.state), request)
 	return err
 }
 

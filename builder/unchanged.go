@@ -114,7 +114,7 @@ func addConfig(in inputs.Inputs, c Config, region string) error {
 
 // reuseUnchanged ends the build with an image of the same inputs, if there is one.
 func (b *bake) reuseUnchanged(ctx context.Context) error {
-	found, ok, err := b.unchanged(ctx)
+	found, ok, err := unchanged(ctx, b.job, b.inputs)
 	if err != nil || !ok {
 		return err
 	}
@@ -129,16 +129,16 @@ func (b *bake) reuseUnchanged(ctx context.Context) error {
 }
 
 // unchanged is the image that the build would make once more, if there is one. Else it tells why not.
-func (b *bake) unchanged(ctx context.Context) (types.Image, bool, error) {
-	c := b.job.config
-	if b.inputs == nil {
+func unchanged(ctx context.Context, j *job, in inputs.Inputs) (types.Image, bool, error) {
+	c := j.config
+	if in == nil {
 		return types.Image{}, false, nil
 	}
 	if c.forced() {
-		b.job.ui.Message("baking although nothing may have changed: it is forced")
+		j.ui.Message("baking although nothing may have changed: it is forced")
 		return types.Image{}, false, nil
 	}
-	found, err := ec2ops.OwnImages(ctx, b.job.ec2, ec2ops.TagFilter(images.SeriesTag, c.series()),
+	found, err := ec2ops.OwnImages(ctx, j.ec2, ec2ops.TagFilter(images.SeriesTag, c.series()),
 		ec2ops.Filter("state", "available"))
 	if err != nil {
 		return types.Image{}, false, err
@@ -146,13 +146,13 @@ func (b *bake) unchanged(ctx context.Context) (types.Image, bool, error) {
 	slices.SortFunc(found, func(x, y types.Image) int { // youngest first
 		return strings.Compare(aws.ToString(y.CreationDate), aws.ToString(x.CreationDate))
 	})
-	same := slices.IndexFunc(found, func(image types.Image) bool { return isFinished(image, c, b.inputs.Digest()) })
+	same := slices.IndexFunc(found, func(image types.Image) bool { return isFinished(image, c, in.Digest()) })
 	if same < 0 {
-		b.job.ui.Say("Baking: " + whyBake(found, c.series(), b.inputs))
+		j.ui.Say("Baking: " + whyBake(found, c.series(), in))
 		return types.Image{}, false, nil
 	}
 	if old := age(found[same]); old > c.Unchanged.maxAge {
-		b.job.ui.Say(fmt.Sprintf("Baking: %s has the same inputs, but was made %s ago, and unchanged.max_age is %s",
+		j.ui.Say(fmt.Sprintf("Baking: %s has the same inputs, but was made %s ago, and unchanged.max_age is %s",
 			aws.ToString(found[same].ImageId), old.Round(time.Minute), c.Unchanged.MaxAge))
 		return types.Image{}, false, nil
 	}

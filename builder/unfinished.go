@@ -12,6 +12,7 @@ import (
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/inputs"
 )
 
 // unfinishedTag is on an AMI, with its name, until all is done with it that was asked for. A run whose wait for the AMI
@@ -46,30 +47,36 @@ func (c *Config) forced() bool {
 
 // unfinishedIn finds in a region the AMI of an earlier run that was not finished and had this build's name, or, where
 // the build's inputs are known, the same of those. It may be pending still.
-func (b *bake) unfinishedIn(ctx context.Context, api *ec2.Client) (types.Image, bool, error) {
+func unfinishedIn(ctx context.Context, api *ec2.Client, w wanted) (types.Image, bool, error) {
 	found, err := ec2ops.OwnImages(ctx, api, ec2ops.Filter("tag-key", unfinishedTag))
 	if err != nil {
 		return types.Image{}, false, fmt.Errorf("look for an unfinished AMI: %w", err)
 	}
 	for _, image := range found {
 		tag := func(key string) string { return ec2ops.TagValue(image.Tags, key) }
-		if tag(unfinishedTag) != "" && tag(buildTag) != "" && tag(images.UnprovedTag) == "" && b.isOurs(image) {
+		if tag(unfinishedTag) != "" && tag(buildTag) != "" && tag(images.UnprovedTag) == "" && w.matches(image) {
 			return image, true, nil
 		}
 	}
 	return types.Image{}, false, nil
 }
 
-// isOurs tells whether the build would make the same image.
-func (b *bake) isOurs(image types.Image) bool {
-	if b.inputs == nil {
-		return aws.ToString(image.Name) == b.image.name
+// wanted is what the build is to make: an image of a name or, where they are known, of inputs.
+type wanted struct {
+	config *Config
+	name   string
+	inputs inputs.Inputs
+}
+
+// matches tells whether the build would make the same image.
+func (w wanted) matches(image types.Image) bool {
+	if w.inputs == nil {
+		return aws.ToString(image.Name) == w.name
 	}
 	// Of other inputs, or too old: the name alone does not make it the same.
 	tag := func(key string) string { return ec2ops.TagValue(image.Tags, key) }
-	c := b.job.config
-	return tag(images.DigestTag) == b.inputs.Digest() && tag(images.SeriesTag) == c.series() &&
-		age(image) <= c.Unchanged.maxAge
+	return tag(images.DigestTag) == w.inputs.Digest() && tag(images.SeriesTag) == w.config.series() &&
+		age(image) <= w.config.Unchanged.maxAge
 }
 
 // adoptOrCheckNames goes on from what an earlier run left unfinished; else the name has to be free.
@@ -77,7 +84,7 @@ func (b *bake) adoptOrCheckNames(ctx context.Context) (err error) {
 	if b.job.config.AMISkipCreateImage {
 		return nil
 	}
-	if b.image, err = b.adopt(ctx); err != nil {
+	if b.image, err = adopt(ctx, b.job, b.inputs, b.image); err != nil {
 		return err
 	}
 	return checkNames(ctx, b.job, b.image)
@@ -85,20 +92,20 @@ func (b *bake) adoptOrCheckNames(ctx context.Context) (err error) {
 
 // adopt is the AMI that the build is about: its own, or an unfinished one of an earlier run, which nothing is baked
 // for. One that has failed since is removed.
-func (b *bake) adopt(ctx context.Context) (builtImage, error) {
-	if b.job.config.forced() {
-		return b.image, nil
+func adopt(ctx context.Context, j *job, in inputs.Inputs, own builtImage) (builtImage, error) {
+	if j.config.forced() {
+		return own, nil
 	}
-	found, ok, err := b.unfinishedIn(ctx, b.job.ec2)
+	found, ok, err := unfinishedIn(ctx, j.ec2, wanted{j.config, own.name, in})
 	if err != nil || !ok {
-		return b.image, err
+		return own, err
 	}
 	id := aws.ToString(found.ImageId)
 	if ec2ops.Failed(found) {
-		b.job.ui.Say(fmt.Sprintf("Removing the AMI %s of an earlier run: it is %s", id, found.State))
-		return b.image, ec2ops.Deregister(ctx, b.job.ec2, found)
+		j.ui.Say(fmt.Sprintf("Removing the AMI %s of an earlier run: it is %s", id, found.State))
+		return own, ec2ops.Deregister(ctx, j.ec2, found)
 	}
-	b.job.ui.Say(fmt.Sprintf("Going on from the AMI %s of an earlier run that did not see it finished: "+
+	j.ui.Say(fmt.Sprintf("Going on from the AMI %s of an earlier run that did not see it finished: "+
 		"nothing is baked (packer build -force bakes anew)", id))
 	return builtImage{
 		id:       id,
@@ -124,12 +131,5 @@ func (b *bake) finish(ctx context.Context) error {
 	}
 	b.done = true
 	removeRetired(ctx, b.job, b.retired)
-	return nil
-}
-
-// skipImage ends the build without an AMI (skip_create_ami).
-func (b *bake) skipImage(context.Context) error {
-	b.job.ui.Say("Making no AMI: skip_create_ami is set")
-	b.done = true
 	return nil
 }
