@@ -6,12 +6,13 @@ import (
 	"os"
 
 	"github.com/hashicorp/packer-plugin-sdk/plugin"
-	"github.com/hashicorp/packer-plugin-sdk/version"
+	sdkversion "github.com/hashicorp/packer-plugin-sdk/version"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/builder"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/datasource/network"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/datasource/release"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/hangup"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/version"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/postprocessor/deploy"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/provisioners/hardening"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/provisioners/mysql"
@@ -35,7 +36,7 @@ func main() {
 	set.RegisterDatasource("network", new(network.Datasource))
 	set.RegisterDatasource("release", new(release.Datasource))
 	set.RegisterPostProcessor("deploy", new(deploy.PostProcessor))
-	set.SetVersion(version.NewPluginVersion("0.1.0", "", ""))
+	set.SetVersion(sdkversion.NewRawVersion(version.Number()))
 	err := set.Run()
 	// Packer is done, or it is gone, with its terminal say: nothing may stay half done then.
 	hangup.Plugin.End()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/firstboot"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/version"
 )
 
 // commands are the agent's subcommands. They are called by Goldsmith and by units, not by people.
@@ -26,11 +27,17 @@ var commands = map[string]func(ctx context.Context, arguments []string) error{
 	"certificate": certificate,
 	"seal":        sealMachine,
 	"watch-seal":  watchSeal,
+	"--version":   printVersion,
 }
 
 // plainUmask is for what goes into an image: there files have the modes that their tasks and packages say, also where
 // the image's own sessions have a stricter mask. Units of the first boot keep theirs.
 const plainUmask = 0o022
+
+func printVersion(context.Context, []string) error {
+	_, err := fmt.Println("goldsmith-agent", version.Number())
+	return err
+}
 
 func main() {
 	// A closed connection ends the agent as an interrupt would: after the step under way.

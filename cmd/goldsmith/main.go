@@ -17,6 +17,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/hangup"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/deploy"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/version"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/cli"
 )
 
@@ -76,7 +77,9 @@ func rootCommand() *cobra.Command {
 		Long: `Goldsmith bakes golden images with Packer and runs them, on AWS or on a local cloud on this machine.
 
 Exit codes: 0 done; 1 failed; 2 bad input; 3 failed, and a person is needed.`,
-		SilenceErrors: true, SilenceUsage: true,
+		Version:       version.Long(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
 	}
 	root.AddCommand(
 		cli.Command(),

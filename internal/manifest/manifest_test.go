@@ -12,6 +12,8 @@ import (
 
 	cyclonedx "github.com/CycloneDX/cyclonedx-go"
 	spdxjson "github.com/spdx/tools-golang/json"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/version"
 )
 
 func sample() *Manifest {
@@ -45,6 +47,9 @@ func TestDocuments(t *testing.T) {
 	if err := cyclonedx.NewBOMDecoder(bytes.NewReader(documents["sbom.cdx.json"]), cyclonedx.BOMFileFormatJSON).
 		Decode(&bom); err != nil {
 		t.Fatal(err)
+	}
+	if tool := (*bom.Metadata.Tools.Components)[0]; tool.Name != "goldsmith" || tool.Version != version.Number() {
+		t.Errorf("CycloneDX is by %s %s, want goldsmith %s", tool.Name, tool.Version, version.Number())
 	}
 	purls := map[string]bool{}
 	for _, c := range *bom.Components {

@@ -13,6 +13,8 @@ import (
 	cyclonedx "github.com/CycloneDX/cyclonedx-go"
 	"github.com/spdx/tools-golang/spdx/v2/common"
 	"github.com/spdx/tools-golang/spdx/v2/v2_3"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/version"
 )
 
 // Program is a Go program that no package brought, and the modules that it was built of.
@@ -108,7 +110,9 @@ func (m *Manifest) cycloneDX() ([]byte, error) {
 			Description: m.OS.Name,
 		},
 		Tools: &cyclonedx.ToolsChoice{
-			Components: &[]cyclonedx.Component{{Type: cyclonedx.ComponentTypeApplication, Name: "goldsmith"}},
+			Components: &[]cyclonedx.Component{
+				{Type: cyclonedx.ComponentTypeApplication, Name: "goldsmith", Version: version.Number()},
+			},
 		},
 	}
 	var list []cyclonedx.Component
@@ -156,7 +160,7 @@ func (m *Manifest) spdx(digest string) ([]byte, error) {
 		),
 		CreationInfo: &v2_3.CreationInfo{
 			Created:  m.Created.UTC().Format(time.RFC3339),
-			Creators: []common.Creator{{CreatorType: "Tool", Creator: "goldsmith"}},
+			Creators: []common.Creator{{CreatorType: "Tool", Creator: "goldsmith-" + version.Number()}},
 		},
 	}
 	add := func(id common.ElementID, name, version, purl, purpose string) {
