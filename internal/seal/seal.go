@@ -64,7 +64,6 @@ type Mark struct {
 // Run seals the machine that it runs on. judge is asked once.
 func Run(ctx context.Context, r Request, judge Judge) (Result, error) {
 	m := &manifest.Manifest{Name: r.Name, Source: r.Source, Created: time.Now().UTC().Truncate(time.Second)}
-	var err error
 	// What runs is noted before it is stopped.
 	if err := observe(ctx, m, runtime.GOARCH); err != nil {
 		return Result{}, err
@@ -72,31 +71,50 @@ func Run(ctx context.Context, r Request, judge Judge) (Result, error) {
 	if err := quiesce(ctx); err != nil {
 		return Result{}, err
 	}
-	if err := clean("/", r.Keep); err != nil {
-		return Result{}, fmt.Errorf("remove what must not be in an image: %w", err)
-	}
-	var result Result
-	if result.Faults, err = check("/", r.Keep); err != nil {
-		return Result{}, fmt.Errorf("check what must not be in an image: %w", err)
-	}
-	owned, err := packageFiles("/")
-	if err != nil {
-		return Result{}, fmt.Errorf("list the packages' files: %w", err)
-	}
-	secrets := make([]string, len(r.Secrets))
-	for i, secret := range r.Secrets {
-		secrets[i] = string(secret)
-	}
-	needles := needlesOf(secrets)
-	in, err := inspect(ctx, "/", needles, owned)
+	left, err := removeTraces(r.Keep)
 	if err != nil {
 		return Result{}, err
 	}
+	needles := needlesOf(texts(r.Secrets))
+	found, err := readFiles(ctx, m, needles, judge)
+	if err != nil {
+		return Result{}, err
+	}
+	syscall.Sync()
+	freed, notes, err := readFreeBlocks(ctx, needles, r.ZeroFreeSpace)
+	if err != nil {
+		return Result{}, err
+	}
+	result := Result{Faults: slices.Concat(left, found, freed), Notes: notes}
+	return result, result.finish(m)
+}
+
+// removeTraces removes what must not be in an image and returns what of it is there all the same.
+func removeTraces(keep []string) ([]Fault, error) {
+	if err := clean("/", keep); err != nil {
+		return nil, fmt.Errorf("remove what must not be in an image: %w", err)
+	}
+	faults, err := check("/", keep)
+	if err != nil {
+		return nil, fmt.Errorf("check what must not be in an image: %w", err)
+	}
+	return faults, nil
+}
+
+// readFiles notes files and programs in the manifest and returns the secrets that lie in files.
+func readFiles(ctx context.Context, m *manifest.Manifest, needles []needle, judge Judge) ([]Fault, error) {
+	owned, err := packageFiles("/")
+	if err != nil {
+		return nil, fmt.Errorf("list the packages' files: %w", err)
+	}
+	in, err := inspect(ctx, "/", needles, owned)
+	if err != nil {
+		return nil, err
+	}
 	judged, err := judge(in.texts)
 	if err != nil {
-		return Result{}, fmt.Errorf("apply the secret scanner's rules: %w", err)
+		return nil, fmt.Errorf("apply the secret scanner's rules: %w", err)
 	}
-	result.Faults = slices.Concat(result.Faults, in.faults, judged)
 	m.Files = in.files
 	for _, file := range in.files {
 		if !file.Package && file.Mode[1] >= '1' && file.Mode[3] >= '1' {
@@ -105,25 +123,36 @@ func Run(ctx context.Context, r Request, judge Judge) (Result, error) {
 			}
 		}
 	}
-	syscall.Sync()
-	disks, notes, err := disks()
+	return slices.Concat(in.faults, judged), nil
+}
+
+// readFreeBlocks returns the secrets that lie in blocks which no file has; zero overwrites those first.
+func readFreeBlocks(ctx context.Context, needles []needle, zero bool) (faults []Fault, notes []string, err error) {
+	found, notes, err := disks()
 	if err != nil {
-		return Result{}, err
+		return nil, nil, err
 	}
-	result.Notes = notes
-	for _, d := range disks {
-		if r.ZeroFreeSpace {
+	for _, d := range found {
+		if zero {
 			if err := zeroFreeSpace(ctx, d.mount); err != nil {
-				return Result{}, err
+				return nil, nil, err
 			}
 		}
-		found, err := scanFreeBlocks(ctx, d.device, needles)
+		secrets, err := scanFreeBlocks(ctx, d.device, needles)
 		if err != nil {
-			return Result{}, err
+			return nil, nil, err
 		}
-		result.Faults = append(result.Faults, found...)
+		faults = append(faults, secrets...)
 	}
-	return result, result.finish(m)
+	return faults, notes, nil
+}
+
+func texts(all [][]byte) []string {
+	converted := make([]string, len(all))
+	for i, text := range all {
+		converted[i] = string(text)
+	}
+	return converted
 }
 
 // finish writes the manifest and the bills of materials into the image and marks the machine as sealed.
@@ -151,9 +180,6 @@ func (r *Result) finish(m *manifest.Manifest) error {
 	syscall.Sync()
 	return os.WriteFile(Marker, append(mark, '\n'), 0o644)
 }
-
-// Check looks at the file system of an image that is mounted at root for what must not be in it.
-func Check(root string) ([]Fault, error) { return check(filepath.Clean(root), nil) }
 
 // disk is a file system on a block device.
 type disk struct{ device, mount string }
