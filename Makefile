@@ -12,7 +12,13 @@ STEP       := scripts/step
 # What goes into an image, and into the digest by which an unchanged build is known, must depend on the sources alone: not
 # on the commit, untracked files, the checkout's path, or what the shell or go env -w says.
 GO_BUILD   := GOFLAGS=-buildvcs=false GOWORK=off GOAMD64=v1 GOARM64=v8.0 GOFIPS140=off CGO_ENABLED=0 go build -trimpath -ldflags '-s -w'
+# Programs that only this checkout runs.
+TOOL_BUILD := env GOFLAGS=-buildvcs=false GOWORK=off CGO_ENABLED=0 go build -trimpath -ldflags '-s -w'
 unexport GOEXPERIMENT
+# The command goes into no image, so it may tell its commit, where git answers for this checkout.
+COMMIT      = $(shell git rev-parse --quiet --verify HEAD >/dev/null 2>&1 && echo -buildvcs=true)
+# What is fuzzed for how long, at most an hour of it all.
+FUZZTIME   ?= 5m
 
 # Packer finds the plugin here and nowhere else, so a user's own plugins are neither used nor touched.
 export PACKER_PLUGIN_PATH := $(CURDIR)/$(BUILD)/plugins
@@ -21,32 +27,65 @@ export CHECKPOINT_DISABLE := 1
 export CGO_ENABLED        := 0
 export TIMINGS            := $(CURDIR)/$(BUILD)/timings
 
-.PHONY: golden test unit race acceptance scan bench build deps cloud packer plugin agent webapp goldsmith env env-packer check generate clean distclean
+.PHONY: golden test test-all unit race cover fuzz acceptance scan bench build release deps cloud packer plugin agent \
+  webapp goldsmith env env-packer check fmt lint cross figures generate clean distclean
 .DEFAULT_GOAL := build
 
 ## golden: from nothing to HTTPS: build, start the local cloud, bake both images, launch one instance of each
 golden:
 	@scripts/golden "$(STACK)"
 
-## test: everything: unit tests, plugin tests with the real Packer, acceptance on the local cloud
+## test: everything that CI runs: checks, unit tests under the race detector, acceptance on the local cloud
 test: check race acceptance
 
+## test-all: test, and what is too long for CI; each part fits an hour and can be run alone
+test-all: test cover fuzz test-release bench
+
 ## unit: tests that need no root and no network
-unit: agent
+unit:
 	go test ./...
 
 ## race: the same tests under the race detector, which needs a C compiler; installs one where there is none
-race: agent
+race:
 	@echo '#include <pthread.h>' | $$(go env CC) -E -xc - >/dev/null 2>&1 || scripts/deps --race
 	CGO_ENABLED=1 go test -race ./...
 
-## check: formatting, vet, and that what is generated is what is committed
-check:
-	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
-	  if [ -n "$$unformatted" ]; then echo "not formatted: $$unformatted"; exit 1; fi
-	go vet ./...
-	go vet -tags acceptance ./...
+## cover: the unit tests' coverage of each package, and whether it is above its floor in scripts/cover.floors
+cover:
+	@scripts/cover
+
+## fuzz: each fuzz test for FUZZTIME, from the seeds that are committed
+fuzz:
+	@scripts/fuzz "$(FUZZTIME)"
+
+## check: formatting, lint, limits, other systems, and that what is generated is what is committed; writes nothing
+check: lint cross
+	go run ./tools/figures -check
 	scripts/docs --check
+
+## fmt: format all Go files
+fmt:
+	@gofmt -w $$(git ls-files --cached --others --exclude-standard '*.go')
+
+## lint: golangci-lint as .golangci.yml has it, which includes gofmt and vet
+lint: .tools/golangci-lint
+	.tools/golangci-lint run ./...
+
+# Its module is one of its own, so that nothing of it reaches the plugin's.
+.tools/golangci-lint: tools/golangci-lint/go.sum
+	@mkdir -p $(@D)
+	@$(STEP) "golangci-lint" $(TOOL_BUILD) -C tools/golangci-lint -o $(CURDIR)/$@.new \
+	  github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	@mv $@.new $@
+
+# The command is for operators' computers too; the local cloud needs Linux, and says so on others.
+cross:
+	GOOS=darwin GOARCH=arm64 go build -o /dev/null ./cmd/goldsmith
+	GOOS=windows GOARCH=amd64 go build -o /dev/null ./cmd/goldsmith
+
+## figures: sizes, names and shapes of this tree, and which limits of CONTRIBUTING.md they exceed
+figures:
+	@go run ./tools/figures
 
 ## acceptance: what needs root, on local clouds of its own; RUN=TestX runs one test, KEEP=1 keeps the cloud for the next
 acceptance:
@@ -68,6 +107,19 @@ bench:
 
 ## build: the plugin, the agent, the web app and the command
 build: plugin webapp goldsmith
+
+## release: what a release page has: the plugin and the command for each system, and SHA256SUMS, in .build/release
+release: .tools/goreleaser
+	@scripts/release
+
+# Packer installs from what `make release` made, in a network namespace of its own; needs root.
+test-release: release packer
+	go test -tags acceptance -count=1 ./acceptance/release
+
+.tools/goreleaser: tools/goreleaser/go.sum
+	@mkdir -p $(@D)
+	@$(STEP) "goreleaser" $(TOOL_BUILD) -C tools/goreleaser -o $(CURDIR)/$@.new github.com/goreleaser/goreleaser/v2
+	@mv $@.new $@
 
 deps:
 	@scripts/deps
@@ -93,7 +145,7 @@ $(BUILD)/webapp-linux-%: FORCE
 	@GOOS=linux GOARCH=$* $(GO_BUILD) -o $@ ./webapp
 
 goldsmith:
-	@$(GO_BUILD) -o $(GOLDSMITH) ./cmd/goldsmith
+	@$(GO_BUILD) $(COMMIT) -o $(GOLDSMITH) ./cmd/goldsmith
 
 packer:
 	@scripts/packer >/dev/null
