@@ -1,3 +1,5 @@
+//go:build linux
+
 package seal
 
 import (
@@ -62,24 +64,6 @@ var hygiene = []item{
 	{name: "agents' registrations", gone: []string{"/var/lib/amazon/ssm/*", "/var/lib/ec2-instance-connect/*"}},
 	{name: "temporary files", gone: []string{"/tmp/*", "/tmp/.*", "/var/tmp/*", "/var/tmp/.*"}},
 	{name: "the build's leftovers", gone: []string{"~/.goldsmith-agent-*", "/var/lib/goldsmith/*", "/root/packer-*", "~/script_*.sh"}},
-}
-
-// Fault is something that must not be in an image, and is.
-type Fault struct {
-	// Item is the hygiene rule, or what looked.
-	Item string `json:"item"`
-	// Path is where; it may be empty.
-	Path string `json:"path,omitempty"`
-	// Text says what is wrong. It never holds a secret.
-	Text string `json:"text"`
-}
-
-// String is the fault in one line.
-func (f Fault) String() string {
-	if f.Path == "" {
-		return f.Item + ": " + f.Text
-	}
-	return fmt.Sprintf("%s: %s: %s", f.Item, f.Path, f.Text)
 }
 
 // clean removes what must not be there. keep are patterns of what stays all the same.

@@ -1,3 +1,5 @@
+//go:build linux
+
 package seal
 
 import (
@@ -46,12 +48,6 @@ type inspection struct {
 	faults []Fault
 	files  []manifest.File
 	texts  []Text
-}
-
-// Text is a text file that no package brought: what configuration and programs left, to be judged by a scanner's rules.
-type Text struct {
-	Path    string `json:"path"`
-	Content []byte `json:"content"`
 }
 
 // inspect reads every file once: it looks for secrets and private keys, and notes what is not as its package made it.

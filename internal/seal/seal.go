@@ -4,19 +4,7 @@
 package seal
 
 import (
-	"bufio"
-	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"runtime"
-	"slices"
-	"strings"
-	"syscall"
-	"time"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/manifest"
 )
@@ -61,181 +49,38 @@ type Mark struct {
 	Files    int `json:"files"`
 }
 
-// Run seals the machine that it runs on. judge is asked once.
-func Run(ctx context.Context, r Request, judge Judge) (Result, error) {
-	m := &manifest.Manifest{Name: r.Name, Source: r.Source, Created: time.Now().UTC().Truncate(time.Second)}
-	// What runs is noted before it is stopped.
-	if err := observe(ctx, m, runtime.GOARCH); err != nil {
-		return Result{}, err
-	}
-	if err := quiesce(ctx); err != nil {
-		return Result{}, err
-	}
-	left, err := removeTraces(r.Keep)
-	if err != nil {
-		return Result{}, err
-	}
-	needles := needlesOf(texts(r.Secrets))
-	found, err := readFiles(ctx, m, needles, judge)
-	if err != nil {
-		return Result{}, err
-	}
-	syscall.Sync()
-	freed, notes, err := readFreeBlocks(ctx, needles, r.ZeroFreeSpace)
-	if err != nil {
-		return Result{}, err
-	}
-	result := Result{Faults: slices.Concat(left, found, freed), Notes: notes}
-	return result, result.finish(m)
+// Fault is something that must not be in an image, and is.
+type Fault struct {
+	// Item is the hygiene rule, or what looked.
+	Item string `json:"item"`
+	// Path is where; it may be empty.
+	Path string `json:"path,omitempty"`
+	// Text says what is wrong. It never holds a secret.
+	Text string `json:"text"`
 }
 
-// removeTraces removes what must not be in an image and returns what of it is there all the same.
-func removeTraces(keep []string) ([]Fault, error) {
-	if err := clean("/", keep); err != nil {
-		return nil, fmt.Errorf("remove what must not be in an image: %w", err)
+// String is the fault in one line.
+func (f Fault) String() string {
+	if f.Path == "" {
+		return f.Item + ": " + f.Text
 	}
-	faults, err := check("/", keep)
-	if err != nil {
-		return nil, fmt.Errorf("check what must not be in an image: %w", err)
-	}
-	return faults, nil
+	return fmt.Sprintf("%s: %s: %s", f.Item, f.Path, f.Text)
 }
 
-// readFiles notes files and programs in the manifest and returns the secrets that lie in files.
-func readFiles(ctx context.Context, m *manifest.Manifest, needles []needle, judge Judge) ([]Fault, error) {
-	owned, err := packageFiles("/")
-	if err != nil {
-		return nil, fmt.Errorf("list the packages' files: %w", err)
-	}
-	in, err := inspect(ctx, "/", needles, owned)
-	if err != nil {
-		return nil, err
-	}
-	judged, err := judge(in.texts)
-	if err != nil {
-		return nil, fmt.Errorf("apply the secret scanner's rules: %w", err)
-	}
-	m.Files = in.files
-	for _, file := range in.files {
-		if !file.Package && file.Mode[1] >= '1' && file.Mode[3] >= '1' {
-			if program, ok := manifest.ReadProgram(file.Path, file.Path); ok {
-				m.Programs = append(m.Programs, program)
-			}
-		}
-	}
-	return slices.Concat(in.faults, judged), nil
+// Text is a text file that no package brought: what configuration and programs left, to be judged by a scanner's rules.
+type Text struct {
+	Path    string `json:"path"`
+	Content []byte `json:"content"`
 }
 
-// readFreeBlocks returns the secrets that lie in blocks which no file has; zero overwrites those first.
-func readFreeBlocks(ctx context.Context, needles []needle, zero bool) (faults []Fault, notes []string, err error) {
-	found, notes, err := disks()
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, d := range found {
-		if zero {
-			if err := zeroFreeSpace(ctx, d.mount); err != nil {
-				return nil, nil, err
-			}
-		}
-		secrets, err := scanFreeBlocks(ctx, d.device, needles)
-		if err != nil {
-			return nil, nil, err
-		}
-		faults = append(faults, secrets...)
-	}
-	return faults, notes, nil
-}
+// Since is where a sealed machine says what was changed after the seal, to everybody who reads it; it answers Changes.
+// It is a named pipe: a sealed machine lets nobody become root any more, so root waits there for the question.
+const Since = "/run/goldsmith-sealed.since"
 
-func texts(all [][]byte) []string {
-	converted := make([]string, len(all))
-	for i, text := range all {
-		converted[i] = string(text)
-	}
-	return converted
-}
-
-// finish writes the manifest and the bills of materials into the image and marks the machine as sealed.
-func (r *Result) finish(m *manifest.Manifest) error {
-	documents, digest, err := m.Documents()
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(manifest.Directory, 0o755); err != nil {
-		return err
-	}
-	for name, content := range documents {
-		if err := os.WriteFile(filepath.Join(manifest.Directory, name), content, 0o644); err != nil {
-			return fmt.Errorf("write the image's manifest: %w", err)
-		}
-	}
-	r.Manifest, r.Mark = m, Mark{Digest: digest, Packages: len(m.Packages), Files: len(m.Files)}
-	if len(r.Faults) > 0 {
-		return nil // not sealed
-	}
-	mark, err := json.Marshal(r.Mark)
-	if err != nil {
-		return err
-	}
-	syscall.Sync()
-	return os.WriteFile(Marker, append(mark, '\n'), 0o644)
-}
-
-// disk is a file system on a block device.
-type disk struct{ device, mount string }
-
-// disks are the ext4 file systems that are part of the image. Notes say of what else its free blocks cannot be read.
-func disks() (found []disk, notes []string, err error) {
-	file, err := os.Open("/proc/self/mounts")
-	if err != nil {
-		return nil, nil, err
-	}
-	defer file.Close()
-	seen := map[string]bool{}
-	for scanner := bufio.NewScanner(file); scanner.Scan(); {
-		fields := strings.Fields(scanner.Text())
-		// What is mounted read-only or in memory is from elsewhere and no part of the image.
-		if len(fields) < 4 || slices.Contains(strings.Split(fields[3], ","), "ro") || strings.HasPrefix(fields[1], "/run/") {
-			continue
-		}
-		device, mount, kind := fields[0], fields[1], fields[2]
-		switch {
-		case kind == "ext4" || kind == "ext3" || kind == "ext2":
-			if real, err := filepath.EvalSymlinks(device); err == nil {
-				device = real
-			}
-			if _, err := os.Stat(device); errors.Is(err, fs.ErrNotExist) {
-				notes = append(notes, fmt.Sprintf("the free blocks of %s were not looked at: its device %s is not to be seen from here", mount, device))
-			} else if !seen[device] {
-				seen[device] = true
-				found = append(found, disk{device, mount})
-			}
-		case kind == "overlay" && mount == "/":
-			notes = append(notes, "the root file system is an overlay: a snapshot of it has files and no free blocks")
-		case slices.Contains([]string{"xfs", "btrfs", "f2fs", "zfs"}, kind):
-			notes = append(notes, fmt.Sprintf("the free blocks of %s were not looked at: that can be done on ext4, and it is %s", mount, kind))
-		}
-	}
-	return found, notes, nil
-}
-
-// zeroFreeSpace fills a file system with a file of zeros, and removes it.
-func zeroFreeSpace(ctx context.Context, mount string) error {
-	path := filepath.Join(mount, ".goldsmith-zeros")
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return fmt.Errorf("zero the free space of %s: %w", mount, err)
-	}
-	defer os.Remove(path)
-	defer file.Close()
-	for chunk := make([]byte, 4<<20); ; {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if _, err := file.Write(chunk); errors.Is(err, syscall.ENOSPC) {
-			return file.Sync()
-		} else if err != nil {
-			return fmt.Errorf("zero the free space of %s: %w", mount, err)
-		}
-	}
+// Changes are what was made or written on a machine after it was sealed, and so was never looked at.
+type Changes struct {
+	// Paths are the first of them, sorted.
+	Paths []string `json:"paths"`
+	// Count is how many there are.
+	Count int `json:"count"`
 }

@@ -1,3 +1,5 @@
+//go:build linux
+
 package seal
 
 import (
@@ -14,18 +16,6 @@ import (
 	"strings"
 	"syscall"
 )
-
-// Since is where a sealed machine says what was changed after the seal, to everybody who reads it; it answers Changes.
-// It is a named pipe: a sealed machine lets nobody become root any more, so root waits there for the question.
-const Since = "/run/goldsmith-sealed.since"
-
-// Changes are what was made or written on a machine after it was sealed, and so was never looked at.
-type Changes struct {
-	// Paths are the first of them, sorted.
-	Paths []string `json:"paths"`
-	// Count is how many there are.
-	Count int `json:"count"`
-}
 
 // pathsTold is how many paths Changes has at most.
 const pathsTold = 20
