@@ -19,7 +19,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -182,7 +181,7 @@ func secure(dir string) error {
 		if err != nil {
 			return err
 		}
-		if stat := info.Sys().(*syscall.Stat_t); !info.IsDir() || int(stat.Uid) != os.Getuid() || info.Mode().Perm() != 0o700 {
+		if !info.IsDir() || !ownOnly(info) {
 			return fmt.Errorf("%s is not this user's own directory", d)
 		}
 	}
