@@ -19,7 +19,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/hashicorp/hcl/v2/hcldec"
 	"github.com/hashicorp/packer-plugin-sdk/multistep"
-	"github.com/hashicorp/packer-plugin-sdk/multistep/commonsteps"
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 	"github.com/hashicorp/packer-plugin-sdk/packerbuilderdata"
 
@@ -27,6 +26,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/hangup"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/inputs"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/packerstep"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/remote"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/seal"
 )
@@ -129,7 +129,7 @@ func newBake(j *job) *bake {
 func (b *bake) owner() string { return cmp.Or(b.image.owner, b.job.id) }
 
 func (b *bake) run(ctx context.Context) (packersdk.Artifact, error) {
-	runner := commonsteps.NewRunner(b.steps(), b.job.config.PackerConfig, b.job.ui)
+	runner := packerstep.NewRunner(b.steps(), b.job.config.PackerConfig, b.job.ui)
 	runner.Run(ctx, b.state)
 	if b.reused && b.failure == nil {
 		return b.artifact(map[string]any{}), nil

@@ -13,11 +13,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/hashicorp/packer-plugin-sdk/communicator"
 	"github.com/hashicorp/packer-plugin-sdk/multistep"
-	"github.com/hashicorp/packer-plugin-sdk/multistep/commonsteps"
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 	"golang.org/x/crypto/ssh"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/packerstep"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/remote"
 )
 
@@ -161,7 +161,7 @@ func provision(ctx context.Context, j *job, state multistep.StateBag, instance s
 	watched, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go watch(watched, j, instance, cancel)
-	action := (&commonsteps.StepProvision{}).Run(watched, state)
+	action := packerstep.Provision(watched, state)
 	if action == multistep.ActionContinue {
 		return nil
 	}

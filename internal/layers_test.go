@@ -106,7 +106,8 @@ var weights = map[string][]string{
 		module + "/localcloud", module + "/builder", "github.com/hashicorp/", "github.com/aws/aws-sdk-go-v2/service/ec2",
 	},
 	"cmd/goldsmith": {module + "/builder", module + "/provisioners", "github.com/hashicorp/packer-plugin-sdk"},
-	".":             {module + "/localcloud", module + "/cmd"},
+	// commonsteps brings the clients of several clouds; packerstep has what we need of it.
+	".": {module + "/localcloud", module + "/cmd", "github.com/hashicorp/packer-plugin-sdk/multistep/commonsteps"},
 }
 
 // imports are the import paths of each package, by its directory, without those of tests. It reads the files: go test
