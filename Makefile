@@ -63,9 +63,9 @@ check: lint cross
 	go run ./tools/figures -check
 	scripts/docs --check
 
-## fmt: format all Go files
-fmt:
-	@gofmt -w $$(git ls-files --cached --others --exclude-standard '*.go')
+## fmt: format all Go files, and break lines of more than 120 columns
+fmt: .tools/golangci-lint
+	@.tools/golangci-lint fmt
 
 ## lint: golangci-lint as .golangci.yml has it, which includes gofmt and vet
 lint: .tools/golangci-lint

@@ -103,7 +103,10 @@ var order = []string{
 var weights = map[string][]string{
 	"webapp": {module + "/", "github.com/aws/", "github.com/hashicorp/"},
 	"cmd/goldsmith-agent": {
-		module + "/localcloud", module + "/builder", "github.com/hashicorp/", "github.com/aws/aws-sdk-go-v2/service/ec2",
+		module + "/localcloud",
+		module + "/builder",
+		"github.com/hashicorp/",
+		"github.com/aws/aws-sdk-go-v2/service/ec2",
 	},
 	"cmd/goldsmith": {module + "/builder", module + "/provisioners", "github.com/hashicorp/packer-plugin-sdk"},
 	// commonsteps brings the clients of several clouds; packerstep has what we need of it.

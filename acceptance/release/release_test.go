@@ -66,7 +66,10 @@ func TestPackerInstallsTheRelease(t *testing.T) {
 	if err != nil {
 		t.Fatalf("packer init: %v\n%s", err, out)
 	}
-	if want := "Installed plugin github.com/goldsmith-ami/goldsmith v" + version.Number(); !strings.Contains(out, want) {
+	if want := "Installed plugin github.com/goldsmith-ami/goldsmith v" + version.Number(); !strings.Contains(
+		out,
+		want,
+	) {
 		t.Errorf("%q is missing in\n%s", want, out)
 	}
 }
@@ -124,7 +127,13 @@ func TestReleaseIsWhole(t *testing.T) {
 			continue
 		}
 		if len(reader.File) != 1 || reader.File[0].Name != program {
-			t.Errorf("%s holds %d files, the first %s; want %s alone", archive, len(reader.File), reader.File[0].Name, program)
+			t.Errorf(
+				"%s holds %d files, the first %s; want %s alone",
+				archive,
+				len(reader.File),
+				reader.File[0].Name,
+				program,
+			)
 		}
 		reader.Close()
 		for _, name := range []string{plugin + ".zip", command} {
@@ -251,10 +260,13 @@ func setUpNamespaces() error {
 func releasePage(dir string) http.Handler {
 	tag := "v" + version.Number()
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET api.github.com/repos/"+owner+"/git/matching-refs/tags", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode([]map[string]string{{"ref": "refs/tags/" + tag}})
-	})
+	mux.HandleFunc(
+		"GET api.github.com/repos/"+owner+"/git/matching-refs/tags",
+		func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			json.NewEncoder(w).Encode([]map[string]string{{"ref": "refs/tags/" + tag}})
+		},
+	)
 	mux.HandleFunc("GET github.com/"+owner+"/releases/download/"+tag+"/{name}",
 		func(w http.ResponseWriter, r *http.Request) {
 			http.ServeFile(w, r, filepath.Join(dir, path.Base(r.PathValue("name"))))

@@ -1,9 +1,9 @@
 // Package inputs gathers what goes into an image, so that a build can tell whether it would make anything new.
 //
-// Packer runs each component as a process of its own, and tells a builder nothing of its provisioners. So each component
-// of Goldsmith writes what goes into it to a directory of Packer's run, when it is prepared; Packer prepares a builder and
-// then its provisioners, one after the other, before it runs any. The builder reads what its provisioners wrote. Whether
-// it read the right ones is checked afterwards: see Ran.
+// Packer runs each component as a process of its own, and tells a builder nothing of its provisioners. So each
+// component of Goldsmith writes what goes into it to a directory of Packer's run, when it is prepared; Packer prepares
+// a builder and then its provisioners, one after the other, before it runs any. The builder reads what its provisioners
+// wrote. Whether it read the right ones is checked afterwards: see Ran.
 package inputs
 
 import (
@@ -67,8 +67,8 @@ func (in Inputs) AddFile(name, path string) error {
 	return nil
 }
 
-// AddConfig adds a component's configuration: its attributes, without those that Packer adds to each, and the content of
-// each file that an attribute names.
+// AddConfig adds a component's configuration: its attributes, without those that Packer adds to each, and the content
+// of each file that an attribute names.
 func (in Inputs) AddConfig(component string, config any) error {
 	text, err := json.Marshal(config)
 	if err != nil {
@@ -171,7 +171,8 @@ func run() string {
 	return filepath.Join(os.TempDir(), fmt.Sprintf("goldsmith-%d", os.Getuid()), id)
 }
 
-// secure makes the directory, or makes sure that it is this user's alone: what is in it decides whether a build is done.
+// secure makes the directory, or makes sure that it is this user's alone: what is in it decides whether a build is
+// done.
 func secure(dir string) error {
 	for _, d := range []string{filepath.Dir(dir), dir} {
 		if err := os.Mkdir(d, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {

@@ -34,7 +34,13 @@ func TestConfig(t *testing.T) {
 	if got := Changed(first, digest(config{"other", seed, map[string]string{"a": "1"}})); len(got) > 0 {
 		t.Errorf("what Packer adds counts: %v", got)
 	}
-	if got := Changed(first, digest(config{"db", seed, map[string]string{"a": "2"}})); !slices.Equal(got, []string{"mysql options"}) {
+	if got := Changed(
+		first,
+		digest(config{"db", seed, map[string]string{"a": "2"}}),
+	); !slices.Equal(
+		got,
+		[]string{"mysql options"},
+	) {
 		t.Errorf("an option: %v", got)
 	}
 	file("two")

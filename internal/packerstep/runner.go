@@ -1,6 +1,6 @@
-// Package packerstep runs the steps of a build as Packer's users know it: -debug, -on-error, and the provisioners with the
-// data that Packer promises them. The plugin SDK has the same in multistep/commonsteps, beside the download of ISO files;
-// whoever imports that links the clients of several clouds, a quarter of the plugin.
+// Package packerstep runs the steps of a build as Packer's users know it: -debug, -on-error, and the provisioners with
+// the data that Packer promises them. The plugin SDK has the same in multistep/commonsteps, beside the download of ISO
+// files; whoever imports that links the clients of several clouds, a quarter of the plugin.
 //
 // Limits: no HTTP server of the build's own, whose address provisioners could ask for.
 package packerstep

@@ -39,31 +39,136 @@ var hygiene = []item{
 	// All instances would share them, and whoever has one could pose as any other. Made anew at first boot.
 	{name: "ssh host keys", gone: []string{"/etc/ssh/ssh_host_*", "/etc/dropbear/dropbear_*_host_key"}},
 	// Empty, and never "uninitialized": systemd would take that for a first boot and enable units that were disabled.
-	{name: "machine-id", empty: []string{"/etc/machine-id"}, mend: removeFile("/var/lib/dbus/machine-id"), check: machineID},
+	{
+		name:  "machine-id",
+		empty: []string{"/etc/machine-id"},
+		mend:  removeFile("/var/lib/dbus/machine-id"),
+		check: machineID,
+	},
 	{name: "authorized keys", gone: []string{"~/.ssh", "/etc/ssh/authorized_keys*"}},
-	{name: "cloud-init state", gone: []string{"/var/lib/cloud/*", "/run/cloud-init/*", "/etc/netplan/50-cloud-init.yaml", "/etc/network/interfaces.d/50-cloud-init*",
-		"/etc/ssh/sshd_config.d/50-cloud-init.conf", "/etc/sudoers.d/90-cloud-init-users", "/etc/systemd/network/10-cloud-init-*"}},
-	{name: "random seed", gone: []string{"/var/lib/systemd/random-seed", "/var/lib/urandom/random-seed", "/boot/efi/loader/random-seed", "/boot/loader/random-seed"}},
+	{
+		name: "cloud-init state",
+		gone: []string{
+			"/var/lib/cloud/*",
+			"/run/cloud-init/*",
+			"/etc/netplan/50-cloud-init.yaml",
+			"/etc/network/interfaces.d/50-cloud-init*",
+			"/etc/ssh/sshd_config.d/50-cloud-init.conf",
+			"/etc/sudoers.d/90-cloud-init-users",
+			"/etc/systemd/network/10-cloud-init-*",
+		},
+	},
+	{
+		name: "random seed",
+		gone: []string{
+			"/var/lib/systemd/random-seed",
+			"/var/lib/urandom/random-seed",
+			"/boot/efi/loader/random-seed",
+			"/boot/loader/random-seed",
+		},
+	},
 	// It encrypts systemd's credentials; shared, it protects nothing.
 	{name: "systemd credential secret", gone: []string{"/var/lib/systemd/credential.secret"}},
 	{name: "logs and journals", tree: []string{"/var/log"}},
-	{name: "core dumps", gone: []string{"/var/lib/systemd/coredump/*", "/var/crash/*", "/core", "/core.[0-9]*", "/var/lib/apport/coredump/*"}},
-	{name: "DHCP leases", gone: []string{"/var/lib/dhcp/*", "/var/lib/dhclient/*", "/var/lib/dhcpcd/*", "/var/lib/NetworkManager/*", "/etc/udev/rules.d/70-persistent-net.rules"}},
-	{name: "histories", gone: []string{"~/.*_history", "~/.lesshst", "~/.viminfo", "~/.wget-hsts", "~/.sudo_as_admin_successful"}},
-	{name: "credentials of people and tools", gone: []string{"~/.my.cnf", "~/.mylogin.cnf", "~/.pgpass", "~/.netrc", "~/.aws", "~/.azure", "~/.kube", "~/.docker", "~/.gnupg", "~/.git-credentials", "~/.config/gcloud", "~/.config/gh", "~/.npmrc", "~/.pypirc"}},
+	{
+		name: "core dumps",
+		gone: []string{
+			"/var/lib/systemd/coredump/*",
+			"/var/crash/*",
+			"/core",
+			"/core.[0-9]*",
+			"/var/lib/apport/coredump/*",
+		},
+	},
+	{
+		name: "DHCP leases",
+		gone: []string{
+			"/var/lib/dhcp/*",
+			"/var/lib/dhclient/*",
+			"/var/lib/dhcpcd/*",
+			"/var/lib/NetworkManager/*",
+			"/etc/udev/rules.d/70-persistent-net.rules",
+		},
+	},
+	{
+		name: "histories",
+		gone: []string{"~/.*_history", "~/.lesshst", "~/.viminfo", "~/.wget-hsts", "~/.sudo_as_admin_successful"},
+	},
+	{
+		name: "credentials of people and tools",
+		gone: []string{
+			"~/.my.cnf",
+			"~/.mylogin.cnf",
+			"~/.pgpass",
+			"~/.netrc",
+			"~/.aws",
+			"~/.azure",
+			"~/.kube",
+			"~/.docker",
+			"~/.gnupg",
+			"~/.git-credentials",
+			"~/.config/gcloud",
+			"~/.config/gh",
+			"~/.npmrc",
+			"~/.pypirc",
+		},
+	},
 	{name: "caches", gone: []string{"~/.cache", "~/.ansible", "~/.local/share/Trash"}},
-	{name: "apt lists and caches", gone: []string{"/var/lib/apt/lists/*", "/var/cache/apt/*.bin", "/var/cache/apt/archives/*", "/var/cache/debconf/*-old", "/var/lib/dpkg/*-old"}},
+	{
+		name: "apt lists and caches",
+		gone: []string{
+			"/var/lib/apt/lists/*",
+			"/var/cache/apt/*.bin",
+			"/var/cache/apt/archives/*",
+			"/var/cache/debconf/*-old",
+			"/var/lib/dpkg/*-old",
+		},
+	},
 	{name: "debconf passwords", gone: []string{"/var/cache/debconf/passwords.dat"}},
-	{name: "backups of accounts", gone: []string{"/etc/passwd-", "/etc/shadow-", "/etc/group-", "/etc/gshadow-", "/etc/subuid-", "/etc/subgid-", "/var/backups/*"}},
+	{
+		name: "backups of accounts",
+		gone: []string{
+			"/etc/passwd-",
+			"/etc/shadow-",
+			"/etc/group-",
+			"/etc/gshadow-",
+			"/etc/subuid-",
+			"/etc/subgid-",
+			"/var/backups/*",
+		},
+	},
 	{name: "password hashes", check: noPasswordHash},
 	// The server's UUID, the keys that it makes itself, and what it wrote while the image was made.
-	{name: "MySQL's identity and keys", gone: []string{"/var/lib/mysql/auto.cnf", "/var/lib/mysql/mysqld-auto.cnf", "/var/lib/mysql/*.pem"}},
-	{name: "MySQL's logs of the build", gone: []string{"/var/lib/mysql/binlog.*", "/var/lib/mysql/*-bin.*", "/var/lib/mysql/*relay*", "/var/lib/mysql/*.err", "/var/lib/mysql/ib_buffer_pool", "/var/lib/mysql/ibtmp*"}},
+	{
+		name: "MySQL's identity and keys",
+		gone: []string{"/var/lib/mysql/auto.cnf", "/var/lib/mysql/mysqld-auto.cnf", "/var/lib/mysql/*.pem"},
+	},
+	{
+		name: "MySQL's logs of the build",
+		gone: []string{
+			"/var/lib/mysql/binlog.*",
+			"/var/lib/mysql/*-bin.*",
+			"/var/lib/mysql/*relay*",
+			"/var/lib/mysql/*.err",
+			"/var/lib/mysql/ib_buffer_pool",
+			"/var/lib/mysql/ibtmp*",
+		},
+	},
 	{name: "debian.cnf password", mend: dropDebianPassword, check: noDebianPassword},
-	{name: "snakeoil keys", gone: []string{"/etc/ssl/private/ssl-cert-snakeoil.key", "/etc/ssl/certs/ssl-cert-snakeoil.pem", "/etc/ssl/private/*"}},
+	{
+		name: "snakeoil keys",
+		gone: []string{
+			"/etc/ssl/private/ssl-cert-snakeoil.key",
+			"/etc/ssl/certs/ssl-cert-snakeoil.pem",
+			"/etc/ssl/private/*",
+		},
+	},
 	{name: "agents' registrations", gone: []string{"/var/lib/amazon/ssm/*", "/var/lib/ec2-instance-connect/*"}},
 	{name: "temporary files", gone: []string{"/tmp/*", "/tmp/.*", "/var/tmp/*", "/var/tmp/.*"}},
-	{name: "the build's leftovers", gone: []string{"~/.goldsmith-agent-*", "/var/lib/goldsmith/*", "/root/packer-*", "~/script_*.sh"}},
+	{
+		name: "the build's leftovers",
+		gone: []string{"~/.goldsmith-agent-*", "/var/lib/goldsmith/*", "/root/packer-*", "~/script_*.sh"},
+	},
 }
 
 // clean removes what must not be there. keep are patterns of what stays all the same.
@@ -83,15 +188,18 @@ func clean(root string, keep []string) error {
 			errs = append(errs, overwrite(path), os.Truncate(path, 0))
 		}
 		for _, dir := range i.tree {
-			errs = append(errs, filepath.WalkDir(filepath.Join(root, dir), func(path string, d fs.DirEntry, err error) error {
-				if errors.Is(err, fs.ErrNotExist) {
-					return nil
-				}
-				if err != nil || d.IsDir() || kept(root, path, keep) {
-					return err
-				}
-				return erase(path)
-			}))
+			errs = append(
+				errs,
+				filepath.WalkDir(filepath.Join(root, dir), func(path string, d fs.DirEntry, err error) error {
+					if errors.Is(err, fs.ErrNotExist) {
+						return nil
+					}
+					if err != nil || d.IsDir() || kept(root, path, keep) {
+						return err
+					}
+					return erase(path)
+				}),
+			)
 		}
 		if i.mend != nil {
 			errs = append(errs, i.mend(root))
@@ -109,7 +217,10 @@ func check(root string, keep []string) ([]Fault, error) {
 	var faults []Fault
 	for _, i := range hygiene {
 		fault := func(path, text string) {
-			faults = append(faults, Fault{Item: i.name, Path: "/" + strings.TrimPrefix(strings.TrimPrefix(path, root), "/"), Text: text})
+			faults = append(
+				faults,
+				Fault{Item: i.name, Path: "/" + strings.TrimPrefix(strings.TrimPrefix(path, root), "/"), Text: text},
+			)
 		}
 		for _, path := range existing(root, homes, i.gone) {
 			if !kept(root, path, keep) {
@@ -254,7 +365,8 @@ func mountedReadOnly(path string, info fs.FileInfo) bool {
 	return unix.Statfs(path, &system) == nil && system.Flags&unix.ST_RDONLY != 0
 }
 
-// mountedInMemory says whether a path is on another file system than its parent, one that is gone when the machine stops.
+// mountedInMemory says whether a path is on another file system than its parent, one that is gone when the machine
+// stops.
 func mountedInMemory(path string, info fs.FileInfo) bool {
 	parent, err := os.Lstat(filepath.Dir(path))
 	if err != nil || parent.Sys().(*syscall.Stat_t).Dev == info.Sys().(*syscall.Stat_t).Dev {
@@ -264,8 +376,8 @@ func mountedInMemory(path string, info fs.FileInfo) bool {
 	return unix.Statfs(path, &system) == nil && (system.Type == unix.TMPFS_MAGIC || system.Type == unix.RAMFS_MAGIC)
 }
 
-// overwriteAtMost is the size up to which a file is overwritten before it is removed: keys and histories are small, and a
-// journal of gigabytes is not worth the time; the scan of the free blocks sees what stays of it.
+// overwriteAtMost is the size up to which a file is overwritten before it is removed: keys and histories are small, and
+// a journal of gigabytes is not worth the time; the scan of the free blocks sees what stays of it.
 const overwriteAtMost = 64 << 20
 
 // overwrite fills a file with zeros, in place. A file of several names is another's too and is left alone.
@@ -363,7 +475,9 @@ func dropDebianPassword(root string) error {
 		return nil
 	}
 	path := filepath.Join(root, debianCnf)
-	const content = "# Maintenance comes as root over the socket; no password is kept.\n[client]\nhost   = localhost\nuser   = root\n[mysql_upgrade]\nhost   = localhost\nuser   = root\n"
+	const content = "# Maintenance comes as root over the socket; no password is kept.\n" +
+		"[client]\nhost   = localhost\nuser   = root\n" +
+		"[mysql_upgrade]\nhost   = localhost\nuser   = root\n"
 	if err := overwrite(path); err != nil {
 		return err
 	}

@@ -9,29 +9,76 @@ import (
 
 // plants are faults, by the item that must find each: a path, and what is written there.
 var plants = map[string]map[string]string{
-	"ssh host keys":                   {"/etc/ssh/ssh_host_ed25519_key": "key", "/etc/ssh/ssh_host_rsa_key.pub": "key"},
-	"machine-id":                      {"/etc/machine-id": "0123456789abcdef0123456789abcdef\n", "/var/lib/dbus/machine-id": "0123456789abcdef0123456789abcdef\n"},
-	"authorized keys":                 {"/root/.ssh/authorized_keys": "ssh-ed25519 AAAA", "/home/admin/.ssh/authorized_keys2": "ssh-ed25519 AAAA", "/srv/app/.ssh/id_ed25519": "key"},
-	"cloud-init state":                {"/var/lib/cloud/instances/i-1/user-data.txt": "password", "/etc/sudoers.d/90-cloud-init-users": "admin ALL=(ALL) NOPASSWD:ALL", "/etc/ssh/sshd_config.d/50-cloud-init.conf": "x", "/etc/netplan/50-cloud-init.yaml": "x"},
-	"random seed":                     {"/var/lib/systemd/random-seed": "random"},
-	"systemd credential secret":       {"/var/lib/systemd/credential.secret": "secret"},
-	"logs and journals":               {"/var/log/auth.log": "x", "/var/log/journal/0123/system.journal": "x", "/var/log/mysql/error.log": "x", "/var/log/wtmp": "x", "/var/log/cloud-init-output.log": "x"},
-	"core dumps":                      {"/var/lib/systemd/coredump/core.mysqld.zst": "memory", "/var/crash/app.crash": "memory", "/core.1234": "memory"},
-	"DHCP leases":                     {"/var/lib/dhcp/dhclient.eth0.leases": "lease", "/etc/udev/rules.d/70-persistent-net.rules": "mac"},
-	"histories":                       {"/root/.bash_history": "mysql -psecret", "/home/admin/.mysql_history": "CREATE USER", "/root/.lesshst": "x", "/home/admin/.viminfo": "x"},
-	"credentials of people and tools": {"/root/.my.cnf": "password=x", "/home/admin/.aws/credentials": "x", "/root/.netrc": "x"},
-	"caches":                          {"/root/.cache/x": "x"},
-	"apt lists and caches":            {"/var/lib/apt/lists/deb_Packages": "x", "/var/cache/apt/archives/a.deb": "x", "/var/cache/apt/pkgcache.bin": "x"},
-	"debconf passwords":               {"/var/cache/debconf/passwords.dat": "x"},
-	"backups of accounts":             {"/etc/shadow-": "x", "/var/backups/passwd.bak": "x"},
-	"password hashes":                 {"/etc/shadow": "root:*:1::::::\nadmin:$y$j9T$hash:1::::::\n"},
-	"MySQL's identity and keys":       {"/var/lib/mysql/auto.cnf": "server-uuid=x", "/var/lib/mysql/server-key.pem": "key"},
-	"MySQL's logs of the build":       {"/var/lib/mysql/binlog.000001": "x", "/var/lib/mysql/host.err": "x"},
-	"debian.cnf password":             {"/etc/mysql/debian.cnf": "[client]\nuser = debian-sys-maint\npassword = x9Y8z7\n"},
-	"snakeoil keys":                   {"/etc/ssl/private/ssl-cert-snakeoil.key": "key"},
-	"agents' registrations":           {"/var/lib/amazon/ssm/Vault/Store/RegistrationKey": "x"},
-	"temporary files":                 {"/tmp/bundle.tar": "x", "/var/tmp/.hidden": "x"},
-	"the build's leftovers":           {"/home/admin/.goldsmith-agent-0123456789ab/agent": "x", "/var/lib/goldsmith/tls/web.key": "key", "/home/admin/script_1234.sh": "x"},
+	"ssh host keys": {"/etc/ssh/ssh_host_ed25519_key": "key", "/etc/ssh/ssh_host_rsa_key.pub": "key"},
+	"machine-id": {
+		"/etc/machine-id":          "0123456789abcdef0123456789abcdef\n",
+		"/var/lib/dbus/machine-id": "0123456789abcdef0123456789abcdef\n",
+	},
+	"authorized keys": {
+		"/root/.ssh/authorized_keys":        "ssh-ed25519 AAAA",
+		"/home/admin/.ssh/authorized_keys2": "ssh-ed25519 AAAA",
+		"/srv/app/.ssh/id_ed25519":          "key",
+	},
+	"cloud-init state": {
+		"/var/lib/cloud/instances/i-1/user-data.txt": "password",
+		"/etc/sudoers.d/90-cloud-init-users":         "admin ALL=(ALL) NOPASSWD:ALL",
+		"/etc/ssh/sshd_config.d/50-cloud-init.conf":  "x",
+		"/etc/netplan/50-cloud-init.yaml":            "x",
+	},
+	"random seed":               {"/var/lib/systemd/random-seed": "random"},
+	"systemd credential secret": {"/var/lib/systemd/credential.secret": "secret"},
+	"logs and journals": {
+		"/var/log/auth.log":                    "x",
+		"/var/log/journal/0123/system.journal": "x",
+		"/var/log/mysql/error.log":             "x",
+		"/var/log/wtmp":                        "x",
+		"/var/log/cloud-init-output.log":       "x",
+	},
+	"core dumps": {
+		"/var/lib/systemd/coredump/core.mysqld.zst": "memory",
+		"/var/crash/app.crash":                      "memory",
+		"/core.1234":                                "memory",
+	},
+	"DHCP leases": {
+		"/var/lib/dhcp/dhclient.eth0.leases":        "lease",
+		"/etc/udev/rules.d/70-persistent-net.rules": "mac",
+	},
+	"histories": {
+		"/root/.bash_history":        "mysql -psecret",
+		"/home/admin/.mysql_history": "CREATE USER",
+		"/root/.lesshst":             "x",
+		"/home/admin/.viminfo":       "x",
+	},
+	"credentials of people and tools": {
+		"/root/.my.cnf":                "password=x",
+		"/home/admin/.aws/credentials": "x",
+		"/root/.netrc":                 "x",
+	},
+	"caches": {"/root/.cache/x": "x"},
+	"apt lists and caches": {
+		"/var/lib/apt/lists/deb_Packages": "x",
+		"/var/cache/apt/archives/a.deb":   "x",
+		"/var/cache/apt/pkgcache.bin":     "x",
+	},
+	"debconf passwords":   {"/var/cache/debconf/passwords.dat": "x"},
+	"backups of accounts": {"/etc/shadow-": "x", "/var/backups/passwd.bak": "x"},
+	"password hashes":     {"/etc/shadow": "root:*:1::::::\nadmin:$y$j9T$hash:1::::::\n"},
+	"MySQL's identity and keys": {
+		"/var/lib/mysql/auto.cnf":       "server-uuid=x",
+		"/var/lib/mysql/server-key.pem": "key",
+	},
+	"MySQL's logs of the build": {"/var/lib/mysql/binlog.000001": "x", "/var/lib/mysql/host.err": "x"},
+	"debian.cnf password": {
+		"/etc/mysql/debian.cnf": "[client]\nuser = debian-sys-maint\npassword = x9Y8z7\n",
+	},
+	"snakeoil keys":         {"/etc/ssl/private/ssl-cert-snakeoil.key": "key"},
+	"agents' registrations": {"/var/lib/amazon/ssm/Vault/Store/RegistrationKey": "x"},
+	"temporary files":       {"/tmp/bundle.tar": "x", "/var/tmp/.hidden": "x"},
+	"the build's leftovers": {
+		"/home/admin/.goldsmith-agent-0123456789ab/agent": "x",
+		"/var/lib/goldsmith/tls/web.key":                  "key",
+		"/home/admin/script_1234.sh":                      "x",
+	},
 }
 
 // notMended are items that a seal does not put right by itself.
@@ -68,7 +115,12 @@ func TestEveryItemFindsItsFault(t *testing.T) {
 func system(t *testing.T) string {
 	t.Helper()
 	root := t.TempDir()
-	write(t, root, "/etc/passwd", "root:x:0:0::/root:/bin/bash\nadmin:x:1000:1000::/home/admin:/bin/bash\napp:x:100:100::/srv/app:/usr/sbin/nologin\n")
+	write(
+		t,
+		root,
+		"/etc/passwd",
+		"root:x:0:0::/root:/bin/bash\nadmin:x:1000:1000::/home/admin:/bin/bash\napp:x:100:100::/srv/app:/usr/sbin/nologin\n",
+	)
 	write(t, root, "/etc/shadow", "root:*:1::::::\nadmin:!:1::::::\napp:!*:1::::::\n")
 	write(t, root, "/etc/machine-id", "")
 	for _, dir := range []string{"/var/log/mysql", "/home/admin", "/tmp"} {

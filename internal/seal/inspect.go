@@ -29,8 +29,8 @@ import (
 // notOnDisk are directories of a running machine that are no part of its image.
 var notOnDisk = []string{"/proc", "/sys", "/dev", "/run"}
 
-// notListed are directories whose files are looked through and not listed: what dpkg knows, which the manifest has in its
-// own way, and data and caches, which are never the same twice.
+// notListed are directories whose files are looked through and not listed: what dpkg knows, which the manifest has in
+// its own way, and data and caches, which are never the same twice.
 var notListed = []string{"/var/lib/dpkg/", "/var/lib/mysql/", "/var/cache/", "/var/lib/systemd/catalog/"}
 
 const (
@@ -76,7 +76,8 @@ func inspect(ctx context.Context, root string, needles []needle, owned map[strin
 		}
 		if d.IsDir() {
 			info, err := d.Info()
-			if slices.Contains(notOnDisk, inside(root, path)) || err == nil && path != root && mountedReadOnly(path, info) {
+			if slices.Contains(notOnDisk, inside(root, path)) ||
+				err == nil && path != root && mountedReadOnly(path, info) {
 				return fs.SkipDir
 			}
 			return nil
@@ -113,7 +114,12 @@ func (in *inspection) read(root, path string, needles []needle, owned map[string
 		return err
 	}
 	name := inside(root, path)
-	record := manifest.File{Path: name, Mode: fmt.Sprintf("%04o", permissions(info)), Size: info.Size(), Owner: ownerOf(info)}
+	record := manifest.File{
+		Path:  name,
+		Mode:  fmt.Sprintf("%04o", permissions(info)),
+		Size:  info.Size(),
+		Owner: ownerOf(info),
+	}
 	sum, packaged := owned[name]
 	if info.Mode()&fs.ModeSymlink != 0 {
 		if packaged {
@@ -166,7 +172,8 @@ func (in *inspection) read(root, path string, needles []needle, owned map[string
 	if !strings.HasPrefix(name, "/var/lib/dpkg/") {
 		in.judge(name, head.Bytes(), info.Size())
 	}
-	if !slices.ContainsFunc(notListed, func(dir string) bool { return strings.HasPrefix(name, dir) }) && !strings.Contains(name, "/__pycache__/") {
+	if !slices.ContainsFunc(notListed, func(dir string) bool { return strings.HasPrefix(name, dir) }) &&
+		!strings.Contains(name, "/__pycache__/") {
 		in.add(record)
 	}
 	return nil
@@ -213,7 +220,10 @@ var beginKey = regexp.MustCompile(`-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----`)
 func privateKeys(text []byte) []string {
 	var found []string
 	for _, at := range beginKey.FindAllIndex(text, -1) {
-		if block, _ := pem.Decode(text[at[0]:]); block != nil && strings.HasSuffix(block.Type, "PRIVATE KEY") && len(block.Bytes) >= 32 {
+		if block, _ := pem.Decode(
+			text[at[0]:],
+		); block != nil && strings.HasSuffix(block.Type, "PRIVATE KEY") &&
+			len(block.Bytes) >= 32 {
 			found = append(found, block.Type)
 		}
 	}

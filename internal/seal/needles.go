@@ -35,7 +35,8 @@ func needlesOf(secrets []string) []needle {
 			}
 		}
 		secret = strings.TrimSpace(secret)
-		// Of a key in PEM a line of its body is looked for: headers are everybody's, and the body's start says only its kind.
+		// Of a key in PEM a line of its body is looked for: headers are everybody's, and the body's start says only its
+		// kind.
 		if block, _ := pem.Decode([]byte(secret)); block != nil {
 			lines := strings.Fields(secret[strings.Index(secret, "-----\n")+6 : strings.LastIndex(secret, "-----END")])
 			add("key", lines[len(lines)/2])

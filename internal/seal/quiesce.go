@@ -18,12 +18,29 @@ import (
 // writers are units that write to the disk while they run or when they end; they are stopped, so that what is removed
 // stays removed. Servers come first: their keys and logs must not be written again.
 var writers = []string{
-	"goldsmith-webapp.service", "nginx.service", "mysql.service", "mariadb.service",
-	"cron.service", "anacron.service", "unattended-upgrades.service", "apt-daily.timer", "apt-daily-upgrade.timer", "apt-daily.service", "apt-daily-upgrade.service",
-	"man-db.timer", "dpkg-db-backup.timer", "logrotate.timer", "systemd-tmpfiles-clean.timer", "fstrim.timer",
-	"rsyslog.service", "syslog.socket", "acct.service", "sysstat.service",
+	"goldsmith-webapp.service",
+	"nginx.service",
+	"mysql.service",
+	"mariadb.service",
+	"cron.service",
+	"anacron.service",
+	"unattended-upgrades.service",
+	"apt-daily.timer",
+	"apt-daily-upgrade.timer",
+	"apt-daily.service",
+	"apt-daily-upgrade.service",
+	"man-db.timer",
+	"dpkg-db-backup.timer",
+	"logrotate.timer",
+	"systemd-tmpfiles-clean.timer",
+	"fstrim.timer",
+	"rsyslog.service",
+	"syslog.socket",
+	"acct.service",
+	"sysstat.service",
 	// These save a random seed and a record of the shutdown when they are stopped: now, and not after the seal.
-	"systemd-random-seed.service", "systemd-update-utmp.service",
+	"systemd-random-seed.service",
+	"systemd-update-utmp.service",
 }
 
 // quiesce stops what writes. Databases end in their own time and cleanly: their logs must be replayed by nobody.
@@ -52,10 +69,15 @@ func quiesce(ctx context.Context) error {
 
 // loaded are those of the units that the machine has.
 func loaded(ctx context.Context, units []string) []string {
-	out, _ := exec.CommandContext(ctx, "systemctl", append([]string{"show", "--property=Id,LoadState"}, units...)...).Output()
+	out, _ := exec.CommandContext(ctx, "systemctl", append([]string{"show", "--property=Id,LoadState"}, units...)...).
+		Output()
 	var have []string
 	for block := range strings.SplitSeq(string(out), "\n\n") {
-		if id, ok := strings.CutPrefix(strings.TrimSpace(strings.Split(strings.TrimSpace(block), "\n")[0]), "Id="); ok && strings.Contains(block, "LoadState=loaded") {
+		if id, ok := strings.CutPrefix(
+			strings.TrimSpace(strings.Split(strings.TrimSpace(block), "\n")[0]),
+			"Id=",
+		); ok &&
+			strings.Contains(block, "LoadState=loaded") {
 			have = append(have, id)
 		}
 	}
@@ -92,7 +114,8 @@ func observe(ctx context.Context, m *manifest.Manifest, arch string) (err error)
 }
 
 func units(ctx context.Context) (map[string]string, error) {
-	out, err := exec.CommandContext(ctx, "systemctl", "list-unit-files", "--no-legend", "--no-pager", "--plain").Output()
+	out, err := exec.CommandContext(ctx, "systemctl", "list-unit-files", "--no-legend", "--no-pager", "--plain").
+		Output()
 	if err != nil {
 		return nil, fmt.Errorf("list the unit files: %w", err)
 	}
@@ -106,7 +129,8 @@ func units(ctx context.Context) (map[string]string, error) {
 }
 
 func running(ctx context.Context) ([]string, error) {
-	out, err := exec.CommandContext(ctx, "systemctl", "list-units", "--type=service,socket,timer", "--state=active", "--no-legend", "--no-pager", "--plain").Output()
+	out, err := exec.CommandContext(ctx, "systemctl", "list-units", "--type=service,socket,timer", "--state=active", "--no-legend", "--no-pager", "--plain").
+		Output()
 	if err != nil {
 		return nil, fmt.Errorf("list the active units: %w", err)
 	}

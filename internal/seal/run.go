@@ -154,17 +154,25 @@ func disks() (found []disk, notes []string, err error) {
 	for scanner := bufio.NewScanner(file); scanner.Scan(); {
 		fields := strings.Fields(scanner.Text())
 		// What is mounted read-only or in memory is from elsewhere and no part of the image.
-		if len(fields) < 4 || slices.Contains(strings.Split(fields[3], ","), "ro") || strings.HasPrefix(fields[1], "/run/") {
+		if len(fields) < 4 || slices.Contains(strings.Split(fields[3], ","), "ro") ||
+			strings.HasPrefix(fields[1], "/run/") {
 			continue
 		}
 		device, mount, kind := fields[0], fields[1], fields[2]
 		switch {
 		case kind == "ext4" || kind == "ext3" || kind == "ext2":
-			if real, err := filepath.EvalSymlinks(device); err == nil {
-				device = real
+			if target, err := filepath.EvalSymlinks(device); err == nil {
+				device = target
 			}
 			if _, err := os.Stat(device); errors.Is(err, fs.ErrNotExist) {
-				notes = append(notes, fmt.Sprintf("the free blocks of %s were not looked at: its device %s is not to be seen from here", mount, device))
+				notes = append(
+					notes,
+					fmt.Sprintf(
+						"the free blocks of %s were not looked at: its device %s is not to be seen from here",
+						mount,
+						device,
+					),
+				)
 			} else if !seen[device] {
 				seen[device] = true
 				found = append(found, disk{device, mount})
@@ -172,7 +180,14 @@ func disks() (found []disk, notes []string, err error) {
 		case kind == "overlay" && mount == "/":
 			notes = append(notes, "the root file system is an overlay: a snapshot of it has files and no free blocks")
 		case slices.Contains([]string{"xfs", "btrfs", "f2fs", "zfs"}, kind):
-			notes = append(notes, fmt.Sprintf("the free blocks of %s were not looked at: that can be done on ext4, and it is %s", mount, kind))
+			notes = append(
+				notes,
+				fmt.Sprintf(
+					"the free blocks of %s were not looked at: that can be done on ext4, and it is %s",
+					mount,
+					kind,
+				),
+			)
 		}
 	}
 	return found, notes, nil

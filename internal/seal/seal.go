@@ -1,6 +1,6 @@
 // Package seal makes an image fit to be shared: it removes from a machine what belongs to this one machine or to its
-// build, checks that it is gone, looks for secrets in files and free blocks, and writes the image's manifest. It runs on
-// the machine, as root and last.
+// build, checks that it is gone, looks for secrets in files and free blocks, and writes the image's manifest. It runs
+// on the machine, as root and last.
 package seal
 
 import (
@@ -24,7 +24,8 @@ type Request struct {
 	Secrets [][]byte `json:"secrets,omitempty"`
 	// Keep are patterns, as filepath.Match has them, of paths that are not removed.
 	Keep []string `json:"keep,omitempty"`
-	// ZeroFreeSpace fills the free blocks with zeros. An EBS snapshot then has all blocks of the volume, and is billed so.
+	// ZeroFreeSpace fills the free blocks with zeros. An EBS snapshot then has all blocks of the volume, and is billed
+	// so.
 	ZeroFreeSpace bool `json:"zero_free_space,omitempty"`
 }
 

@@ -34,7 +34,11 @@ func TestSecretsAreFoundInEveryForm(t *testing.T) {
 	needles := needlesOf([]string{"another secret", canary})
 	for name, text := range forms {
 		var found []needle
-		if err := search(strings.NewReader("before\x00"+text+"\x00after"), needles, func(n needle) { found = append(found, n) }); err != nil {
+		if err := search(
+			strings.NewReader("before\x00"+text+"\x00after"),
+			needles,
+			func(n needle) { found = append(found, n) },
+		); err != nil {
 			t.Fatal(err)
 		}
 		if len(found) == 0 || found[0].secret != 2 {
@@ -46,7 +50,11 @@ func TestSecretsAreFoundInEveryForm(t *testing.T) {
 			}
 		}
 	}
-	if err := search(strings.NewReader("innocent c4nary"), needles, func(n needle) { t.Errorf("found %s in an innocent text", n) }); err != nil {
+	if err := search(
+		strings.NewReader("innocent c4nary"),
+		needles,
+		func(n needle) { t.Errorf("found %s in an innocent text", n) },
+	); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -83,9 +91,31 @@ func TestInspect(t *testing.T) {
 	write(t, root, "/usr/bin/same", "same\n")
 	write(t, root, "/usr/bin/edited", "edited\n")
 	write(t, root, "/var/lib/dpkg/info/tool.list", "/.\n/usr\n/usr/bin\n/usr/bin/same\n/usr/bin/edited\n")
-	write(t, root, "/var/lib/dpkg/info/tool.md5sums", fmt.Sprintf("%x", md5.Sum([]byte("same\n")))+"  usr/bin/same\n00000000000000000000000000000000  usr/bin/edited\n")
-	write(t, root, "/var/lib/dpkg/status", "Package: tool\nStatus: install ok installed\nVersion: 1:2.3-4\nArchitecture: amd64\n\nPackage: gone\nStatus: deinstall ok config-files\nVersion: 1\nArchitecture: all\n\n")
-	write(t, root, "/etc/app.conf", "user = app\n# indented, as cloud-init writes it\n    "+strings.ReplaceAll(strings.TrimSpace(key), "\n", "\n    "))
+	write(
+		t,
+		root,
+		"/var/lib/dpkg/info/tool.md5sums",
+		fmt.Sprintf(
+			"%x",
+			md5.Sum([]byte("same\n")),
+		)+"  usr/bin/same\n00000000000000000000000000000000  usr/bin/edited\n",
+	)
+	write(
+		t,
+		root,
+		"/var/lib/dpkg/status",
+		"Package: tool\nStatus: install ok installed\nVersion: 1:2.3-4\nArchitecture: amd64\n\nPackage: gone\nStatus: deinstall ok config-files\nVersion: 1\nArchitecture: all\n\n",
+	)
+	write(
+		t,
+		root,
+		"/etc/app.conf",
+		"user = app\n# indented, as cloud-init writes it\n    "+strings.ReplaceAll(
+			strings.TrimSpace(key),
+			"\n",
+			"\n    ",
+		),
+	)
 	write(t, root, "/etc/app.key", key)
 	write(t, root, "/opt/data.bin", "\x00\x01"+canary)
 	write(t, root, "/opt/suid", "#!")
@@ -134,7 +164,11 @@ func TestInspect(t *testing.T) {
 	for _, text := range in.texts {
 		texts = append(texts, text.Path)
 	}
-	if all := strings.Join(texts, " "); !strings.Contains(all, "/etc/app.conf") || strings.Contains(all, "/opt/data.bin") || strings.Contains(all, "/usr/bin/same") {
+	if all := strings.Join(
+		texts,
+		" ",
+	); !strings.Contains(all, "/etc/app.conf") || strings.Contains(all, "/opt/data.bin") ||
+		strings.Contains(all, "/usr/bin/same") {
 		t.Errorf("for the scanner's rules: %s", all)
 	}
 }

@@ -66,7 +66,8 @@ func TestFaults(t *testing.T) {
 			if test.want == "" && len(faults) > 0 {
 				t.Errorf("got %q, want nothing", faults)
 			}
-			if test.want != "" && !slices.ContainsFunc(faults, func(s string) bool { return strings.Contains(s, test.want) }) {
+			if test.want != "" &&
+				!slices.ContainsFunc(faults, func(s string) bool { return strings.Contains(s, test.want) }) {
 				t.Errorf("got %q, want %q", faults, test.want)
 			}
 		})
@@ -106,7 +107,13 @@ func F(name int, err error) error {
 		t.Errorf("%d lines, complexity %d, nesting %d; want 11, 5, 3", f.lines, f.cyclomatic, f.nesting)
 	}
 	if p.shadows != 2 || p.exported != 1 || p.undoc != 0 || p.code != 14 {
-		t.Errorf("%d shadows, %d exported, %d undocumented, %d lines; want 2, 1, 0, 14", p.shadows, p.exported, p.undoc, p.code)
+		t.Errorf(
+			"%d shadows, %d exported, %d undocumented, %d lines; want 2, 1, 0, 14",
+			p.shadows,
+			p.exported,
+			p.undoc,
+			p.code,
+		)
 	}
 	var out strings.Builder
 	tree.print(&out)

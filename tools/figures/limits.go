@@ -31,7 +31,10 @@ func (t *tree) faults() []string {
 			long++
 		}
 		if fn.lines > maxFunctionLines {
-			all = append(all, fmt.Sprintf("%s: the function has %d lines, the limit is %d", fn.place, fn.lines, maxFunctionLines))
+			all = append(
+				all,
+				fmt.Sprintf("%s: the function has %d lines, the limit is %d", fn.place, fn.lines, maxFunctionLines),
+			)
 		}
 	}
 	if long*100 > len(t.functions) {
@@ -47,17 +50,26 @@ func (t *tree) faults() []string {
 func (p *pack) faults() []string {
 	var all []string
 	if p.code > maxPackageLines && manyAlike[p.dir] == "" {
-		all = append(all, fmt.Sprintf("%s: the package has %d lines of code, the limit is %d", p.dir, p.code, maxPackageLines))
+		all = append(
+			all,
+			fmt.Sprintf("%s: the package has %d lines of code, the limit is %d", p.dir, p.code, maxPackageLines),
+		)
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.methods)) {
 		if n := p.methods[name]; n > maxMethods {
-			all = append(all, fmt.Sprintf("%s: the type %s has %d methods, the limit is %d", p.dir, name, n, maxMethods))
+			all = append(
+				all,
+				fmt.Sprintf("%s: the type %s has %d methods, the limit is %d", p.dir, name, n, maxMethods),
+			)
 		}
 	}
 	for _, s := range p.structs {
 		if s.fields > maxSharedFields && s.used > 1 {
-			all = append(all, fmt.Sprintf("%s: the struct %s has %d fields and is used in %d files, the limit for those is %d",
-				p.dir, s.name, s.fields, s.used, maxSharedFields))
+			all = append(
+				all,
+				fmt.Sprintf("%s: the struct %s has %d fields and is used in %d files, the limit for those is %d",
+					p.dir, s.name, s.fields, s.used, maxSharedFields),
+			)
 		}
 	}
 	return all

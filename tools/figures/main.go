@@ -31,7 +31,10 @@ func run(root string, check bool) error {
 		fmt.Println(fault)
 	}
 	if check && len(faults) > 0 {
-		return fmt.Errorf("check the limits: %d are exceeded\nhint: CONTRIBUTING.md says why they are there", len(faults))
+		return fmt.Errorf(
+			"check the limits: %d are exceeded\nhint: CONTRIBUTING.md says why they are there",
+			len(faults),
+		)
 	}
 	return nil
 }
