@@ -120,8 +120,8 @@ func BenchmarkLaunchToReady(b *testing.B) {
 		took []float64 // seconds
 	}{
 		{name: "baked", pair: []launched{
-			{like: db, image: *db.ImageId, address: address, userData: baked(instance.Settings{Tier: "db", ClientCIDR: "10.0.1.0/24"})},
-			{like: web, image: *web.ImageId, userData: baked(instance.Settings{Tier: "web", DatabaseHost: address, DatabasePort: 3306})}}},
+			{like: db, image: *db.ImageId, address: address, userData: baked(instance.Settings{Tier: "db", Kind: instance.KindData, Clients: []string{"10.0.1.0/24"}})},
+			{like: web, image: *web.ImageId, userData: baked(instance.Settings{Tier: "web", Kind: instance.KindService, Needs: []instance.TierAddress{{Tier: "db", Address: address}}})}}},
 		{name: "user-data", pair: []launched{
 			{like: db, image: plain, address: address, userData: userData(b, "db", address)},
 			{like: web, image: *layer.ImageId, userData: userData(b, "web", address)}}},

@@ -47,7 +47,8 @@ func (s *served) medians(path string) (rate, p99 float64) {
 func BenchmarkWebApp(b *testing.B) {
 	const seconds = 8
 	web := rig.Tier(b, "web")
-	userData, err := instance.Settings{Stack: rig.StackName, Tier: "web", Parameters: "/goldsmith/" + rig.StackName, DatabaseHost: rig.DatabaseAddress, DatabasePort: 3306}.UserData("")
+	userData, err := instance.Settings{Stack: rig.StackName, Tier: "web", Kind: instance.KindService, Parameters: "/goldsmith/" + rig.StackName,
+		Needs: []instance.TierAddress{{Tier: "db", Address: rig.DatabaseAddress}}}.UserData("")
 	if err != nil {
 		b.Fatal(err)
 	}

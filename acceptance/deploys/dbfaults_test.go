@@ -120,7 +120,7 @@ func TestDatabaseFirstBootFaults(t *testing.T) {
 		{"disk full", "/goldsmith/" + rig.StackName, filled, `no space left on device`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			settings := instance.Settings{Stack: rig.StackName, Tier: "db", Parameters: c.parameters, ClientCIDR: "10.0.1.0/24"}
+			settings := instance.Settings{Stack: rig.StackName, Tier: "db", Kind: instance.KindData, Parameters: c.parameters, Clients: []string{"10.0.1.0/24"}}
 			report := rig.ReportOfDatabase(t, image, "fault", "10.0.2."+big.NewInt(int64(60+i)).String(), settings, c.change)
 			if report.Ready {
 				t.Fatal("it is ready")

@@ -51,7 +51,9 @@ func DeregisterNow(t testing.TB, image types.Image) {
 // LaunchDatabase runs a db image beside the stack's, as the stack's db tier at another address.
 func LaunchDatabase(t *testing.T, image, name, address string) {
 	t.Helper()
-	if report := ReportOfDatabase(t, image, name, address, instance.Settings{Stack: StackName, Tier: "db", Parameters: "/goldsmith/" + StackName, ClientCIDR: "10.0.1.0/24"}, nil); !report.Ready {
+	settings := instance.Settings{Stack: StackName, Tier: "db", Kind: instance.KindData,
+		Parameters: "/goldsmith/" + StackName, Clients: []string{"10.0.1.0/24"}}
+	if report := ReportOfDatabase(t, image, name, address, settings, nil); !report.Ready {
 		t.Fatalf("%s is not ready: %+v", name, report.Checks)
 	}
 }

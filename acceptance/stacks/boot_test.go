@@ -23,7 +23,8 @@ func TestWebBootsBeforeItsDatabase(t *testing.T) {
 	const address = "10.0.2.77"
 	ctx := context.Background()
 	web := rig.Tier(t, "web")
-	settings := instance.Settings{Stack: rig.StackName, Tier: "web", Parameters: "/goldsmith/" + rig.StackName, DatabaseHost: address, DatabasePort: 3306}
+	settings := instance.Settings{Stack: rig.StackName, Tier: "web", Kind: instance.KindService, Parameters: "/goldsmith/" + rig.StackName,
+		Needs: []instance.TierAddress{{Tier: "db", Address: address}}}
 	userData, err := settings.UserData("")
 	if err != nil {
 		t.Fatal(err)

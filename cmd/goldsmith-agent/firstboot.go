@@ -5,24 +5,35 @@ import (
 	"errors"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/firstboot"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/firstboot/mysql"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/mysqlsetup"
 )
 
-func firstBoot(ctx context.Context, _ []string) error { return firstboot.Run(ctx) }
+// setups are the kinds of server that the agent knows.
+var setups = firstboot.Setups{mysqlsetup.Name: mysql.New}
 
-func database(ctx context.Context, _ []string) error { return firstboot.Account(ctx) }
+func firstBoot(ctx context.Context, _ []string) error { return firstboot.Run(ctx, setups) }
+
+func database(ctx context.Context, _ []string) error { return firstboot.StartSetup(ctx, setups) }
 
 func data(ctx context.Context, arguments []string) error {
-	verbs := map[string]func(context.Context) error{
-		"take":      firstboot.TakeData,
-		"release":   firstboot.ReleaseData,
-		"hand-over": firstboot.HandOver,
-		"resume":    firstboot.Resume,
-		"room":      firstboot.Room,
+	verb := ""
+	if len(arguments) == 1 {
+		verb = arguments[0]
 	}
-	if len(arguments) != 1 || verbs[arguments[0]] == nil {
-		return errors.New("usage: data take|release|hand-over|resume|room")
+	switch verb {
+	case "take":
+		return firstboot.TakeData(ctx, setups)
+	case "release":
+		return firstboot.ReleaseData(ctx, setups)
+	case "hand-over":
+		return firstboot.HandOver(ctx, setups)
+	case "resume":
+		return firstboot.Resume(ctx, setups)
+	case "room":
+		return firstboot.Room(ctx)
 	}
-	return verbs[arguments[0]](ctx)
+	return errors.New("usage: data take|release|hand-over|resume|room")
 }
 
 func verify(ctx context.Context, _ []string) error { return firstboot.Verify(ctx) }
@@ -31,5 +42,5 @@ func certificate(_ context.Context, arguments []string) error {
 	if len(arguments) != 2 || arguments[0] != "--throwaway" {
 		return errors.New("usage: certificate --throwaway PATH")
 	}
-	return firstboot.Throwaway(arguments[1])
+	return firstboot.Throwaway(arguments[1], "www-data")
 }

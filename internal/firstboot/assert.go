@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -13,19 +14,23 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 )
 
-// assertionCheck is a user's own check.
-func assertionCheck(a instance.Assertion) check {
+// addressVariable is the environment variable by which a command learns the address that the tier's servers listen on.
+const addressVariable = "GOLDSMITH_ADDRESS"
+
+// assertionCheck is a command that has to succeed.
+func assertionCheck(name string, a instance.Assertion, i Instance) check {
 	limit := instance.AssertTimeout
 	if d, err := time.ParseDuration(a.Timeout); err == nil {
 		limit = d
 	}
-	return check{name: "assert " + a.Name, limit: limit, run: func(ctx context.Context) (string, error) {
+	return check{name: name, limit: limit, run: func(ctx context.Context) (string, error) {
 		argv := a.Argv
 		if a.Shell != "" {
 			argv = []string{"/bin/sh", "-eu", "-c", a.Shell}
 		}
 		var stdout, stderr bytes.Buffer
 		cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+		cmd.Env = append(os.Environ(), addressVariable+"="+i.Identity.Address())
 		cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &stdout, &stderr, time.Second
 		err := cmd.Run()
 		said := shorten(stdout.String())

@@ -25,7 +25,7 @@ func TestAssertions(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.assertion.Name = c.name
-			report := once(t.Context(), situation{}, []check{assertionCheck(c.assertion)})
+			report := once(t.Context(), Instance{}, []check{assertionCheck("assert "+c.name, c.assertion, Instance{})})
 			got := report.Checks[0]
 			if got.OK != c.ok || !strings.Contains(got.Detail, c.want) || got.Name != "assert "+c.name {
 				t.Errorf("got %+v, want ok %v with %q", got, c.ok, c.want)

@@ -1,6 +1,7 @@
 // Package firstboot is what an instance of a Goldsmith image does for itself: it reads its settings and secrets with
-// its own role, makes what must be unique, gives the application its database account, and verifies from inside that
-// it is ready. It runs as root, from the units of package instance.
+// its own role, makes what must be unique, takes its data volume, and verifies from inside that it is ready. What that
+// means for an image is in the image's description, package imagespec; what only one kind of server needs is in a Setup.
+// It runs as root, from the units of package instance.
 package firstboot
 
 import (
@@ -10,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,18 +39,6 @@ func onEC2() bool {
 	return err == nil && strings.HasPrefix(string(vendor), "Amazon EC2")
 }
 
-// identity is what the metadata service says of the instance.
-type identity struct {
-	InstanceID string `json:"instance_id"`
-	ImageID    string `json:"image_id"`
-	Region     string `json:"region"`
-	Private    string `json:"private"`
-	Public     string `json:"public,omitempty"`
-	// Service is the address that moves from instance to instance, if the instance is to have one.
-	Service string   `json:"service,omitempty"`
-	Names   []string `json:"names,omitempty"`
-}
-
 // cloud is where an instance learns what it is to be.
 type cloud struct {
 	metadata *imds.Client
@@ -65,9 +55,17 @@ var errNoMetadata = errors.New("there is no metadata service")
 // connect finds the metadata service; right after the start it may still be silent.
 func connect(ctx context.Context) (*cloud, error) {
 	// The first call is repeated here, at short intervals; all others as the SDK does it.
-	probe := imds.New(imds.Options{HTTPClient: awshttp.NewBuildableClient().WithTimeout(2 * time.Second), EnableFallback: aws.FalseTernary, Retryer: aws.NopRetryer{}})
-	client := imds.New(imds.Options{HTTPClient: awshttp.NewBuildableClient().WithTimeout(5 * time.Second), EnableFallback: aws.FalseTernary,
-		Retryer: retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts, o.MaxBackoff = 5, time.Second })})
+	probe := imds.New(imds.Options{
+		HTTPClient:     awshttp.NewBuildableClient().WithTimeout(2 * time.Second),
+		EnableFallback: aws.FalseTernary,
+		Retryer:        aws.NopRetryer{},
+	})
+	patient := retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts, o.MaxBackoff = 15, time.Second/4 })
+	client := imds.New(imds.Options{
+		HTTPClient:     awshttp.NewBuildableClient().WithTimeout(5 * time.Second),
+		EnableFallback: aws.FalseTernary,
+		Retryer:        patient,
+	})
 	wait, silent := patience, errNoMetadata
 	if onEC2() {
 		wait, silent = patienceOnEC2, errors.New("the metadata service does not answer")
@@ -104,14 +102,22 @@ func (c *cloud) userData(ctx context.Context) ([]byte, error) {
 	return io.ReadAll(out.Content)
 }
 
-func (c *cloud) identity(ctx context.Context) (identity, error) {
-	id := identity{Region: c.region}
-	for path, into := range map[string]*string{"instance-id": &id.InstanceID, "ami-id": &id.ImageID, "local-ipv4": &id.Private, "public-ipv4": &id.Public} {
-		value, err := c.value(ctx, path)
+func (c *cloud) identity(ctx context.Context) (Identity, error) {
+	id := Identity{Region: c.region}
+	for _, item := range []struct {
+		path string
+		into *string
+	}{
+		{"instance-id", &id.InstanceID},
+		{"ami-id", &id.ImageID},
+		{"local-ipv4", &id.Private},
+		{"public-ipv4", &id.Public},
+	} {
+		value, err := c.value(ctx, item.path)
 		if err != nil {
 			return id, err
 		}
-		*into = value
+		*item.into = value
 	}
 	for _, path := range []string{"local-hostname", "public-hostname"} {
 		value, err := c.value(ctx, path)
@@ -147,18 +153,26 @@ func isNotFound(err error) bool {
 	return errors.As(err, &response) && response.HTTPStatusCode() == http.StatusNotFound
 }
 
-// parameters reads parameters with the instance's role in one call. Those of required that are not there are an error
-// that names them.
+// mostParameters is how many names GetParameters takes.
+const mostParameters = 10
+
+// parameters reads parameters with the instance's role. Those of required that are not there are an error that names
+// them.
 func (c *cloud) parameters(ctx context.Context, required, optional []string) (map[string]string, error) {
-	names := append(append([]string(nil), required...), optional...)
-	out, err := c.secrets.GetParameters(ctx, &ssm.GetParametersInput{Names: names, WithDecryption: aws.Bool(true)})
-	if err != nil {
-		return nil, fmt.Errorf("read parameters %s with the instance's role: %w", strings.Join(names, ", "), err)
-	}
-	c.ahead, _ = awsmiddleware.GetAttemptSkew(out.ResultMetadata)
 	values := map[string]string{}
-	for _, parameter := range out.Parameters {
-		values[aws.ToString(parameter.Name)] = aws.ToString(parameter.Value)
+	names := append(append([]string(nil), required...), optional...)
+	if len(names) == 0 {
+		return values, nil
+	}
+	for part := range slices.Chunk(names, mostParameters) {
+		out, err := c.secrets.GetParameters(ctx, &ssm.GetParametersInput{Names: part, WithDecryption: aws.Bool(true)})
+		if err != nil {
+			return nil, fmt.Errorf("read parameters %s with the instance's role: %w", strings.Join(part, ", "), err)
+		}
+		c.ahead, _ = awsmiddleware.GetAttemptSkew(out.ResultMetadata)
+		for _, parameter := range out.Parameters {
+			values[aws.ToString(parameter.Name)] = aws.ToString(parameter.Value)
+		}
 	}
 	var missing []string
 	for _, name := range required {

@@ -55,13 +55,13 @@ func TestIdentity(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		items map[string]string
-		want  identity
+		want  Identity
 		fault string
 	}{
-		{"private", private, identity{InstanceID: "i-1", ImageID: "ami-1", Region: "us-east-1", Private: "10.0.2.10", Names: []string{"ip-10-0-2-10"}}, ""},
-		{"public", public, identity{InstanceID: "i-2", ImageID: "ami-2", Region: "us-east-1", Private: "10.0.1.5", Public: "192.0.2.7", Names: []string{"a", "b"}}, ""},
-		{"no address", map[string]string{meta + "instance-id": "i-3"}, identity{}, "no private address"},
-		{"broken", map[string]string{meta + "local-ipv4": "10.0.1.5", meta + "public-ipv4": "500"}, identity{}, "metadata public-ipv4"},
+		{"private", private, Identity{InstanceID: "i-1", ImageID: "ami-1", Region: "us-east-1", Private: "10.0.2.10", Names: []string{"ip-10-0-2-10"}}, ""},
+		{"public", public, Identity{InstanceID: "i-2", ImageID: "ami-2", Region: "us-east-1", Private: "10.0.1.5", Public: "192.0.2.7", Names: []string{"a", "b"}}, ""},
+		{"no address", map[string]string{meta + "instance-id": "i-3"}, Identity{}, "no private address"},
+		{"broken", map[string]string{meta + "local-ipv4": "10.0.1.5", meta + "public-ipv4": "500"}, Identity{}, "metadata public-ipv4"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := metadataService(t, c.items).identity(t.Context())

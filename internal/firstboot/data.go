@@ -14,7 +14,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -22,73 +21,58 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 )
 
-// Where a database's data is.
+// Where the data of a data tier is.
 const (
-	serverDir = "/var/lib/mysql"
 	// volumeDir is where the data volume is mounted. The server's directory is one in it, as the file system's own
-	// lost+found would be a database to the server.
+	// lost+found would be data to a server.
 	volumeDir = instance.StateDir + "/data"
-	dataDir   = volumeDir + "/mysql"
-	// seedDir is the image's data on its way into a new volume.
-	seedDir = volumeDir + "/mysql.new"
 	// serverNote names the newest server that had the data open.
 	serverNote = volumeDir + "/server.json"
-	// rowsNote is what the instance that gave the volume up counted, until the next one has counted too.
-	rowsNote = volumeDir + "/rows.json"
 )
 
-// TakeData gives the database its volume and its service address. It waits for the volume as long as that takes, and says
+// VolumeDir is where the data volume is mounted. A Setup may keep notes there.
+const VolumeDir = volumeDir
+
+// dataDir is the server's directory on the volume, and seedDir the image's data on its way there.
+func (t *dataTier) dataDir() string { return filepath.Join(volumeDir, t.data.Name) }
+func (t *dataTier) seedDir() string { return t.dataDir() + ".new" }
+
+// TakeData gives a data tier its volume and its service address. It waits for the volume as long as that takes, and says
 // on the console that it does. A volume that is blank gets a file system and the image's data; one that holds anything
 // is never formatted. Data that the server could not open is refused before it is touched.
-func TakeData(ctx context.Context) error {
-	s, image, err := databaseSituation()
-	if err != nil || image == nil {
+func TakeData(ctx context.Context, setups Setups) error {
+	t, err := readDataTier(setups)
+	if err != nil || t == nil {
 		return err
 	}
-	if s.Settings.DataVolume != "" {
-		if err := takeVolume(ctx, s.Settings.DataVolume, *image); err != nil {
-			return fmt.Errorf("take the data volume %s: %w", s.Settings.DataVolume, err)
+	if volume := t.Settings.DataVolume; volume != "" {
+		if err := t.takeVolume(ctx, volume); err != nil {
+			return fmt.Errorf("take the data volume %s: %w", volume, err)
 		}
 	}
-	return address(ctx, s, "replace")
+	return address(ctx, t.Identity, "replace")
 }
 
 // ReleaseData is the way back: after it the volume can be detached. The server has stopped by then.
-func ReleaseData(ctx context.Context) error {
-	s, image, err := databaseSituation()
-	if err != nil || image == nil {
+func ReleaseData(ctx context.Context, setups Setups) error {
+	t, err := readDataTier(setups)
+	if err != nil || t == nil {
 		return err
 	}
 	var errs []error
-	for _, dir := range []string{serverDir, volumeDir} {
+	for _, dir := range []string{t.data.Path, volumeDir} {
 		if mounted(dir) {
 			errs = append(errs, run(ctx, "umount", dir))
 		}
 	}
-	if err := address(ctx, s, "delete"); err != nil {
+	if err := address(ctx, t.Identity, "delete"); err != nil {
 		slog.Info("give up the service address", "error", err) // it is not there: somebody took it away by hand
 	}
 	return errors.Join(errs...)
 }
 
-// databaseSituation is what the first boot of a database found out; a nil image says that this is no database of a stack.
-func databaseSituation() (situation, *instance.MySQLImage, error) {
-	s, err := readSituation()
-	if errors.Is(err, fs.ErrNotExist) {
-		return s, nil, nil
-	}
-	if err != nil {
-		return s, nil, err
-	}
-	image, err := instance.ReadImage(instance.DescriptionDir)
-	if err != nil || s.Settings.Tier != "db" {
-		return s, nil, err
-	}
-	return s, image.MySQL, nil
-}
-
-func takeVolume(ctx context.Context, volume string, image instance.MySQLImage) error {
-	own, err := installedServer(ctx, image.Flavor)
+func (t *dataTier) takeVolume(ctx context.Context, volume string) error {
+	own, err := t.setup.Server(ctx)
 	if err != nil {
 		return err
 	}
@@ -111,32 +95,19 @@ func takeVolume(ctx context.Context, volume string, image instance.MySQLImage) e
 			return err
 		}
 	}
-	if err := ensureData(ctx); err != nil {
+	if err := t.ensureData(ctx); err != nil {
 		return err
 	}
 	if err := guard(own); err != nil {
 		return err
 	}
-	if err := ownedBy(dataDir, "mysql"); err != nil {
+	if err := ownedBy(t.dataDir(), t.data.User); err != nil {
 		return err
 	}
-	if mounted(serverDir) {
+	if mounted(t.data.Path) {
 		return nil
 	}
-	return run(ctx, "mount", "--bind", dataDir, serverDir)
-}
-
-var versionNumber = regexp.MustCompile(`\bVer ([0-9]+(?:\.[0-9]+)+)`)
-
-// installedServer asks the server's program.
-func installedServer(ctx context.Context, flavor string) (instance.Server, error) {
-	program := map[string]string{"mariadb": "mariadbd", "mysql": "mysqld"}[flavor]
-	out, err := exec.CommandContext(ctx, program, "--no-defaults", "--version").Output()
-	found := versionNumber.FindSubmatch(out)
-	if err != nil || found == nil {
-		return instance.Server{}, fmt.Errorf("ask %s for its version: %w: %q", program, err, out)
-	}
-	return instance.Server{Flavor: flavor, Version: string(found[1])}, nil
+	return run(ctx, "mount", "--bind", t.dataDir(), t.data.Path)
 }
 
 // waitForVolume waits for the device of a volume. On Nitro its link has the volume's id; on Xen only the name tells that
@@ -215,8 +186,8 @@ func isBlank(device string) (bool, error) {
 
 // ensureData copies the image's data into a volume that has none yet. A copy that broke off is made anew: it has not got
 // its name yet.
-func ensureData(ctx context.Context) error {
-	if _, err := os.Stat(dataDir); err == nil || !errors.Is(err, fs.ErrNotExist) {
+func (t *dataTier) ensureData(ctx context.Context) error {
+	if _, err := os.Stat(t.dataDir()); err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	entries, err := os.ReadDir(volumeDir)
@@ -224,20 +195,20 @@ func ensureData(ctx context.Context) error {
 		return err
 	}
 	for _, entry := range entries {
-		if name := entry.Name(); name != "lost+found" && name != filepath.Base(seedDir) {
-			return fmt.Errorf("its file system holds %s and no data of a database; it is left alone", name)
+		if name := entry.Name(); name != "lost+found" && name != filepath.Base(t.seedDir()) {
+			return fmt.Errorf("its file system holds %s and not the data of a %s; it is left alone", name, t.data.Name)
 		}
 	}
-	if err := os.RemoveAll(seedDir); err != nil {
+	if err := os.RemoveAll(t.seedDir()); err != nil {
 		return err
 	}
-	if err := run(ctx, "cp", "--archive", serverDir, seedDir); err != nil {
+	if err := run(ctx, "cp", "--archive", t.data.Path, t.seedDir()); err != nil {
 		return err
 	}
 	if err := run(ctx, "sync", "--file-system", volumeDir); err != nil {
 		return err
 	}
-	return os.Rename(seedDir, dataDir)
+	return os.Rename(t.seedDir(), t.dataDir())
 }
 
 // guard refuses data that the server here could not open, and notes that it will.
@@ -261,13 +232,13 @@ func guard(own instance.Server) error {
 	if bytes.Equal(noted, text) { // a volume that is full can be taken again by the server that it comes from
 		return nil
 	}
-	return place(serverNote, text, 0o600, 0, 0)
+	return WriteFile(serverNote, text, 0o600, 0, 0)
 }
 
 // ownedBy gives a tree to a user whose number is another one in this image. The top is last, so that a change that broke
 // off is seen.
 func ownedBy(dir, name string) error {
-	uid, gid, err := ids(name)
+	uid, gid, err := UserIDs(name)
 	if err != nil {
 		return err
 	}
@@ -288,15 +259,15 @@ func ownedBy(dir, name string) error {
 }
 
 // address gives the interface of the instance's private address the service address too, or takes it away.
-func address(ctx context.Context, s situation, verb string) error {
-	if s.Identity.Service == "" {
+func address(ctx context.Context, id Identity, verb string) error {
+	if id.Service == "" {
 		return nil
 	}
-	device, err := deviceOf(s.Identity.Private)
+	device, err := deviceOf(id.Private)
 	if err != nil {
 		return err
 	}
-	return run(ctx, "ip", "address", verb, s.Identity.Service+"/32", "dev", device)
+	return run(ctx, "ip", "address", verb, id.Service+"/32", "dev", device)
 }
 
 func deviceOf(private string) (string, error) {
@@ -334,13 +305,4 @@ func mounted(dir string) bool {
 		}
 	}
 	return false
-}
-
-// run runs a program; what it says is part of the error.
-func run(ctx context.Context, name string, arguments ...string) error {
-	out, err := exec.CommandContext(ctx, name, arguments...).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(arguments, " "), err, strings.TrimSpace(string(out)))
-	}
-	return nil
 }

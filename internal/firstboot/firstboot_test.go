@@ -15,69 +15,12 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 )
-
-func TestBindTo(t *testing.T) {
-	for _, c := range []struct{ name, before, after, fault string }{
-		{"replaced in place", "[mysqld]\nbind-address = 127.0.0.1\nport = 3306\n", "[mysqld]\nbind-address = 10.0.2.10\nport = 3306\n", ""},
-		{"already so", "bind-address = 10.0.2.10\n", "bind-address = 10.0.2.10\n", ""},
-		{"none", "[mysqld]\n", "", "one bind-address"},
-		{"two", "bind-address = 1.1.1.1\nbind-address = 2.2.2.2\n", "", "one bind-address"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "server.cnf")
-			if err := os.WriteFile(path, []byte(c.before), 0o644); err != nil {
-				t.Fatal(err)
-			}
-			err := bindTo(path, "10.0.2.10", os.Getgid())
-			after, _ := os.ReadFile(path)
-			if c.fault == "" && (err != nil || string(after) != c.after) {
-				t.Errorf("got %q, %v", after, err)
-			}
-			if c.fault != "" && (err == nil || !strings.Contains(err.Error(), c.fault) || string(after) != c.before) {
-				t.Errorf("got %v and %q, want an error with %q and nothing changed", err, after, c.fault)
-			}
-		})
-	}
-	if err := bindTo(filepath.Join(t.TempDir(), "none"), "10.0.2.10", 0); err == nil {
-		t.Error("a missing file is no error")
-	}
-}
-
-func TestHostPattern(t *testing.T) {
-	for cidr, want := range map[string]string{"10.0.1.0/24": "10.0.1.0/255.255.255.0", "10.0.1.77/24": "10.0.1.0/255.255.255.0", "10.0.0.0/16": "10.0.0.0/255.255.0.0", "10.1.2.3/32": "10.1.2.3/255.255.255.255"} {
-		if got, err := hostPattern(cidr); err != nil || got != want {
-			t.Errorf("%s: got %s, %v, want %s", cidr, got, err, want)
-		}
-	}
-	if _, err := hostPattern("everywhere"); err == nil {
-		t.Error("a range that is none is no error")
-	}
-}
-
-func TestAccountStatements(t *testing.T) {
-	image := instance.MySQLImage{Flavor: "mysql", Database: "app", Username: "app"}
-	got := accountStatements(image, "10.0.1.0/255.255.255.0", `it's\a`, []string{"%"})
-	for _, want := range []string{"SET sql_log_bin = 0;\n", "DROP USER 'app'@'%';", `BY 'it\'s\\a' REQUIRE SSL`, "REVOKE ALL PRIVILEGES", "GRANT SELECT, INSERT, UPDATE, DELETE ON `app`.* TO 'app'@'10.0.1.0/255.255.255.0'"} {
-		if !strings.Contains(got, want) {
-			t.Errorf("no %q in\n%s", want, got)
-		}
-	}
-	if strings.Contains(got, "ed25519") {
-		t.Error("MySQL has no ed25519 accounts")
-	}
-	image.Flavor = "mariadb"
-	if got := accountStatements(image, "h", "p", nil); !strings.Contains(got, "VIA ed25519") || strings.Contains(got, "DROP USER") {
-		t.Errorf("for MariaDB:\n%s", got)
-	}
-}
 
 func TestOwnCertificate(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "tls")
-	id := identity{InstanceID: "i-1", Private: "10.0.1.5", Public: "192.0.2.7", Names: []string{"ip-10-0-1-5.ec2.internal"}}
-	first, key, err := ownCertificate(dir, id)
+	id := Identity{InstanceID: "i-1", Private: "10.0.1.5", Public: "192.0.2.7", Names: []string{"ip-10-0-1-5.ec2.internal"}}
+	first, key, err := ownPair(dir, id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,12 +36,12 @@ func TestOwnCertificate(t *testing.T) {
 	if pair.Leaf.VerifyHostname("192.0.2.8") == nil {
 		t.Error("it is good for an address that the instance has not")
 	}
-	again, _, err := ownCertificate(dir, id)
+	again, _, err := ownPair(dir, id)
 	if err != nil || string(again) != string(first) {
 		t.Errorf("a second boot made another one: %v", err)
 	}
 	id.Public = "192.0.2.8"
-	moved, _, err := ownCertificate(dir, id)
+	moved, _, err := ownPair(dir, id)
 	if err != nil || string(moved) == string(first) {
 		t.Errorf("another address kept the old one: %v", err)
 	}
@@ -110,7 +53,7 @@ func TestOwnCertificate(t *testing.T) {
 
 func TestSignedByTheStacksAuthority(t *testing.T) {
 	ca, caKey := authority(t, time.Now().Add(time.Hour))
-	certificate, key, err := signed(ca, caKey, identity{InstanceID: "i-1", Private: "10.0.2.10"})
+	certificate, key, err := SignedCertificate(ca, caKey, Identity{InstanceID: "i-1", Private: "10.0.2.10"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,10 +67,10 @@ func TestSignedByTheStacksAuthority(t *testing.T) {
 		t.Error(err)
 	}
 	old, oldKey := authority(t, time.Now().Add(-time.Hour))
-	if _, _, err := signed(old, oldKey, identity{Private: "10.0.2.10"}); err == nil || !strings.Contains(err.Error(), "valid from") {
+	if _, _, err := SignedCertificate(old, oldKey, Identity{Private: "10.0.2.10"}); err == nil || !strings.Contains(err.Error(), "valid from") {
 		t.Errorf("an authority that has expired: %v", err)
 	}
-	if _, _, err := signed(ca, oldKey, identity{Private: "10.0.2.10"}); err == nil {
+	if _, _, err := SignedCertificate(ca, oldKey, Identity{Private: "10.0.2.10"}); err == nil {
 		t.Error("a key that is another's was taken")
 	}
 }
@@ -150,10 +93,10 @@ func TestGivenPairMustMatch(t *testing.T) {
 func TestReportFailsWithOneCheck(t *testing.T) {
 	good := check{name: "good", run: func(context.Context) (string, error) { return "fine", nil }}
 	bad := check{name: "bad", run: func(context.Context) (string, error) { return "", os.ErrNotExist }}
-	if report := once(t.Context(), situation{}, []check{good}); !report.Ready {
+	if report := once(t.Context(), Instance{}, []check{good}); !report.Ready {
 		t.Errorf("got %+v", report)
 	}
-	report := once(t.Context(), situation{}, []check{good, bad})
+	report := once(t.Context(), Instance{}, []check{good, bad})
 	if report.Ready || report.Checks[1].OK || report.Checks[1].Detail == "" || !report.Checks[0].OK {
 		t.Errorf("got %+v", report)
 	}
@@ -180,4 +123,9 @@ func authority(t *testing.T, until time.Time) (certificate, key string) {
 		t.Fatal(err)
 	}
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded}))
+}
+
+// ownPair is the instance's own certificate, kept in a directory.
+func ownPair(dir string, id Identity) (certificate, key []byte, err error) {
+	return ownCertificate(filepath.Join(dir, "web.crt"), filepath.Join(dir, "web.key"), id)
 }

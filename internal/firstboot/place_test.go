@@ -13,7 +13,7 @@ func TestPlace(t *testing.T) {
 	if err := os.WriteFile(path, []byte("an older and longer one"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := place(path, []byte("new"), 0o600, os.Getuid(), os.Getgid()); err != nil {
+	if err := WriteFile(path, []byte("new"), 0o600, os.Getuid(), os.Getgid()); err != nil {
 		t.Fatal(err)
 	}
 	text, _ := os.ReadFile(path)
@@ -27,20 +27,20 @@ func TestPlaceThatFailsLeavesNothing(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(dir, "key", "inner"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := place(filepath.Join(dir, "key"), []byte("secret"), 0o600, os.Getuid(), os.Getgid()); err == nil {
+	if err := WriteFile(filepath.Join(dir, "key"), []byte("secret"), 0o600, os.Getuid(), os.Getgid()); err == nil {
 		t.Error("a directory was replaced")
 	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 || !entries[0].IsDir() {
 		t.Errorf("there are %v, %v", entries, err)
 	}
-	if err := place(filepath.Join(dir, "none", "key"), nil, 0o600, 0, 0); err == nil {
+	if err := WriteFile(filepath.Join(dir, "none", "key"), nil, 0o600, 0, 0); err == nil {
 		t.Error("a directory that is missing is no error")
 	}
 }
 
 func TestThrowaway(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tls", "web")
-	if err := Throwaway(path); err != nil {
+	if err := Throwaway(path, "www-data"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := tls.LoadX509KeyPair(path+".crt", path+".key"); err != nil {
@@ -53,21 +53,21 @@ func TestThrowaway(t *testing.T) {
 
 // TestOwnCertificateIsRemade when what is kept is of no use.
 func TestOwnCertificateIsRemade(t *testing.T) {
-	id := identity{InstanceID: "i-1", Private: "10.0.1.5"}
+	id := Identity{InstanceID: "i-1", Private: "10.0.1.5"}
 	for name, spoil := range map[string]func(dir string) error{
 		"no key":      func(dir string) error { return os.Remove(filepath.Join(dir, "web.key")) },
 		"half a key":  func(dir string) error { return os.Truncate(filepath.Join(dir, "web.key"), 20) },
-		"another key": func(dir string) error { return Throwaway(filepath.Join(dir, "web")) },
+		"another key": func(dir string) error { return Throwaway(filepath.Join(dir, "web"), "www-data") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "tls")
-			if _, _, err := ownCertificate(dir, id); err != nil {
+			if _, _, err := ownPair(dir, id); err != nil {
 				t.Fatal(err)
 			}
 			if err := spoil(dir); err != nil {
 				t.Fatal(err)
 			}
-			certificate, key, err := ownCertificate(dir, id)
+			certificate, key, err := ownPair(dir, id)
 			if err != nil || !stillGood(certificate, key, id) {
 				t.Errorf("got one that is not good, %v", err)
 			}

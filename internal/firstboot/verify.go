@@ -3,26 +3,17 @@ package firstboot
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/hex"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/imagespec"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 )
 
@@ -47,11 +38,7 @@ type check struct {
 // failed.
 func Verify(ctx context.Context) error {
 	tellHostKeys()
-	image, err := instance.ReadImage(instance.DescriptionDir)
-	if err != nil {
-		return err
-	}
-	s, err := readSituation()
+	i, err := readInstance()
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, active := unitActive(ctx, instance.FirstBootUnit); active == nil {
 			return nil
@@ -59,11 +46,11 @@ func Verify(ctx context.Context) error {
 	} else if err != nil {
 		return err
 	}
-	assertions, err := instance.Assertions(instance.AssertDir)
+	checks, err := readChecks(i)
 	if err != nil {
 		return err
 	}
-	report := wait(ctx, s, checksOf(image, s, assertions))
+	report := wait(ctx, i, checks)
 	line, err := json.Marshal(report)
 	if err != nil {
 		return err
@@ -75,6 +62,30 @@ func Verify(ctx context.Context) error {
 		return errors.New("the instance is not ready: " + failures(report))
 	}
 	return nil
+}
+
+// descriptionCheck is the name of the check that fails if the image's description cannot be read.
+const descriptionCheck = "description"
+
+// readChecks are the checks of an instance. Where first boot failed nothing is known of the tier: then the image's are
+// taken, to tell what runs nevertheless.
+func readChecks(i Instance) ([]check, error) {
+	assertions, err := instance.Assertions(instance.AssertDir)
+	if err != nil {
+		return nil, err
+	}
+	d, err := i.describe()
+	for _, kind := range []string{instance.KindData, instance.KindService} {
+		if i.Settings.Kind == "" && errors.Is(err, imagespec.ErrNotForKind) {
+			d, err = imagespec.Read(instance.DescriptionDir, kind)
+		}
+	}
+	checks := checksOf(d, i, assertions)
+	if err != nil {
+		fault := err
+		checks = append(checks, check{name: descriptionCheck, run: func(context.Context) (string, error) { return "", fault }})
+	}
+	return checks, nil
 }
 
 // tell writes a line to the console, from where the API shows it, and to the journal.
@@ -94,10 +105,10 @@ func failures(report instance.Report) string {
 }
 
 // wait repeats the checks. A unit that failed is not waited for: nothing mends it.
-func wait(ctx context.Context, s situation, checks []check) instance.Report {
+func wait(ctx context.Context, i Instance, checks []check) instance.Report {
 	said, at := "", time.Now()
 	for deadline := time.Now().Add(verifyDeadline); ; {
-		report := once(ctx, s, checks)
+		report := once(ctx, i, checks)
 		// Whoever reads the console must not have to wait for the end to learn what is being waited for.
 		if missing := failures(report); !report.Ready && missing != said && time.Since(at) > sayEvery {
 			tell(instance.WaitingPrefix + missing)
@@ -113,15 +124,23 @@ func wait(ctx context.Context, s situation, checks []check) instance.Report {
 	}
 }
 
-// hopeless tells whether a unit failed: systemd says so only of one that it does not start again.
+// hopeless tells whether something failed that no waiting mends: the description, or a unit, as systemd says so only of
+// one that it does not start again.
 func hopeless(report instance.Report) bool {
 	return slices.ContainsFunc(report.Checks, func(c instance.Check) bool {
-		return strings.HasPrefix(c.Name, "unit ") && strings.HasPrefix(c.Detail, "failed")
+		return strings.HasPrefix(c.Name, "unit ") && strings.HasPrefix(c.Detail, "failed") || c.Name == descriptionCheck && !c.OK
 	})
 }
 
-func once(ctx context.Context, s situation, checks []check) instance.Report {
-	report := instance.Report{Ready: true, Tier: s.Settings.Tier, InstanceID: s.Identity.InstanceID, ImageID: s.Identity.ImageID, Time: time.Now().UTC(), Uptime: uptime()}
+func once(ctx context.Context, i Instance, checks []check) instance.Report {
+	report := instance.Report{
+		Ready:      true,
+		Tier:       i.Settings.Tier,
+		InstanceID: i.Identity.InstanceID,
+		ImageID:    i.Identity.ImageID,
+		Time:       time.Now().UTC(),
+		Uptime:     uptime(),
+	}
 	for _, c := range checks {
 		limited, cancel := context.WithTimeout(ctx, cmp.Or(c.limit, checkLimit))
 		detail, err := c.run(limited)
@@ -144,35 +163,49 @@ func uptime() float64 {
 	return time.Since(info.ModTime()).Seconds()
 }
 
-func checksOf(image instance.Image, s situation, assertions []instance.Assertion) []check {
-	unit := func(name string) check {
-		return check{name: "unit " + name, run: func(ctx context.Context) (string, error) { return unitActive(ctx, name) }}
+// checksOf are what the description says of the instance, what holds for every instance, and the user's assertions.
+func checksOf(d imagespec.Description, i Instance, assertions []instance.Assertion) []check {
+	checks := []check{unitCheck(instance.FirstBootUnit, "")}
+	if d.Data != nil {
+		checks = append(checks, unitCheck(instance.DataUnit, ""))
 	}
-	checks := []check{unit(instance.FirstBootUnit)}
-	if image.MySQL != nil && s.Settings.Tier != "web" {
-		checks = append(checks, unit(instance.DataUnit), server(*image.MySQL), unit(instance.DatabaseUnit))
-		checks = append(checks, databaseChecks(*image.MySQL, s)...)
+	for _, u := range d.Units {
+		checks = append(checks, unitCheck(u.Name, logOf(d, u.Name)))
 	}
-	if image.Webapp != nil && s.Settings.Tier != "db" {
-		checks = append(checks, unit(image.Webapp.Unit))
+	if d.Setup != nil {
+		checks = append(checks, unitCheck(instance.DatabaseUnit, ""))
 	}
-	if image.Nginx != nil && s.Settings.Tier != "db" {
-		checks = append(checks, unit(image.Nginx.Unit))
-		checks = append(checks, webChecks(*image.Nginx, s)...)
+	checks = append(checks, portChecks(d.Ports, i)...)
+	if c := d.Certificate; c != nil {
+		checks = append(checks, check{name: "certificate", run: func(context.Context) (string, error) {
+			return certificateCovers(c.Path, i.Identity.PublicName(), i.OwnCertificate)
+		}})
+	}
+	for _, p := range d.Probes {
+		checks = append(checks, probeCheck(d, p, i))
 	}
 	checks = append(checks, check{name: "failed units", run: noFailedUnit}, check{name: "reachable", run: reachable})
 	for _, a := range assertions {
-		checks = append(checks, assertionCheck(a))
+		checks = append(checks, assertionCheck("assert "+a.Name, a, i))
 	}
 	return checks
 }
 
-// server is the check of the database's unit. Why it failed is in a log of its own.
-func server(image instance.MySQLImage) check {
-	return check{name: "unit " + image.Unit, run: func(ctx context.Context) (string, error) {
-		state, err := unitActive(ctx, image.Unit)
-		if err != nil && strings.HasPrefix(state, "failed") {
-			if reason := lastErrors(image.Log); reason != "" {
+func logOf(d imagespec.Description, unit string) string {
+	for _, l := range d.Logs {
+		if l.Unit == unit {
+			return l.Path
+		}
+	}
+	return ""
+}
+
+// unitCheck is the check of a unit. Why it failed may be in a log of its own.
+func unitCheck(name, log string) check {
+	return check{name: "unit " + name, run: func(ctx context.Context) (string, error) {
+		state, err := unitActive(ctx, name)
+		if err != nil && log != "" && strings.HasPrefix(state, "failed") {
+			if reason := lastErrors(log); reason != "" {
 				state += ": " + reason
 				err = errors.New(state)
 			}
@@ -219,131 +252,4 @@ func lastWords(ctx context.Context, unit string) string {
 		return ": " + text
 	}
 	return ""
-}
-
-func databaseChecks(image instance.MySQLImage, s situation) []check {
-	address := image.BindAddress
-	if address == "instance" {
-		address = cmp.Or(s.Identity.Service, s.Identity.Private)
-	}
-	question := func(query, want string) func(context.Context) (string, error) {
-		return func(ctx context.Context) (string, error) {
-			got, err := sql(ctx, query)
-			if err == nil && got != want {
-				err = fmt.Errorf("got %q, want %q", got, want)
-			}
-			return got, err
-		}
-	}
-	checks := []check{
-		{name: "listens", run: func(context.Context) (string, error) { return listensOnlyOn(image.Port, address) }},
-		{name: "sql", run: question("SELECT 1", "1")},
-		{name: "bind-address", run: question("SELECT @@bind_address", address)},
-		{name: "tls", run: question("SELECT @@ssl_cert", filepath.Join(instance.RunDir, "tls", "db.crt"))},
-		{name: "account", run: question(fmt.Sprintf("SELECT COUNT(*) FROM mysql.user WHERE user = %s", quote(image.Username)), "1")},
-	}
-	if image.Seeded {
-		checks = append(checks, check{name: "seed", run: question(fmt.Sprintf("SELECT COUNT(*) > 0 FROM information_schema.tables WHERE table_schema = %s", quote(image.Database)), "1")})
-	}
-	return checks
-}
-
-// listensOnlyOn looks for sockets that listen on a port, and wants exactly one, on this address.
-func listensOnlyOn(port int, address string) (string, error) {
-	sockets, err := instance.Sockets("/proc/net")
-	if err != nil {
-		return "", err
-	}
-	var found []string
-	for _, s := range sockets {
-		if s.Protocol == "tcp" && int(s.Address.Port()) == port {
-			found = append(found, s.Address.Addr().String())
-		}
-	}
-	if !slices.Equal(found, []string{address}) {
-		return "", fmt.Errorf("port %d is listened to on [%s], it should be on %s", port, strings.Join(found, ", "), address)
-	}
-	return net.JoinHostPort(address, strconv.Itoa(port)), nil
-}
-
-func webChecks(image instance.NginxImage, s situation) []check {
-	name := cmp.Or(s.Identity.Service, s.Identity.Public, s.Identity.Private)
-	return []check{
-		{name: "certificate", run: func(context.Context) (string, error) { return certificateCovers(name, s.OwnCertificate) }},
-		{name: "http", run: func(ctx context.Context) (string, error) {
-			return answers(ctx, image.HTTPPort, "http://"+name+"/", http.StatusMovedPermanently)
-		}},
-		{name: "livez", run: func(ctx context.Context) (string, error) {
-			return answers(ctx, image.HTTPSPort, "https://"+name+"/livez", http.StatusOK)
-		}},
-		{name: "health", run: func(ctx context.Context) (string, error) {
-			return answers(ctx, image.HTTPSPort, "https://"+name+"/health", http.StatusOK)
-		}},
-	}
-}
-
-func webCertificate() (*x509.Certificate, error) {
-	text, err := os.ReadFile(filepath.Join(instance.RunDir, "tls", "web.crt"))
-	if err != nil {
-		return nil, err
-	}
-	block, _ := pem.Decode(text)
-	if block == nil {
-		return nil, errors.New("web.crt holds no certificate")
-	}
-	return x509.ParseCertificate(block.Bytes)
-}
-
-// certificateCovers wants the certificate to be valid now and, if the instance made it, good for the instance's name. Its
-// digest is the detail, by which whoever reads the report can pin it.
-func certificateCovers(name string, own bool) (string, error) {
-	certificate, err := webCertificate()
-	if err != nil {
-		return "", err
-	}
-	sum := sha256.Sum256(certificate.Raw)
-	detail := "sha256:" + hex.EncodeToString(sum[:])
-	if now := time.Now(); now.After(certificate.NotAfter) || now.Before(certificate.NotBefore) {
-		return detail, fmt.Errorf("it is valid from %s to %s, and here it is %s", certificate.NotBefore.Format(time.RFC3339), certificate.NotAfter.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
-	}
-	if own {
-		return detail, certificate.VerifyHostname(name)
-	}
-	return detail, nil
-}
-
-// answers asks this machine's own web server, under the name that others use.
-func answers(ctx context.Context, port int, url string, want int) (string, error) {
-	transport := &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		},
-		DisableKeepAlives: true,
-	}
-	if certificate, err := webCertificate(); err == nil {
-		roots := x509.NewCertPool()
-		roots.AddCert(certificate)
-		transport.TLSClientConfig = &tls.Config{RootCAs: roots}
-		if len(certificate.IPAddresses) == 0 && len(certificate.DNSNames) > 0 {
-			transport.TLSClientConfig.ServerName = certificate.DNSNames[0]
-		}
-	}
-	client := &http.Client{Transport: transport, Timeout: 5 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return "", err
-	}
-	response, err := client.Do(request)
-	if err != nil {
-		return "", err
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(response.Body, 300))
-	if err != nil {
-		return "", err
-	}
-	if response.StatusCode != want {
-		return "", fmt.Errorf("it answers %s, not %d: %s", response.Status, want, strings.TrimSpace(string(body)))
-	}
-	return response.Status, nil
 }

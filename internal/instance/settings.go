@@ -19,26 +19,51 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
 )
 
+// SettingsVersion is the version of the settings that this package writes and reads. An image's agent takes no other:
+// it is of the same goldsmith as the image's description.
+const SettingsVersion = 2
+
+// Kinds of tier.
+const (
+	// KindData has state on a volume of its own.
+	KindData = "data"
+	// KindService is stateless.
+	KindService = "service"
+)
+
 // Settings is what an instance is told at launch, in its user-data. It never holds a secret: user-data can be read by
 // every process of the instance.
 type Settings struct {
+	// Version is set by UserData.
+	Version int `json:"version"`
 	// Stack is the stack's name, for example golden.
 	Stack string `json:"stack"`
-	// Tier is db or web.
+	// Tier is the tier's name.
 	Tier string `json:"tier"`
+	// Kind is KindData or KindService.
+	Kind string `json:"kind"`
 	// Parameters is the prefix of the stack's SSM parameters, for example /goldsmith/golden.
 	Parameters string `json:"parameters"`
-	// DatabaseHost and DatabasePort say where the web tier finds the database.
-	DatabaseHost string `json:"database_host,omitempty"`
-	DatabasePort int    `json:"database_port,omitempty"`
-	// ServiceAddress is an address that the tier is reached by and that moves from one instance to the next: of the db tier
-	// a secondary private one, which the database listens on, of the web tier an elastic one. Empty where there is none.
+	// Needs are the addresses of the other tiers that this one may reach.
+	Needs []TierAddress `json:"needs,omitempty"`
+	// Clients are the ranges that may connect to the tier, for example 10.0.1.0/24.
+	Clients []string `json:"clients,omitempty"`
+	// ServiceAddress is an address that the tier is reached by and that moves from one instance to the next: of a data
+	// tier a secondary private one, which its server listens on, of a service tier an elastic one. Empty where there is
+	// none.
 	ServiceAddress string `json:"service_address,omitempty"`
-	// DataVolume is the id of the volume that the database's data is on, for example vol-0123456789abcdef0; empty where it is
-	// on the root volume.
+	// DataVolume is the id of the volume that a data tier's data is on, for example vol-0123456789abcdef0; empty where it
+	// is on the root volume.
 	DataVolume string `json:"data_volume,omitempty"`
-	// ClientCIDR is the range that the application's account may connect from, for example 10.0.1.0/24.
-	ClientCIDR string `json:"client_cidr,omitempty"`
+}
+
+// TierAddress is where a tier is reached.
+type TierAddress struct {
+	Tier string `json:"tier"`
+	// Address is an IP address or a host name.
+	Address string `json:"address"`
+	// Port is 0 for the one that the image's description has.
+	Port int `json:"port,omitempty"`
 }
 
 // Report is what an instance says about itself on its serial console once it has checked itself.
@@ -183,6 +208,7 @@ var ErrNotConfigured = errors.New("user-data holds no #goldsmith line")
 // UserData is the settings as user-data that cloud-init reads without effect, with more user-data of the user's own: a
 // cloud-config or a script, or nothing.
 func (s Settings) UserData(more string) ([]byte, error) {
+	s.Version = SettingsVersion
 	if err := s.validate(); err != nil {
 		return nil, fmt.Errorf("make user-data: %w", err)
 	}
@@ -231,6 +257,10 @@ func ParseSettings(userData []byte) (Settings, error) {
 		if err := json.Unmarshal(text, &s); err != nil {
 			return Settings{}, fmt.Errorf("read the #goldsmith line of user-data: %w", err)
 		}
+		if s.Version != SettingsVersion {
+			return Settings{}, fmt.Errorf("read the #goldsmith line of user-data: it is of version %d, and this image reads version %d"+
+				"\nhint: deploy with the goldsmith that baked the image, or bake it anew", s.Version, SettingsVersion)
+		}
 		if err := s.validate(); err != nil {
 			return Settings{}, fmt.Errorf("read the #goldsmith line of user-data: %w", err)
 		}
@@ -243,32 +273,50 @@ var stackName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
 
 var volumeID = regexp.MustCompile(`^vol-[0-9a-f]{8,17}$`)
 
+var tierName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
+
 func (s Settings) validate() error {
 	var errs []error
 	if !stackName.MatchString(s.Stack) {
 		errs = append(errs, fmt.Errorf("stack %q: 1 to 32 lower-case letters, digits and dashes are needed", s.Stack))
 	}
-	if s.Tier != "db" && s.Tier != "web" {
-		errs = append(errs, fmt.Errorf("tier %q: db or web is needed", s.Tier))
+	if !tierName.MatchString(s.Tier) {
+		errs = append(errs, fmt.Errorf("tier %q: 1 to 32 lower-case letters, digits and dashes are needed", s.Tier))
+	}
+	if s.Kind != KindData && s.Kind != KindService {
+		errs = append(errs, fmt.Errorf("kind %q of tier %q: data or service is needed", s.Kind, s.Tier))
 	}
 	if !strings.HasPrefix(s.Parameters, "/") || strings.HasSuffix(s.Parameters, "/") {
 		errs = append(errs, fmt.Errorf("parameters %q: a prefix such as /goldsmith/golden is needed", s.Parameters))
 	}
-	if s.Tier == "db" {
-		if prefix, err := netip.ParsePrefix(s.ClientCIDR); err != nil || !prefix.Addr().Is4() {
-			errs = append(errs, fmt.Errorf("client_cidr %q: an IPv4 range such as 10.0.1.0/24 is needed", s.ClientCIDR))
+	return errors.Join(append(errs, s.addressFaults()...)...)
+}
+
+func (s Settings) addressFaults() []error {
+	var errs []error
+	for _, client := range s.Clients {
+		if prefix, err := netip.ParsePrefix(client); err != nil || !prefix.Addr().Is4() {
+			errs = append(errs, fmt.Errorf("clients %q: an IPv4 range such as 10.0.1.0/24 is needed", client))
+		}
+	}
+	if s.Kind == KindData && len(s.Clients) == 0 {
+		errs = append(errs, errors.New("clients: a data tier needs a range at least"))
+	}
+	for _, need := range s.Needs {
+		if !tierName.MatchString(need.Tier) || need.Address == "" || strings.ContainsAny(need.Address, " \t\r\n\"'\\") {
+			errs = append(errs, fmt.Errorf("needs: tier %q at %q: a tier's name and an address are needed", need.Tier, need.Address))
+		}
+		if need.Port < 0 || need.Port > 65535 {
+			errs = append(errs, fmt.Errorf("needs: tier %s: port %d should be within 1 and 65535", need.Tier, need.Port))
 		}
 	}
 	if address, err := netip.ParseAddr(s.ServiceAddress); s.ServiceAddress != "" && (err != nil || !address.Is4()) {
 		errs = append(errs, fmt.Errorf("service_address %q: an IPv4 address is needed", s.ServiceAddress))
 	}
-	if s.DataVolume != "" && (s.Tier != "db" || !volumeID.MatchString(s.DataVolume)) {
-		errs = append(errs, fmt.Errorf("data_volume %q: a volume's id such as vol-0123456789abcdef0 is needed, and the tier db", s.DataVolume))
+	if s.DataVolume != "" && (s.Kind != KindData || !volumeID.MatchString(s.DataVolume)) {
+		errs = append(errs, fmt.Errorf("data_volume %q: a volume's id such as vol-0123456789abcdef0 is needed, and a data tier", s.DataVolume))
 	}
-	if s.Tier == "web" && s.DatabaseHost == "" {
-		errs = append(errs, errors.New("database_host: it is missing"))
-	}
-	return errors.Join(errs...)
+	return errs
 }
 
 // FindReport is the last report on a console, if there is one.

@@ -12,8 +12,9 @@ import (
 
 func TestSettingsTravelInUserData(t *testing.T) {
 	for _, s := range []Settings{
-		{Stack: "golden", Tier: "db", Parameters: "/goldsmith/golden", ClientCIDR: "10.0.1.0/24"},
-		{Stack: "blue-2", Tier: "web", Parameters: "/goldsmith/blue-2", DatabaseHost: "10.0.2.10", DatabasePort: 3306},
+		{Stack: "golden", Tier: "db", Kind: KindData, Parameters: "/goldsmith/golden", Clients: []string{"10.0.1.0/24"}},
+		{Stack: "blue-2", Tier: "web", Kind: KindService, Parameters: "/goldsmith/blue-2",
+			Needs: []TierAddress{{Tier: "db", Address: "10.0.2.10", Port: 3306}}},
 	} {
 		text, err := s.UserData("")
 		if err != nil {
@@ -27,6 +28,7 @@ func TestSettingsTravelInUserData(t *testing.T) {
 			t.Errorf("to cloud-init %q is %v, %v: one thing is due, and without effect", text, config, err)
 		}
 		got, err := ParseSettings(text)
+		s.Version = SettingsVersion
 		if err != nil || !reflect.DeepEqual(got, s) {
 			t.Errorf("got %+v, %v, want %+v", got, err, s)
 		}
@@ -38,11 +40,17 @@ func TestUserDataThatIsRefused(t *testing.T) {
 		{"no settings", "#cloud-config\n{}\n", ErrNotConfigured.Error()},
 		{"empty", "", ErrNotConfigured.Error()},
 		{"no JSON", "#goldsmith: {", "#goldsmith line"},
-		{"no tier", `#goldsmith: {"stack":"a","parameters":"/x"}`, "tier"},
-		{"stack with a path", `#goldsmith: {"stack":"../a","tier":"web","parameters":"/x","database_host":"h"}`, "stack"},
-		{"range with a host name", `#goldsmith: {"stack":"a","tier":"db","parameters":"/x","client_cidr":"everywhere"}`, "client_cidr"},
-		{"web without a database", `#goldsmith: {"stack":"a","tier":"web","parameters":"/x"}`, "database_host"},
-		{"parameters", `#goldsmith: {"stack":"a","tier":"web","parameters":"x/","database_host":"h"}`, "parameters"},
+		{"an older goldsmith's", `#goldsmith: {"stack":"a","tier":"web","parameters":"/x","database_host":"h"}`, "version 0"},
+		{"a later version", `#goldsmith: {"version":3}`, "hint: deploy with the goldsmith that baked the image"},
+		{"no tier", `#goldsmith: {"version":2,"stack":"a","parameters":"/x"}`, "tier"},
+		{"no kind", `#goldsmith: {"version":2,"stack":"a","tier":"web","parameters":"/x"}`, "kind"},
+		{"stack with a path", `#goldsmith: {"version":2,"stack":"../a","tier":"web","kind":"service","parameters":"/x"}`, "stack"},
+		{"range with a host name", `#goldsmith: {"version":2,"stack":"a","tier":"db","kind":"data","parameters":"/x","clients":["everywhere"]}`, "clients"},
+		{"data without clients", `#goldsmith: {"version":2,"stack":"a","tier":"db","kind":"data","parameters":"/x"}`, "clients"},
+		{"need without an address", `#goldsmith: {"version":2,"stack":"a","tier":"web","kind":"service","parameters":"/x","needs":[{"tier":"db"}]}`, "needs"},
+		{"need with a second line", `#goldsmith: {"version":2,"stack":"a","tier":"web","kind":"service","parameters":"/x","needs":[{"tier":"db","address":"a\nB=c"}]}`, "needs"},
+		{"volume of a service", `#goldsmith: {"version":2,"stack":"a","tier":"web","kind":"service","parameters":"/x","data_volume":"vol-0123456789abcdef0"}`, "data_volume"},
+		{"parameters", `#goldsmith: {"version":2,"stack":"a","tier":"web","kind":"service","parameters":"x/"}`, "parameters"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := ParseSettings([]byte(c.text))
@@ -74,18 +82,6 @@ func TestFindReport(t *testing.T) {
 				t.Errorf("got %+v, %v", report, found)
 			}
 		})
-	}
-}
-
-func TestImageDescriptionsComeBack(t *testing.T) {
-	dir := t.TempDir()
-	if image, err := ReadImage(dir); err != nil || image.MySQL != nil || image.Nginx != nil || image.Webapp != nil {
-		t.Fatalf("an empty directory describes %+v, %v", image, err)
-	}
-	writeDescription(t, dir, "mysql", MySQLImage{Flavor: "mariadb", Port: 3306, BindAddress: "instance"})
-	image, err := ReadImage(dir)
-	if err != nil || image.MySQL == nil || *image.MySQL != (MySQLImage{Flavor: "mariadb", Port: 3306, BindAddress: "instance"}) || image.Nginx != nil {
-		t.Errorf("got %+v, %v", image, err)
 	}
 }
 

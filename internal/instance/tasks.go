@@ -24,7 +24,6 @@ const hostKeys = "ssh_genkeytypes: [ed25519]\n"
 // FirstBootTasks put the agent and the units of the first boot into an image. Each tier's provisioner has them first;
 // a second time they change nothing.
 func FirstBootTasks(agent task.Blob) ([]task.Task, error) {
-	yes := true
 	tasks := []task.Task{
 		{Name: "directory of the agent", Spec: task.Directory{Path: path.Dir(AgentPath)}},
 		{Name: "agent", Spec: task.File{Path: AgentPath, Content: agent, Mode: "0755"}},
@@ -34,7 +33,15 @@ func FirstBootTasks(agent task.Blob) ([]task.Task, error) {
 		{Name: "directory of cloud-init's settings", Spec: task.Directory{Path: "/etc/cloud/cloud.cfg.d"}},
 		{Name: "kind of host key", Spec: task.File{Path: "/etc/cloud/cloud.cfg.d/95_goldsmith.cfg", Content: task.Bytes([]byte(hostKeys))}},
 	}
-	for _, unit := range []string{FirstBootUnit, DataUnit, DatabaseUnit, ReadyUnit} {
+	return addUnits(tasks, FirstBootUnit, ReadyUnit)
+}
+
+// DataTasks put the units into an image that a data tier has besides: they take its volume and set up its server.
+func DataTasks() ([]task.Task, error) { return addUnits(nil, DataUnit, DatabaseUnit) }
+
+func addUnits(tasks []task.Task, names ...string) ([]task.Task, error) {
+	yes := true
+	for _, unit := range names {
 		content, err := units.ReadFile("units/" + unit)
 		if err != nil {
 			return nil, err
@@ -46,13 +53,16 @@ func FirstBootTasks(agent task.Blob) ([]task.Task, error) {
 	return tasks, nil
 }
 
-// WaitForFirstBoot is the task that has a service start only after a first boot that went well.
-func WaitForFirstBoot(unit string) task.Task { return waitFor(unit, FirstBootUnit) }
+// WaitForFirstBoot is the task that has a service start only after a first boot that went well, and before the
+// instance verifies itself.
+func WaitForFirstBoot(unit string) task.Task { return waitFor(unit, FirstBootUnit, ReadyUnit) }
 
-// WaitForData is the task that has a database server start only when its data is there, and stop before that goes.
-func WaitForData(unit string) task.Task { return waitFor(unit, FirstBootUnit+" "+DataUnit) }
+// WaitForData is the task that has a data tier's server start only when its data is there, and stop before that goes.
+func WaitForData(unit string) task.Task {
+	return waitFor(unit, FirstBootUnit+" "+DataUnit, DatabaseUnit+" "+ReadyUnit)
+}
 
-func waitFor(unit, others string) task.Task {
+func waitFor(unit, earlier, later string) task.Task {
 	return task.Task{Name: unit + " waits for the first boot", Spec: task.Unit{Unit: unit, DropIn: "10-goldsmith.conf",
-		Content: task.Bytes([]byte("[Unit]\nRequires=" + others + "\nAfter=" + others + "\n"))}}
+		Content: task.Bytes([]byte("[Unit]\nRequires=" + earlier + "\nAfter=" + earlier + "\nBefore=" + later + "\n"))}}
 }

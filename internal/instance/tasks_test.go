@@ -2,43 +2,22 @@ package instance
 
 import (
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/task"
 )
 
-// writeDescription does what the task of Describe does.
-func writeDescription(t *testing.T, dir, name string, description any) {
-	t.Helper()
-	described, err := Describe(name, description)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := described.Spec.(task.File)
-	if want := filepath.Join(DescriptionDir, name+".json"); file.Path != want {
-		t.Errorf("described in %s, want %s", file.Path, want)
-	}
-	content, err := file.Content.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := io.ReadAll(content)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, name+".json"), text, 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestFirstBootTasksAreValid(t *testing.T) {
 	tasks, err := FirstBootTasks(task.Bytes([]byte("agent")))
 	if err != nil {
 		t.Fatal(err)
 	}
+	data, err := DataTasks()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tasks = append(tasks, data...)
 	play := task.Play{Name: "first boot", Tasks: append(tasks, WaitForFirstBoot("nginx.service"))}
 	if err := play.Validate(); err != nil {
 		t.Error(err)

@@ -1,10 +1,7 @@
 package instance
 
 import (
-	"errors"
-	"io/fs"
-	"os"
-	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -28,20 +25,20 @@ func setting(t *testing.T, unit, key string) []string {
 	return values
 }
 
-// TestOrderOfTheFirstBoot: settings first, then the services, then the account, and last the report.
+// TestOrderOfTheFirstBoot: settings first, then the services, then the setup, and last the report. The services' own
+// places in it are in the drop-ins of WaitForFirstBoot and WaitForData.
 func TestOrderOfTheFirstBoot(t *testing.T) {
-	services := []string{"mysql.service", "mariadb.service", "nginx.service", "goldsmith-webapp.service"}
 	for _, c := range []struct {
 		unit, key string
 		want      []string
 	}{
-		{FirstBootUnit, "Before", services},
 		{FirstBootUnit, "After", []string{"network-online.target"}},
 		{FirstBootUnit, "Wants", []string{"network-online.target"}},
+		{DataUnit, "Requires", []string{FirstBootUnit}},
+		{DataUnit, "After", []string{FirstBootUnit}},
 		{DatabaseUnit, "Requires", []string{FirstBootUnit}},
-		{DatabaseUnit, "After", []string{FirstBootUnit, "mysql.service", "mariadb.service"}},
-		{DatabaseUnit, "ConditionPathExists", []string{DescriptionDir + "/mysql.json"}},
-		{ReadyUnit, "After", append([]string{FirstBootUnit, DatabaseUnit}, services...)},
+		{DatabaseUnit, "After", []string{FirstBootUnit}},
+		{ReadyUnit, "After", []string{FirstBootUnit, DataUnit, DatabaseUnit}},
 	} {
 		got := setting(t, c.unit, c.key)
 		for _, want := range c.want {
@@ -56,11 +53,19 @@ func TestOrderOfTheFirstBoot(t *testing.T) {
 	}
 }
 
-func TestServiceWaitsForFirstBoot(t *testing.T) {
-	drop := WaitForFirstBoot("nginx.service").Spec.(task.Unit)
-	text := string(contentOf(t, drop.Content))
-	if drop.Unit != "nginx.service" || drop.DropIn == "" || text != "[Unit]\nRequires="+FirstBootUnit+"\nAfter="+FirstBootUnit+"\n" {
-		t.Errorf("got %s of %s: %q", drop.DropIn, drop.Unit, text)
+func TestServicesWaitForFirstBoot(t *testing.T) {
+	const both = FirstBootUnit + " " + DataUnit
+	for _, c := range []struct {
+		task task.Task
+		want string
+	}{
+		{WaitForFirstBoot("x.service"), "[Unit]\nRequires=" + FirstBootUnit + "\nAfter=" + FirstBootUnit + "\nBefore=" + ReadyUnit + "\n"},
+		{WaitForData("x.service"), "[Unit]\nRequires=" + both + "\nAfter=" + both + "\nBefore=" + DatabaseUnit + " " + ReadyUnit + "\n"},
+	} {
+		drop := c.task.Spec.(task.Unit)
+		if text := string(contentOf(t, drop.Content)); drop.Unit != "x.service" || drop.DropIn == "" || text != c.want {
+			t.Errorf("got %s of %s: %q", drop.DropIn, drop.Unit, text)
+		}
 	}
 }
 
@@ -79,11 +84,11 @@ func contentOf(t *testing.T, blob task.Blob) []byte {
 }
 
 func TestInvalidSettingsMakeNoUserData(t *testing.T) {
-	text, err := Settings{Stack: "Golden", Tier: "app", Parameters: "golden"}.UserData("")
+	text, err := Settings{Stack: "Golden", Tier: "App", Parameters: "golden"}.UserData("")
 	if err == nil || text != nil {
 		t.Fatalf("got %q, %v", text, err)
 	}
-	for _, want := range []string{"stack", "tier", "parameters"} {
+	for _, want := range []string{"stack", "tier", "kind", "parameters"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%v does not name %s", err, want)
 		}
@@ -91,25 +96,10 @@ func TestInvalidSettingsMakeNoUserData(t *testing.T) {
 }
 
 func TestSettingsAmongOtherUserData(t *testing.T) {
-	const text = "#cloud-config\r\n# goldsmith: no\r\n#goldsmith: {\"stack\":\"a\",\"tier\":\"web\",\"parameters\":\"/x\",\"database_host\":\"h\"}\r\npackages: []\r\n"
-	if s, err := ParseSettings([]byte(text)); err != nil || s != (Settings{Stack: "a", Tier: "web", Parameters: "/x", DatabaseHost: "h"}) {
+	const text = "#cloud-config\r\n# goldsmith: no\r\n" +
+		"#goldsmith: {\"version\":2,\"stack\":\"a\",\"tier\":\"web\",\"kind\":\"service\",\"parameters\":\"/x\"}\r\npackages: []\r\n"
+	want := Settings{Version: 2, Stack: "a", Tier: "web", Kind: KindService, Parameters: "/x"}
+	if s, err := ParseSettings([]byte(text)); err != nil || !reflect.DeepEqual(s, want) {
 		t.Errorf("got %+v, %v", s, err)
-	}
-}
-
-func TestImageDescriptionThatCannotBeRead(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "nginx.json")
-	if err := os.WriteFile(path, []byte(`{"unit":`), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if image, err := ReadImage(dir); err == nil || !strings.Contains(err.Error(), path) || image != (Image{}) {
-		t.Errorf("no JSON: got %+v, %v", image, err)
-	}
-	if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o755)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := ReadImage(dir); err == nil || errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("a directory: got %v", err)
 	}
 }

@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/imagespec"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/mysqlsetup"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/render"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/task"
 )
@@ -74,7 +77,7 @@ func (c *Config) bakedAddress() string {
 	return c.BindAddress
 }
 
-// anyBindLine matches all that the server reads as the setting of instance.BindLine.
+// anyBindLine is whatever the server reads as the setting that first boot replaces.
 var anyBindLine = regexp.MustCompile(`(?m)^[ \t]*(?:loose[-_])?bind[-_]address\s*=.*$`)
 
 // values are what the templates know.
@@ -91,7 +94,7 @@ func (c *Config) render(flavor string, facts task.Facts) ([]byte, error) {
 		return nil, err
 	}
 	found := anyBindLine.FindAll(text, -1)
-	if len(found) != 1 || !instance.BindLine.Match(found[0]) || !bytes.Contains(found[0], []byte(c.bakedAddress())) {
+	if len(found) != 1 || !mysqlsetup.IsBindLine(found[0]) || !bytes.Contains(found[0], []byte(c.bakedAddress())) {
 		return nil, fmt.Errorf("template %s: it should have one line `bind-address = {{ .bind_address }}`", c.ConfigFile)
 	}
 	return text, nil
@@ -116,12 +119,19 @@ func (c *Config) play(facts task.Facts, agent task.Blob) (task.Play, error) {
 	}
 	// The server reads the files of a directory by name, and what it reads last counts. MySQL's own are named by letters.
 	configPath := f.configDir + "/z-goldsmith.cnf"
-	describe, err := instance.Describe("mysql", instance.MySQLImage{Flavor: f.name, Unit: f.unit, Config: configPath, DropDir: f.configDir,
-		Port: c.Port, Database: c.Database, Username: c.Username, BindAddress: c.BindAddress, Log: errorLog, Seeded: c.Seed != ""})
+	data, err := instance.DataTasks()
 	if err != nil {
 		return task.Play{}, err
 	}
-	play := task.Play{Name: "mysql", Tasks: append(first, describe), Handlers: []task.Task{
+	description, err := c.description(f, configPath)
+	if err != nil {
+		return task.Play{}, err
+	}
+	describe, err := imagespec.Task("mysql", description)
+	if err != nil {
+		return task.Play{}, err
+	}
+	play := task.Play{Name: "mysql", Tasks: append(slices.Concat(first, data), describe), Handlers: []task.Task{
 		{Name: "restart the server", Spec: task.Command{Shell: restartScript(f.unit)}},
 	}}
 	yes := true

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/render"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/task"
 )
@@ -88,21 +87,6 @@ func TestConfigurationOfTheServer(t *testing.T) {
 				t.Errorf("it notifies %v, and %v tests it", wrote.Notify, file.Test)
 			}
 		})
-	}
-}
-
-func TestDescriptionSaysWhatIsBaked(t *testing.T) {
-	play := playOf(t, "mariadb", map[string]any{"seed": seedFile, "database": "shop", "username": "clerk", "port": 3307})
-	dir := t.TempDir()
-	_, described := file(t, play, instance.DescriptionDir+"/mysql.json")
-	if err := os.WriteFile(filepath.Join(dir, "mysql.json"), []byte(contentOf(t, described.Content)), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	image, err := instance.ReadImage(dir)
-	want := instance.MySQLImage{Flavor: "mariadb", Unit: "mariadb.service", Config: "/etc/mysql/mariadb.conf.d/z-goldsmith.cnf", DropDir: "/etc/mysql/mariadb.conf.d",
-		Port: 3307, Database: "shop", Username: "clerk", BindAddress: "instance", Log: "/var/log/mysql/error.log", Seeded: true}
-	if err != nil || image.MySQL == nil || *image.MySQL != want {
-		t.Errorf("got %+v, %v, want %+v", image.MySQL, err, want)
 	}
 }
 

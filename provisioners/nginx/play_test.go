@@ -5,11 +5,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/imagespec"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/task"
 )
@@ -270,10 +272,12 @@ func TestDescription(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "nginx.json"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	image, err := instance.ReadImage(dir)
-	if err != nil || image.Nginx == nil ||
-		*image.Nginx != (instance.NginxImage{Unit: "nginx.service", HTTPPort: 80, HTTPSPort: 443}) {
-		t.Errorf("got %+v, %v", image.Nginx, err)
+	d, err := imagespec.Read(dir, instance.KindService)
+	if err != nil || !reflect.DeepEqual(d.Units, []imagespec.Unit{{Name: "nginx.service"}}) || len(d.Ports) != 2 || d.Ports[0].Port != 80 || d.Ports[1].Port != 443 {
+		t.Errorf("got %+v, %v", d, err)
+	}
+	if c := d.Certificate; c == nil || c.Path != "/run/goldsmith/tls/web.crt" || c.KeyPath != "/run/goldsmith/tls/web.key" {
+		t.Errorf("got the certificate %+v", c)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 
 	templates "github.com/goldsmith-ami/packer-plugin-goldsmith/files/nginx"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/imagespec"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/inputs"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/remote"
@@ -137,10 +138,7 @@ func (c *Config) play(facts task.Facts, agent task.Blob) (task.Play, error) {
 	if err != nil {
 		return task.Play{}, err
 	}
-	describe, err := instance.Describe(
-		"nginx",
-		instance.NginxImage{Unit: "nginx.service", HTTPPort: 80, HTTPSPort: 443},
-	)
+	describe, err := imagespec.Task("nginx", description)
 	if err != nil {
 		return task.Play{}, err
 	}

@@ -5,10 +5,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/imagespec"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/task"
 )
@@ -174,9 +176,23 @@ func TestWhatThePlayPutsThere(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "webapp.json"), []byte(read(t, named(t, play, "describe webapp").Spec.(task.File).Content)), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	image, err := instance.ReadImage(dir)
-	if err != nil || image.Webapp == nil || *image.Webapp != (instance.WebappImage{Unit: unit, Address: "127.0.0.1:5000", Database: "shop", Username: "clerk"}) {
-		t.Errorf("the description is %+v, %v", image.Webapp, err)
+	// Its probes go through the port of the server in front of it.
+	const front = `{"version":1,"kind":"service","ports":[{"name":"https","port":443,"address":"any","tls":true}]}`
+	if err := os.WriteFile(filepath.Join(dir, "front.json"), []byte(front), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	d, err := imagespec.Read(dir, instance.KindService)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(d.Units, []imagespec.Unit{{Name: unit}}) || d.Ports[1] != (imagespec.Port{Name: "webapp", Port: 5000, Address: "127.0.0.1"}) {
+		t.Errorf("the description is %+v", d)
+	}
+	variables := d.Environments[0].Variables
+	for _, want := range []imagespec.Variable{{Name: "DB_HOST", AddressOf: "db"}, {Name: "DB_NAME", Value: "shop"}, {Name: "DB_USER", Value: "clerk"}} {
+		if !slices.Contains(variables, want) {
+			t.Errorf("there is no %+v in %+v", want, variables)
+		}
 	}
 }
 

@@ -67,7 +67,7 @@ func (c *Config) play(facts task.Facts, agent task.Blob) (task.Play, error) {
 	if err != nil {
 		return task.Play{}, err
 	}
-	describe, err := instance.Describe("webapp", instance.WebappImage{Unit: unit, Address: c.Address, Database: c.Database, Username: c.Username})
+	describe, err := c.describe()
 	if err != nil {
 		return task.Play{}, err
 	}

@@ -45,15 +45,20 @@ func (l Launch) UserData(s *stack.Stack) ([]byte, error) {
 	settings := instance.Settings{
 		Stack:          s.Name,
 		Tier:           l.Tier.Name,
+		Kind:           string(l.Tier.Kind),
 		Parameters:     s.ParameterPath(),
 		ServiceAddress: l.Service,
 		DataVolume:     l.Volume,
 	}
 	if l.Clients.IsValid() {
-		settings.ClientCIDR = l.Clients.String()
+		settings.Clients = []string{l.Clients.String()}
 	}
 	for _, needed := range l.Tier.Needs {
-		settings.DatabaseHost, settings.DatabasePort = l.Addresses[needed], s.Tier(needed).Data.Port
+		settings.Needs = append(settings.Needs, instance.TierAddress{
+			Tier:    needed,
+			Address: l.Addresses[needed],
+			Port:    s.Tier(needed).Data.Port,
+		})
 	}
 	return settings.UserData(l.Tier.UserData)
 }

@@ -1,52 +1,46 @@
-package firstboot
+package mysql
 
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
-	"path/filepath"
+	"slices"
 	"strings"
 
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/firstboot"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/mysqlsetup"
 )
 
-// Account gives the application its account: from the web tier's addresses only, over TLS only, and with no right but
-// to read and write its own database's rows. Accounts of its name for other addresses are removed.
-func Account(ctx context.Context) error {
-	s, err := readSituation()
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // no instance of a stack
-	}
-	if err != nil {
+// Start compares the rows with what the instance before this one counted, and gives the application its account: from
+// the clients' addresses only, over TLS only, and with no right but to read and write its own database's rows. Accounts
+// of its name for other addresses are removed.
+func (s *server) Start(ctx context.Context, i firstboot.Instance) error {
+	if err := s.compareRows(ctx); err != nil {
 		return err
 	}
-	image, err := instance.ReadImage(instance.DescriptionDir)
-	if err != nil || image.MySQL == nil {
-		return err
-	}
-	if err := compareRows(ctx, *image.MySQL); err != nil {
-		return err
-	}
-	password, err := os.ReadFile(filepath.Join(instance.RunDir, "credentials", "db_password"))
+	password, err := os.ReadFile(mysqlsetup.PasswordPath)
 	if err != nil {
 		return fmt.Errorf("read the application's password: %w", err)
 	}
-	host, err := hostPattern(s.Settings.ClientCIDR)
-	if err != nil {
-		return err
+	var hosts []string
+	for _, client := range i.Settings.Clients {
+		host, err := hostPattern(client)
+		if err != nil {
+			return err
+		}
+		hosts = append(hosts, host)
 	}
-	others, err := sql(ctx, fmt.Sprintf("SELECT host FROM mysql.user WHERE user = %s AND host <> %s", quote(image.MySQL.Username), quote(host)))
+	found, err := sql(ctx, fmt.Sprintf("SELECT host FROM mysql.user WHERE user = %s", quote(s.Username)))
 	if err != nil {
-		return fmt.Errorf("look for accounts of %s: %w", image.MySQL.Username, err)
+		return fmt.Errorf("look for accounts of %s: %w", s.Username, err)
 	}
-	if _, err := sql(ctx, accountStatements(*image.MySQL, host, string(password), strings.Fields(others))); err != nil {
-		return fmt.Errorf("make the account of %s: %w", image.MySQL.Username, err)
+	others := slices.DeleteFunc(strings.Fields(found), func(host string) bool { return slices.Contains(hosts, host) })
+	if _, err := sql(ctx, accountStatements(s.Settings, hosts, string(password), others)); err != nil {
+		return fmt.Errorf("make the account of %s: %w", s.Username, err)
 	}
 	return nil
 }
@@ -55,32 +49,35 @@ func Account(ctx context.Context) error {
 func hostPattern(cidr string) (string, error) {
 	prefix, err := netip.ParsePrefix(cidr)
 	if err != nil {
-		return "", fmt.Errorf("client_cidr: %w", err)
+		return "", fmt.Errorf("clients: %w", err)
 	}
 	return prefix.Masked().Addr().String() + "/" + net.IP(net.CIDRMask(prefix.Bits(), 32)).String(), nil
 }
 
-// accountStatements make the account what it should be, whatever it was. Nothing of it goes into the binary log: it
-// belongs to this instance.
-func accountStatements(image instance.MySQLImage, host, password string, others []string) string {
-	account := quote(image.Username) + "@" + quote(host)
+// accountStatements make the accounts what they should be, whatever they were. Nothing of it goes into the binary log:
+// it belongs to this instance.
+func accountStatements(settings mysqlsetup.Settings, hosts []string, password string, others []string) string {
+	username := quote(settings.Username)
 	var b strings.Builder
 	b.WriteString("SET sql_log_bin = 0;\n")
 	for _, other := range others {
-		fmt.Fprintf(&b, "DROP USER %s@%s;\n", quote(image.Username), quote(other))
+		fmt.Fprintf(&b, "DROP USER %s@%s;\n", username, quote(other))
 	}
 	method := "IDENTIFIED WITH caching_sha2_password BY " + quote(password)
 	// The password changes with its parameter and at no other time, and each boot sets it again.
 	options := "REQUIRE SSL PASSWORD EXPIRE NEVER PASSWORD HISTORY 0 PASSWORD REUSE INTERVAL 0 DAY"
-	if image.Flavor == "mariadb" {
+	if settings.Flavor == "mariadb" {
 		b.WriteString("INSTALL PLUGIN IF NOT EXISTS ed25519 SONAME 'auth_ed25519';\n")
 		method = "IDENTIFIED VIA ed25519 USING PASSWORD(" + quote(password) + ")"
 		options = "REQUIRE SSL PASSWORD EXPIRE NEVER"
 	}
-	fmt.Fprintf(&b, "CREATE USER IF NOT EXISTS %s %s %s;\n", account, method, options)
-	fmt.Fprintf(&b, "ALTER USER %s %s %s;\n", account, method, options)
-	fmt.Fprintf(&b, "REVOKE ALL PRIVILEGES, GRANT OPTION FROM %s;\n", account)
-	fmt.Fprintf(&b, "GRANT SELECT, INSERT, UPDATE, DELETE ON `%s`.* TO %s;\n", image.Database, account)
+	for _, host := range hosts {
+		account := username + "@" + quote(host)
+		fmt.Fprintf(&b, "CREATE USER IF NOT EXISTS %s %s %s;\n", account, method, options)
+		fmt.Fprintf(&b, "ALTER USER %s %s %s;\n", account, method, options)
+		fmt.Fprintf(&b, "REVOKE ALL PRIVILEGES, GRANT OPTION FROM %s;\n", account)
+		fmt.Fprintf(&b, "GRANT SELECT, INSERT, UPDATE, DELETE ON `%s`.* TO %s;\n", settings.Database, account)
+	}
 	return b.String()
 }
 
@@ -97,7 +94,8 @@ func sql(ctx context.Context, statements string) (string, error) {
 		client = "mariadb"
 	}
 	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, client, "--no-defaults", "--protocol=socket", "--user=root", "--batch", "--skip-column-names")
+	cmd := exec.CommandContext(ctx, client,
+		"--no-defaults", "--protocol=socket", "--user=root", "--batch", "--skip-column-names")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(statements), &stdout, &stderr
 	if err := cmd.Run(); err != nil {
 		return "", fmt.Errorf("%s: %w: %s", client, err, serverErrors(stderr.String()))

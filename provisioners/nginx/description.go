@@ -1,0 +1,27 @@
+package nginx
+
+import (
+	"net/http"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/imagespec"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
+)
+
+// description is what the image says of the server. What is behind it is probed by the application's own description,
+// through the port https.
+var description = imagespec.Description{
+	Kind:  instance.KindService,
+	Units: []imagespec.Unit{{Name: "nginx.service"}},
+	Ports: []imagespec.Port{
+		{Name: "http", Port: 80, Address: imagespec.AnyAddress},
+		{Name: "https", Port: 443, Address: imagespec.AnyAddress, TLS: true},
+	},
+	Probes: []imagespec.Probe{{Name: "http", Port: "http", Path: "/", Status: http.StatusMovedPermanently}},
+	Certificate: &imagespec.Certificate{
+		Parameter:    "tls_certificate",
+		KeyParameter: "tls_key",
+		Path:         certificate + ".crt",
+		KeyPath:      certificate + ".key",
+		Group:        "www-data",
+	},
+}
