@@ -21,7 +21,9 @@ type builtImage struct {
 	owner    string
 	adopted  bool   // it is of an earlier run
 	manifest string // the digest of the manifest that is in it
-	proved   bool
+	// description is the version of the description that is in it; empty where there is none.
+	description string
+	proved      bool
 }
 
 // stopInstance stops the instance, so that its disk is at rest when the image is made.

@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/imagespec"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/inputs"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/defaultstack"
@@ -132,6 +133,9 @@ func provenance(j *job, source sourceImage, image builtImage, in inputs.Inputs) 
 	tags := map[string]string{images.SourceTag: source.id}
 	if image.manifest != "" {
 		tags[images.ManifestTag] = image.manifest
+	}
+	if image.description != "" {
+		tags[imagespec.Tag] = image.description
 	}
 	if at := revision(); at != "" {
 		tags[images.RevisionTag] = at

@@ -12,6 +12,7 @@ import (
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/imagespec"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/inputs"
 )
 
@@ -108,11 +109,12 @@ func adopt(ctx context.Context, j *job, in inputs.Inputs, own builtImage) (built
 	j.ui.Say(fmt.Sprintf("Going on from the AMI %s of an earlier run that did not see it finished: "+
 		"nothing is baked (packer build -force bakes anew)", id))
 	return builtImage{
-		id:       id,
-		name:     aws.ToString(found.Name),
-		owner:    ec2ops.TagValue(found.Tags, buildTag),
-		adopted:  true,
-		manifest: ec2ops.TagValue(found.Tags, images.ManifestTag),
+		id:          id,
+		name:        aws.ToString(found.Name),
+		owner:       ec2ops.TagValue(found.Tags, buildTag),
+		adopted:     true,
+		manifest:    ec2ops.TagValue(found.Tags, images.ManifestTag),
+		description: ec2ops.TagValue(found.Tags, imagespec.Tag),
 	}, nil
 }
 

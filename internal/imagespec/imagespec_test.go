@@ -213,3 +213,23 @@ func TestInvalidFragmentMakesNoTask(t *testing.T) {
 		t.Errorf("got %+v, %v", made, err)
 	}
 }
+
+func TestCheckTag(t *testing.T) {
+	for _, c := range []struct {
+		tag    string
+		sealed bool
+		want   string
+	}{
+		{"1", true, ""},
+		{"1", false, ""},
+		{"", false, ""}, // another account's: its tags are not to be seen
+		{"", true, "older goldsmith"},
+		{"2", true, "version 2, and version 1 is known here"},
+		{"x", false, "version x"},
+	} {
+		err := CheckTag(c.tag, c.sealed)
+		if (err == nil) != (c.want == "") || err != nil && (!strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "\nhint: bake")) {
+			t.Errorf("%q, %v: got %v, want %q", c.tag, c.sealed, err, c.want)
+		}
+	}
+}

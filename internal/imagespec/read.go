@@ -242,3 +242,16 @@ func (m *merger) resolve() {
 		}
 	}
 }
+
+// CheckTag tells by the tag of an AMI whether this goldsmith and the image understand each other. sealed says that a
+// goldsmith has baked the image; the tags of an image that another account shares cannot be seen, and say nothing.
+func CheckTag(tag string, sealed bool) error {
+	const hint = "\nhint: bake the image anew with this goldsmith"
+	switch {
+	case tag == strconv.Itoa(Version), tag == "" && !sealed:
+		return nil
+	case tag == "":
+		return fmt.Errorf("it has no tag %s: it is of an older goldsmith, or no provisioner described what it runs%s", Tag, hint)
+	}
+	return fmt.Errorf("its description is of version %s, and version %d is known here%s, or deploy with the one that baked it", tag, Version, hint)
+}

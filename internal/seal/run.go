@@ -17,12 +17,19 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/imagespec"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/manifest"
 )
 
 // Run seals the machine that it runs on. judge is asked once.
 func Run(ctx context.Context, r Request, judge Judge) (Result, error) {
 	m := &manifest.Manifest{Name: r.Name, Source: r.Source, Created: time.Now().UTC().Truncate(time.Second)}
+	// An image whose fragments contradict each other would fail at its first boot.
+	described, err := imagespec.Check(instance.DescriptionDir)
+	if err != nil {
+		return Result{}, err
+	}
 	// What runs is noted before it is stopped.
 	if err := observe(ctx, m, runtime.GOARCH); err != nil {
 		return Result{}, err
@@ -44,7 +51,11 @@ func Run(ctx context.Context, r Request, judge Judge) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	result := Result{Faults: slices.Concat(left, found, freed), Notes: notes}
+	result := Result{
+		Faults: slices.Concat(left, found, freed),
+		Notes:  notes,
+		Mark:   Mark{Description: described},
+	}
 	return result, result.finish(m)
 }
 
@@ -128,7 +139,8 @@ func (r *Result) finish(m *manifest.Manifest) error {
 			return fmt.Errorf("write the image's manifest: %w", err)
 		}
 	}
-	r.Manifest, r.Mark = m, Mark{Digest: digest, Packages: len(m.Packages), Files: len(m.Files)}
+	r.Manifest = m
+	r.Digest, r.Packages, r.Files = digest, len(m.Packages), len(m.Files)
 	if len(r.Faults) > 0 {
 		return nil // not sealed
 	}

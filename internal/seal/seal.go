@@ -48,6 +48,8 @@ type Mark struct {
 	// Packages and Files are how many the manifest has.
 	Packages int `json:"packages"`
 	Files    int `json:"files"`
+	// Description is the version of the image's description; 0 where it has none.
+	Description int `json:"description,omitempty"`
 }
 
 // Fault is something that must not be in an image, and is.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/imagespec"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 )
 
@@ -81,6 +82,10 @@ func checkImage(ctx context.Context, s *stack.Stack, tier, id string) error {
 	}
 	if is := stack.TagOf(image.Tags, stack.TierTag); is != "" && is != tier {
 		return fmt.Errorf("deploy %s image %s: it is an image of tier %s", tier, id, is)
+	}
+	sealed := stack.TagOf(image.Tags, images.ManifestTag) != ""
+	if err := imagespec.CheckTag(stack.TagOf(image.Tags, imagespec.Tag), sealed); err != nil {
+		return fmt.Errorf("deploy %s image %s: %w", tier, id, err)
 	}
 	return nil
 }
