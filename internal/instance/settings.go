@@ -173,7 +173,7 @@ func ParseServer(text string) (Server, error) {
 	flavor, version, ok := strings.Cut(text, " ")
 	s := Server{Flavor: flavor, Version: version}
 	if _, err := s.series(); !ok || err != nil {
-		return Server{}, fmt.Errorf("database server %q: a kind and a version such as %q are needed", text, "mariadb 11.8.3")
+		return Server{}, fmt.Errorf("database server %q: a kind and a version such as 11.8.3 are needed", text)
 	}
 	return s, nil
 }
