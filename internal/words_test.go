@@ -13,7 +13,9 @@ import (
 
 // The words of the default stack: its tiers, the port of its database and the paths of its page. They may be in the
 // provisioners of the default stack, in the project's own build and in examples.
-var defaultStackWords = regexp.MustCompile(`(?i)\b(web|db|mysql|mariadb|nginx|webapp)\b|\b3306\b|/health\b|/livez\b|/users\b`)
+var defaultStackWords = regexp.MustCompile(
+	`(?i)\b(web|db|mysql|mariadb|nginx|webapp)\b|\b3306\b|/health\b|/livez\b|/users\b`,
+)
 
 // generic are the directories whose packages, and all below them, know tiers and what an image says of itself, and no
 // tier or service by its name.

@@ -58,7 +58,8 @@ func shorten(text string) string {
 
 // noFailedUnit wants systemd to have started everything that it should. What it is about to start is no failure.
 func noFailedUnit(ctx context.Context) (string, error) {
-	out, err := exec.CommandContext(ctx, "systemctl", "list-units", "--state=failed", "--plain", "--no-legend", "--no-pager").Output()
+	list := []string{"list-units", "--state=failed", "--plain", "--no-legend", "--no-pager"}
+	out, err := exec.CommandContext(ctx, "systemctl", list...).Output()
 	if err != nil {
 		return "", fmt.Errorf("ask systemd: %w", err)
 	}

@@ -70,7 +70,11 @@ func issue(template, parent *x509.Certificate, signer crypto.Signer) (certificat
 	if err != nil {
 		return nil, nil, err
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded}), nil
+	return pem.EncodeToMemory(
+			&pem.Block{Type: "CERTIFICATE", Bytes: der},
+		), pem.EncodeToMemory(
+			&pem.Block{Type: "PRIVATE KEY", Bytes: encoded},
+		), nil
 }
 
 // validityError is of a certificate that is not valid now: the clock may be what is wrong.
@@ -124,7 +128,11 @@ func placeCertificate(b Boot, c imagespec.Certificate) (own bool, err error) {
 	certificate, key := []byte(b.Secret("", c.Parameter)), []byte(b.Secret("", c.KeyParameter))
 	name, keyName := b.parameter("", c.Parameter), b.parameter("", c.KeyParameter)
 	if (len(certificate) == 0) != (len(key) == 0) {
-		return false, fmt.Errorf("take the server's certificate from the parameters: of %s and %s only one is there", name, keyName)
+		return false, fmt.Errorf(
+			"take the server's certificate from the parameters: of %s and %s only one is there",
+			name,
+			keyName,
+		)
 	}
 	if own = len(certificate) == 0; own {
 		state := filepath.Join(instance.StateDir, "tls")

@@ -50,11 +50,16 @@ func TestClockADayOff(t *testing.T) {
 
 func TestLastErrorsOfALog(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "error.log")
-	text := "[Note] a\n" + strings.Repeat("[ERROR] early\n", 5) + "[Warning] b\n[ERROR] Disk is full\n[ERROR] Aborting\n"
+	text := "[Note] a\n" + strings.Repeat(
+		"[ERROR] early\n",
+		5,
+	) + "[Warning] b\n[ERROR] Disk is full\n[ERROR] Aborting\n"
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := lastErrors(path), "[ERROR] early\n[ERROR] early\n[ERROR] early\n[ERROR] Disk is full\n[ERROR] Aborting"; got != want {
+	if got, want := lastErrors(
+		path,
+	), "[ERROR] early\n[ERROR] early\n[ERROR] early\n[ERROR] Disk is full\n[ERROR] Aborting"; got != want {
 		t.Errorf("got %q", got)
 	}
 	if got := lastErrors(path + ".none"); got != "" {
@@ -63,7 +68,12 @@ func TestLastErrorsOfALog(t *testing.T) {
 }
 
 func TestLetInWantsARange(t *testing.T) {
-	if err := letIn(t.Context(), "x.service", []string{"everywhere"}); err == nil || !strings.Contains(err.Error(), "clients everywhere") {
+	if err := letIn(
+		t.Context(),
+		"x.service",
+		[]string{"everywhere"},
+	); err == nil ||
+		!strings.Contains(err.Error(), "clients everywhere") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -1,7 +1,7 @@
 // Package firstboot is what an instance of a Goldsmith image does for itself: it reads its settings and secrets with
 // its own role, makes what must be unique, takes its data volume, and verifies from inside that it is ready. What that
-// means for an image is in the image's description, package imagespec; what only one kind of server needs is in a Setup.
-// It runs as root, from the units of package instance.
+// means for an image is in the image's description, package imagespec; what only one kind of server needs is in a
+// Setup. It runs as root, from the units of package instance.
 package firstboot
 
 import (
@@ -60,7 +60,7 @@ func connect(ctx context.Context) (*cloud, error) {
 		EnableFallback: aws.FalseTernary,
 		Retryer:        aws.NopRetryer{},
 	})
-	patient := retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts, o.MaxBackoff = 15, time.Second/4 })
+	patient := retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts, o.MaxBackoff = 5, time.Second })
 	client := imds.New(imds.Options{
 		HTTPClient:     awshttp.NewBuildableClient().WithTimeout(5 * time.Second),
 		EnableFallback: aws.FalseTernary,
@@ -74,7 +74,8 @@ func connect(ctx context.Context) (*cloud, error) {
 	for deadline := time.Now().Add(wait); time.Now().Before(deadline); {
 		out, err := probe.GetRegion(ctx, &imds.GetRegionInput{})
 		if err == nil {
-			// The SDK's default chain would link sign-in, SSO and STS into the agent, and nothing but the role is meant.
+			// The SDK's default chain would link sign-in, SSO and STS into the agent, and nothing but the role is
+			// meant.
 			role := ec2rolecreds.New(func(o *ec2rolecreds.Options) { o.Client = client })
 			secrets := ssm.NewFromConfig(aws.Config{Region: out.Region, Credentials: aws.NewCredentialsCache(role)})
 			return &cloud{metadata: client, secrets: secrets, region: out.Region}, nil

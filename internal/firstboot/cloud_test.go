@@ -50,8 +50,20 @@ func metadataService(t *testing.T, items map[string]string) *cloud {
 
 func TestIdentity(t *testing.T) {
 	const meta = "/latest/meta-data/"
-	private := map[string]string{meta + "instance-id": "i-1", meta + "ami-id": "ami-1", meta + "local-ipv4": "10.0.2.10", meta + "local-hostname": "ip-10-0-2-10\n"}
-	public := map[string]string{meta + "instance-id": "i-2", meta + "ami-id": "ami-2", meta + "local-ipv4": "10.0.1.5", meta + "public-ipv4": "192.0.2.7", meta + "local-hostname": "a", meta + "public-hostname": "b"}
+	private := map[string]string{
+		meta + "instance-id":    "i-1",
+		meta + "ami-id":         "ami-1",
+		meta + "local-ipv4":     "10.0.2.10",
+		meta + "local-hostname": "ip-10-0-2-10\n",
+	}
+	public := map[string]string{
+		meta + "instance-id":     "i-2",
+		meta + "ami-id":          "ami-2",
+		meta + "local-ipv4":      "10.0.1.5",
+		meta + "public-ipv4":     "192.0.2.7",
+		meta + "local-hostname":  "a",
+		meta + "public-hostname": "b",
+	}
 	for _, c := range []struct {
 		name  string
 		items map[string]string

@@ -37,9 +37,9 @@ const VolumeDir = volumeDir
 func (t *dataTier) dataDir() string { return filepath.Join(volumeDir, t.data.Name) }
 func (t *dataTier) seedDir() string { return t.dataDir() + ".new" }
 
-// TakeData gives a data tier its volume and its service address. It waits for the volume as long as that takes, and says
-// on the console that it does. A volume that is blank gets a file system and the image's data; one that holds anything
-// is never formatted. Data that the server could not open is refused before it is touched.
+// TakeData gives a data tier its volume and its service address. It waits for the volume as long as that takes, and
+// says on the console that it does. A volume that is blank gets a file system and the image's data; one that holds
+// anything is never formatted. Data that the server could not open is refused before it is touched.
 func TakeData(ctx context.Context, setups Setups) error {
 	t, err := readDataTier(setups)
 	if err != nil || t == nil {
@@ -110,10 +110,13 @@ func (t *dataTier) takeVolume(ctx context.Context, volume string) error {
 	return run(ctx, "mount", "--bind", t.dataDir(), t.data.Path)
 }
 
-// waitForVolume waits for the device of a volume. On Nitro its link has the volume's id; on Xen only the name tells that
-// the volume was attached as /dev/sdf.
+// waitForVolume waits for the device of a volume. On Nitro its link has the volume's id; on Xen only the name tells
+// that the volume was attached as /dev/sdf.
 func waitForVolume(ctx context.Context, volume string) (string, error) {
-	names := []string{"/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_" + strings.ReplaceAll(volume, "-", ""), "/dev/xvdf"}
+	names := []string{
+		"/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_" + strings.ReplaceAll(volume, "-", ""),
+		"/dev/xvdf",
+	}
 	for {
 		for _, name := range names {
 			if info, err := os.Stat(name); err == nil && info.Mode()&os.ModeDevice != 0 {
@@ -184,8 +187,8 @@ func isBlank(device string) (bool, error) {
 	return true, nil
 }
 
-// ensureData copies the image's data into a volume that has none yet. A copy that broke off is made anew: it has not got
-// its name yet.
+// ensureData copies the image's data into a volume that has none yet. A copy that broke off is made anew: it has not
+// got its name yet.
 func (t *dataTier) ensureData(ctx context.Context) error {
 	if _, err := os.Stat(t.dataDir()); err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -235,8 +238,8 @@ func guard(own instance.Server) error {
 	return WriteFile(serverNote, text, 0o600, 0, 0)
 }
 
-// ownedBy gives a tree to a user whose number is another one in this image. The top is last, so that a change that broke
-// off is seen.
+// ownedBy gives a tree to a user whose number is another one in this image. The top is last, so that a change that
+// broke off is seen.
 func ownedBy(dir, name string) error {
 	uid, gid, err := UserIDs(name)
 	if err != nil {

@@ -51,7 +51,15 @@ func TestChecksAreThoseOfTheDescription(t *testing.T) {
 			for _, each := range checksOf(c.description, Instance{}, []instance.Assertion{{Name: "own", Argv: []string{"true"}}}) {
 				got = append(got, each.name)
 			}
-			if want := append(slices.Clone(c.want), "failed units", "reachable", "assert own"); !slices.Equal(got, want) {
+			if want := append(
+				slices.Clone(c.want),
+				"failed units",
+				"reachable",
+				"assert own",
+			); !slices.Equal(
+				got,
+				want,
+			) {
 				t.Errorf("got %q, want %q", got, want)
 			}
 		})
@@ -83,7 +91,8 @@ func TestPortsAreNamedTogether(t *testing.T) {
 		t.Errorf("got %q, %v", detail, err)
 	}
 	_, err := ports(loopback, open).run(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "for others to reach") || !strings.Contains(err.Error(), "should be on 127.0.0.1") {
+	if err == nil || !strings.Contains(err.Error(), "for others to reach") ||
+		!strings.Contains(err.Error(), "should be on 127.0.0.1") {
 		t.Errorf("got %v, want both ports", err)
 	}
 }
@@ -129,7 +138,10 @@ func TestFailedUnitSaysItsLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	programs(t, map[string]string{"systemctl": "echo failed; exit 3", "journalctl": "exit 0"})
-	d := imagespec.Description{Units: []imagespec.Unit{{Name: "a.service"}}, Logs: []imagespec.Log{{Unit: "a.service", Path: path}}}
+	d := imagespec.Description{
+		Units: []imagespec.Unit{{Name: "a.service"}},
+		Logs:  []imagespec.Log{{Unit: "a.service", Path: path}},
+	}
 	_, err := checksOf(d, Instance{}, nil)[1].run(t.Context())
 	if err == nil || err.Error() != "failed: [ERROR] Disk is full" {
 		t.Errorf("got %v", err)
@@ -139,13 +151,24 @@ func TestFailedUnitSaysItsLog(t *testing.T) {
 // TestNeedsAreNamed: an image that needs a tier is not started without its address.
 func TestNeedsAreNamed(t *testing.T) {
 	d := imagespec.Description{Needs: []imagespec.Need{{Tier: "store", Port: 7000}, {Tier: "queue", Port: 5672}}}
-	s := instance.Settings{Stack: "golden", Tier: "front", Needs: []instance.TierAddress{{Tier: "queue", Address: "10.0.2.9", Port: 5673}}}
-	if _, err := needsOf(s, d); err == nil || !strings.Contains(err.Error(), "tier store") || !strings.Contains(err.Error(), "\nhint: ") {
+	s := instance.Settings{
+		Stack: "golden",
+		Tier:  "front",
+		Needs: []instance.TierAddress{{Tier: "queue", Address: "10.0.2.9", Port: 5673}},
+	}
+	if _, err := needsOf(
+		s,
+		d,
+	); err == nil || !strings.Contains(err.Error(), "tier store") ||
+		!strings.Contains(err.Error(), "\nhint: ") {
 		t.Errorf("got %v, want the missing tier", err)
 	}
 	s.Needs = append(s.Needs, instance.TierAddress{Tier: "store", Address: "10.0.2.10"})
 	got, err := needsOf(s, d)
-	want := []instance.TierAddress{{Tier: "store", Address: "10.0.2.10", Port: 7000}, {Tier: "queue", Address: "10.0.2.9", Port: 5673}}
+	want := []instance.TierAddress{
+		{Tier: "store", Address: "10.0.2.10", Port: 7000},
+		{Tier: "queue", Address: "10.0.2.9", Port: 5673},
+	}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
@@ -155,7 +178,10 @@ func TestEnvironment(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "sub", "app.env")
 	e := imagespec.Environment{Path: path, Variables: []imagespec.Variable{
 		{Name: "HOST", AddressOf: "store"}, {Name: "PORT", PortOf: "store"}, {Name: "NAME", Value: "shop"}}}
-	if err := placeEnvironment(e, []instance.TierAddress{{Tier: "store", Address: "10.0.2.10", Port: 7000}}); err != nil {
+	if err := placeEnvironment(
+		e,
+		[]instance.TierAddress{{Tier: "store", Address: "10.0.2.10", Port: 7000}},
+	); err != nil {
 		t.Fatal(err)
 	}
 	if text, _ := os.ReadFile(path); string(text) != "HOST=10.0.2.10\nPORT=7000\nNAME=shop\n" {
@@ -203,7 +229,10 @@ func TestLetThrough(t *testing.T) {
 	programs(t, map[string]string{"systemctl": `echo "$*" >>` + log})
 	d := imagespec.Description{
 		Units: []imagespec.Unit{{Name: "a.service", Clients: true}, {Name: "b.service"}, {Name: "c.service"}},
-		Needs: []imagespec.Need{{Tier: "x", Units: []string{"a.service", "b.service"}}, {Tier: "y", Units: []string{"b.service"}}},
+		Needs: []imagespec.Need{
+			{Tier: "x", Units: []string{"a.service", "b.service"}},
+			{Tier: "y", Units: []string{"b.service"}},
+		},
 	}
 	s := instance.Settings{Clients: []string{"10.0.1.7/24", "10.0.9.0/24"}}
 	needs := []instance.TierAddress{{Tier: "x", Address: "10.0.2.10"}, {Tier: "y", Address: "queue.example"}}
@@ -240,12 +269,17 @@ func TestSetupIsTheOneThatTheDescriptionNames(t *testing.T) {
 		return &fakeSetup{}, nil
 	}, "bad": func(json.RawMessage) (Setup, error) { return nil, errors.New("no flavor") }}
 	of := func(name string) (Setup, error) {
-		return setups.of(imagespec.Description{Setup: &imagespec.Setup{Name: name, Settings: json.RawMessage(`{"a":1}`)}})
+		return setups.of(
+			imagespec.Description{Setup: &imagespec.Setup{Name: name, Settings: json.RawMessage(`{"a":1}`)}},
+		)
 	}
 	if setup, err := of("store"); err != nil || setup == nil || given != `{"a":1}` {
 		t.Errorf("got %v, %v with %s", setup, err, given)
 	}
-	if _, err := of("other"); err == nil || !strings.Contains(err.Error(), `"other"`) || !strings.Contains(err.Error(), "bad, store") {
+	if _, err := of(
+		"other",
+	); err == nil || !strings.Contains(err.Error(), `"other"`) ||
+		!strings.Contains(err.Error(), "bad, store") {
 		t.Errorf("an unknown one: got %v", err)
 	}
 	if _, err := of("bad"); err == nil || !strings.Contains(err.Error(), "no flavor") {
@@ -259,9 +293,21 @@ func TestSetupIsTheOneThatTheDescriptionNames(t *testing.T) {
 func TestGivenCertificate(t *testing.T) {
 	dir := t.TempDir()
 	certificate, key := authority(t, time.Now().Add(time.Hour))
-	c := imagespec.Certificate{Parameter: "crt", KeyParameter: "key", Path: filepath.Join(dir, "x.crt"), KeyPath: filepath.Join(dir, "x.key")}
-	b := Boot{Instance: Instance{Settings: instance.Settings{Parameters: "/p", Tier: "front"}}, values: map[string]string{"/p/front/crt": certificate}}
-	if _, err := placeCertificate(b, c); err == nil || !strings.Contains(err.Error(), "/p/front/crt and /p/front/key only one") {
+	c := imagespec.Certificate{
+		Parameter:    "crt",
+		KeyParameter: "key",
+		Path:         filepath.Join(dir, "x.crt"),
+		KeyPath:      filepath.Join(dir, "x.key"),
+	}
+	b := Boot{
+		Instance: Instance{Settings: instance.Settings{Parameters: "/p", Tier: "front"}},
+		values:   map[string]string{"/p/front/crt": certificate},
+	}
+	if _, err := placeCertificate(
+		b,
+		c,
+	); err == nil ||
+		!strings.Contains(err.Error(), "/p/front/crt and /p/front/key only one") {
 		t.Errorf("half a pair: got %v", err)
 	}
 	b.values["/p/front/key"] = key

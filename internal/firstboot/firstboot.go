@@ -20,8 +20,8 @@ import (
 )
 
 // Run makes the instance ready for its services to start. It does the same at each boot, and what is there already
-// stays. On a machine that is no instance of a stack it does nothing but tell its SSH host keys: a person may have to look
-// why it does not come further.
+// stays. On a machine that is no instance of a stack it does nothing but tell its SSH host keys: a person may have to
+// look why it does not come further.
 func Run(ctx context.Context, setups Setups) error {
 	tellHostKeys()
 	c, err := connect(ctx)
@@ -80,7 +80,11 @@ func readSecrets(ctx context.Context, c *cloud, i Instance, d imagespec.Descript
 		}
 	}
 	if d.Certificate != nil {
-		optional = append(optional, b.parameter("", d.Certificate.Parameter), b.parameter("", d.Certificate.KeyParameter))
+		optional = append(
+			optional,
+			b.parameter("", d.Certificate.Parameter),
+			b.parameter("", d.Certificate.KeyParameter),
+		)
 	}
 	return c.parameters(ctx, required, optional)
 }
@@ -143,8 +147,14 @@ func needsOf(s instance.Settings, d imagespec.Description) ([]instance.TierAddre
 	for _, need := range d.Needs {
 		i := slices.IndexFunc(s.Needs, func(a instance.TierAddress) bool { return a.Tier == need.Tier })
 		if i < 0 {
-			return nil, fmt.Errorf("become tier %s of stack %s: the image needs the address of tier %s, and user-data has none"+
-				"\nhint: deploy the image into a stack with a tier %s", s.Tier, s.Stack, need.Tier, need.Tier)
+			return nil, fmt.Errorf(
+				"become tier %s of stack %s: the image needs the address of tier %s, and user-data has none"+
+					"\nhint: deploy the image into a stack with a tier %s",
+				s.Tier,
+				s.Stack,
+				need.Tier,
+				need.Tier,
+			)
 		}
 		address := s.Needs[i]
 		address.Port = cmp.Or(address.Port, need.Port)
@@ -251,7 +261,14 @@ func letIn(ctx context.Context, unit string, ranges []string) error {
 	if len(allowed) == 0 {
 		return nil
 	}
-	if err := run(ctx, "systemctl", "set-property", "--runtime", unit, "IPAddressAllow="+strings.Join(allowed, " ")); err != nil {
+	if err := run(
+		ctx,
+		"systemctl",
+		"set-property",
+		"--runtime",
+		unit,
+		"IPAddressAllow="+strings.Join(allowed, " "),
+	); err != nil {
 		return fmt.Errorf("let %s through to %s: %w", strings.Join(allowed, ", "), unit, err)
 	}
 	return nil

@@ -19,7 +19,12 @@ import (
 
 func TestOwnCertificate(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "tls")
-	id := Identity{InstanceID: "i-1", Private: "10.0.1.5", Public: "192.0.2.7", Names: []string{"ip-10-0-1-5.ec2.internal"}}
+	id := Identity{
+		InstanceID: "i-1",
+		Private:    "10.0.1.5",
+		Public:     "192.0.2.7",
+		Names:      []string{"ip-10-0-1-5.ec2.internal"},
+	}
 	first, key, err := ownPair(dir, id)
 	if err != nil {
 		t.Fatal(err)
@@ -67,7 +72,12 @@ func TestSignedByTheStacksAuthority(t *testing.T) {
 		t.Error(err)
 	}
 	old, oldKey := authority(t, time.Now().Add(-time.Hour))
-	if _, _, err := SignedCertificate(old, oldKey, Identity{Private: "10.0.2.10"}); err == nil || !strings.Contains(err.Error(), "valid from") {
+	if _, _, err := SignedCertificate(
+		old,
+		oldKey,
+		Identity{Private: "10.0.2.10"},
+	); err == nil ||
+		!strings.Contains(err.Error(), "valid from") {
 		t.Errorf("an authority that has expired: %v", err)
 	}
 	if _, _, err := SignedCertificate(ca, oldKey, Identity{Private: "10.0.2.10"}); err == nil {
@@ -112,8 +122,15 @@ func authority(t *testing.T, until time.Time) (certificate, key string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, NotBefore: until.Add(-3 * time.Hour), NotAfter: until,
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	template := &x509.Certificate{
+		SerialNumber:          big.NewInt(1),
+		Subject:               pkix.Name{CommonName: "authority"},
+		NotBefore:             until.Add(-3 * time.Hour),
+		NotAfter:              until,
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+		KeyUsage:              x509.KeyUsageCertSign,
+	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
 	if err != nil {
 		t.Fatal(err)
@@ -122,7 +139,11 @@ func authority(t *testing.T, until time.Time) (certificate, key string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded}))
+	return string(
+			pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		), string(
+			pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded}),
+		)
 }
 
 // ownPair is the instance's own certificate, kept in a directory.

@@ -10,8 +10,8 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 )
 
-// HandOver ends the server's work on this instance of a data tier: no more writes, the server stopped as a whole and the
-// volume unmounted. Then the volume can be detached.
+// HandOver ends the server's work on this instance of a data tier: no more writes, the server stopped as a whole and
+// the volume unmounted. Then the volume can be detached.
 func HandOver(ctx context.Context, setups Setups) error {
 	t, err := readDataTier(setups)
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 // sshDir has the host keys.
 const sshDir = "/etc/ssh"
 
-// tellHostKeys writes the SSH host keys to the console, from where whoever logs in learns them. cloud-init does so at the
-// first boot alone, and the console forgets: it starts anew with the instance, and keeps its end only.
+// tellHostKeys writes the SSH host keys to the console, from where whoever logs in learns them. cloud-init does so at
+// the first boot alone, and the console forgets: it starts anew with the instance, and keeps its end only.
 func tellHostKeys() {
 	keys, err := hostKeys(sshDir)
 	if err == nil && len(keys) > 0 {
@@ -47,7 +47,8 @@ func hostKeys(dir string) ([]string, error) {
 	return keys, nil
 }
 
-// toConsole writes lines to the console in one go, so that others write before or after them. It begins on a line of its own.
+// toConsole writes lines to the console in one go, so that others write before or after them. It begins on a line of
+// its own.
 func toConsole(text string) error {
 	console, err := os.OpenFile("/dev/console", os.O_WRONLY, 0)
 	if err != nil {

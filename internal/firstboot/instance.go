@@ -65,8 +65,13 @@ func (i Instance) write() error {
 func (i Instance) describe() (imagespec.Description, error) {
 	d, err := imagespec.Read(instance.DescriptionDir, i.Settings.Kind)
 	if errors.Is(err, imagespec.ErrNotForKind) {
-		return d, fmt.Errorf("become tier %s of stack %s: image %s: %w\nhint: deploy an image that was baked for the tier",
-			i.Settings.Tier, i.Settings.Stack, i.Identity.ImageID, err)
+		return d, fmt.Errorf(
+			"become tier %s of stack %s: image %s: %w\nhint: deploy an image that was baked for the tier",
+			i.Settings.Tier,
+			i.Settings.Stack,
+			i.Identity.ImageID,
+			err,
+		)
 	}
 	return d, err
 }

@@ -64,7 +64,11 @@ func listensToOthers(port int) (string, error) {
 			return net.JoinHostPort(address, strconv.Itoa(port)), nil
 		}
 	}
-	return "", fmt.Errorf("port %d is listened to on [%s], it should be for others to reach", port, strings.Join(found, ", "))
+	return "", fmt.Errorf(
+		"port %d is listened to on [%s], it should be for others to reach",
+		port,
+		strings.Join(found, ", "),
+	)
 }
 
 // listensOnlyOn wants exactly one socket that listens on a port, on this address.
@@ -74,7 +78,12 @@ func listensOnlyOn(port int, address string) (string, error) {
 		return "", err
 	}
 	if !slices.Equal(found, []string{address}) {
-		return "", fmt.Errorf("port %d is listened to on [%s], it should be on %s", port, strings.Join(found, ", "), address)
+		return "", fmt.Errorf(
+			"port %d is listened to on [%s], it should be on %s",
+			port,
+			strings.Join(found, ", "),
+			address,
+		)
 	}
 	return net.JoinHostPort(address, strconv.Itoa(port)), nil
 }
@@ -141,8 +150,8 @@ func readCertificate(path string) (*x509.Certificate, error) {
 	return x509.ParseCertificate(block.Bytes)
 }
 
-// certificateCovers wants the certificate to be valid now and, if the instance made it, good for the instance's name. Its
-// digest is the detail, by which whoever reads the report can pin it.
+// certificateCovers wants the certificate to be valid now and, if the instance made it, good for the instance's name.
+// Its digest is the detail, by which whoever reads the report can pin it.
 func certificateCovers(path, name string, own bool) (string, error) {
 	certificate, err := readCertificate(path)
 	if err != nil {

@@ -41,7 +41,8 @@ func (s Setups) of(d imagespec.Description) (Setup, error) {
 	if !ok {
 		known := slices.Sorted(maps.Keys(s))
 		return nil, fmt.Errorf("read the image's description: setup %q is not known here, only %s"+
-			"\nhint: bake the image anew, all of it with one version of goldsmith", d.Setup.Name, strings.Join(known, ", "))
+			"\nhint: bake the image anew, all of it with one version of goldsmith",
+			d.Setup.Name, strings.Join(known, ", "))
 	}
 	setup, err := make(d.Setup.Settings)
 	if err != nil {

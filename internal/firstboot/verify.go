@@ -34,8 +34,8 @@ type check struct {
 }
 
 // Verify waits until the instance is what its image and its settings say, and writes a report of it as one line to the
-// console, after its SSH host keys. On a machine that is no instance of a stack it verifies nothing, unless the first boot
-// failed.
+// console, after its SSH host keys. On a machine that is no instance of a stack it verifies nothing, unless the first
+// boot failed.
 func Verify(ctx context.Context) error {
 	tellHostKeys()
 	i, err := readInstance()
@@ -83,7 +83,10 @@ func readChecks(i Instance) ([]check, error) {
 	checks := checksOf(d, i, assertions)
 	if err != nil {
 		fault := err
-		checks = append(checks, check{name: descriptionCheck, run: func(context.Context) (string, error) { return "", fault }})
+		checks = append(
+			checks,
+			check{name: descriptionCheck, run: func(context.Context) (string, error) { return "", fault }},
+		)
 	}
 	return checks, nil
 }
@@ -98,7 +101,10 @@ func failures(report instance.Report) string {
 	var failed []string
 	for _, c := range report.Checks {
 		if !c.OK {
-			failed = append(failed, c.Name+" ("+strings.Join(strings.Fields(c.Detail), " ")+")") // one line of the console
+			failed = append(
+				failed,
+				c.Name+" ("+strings.Join(strings.Fields(c.Detail), " ")+")",
+			) // one line of the console
 		}
 	}
 	return strings.Join(failed, ", ")
@@ -128,7 +134,8 @@ func wait(ctx context.Context, i Instance, checks []check) instance.Report {
 // one that it does not start again.
 func hopeless(report instance.Report) bool {
 	return slices.ContainsFunc(report.Checks, func(c instance.Check) bool {
-		return strings.HasPrefix(c.Name, "unit ") && strings.HasPrefix(c.Detail, "failed") || c.Name == descriptionCheck && !c.OK
+		return strings.HasPrefix(c.Name, "unit ") && strings.HasPrefix(c.Detail, "failed") ||
+			c.Name == descriptionCheck && !c.OK
 	})
 }
 
@@ -247,7 +254,8 @@ func unitActive(ctx context.Context, unit string) (string, error) {
 
 // lastWords are what a unit that failed wrote last. The units that are asked about never write a secret.
 func lastWords(ctx context.Context, unit string) string {
-	out, err := exec.CommandContext(ctx, "journalctl", "--no-pager", "--output=cat", "--lines=10", "--unit="+unit, "_TRANSPORT=stdout").Output()
+	last := []string{"--no-pager", "--output=cat", "--lines=10", "--unit=" + unit, "_TRANSPORT=stdout"}
+	out, err := exec.CommandContext(ctx, "journalctl", last...).Output()
 	if text := strings.TrimSpace(string(out)); err == nil && text != "" {
 		return ": " + text
 	}

@@ -29,8 +29,14 @@ func programs(t *testing.T, scripts map[string]string) {
 }
 
 func TestWait(t *testing.T) {
-	fine := check{name: "unit " + instance.FirstBootUnit, run: func(context.Context) (string, error) { return "active", nil }}
-	failed := check{name: "unit " + instance.FirstBootUnit, run: func(context.Context) (string, error) { return "", errors.New("failed: no parameter") }}
+	fine := check{
+		name: "unit " + instance.FirstBootUnit,
+		run:  func(context.Context) (string, error) { return "active", nil },
+	}
+	failed := check{
+		name: "unit " + instance.FirstBootUnit,
+		run:  func(context.Context) (string, error) { return "", errors.New("failed: no parameter") },
+	}
 	never := check{name: "never", run: func(context.Context) (string, error) { return "", errors.New("not yet") }}
 
 	calls := 0
@@ -65,7 +71,13 @@ func TestUnitActive(t *testing.T) {
 		{"silent", "exit 4", "exit status 4", "exit status 4"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			programs(t, map[string]string{"systemctl": `[ "$*" = "is-active x.service" ] || exit 99` + "\n" + c.systemctl, "journalctl": "echo 'no parameter /s/a'"})
+			programs(
+				t,
+				map[string]string{
+					"systemctl":  `[ "$*" = "is-active x.service" ] || exit 99` + "\n" + c.systemctl,
+					"journalctl": "echo 'no parameter /s/a'",
+				},
+			)
 			got, err := unitActive(t.Context(), "x.service")
 			if got != c.want || (err == nil) != (c.fault == "") || err != nil && err.Error() != c.fault {
 				t.Errorf("got %q, %v, want %q, %q", got, err, c.want, c.fault)
@@ -110,10 +122,24 @@ func TestAnswers(t *testing.T) {
 	}))
 	defer server.Close()
 	address := server.Listener.Addr().String()
-	if detail, err := answers(t.Context(), address, "http://192.0.2.7/", "", http.StatusMovedPermanently); err != nil || detail != "301 Moved Permanently" {
+	if detail, err := answers(
+		t.Context(),
+		address,
+		"http://192.0.2.7/",
+		"",
+		http.StatusMovedPermanently,
+	); err != nil ||
+		detail != "301 Moved Permanently" {
 		t.Errorf("got %q, %v", detail, err)
 	}
-	if _, err := answers(t.Context(), address, "http://192.0.2.7/health", "", http.StatusOK); err == nil || !strings.Contains(err.Error(), "503") || !strings.Contains(err.Error(), "no database") {
+	if _, err := answers(
+		t.Context(),
+		address,
+		"http://192.0.2.7/health",
+		"",
+		http.StatusOK,
+	); err == nil || !strings.Contains(err.Error(), "503") ||
+		!strings.Contains(err.Error(), "no database") {
 		t.Errorf("got %v, want the status and what was said", err)
 	}
 }

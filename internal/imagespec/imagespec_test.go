@@ -47,13 +47,15 @@ func content(t *testing.T, name string, d Description) (path, text string) {
 
 var (
 	app = Description{
-		Kind:         instance.KindService,
-		Units:        []Unit{{Name: "app.service"}},
-		Ports:        []Port{{Name: "app", Port: 5000, Address: "127.0.0.1"}},
-		Probes:       []Probe{{Name: "alive", Port: "https", Path: "/alive"}},
-		Secrets:      []Secret{{Tier: "store", Parameter: "password", Path: "/run/goldsmith/credentials/p"}},
-		Needs:        []Need{{Tier: "store", Port: 7000, Units: []string{"app.service"}}},
-		Environments: []Environment{{Path: "/run/goldsmith/app.env", Variables: []Variable{{Name: "HOST", AddressOf: "store"}}}},
+		Kind:    instance.KindService,
+		Units:   []Unit{{Name: "app.service"}},
+		Ports:   []Port{{Name: "app", Port: 5000, Address: "127.0.0.1"}},
+		Probes:  []Probe{{Name: "alive", Port: "https", Path: "/alive"}},
+		Secrets: []Secret{{Tier: "store", Parameter: "password", Path: "/run/goldsmith/credentials/p"}},
+		Needs:   []Need{{Tier: "store", Port: 7000, Units: []string{"app.service"}}},
+		Environments: []Environment{
+			{Path: "/run/goldsmith/app.env", Variables: []Variable{{Name: "HOST", AddressOf: "store"}}},
+		},
 	}
 	proxy = Description{
 		Kind:  instance.KindService,
@@ -189,7 +191,12 @@ func TestFragmentsMayAgree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := []Need{{Tier: "t", Port: 1, Units: []string{"a.service", "b.service"}}}; !reflect.DeepEqual(d.Needs, want) {
+	if want := []Need{
+		{Tier: "t", Port: 1, Units: []string{"a.service", "b.service"}},
+	}; !reflect.DeepEqual(
+		d.Needs,
+		want,
+	) {
 		t.Errorf("got needs %+v", d.Needs)
 	}
 	if len(d.Secrets) != 1 || len(d.Units) != 1 {
@@ -228,7 +235,8 @@ func TestCheckTag(t *testing.T) {
 		{"x", false, "version x"},
 	} {
 		err := CheckTag(c.tag, c.sealed)
-		if (err == nil) != (c.want == "") || err != nil && (!strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "\nhint: bake")) {
+		if (err == nil) != (c.want == "") ||
+			err != nil && (!strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "\nhint: bake")) {
 			t.Errorf("%q, %v: got %v, want %q", c.tag, c.sealed, err, c.want)
 		}
 	}

@@ -99,7 +99,9 @@ func readFragment(path string) (fragment, error) {
 	}
 	switch {
 	case head.Version == nil:
-		return fragment{}, fmt.Errorf("it has no version\nhint: it is of an older goldsmith; bake the image anew with this one")
+		return fragment{}, fmt.Errorf(
+			"it has no version\nhint: it is of an older goldsmith; bake the image anew with this one",
+		)
 	case *head.Version != Version:
 		return fragment{}, fmt.Errorf("version %d is not known here; version %d is"+
 			"\nhint: bake the image anew, all of it with one version of goldsmith", *head.Version, Version)
@@ -166,7 +168,13 @@ func (m *merger) add(f fragment) {
 		}
 		return "file " + s.Path
 	})
-	m.Environments = take(m, f.path, m.Environments, f.Environments, func(e Environment) string { return "file " + e.Path })
+	m.Environments = take(
+		m,
+		f.path,
+		m.Environments,
+		f.Environments,
+		func(e Environment) string { return "file " + e.Path },
+	)
 	m.Logs = take(m, f.path, m.Logs, f.Logs, func(l Log) string { return "log of " + l.Unit })
 	m.needs(f)
 	if c := f.Certificate; c != nil && m.takes(f.path, "the certificate", *c) {
@@ -251,7 +259,16 @@ func CheckTag(tag string, sealed bool) error {
 	case tag == strconv.Itoa(Version), tag == "" && !sealed:
 		return nil
 	case tag == "":
-		return fmt.Errorf("it has no tag %s: it is of an older goldsmith, or no provisioner described what it runs%s", Tag, hint)
+		return fmt.Errorf(
+			"it has no tag %s: it is of an older goldsmith, or no provisioner described what it runs%s",
+			Tag,
+			hint,
+		)
 	}
-	return fmt.Errorf("its description is of version %s, and version %d is known here%s, or deploy with the one that baked it", tag, Version, hint)
+	return fmt.Errorf(
+		"its description is of version %s, and version %d is known here%s, or deploy with the one that baked it",
+		tag,
+		Version,
+		hint,
+	)
 }

@@ -67,7 +67,10 @@ func (p Port) validate() error {
 		errs = append(errs, fmt.Errorf("port %s: %d should be within 1 and 65535", p.Name, p.Port))
 	}
 	if _, err := netip.ParseAddr(p.Address); err != nil && p.Address != AnyAddress && p.Address != InstanceAddress {
-		errs = append(errs, fmt.Errorf("port %s: address %q should be any, instance or an IP address", p.Name, p.Address))
+		errs = append(
+			errs,
+			fmt.Errorf("port %s: address %q should be any, instance or an IP address", p.Name, p.Address),
+		)
 	}
 	return errors.Join(errs...)
 }
@@ -124,10 +127,16 @@ func (e Environment) validate() error {
 	for _, v := range e.Variables {
 		errs = append(errs, pattern(variableName, "variable of "+e.Path, v.Name))
 		if v.AddressOf != "" && v.PortOf != "" || v.Value != "" && v.AddressOf+v.PortOf != "" {
-			errs = append(errs, fmt.Errorf("variable %s of %s: only one of value, address_of and port_of may be given", v.Name, e.Path))
+			errs = append(
+				errs,
+				fmt.Errorf("variable %s of %s: only one of value, address_of and port_of may be given", v.Name, e.Path),
+			)
 		}
 		if strings.ContainsAny(v.Value, "\n\r\"'\\") {
-			errs = append(errs, fmt.Errorf("variable %s of %s: its value may have no quote, backslash or line's end", v.Name, e.Path))
+			errs = append(
+				errs,
+				fmt.Errorf("variable %s of %s: its value may have no quote, backslash or line's end", v.Name, e.Path),
+			)
 		}
 	}
 	return errors.Join(errs...)

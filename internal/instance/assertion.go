@@ -20,8 +20,8 @@ const AssertDir = "/etc/goldsmith/assert.d"
 // AssertTimeout is how long an assertion may take that says nothing else.
 const AssertTimeout = 10 * time.Second
 
-// Assertion is a command that has to succeed on an instance for it to be ready. It is repeated until it does, or until the
-// instance gives up. Exactly one of Argv and Shell is set.
+// Assertion is a command that has to succeed on an instance for it to be ready. It is repeated until it does, or until
+// the instance gives up. Exactly one of Argv and Shell is set.
 type Assertion struct {
 	Name  string   `json:"name"`
 	Argv  []string `json:"argv,omitempty"`
@@ -46,7 +46,10 @@ func (a Assertion) Validate() error {
 	}
 	if a.Timeout != "" {
 		if d, err := time.ParseDuration(a.Timeout); err != nil || d <= 0 || d > time.Minute {
-			errs = append(errs, fmt.Errorf("timeout: %q should be a duration of a minute at most, such as 10s", a.Timeout))
+			errs = append(
+				errs,
+				fmt.Errorf("timeout: %q should be a duration of a minute at most, such as 10s", a.Timeout),
+			)
 		}
 	}
 	return errors.Join(errs...)
@@ -64,7 +67,10 @@ func (a Assertion) Task() (task.Task, error) {
 		return task.Task{}, err
 	}
 	name := strings.Trim(notInFileName.ReplaceAllString(strings.ToLower(a.Name), "-"), "-")
-	return task.Task{Name: a.Name, Spec: task.File{Path: filepath.Join(AssertDir, name+".json"), Content: task.Bytes(append(text, '\n'))}}, nil
+	return task.Task{
+		Name: a.Name,
+		Spec: task.File{Path: filepath.Join(AssertDir, name+".json"), Content: task.Bytes(append(text, '\n'))},
+	}, nil
 }
 
 // Assertions reads those in a directory, by the names of their files.

@@ -52,8 +52,8 @@ type Settings struct {
 	// tier a secondary private one, which its server listens on, of a service tier an elastic one. Empty where there is
 	// none.
 	ServiceAddress string `json:"service_address,omitempty"`
-	// DataVolume is the id of the volume that a data tier's data is on, for example vol-0123456789abcdef0; empty where it
-	// is on the root volume.
+	// DataVolume is the id of the volume that a data tier's data is on, for example vol-0123456789abcdef0; empty where
+	// it is on the root volume.
 	DataVolume string `json:"data_volume,omitempty"`
 }
 
@@ -94,8 +94,8 @@ const WaitingPrefix = "GOLDSMITH-WAITING "
 // NoRoom begins what a database instance says whose data volume is full.
 const NoRoom = "no space left on the data volume"
 
-// ExitNoRoom is the exit code of `goldsmith-agent data room` on an instance whose data volume is full. Any other failure
-// of the agent is 1, and a wrong call of it is 2.
+// ExitNoRoom is the exit code of `goldsmith-agent data room` on an instance whose data volume is full. Any other
+// failure of the agent is 1, and a wrong call of it is 2.
 const ExitNoRoom = 3
 
 // StandbyPrefix starts the console line that carries a Standby as JSON.
@@ -181,7 +181,13 @@ func ParseServer(text string) (Server, error) {
 // FindStandby is the last standby line on a console, if there is one.
 func FindStandby(console []byte) (s Standby, ok bool) {
 	ok = findLine(console, StandbyPrefix, &s)
-	s.Volume, s.Server.Flavor, s.Server.Version = plaintext.Line(s.Volume), plaintext.Line(s.Server.Flavor), plaintext.Line(s.Server.Version)
+	s.Volume, s.Server.Flavor, s.Server.Version = plaintext.Line(
+		s.Volume,
+	), plaintext.Line(
+		s.Server.Flavor,
+	), plaintext.Line(
+		s.Server.Version,
+	)
 	return s, ok
 }
 
@@ -231,7 +237,9 @@ func (s Settings) UserData(more string) ([]byte, error) {
 		if bytes.HasPrefix(content, []byte("#cloud-config")) {
 			kind = "text/cloud-config"
 		}
-		part, err := parts.CreatePart(textproto.MIMEHeader{"Content-Type": {kind + `; charset="utf-8"`}, "Content-Transfer-Encoding": {"8bit"}})
+		part, err := parts.CreatePart(
+			textproto.MIMEHeader{"Content-Type": {kind + `; charset="utf-8"`}, "Content-Transfer-Encoding": {"8bit"}},
+		)
 		if err == nil {
 			_, err = part.Write(content)
 		}
@@ -258,8 +266,12 @@ func ParseSettings(userData []byte) (Settings, error) {
 			return Settings{}, fmt.Errorf("read the #goldsmith line of user-data: %w", err)
 		}
 		if s.Version != SettingsVersion {
-			return Settings{}, fmt.Errorf("read the #goldsmith line of user-data: it is of version %d, and this image reads version %d"+
-				"\nhint: deploy with the goldsmith that baked the image, or bake it anew", s.Version, SettingsVersion)
+			return Settings{}, fmt.Errorf(
+				"read the #goldsmith line of user-data: it is of version %d, and this image reads version %d"+
+					"\nhint: deploy with the goldsmith that baked the image, or bake it anew",
+				s.Version,
+				SettingsVersion,
+			)
 		}
 		if err := s.validate(); err != nil {
 			return Settings{}, fmt.Errorf("read the #goldsmith line of user-data: %w", err)
@@ -304,17 +316,29 @@ func (s Settings) addressFaults() []error {
 	}
 	for _, need := range s.Needs {
 		if !tierName.MatchString(need.Tier) || need.Address == "" || strings.ContainsAny(need.Address, " \t\r\n\"'\\") {
-			errs = append(errs, fmt.Errorf("needs: tier %q at %q: a tier's name and an address are needed", need.Tier, need.Address))
+			errs = append(
+				errs,
+				fmt.Errorf("needs: tier %q at %q: a tier's name and an address are needed", need.Tier, need.Address),
+			)
 		}
 		if need.Port < 0 || need.Port > 65535 {
-			errs = append(errs, fmt.Errorf("needs: tier %s: port %d should be within 1 and 65535", need.Tier, need.Port))
+			errs = append(
+				errs,
+				fmt.Errorf("needs: tier %s: port %d should be within 1 and 65535", need.Tier, need.Port),
+			)
 		}
 	}
 	if address, err := netip.ParseAddr(s.ServiceAddress); s.ServiceAddress != "" && (err != nil || !address.Is4()) {
 		errs = append(errs, fmt.Errorf("service_address %q: an IPv4 address is needed", s.ServiceAddress))
 	}
 	if s.DataVolume != "" && (s.Kind != KindData || !volumeID.MatchString(s.DataVolume)) {
-		errs = append(errs, fmt.Errorf("data_volume %q: a volume's id such as vol-0123456789abcdef0 is needed, and a data tier", s.DataVolume))
+		errs = append(
+			errs,
+			fmt.Errorf(
+				"data_volume %q: a volume's id such as vol-0123456789abcdef0 is needed, and a data tier",
+				s.DataVolume,
+			),
+		)
 	}
 	return errs
 }

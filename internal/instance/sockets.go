@@ -26,7 +26,12 @@ func (s Socket) String() string { return s.Protocol + " " + s.Address.String() }
 // Sockets reads them, sorted, from a directory that is as /proc/net.
 func Sockets(dir string) ([]Socket, error) {
 	var all []Socket
-	for _, table := range []struct{ name, protocol, state string }{{"tcp", "tcp", "0A"}, {"tcp6", "tcp", "0A"}, {"udp", "udp", "07"}, {"udp6", "udp", "07"}} {
+	for _, table := range []struct{ name, protocol, state string }{
+		{"tcp", "tcp", "0A"},
+		{"tcp6", "tcp", "0A"},
+		{"udp", "udp", "07"},
+		{"udp6", "udp", "07"},
+	} {
 		text, err := os.ReadFile(filepath.Join(dir, table.name))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -50,7 +55,8 @@ func Sockets(dir string) ([]Socket, error) {
 	return slices.Compact(all), nil
 }
 
-// kernelAddress reads an address as proc_net_tcp(5) has it: hexadecimal, each 32 bits of it in the machine's byte order.
+// kernelAddress reads an address as proc_net_tcp(5) has it: hexadecimal, each 32 bits of it in the machine's byte
+// order.
 func kernelAddress(text string) (netip.AddrPort, bool) {
 	host, number, _ := strings.Cut(text, ":")
 	port, err := strconv.ParseUint(number, 16, 16)

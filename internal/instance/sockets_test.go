@@ -30,7 +30,15 @@ func TestSockets(t *testing.T) {
 	for _, s := range sockets {
 		got = append(got, s.String())
 	}
-	if want := []string{"tcp 10.0.2.10:3306", "tcp 127.0.0.1:5000", "tcp [::]:22", "udp 127.0.0.1:323"}; !slices.Equal(got, want) {
+	if want := []string{
+		"tcp 10.0.2.10:3306",
+		"tcp 127.0.0.1:5000",
+		"tcp [::]:22",
+		"udp 127.0.0.1:323",
+	}; !slices.Equal(
+		got,
+		want,
+	) {
 		t.Errorf("got %q, want %q: what listens, and no connection", got, want)
 	}
 }

@@ -31,7 +31,10 @@ func FirstBootTasks(agent task.Blob) ([]task.Task, error) {
 		{Name: "directory of the image's descriptions", Spec: task.Directory{Path: DescriptionDir}},
 		{Name: "directory of the instance's state", Spec: task.Directory{Path: StateDir, Mode: "0700"}},
 		{Name: "directory of cloud-init's settings", Spec: task.Directory{Path: "/etc/cloud/cloud.cfg.d"}},
-		{Name: "kind of host key", Spec: task.File{Path: "/etc/cloud/cloud.cfg.d/95_goldsmith.cfg", Content: task.Bytes([]byte(hostKeys))}},
+		{
+			Name: "kind of host key",
+			Spec: task.File{Path: "/etc/cloud/cloud.cfg.d/95_goldsmith.cfg", Content: task.Bytes([]byte(hostKeys))},
+		},
 	}
 	return addUnits(tasks, FirstBootUnit, ReadyUnit)
 }

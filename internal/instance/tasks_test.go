@@ -31,7 +31,8 @@ func TestFirstBootTasksAreValid(t *testing.T) {
 				t.Fatal(err)
 			}
 			text, _ := io.ReadAll(content)
-			if !strings.Contains(string(text), "ExecStart="+AgentPath+" ") || !strings.Contains(string(text), "WantedBy=") {
+			if !strings.Contains(string(text), "ExecStart="+AgentPath+" ") ||
+				!strings.Contains(string(text), "WantedBy=") {
 				t.Errorf("%s does not start the agent at boot:\n%s", unit.Unit, text)
 			}
 		}

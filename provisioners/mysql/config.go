@@ -3,6 +3,7 @@
 package mysql
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -36,15 +37,15 @@ type Config struct {
 	// `app`.
 	Username string `mapstructure:"username"`
 	// A template (text/template with sprig's functions) of the server's configuration. It knows this block's
-	// attributes, `vars` and `facts`, and `files` and `log`, where the server may keep files of its users' and its error
-	// log. It must set `bind-address` to `{{ .bind_address }}`. The default is `files/mysql/goldsmith.cnf.tmpl`.
+	// attributes, `vars` and `facts`, and `files` and `log`, where the server may keep files of its users' and its
+	// error log. It must set `bind-address` to `{{ .bind_address }}`. The default is `files/mysql/goldsmith.cnf.tmpl`.
 	ConfigFile string `mapstructure:"config"`
 	// A template of a drop-in for the server's systemd unit, which knows the same. Its first boot adds the web tier's
 	// addresses to those that it lets in. The default is `files/mysql/hardening.conf.tmpl`.
 	DropIn string `mapstructure:"drop_in"`
-	// A file of SQL that is run once, in the application's database, while that has no table yet. A seed that fails is run
-	// again, from the start, by the next run. It may make no account that comes over the network: passwords are no part
-	// of an image. The default is none.
+	// A file of SQL that is run once, in the application's database, while that has no table yet. A seed that fails is
+	// run again, from the start, by the next run. It may make no account that comes over the network: passwords are no
+	// part of an image. The default is none.
 	Seed string `mapstructure:"seed"`
 	// Values for the template, there as `.vars.NAME`.
 	Vars map[string]string `mapstructure:"vars"`
@@ -58,15 +59,19 @@ var identifier = regexp.MustCompile(`^[A-Za-z0-9_]{1,32}$`)
 
 // decode reads the configuration, fills in defaults, and reports everything that is wrong.
 func (c *Config) decode(raws []any) error {
-	err := config.Decode(c, &config.DecodeOpts{PluginType: "goldsmith-mysql", Interpolate: true, InterpolateContext: &c.ctx}, raws...)
+	err := config.Decode(
+		c,
+		&config.DecodeOpts{PluginType: "goldsmith-mysql", Interpolate: true, InterpolateContext: &c.ctx},
+		raws...)
 	if err != nil {
 		return err
 	}
-	for value, fallback := range map[*string]string{&c.Flavor: "auto", &c.BindAddress: "instance", &c.Database: "app", &c.Username: "app", &c.ConfigFile: "files/mysql/goldsmith.cnf.tmpl", &c.DropIn: "files/mysql/hardening.conf.tmpl"} {
-		if *value == "" {
-			*value = fallback
-		}
-	}
+	c.Flavor = cmp.Or(c.Flavor, "auto")
+	c.BindAddress = cmp.Or(c.BindAddress, "instance")
+	c.Database = cmp.Or(c.Database, "app")
+	c.Username = cmp.Or(c.Username, "app")
+	c.ConfigFile = cmp.Or(c.ConfigFile, "files/mysql/goldsmith.cnf.tmpl")
+	c.DropIn = cmp.Or(c.DropIn, "files/mysql/hardening.conf.tmpl")
 	if c.Port == 0 {
 		c.Port = 3306
 	}
@@ -81,25 +86,42 @@ func (c *Config) faults() []error {
 	if c.BindAddress != "instance" {
 		address, err := netip.ParseAddr(c.BindAddress)
 		if err != nil || !address.Is4() {
-			errs = append(errs, fmt.Errorf("bind_address: %q should be an IPv4 address, or instance for the instance's private one", c.BindAddress))
+			errs = append(
+				errs,
+				fmt.Errorf(
+					"bind_address: %q should be an IPv4 address, or instance for the instance's private one",
+					c.BindAddress,
+				),
+			)
 		} else if address.IsUnspecified() {
-			errs = append(errs, errors.New("bind_address: 0.0.0.0 listens on every address; name one, or instance for the instance's private one"))
+			errs = append(
+				errs,
+				errors.New(
+					"bind_address: 0.0.0.0 listens on every address; name one, or instance for the instance's private one",
+				),
+			)
 		}
 	}
 	if c.Port < 1 || c.Port > 65535 {
 		errs = append(errs, fmt.Errorf("port: %d should be within 1 and 65535", c.Port))
 	}
-	for name, value := range map[string]string{"database": c.Database, "username": c.Username} {
-		if !identifier.MatchString(value) {
-			errs = append(errs, fmt.Errorf("%s: %q should be 1 to 32 letters, digits and underscores", name, value))
+	for _, named := range []struct{ name, value string }{{"database", c.Database}, {"username", c.Username}} {
+		if !identifier.MatchString(named.value) {
+			errs = append(errs, fmt.Errorf("%s: %q should be 1 to 32 letters, digits and underscores", named.name, named.value))
 		}
 	}
 	if c.Username == "root" || c.Username == "mysql" {
-		errs = append(errs, fmt.Errorf("username: %s is the server's own account; the application needs another", c.Username))
+		errs = append(
+			errs,
+			fmt.Errorf("username: %s is the server's own account; the application needs another", c.Username),
+		)
 	}
 	switch c.Database {
 	case "mysql", "sys", "test", "information_schema", "performance_schema":
-		errs = append(errs, fmt.Errorf("database: %s belongs to the server or is removed; the application needs another", c.Database))
+		errs = append(
+			errs,
+			fmt.Errorf("database: %s belongs to the server or is removed; the application needs another", c.Database),
+		)
 	}
 	for _, flavor := range []string{"mysql", "mariadb"} {
 		if c.Flavor != "auto" && c.Flavor != flavor {

@@ -55,9 +55,13 @@ func (c *Config) probes(f flavor) []imagespec.Probe {
 	if c.BindAddress == "instance" {
 		binding = imagespec.Probe{
 			Name: "bind-address",
-			Shell: fmt.Sprintf(`found=$(%s --no-defaults --protocol=socket --user=root --batch --skip-column-names --execute='%s')
+			Shell: fmt.Sprintf(
+				`found=$(%s --no-defaults --protocol=socket --user=root --batch --skip-column-names --execute='%s')
 echo "$found"
-test "$found" = "$GOLDSMITH_ADDRESS"`, f.name, bound),
+test "$found" = "$GOLDSMITH_ADDRESS"`,
+				f.name,
+				bound,
+			),
 		}
 	}
 	probes := []imagespec.Probe{

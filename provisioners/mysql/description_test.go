@@ -20,7 +20,11 @@ func described(t *testing.T, flavor string, config map[string]any) imagespec.Des
 	t.Helper()
 	dir := t.TempDir()
 	_, fragment := file(t, playOf(t, flavor, config), instance.DescriptionDir+"/mysql.json")
-	if err := os.WriteFile(filepath.Join(dir, "mysql.json"), []byte(contentOf(t, fragment.Content)), 0o644); err != nil {
+	if err := os.WriteFile(
+		filepath.Join(dir, "mysql.json"),
+		[]byte(contentOf(t, fragment.Content)),
+		0o644,
+	); err != nil {
 		t.Fatal(err)
 	}
 	d, err := imagespec.Read(dir, instance.KindData)
@@ -31,28 +35,52 @@ func described(t *testing.T, flavor string, config map[string]any) imagespec.Des
 }
 
 func TestDescriptionSaysWhatIsBaked(t *testing.T) {
-	d := described(t, "mariadb", map[string]any{"seed": seedFile, "database": "shop", "username": "clerk", "port": 3307})
+	d := described(
+		t,
+		"mariadb",
+		map[string]any{"seed": seedFile, "database": "shop", "username": "clerk", "port": 3307},
+	)
 	var settings mysqlsetup.Settings
 	if err := json.Unmarshal(d.Setup.Settings, &settings); err != nil {
 		t.Fatal(err)
 	}
-	want := mysqlsetup.Settings{Flavor: "mariadb", Config: "/etc/mysql/mariadb.conf.d/z-goldsmith.cnf", DropDir: "/etc/mysql/mariadb.conf.d",
-		Database: "shop", Username: "clerk", Bind: true}
+	want := mysqlsetup.Settings{
+		Flavor:   "mariadb",
+		Config:   "/etc/mysql/mariadb.conf.d/z-goldsmith.cnf",
+		DropDir:  "/etc/mysql/mariadb.conf.d",
+		Database: "shop",
+		Username: "clerk",
+		Bind:     true,
+	}
 	if settings != want || d.Setup.Name != mysqlsetup.Name {
 		t.Errorf("got the settings %+v of %s, want %+v", settings, d.Setup.Name, want)
 	}
 	if want := []imagespec.Unit{{Name: "mariadb.service", Clients: true}}; !reflect.DeepEqual(d.Units, want) {
 		t.Errorf("got the units %+v", d.Units)
 	}
-	if want := []imagespec.Port{{Name: "mysql", Port: 3307, Address: imagespec.InstanceAddress}}; !reflect.DeepEqual(d.Ports, want) {
+	if want := []imagespec.Port{
+		{Name: "mysql", Port: 3307, Address: imagespec.InstanceAddress},
+	}; !reflect.DeepEqual(
+		d.Ports,
+		want,
+	) {
 		t.Errorf("got the ports %+v", d.Ports)
 	}
-	if want := []imagespec.Log{{Unit: "mariadb.service", Path: "/var/log/mysql/error.log"}}; !reflect.DeepEqual(d.Logs, want) {
+	if want := []imagespec.Log{
+		{Unit: "mariadb.service", Path: "/var/log/mysql/error.log"},
+	}; !reflect.DeepEqual(
+		d.Logs,
+		want,
+	) {
 		t.Errorf("got the logs %+v", d.Logs)
 	}
 	settings = mysqlsetup.Settings{}
 	d = described(t, "mysql", map[string]any{"bind_address": "10.0.2.10"})
-	if err := json.Unmarshal(d.Setup.Settings, &settings); err != nil || settings.Bind || d.Ports[0].Address != "10.0.2.10" {
+	if err := json.Unmarshal(
+		d.Setup.Settings,
+		&settings,
+	); err != nil || settings.Bind ||
+		d.Ports[0].Address != "10.0.2.10" {
 		t.Errorf("an address of its own: got %+v, %+v, %v", settings, d.Ports, err)
 	}
 }
@@ -60,7 +88,13 @@ func TestDescriptionSaysWhatIsBaked(t *testing.T) {
 // TestProbesCompareAnswers runs each probe as first boot does, with a client that answers so, and with one that does not.
 func TestProbesCompareAnswers(t *testing.T) {
 	for _, bind := range []string{"instance", "10.0.2.10"} {
-		good := map[string]string{"sql": "1", "bind-address": "10.0.2.10", "tls": "/run/goldsmith/tls/db.crt", "account": "1", "seed": "1"}
+		good := map[string]string{
+			"sql":          "1",
+			"bind-address": "10.0.2.10",
+			"tls":          "/run/goldsmith/tls/db.crt",
+			"account":      "1",
+			"seed":         "1",
+		}
 		for _, probe := range described(t, "mariadb", map[string]any{"seed": seedFile, "bind_address": bind}).Probes {
 			want, ok := good[probe.Name]
 			if !ok {

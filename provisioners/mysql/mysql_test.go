@@ -61,7 +61,9 @@ func TestPrepareNamesTheAttribute(t *testing.T) {
 			}
 		})
 	}
-	if err := new(Provisioner).Prepare(map[string]any{"config": templateFile, "drop_in": dropInFile, "seed": seedFile}); err != nil {
+	if err := new(
+		Provisioner,
+	).Prepare(map[string]any{"config": templateFile, "drop_in": dropInFile, "seed": seedFile}); err != nil {
 		t.Error(err)
 	}
 }
@@ -91,7 +93,8 @@ func TestChoose(t *testing.T) {
 		{"auto", has(), "", "neither"},
 	} {
 		_, server, err := choose(c.wanted, c.facts)
-		if server != c.server || (err == nil) != (c.fault == "") || err != nil && !strings.Contains(err.Error(), c.fault) {
+		if server != c.server || (err == nil) != (c.fault == "") ||
+			err != nil && !strings.Contains(err.Error(), c.fault) {
 			t.Errorf("%s of %v: got %q, %v, want %q, %q", c.wanted, c.facts.Candidates, server, err, c.server, c.fault)
 		}
 	}
@@ -101,7 +104,9 @@ func TestChoose(t *testing.T) {
 func TestPlay(t *testing.T) {
 	for _, flavor := range []string{"mysql", "mariadb"} {
 		p := &Provisioner{}
-		if err := p.Prepare(map[string]any{"config": templateFile, "drop_in": dropInFile, "seed": seedFile}); err != nil {
+		if err := p.Prepare(
+			map[string]any{"config": templateFile, "drop_in": dropInFile, "seed": seedFile},
+		); err != nil {
 			t.Fatal(err)
 		}
 		facts := render.SampleFacts()

@@ -25,13 +25,18 @@ type flavor struct {
 	validate []string
 }
 
-// Nobody but whoever is on the machine already may come: by the local socket, as the operating system's account says, or
-// not at all. An account with a password would have the same one on all instances.
+// Nobody but whoever is on the machine already may come: by the local socket, as the operating system's account says,
+// or not at all. An account with a password would have the same one on all instances.
 var flavors = map[string]flavor{
-	"mariadb": {"mariadb", "mariadb.service", "/etc/mysql/mariadb.conf.d", "mysql.global_priv",
+	"mariadb": {
+		"mariadb",
+		"mariadb.service",
+		"/etc/mysql/mariadb.conf.d",
+		"mysql.global_priv",
 		"Host <> 'localhost' OR User = '' OR NOT EXISTS (SELECT 1 FROM mysql.global_priv p WHERE p.User = u.User AND p.Host = u.Host" +
 			" AND (JSON_VALUE(Priv, '$.account_locked') = 1 OR Priv LIKE '%\"unix_socket\"%' AND JSON_VALUE(Priv, '$.authentication_string') IN ('', 'invalid') AND Priv NOT LIKE '%\"auth_or\"%\"authentication_string\"%'))",
-		[]string{"/usr/sbin/mariadbd", "--defaults-file=%s", "--user=mysql", "--help", "--verbose"}},
+		[]string{"/usr/sbin/mariadbd", "--defaults-file=%s", "--user=mysql", "--help", "--verbose"},
+	},
 	"mysql": {"mysql", "mysql.service", "/etc/mysql/mysql.conf.d", "mysql.user",
 		"Host <> 'localhost' OR User = '' OR account_locked <> 'Y' AND plugin <> 'auth_socket'",
 		[]string{"/usr/sbin/mysqld", "--defaults-file=%s", "--user=mysql", "--validate-config"}},
@@ -53,7 +58,12 @@ var candidates = []string{"mysql-server", "mariadb-server"}
 func choose(wanted string, facts task.Facts) (flavor, string, error) {
 	if installed := facts.Database; installed != nil {
 		if wanted != "auto" && wanted != installed.Flavor {
-			return flavor{}, "", fmt.Errorf("flavor: %s is wanted, but the image has %s %s", wanted, installed.Flavor, installed.Version)
+			return flavor{}, "", fmt.Errorf(
+				"flavor: %s is wanted, but the image has %s %s",
+				wanted,
+				installed.Flavor,
+				installed.Version,
+			)
 		}
 		f := flavors[installed.Flavor]
 		return f, f.name + "-server", nil
@@ -83,8 +93,15 @@ var anyBindLine = regexp.MustCompile(`(?m)^[ \t]*(?:loose[-_])?bind[-_]address\s
 // values are what the templates know.
 func (c *Config) values(flavor string, facts task.Facts) map[string]any {
 	return map[string]any{
-		"flavor": flavor, "bind_address": c.bakedAddress(), "port": c.Port, "database": c.Database, "username": c.Username,
-		"files": filesDir, "log": errorLog, "vars": c.Vars, "facts": render.Facts(facts),
+		"flavor":       flavor,
+		"bind_address": c.bakedAddress(),
+		"port":         c.Port,
+		"database":     c.Database,
+		"username":     c.Username,
+		"files":        filesDir,
+		"log":          errorLog,
+		"vars":         c.Vars,
+		"facts":        render.Facts(facts),
 	}
 }
 
@@ -95,7 +112,10 @@ func (c *Config) render(flavor string, facts task.Facts) ([]byte, error) {
 	}
 	found := anyBindLine.FindAll(text, -1)
 	if len(found) != 1 || !mysqlsetup.IsBindLine(found[0]) || !bytes.Contains(found[0], []byte(c.bakedAddress())) {
-		return nil, fmt.Errorf("template %s: it should have one line `bind-address = {{ .bind_address }}`", c.ConfigFile)
+		return nil, fmt.Errorf(
+			"template %s: it should have one line `bind-address = {{ .bind_address }}`",
+			c.ConfigFile,
+		)
 	}
 	return text, nil
 }
@@ -117,7 +137,8 @@ func (c *Config) play(facts task.Facts, agent task.Blob) (task.Play, error) {
 	if err != nil {
 		return task.Play{}, err
 	}
-	// The server reads the files of a directory by name, and what it reads last counts. MySQL's own are named by letters.
+	// The server reads the files of a directory by name, and what it reads last counts. MySQL's own are named by
+	// letters.
 	configPath := f.configDir + "/z-goldsmith.cnf"
 	data, err := instance.DataTasks()
 	if err != nil {
@@ -136,19 +157,45 @@ func (c *Config) play(facts task.Facts, agent task.Blob) (task.Play, error) {
 	}}
 	yes := true
 	restart := []string{"restart the server"}
-	play.Tasks = append(play.Tasks, task.Task{Name: "install " + server, Spec: task.Package{Names: []string{server}}}, instance.WaitForData(f.unit))
+	play.Tasks = append(
+		play.Tasks,
+		task.Task{Name: "install " + server, Spec: task.Package{Names: []string{server}}},
+		instance.WaitForData(f.unit),
+	)
 	play.Tasks = append(play.Tasks, places(restart)...)
-	play.Tasks = append(play.Tasks,
-		task.Task{Name: "keep the server in", Notify: restart, Spec: task.Unit{Unit: f.unit, DropIn: "20-hardening.conf", Content: task.Bytes(dropIn)}},
-		task.Task{Name: "configure the server", Notify: restart, Spec: task.File{Path: configPath, Mode: "0640", Group: "mysql", Content: task.Bytes(settings), Test: f.validate}},
-		oneBindAddress(configPath, restart))
+	play.Tasks = append(
+		play.Tasks,
+		task.Task{
+			Name:   "keep the server in",
+			Notify: restart,
+			Spec:   task.Unit{Unit: f.unit, DropIn: "20-hardening.conf", Content: task.Bytes(dropIn)},
+		},
+		task.Task{
+			Name:   "configure the server",
+			Notify: restart,
+			Spec: task.File{
+				Path:    configPath,
+				Mode:    "0640",
+				Group:   "mysql",
+				Content: task.Bytes(settings),
+				Test:    f.validate,
+			},
+		},
+		oneBindAddress(configPath, restart),
+	)
 	if f.name == "mariadb" {
 		// A socket unit would listen on addresses of its own.
 		for _, socket := range []string{"mariadb.socket", "mariadb-extra.socket"} {
-			play.Tasks = append(play.Tasks, task.Task{Name: "mask " + socket, Spec: task.Service{Unit: socket, Masked: &yes}})
+			play.Tasks = append(
+				play.Tasks,
+				task.Task{Name: "mask " + socket, Spec: task.Service{Unit: socket, Masked: &yes}},
+			)
 		}
 	}
-	play.Tasks = append(play.Tasks, task.Task{Name: "start the server", Spec: task.Service{Unit: f.unit, State: task.Started, Enabled: &yes}})
+	play.Tasks = append(
+		play.Tasks,
+		task.Task{Name: "start the server", Spec: task.Service{Unit: f.unit, State: task.Started, Enabled: &yes}},
+	)
 	play.Tasks = append(play.Tasks, secure(f, restart)...)
 	contents, err := c.contents()
 	if err != nil {
@@ -163,20 +210,36 @@ func (c *Config) play(facts task.Facts, agent task.Blob) (task.Play, error) {
 // server's own words are in its log, or in the journal before it reads where its log is. The first is the reason, and
 // comes last, as an error shows a program's last line.
 func restartScript(unit string) string {
-	return fmt.Sprintf("systemctl restart %[1]s && exit 0\njournalctl --no-pager --output=cat --lines=20 --unit=%[1]s >&2\ngrep -sF '[ERROR]' %[2]s | grep -vw Aborting | tail -n 5 | tac >&2\nexit 1", unit, errorLog)
+	return fmt.Sprintf(
+		"systemctl restart %[1]s && exit 0\njournalctl --no-pager --output=cat --lines=20 --unit=%[1]s >&2\ngrep -sF '[ERROR]' %[2]s | grep -vw Aborting | tail -n 5 | tac >&2\nexit 1",
+		unit,
+		errorLog,
+	)
 }
 
 // places are directories that the server needs and a package may not make. One that is missing keeps the unit from
 // starting, as it may write nowhere else.
 func places(notify []string) []task.Task {
 	return []task.Task{
-		{Name: "directory of the data", Spec: task.Directory{Path: dataDir, Mode: "0750", Owner: "mysql", Group: "mysql"}},
-		{Name: "directory for files in and out", Notify: notify, Spec: task.Directory{Path: filesDir, Mode: "0750", Owner: "mysql", Group: "mysql"}},
-		{Name: "directory of the log", Notify: notify, Spec: task.Directory{Path: logDir, Mode: "2750", Owner: "mysql", Group: "adm"}},
+		{
+			Name: "directory of the data",
+			Spec: task.Directory{Path: dataDir, Mode: "0750", Owner: "mysql", Group: "mysql"},
+		},
+		{
+			Name:   "directory for files in and out",
+			Notify: notify,
+			Spec:   task.Directory{Path: filesDir, Mode: "0750", Owner: "mysql", Group: "mysql"},
+		},
+		{
+			Name:   "directory of the log",
+			Notify: notify,
+			Spec:   task.Directory{Path: logDir, Mode: "2750", Owner: "mysql", Group: "adm"},
+		},
 	}
 }
 
-// onlyReadByServer lets root and the server alone read the server's configuration, wherever the distribution has put it.
+// onlyReadByServer lets root and the server alone read the server's configuration, wherever the distribution has put
+// it.
 func onlyReadByServer() task.Task {
 	const open = `find /etc/mysql -type f -name '*.cnf*' \( -perm /0137 -o ! -group mysql \) ! -name debian.cnf`
 	return task.Task{Name: "configuration for the server's eyes", Spec: task.Command{
@@ -225,13 +288,21 @@ func secure(f flavor, notify []string) []task.Task {
 	if f.name == "mariadb" {
 		return tasks
 	}
-	return append(tasks,
-		component("validate_password", notify), component("connection_control", notify),
+	return append(
+		tasks,
+		component("validate_password", notify),
+		component("connection_control", notify),
 		remove("no maintenance account with a password", "User = 'debian-sys-maint'"),
-		task.Task{Name: "maintenance over the local socket", Spec: task.File{Path: "/etc/mysql/debian.cnf", Mode: "0600", Content: task.Bytes([]byte(
-			"[client]\nhost = localhost\nuser = root\n[mysql_upgrade]\nhost = localhost\nuser = root\n"))}},
+		task.Task{
+			Name: "maintenance over the local socket",
+			Spec: task.File{Path: "/etc/mysql/debian.cnf", Mode: "0600", Content: task.Bytes([]byte(
+				"[client]\nhost = localhost\nuser = root\n[mysql_upgrade]\nhost = localhost\nuser = root\n"))},
+		},
 		task.Task{Name: "no keys of the image's own", Spec: task.Command{
-			Shell: "rm -f /var/lib/mysql/*.pem", Unless: []string{"/bin/sh", "-c", "! ls /var/lib/mysql/*.pem >/dev/null 2>&1"}}})
+			Shell:  "rm -f /var/lib/mysql/*.pem",
+			Unless: []string{"/bin/sh", "-c", "! ls /var/lib/mysql/*.pem >/dev/null 2>&1"},
+		}},
+	)
 }
 
 // component installs one of MySQL's components, where the package has it.
@@ -239,8 +310,12 @@ func component(name string, notify []string) task.Task {
 	const client = "mysql --no-defaults --protocol=socket --user=root --batch --skip-column-names --execute="
 	return task.Task{Name: "component " + name, Notify: notify, Spec: task.Command{
 		OnlyIf: []string{"/usr/bin/test", "-e", "/usr/lib/mysql/plugin/component_" + name + ".so"},
-		Unless: []string{"/bin/sh", "-c", fmt.Sprintf(`%s"SELECT component_urn FROM mysql.component" | grep -qx file://component_%s`, client, name)},
-		Shell:  fmt.Sprintf(`%s"INSTALL COMPONENT 'file://component_%s'"`, client, name),
+		Unless: []string{
+			"/bin/sh",
+			"-c",
+			fmt.Sprintf(`%s"SELECT component_urn FROM mysql.component" | grep -qx file://component_%s`, client, name),
+		},
+		Shell: fmt.Sprintf(`%s"INSTALL COMPONENT 'file://component_%s'"`, client, name),
 	}}
 }
 
@@ -249,12 +324,19 @@ const unfinished = "goldsmith_seed_unfinished"
 
 // contents are the application's database and what is in it.
 func (c *Config) contents() ([]task.Task, error) {
-	half := fmt.Sprintf("SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = '%s' AND table_name = '%s'", c.Database, unfinished)
+	half := fmt.Sprintf(
+		"SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = '%s' AND table_name = '%s'",
+		c.Database,
+		unfinished,
+	)
 	tasks := []task.Task{{Name: "no half of a seed", Spec: task.SQL{
 		Unless:     fmt.Sprintf("SELECT (%s) = 0", half),
 		Statements: fmt.Sprintf("DROP DATABASE `%s`", c.Database),
 	}}, {Name: "database " + c.Database, Spec: task.SQL{
-		Unless:     fmt.Sprintf("SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = '%s'", c.Database),
+		Unless: fmt.Sprintf(
+			"SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = '%s'",
+			c.Database,
+		),
 		Statements: fmt.Sprintf("CREATE DATABASE `%s` CHARACTER SET utf8mb4", c.Database),
 	}}}
 	if c.Seed == "" {
@@ -269,7 +351,21 @@ func (c *Config) contents() ([]task.Task, error) {
 		return nil, fmt.Errorf("seed: %s is empty", c.Seed)
 	}
 	// What comes before it is on its first line, so that the lines which the client names in an error are the file's.
-	statements := fmt.Sprintf("CREATE TABLE %[1]s (one INT); %[2]s\n;\nDROP TABLE `%[3]s`.%[1]s;", unfinished, seed, c.Database)
-	return append(tasks, task.Task{Name: "seed the database from " + c.Seed, Spec: task.SQL{Database: c.Database, Statements: statements,
-		Unless: fmt.Sprintf("SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = '%s'", c.Database)}}), nil
+	statements := fmt.Sprintf(
+		"CREATE TABLE %[1]s (one INT); %[2]s\n;\nDROP TABLE `%[3]s`.%[1]s;",
+		unfinished,
+		seed,
+		c.Database,
+	)
+	return append(
+		tasks,
+		task.Task{Name: "seed the database from " + c.Seed, Spec: task.SQL{
+			Database:   c.Database,
+			Statements: statements,
+			Unless: fmt.Sprintf(
+				"SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = '%s'",
+				c.Database,
+			),
+		}},
+	), nil
 }

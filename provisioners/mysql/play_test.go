@@ -83,7 +83,8 @@ func TestConfigurationOfTheServer(t *testing.T) {
 					t.Errorf("%q is in\n%s", unwanted, text)
 				}
 			}
-			if !slices.Contains(wrote.Notify, "restart the server") || !slices.Contains(file.Test, "--defaults-file=%s") {
+			if !slices.Contains(wrote.Notify, "restart the server") ||
+				!slices.Contains(file.Test, "--defaults-file=%s") {
 				t.Errorf("it notifies %v, and %v tests it", wrote.Notify, file.Test)
 			}
 		})
@@ -97,7 +98,8 @@ func TestMaintenanceAccount(t *testing.T) {
 		for _, each := range playOf(t, flavor, nil).Tasks {
 			switch spec := each.Spec.(type) {
 			case task.File:
-				found["client's file"] = found["client's file"] || spec.Path == "/etc/mysql/debian.cnf" && spec.Mode == "0600"
+				found["client's file"] = found["client's file"] ||
+					spec.Path == "/etc/mysql/debian.cnf" && spec.Mode == "0600"
 			case task.SQL:
 				found["account"] = found["account"] || strings.Contains(spec.Statements, "debian-sys-maint")
 			case task.Command:
@@ -120,7 +122,8 @@ func TestSeedIsRunInTheDatabase(t *testing.T) {
 		if strings.HasPrefix(spec.Statements, "CREATE DATABASE `shop`") && strings.Contains(spec.Unless, "'shop'") {
 			created = i
 		}
-		if strings.Contains(spec.Statements, "admin@example.com") && spec.Database == "shop" && strings.Contains(spec.Unless, "'shop'") {
+		if strings.Contains(spec.Statements, "admin@example.com") && spec.Database == "shop" &&
+			strings.Contains(spec.Unless, "'shop'") {
 			seeded = i
 		}
 	}
@@ -152,10 +155,17 @@ func TestOneBindAddress(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "server.cnf.tmpl")
-			if err := os.WriteFile(path, []byte("[mysqld]\nbind-address = {{ .bind_address }}\n"+line+"\n"), 0o644); err != nil {
+			if err := os.WriteFile(
+				path,
+				[]byte("[mysqld]\nbind-address = {{ .bind_address }}\n"+line+"\n"),
+				0o644,
+			); err != nil {
 				t.Fatal(err)
 			}
-			if err := new(Provisioner).Prepare(map[string]any{"config": path}); err == nil || !strings.Contains(err.Error(), "bind-address") {
+			if err := new(
+				Provisioner,
+			).Prepare(map[string]any{"config": path}); err == nil ||
+				!strings.Contains(err.Error(), "bind-address") {
 				t.Errorf("%q passed beside another one: %v", line, err)
 			}
 		})
@@ -205,7 +215,10 @@ func TestOthersBecomeComments(t *testing.T) {
 
 func TestServersOwnDatabasesAreRefused(t *testing.T) {
 	for _, name := range []string{"mysql", "sys", "test", "information_schema", "performance_schema"} {
-		if err := new(Provisioner).Prepare(map[string]any{"config": templateFile, "database": name}); err == nil || !strings.Contains(err.Error(), "database: "+name) {
+		if err := new(
+			Provisioner,
+		).Prepare(map[string]any{"config": templateFile, "database": name}); err == nil ||
+			!strings.Contains(err.Error(), "database: "+name) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
@@ -214,7 +227,11 @@ func TestServersOwnDatabasesAreRefused(t *testing.T) {
 // TestSeedKeepsItsLines: the server's client names lines, and they have to be the file's.
 func TestSeedKeepsItsLines(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "seed.sql")
-	if err := os.WriteFile(path, []byte("\uFEFFCREATE TABLE a (i INT);\nINSRT INTO a;\n-- the end"), 0o644); err != nil {
+	if err := os.WriteFile(
+		path,
+		[]byte("\uFEFFCREATE TABLE a (i INT);\nINSRT INTO a;\n-- the end"),
+		0o644,
+	); err != nil {
 		t.Fatal(err)
 	}
 	for _, each := range playOf(t, "mariadb", map[string]any{"seed": path}).Tasks {
@@ -222,7 +239,9 @@ func TestSeedKeepsItsLines(t *testing.T) {
 			continue
 		}
 		lines := strings.Split(each.Spec.(task.SQL).Statements, "\n")
-		if !strings.HasSuffix(lines[0], " CREATE TABLE a (i INT);") || lines[1] != "INSRT INTO a;" || lines[2] != "-- the end" || lines[3] != ";" {
+		if !strings.HasSuffix(lines[0], " CREATE TABLE a (i INT);") || lines[1] != "INSRT INTO a;" ||
+			lines[2] != "-- the end" ||
+			lines[3] != ";" {
 			t.Errorf("got the lines %q", lines)
 		}
 		if !strings.Contains(each.Name, path) {
@@ -249,7 +268,12 @@ func TestHalfASeedIsNotKept(t *testing.T) {
 		}
 	}
 	if dropped < 0 || created < dropped || seeded < created {
-		t.Errorf("half a seed is dropped by task %d, the database created by %d and seeded by %d", dropped, created, seeded)
+		t.Errorf(
+			"half a seed is dropped by task %d, the database created by %d and seeded by %d",
+			dropped,
+			created,
+			seeded,
+		)
 	}
 }
 
@@ -258,7 +282,8 @@ func TestAccountsAreAuditedLast(t *testing.T) {
 	for _, flavor := range []string{"mysql", "mariadb"} {
 		tasks := playOf(t, flavor, map[string]any{"seed": seedFile}).Tasks
 		last, _ := tasks[len(tasks)-1].Spec.(task.SQL)
-		if !strings.Contains(last.Statements, "SIGNAL SQLSTATE '45000'") || !strings.HasPrefix(last.Unless, "SELECT COUNT(*) = 0 FROM mysql.user u WHERE Host <> 'localhost'") {
+		if !strings.Contains(last.Statements, "SIGNAL SQLSTATE '45000'") ||
+			!strings.HasPrefix(last.Unless, "SELECT COUNT(*) = 0 FROM mysql.user u WHERE Host <> 'localhost'") {
 			t.Errorf("%s: the last task is %q", flavor, tasks[len(tasks)-1].Name)
 		}
 	}
@@ -313,10 +338,15 @@ func TestRestartSaysWhy(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.Command("/bin/sh", "-euc", strings.ReplaceAll(restartScript("mysql.service"), errorLog, filepath.Join(dir, "error.log")))
+	cmd := exec.Command(
+		"/bin/sh",
+		"-euc",
+		strings.ReplaceAll(restartScript("mysql.service"), errorLog, filepath.Join(dir, "error.log")),
+	)
 	cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
 	out, err := cmd.CombinedOutput()
-	if err == nil || !strings.HasSuffix(string(out), "[ERROR] the reason\n") || !strings.Contains(string(out), "Main process exited") {
+	if err == nil || !strings.HasSuffix(string(out), "[ERROR] the reason\n") ||
+		!strings.Contains(string(out), "Main process exited") {
 		t.Errorf("%v: %s", err, out)
 	}
 }

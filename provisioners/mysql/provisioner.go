@@ -27,7 +27,12 @@ func (p *Provisioner) Prepare(raws ...any) error {
 }
 
 // Provision makes the machine what the configuration says.
-func (p *Provisioner) Provision(ctx context.Context, ui packersdk.Ui, comm packersdk.Communicator, generated map[string]any) error {
+func (p *Provisioner) Provision(
+	ctx context.Context,
+	ui packersdk.Ui,
+	comm packersdk.Communicator,
+	generated map[string]any,
+) error {
 	if err := inputs.Ran(generated); err != nil {
 		return err
 	}

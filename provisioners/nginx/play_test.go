@@ -273,10 +273,13 @@ func TestDescription(t *testing.T) {
 		t.Fatal(err)
 	}
 	d, err := imagespec.Read(dir, instance.KindService)
-	if err != nil || !reflect.DeepEqual(d.Units, []imagespec.Unit{{Name: "nginx.service"}}) || len(d.Ports) != 2 || d.Ports[0].Port != 80 || d.Ports[1].Port != 443 {
+	if err != nil || !reflect.DeepEqual(d.Units, []imagespec.Unit{{Name: "nginx.service"}}) || len(d.Ports) != 2 ||
+		d.Ports[0].Port != 80 ||
+		d.Ports[1].Port != 443 {
 		t.Errorf("got %+v, %v", d, err)
 	}
-	if c := d.Certificate; c == nil || c.Path != "/run/goldsmith/tls/web.crt" || c.KeyPath != "/run/goldsmith/tls/web.key" {
+	if c := d.Certificate; c == nil || c.Path != "/run/goldsmith/tls/web.crt" ||
+		c.KeyPath != "/run/goldsmith/tls/web.key" {
 		t.Errorf("got the certificate %+v", c)
 	}
 }

@@ -3,6 +3,7 @@
 package webapp
 
 import (
+	"cmp"
 	"debug/elf"
 	"errors"
 	"fmt"
@@ -47,15 +48,18 @@ var userName = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`)
 
 // decode reads the configuration, fills in defaults, and reports everything that is wrong.
 func (c *Config) decode(raws []any) error {
-	err := config.Decode(c, &config.DecodeOpts{PluginType: "goldsmith-webapp", Interpolate: true, InterpolateContext: &c.ctx}, raws...)
+	err := config.Decode(
+		c,
+		&config.DecodeOpts{PluginType: "goldsmith-webapp", Interpolate: true, InterpolateContext: &c.ctx},
+		raws...)
 	if err != nil {
 		return err
 	}
-	for value, fallback := range map[*string]string{&c.Unit: "files/systemd/goldsmith-webapp.service.tmpl", &c.User: "goldsmith-webapp", &c.Address: "127.0.0.1:5000", &c.Database: "app", &c.Username: "app"} {
-		if *value == "" {
-			*value = fallback
-		}
-	}
+	c.Unit = cmp.Or(c.Unit, "files/systemd/goldsmith-webapp.service.tmpl")
+	c.User = cmp.Or(c.User, "goldsmith-webapp")
+	c.Address = cmp.Or(c.Address, "127.0.0.1:5000")
+	c.Database = cmp.Or(c.Database, "app")
+	c.Username = cmp.Or(c.Username, "app")
 	return errors.Join(c.faults()...)
 }
 
@@ -68,8 +72,14 @@ func (c *Config) faults() []error {
 	if !userName.MatchString(c.User) || c.User == "root" {
 		errs = append(errs, fmt.Errorf("user: %q should be the name of a system user that is not root", c.User))
 	}
-	if address, err := netip.ParseAddrPort(c.Address); err != nil || !address.Addr().IsLoopback() || address.Port() == 0 {
-		errs = append(errs, fmt.Errorf("address: %q should be a loopback address and a port, as in 127.0.0.1:5000", c.Address))
+	if address, err := netip.ParseAddrPort(
+		c.Address,
+	); err != nil || !address.Addr().IsLoopback() ||
+		address.Port() == 0 {
+		errs = append(
+			errs,
+			fmt.Errorf("address: %q should be a loopback address and a port, as in 127.0.0.1:5000", c.Address),
+		)
 	}
 	if _, err := c.render(render.SampleFacts()); err != nil {
 		errs = append(errs, fmt.Errorf("unit: %w", err))

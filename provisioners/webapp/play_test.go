@@ -110,7 +110,9 @@ func TestArchitecture(t *testing.T) {
 }
 
 func TestEveryFaultAtOnce(t *testing.T) {
-	err := new(Provisioner).Prepare(map[string]any{"binary": "/no/such", "unit": "/no/unit", "user": "Web App", "address": "127.0.0.1:0"})
+	err := new(
+		Provisioner,
+	).Prepare(map[string]any{"binary": "/no/such", "unit": "/no/unit", "user": "Web App", "address": "127.0.0.1:0"})
 	if err == nil {
 		t.Fatal("all of it is taken")
 	}
@@ -125,7 +127,9 @@ func TestLoopbackAlone(t *testing.T) {
 	program := static(t, amd64)
 	for address, good := range map[string]bool{"127.0.0.1:5000": true, "[::1]:5000": true, "127.9.9.9:1": true,
 		"10.0.1.5:5000": false, "[::]:5000": false, "localhost:5000": false, "127.0.0.1": false} {
-		if err := new(Provisioner).Prepare(map[string]any{"binary": program, "unit": unitFile, "address": address}); (err == nil) != good {
+		if err := new(
+			Provisioner,
+		).Prepare(map[string]any{"binary": program, "unit": unitFile, "address": address}); (err == nil) != good {
 			t.Errorf("%s: got %v", address, err)
 		}
 	}
@@ -146,7 +150,10 @@ func TestUnitIsSandboxed(t *testing.T) {
 				t.Errorf("%s %s: there is no %q", os.ID, os.Version, want)
 			}
 		}
-		if i := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, "Environment") && strings.Contains(l, "PASSWORD") }); i >= 0 {
+		if i := slices.IndexFunc(
+			lines,
+			func(l string) bool { return strings.HasPrefix(l, "Environment") && strings.Contains(l, "PASSWORD") },
+		); i >= 0 {
 			t.Errorf("a password in the environment: %s", lines[i])
 		}
 	}
@@ -154,26 +161,43 @@ func TestUnitIsSandboxed(t *testing.T) {
 
 func TestWhatThePlayPutsThere(t *testing.T) {
 	path := static(t, arm64)
-	play := playOf(t, prepared(t, map[string]any{"binary": path, "user": "web", "database": "shop", "username": "clerk"}), task.Facts{Arch: "arm64"})
+	play := playOf(
+		t,
+		prepared(t, map[string]any{"binary": path, "user": "web", "database": "shop", "username": "clerk"}),
+		task.Facts{Arch: "arm64"},
+	)
 	wrote, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if file := named(t, play, "program").Spec.(task.File); read(t, file.Content) != string(wrote) || file.Mode != "0755" || file.Path != program || file.Owner != "" {
+	if file := named(t, play, "program").Spec.(task.File); read(t, file.Content) != string(wrote) ||
+		file.Mode != "0755" ||
+		file.Path != program ||
+		file.Owner != "" {
 		t.Errorf("the program is %+v", file)
 	}
-	if user := named(t, play, "user web").Spec.(task.User); !user.System || user.Group != "web" || user.Shell != "/usr/sbin/nologin" || user.CreateHome {
+	if user := named(t, play, "user web").Spec.(task.User); !user.System || user.Group != "web" ||
+		user.Shell != "/usr/sbin/nologin" ||
+		user.CreateHome {
 		t.Errorf("the user is %+v", user)
 	}
-	if service := named(t, play, "the application starts at boot").Spec.(task.Service); service.Enabled == nil || !*service.Enabled {
+	if service := named(t, play, "the application starts at boot").Spec.(task.Service); service.Enabled == nil ||
+		!*service.Enabled {
 		t.Errorf("it does not start at boot: %+v", service)
 	}
 	if handler := play.Handlers[0]; !slices.Equal(named(t, play, "unit").Notify, []string{handler.Name}) ||
-		!slices.Equal(handler.Spec.(task.Command).Argv, []string{"systemd-analyze", "verify", "/etc/systemd/system/" + unit}) {
+		!slices.Equal(
+			handler.Spec.(task.Command).Argv,
+			[]string{"systemd-analyze", "verify", "/etc/systemd/system/" + unit},
+		) {
 		t.Errorf("the unit is not verified: %+v", handler)
 	}
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "webapp.json"), []byte(read(t, named(t, play, "describe webapp").Spec.(task.File).Content)), 0o644); err != nil {
+	if err := os.WriteFile(
+		filepath.Join(dir, "webapp.json"),
+		[]byte(read(t, named(t, play, "describe webapp").Spec.(task.File).Content)),
+		0o644,
+	); err != nil {
 		t.Fatal(err)
 	}
 	// Its probes go through the port of the server in front of it.
@@ -185,7 +209,8 @@ func TestWhatThePlayPutsThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !reflect.DeepEqual(d.Units, []imagespec.Unit{{Name: unit}}) || d.Ports[1] != (imagespec.Port{Name: "webapp", Port: 5000, Address: "127.0.0.1"}) {
+	if !reflect.DeepEqual(d.Units, []imagespec.Unit{{Name: unit}}) ||
+		d.Ports[1] != (imagespec.Port{Name: "webapp", Port: 5000, Address: "127.0.0.1"}) {
 		t.Errorf("the description is %+v", d)
 	}
 	variables := d.Environments[0].Variables
@@ -201,13 +226,18 @@ func TestNoPlayWithoutTheProgram(t *testing.T) {
 	path := static(t, amd64)
 	p := prepared(t, map[string]any{"binary": path})
 	play, err := p.config.play(task.Facts{Arch: "arm64"}, task.Bytes(nil))
-	if err == nil || !strings.Contains(err.Error(), "binary: ") || !strings.Contains(err.Error(), "arm64") || len(play.Tasks) != 0 {
+	if err == nil || !strings.Contains(err.Error(), "binary: ") || !strings.Contains(err.Error(), "arm64") ||
+		len(play.Tasks) != 0 {
 		t.Errorf("on another machine: %v, %+v", err, play)
 	}
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	if play, err := p.config.play(task.Facts{Arch: "amd64"}, task.Bytes(nil)); err == nil || !strings.Contains(err.Error(), "binary: ") || len(play.Tasks) != 0 {
+	if play, err := p.config.play(
+		task.Facts{Arch: "amd64"},
+		task.Bytes(nil),
+	); err == nil || !strings.Contains(err.Error(), "binary: ") ||
+		len(play.Tasks) != 0 {
 		t.Errorf("without the program: %v, %+v", err, play)
 	}
 }

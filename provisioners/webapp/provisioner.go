@@ -31,7 +31,12 @@ func (p *Provisioner) Prepare(raws ...any) error {
 }
 
 // Provision makes the machine what the configuration says.
-func (p *Provisioner) Provision(ctx context.Context, ui packersdk.Ui, comm packersdk.Communicator, generated map[string]any) error {
+func (p *Provisioner) Provision(
+	ctx context.Context,
+	ui packersdk.Ui,
+	comm packersdk.Communicator,
+	generated map[string]any,
+) error {
 	if err := inputs.Ran(generated); err != nil {
 		return err
 	}
@@ -72,14 +77,32 @@ func (c *Config) play(facts task.Facts, agent task.Blob) (task.Play, error) {
 		return task.Play{}, err
 	}
 	yes := true
-	return task.Play{Name: "webapp", Tasks: append(first, describe,
+	return task.Play{Name: "webapp", Tasks: append(
+		first,
+		describe,
 		task.Task{Name: "group " + c.User, Spec: task.Group{Group: c.User, System: true}},
-		task.Task{Name: "user " + c.User, Spec: task.User{User: c.User, Group: c.User, System: true, Home: "/nonexistent", Shell: "/usr/sbin/nologin"}},
+		task.Task{
+			Name: "user " + c.User,
+			Spec: task.User{
+				User:   c.User,
+				Group:  c.User,
+				System: true,
+				Home:   "/nonexistent",
+				Shell:  "/usr/sbin/nologin",
+			},
+		},
 		task.Task{Name: "program", Spec: task.File{Path: program, Content: binary, Mode: "0755"}},
-		task.Task{Name: "unit", Notify: []string{"verify the unit"}, Spec: task.Unit{Unit: unit, Content: task.Bytes(content)}},
+		task.Task{
+			Name:   "unit",
+			Notify: []string{"verify the unit"},
+			Spec:   task.Unit{Unit: unit, Content: task.Bytes(content)},
+		},
 		instance.WaitForFirstBoot(unit),
 		task.Task{Name: "the application starts at boot", Spec: task.Service{Unit: unit, Enabled: &yes}},
 	), Handlers: []task.Task{
-		{Name: "verify the unit", Spec: task.Command{Argv: []string{"systemd-analyze", "verify", "/etc/systemd/system/" + unit}}},
+		{
+			Name: "verify the unit",
+			Spec: task.Command{Argv: []string{"systemd-analyze", "verify", "/etc/systemd/system/" + unit}},
+		},
 	}}, nil
 }

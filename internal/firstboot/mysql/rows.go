@@ -90,7 +90,10 @@ func (s *server) countRows(ctx context.Context) (rows, error) {
 func (s *server) countTable(ctx context.Context, name string) (int64, error) {
 	limited, cancel := context.WithTimeout(ctx, countLimit)
 	defer cancel()
-	out, err := sql(limited, fmt.Sprintf("SELECT COUNT(*) FROM `%s`.`%s`", s.Database, strings.ReplaceAll(name, "`", "``")))
+	out, err := sql(
+		limited,
+		fmt.Sprintf("SELECT COUNT(*) FROM `%s`.`%s`", s.Database, strings.ReplaceAll(name, "`", "``")),
+	)
 	if err != nil {
 		return 0, err
 	}

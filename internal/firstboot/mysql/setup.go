@@ -42,8 +42,13 @@ func New(settings json.RawMessage) (firstboot.Setup, error) {
 // Prepare sets the address that the server listens on, and makes its key and certificate.
 func (s *server) Prepare(_ context.Context, b firstboot.Boot) error {
 	if err := strong(b.Secret("", mysqlsetup.PasswordParameter), s.Username); err != nil {
-		return fmt.Errorf("take the application's password from parameter %s/%s/%s: %w; put another one there for all tiers",
-			b.Settings.Parameters, b.Settings.Tier, mysqlsetup.PasswordParameter, err)
+		return fmt.Errorf(
+			"take the application's password from parameter %s/%s/%s: %w; put another one there for all tiers",
+			b.Settings.Parameters,
+			b.Settings.Tier,
+			mysqlsetup.PasswordParameter,
+			err,
+		)
 	}
 	uid, gid, err := firstboot.UserIDs(user)
 	if err != nil {
@@ -116,8 +121,8 @@ func bindTo(path, address string, gid int) error {
 	return firstboot.WriteFile(path, wanted, 0o640, 0, gid)
 }
 
-// renewID has MySQL make a UUID of its own on an instance that has none yet: the image's would be the same on all. Which
-// machine the data directory belongs to is kept beside it.
+// renewID has MySQL make a UUID of its own on an instance that has none yet: the image's would be the same on all.
+// Which machine the data directory belongs to is kept beside it.
 func (s *server) renewID() error {
 	if s.Flavor != "mysql" {
 		return nil
