@@ -5,6 +5,7 @@
 package firstboot
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -77,7 +78,7 @@ func connect(ctx context.Context) (*cloud, error) {
 			// The SDK's default chain would link sign-in, SSO and STS into the agent, and nothing but the role is
 			// meant.
 			role := ec2rolecreds.New(func(o *ec2rolecreds.Options) { o.Client = client })
-			secrets := ssm.NewFromConfig(aws.Config{Region: out.Region, Credentials: aws.NewCredentialsCache(role)})
+			secrets := secretsClient(out.Region, aws.NewCredentialsCache(role))
 			return &cloud{metadata: client, secrets: secrets, region: out.Region}, nil
 		}
 		last = err
@@ -88,6 +89,16 @@ func connect(ctx context.Context) (*cloud, error) {
 		}
 	}
 	return nil, fmt.Errorf("%w: %w", silent, last)
+}
+
+// secretsClient is a client of SSM, at the endpoint that the instance's environment names, as the SDK's default
+// configuration reads it: an account may have a VPC endpoint or another service in SSM's stead.
+func secretsClient(region string, credentials aws.CredentialsProvider) *ssm.Client {
+	return ssm.NewFromConfig(aws.Config{Region: region, Credentials: credentials}, func(o *ssm.Options) {
+		if url := cmp.Or(os.Getenv("AWS_ENDPOINT_URL_SSM"), os.Getenv("AWS_ENDPOINT_URL")); url != "" {
+			o.BaseEndpoint = &url
+		}
+	})
 }
 
 // userData is empty where the instance has none.

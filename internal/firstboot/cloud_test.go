@@ -228,3 +228,23 @@ func TestParameters(t *testing.T) {
 		})
 	}
 }
+
+// TestParameterStoreOfTheEnvironment asks the endpoint that the instance's environment names, and none of AWS.
+func TestParameterStoreOfTheEnvironment(t *testing.T) {
+	for _, variable := range []string{"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SSM"} {
+		t.Run(variable, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+				w.Write([]byte(`{"Parameter":{"Value":"from here"}}`))
+			}))
+			defer server.Close()
+			t.Setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+			t.Setenv(variable, server.URL)
+			client := secretsClient("us-east-1", aws.AnonymousCredentials{})
+			out, err := client.GetParameter(t.Context(), &ssm.GetParameterInput{Name: aws.String("/a")})
+			if err != nil || aws.ToString(out.Parameter.Value) != "from here" {
+				t.Errorf("%+v, %v", out, err)
+			}
+		})
+	}
+}
