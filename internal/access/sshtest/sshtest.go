@@ -246,15 +246,19 @@ func (s *Session) take(server *Server, request *ssh.Request) {
 	case "exec", "shell":
 		ssh.Unmarshal(request.Payload, &text)
 		s.Command = text.Value
+	}
+	// The answer comes before the command's end can close the channel.
+	if request.WantReply {
+		request.Reply(request.Type != "env", nil)
+	}
+	switch request.Type {
+	case "exec", "shell":
 		go func() {
 			defer s.channel.Close()
 			server.run(s)
 		}()
 	case "subsystem":
 		go s.Files(server.root)
-	}
-	if request.WantReply {
-		request.Reply(request.Type != "env", nil)
 	}
 }
 
