@@ -158,8 +158,7 @@ func create(ctx context.Context, s *stack.Stack, name, policy string) error {
 	}
 	add := &iam.AddRoleToInstanceProfileInput{InstanceProfileName: aws.String(name), RoleName: aws.String(name)}
 	err = OnceKnown(ctx, func(ctx context.Context) error {
-		_,
-			err := s.IAM.AddRoleToInstanceProfile(ctx, add)
+		_, err := s.IAM.AddRoleToInstanceProfile(ctx, add)
 		return err
 	})
 	// A profile has one role at most: it has it.
