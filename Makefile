@@ -81,7 +81,7 @@ lint: .tools/golangci-lint
 # Its module is one of its own, so that nothing of it reaches the plugin's.
 .tools/golangci-lint: tools/golangci-lint/go.sum
 	@mkdir -p $(@D)
-	@$(STEP) "golangci-lint" $(TOOL_BUILD) -C tools/golangci-lint -o $(CURDIR)/$@.new \
+	@$(STEP) "golangci-lint" env -C tools/golangci-lint $(TOOL_BUILD) -o $(CURDIR)/$@.new \
 	  github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 	@mv $@.new $@
 
@@ -125,7 +125,7 @@ test-release: release packer
 
 .tools/goreleaser: tools/goreleaser/go.sum
 	@mkdir -p $(@D)
-	@$(STEP) "goreleaser" $(TOOL_BUILD) -C tools/goreleaser -o $(CURDIR)/$@.new github.com/goreleaser/goreleaser/v2
+	@$(STEP) "goreleaser" env -C tools/goreleaser $(TOOL_BUILD) -o $(CURDIR)/$@.new github.com/goreleaser/goreleaser/v2
 	@mv $@.new $@
 
 deps:

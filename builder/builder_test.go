@@ -27,7 +27,13 @@ import (
 
 // valid is a configuration without a fault; change says what is different.
 func valid(change map[string]any) map[string]any {
-	config := map[string]any{"ami_name": "db-1", "instance_type": "t3.small", "ssh_username": "admin", "source_ami": "ami-0123456789abcdef0", "region": "us-east-1"}
+	config := map[string]any{
+		"ami_name":      "db-1",
+		"instance_type": "t3.small",
+		"ssh_username":  "admin",
+		"source_ami":    "ami-0123456789abcdef0",
+		"region":        "us-east-1",
+	}
 	maps.Copy(config, change)
 	return config
 }
@@ -299,7 +305,8 @@ func TestUserData(t *testing.T) {
 			keys, _ := config["ssh_keys"].(map[string]any)
 			// cloud-init's schema wants one kind at least where kinds of keys are named, and makes none where keys are
 			// given.
-			if _, kinds := config["ssh_genkeytypes"]; err != nil || kinds || len(keys) != 2 || config["ssh_deletekeys"] != true {
+			if _, kinds := config["ssh_genkeytypes"]; err != nil || kinds || len(keys) != 2 ||
+				config["ssh_deletekeys"] != true {
 				t.Errorf("to cloud-init it is %v, %v", config, err)
 			}
 		}

@@ -114,7 +114,8 @@ func TestCleanupThatFails(t *testing.T) {
 	boom := errors.New("boom")
 	a.fails("DeleteKeyPair", boom)
 	err := bakeOf(t, a, "b1", nil).try(t.Context())
-	if !errors.Is(err, boom) || !strings.Contains(err.Error(), buildTag+"=b1") || a.has(theInstance) || a.has(theGroup) {
+	if !errors.Is(err, boom) || !strings.Contains(err.Error(), buildTag+"=b1") || a.has(theInstance) ||
+		a.has(theGroup) {
 		t.Errorf("got %v, left %v", err, a.left())
 	}
 }
@@ -143,7 +144,9 @@ func TestArtifactTellsTheRegistry(t *testing.T) {
 func TestGroupThatIsHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAccount(t)
-		a.Fail(ec2fake.Fault{Call: "DeleteSecurityGroup", Nth: 1, Err: ec2fake.Err("DependencyViolation", "it is used")})
+		a.Fail(
+			ec2fake.Fault{Call: "DeleteSecurityGroup", Nth: 1, Err: ec2fake.Err("DependencyViolation", "it is used")},
+		)
 		err := bakeOf(t, a, "b1", nil).try(t.Context())
 		if err != nil || a.has(theGroup) || len(a.Calls("DeleteSecurityGroup")) != 2 {
 			t.Errorf("got %v, left %v", err, a.left())

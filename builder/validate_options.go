@@ -91,7 +91,12 @@ func (c *Config) creditFaults() []error {
 	if c.EnableUnlimitedCredits {
 		for _, kind := range c.types() {
 			if !isBurstable(kind) {
-				add(&errs, "enable_unlimited_credits: %s has no CPU credits; %s have", kind, strings.Join(burstable, ", "))
+				add(
+					&errs,
+					"enable_unlimited_credits: %s has no CPU credits; %s have",
+					kind,
+					strings.Join(burstable, ", "),
+				)
 			} else if c.spot() && strings.HasPrefix(kind, "t2.") {
 				add(&errs, "enable_unlimited_credits: %s has none as a spot instance", kind)
 			}
@@ -225,8 +230,11 @@ func (c *Config) keyFaults() []error {
 			continue
 		}
 		if c.AMIKmsKeyId == "" && len(c.AMIRegionKMSKeyIDs) == 0 {
-			add(&errs, "%s: what is encrypted with the account's default key cannot be shared; name one with kms_key_id",
-				shared.attribute)
+			add(
+				&errs,
+				"%s: what is encrypted with the account's default key cannot be shared; name one with kms_key_id",
+				shared.attribute,
+			)
 		}
 		for _, region := range c.AMIRegions {
 			if region != c.Region && c.AMIRegionKMSKeyIDs[region] == "" {
@@ -273,8 +281,11 @@ func (c *Config) imageFaults() []error {
 		add(&errs, "skip_create_ami: without an AMI there is nothing to prove; take out the prove block")
 	}
 	if c.AMISkipCreateImage && (len(c.AMIRegions) > 0 || len(c.launchPermissions()) > 0) {
-		add(&errs, "skip_create_ami: without an AMI there is nothing to copy or share; take out ami_regions, ami_users, "+
-			"ami_groups, ami_org_arns and ami_ou_arns")
+		add(
+			&errs,
+			"skip_create_ami: without an AMI there is nothing to copy or share; take out ami_regions, ami_users, "+
+				"ami_groups, ami_org_arns and ami_ou_arns",
+		)
 	}
 	return errs
 }

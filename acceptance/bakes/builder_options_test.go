@@ -80,19 +80,39 @@ temporary_iam_instance_profile_policy_document {
 }
 `, soon)
 	seen := make(chan types.Instance, 1)
-	out, err := rig.Bake{Name: "t-published", Source: source, Provisioners: rig.Command("sleep 3"), At: regexp.MustCompile(`at work for 1 s`), Then: func() {
-		found, err := rig.API.DescribeInstances(context.Background(), &ec2.DescribeInstancesInput{Filters: []types.Filter{
-			{Name: aws.String("tag:Name"), Values: []string{"goldsmith build t-published"}}, {Name: aws.String("instance-state-name"), Values: []string{"running"}}}})
-		if err == nil && len(found.Reservations) == 1 && found.Reservations[0].Instances[0].IamInstanceProfile != nil {
-			seen <- found.Reservations[0].Instances[0]
-		}
-	}}.Run(t)
+	out, err := rig.Bake{
+		Name:         "t-published",
+		Source:       source,
+		Provisioners: rig.Command("sleep 3"),
+		At:           regexp.MustCompile(`at work for 1 s`),
+		Then: func() {
+			found, err := rig.API.DescribeInstances(
+				context.Background(),
+				&ec2.DescribeInstancesInput{Filters: []types.Filter{
+					{
+						Name:   aws.String("tag:Name"),
+						Values: []string{"goldsmith build t-published"},
+					},
+					{Name: aws.String("instance-state-name"), Values: []string{"running"}},
+				}},
+			)
+			if err == nil && len(found.Reservations) == 1 &&
+				found.Reservations[0].Instances[0].IamInstanceProfile != nil {
+				seen <- found.Reservations[0].Instances[0]
+			}
+		},
+	}.Run(
+		t,
+	)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	image := rig.ImageNamed(t, "t-published")
 	t.Cleanup(func() {
-		if _, err := rig.API.DisableImageDeregistrationProtection(context.Background(), &ec2.DisableImageDeregistrationProtectionInput{ImageId: image.ImageId}); err != nil {
+		if _, err := rig.API.DisableImageDeregistrationProtection(
+			context.Background(),
+			&ec2.DisableImageDeregistrationProtectionInput{ImageId: image.ImageId},
+		); err != nil {
 			t.Error(err)
 		}
 		rig.DeregisterNow(t, image)
@@ -103,7 +123,8 @@ temporary_iam_instance_profile_policy_document {
 	}
 	select {
 	case instance := <-seen:
-		if instance.InstanceType != "t3.micro" || !strings.Contains(*instance.IamInstanceProfile.Arn, "/goldsmith-build-") {
+		if instance.InstanceType != "t3.micro" ||
+			!strings.Contains(*instance.IamInstanceProfile.Arn, "/goldsmith-build-") {
 			t.Errorf("baked on %s under %s", instance.InstanceType, *instance.IamInstanceProfile.Arn)
 		}
 	default:
@@ -114,28 +135,54 @@ temporary_iam_instance_profile_policy_document {
 			t.Errorf("left behind: %s", name)
 		}
 	}
-	if image.ImdsSupport != types.ImdsSupportValuesV20 || aws.ToString(image.DeregistrationProtection) != "enabled-without-cooldown" || aws.ToBool(image.Public) ||
+	if image.ImdsSupport != types.ImdsSupportValuesV20 ||
+		aws.ToString(image.DeregistrationProtection) != "enabled-without-cooldown" ||
+		aws.ToBool(image.Public) ||
 		!strings.HasPrefix(aws.ToString(image.DeprecationTime), strings.TrimSuffix(soon, "Z")) {
-		t.Errorf("the AMI is %s, %s, %s, public: %v", image.ImdsSupport, aws.ToString(image.DeregistrationProtection), aws.ToString(image.DeprecationTime), aws.ToBool(image.Public))
+		t.Errorf(
+			"the AMI is %s, %s, %s, public: %v",
+			image.ImdsSupport,
+			aws.ToString(image.DeregistrationProtection),
+			aws.ToString(image.DeprecationTime),
+			aws.ToBool(image.Public),
+		)
 	}
 	ctx := context.Background()
-	permissions, err := rig.API.DescribeImageAttribute(ctx, &ec2.DescribeImageAttributeInput{ImageId: image.ImageId, Attribute: types.ImageAttributeNameLaunchPermission})
-	if err != nil || len(permissions.LaunchPermissions) != 1 || aws.ToString(permissions.LaunchPermissions[0].UserId) != "210987654321" {
+	permissions, err := rig.API.DescribeImageAttribute(
+		ctx,
+		&ec2.DescribeImageAttributeInput{ImageId: image.ImageId, Attribute: types.ImageAttributeNameLaunchPermission},
+	)
+	if err != nil || len(permissions.LaunchPermissions) != 1 ||
+		aws.ToString(permissions.LaunchPermissions[0].UserId) != "210987654321" {
 		t.Errorf("launch permissions: %+v, %v", permissions, err)
 	}
 	snapshot := image.BlockDeviceMappings[0].Ebs.SnapshotId
-	volumes, err := rig.API.DescribeSnapshotAttribute(ctx, &ec2.DescribeSnapshotAttributeInput{SnapshotId: snapshot, Attribute: types.SnapshotAttributeNameCreateVolumePermission})
-	if err != nil || len(volumes.CreateVolumePermissions) != 1 || aws.ToString(volumes.CreateVolumePermissions[0].UserId) != "210987654321" {
+	volumes, err := rig.API.DescribeSnapshotAttribute(
+		ctx,
+		&ec2.DescribeSnapshotAttributeInput{
+			SnapshotId: snapshot,
+			Attribute:  types.SnapshotAttributeNameCreateVolumePermission,
+		},
+	)
+	if err != nil || len(volumes.CreateVolumePermissions) != 1 ||
+		aws.ToString(volumes.CreateVolumePermissions[0].UserId) != "210987654321" {
 		t.Errorf("volume permissions: %+v, %v", volumes, err)
 	}
 	snapshots, err := rig.API.DescribeSnapshots(ctx, &ec2.DescribeSnapshotsInput{SnapshotIds: []string{*snapshot}})
-	if err != nil || tagged(snapshots.Snapshots[0].Tags, "mine") != "2" || tagged(snapshots.Snapshots[0].Tags, "both") != "1" {
+	if err != nil || tagged(snapshots.Snapshots[0].Tags, "mine") != "2" ||
+		tagged(snapshots.Snapshots[0].Tags, "both") != "1" {
 		t.Errorf("the snapshot: %+v, %v", snapshots, err)
 	}
-	if tagged(image.Tags, "both") != "1" || tagged(image.Tags, "mine") != "" || tagged(image.Tags, "goldsmith:build") == "" || tagged(image.Tags, "goldsmith:unfinished") != "" {
+	if tagged(image.Tags, "both") != "1" || tagged(image.Tags, "mine") != "" ||
+		tagged(image.Tags, "goldsmith:build") == "" ||
+		tagged(image.Tags, "goldsmith:unfinished") != "" {
 		t.Errorf("the AMI's tags: %+v", image.Tags)
 	}
-	if _, err := rig.API.DeregisterImage(ctx, &ec2.DeregisterImageInput{ImageId: image.ImageId}); err == nil || !strings.Contains(err.Error(), "OperationNotPermitted") {
+	if _, err := rig.API.DeregisterImage(
+		ctx,
+		&ec2.DeregisterImageInput{ImageId: image.ImageId},
+	); err == nil ||
+		!strings.Contains(err.Error(), "OperationNotPermitted") {
 		t.Errorf("it is protected, and deregistering it gives %v", err)
 	}
 }
@@ -156,22 +203,35 @@ func TestReplacedImage(t *testing.T) {
 	ctx := context.Background()
 	first, _ := mustBake(t, "t-replaced", "")
 	out, err := rig.Bake{Name: "t-replaced"}.Run(t)
-	if err == nil || !strings.Contains(out, *first.ImageId) || !strings.Contains(out, "force_deregister") || strings.Contains(out, "Launching") {
+	if err == nil || !strings.Contains(out, *first.ImageId) || !strings.Contains(out, "force_deregister") ||
+		strings.Contains(out, "Launching") {
 		t.Errorf("a name that is taken: %v\n%s", err, out)
 	}
 	second, out := mustBake(t, "t-replaced", "force_deregister = true\nforce_delete_snapshot = true")
 	if *second.ImageId == *first.ImageId || !strings.Contains(out, "Deregistering "+*first.ImageId) {
 		t.Errorf("%s was not replaced:\n%s", *first.ImageId, out)
 	}
-	if left, err := rig.API.DescribeSnapshots(ctx, &ec2.DescribeSnapshotsInput{SnapshotIds: []string{*first.BlockDeviceMappings[0].Ebs.SnapshotId}}); err == nil && len(left.Snapshots) > 0 {
+	if left, err := rig.API.DescribeSnapshots(
+		ctx,
+		&ec2.DescribeSnapshotsInput{SnapshotIds: []string{*first.BlockDeviceMappings[0].Ebs.SnapshotId}},
+	); err == nil &&
+		len(left.Snapshots) > 0 {
 		t.Errorf("the snapshot of %s is still there", *first.ImageId)
 	}
-	_, err = rig.API.CreateTags(ctx, &ec2.CreateTagsInput{Resources: []string{*second.ImageId}, Tags: []types.Tag{{Key: aws.String("goldsmith:unfinished"), Value: aws.String("t-replaced")}}})
+	_, err = rig.API.CreateTags(
+		ctx,
+		&ec2.CreateTagsInput{
+			Resources: []string{*second.ImageId},
+			Tags:      []types.Tag{{Key: aws.String("goldsmith:unfinished"), Value: aws.String("t-replaced")}},
+		},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
 	third, out := mustBake(t, "t-replaced", `ami_users = ["210987654321"]`)
-	if *third.ImageId != *second.ImageId || strings.Contains(out, "Launching") || !strings.Contains(out, "Going on from the AMI "+*second.ImageId) || tagged(third.Tags, "goldsmith:unfinished") != "" {
+	if *third.ImageId != *second.ImageId || strings.Contains(out, "Launching") ||
+		!strings.Contains(out, "Going on from the AMI "+*second.ImageId) ||
+		tagged(third.Tags, "goldsmith:unfinished") != "" {
 		t.Errorf("%s was not gone on from:\n%s", *second.ImageId, out)
 	}
 	rig.DeregisterNow(t, third)

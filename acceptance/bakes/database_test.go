@@ -21,8 +21,22 @@ func TestMySQL(t *testing.T) {
 	rig.KeepRelease(t)
 	before := rig.Inventory(t)
 	t.Cleanup(func() { rig.AssertNothingLeft(t, before) })
-	rig.Must(t, rig.Packer(t), "build", "-only", "goldsmith-ami.db", "-var", "stack="+rig.StackName, "-var", "ami_prefix=mysql",
-		"-var", "base_ami_name=debian-sid-amd64-daily-*", "-var", "base_ami_owner=903794441882", ".")
+	rig.Must(
+		t,
+		rig.Packer(t),
+		"build",
+		"-only",
+		"goldsmith-ami.db",
+		"-var",
+		"stack="+rig.StackName,
+		"-var",
+		"ami_prefix=mysql",
+		"-var",
+		"base_ami_name=debian-sid-amd64-daily-*",
+		"-var",
+		"base_ami_owner=903794441882",
+		".",
+	)
 	image := rig.ImageNamed(t, "mysql-*")
 	rig.DeregisterAtEnd(t, image)
 	rig.LaunchDatabase(t, *image.ImageId, "mysql", "10.0.2.20")
@@ -33,7 +47,11 @@ func TestMySQL(t *testing.T) {
 func assertDatabase(t *testing.T, name, flavor, address string) {
 	query := func(statement string) string {
 		t.Helper()
-		return rig.MustOnInstance(t, name, fmt.Sprintf("sudo mysql --batch --skip-column-names --execute %q", statement))
+		return rig.MustOnInstance(
+			t,
+			name,
+			fmt.Sprintf("sudo mysql --batch --skip-column-names --execute %q", statement),
+		)
 	}
 	for _, c := range []struct{ name, got, want string }{
 		{"product", fmt.Sprint(strings.Contains(query("SELECT VERSION()"), "MariaDB")), fmt.Sprint(flavor == "MariaDB")},
@@ -61,15 +79,25 @@ func assertDatabase(t *testing.T, name, flavor, address string) {
 	grants := query("SHOW GRANTS FOR 'app'@'10.0.1.0/255.255.255.0'")
 	for line := range strings.Lines(grants) {
 		line = strings.ReplaceAll(strings.TrimSpace(line), "`", "'")
-		if !strings.HasPrefix(line, "GRANT USAGE ON *.*") && !strings.HasPrefix(line, "GRANT SELECT, INSERT, UPDATE, DELETE ON 'app'.*") {
+		if !strings.HasPrefix(line, "GRANT USAGE ON *.*") &&
+			!strings.HasPrefix(line, "GRANT SELECT, INSERT, UPDATE, DELETE ON 'app'.*") {
 			t.Errorf("the application account has a right that it does not need: %s", line)
 		}
 	}
-	if out, err := rig.OnInstance(t, name, "sudo systemd-analyze security --no-pager --threshold=10 mysql.service"); err != nil {
+	if out, err := rig.OnInstance(
+		t,
+		name,
+		"sudo systemd-analyze security --no-pager --threshold=10 mysql.service",
+	); err != nil {
 		t.Errorf("the server's unit is not kept in: %v\n%s", err, out)
 	}
 	// What of the server's own work the unit could stand in the way of.
-	if out := query("CREATE TABLE app.r (a INT) ENGINE=MyISAM; INSERT INTO app.r VALUES (1); REPAIR TABLE app.r; SELECT * FROM app.r INTO OUTFILE '/var/lib/mysql-files/r'; DROP TABLE app.r"); !strings.Contains(out, "repair\tstatus\tOK") {
+	if out := query(
+		"CREATE TABLE app.r (a INT) ENGINE=MyISAM; INSERT INTO app.r VALUES (1); REPAIR TABLE app.r; SELECT * FROM app.r INTO OUTFILE '/var/lib/mysql-files/r'; DROP TABLE app.r",
+	); !strings.Contains(
+		out,
+		"repair\tstatus\tOK",
+	) {
 		t.Errorf("a table cannot be repaired: %s", out)
 	}
 	rig.MustOnInstance(t, name, "sudo rm /var/lib/mysql-files/r")
@@ -102,7 +130,11 @@ func assertControls(t *testing.T, name, flavor string, query func(string) string
 		{"account without a password", blank, "DROP USER 'blank'@'localhost'", "mysql-db-05: accounts without a password: \"blank@localhost\""},
 		{"local_infile", "SET GLOBAL local_infile = ON", "SET GLOBAL local_infile = OFF", "cis-4.4: local_infile: \"ON\""},
 	} {
-		rig.MustOnInstance(t, name, "echo "+base64.StdEncoding.EncodeToString([]byte(c.plant))+" | base64 -d | sudo mysql")
+		rig.MustOnInstance(
+			t,
+			name,
+			"echo "+base64.StdEncoding.EncodeToString([]byte(c.plant))+" | base64 -d | sudo mysql",
+		)
 		if out, err := scan(); err == nil || !strings.Contains(out, c.want) {
 			t.Errorf("%s: %v, without %s:\n%s", c.name, err, c.want, out)
 		}

@@ -57,23 +57,53 @@ build {
 	}
 	ec2 := func(action, query string, filters ...string) string {
 		t.Helper()
-		return cli(query, append([]string{"ec2", action, "--filters", "Name=tag:goldsmith:stack,Values=" + rig.StackName}, filters...)...)
+		return cli(
+			query,
+			append(
+				[]string{"ec2", action, "--filters", "Name=tag:goldsmith:stack,Values=" + rig.StackName},
+				filters...)...)
 	}
 	public, private := "Name=tag:goldsmith:subnet,Values=public", "Name=tag:goldsmith:subnet,Values=private"
 	network := map[string]string{
-		"vpc_id":                 ec2("describe-vpcs", "Vpcs[].VpcId"),
-		"public_subnet_id":       ec2("describe-subnets", "Subnets[].SubnetId", public),
-		"private_subnet_id":      ec2("describe-subnets", "Subnets[].SubnetId", private),
-		"web_security_group_id":  ec2("describe-security-groups", "SecurityGroups[].GroupId", "Name=group-name,Values=web-sg"),
-		"db_security_group_id":   ec2("describe-security-groups", "SecurityGroups[].GroupId", "Name=group-name,Values=db-sg"),
+		"vpc_id":            ec2("describe-vpcs", "Vpcs[].VpcId"),
+		"public_subnet_id":  ec2("describe-subnets", "Subnets[].SubnetId", public),
+		"private_subnet_id": ec2("describe-subnets", "Subnets[].SubnetId", private),
+		"web_security_group_id": ec2(
+			"describe-security-groups",
+			"SecurityGroups[].GroupId",
+			"Name=group-name,Values=web-sg",
+		),
+		"db_security_group_id": ec2(
+			"describe-security-groups",
+			"SecurityGroups[].GroupId",
+			"Name=group-name,Values=db-sg",
+		),
 		"public_route_table_id":  ec2("describe-route-tables", "RouteTables[].RouteTableId", public),
 		"private_route_table_id": ec2("describe-route-tables", "RouteTables[].RouteTableId", private),
 		"internet_gateway_id":    ec2("describe-internet-gateways", "InternetGateways[].InternetGatewayId"),
-		"nat_gateway_id":         cli("NatGateways[].NatGatewayId", "ec2", "describe-nat-gateways", "--filter", "Name=tag:goldsmith:stack,Values="+rig.StackName),
+		"nat_gateway_id": cli(
+			"NatGateways[].NatGatewayId",
+			"ec2",
+			"describe-nat-gateways",
+			"--filter",
+			"Name=tag:goldsmith:stack,Values="+rig.StackName,
+		),
 	}
 	var r struct{ Name, DB, Web, Created, Revision string }
-	rig.Decode(t, strings.NewReader(cli("Parameter.Value", "ssm", "get-parameter", "--name", "/goldsmith/"+rig.StackName+"/release")), &r)
-	release := map[string]string{"name": r.Name, "db_ami": r.DB, "web_ami": r.Web, "created": r.Created, "revision": r.Revision}
+	rig.Decode(
+		t,
+		strings.NewReader(
+			cli("Parameter.Value", "ssm", "get-parameter", "--name", "/goldsmith/"+rig.StackName+"/release"),
+		),
+		&r,
+	)
+	release := map[string]string{
+		"name":     r.Name,
+		"db_ami":   r.DB,
+		"web_ami":  r.Web,
+		"created":  r.Created,
+		"revision": r.Revision,
+	}
 	for name, c := range map[string]struct{ got, want map[string]string }{"goldsmith-network": {told.Network, network}, "goldsmith-release": {told.Release, release}} {
 		if !maps.Equal(c.got, c.want) {
 			t.Errorf("%s tells\n%v\nand the AWS CLI\n%v", name, c.got, c.want)
@@ -84,7 +114,11 @@ build {
 // TestBakeInTheDataSourcesSubnet takes subnet and source image from data sources. `packer validate` does not know them.
 func TestBakeInTheDataSourcesSubnet(t *testing.T) {
 	before := rig.Inventory(t)
-	b := rig.Bake{Data: dataSources(), Source: "subnet_id = data.goldsmith-network.s.public_subnet_id\nsource_ami = data.goldsmith-release.s.web_ami", Validate: true}
+	b := rig.Bake{
+		Data:     dataSources(),
+		Source:   "subnet_id = data.goldsmith-network.s.public_subnet_id\nsource_ami = data.goldsmith-release.s.web_ami",
+		Validate: true,
+	}
 	if out, err := b.Run(t); err != nil {
 		t.Errorf("validate: %v:\n%s", err, out)
 	}
@@ -95,7 +129,14 @@ func TestBakeInTheDataSourcesSubnet(t *testing.T) {
 	}
 	rig.DeregisterNow(t, rig.ImageNamed(t, "t-*"))
 	web := rig.Tier(t, "web")
-	if want := fmt.Sprintf("instance of %s (t3.micro) in %s", rig.CurrentRelease(t).Web, aws.ToString(web.SubnetId)); !strings.Contains(out, want) {
+	if want := fmt.Sprintf(
+		"instance of %s (t3.micro) in %s",
+		rig.CurrentRelease(t).Web,
+		aws.ToString(web.SubnetId),
+	); !strings.Contains(
+		out,
+		want,
+	) {
 		t.Errorf("the output should say %q:\n%s", want, out)
 	}
 	rig.AssertNothingLeft(t, before)
@@ -114,13 +155,23 @@ func TestDataSourcesOfNoStack(t *testing.T) {
 func TestPackerNamesTheAttribute(t *testing.T) {
 	for _, kind := range []string{"network", "release"} {
 		for attribute, line := range map[string]string{"stack \"\"": "", "stack \"Golden!\"": `stack = "Golden!"`, "secret_key": "stack = \"golden\"\naccess_key = \"x\"", `"subnet"`: `subnet = "x"`} {
-			out, err := rig.Bake{Validate: true, Data: fmt.Sprintf("data \"goldsmith-%s\" \"s\" {\n%s\n}\n", kind, line)}.Run(t)
+			out, err := rig.Bake{
+				Validate: true,
+				Data:     fmt.Sprintf("data \"goldsmith-%s\" \"s\" {\n%s\n}\n", kind, line),
+			}.Run(
+				t,
+			)
 			if err == nil || !strings.Contains(out, attribute) {
 				t.Errorf("goldsmith-%s with %q: %v: the output does not name %s:\n%s", kind, line, err, attribute, out)
 			}
 		}
 	}
-	out, err := rig.Bake{Validate: true, Provisioners: "post-processor \"goldsmith-deploy\" {\nstack_file = \"missing.hcl\"\ntoken = \"x\"\n}"}.Run(t)
+	out, err := rig.Bake{
+		Validate:     true,
+		Provisioners: "post-processor \"goldsmith-deploy\" {\nstack_file = \"missing.hcl\"\ntoken = \"x\"\n}",
+	}.Run(
+		t,
+	)
 	for _, attribute := range []string{"stack", "stack_file", "token"} {
 		if err == nil || !strings.Contains(out, attribute+": ") && !strings.Contains(out, attribute+` "`) {
 			t.Errorf("%v: the output does not name %s:\n%s", err, attribute, out)
@@ -132,7 +183,11 @@ func TestPackerNamesTheAttribute(t *testing.T) {
 func deployments(t testing.TB) (count int, last string) {
 	t.Helper()
 	var records []struct{ Result string }
-	rig.Decode(t, strings.NewReader(rig.Must(t, rig.Goldsmith(), "history", "--stack", rig.StackName, "--json")), &records)
+	rig.Decode(
+		t,
+		strings.NewReader(rig.Must(t, rig.Goldsmith(), "history", "--stack", rig.StackName, "--json")),
+		&records,
+	)
 	return len(records), records[0].Result
 }
 
@@ -154,7 +209,10 @@ func TestDeployAfterTheBuild(t *testing.T) {
 	old := keepStack(t)
 	build := func(more ...string) string {
 		t.Helper()
-		return rig.Must(t, rig.Packer(t), append(append([]string{"build", "-color=false", "-var", "stack=" + rig.StackName}, more...), ".")...)
+		return rig.Must(
+			t,
+			rig.Packer(t),
+			append(append([]string{"build", "-color=false", "-var", "stack=" + rig.StackName}, more...), ".")...)
 	}
 	count, _ := deployments(t)
 	db, web := aws.ToString(rig.Tier(t, "db").InstanceId), aws.ToString(rig.Tier(t, "web").InstanceId)
@@ -165,7 +223,10 @@ func TestDeployAfterTheBuild(t *testing.T) {
 	}
 
 	out = build("-var", "deploy=true")
-	if now, last := deployments(t); now != count+1 || last != "done" || strings.Count(out, "Deploying stack "+rig.StackName) != 1 {
+	if now, last := deployments(
+		t,
+	); now != count+1 || last != "done" ||
+		strings.Count(out, "Deploying stack "+rig.StackName) != 1 {
 		t.Errorf("on, with nothing new: %d deployments, the last %s, and before %d:\n%s", now, last, count, out)
 	}
 	if aws.ToString(rig.Tier(t, "db").InstanceId) != db || aws.ToString(rig.Tier(t, "web").InstanceId) != web {
@@ -173,7 +234,10 @@ func TestDeployAfterTheBuild(t *testing.T) {
 	}
 
 	out = build("-var", "deploy=true", "-var", "force=true", "-var", "ami_prefix=t")
-	if now, last := deployments(t); now != count+2 || last != "done" || strings.Count(out, "Deploying stack "+rig.StackName) != 1 {
+	if now, last := deployments(
+		t,
+	); now != count+2 || last != "done" ||
+		strings.Count(out, "Deploying stack "+rig.StackName) != 1 {
 		t.Errorf("on: %d deployments, the last %s, and before %d:\n%s", now, last, count, out)
 	}
 	r := rig.CurrentRelease(t)
@@ -195,12 +259,30 @@ func TestFailedDeploymentKeepsTheRelease(t *testing.T) {
 	old := keepStack(t)
 	web := aws.ToString(rig.Tier(t, "web").InstanceId)
 	file := filepath.Join(t.TempDir(), "stack.hcl")
-	if err := os.WriteFile(file, fmt.Appendf(nil, "name = %q\ndeploy {\n  bake_time = \"0s\"\n  drain_time = \"0s\"\n  timeout = \"1s\"\n}\n", rig.StackName), 0o600); err != nil {
+	if err := os.WriteFile(
+		file,
+		fmt.Appendf(
+			nil,
+			"name = %q\ndeploy {\n  bake_time = \"0s\"\n  drain_time = \"0s\"\n  timeout = \"1s\"\n}\n",
+			rig.StackName,
+		),
+		0o600,
+	); err != nil {
 		t.Fatal(err)
 	}
-	deploy := fmt.Sprintf("post-processor \"goldsmith-deploy\" {\nenabled = true\nstack = %q\nstack_file = %q\n}", rig.StackName, file)
-	out, err := rig.Bake{Source: rig.Proving("web", `release = "no-time"`), Provisioners: rig.WebProvisioners(deploy)}.Run(t)
-	if err == nil || !strings.Contains(out, "deploy stack "+rig.StackName+" after the build") || !strings.Contains(out, "hint: the AMIs and their release stay") {
+	deploy := fmt.Sprintf(
+		"post-processor \"goldsmith-deploy\" {\nenabled = true\nstack = %q\nstack_file = %q\n}",
+		rig.StackName,
+		file,
+	)
+	out, err := rig.Bake{
+		Source:       rig.Proving("web", `release = "no-time"`),
+		Provisioners: rig.WebProvisioners(deploy),
+	}.Run(
+		t,
+	)
+	if err == nil || !strings.Contains(out, "deploy stack "+rig.StackName+" after the build") ||
+		!strings.Contains(out, "hint: the AMIs and their release stay") {
 		t.Errorf("%v: the output should say what was not done, and what is left:\n%s", err, out)
 	}
 	now := rig.CurrentRelease(t)
@@ -210,6 +292,12 @@ func TestFailedDeploymentKeepsTheRelease(t *testing.T) {
 	image := rig.ImageNamed(t, imageTags(t, now.Web)["Name"]) // it is there
 	t.Cleanup(func() { rig.DeregisterNow(t, image) })
 	if _, last := deployments(t); last != "rolled back" || aws.ToString(rig.Tier(t, "web").InstanceId) != web {
-		t.Errorf("the deployment ended with %q, and %s serves, which was %s:\n%s", last, aws.ToString(rig.Tier(t, "web").InstanceId), web, out)
+		t.Errorf(
+			"the deployment ended with %q, and %s serves, which was %s:\n%s",
+			last,
+			aws.ToString(rig.Tier(t, "web").InstanceId),
+			web,
+			out,
+		)
 	}
 }

@@ -31,12 +31,24 @@ func TestExamples(t *testing.T) {
 				t.Error(err)
 			}
 			validate := func(stack string) (string, error) {
-				return rig.Output(rig.Packer(t), "validate", "-evaluate-datasources", "-var", "stack="+stack, "-var", "region=us-east-1", directory)
+				return rig.Output(
+					rig.Packer(t),
+					"validate",
+					"-evaluate-datasources",
+					"-var",
+					"stack="+stack,
+					"-var",
+					"region=us-east-1",
+					directory,
+				)
 			}
 			if out, err := validate(rig.StackName); err != nil {
 				t.Errorf("%v:\n%s", err, out)
 			}
-			if out, err := validate("Golden!"); err == nil || !strings.Contains(out, "stack") || !strings.Contains(out, `"Golden!"`) {
+			if out, err := validate(
+				"Golden!",
+			); err == nil || !strings.Contains(out, "stack") ||
+				!strings.Contains(out, `"Golden!"`) {
 				t.Errorf("a stack of an impossible name: %v:\n%s", err, out)
 			}
 			rig.Must(t, rig.Packer(t), "fmt", "-check", "-diff", directory)

@@ -121,7 +121,16 @@ func TestInterrupt(t *testing.T) {
 // TestKilled ends the build with SIGKILL in each of its stages, which leaves things behind, and has gc remove them. A
 // thing of somebody else's stays.
 func TestKilled(t *testing.T) {
-	rig.Must(t, "aws", "ec2", "import-key-pair", "--key-name", "somebody-elses", "--public-key-material", "fileb://"+publicKey(t))
+	rig.Must(
+		t,
+		"aws",
+		"ec2",
+		"import-key-pair",
+		"--key-name",
+		"somebody-elses",
+		"--public-key-material",
+		"fileb://"+publicKey(t),
+	)
 	t.Cleanup(func() { rig.Must(t, "aws", "ec2", "delete-key-pair", "--key-name", "somebody-elses") })
 	for _, c := range []struct{ stage, line string }{
 		{"key pair", `(?i)security group for`},
@@ -133,9 +142,18 @@ func TestKilled(t *testing.T) {
 	} {
 		t.Run(c.stage, func(t *testing.T) {
 			before := rig.Inventory(t)
-			b := rig.Bake{Interrupt: regexp.MustCompile(c.line), Signal: syscall.SIGKILL, Provisioners: rig.Command("sleep 2")}
+			b := rig.Bake{
+				Interrupt:    regexp.MustCompile(c.line),
+				Signal:       syscall.SIGKILL,
+				Provisioners: rig.Command("sleep 2"),
+			}
 			if c.stage == "prove" {
-				b.Source, b.Provisioners = rig.Proving("web", `release = "killed-`+fmt.Sprint(time.Now().UnixNano())+`"`), rig.WebProvisioners("")
+				b.Source, b.Provisioners = rig.Proving(
+					"web",
+					`release = "killed-`+fmt.Sprint(time.Now().UnixNano())+`"`,
+				), rig.WebProvisioners(
+					"",
+				)
 			}
 			out, err := b.Run(t)
 			if err == nil || !regexp.MustCompile(c.line).MatchString(out) {
@@ -144,7 +162,14 @@ func TestKilled(t *testing.T) {
 			if now := rig.Inventory(t); slices.Equal(before, now) {
 				t.Error("nothing was left behind: this test is about what is")
 			}
-			if out := rig.Must(t, rig.Goldsmith(), "gc", "--older-than", "0s"); strings.TrimSpace(out) == "" || strings.Contains(out, "somebody-elses") {
+			if out := rig.Must(
+				t,
+				rig.Goldsmith(),
+				"gc",
+				"--older-than",
+				"0s",
+			); strings.TrimSpace(out) == "" ||
+				strings.Contains(out, "somebody-elses") {
 				t.Errorf("gc shows %q", out)
 			}
 			rig.Must(t, rig.Goldsmith(), "gc", "--older-than", "0s", "--yes")
@@ -200,7 +225,13 @@ func TestValidate(t *testing.T) {
 		})
 	}
 	t.Run("the build file", func(t *testing.T) {
-		if out, err := rig.Output("env", "AWS_ENDPOINT_URL=http://127.0.0.1:9", rig.Packer(t), "validate", "."); err != nil {
+		if out, err := rig.Output(
+			"env",
+			"AWS_ENDPOINT_URL=http://127.0.0.1:9",
+			rig.Packer(t),
+			"validate",
+			".",
+		); err != nil {
 			t.Errorf("%v\n%s", err, out)
 		}
 	})
@@ -231,7 +262,10 @@ func foreignNetwork(t *testing.T) (vpcID, subnetID string) {
 			t.Error(err)
 		}
 	})
-	subnet, err := rig.API.CreateSubnet(ctx, &ec2.CreateSubnetInput{VpcId: &vpcID, CidrBlock: aws.String("10.9.1.0/24")})
+	subnet, err := rig.API.CreateSubnet(
+		ctx,
+		&ec2.CreateSubnetInput{VpcId: &vpcID, CidrBlock: aws.String("10.9.1.0/24")},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -257,7 +291,10 @@ func terminateBuilds(t *testing.T) {
 	}
 	for _, reservation := range out.Reservations {
 		for _, i := range reservation.Instances {
-			if _, err := rig.API.TerminateInstances(ctx, &ec2.TerminateInstancesInput{InstanceIds: []string{*i.InstanceId}}); err != nil {
+			if _, err := rig.API.TerminateInstances(
+				ctx,
+				&ec2.TerminateInstancesInput{InstanceIds: []string{*i.InstanceId}},
+			); err != nil {
 				t.Error(err)
 			}
 		}

@@ -19,13 +19,29 @@ import (
 
 // hardened is the provisioner's block with these attributes.
 func hardened(attributes string) string {
-	return fmt.Sprintf("provisioner \"goldsmith-hardening\" {\nsshd = \"%[1]s/files/ssh/sshd.conf.tmpl\"\nsysctl = \"%[1]s/files/linux/sysctl.conf.tmpl\"\n%s\n}\n", rig.Repository, attributes)
+	return fmt.Sprintf(
+		"provisioner \"goldsmith-hardening\" {\nsshd = \"%[1]s/files/ssh/sshd.conf.tmpl\"\nsysctl = \"%[1]s/files/linux/sysctl.conf.tmpl\"\n%s\n}\n",
+		rig.Repository,
+		attributes,
+	)
 }
 
 // sshAttempt logs in to the web instance with OpenSSH and these options, and returns what ssh printed and its exit status.
 func sshAttempt(t *testing.T, user string, options ...string) (string, int) {
 	t.Helper()
-	arguments := []string{"-v", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "IdentityAgent=none", "-o", "ConnectTimeout=15"}
+	arguments := []string{
+		"-v",
+		"-o",
+		"BatchMode=yes",
+		"-o",
+		"StrictHostKeyChecking=no",
+		"-o",
+		"UserKnownHostsFile=/dev/null",
+		"-o",
+		"IdentityAgent=none",
+		"-o",
+		"ConnectTimeout=15",
+	}
 	arguments = append(append(arguments, options...), user+"@"+aws.ToString(rig.Tier(t, "web").PublicIpAddress), "true")
 	var out bytes.Buffer
 	cmd := exec.Command("ssh", arguments...)
@@ -40,7 +56,12 @@ func sshAttempt(t *testing.T, user string, options ...string) (string, int) {
 
 // stackKey is the private key of the stack's own key pair.
 func stackKey() []string {
-	return []string{"-o", "IdentitiesOnly=yes", "-i", filepath.Join(os.Getenv("HOME"), ".goldsmith", rig.StackName+".pem")}
+	return []string{
+		"-o",
+		"IdentitiesOnly=yes",
+		"-i",
+		filepath.Join(os.Getenv("HOME"), ".goldsmith", rig.StackName+".pem"),
+	}
 }
 
 // TestSSHTakesKeysOnly knocks at the web instance from outside.
@@ -48,14 +69,29 @@ func TestSSHTakesKeysOnly(t *testing.T) {
 	if out, status := sshAttempt(t, "admin", stackKey()...); status != 0 {
 		t.Fatalf("the stack's key is refused: %s", out)
 	}
-	out, status := sshAttempt(t, "admin", "-o", "PubkeyAuthentication=no", "-o", "PreferredAuthentications=password,keyboard-interactive")
+	out, status := sshAttempt(
+		t,
+		"admin",
+		"-o",
+		"PubkeyAuthentication=no",
+		"-o",
+		"PreferredAuthentications=password,keyboard-interactive",
+	)
 	if status == 0 || !regexp.MustCompile(`Authentications that can continue: publickey\r?\n`).MatchString(out) {
 		t.Errorf("a password is asked for, or no answer says otherwise:\n%s", out)
 	}
 	// Root with a key that is root's: what is refused is root.
-	rig.MustOnInstance(t, "web", "sudo sh -c 'install -d -m 700 /root/.ssh && install -m 600 /home/admin/.ssh/authorized_keys /root/.ssh/authorized_keys'")
+	rig.MustOnInstance(
+		t,
+		"web",
+		"sudo sh -c 'install -d -m 700 /root/.ssh && install -m 600 /home/admin/.ssh/authorized_keys /root/.ssh/authorized_keys'",
+	)
 	t.Cleanup(func() { rig.MustOnInstance(t, "web", "sudo rm -r /root/.ssh") })
-	if out, status := sshAttempt(t, "root", stackKey()...); status == 0 || !strings.Contains(out, "Permission denied (publickey)") {
+	if out, status := sshAttempt(
+		t,
+		"root",
+		stackKey()...); status == 0 ||
+		!strings.Contains(out, "Permission denied (publickey)") {
 		t.Errorf("root gets in, or something else went wrong:\n%s", out)
 	}
 }
@@ -77,8 +113,20 @@ func TestSSHSettingsInForce(t *testing.T) {
 
 // TestSFTPWorks: images are made through it.
 func TestSFTPWorks(t *testing.T) {
-	cmd := exec.Command("sftp", append([]string{"-b", "-", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "IdentityAgent=none"},
-		append(stackKey(), "admin@"+aws.ToString(rig.Tier(t, "web").PublicIpAddress))...)...)
+	cmd := exec.Command(
+		"sftp",
+		append(
+			[]string{
+				"-b",
+				"-",
+				"-o",
+				"StrictHostKeyChecking=no",
+				"-o",
+				"UserKnownHostsFile=/dev/null",
+				"-o",
+				"IdentityAgent=none",
+			},
+			append(stackKey(), "admin@"+aws.ToString(rig.Tier(t, "web").PublicIpAddress))...)...)
 	cmd.Stdin = strings.NewReader("pwd\n")
 	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "/home/admin") {
 		t.Errorf("%v: %s", err, out)
@@ -87,9 +135,14 @@ func TestSFTPWorks(t *testing.T) {
 
 // TestKeyOutlivesPassword makes the user's password, which nobody has, years old: a key must go on to open, and sudo too.
 func TestKeyOutlivesPassword(t *testing.T) {
-	aged := rig.MustOnInstance(t, "web", "sudo chage --lastday 2020-01-01 --maxdays 60 admin && sudo chage --list admin")
+	aged := rig.MustOnInstance(
+		t,
+		"web",
+		"sudo chage --lastday 2020-01-01 --maxdays 60 admin && sudo chage --list admin",
+	)
 	t.Cleanup(func() { rig.MustOnInstance(t, "web", "sudo chage --lastday $(date +%F) --maxdays 99999 admin") })
-	if !regexp.MustCompile(`Maximum number of days between password change\s+: 60`).MatchString(aged) || !regexp.MustCompile(`Password expires\s+: Mar 01, 2020`).MatchString(aged) {
+	if !regexp.MustCompile(`Maximum number of days between password change\s+: 60`).MatchString(aged) ||
+		!regexp.MustCompile(`Password expires\s+: Mar 01, 2020`).MatchString(aged) {
 		t.Fatalf("the password is not old:\n%s", aged)
 	}
 	if got := rig.MustOnInstance(t, "web", "sudo -n id --user --name"); got != "root" {
@@ -146,9 +199,14 @@ systemctl is-enabled apt-daily.timer apt-daily-upgrade.timer unattended-upgrades
 // TestHardeningRefusesWhatSSHDoes: a configuration that the server does not take ends the build, and no image is made.
 func TestHardeningRefusesWhatSSHDoes(t *testing.T) {
 	before := rig.Inventory(t)
-	out, err := rig.Bake{Provisioners: "provisioner \"goldsmith-hardening\" {\nsshd = \"sshd.tmpl\"\nsysctl = \"" + rig.Repository + "/files/linux/sysctl.conf.tmpl\"\n}\n",
-		Files: map[string]string{"sshd.tmpl": "PermitRootLogin never\n"}}.Run(t)
-	if err == nil || !strings.Contains(out, `unsupported option "never"`) || !strings.Contains(out, "validate the new /etc/ssh/sshd_config.d/00-goldsmith.conf") {
+	out, err := rig.Bake{
+		Provisioners: "provisioner \"goldsmith-hardening\" {\nsshd = \"sshd.tmpl\"\nsysctl = \"" + rig.Repository + "/files/linux/sysctl.conf.tmpl\"\n}\n",
+		Files:        map[string]string{"sshd.tmpl": "PermitRootLogin never\n"},
+	}.Run(
+		t,
+	)
+	if err == nil || !strings.Contains(out, `unsupported option "never"`) ||
+		!strings.Contains(out, "validate the new /etc/ssh/sshd_config.d/00-goldsmith.conf") {
 		t.Errorf("%v:\n%s", err, out)
 	}
 	rig.AssertNothingLeft(t, before)

@@ -34,13 +34,21 @@ func TestImagesHoldNoSecret(t *testing.T) {
 				"apt lists":        `find var/lib/apt/lists var/cache/apt -type f`,
 				"rights of a bake": `ls etc/sudoers.d/90-cloud-init-users`,
 			} {
-				if out, _ := rig.OnInstance(t, "db", "cd "+root+" && sudo sh -c "+rig.Quote(shell)+" 2>/dev/null || true"); out != "" {
+				if out, _ := rig.OnInstance(
+					t,
+					"db",
+					"cd "+root+" && sudo sh -c "+rig.Quote(shell)+" 2>/dev/null || true",
+				); out != "" {
 					t.Errorf("%s: %s", what, out)
 				}
 			}
 			for _, document := range []string{"manifest.json", "sbom.cdx.json", "sbom.spdx.json"} {
 				var any map[string]any
-				rig.Decode(t, strings.NewReader(rig.MustOnInstance(t, "db", "cat "+root+"/usr/share/goldsmith/"+document)), &any)
+				rig.Decode(
+					t,
+					strings.NewReader(rig.MustOnInstance(t, "db", "cat "+root+"/usr/share/goldsmith/"+document)),
+					&any,
+				)
 			}
 			if out := rig.MustOnInstance(t, "db", "cd "+root+" && ls etc/goldsmith/image.d"); out == "" {
 				t.Errorf("the disk of the %s image is not there: nothing was looked at", name)
@@ -63,14 +71,24 @@ func TestSealRefuses(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			before := rig.Inventory(t)
-			out, err := rig.Bake{Provisioners: rig.Command(c.plant) + "provisioner \"goldsmith-seal\" {\n" + c.provisioner + "\n}"}.Run(t)
+			out, err := rig.Bake{
+				Provisioners: rig.Command(c.plant) + "provisioner \"goldsmith-seal\" {\n" + c.provisioner + "\n}",
+			}.Run(
+				t,
+			)
 			if err == nil {
 				t.Error("an image was made")
 			}
 			if !regexp.MustCompile(c.want).MatchString(out) {
 				t.Errorf("the output does not match %s:\n%s", c.want, out)
 			}
-			if sealed, _, _ := strings.Cut(out, "Terminating"); strings.Contains(sealed[strings.Index(sealed, "Sealing"):], canary) {
+			if sealed, _, _ := strings.Cut(
+				out,
+				"Terminating",
+			); strings.Contains(
+				sealed[strings.Index(sealed, "Sealing"):],
+				canary,
+			) {
 				t.Error("the output shows the secret")
 			}
 			rig.AssertNothingLeft(t, before)
@@ -116,7 +134,13 @@ func mountImage(t *testing.T, imageID string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	volume, err := rig.API.CreateVolume(ctx, &ec2.CreateVolumeInput{AvailabilityZone: db.Placement.AvailabilityZone, SnapshotId: image.Images[0].BlockDeviceMappings[0].Ebs.SnapshotId})
+	volume, err := rig.API.CreateVolume(
+		ctx,
+		&ec2.CreateVolumeInput{
+			AvailabilityZone: db.Placement.AvailabilityZone,
+			SnapshotId:       image.Images[0].BlockDeviceMappings[0].Ebs.SnapshotId,
+		},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +153,10 @@ func mountImage(t *testing.T, imageID string) string {
 	if err := rig.WaitAvailable(ctx, volumes); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := rig.API.AttachVolume(ctx, &ec2.AttachVolumeInput{InstanceId: db.InstanceId, VolumeId: volume.VolumeId, Device: aws.String("/dev/sdg")}); err != nil {
+	if _, err := rig.API.AttachVolume(
+		ctx,
+		&ec2.AttachVolumeInput{InstanceId: db.InstanceId, VolumeId: volume.VolumeId, Device: aws.String("/dev/sdg")},
+	); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -141,9 +168,17 @@ func mountImage(t *testing.T, imageID string) string {
 			t.Error(err)
 		}
 	})
-	rig.MustOnInstance(t, "db", "until test -b /dev/sdg; do sleep 0.1; done; sudo mkdir -p /mnt/image && sudo mount -o ro,noload /dev/sdg /mnt/image")
+	rig.MustOnInstance(
+		t,
+		"db",
+		"until test -b /dev/sdg; do sleep 0.1; done; sudo mkdir -p /mnt/image && sudo mount -o ro,noload /dev/sdg /mnt/image",
+	)
 	// The local cloud keeps an overlay's upper layer on the volume, AWS a whole root file system.
-	return rig.MustOnInstance(t, "db", "if sudo test -d /mnt/image/upper; then echo /mnt/image/upper; else echo /mnt/image; fi")
+	return rig.MustOnInstance(
+		t,
+		"db",
+		"if sudo test -d /mnt/image/upper; then echo /mnt/image/upper; else echo /mnt/image; fi",
+	)
 }
 
 // TestSecondRunChangesNothing runs each provisioner twice in one bake; the second time every task must be ok.

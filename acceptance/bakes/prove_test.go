@@ -54,7 +54,12 @@ func TestUnprovedIsNotPublished(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			out, err := rig.Bake{Source: rig.Proving("web", `timeout = "25s"`), Provisioners: rig.WebProvisioners(c.provisioner)}.Run(t)
+			out, err := rig.Bake{
+				Source:       rig.Proving("web", `timeout = "25s"`),
+				Provisioners: rig.WebProvisioners(c.provisioner),
+			}.Run(
+				t,
+			)
 			if err == nil || !strings.Contains(out, c.want) {
 				t.Errorf("%v; the output should say %q:\n%s", err, c.want, out)
 			}
@@ -73,7 +78,13 @@ func TestUnprovedIsNotPublished(t *testing.T) {
 // unproved are the images of tests that are still there.
 func unproved(t testing.TB) []string {
 	t.Helper()
-	out, err := rig.API.DescribeImages(context.Background(), &ec2.DescribeImagesInput{Owners: []string{"self"}, Filters: []types.Filter{{Name: aws.String("name"), Values: []string{"t-*"}}}})
+	out, err := rig.API.DescribeImages(
+		context.Background(),
+		&ec2.DescribeImagesInput{
+			Owners:  []string{"self"},
+			Filters: []types.Filter{{Name: aws.String("name"), Values: []string{"t-*"}}},
+		},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +98,12 @@ func unproved(t testing.TB) []string {
 // TestUnprovedIsKept keeps an image that is not proved, and says on it why. The instance's words are part of the output.
 func TestUnprovedIsKept(t *testing.T) {
 	before := rig.Inventory(t)
-	out, err := rig.Bake{Source: rig.Proving("web", "timeout = \"25s\"\non_unproved = \"keep\""), Provisioners: rig.WebProvisioners(rig.Command("rm /usr/local/lib/goldsmith/webapp"))}.Run(t)
+	out, err := rig.Bake{
+		Source:       rig.Proving("web", "timeout = \"25s\"\non_unproved = \"keep\""),
+		Provisioners: rig.WebProvisioners(rig.Command("rm /usr/local/lib/goldsmith/webapp")),
+	}.Run(
+		t,
+	)
 	left := unproved(t)
 	if err == nil || len(left) != 1 {
 		t.Fatalf("%v, kept %v:\n%s", err, left, out)
@@ -97,7 +113,8 @@ func TestUnprovedIsKept(t *testing.T) {
 	if tags["goldsmith:unproved"] == "" || tags["goldsmith:proved"] != "" {
 		t.Errorf("the image's tags do not say that it is not proved: %v", tags)
 	}
-	if !strings.Contains(out, "Keeping the AMI "+left[0]) || !strings.Contains(out, "it waits for: ") || !strings.Contains(out, "goldsmith-webapp.service") {
+	if !strings.Contains(out, "Keeping the AMI "+left[0]) || !strings.Contains(out, "it waits for: ") ||
+		!strings.Contains(out, "goldsmith-webapp.service") {
 		t.Errorf("the output does not say what is kept and why:\n%s", out)
 	}
 	rig.AssertNothingLeft(t, before)
@@ -108,7 +125,12 @@ func TestUnprovedIsKept(t *testing.T) {
 func TestProvedWithTheCurrentRelease(t *testing.T) {
 	old := rig.KeepRelease(t)
 	assertion := "provisioner \"goldsmith-tasks\" {\ntask {\nname = \"the database is far\"\nassert {\nshell = \"grep -c . /etc/hosts\"\noutput = \"^[0-9]+$\"\n}\n}\n}"
-	out, err := rig.Bake{Source: rig.Proving("web", `release = "alone-1"`), Provisioners: rig.WebProvisioners(assertion)}.Run(t)
+	out, err := rig.Bake{
+		Source:       rig.Proving("web", `release = "alone-1"`),
+		Provisioners: rig.WebProvisioners(assertion),
+	}.Run(
+		t,
+	)
 	if err != nil {
 		t.Fatalf("%v:\n%s", err, out)
 	}
@@ -121,7 +143,10 @@ func TestProvedWithTheCurrentRelease(t *testing.T) {
 	}
 	t.Cleanup(func() { rig.DeregisterNow(t, rig.ImageNamed(t, imageTags(t, now.Web)["Name"])) })
 	// A name is good for one build.
-	if out, err := (rig.Bake{Source: rig.Proving("web", `release = "alone-1"`)}).Run(t); err == nil || !strings.Contains(out, "alone-1") {
+	if out, err := (rig.Bake{Source: rig.Proving("web", `release = "alone-1"`)}).Run(
+		t,
+	); err == nil ||
+		!strings.Contains(out, "alone-1") {
 		t.Errorf("the name of a release was taken twice: %v\n%s", err, out)
 	}
 }
@@ -131,7 +156,12 @@ func TestProveIsChecked(t *testing.T) {
 	if err == nil || !strings.Contains(out, "goldsmith network up --stack no-such-stack") {
 		t.Errorf("%v:\n%s", err, out)
 	}
-	out, err = rig.Bake{Validate: true, Source: "prove {\nstack = \"Golden!\"\ntier = \"app\"\non_unproved = \"shrug\"\ntimeout = \"soon\"\n}"}.Run(t)
+	out, err = rig.Bake{
+		Validate: true,
+		Source:   "prove {\nstack = \"Golden!\"\ntier = \"app\"\non_unproved = \"shrug\"\ntimeout = \"soon\"\n}",
+	}.Run(
+		t,
+	)
 	for _, attribute := range []string{"prove.stack", "prove.tier", "prove.on_unproved", "prove.timeout"} {
 		if err == nil || !strings.Contains(out, attribute) {
 			t.Errorf("%v: the output does not name %s:\n%s", err, attribute, out)
@@ -155,7 +185,18 @@ func TestUnchanged(t *testing.T) {
 		t.Errorf("the release was %+v and is %+v", r, now)
 	}
 	// An age limit that the images are past.
-	cmd := []string{"build", "-color=false", "-only=goldsmith-ami.db", "-var", "stack=" + rig.StackName, "-var", "max_age=1s", "-var", "ami_prefix=t", "."}
+	cmd := []string{
+		"build",
+		"-color=false",
+		"-only=goldsmith-ami.db",
+		"-var",
+		"stack=" + rig.StackName,
+		"-var",
+		"max_age=1s",
+		"-var",
+		"ami_prefix=t",
+		".",
+	}
 	out = rig.Must(t, rig.Packer(t), cmd...)
 	if !strings.Contains(out, "unchanged.max_age is 1s") {
 		t.Errorf("an old image was taken, or it was not said why not:\n%s", out)
@@ -166,7 +207,16 @@ func TestUnchanged(t *testing.T) {
 		t.Errorf("the release is %+v, before it was %+v", now, r)
 	}
 	rig.DeregisterNow(t, rig.ImageNamed(t, "t-db-*"))
-	out = rig.Must(t, rig.Packer(t), "build", "-color=false", "-only=goldsmith-ami.db", "-var", "stack="+rig.StackName, ".")
+	out = rig.Must(
+		t,
+		rig.Packer(t),
+		"build",
+		"-color=false",
+		"-only=goldsmith-ami.db",
+		"-var",
+		"stack="+rig.StackName,
+		".",
+	)
 	if now := rig.CurrentRelease(t); now.DB != r.DB || now.Web != r.Web {
 		t.Errorf("the release is %+v and not %+v again:\n%s", now, r, out)
 	}

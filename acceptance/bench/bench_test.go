@@ -30,7 +30,18 @@ import (
 func BenchmarkBakeBothImages(b *testing.B) {
 	rig.KeepRelease(b)
 	for b.Loop() {
-		rig.Must(b, rig.Packer(b), "build", "-var", "stack="+rig.StackName, "-var", "ami_prefix=bench", "-var", "force=true", ".")
+		rig.Must(
+			b,
+			rig.Packer(b),
+			"build",
+			"-var",
+			"stack="+rig.StackName,
+			"-var",
+			"ami_prefix=bench",
+			"-var",
+			"force=true",
+			".",
+		)
 		b.StopTimer()
 		for _, tier := range []string{"db", "web"} {
 			rig.DeregisterNow(b, rig.ImageNamed(b, "bench-"+tier+"-*"))
@@ -63,7 +74,8 @@ func BenchmarkRedeploy(b *testing.B) {
 		b.Run(tier, func(b *testing.B) {
 			var interrupted []float64
 			for b.Loop() {
-				out, err := exec.Command(rig.Goldsmith(), "deploy", "--stack", rig.StackName, "--replace", tier, "--bake-time", "0s", "--drain-time", "0s", "--json").Output()
+				out, err := exec.Command(rig.Goldsmith(), "deploy", "--stack", rig.StackName, "--replace", tier, "--bake-time", "0s", "--drain-time", "0s", "--json").
+					Output()
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -98,8 +110,14 @@ func BenchmarkLaunchToReady(b *testing.B) {
 	const wanted = 10.0
 	web, db := rig.Tier(b, "web"), rig.Tier(b, "db")
 	plain := *rig.BaseImage(b, "debian-13-amd64-*")
-	out, err := rig.Bake{Provisioners: fmt.Sprintf("provisioner \"goldsmith-tasks\" {\ntask {\nname = \"application\"\nfile {\npath = \"/usr/local/bin/webapp\"\nsource = %q\nmode = \"0755\"\n}\n}\n}",
-		filepath.Join(rig.Repository, ".build", "webapp-linux-amd64"))}.Run(b)
+	out, err := rig.Bake{
+		Provisioners: fmt.Sprintf(
+			"provisioner \"goldsmith-tasks\" {\ntask {\nname = \"application\"\nfile {\npath = \"/usr/local/bin/webapp\"\nsource = %q\nmode = \"0755\"\n}\n}\n}",
+			filepath.Join(rig.Repository, ".build", "webapp-linux-amd64"),
+		),
+	}.Run(
+		b,
+	)
 	if err != nil {
 		b.Fatalf("bake the plain image with the application: %v\n%s", err, out)
 	}
@@ -120,8 +138,26 @@ func BenchmarkLaunchToReady(b *testing.B) {
 		took []float64 // seconds
 	}{
 		{name: "baked", pair: []launched{
-			{like: db, image: *db.ImageId, address: address, userData: baked(instance.Settings{Tier: "db", Kind: instance.KindData, Clients: []string{"10.0.1.0/24"}})},
-			{like: web, image: *web.ImageId, userData: baked(instance.Settings{Tier: "web", Kind: instance.KindService, Needs: []instance.TierAddress{{Tier: "db", Address: address}}})}}},
+			{
+				like:    db,
+				image:   *db.ImageId,
+				address: address,
+				userData: baked(
+					instance.Settings{Tier: "db", Kind: instance.KindData, Clients: []string{"10.0.1.0/24"}},
+				),
+			},
+			{
+				like:  web,
+				image: *web.ImageId,
+				userData: baked(
+					instance.Settings{
+						Tier:  "web",
+						Kind:  instance.KindService,
+						Needs: []instance.TierAddress{{Tier: "db", Address: address}},
+					},
+				),
+			},
+		}},
 		{name: "user-data", pair: []launched{
 			{like: db, image: plain, address: address, userData: userData(b, "db", address)},
 			{like: web, image: *layer.ImageId, userData: userData(b, "web", address)}}},
@@ -139,7 +175,11 @@ func BenchmarkLaunchToReady(b *testing.B) {
 	b.ReportMetric(ratio, "times-faster")
 	b.ReportMetric(0, "ns/op")
 	if ratio < wanted {
-		b.Errorf("the baked images are ready %.1f times faster than machines set up at boot, %.0f times are wanted", ratio, wanted)
+		b.Errorf(
+			"the baked images are ready %.1f times faster than machines set up at boot, %.0f times are wanted",
+			ratio,
+			wanted,
+		)
 	}
 }
 
@@ -149,10 +189,26 @@ func userData(b *testing.B, tier, address string) []byte {
 	b.Helper()
 	rendered := func(name string) string {
 		text, err := render.File(filepath.Join(rig.Repository, "files", name), map[string]any{
-			"flavor": "mariadb", "bind_address": address, "port": 3306, "files": "/var/lib/mysql-files", "log": "/var/log/mysql/error.log",
-			"program": "/usr/local/bin/webapp", "user": "goldsmith-webapp", "address": "127.0.0.1:5000", "upstream": "127.0.0.1:5000", "server_name": "_", "tls": "intermediate",
-			"certificate": "/run/goldsmith/tls/web.crt", "certificate_key": "/run/goldsmith/tls/web.key", "connections_per_address": 100, "writes_per_second": 10,
-			"curves": "X25519MLKEM768:X25519:prime256v1:secp384r1", "http2_directive": true, "allow_tcp_forwarding": tier == "web", "ipv6": false, "facts": render.Facts(render.SampleFacts()),
+			"flavor":                  "mariadb",
+			"bind_address":            address,
+			"port":                    3306,
+			"files":                   "/var/lib/mysql-files",
+			"log":                     "/var/log/mysql/error.log",
+			"program":                 "/usr/local/bin/webapp",
+			"user":                    "goldsmith-webapp",
+			"address":                 "127.0.0.1:5000",
+			"upstream":                "127.0.0.1:5000",
+			"server_name":             "_",
+			"tls":                     "intermediate",
+			"certificate":             "/run/goldsmith/tls/web.crt",
+			"certificate_key":         "/run/goldsmith/tls/web.key",
+			"connections_per_address": 100,
+			"writes_per_second":       10,
+			"curves":                  "X25519MLKEM768:X25519:prime256v1:secp384r1",
+			"http2_directive":         true,
+			"allow_tcp_forwarding":    tier == "web",
+			"ipv6":                    false,
+			"facts":                   render.Facts(render.SampleFacts()),
 		})
 		if err != nil {
 			b.Fatal(err)
@@ -166,15 +222,45 @@ func userData(b *testing.B, tier, address string) []byte {
 		}
 		return string(text)
 	}
-	values := []string{"@PARAMETERS@", "/goldsmith/" + rig.StackName, "@ADDRESS@", address, "@SYSCTL@", rendered("linux/sysctl.conf.tmpl"), "@SSHD@", rendered("ssh/sshd.conf.tmpl")}
-	if tier == "db" {
-		values = append(values, "@PACKAGES@", "mariadb-server", "@SERVER@", rendered("mysql/goldsmith.cnf.tmpl"), "@UNIT@", rendered("mysql/hardening.conf.tmpl"),
-			"@SEED@", plain(rig.Repository, "files", "mysql", "seed.sql"))
-	} else {
-		values = append(values, "@PACKAGES@", "nginx", "@UNIT@", rendered("systemd/goldsmith-webapp.service.tmpl"), "@SERVER@", rendered("nginx/nginx.conf.tmpl"),
-			"@SITE@", rendered("nginx/site.conf.tmpl"), "@NGINX@", plain(rig.Repository, "provisioners", "nginx", "hardening.conf"))
+	values := []string{
+		"@PARAMETERS@",
+		"/goldsmith/" + rig.StackName,
+		"@ADDRESS@",
+		address,
+		"@SYSCTL@",
+		rendered("linux/sysctl.conf.tmpl"),
+		"@SSHD@",
+		rendered("ssh/sshd.conf.tmpl"),
 	}
-	script := strings.NewReplacer(values...).Replace(plain("testdata", "userdata", "common.sh") + plain("testdata", "userdata", tier+".sh"))
+	if tier == "db" {
+		values = append(
+			values,
+			"@PACKAGES@",
+			"mariadb-server",
+			"@SERVER@",
+			rendered("mysql/goldsmith.cnf.tmpl"),
+			"@UNIT@",
+			rendered("mysql/hardening.conf.tmpl"),
+			"@SEED@",
+			plain(rig.Repository, "files", "mysql", "seed.sql"),
+		)
+	} else {
+		values = append(
+			values,
+			"@PACKAGES@",
+			"nginx",
+			"@UNIT@",
+			rendered("systemd/goldsmith-webapp.service.tmpl"),
+			"@SERVER@",
+			rendered("nginx/nginx.conf.tmpl"),
+			"@SITE@",
+			rendered("nginx/site.conf.tmpl"),
+			"@NGINX@",
+			plain(rig.Repository, "provisioners", "nginx", "hardening.conf"),
+		)
+	}
+	script := strings.NewReplacer(values...).
+		Replace(plain("testdata", "userdata", "common.sh") + plain("testdata", "userdata", tier+".sh"))
 	var compressed bytes.Buffer
 	w := gzip.NewWriter(&compressed)
 	if _, err := w.Write([]byte(script)); err != nil {
@@ -196,24 +282,40 @@ type launched struct {
 // launch runs the instance under a name and returns its id and its public address, if it has one.
 func (l launched) launch(t testing.TB, name string) (id, public string) {
 	t.Helper()
-	eni := types.InstanceNetworkInterfaceSpecification{DeviceIndex: aws.Int32(0), DeleteOnTermination: aws.Bool(true), SubnetId: l.like.SubnetId,
-		Groups: []string{*l.like.SecurityGroups[0].GroupId}, AssociatePublicIpAddress: aws.Bool(l.like.PublicIpAddress != nil)}
+	eni := types.InstanceNetworkInterfaceSpecification{
+		DeviceIndex:         aws.Int32(0),
+		DeleteOnTermination: aws.Bool(true),
+		SubnetId:            l.like.SubnetId,
+		Groups: []string{
+			*l.like.SecurityGroups[0].GroupId,
+		},
+		AssociatePublicIpAddress: aws.Bool(l.like.PublicIpAddress != nil),
+	}
 	if l.address != "" {
 		eni.PrivateIpAddress = &l.address
 	}
 	out, err := rig.API.RunInstances(context.Background(), &ec2.RunInstancesInput{
-		ImageId: &l.image, InstanceType: l.like.InstanceType, MinCount: aws.Int32(1), MaxCount: aws.Int32(1), KeyName: l.like.KeyName,
+		ImageId:            &l.image,
+		InstanceType:       l.like.InstanceType,
+		MinCount:           aws.Int32(1),
+		MaxCount:           aws.Int32(1),
+		KeyName:            l.like.KeyName,
 		NetworkInterfaces:  []types.InstanceNetworkInterfaceSpecification{eni},
 		IamInstanceProfile: &types.IamInstanceProfileSpecification{Arn: l.like.IamInstanceProfile.Arn},
 		UserData:           aws.String(base64.StdEncoding.EncodeToString(l.userData)),
-		TagSpecifications:  []types.TagSpecification{{ResourceType: types.ResourceTypeInstance, Tags: []types.Tag{{Key: aws.String("Name"), Value: &name}}}},
+		TagSpecifications: []types.TagSpecification{
+			{ResourceType: types.ResourceTypeInstance, Tags: []types.Tag{{Key: aws.String("Name"), Value: &name}}},
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	id = *out.Instances[0].InstanceId
 	for range 100 {
-		described, err := rig.API.DescribeInstances(context.Background(), &ec2.DescribeInstancesInput{InstanceIds: []string{id}})
+		described, err := rig.API.DescribeInstances(
+			context.Background(),
+			&ec2.DescribeInstancesInput{InstanceIds: []string{id}},
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -242,7 +344,11 @@ func launchPair(b *testing.B, name string, pair []launched) time.Duration {
 	defer func() {
 		if b.Failed() {
 			for i := range pair {
-				out, err := rig.OnInstance(b, fmt.Sprintf("%s-%d", name, i), "sudo grep -v '^[|+]' /var/log/cloud-init-output.log | tail -n 30")
+				out, err := rig.OnInstance(
+					b,
+					fmt.Sprintf("%s-%d", name, i),
+					"sudo grep -v '^[|+]' /var/log/cloud-init-output.log | tail -n 30",
+				)
 				b.Logf("%s-%d: %v\n%s", name, i, err, out)
 			}
 		}

@@ -47,8 +47,15 @@ func (s *served) medians(path string) (rate, p99 float64) {
 func BenchmarkWebApp(b *testing.B) {
 	const seconds = 8
 	web := rig.Tier(b, "web")
-	userData, err := instance.Settings{Stack: rig.StackName, Tier: "web", Kind: instance.KindService, Parameters: "/goldsmith/" + rig.StackName,
-		Needs: []instance.TierAddress{{Tier: "db", Address: rig.DatabaseAddress}}}.UserData("")
+	userData, err := instance.Settings{
+		Stack:      rig.StackName,
+		Tier:       "web",
+		Kind:       instance.KindService,
+		Parameters: "/goldsmith/" + rig.StackName,
+		Needs:      []instance.TierAddress{{Tier: "db", Address: rig.DatabaseAddress}},
+	}.UserData(
+		"",
+	)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -84,7 +91,17 @@ func BenchmarkWebApp(b *testing.B) {
 func report(b *testing.B, applications []*served, paths []string) {
 	wanted := map[string]float64{"/health": 10, "/users": 6}
 	var table strings.Builder
-	fmt.Fprintf(&table, "%d cores, %d rounds, medians\n%-10s %-8s %12s %9s %9s\n", runtime.NumCPU(), len(applications[0].runs[paths[0]]), "", "", "requests/s", "p99 ms", "ratio")
+	fmt.Fprintf(
+		&table,
+		"%d cores, %d rounds, medians\n%-10s %-8s %12s %9s %9s\n",
+		runtime.NumCPU(),
+		len(applications[0].runs[paths[0]]),
+		"",
+		"",
+		"requests/s",
+		"p99 ms",
+		"ratio",
+	)
 	for _, path := range paths {
 		rate, p99 := applications[0].medians(path)
 		for i, a := range applications {
@@ -93,7 +110,13 @@ func report(b *testing.B, applications []*served, paths []string) {
 			b.ReportMetric(r, a.name+path+"-req/s")
 			b.ReportMetric(p, a.name+path+"-p99-ms")
 			if i == 1 && rate/r < wanted[path] {
-				b.Errorf("%s: %.1f times the requests per second of %s, %.0f times are wanted", path, rate/r, a.name, wanted[path])
+				b.Errorf(
+					"%s: %.1f times the requests per second of %s, %.0f times are wanted",
+					path,
+					rate/r,
+					a.name,
+					wanted[path],
+				)
 			}
 			if i == 1 && p99 > p {
 				b.Errorf("%s: the 99th percentile is %.1f ms, that of %s %.1f ms", path, p99, a.name, p)
@@ -109,31 +132,58 @@ func report(b *testing.B, applications []*served, paths []string) {
 func startFlask(b *testing.B, port int, mark string, keep bool) {
 	b.Helper()
 	// python3-nacl is for PyMySQL: MariaDB's accounts are ed25519 ones.
-	rig.MustOnInstance(b, "bench-web", `command -v gunicorn >/dev/null || sudo sh -c 'export DEBIAN_FRONTEND=noninteractive; apt-get -q=2 update &&
-		apt-get -q=2 install --no-install-recommends -y python3-flask gunicorn python3-pymysql python3-nacl >/dev/null'`)
+	rig.MustOnInstance(
+		b,
+		"bench-web",
+		`command -v gunicorn >/dev/null || sudo sh -c 'export DEBIAN_FRONTEND=noninteractive; apt-get -q=2 update &&
+		apt-get -q=2 install --no-install-recommends -y python3-flask gunicorn python3-pymysql python3-nacl >/dev/null'`,
+	)
 	text, err := os.ReadFile(filepath.Join("testdata", "flask", "app.py"))
 	if err != nil {
 		b.Fatal(err)
 	}
-	rig.MustOnInstance(b, "bench-web", fmt.Sprintf("sudo install -d -m 0755 /opt/flask && echo %s | base64 -d | sudo install -m 0644 /dev/stdin /opt/flask/app.py", base64.StdEncoding.EncodeToString(text)))
+	rig.MustOnInstance(
+		b,
+		"bench-web",
+		fmt.Sprintf(
+			"sudo install -d -m 0755 /opt/flask && echo %s | base64 -d | sudo install -m 0644 /dev/stdin /opt/flask/app.py",
+			base64.StdEncoding.EncodeToString(text),
+		),
+	)
 	kept := ""
 	if keep {
 		kept = "1"
 	}
-	rig.MustOnInstance(b, "bench-web", fmt.Sprintf(`sudo systemd-run --quiet --unit=flask-%[1]d --property=User=$(systemctl show -P User goldsmith-webapp) \
+	rig.MustOnInstance(
+		b,
+		"bench-web",
+		fmt.Sprintf(
+			`sudo systemd-run --quiet --unit=flask-%[1]d --property=User=$(systemctl show -P User goldsmith-webapp) \
 		--property=EnvironmentFile=/run/goldsmith/web.env --property=LoadCredential=db_password:/run/goldsmith/credentials/db_password \
 		--property=LoadCredential=db_ca:/run/goldsmith/credentials/db_ca --property=WorkingDirectory=/opt/flask --property=PrivateTmp=yes \
 		--setenv=PYTHONDONTWRITEBYTECODE=1 --setenv=KEEP_CONNECTION=%[2]s --setenv=MARK=%[3]s \
 		gunicorn --workers 4 --bind 127.0.0.1:%[1]d app:app
-		for i in $(seq 100); do python3 -c 'import urllib.request as u; u.urlopen("http://127.0.0.1:%[1]d/health")' 2>/dev/null && exit; sleep 0.1; done; sudo journalctl -u flask-%[1]d -n 20 --no-pager >&2; exit 1`, port, kept, rig.Quote(mark)))
+		for i in $(seq 100); do python3 -c 'import urllib.request as u; u.urlopen("http://127.0.0.1:%[1]d/health")' 2>/dev/null && exit; sleep 0.1; done; sudo journalctl -u flask-%[1]d -n 20 --no-pager >&2; exit 1`,
+			port,
+			kept,
+			rig.Quote(mark),
+		),
+	)
 }
 
 // passTo has Nginx pass to an application, with all else as it is, and waits until that application answers. Limits on
 // requests and connections of one client would be measured instead: they are off for all.
 func passTo(b *testing.B, address string, a *served) {
 	b.Helper()
-	rig.MustOnInstance(b, "bench-web", fmt.Sprintf(`cd /etc/nginx/sites-enabled && sudo sed -i --follow-symlinks -E 's/(server 127\.0\.0\.1):[0-9]+;/\1:%d;/; /^ *limit_(req|conn) /d' * &&
-		sudo nginx -t -q && sudo systemctl restart nginx`, a.port)) // not reload: workers of before would end connections later
+	rig.MustOnInstance(
+		b,
+		"bench-web",
+		fmt.Sprintf(
+			`cd /etc/nginx/sites-enabled && sudo sed -i --follow-symlinks -E 's/(server 127\.0\.0\.1):[0-9]+;/\1:%d;/; /^ *limit_(req|conn) /d' * &&
+		sudo nginx -t -q && sudo systemctl restart nginx`,
+			a.port,
+		),
+	) // not reload: workers of before would end connections later
 	for range 100 {
 		if answer := rig.WaitHealthy(b, address, time.Minute); strings.Contains(answer, `"`+a.mark+`"`) {
 			return
@@ -152,7 +202,18 @@ var (
 // measure runs wrk; an answer that is not 2xx, or none, ends the benchmark.
 func measure(b *testing.B, target string, seconds int) load {
 	b.Helper()
-	out := rig.Must(b, "wrk", "--threads", "1", "--connections", "32", "--duration", strconv.Itoa(seconds)+"s", "--latency", "https://"+target)
+	out := rig.Must(
+		b,
+		"wrk",
+		"--threads",
+		"1",
+		"--connections",
+		"32",
+		"--duration",
+		strconv.Itoa(seconds)+"s",
+		"--latency",
+		"https://"+target,
+	)
 	if fault := faultLine.FindString(out); fault != "" {
 		b.Fatalf("wrk against %s: %s\n%s", target, strings.TrimSpace(fault), out)
 	}

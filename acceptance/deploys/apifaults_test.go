@@ -56,7 +56,11 @@ func newUnreliable(t *testing.T, decide func(action string, form url.Values, n i
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := &unreliable{proxy: &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { signAnew(r, target) }}, counts: map[string]int{}, decide: decide}
+	u := &unreliable{
+		proxy:  &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { signAnew(r, target) }},
+		counts: map[string]int{},
+		decide: decide,
+	}
 	u.Server = httptest.NewServer(u)
 	t.Cleanup(u.Close)
 	return u
@@ -81,8 +85,12 @@ func signAnew(r *httputil.ProxyRequest, target *url.URL) {
 		r.Out.Header.Del(name)
 	}
 	digest := sha256.Sum256(body)
-	key := aws.Credentials{AccessKeyID: os.Getenv("AWS_ACCESS_KEY_ID"), SecretAccessKey: os.Getenv("AWS_SECRET_ACCESS_KEY")}
-	v4.NewSigner().SignHTTP(r.Out.Context(), key, r.Out, hex.EncodeToString(digest[:]), service[1], "us-east-1", time.Now())
+	key := aws.Credentials{
+		AccessKeyID:     os.Getenv("AWS_ACCESS_KEY_ID"),
+		SecretAccessKey: os.Getenv("AWS_SECRET_ACCESS_KEY"),
+	}
+	v4.NewSigner().
+		SignHTTP(r.Out.Context(), key, r.Out, hex.EncodeToString(digest[:]), service[1], "us-east-1", time.Now())
 }
 
 func (u *unreliable) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -109,10 +117,18 @@ func (u *unreliable) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		w.WriteHeader(status)
 		if strings.Contains(r.Header.Get("Authorization"), "/iam/") {
-			fmt.Fprintf(w, `<ErrorResponse><Error><Type>Sender</Type><Code>%s</Code><Message>injected</Message></Error><RequestId>r</RequestId></ErrorResponse>`, code)
+			fmt.Fprintf(
+				w,
+				`<ErrorResponse><Error><Type>Sender</Type><Code>%s</Code><Message>injected</Message></Error><RequestId>r</RequestId></ErrorResponse>`,
+				code,
+			)
 			return
 		}
-		fmt.Fprintf(w, `<Response><Errors><Error><Code>%s</Code><Message>injected</Message></Error></Errors><RequestID>r</RequestID></Response>`, code)
+		fmt.Fprintf(
+			w,
+			`<Response><Errors><Error><Code>%s</Code><Message>injected</Message></Error></Errors><RequestID>r</RequestID></Response>`,
+			code,
+		)
 	}
 	switch what {
 	case throttle:
@@ -137,7 +153,11 @@ func (u *unreliable) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		u.proxy.ServeHTTP(httptest.NewRecorder(), r)
 		hangUp(w)
 	case pretend:
-		fmt.Fprintf(w, `<%[1]sResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><return>true</return></%[1]sResponse>`, action)
+		fmt.Fprintf(
+			w,
+			`<%[1]sResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><return>true</return></%[1]sResponse>`,
+			action,
+		)
 	default:
 		u.proxy.ServeHTTP(w, r)
 	}
@@ -160,7 +180,8 @@ func (u *unreliable) run(args ...string) (string, error) {
 
 // changing tells whether an action changes something.
 func changing(action string) bool {
-	return action != "" && !strings.HasPrefix(action, "Describe") && !strings.HasPrefix(action, "Get") && !strings.HasPrefix(action, "List")
+	return action != "" && !strings.HasPrefix(action, "Describe") && !strings.HasPrefix(action, "Get") &&
+		!strings.HasPrefix(action, "List")
 }
 
 // removePolicies takes the policies of the stack's roles away: a deployment puts them only where they differ.
@@ -227,7 +248,9 @@ func TestRefusedCalls(t *testing.T) {
 			if c.action == "PutRolePolicy" {
 				removePolicies(t)
 			}
-			db, web, before := *rig.Tier(t, "db").InstanceId, *rig.Tier(t, "web").InstanceId, withoutSnapshots(rig.Inventory(t))
+			db, web, before := *rig.Tier(t, "db").InstanceId, *rig.Tier(t, "web").InstanceId, withoutSnapshots(
+				rig.Inventory(t),
+			)
 			u := newUnreliable(t, func(action string, _ url.Values, n int) string {
 				if action == c.action && n == c.call {
 					return c.how
@@ -346,7 +369,15 @@ func TestAPIGoneHalfWay(t *testing.T) {
 // serves as far as it can; with room again it takes writes, and can be replaced.
 func TestFullVolume(t *testing.T) {
 	fill := "/var/lib/goldsmith/data/fill"
-	rig.MustOnInstance(t, "db", fmt.Sprintf("sudo sh -c 'fallocate -l $(($(df --output=avail -B1 /var/lib/mysql | tail -1) - 65536)) %s; cat /dev/zero >>%s' 2>/dev/null; df /var/lib/mysql", fill, fill))
+	rig.MustOnInstance(
+		t,
+		"db",
+		fmt.Sprintf(
+			"sudo sh -c 'fallocate -l $(($(df --output=avail -B1 /var/lib/mysql | tail -1) - 65536)) %s; cat /dev/zero >>%s' 2>/dev/null; df /var/lib/mysql",
+			fill,
+			fill,
+		),
+	)
 	t.Cleanup(func() {
 		rig.Output(rig.Goldsmith(), "ssh", "db", "--stack", rig.StackName, "--", "sudo", "rm", "-f", fill)
 	})
@@ -355,7 +386,8 @@ func TestFullVolume(t *testing.T) {
 	}
 	db, before := *rig.Tier(t, "db").InstanceId, rig.Inventory(t)
 	out, err := rig.Output(rig.Goldsmith(), rig.DeployArgs("--replace", "db")...)
-	if err == nil || !strings.Contains(out, "no space left on the data volume: 0 MiB of ") || !strings.Contains(out, "hint: make room") {
+	if err == nil || !strings.Contains(out, "no space left on the data volume: 0 MiB of ") ||
+		!strings.Contains(out, "hint: make room") {
 		t.Errorf("%v; it should name the cause:\n%s", err, out)
 	}
 	if now := *rig.Tier(t, "db").InstanceId; now != db {

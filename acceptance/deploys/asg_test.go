@@ -64,7 +64,11 @@ func TestSeveralWebInstances(t *testing.T) {
 		rig.Must(t, rig.Goldsmith(), with("destroy", "--yes")...)
 		assertNothingOfSeveral(t)
 	}()
-	if plan := rig.Must(t, rig.Goldsmith(), with("stack", "plan")...); !strings.Contains(plan, "web group of 2") || !strings.Contains(plan, "load balancer") {
+	if plan := rig.Must(
+		t,
+		rig.Goldsmith(),
+		with("stack", "plan")...); !strings.Contains(plan, "web group of 2") ||
+		!strings.Contains(plan, "load balancer") {
 		t.Errorf("the plan does not tell of the group:\n%s", plan)
 	}
 	var deployed struct {
@@ -78,24 +82,39 @@ func TestSeveralWebInstances(t *testing.T) {
 	rig.Decode(t, strings.NewReader(string(out)), &deployed)
 	first := rig.Members(t)
 	for _, i := range first {
-		if i.IamInstanceProfile == nil || i.MetadataOptions == nil || i.MetadataOptions.HttpTokens != types.HttpTokensStateRequired || i.PublicIpAddress == nil || i.KeyName == nil {
+		if i.IamInstanceProfile == nil || i.MetadataOptions == nil ||
+			i.MetadataOptions.HttpTokens != types.HttpTokensStateRequired ||
+			i.PublicIpAddress == nil ||
+			i.KeyName == nil {
 			t.Errorf("%s lacks a profile, a key, IMDSv2 or an address: %+v", *i.InstanceId, i)
 		}
 	}
 	address := strings.Trim(strings.TrimPrefix(deployed.URL, "https://"), "/")
 	if shown := certificatesAt(t, address); len(first) != 2 || len(deployed.Group) != 2 || len(shown) != 2 {
-		t.Fatalf("%d instances, %d told, and %d certificates at %s; 2 are wanted", len(first), len(deployed.Group), len(shown), address)
+		t.Fatalf(
+			"%d instances, %d told, and %d certificates at %s; 2 are wanted",
+			len(first),
+			len(deployed.Group),
+			len(shown),
+			address,
+		)
 	}
 
 	failed := 0
 	asked := 0
-	whileAsking(address, func() { rig.Must(t, rig.Goldsmith(), with("deploy", "--replace", "web")...) }, &asked, &failed)
+	whileAsking(
+		address,
+		func() { rig.Must(t, rig.Goldsmith(), with("deploy", "--replace", "web")...) },
+		&asked,
+		&failed,
+	)
 	t.Logf("%d requests during an instance refresh", asked)
 	second := rig.Members(t)
 	if failed > 0 || asked == 0 {
 		t.Errorf("%d of %d requests failed while the instances were replaced", failed, asked)
 	}
-	if len(second) != 2 || slices.ContainsFunc(idsOf(first), func(id string) bool { return slices.Contains(idsOf(second), id) }) {
+	if len(second) != 2 ||
+		slices.ContainsFunc(idsOf(first), func(id string) bool { return slices.Contains(idsOf(second), id) }) {
 		t.Errorf("%v became %v; two others are wanted", idsOf(first), idsOf(second))
 	}
 
@@ -121,11 +140,18 @@ func TestSeveralWebInstances(t *testing.T) {
 	}
 
 	rig.WriteSeveral(t, file, "count = 1", "")
-	if out, err := rig.Output(rig.Goldsmith(), with("deploy")...); err == nil || !strings.Contains(out, "wants a single instance") {
+	if out, err := rig.Output(
+		rig.Goldsmith(),
+		with("deploy")...); err == nil ||
+		!strings.Contains(out, "wants a single instance") {
 		t.Errorf("from a group to a single instance: %v\n%s", err, out)
 	}
 	rig.WriteSeveral(t, file, `scaling = "asg"`, "")
-	if plan := rig.Must(t, rig.Goldsmith(), with("stack", "plan")...); !strings.Contains(plan, "it has 2 instances and not 1") || !strings.Contains(plan, "1 to change, 0 to replace") {
+	if plan := rig.Must(
+		t,
+		rig.Goldsmith(),
+		with("stack", "plan")...); !strings.Contains(plan, "it has 2 instances and not 1") ||
+		!strings.Contains(plan, "1 to change, 0 to replace") {
 		t.Errorf("the plan does not tell of the size alone:\n%s", plan)
 	}
 	rig.Must(t, rig.Goldsmith(), with("deploy")...)
@@ -140,7 +166,8 @@ func TestSeveralWebInstances(t *testing.T) {
 		t.Fatal(err)
 	}
 	name := "goldsmith-" + rig.SeveralName + "-web"
-	if _, err := autoscaling.NewFromConfig(conf).DeleteAutoScalingGroup(context.Background(), &autoscaling.DeleteAutoScalingGroupInput{AutoScalingGroupName: &name, ForceDelete: aws.Bool(true)}); err != nil {
+	if _, err := autoscaling.NewFromConfig(conf).
+		DeleteAutoScalingGroup(context.Background(), &autoscaling.DeleteAutoScalingGroupInput{AutoScalingGroupName: &name, ForceDelete: aws.Bool(true)}); err != nil {
 		t.Fatal(err)
 	}
 	rig.WriteSeveral(t, file, `count = 1`, "")
@@ -180,7 +207,8 @@ func assertNothingOfSeveral(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	groups, err := autoscaling.NewFromConfig(conf).DescribeAutoScalingGroups(ctx, &autoscaling.DescribeAutoScalingGroupsInput{})
+	groups, err := autoscaling.NewFromConfig(conf).
+		DescribeAutoScalingGroups(ctx, &autoscaling.DescribeAutoScalingGroupsInput{})
 	if err != nil || len(groups.AutoScalingGroups) > 0 {
 		t.Errorf("groups: %v %v", groups, err)
 	}
@@ -197,7 +225,12 @@ func assertNothingOfSeveral(t *testing.T) {
 	if err != nil || len(templates.LaunchTemplates) > 0 {
 		t.Errorf("launch templates: %v %v", templates, err)
 	}
-	addresses, err := rig.API.DescribeAddresses(ctx, &ec2.DescribeAddressesInput{Filters: []types.Filter{{Name: aws.String("tag:goldsmith:stack"), Values: []string{rig.SeveralName}}}})
+	addresses, err := rig.API.DescribeAddresses(
+		ctx,
+		&ec2.DescribeAddressesInput{
+			Filters: []types.Filter{{Name: aws.String("tag:goldsmith:stack"), Values: []string{rig.SeveralName}}},
+		},
+	)
 	if err != nil || len(addresses.Addresses) > 0 {
 		t.Errorf("addresses: %v %v", addresses, err)
 	}

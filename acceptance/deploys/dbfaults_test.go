@@ -62,7 +62,12 @@ func TestDatabaseFaults(t *testing.T) {
 			if c.files["seed.sql"] != "" {
 				attributes += "seed = \"seed.sql\"\n"
 			}
-			out, err := rig.Bake{Files: c.files, Provisioners: "provisioner \"goldsmith-mysql\" {\n" + attributes + "}\n"}.Run(t)
+			out, err := rig.Bake{
+				Files:        c.files,
+				Provisioners: "provisioner \"goldsmith-mysql\" {\n" + attributes + "}\n",
+			}.Run(
+				t,
+			)
 			if err == nil {
 				t.Error("it succeeded")
 			}
@@ -120,8 +125,21 @@ func TestDatabaseFirstBootFaults(t *testing.T) {
 		{"disk full", "/goldsmith/" + rig.StackName, filled, `no space left on device`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			settings := instance.Settings{Stack: rig.StackName, Tier: "db", Kind: instance.KindData, Parameters: c.parameters, Clients: []string{"10.0.1.0/24"}}
-			report := rig.ReportOfDatabase(t, image, "fault", "10.0.2."+big.NewInt(int64(60+i)).String(), settings, c.change)
+			settings := instance.Settings{
+				Stack:      rig.StackName,
+				Tier:       "db",
+				Kind:       instance.KindData,
+				Parameters: c.parameters,
+				Clients:    []string{"10.0.1.0/24"},
+			}
+			report := rig.ReportOfDatabase(
+				t,
+				image,
+				"fault",
+				"10.0.2."+big.NewInt(int64(60+i)).String(),
+				settings,
+				c.change,
+			)
 			if report.Ready {
 				t.Fatal("it is ready")
 			}
@@ -151,8 +169,15 @@ func authorityFor(t *testing.T, from, until time.Time) (certificate, key string)
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, NotBefore: from, NotAfter: until,
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	template := &x509.Certificate{
+		SerialNumber:          big.NewInt(1),
+		Subject:               pkix.Name{CommonName: "authority"},
+		NotBefore:             from,
+		NotAfter:              until,
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+		KeyUsage:              x509.KeyUsageCertSign,
+	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
 	if err != nil {
 		t.Fatal(err)
@@ -161,5 +186,9 @@ func authorityFor(t *testing.T, from, until time.Time) (certificate, key string)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded}))
+	return string(
+			pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		), string(
+			pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded}),
+		)
 }

@@ -81,7 +81,13 @@ func TestNoRequestFailsWhileTheWebTierIsReplaced(t *testing.T) {
 	}
 	after := rig.Tier(t, "web")
 	if *after.InstanceId == *before.InstanceId || aws.ToString(after.PublicIpAddress) != address {
-		t.Errorf("%s at %s became %s at %s; another instance at the same address is wanted", *before.InstanceId, address, *after.InstanceId, aws.ToString(after.PublicIpAddress))
+		t.Errorf(
+			"%s at %s became %s at %s; another instance at the same address is wanted",
+			*before.InstanceId,
+			address,
+			*after.InstanceId,
+			aws.ToString(after.PublicIpAddress),
+		)
 	}
 }
 
@@ -95,7 +101,11 @@ func stepOfLastDeployment(t *testing.T, name string) (from, to time.Time) {
 			At, Took int64
 		}
 	}
-	rig.Decode(t, strings.NewReader(rig.Must(t, rig.Goldsmith(), "history", "--stack", rig.StackName, "--json")), &records)
+	rig.Decode(
+		t,
+		strings.NewReader(rig.Must(t, rig.Goldsmith(), "history", "--stack", rig.StackName, "--json")),
+		&records,
+	)
 	for _, step := range records[0].Steps {
 		if step.Name == name {
 			from = records[0].Started.Add(time.Duration(step.At) * time.Millisecond)
@@ -119,7 +129,11 @@ func (w *writer) run(ctx context.Context, address string) {
 	good := time.Now()
 	for n := 0; ctx.Err() == nil && (w.enough == 0 || len(w.acked) < w.enough); n++ {
 		name := w.prefix + strconv.Itoa(n)
-		response, err := client.Post("https://"+address+"/users", "application/json", strings.NewReader(fmt.Sprintf(`{"username":%q,"email":"%s@example.com"}`, name, name)))
+		response, err := client.Post(
+			"https://"+address+"/users",
+			"application/json",
+			strings.NewReader(fmt.Sprintf(`{"username":%q,"email":"%s@example.com"}`, name, name)),
+		)
 		if err == nil {
 			response.Body.Close()
 			if response.StatusCode == http.StatusCreated {
@@ -139,7 +153,11 @@ func assertAcknowledged(t *testing.T, w *writer) {
 		there[name] = true
 	}
 	// Other tests look at the first page.
-	rig.MustOnInstance(t, "db", fmt.Sprintf(`sudo mysql --execute "DELETE FROM app.users WHERE username LIKE '%s%%'"`, w.prefix))
+	rig.MustOnInstance(
+		t,
+		"db",
+		fmt.Sprintf(`sudo mysql --execute "DELETE FROM app.users WHERE username LIKE '%s%%'"`, w.prefix),
+	)
 	lost := 0
 	for _, name := range w.acked {
 		if !there[name] {
@@ -171,14 +189,26 @@ func TestNoWriteIsLostWhileTheDatabaseIsReplaced(t *testing.T) {
 	}
 	assertAcknowledged(t, w)
 	rig.AssertServes(t)
-	assertReport(t, out, *before.InstanceId, "Writes were interrupted for", "the data volume "+dataVolume(t)+" to "+after, "the database's address 10.0.2.10 to "+after)
+	assertReport(
+		t,
+		out,
+		*before.InstanceId,
+		"Writes were interrupted for",
+		"the data volume "+dataVolume(t)+" to "+after,
+		"the database's address 10.0.2.10 to "+after,
+	)
 }
 
 // dataVolume is the id of the volume with the stack's data.
 func dataVolume(t *testing.T) string {
 	t.Helper()
 	volumes, err := rig.API.DescribeVolumes(context.Background(), &ec2.DescribeVolumesInput{Filters: []types.Filter{
-		{Name: aws.String("tag:goldsmith:stack"), Values: []string{rig.StackName}}, {Name: aws.String("tag:goldsmith:data"), Values: []string{"db"}}}})
+		{
+			Name:   aws.String("tag:goldsmith:stack"),
+			Values: []string{rig.StackName},
+		},
+		{Name: aws.String("tag:goldsmith:data"), Values: []string{"db"}},
+	}})
 	if err != nil || len(volumes.Volumes) != 1 {
 		t.Fatal(err, volumes)
 	}
@@ -188,7 +218,11 @@ func dataVolume(t *testing.T) string {
 // TestDeployGoesBack has deployments fail at different places: what served before serves, with what was written in the
 // meantime, and nothing is left of the new instances.
 func TestDeployGoesBack(t *testing.T) {
-	broken := bakedWith(t, rig.Proving("web", ""), rig.WebProvisioners(rig.Command("rm /usr/local/lib/goldsmith/webapp")))
+	broken := bakedWith(
+		t,
+		rig.Proving("web", ""),
+		rig.WebProvisioners(rig.Command("rm /usr/local/lib/goldsmith/webapp")),
+	)
 	// It is well until some time after it got the stack's address.
 	late := bakedWith(t, rig.Proving("web", ""), rig.WebProvisioners(fmt.Sprintf(`
 provisioner "goldsmith-systemd" {
@@ -209,7 +243,11 @@ provisioner "goldsmith-systemd" {
     EOT
   }
 }`, aws.ToString(rig.Tier(t, "web").PublicIpAddress))))
-	mute := bakedWith(t, fmt.Sprintf("source_ami = %q", rig.CurrentRelease(t).DB), rig.Command(`printf '[mysqld]\nno_such_option = 1\n' >/etc/mysql/mariadb.conf.d/zz-mute.cnf`))
+	mute := bakedWith(
+		t,
+		fmt.Sprintf("source_ami = %q", rig.CurrentRelease(t).DB),
+		rig.Command(`printf '[mysqld]\nno_such_option = 1\n' >/etc/mysql/mariadb.conf.d/zz-mute.cnf`),
+	)
 	for _, c := range []struct {
 		name, want string
 		args       []string
@@ -242,8 +280,14 @@ provisioner "goldsmith-systemd" {
 			assertAcknowledged(t, w)
 			assertSame(t, before)
 			if slices.Contains(c.args, "db") { // both had moved, and came back
-				assertReport(t, out, "was healthy and then was not", "the data volume "+dataVolume(t)+" to "+*db.InstanceId, "the database's address 10.0.2.10 to "+*db.InstanceId,
-					"the page's address "+aws.ToString(web.PublicIpAddress)+" to "+*web.InstanceId)
+				assertReport(
+					t,
+					out,
+					"was healthy and then was not",
+					"the data volume "+dataVolume(t)+" to "+*db.InstanceId,
+					"the database's address 10.0.2.10 to "+*db.InstanceId,
+					"the page's address "+aws.ToString(web.PublicIpAddress)+" to "+*web.InstanceId,
+				)
 			} else if !strings.Contains(out, "\nreport: ") {
 				t.Errorf("it left no report:\n%s", out)
 			}
@@ -305,7 +349,17 @@ func TestKilledDeploy(t *testing.T) {
 		}
 		args := rig.DeployArgs()
 		if n%2 == 0 {
-			args = []string{"rollback", "--stack", rig.StackName, "--to", doneDeployment(t), "--bake-time", "1s", "--drain-time", "0s"}
+			args = []string{
+				"rollback",
+				"--stack",
+				rig.StackName,
+				"--to",
+				doneDeployment(t),
+				"--bake-time",
+				"1s",
+				"--drain-time",
+				"0s",
+			}
 		}
 		if out, err := rig.Output(rig.Goldsmith(), args...); err != nil {
 			t.Fatalf("killed after step %d (%s), %s: %v\n%s", n, last, args[0], err, out)
@@ -355,7 +409,11 @@ func killAfter(t *testing.T, steps int) string {
 func doneDeployment(t *testing.T) string {
 	t.Helper()
 	var records []struct{ ID, Result string }
-	rig.Decode(t, strings.NewReader(rig.Must(t, rig.Goldsmith(), "history", "--stack", rig.StackName, "--json")), &records)
+	rig.Decode(
+		t,
+		strings.NewReader(rig.Must(t, rig.Goldsmith(), "history", "--stack", rig.StackName, "--json")),
+		&records,
+	)
 	for _, r := range records {
 		if r.Result == "done" {
 			return r.ID
@@ -368,8 +426,13 @@ func doneDeployment(t *testing.T) string {
 func stackInstances(t *testing.T) []string {
 	t.Helper()
 	out, err := rig.API.DescribeInstances(context.Background(), &ec2.DescribeInstancesInput{Filters: []types.Filter{
-		{Name: aws.String("tag:goldsmith:stack"), Values: []string{rig.StackName}}, {Name: aws.String("tag-key"), Values: []string{"goldsmith:tier"}},
-		{Name: aws.String("instance-state-name"), Values: []string{"pending", "running", "stopping", "stopped"}}}})
+		{
+			Name:   aws.String("tag:goldsmith:stack"),
+			Values: []string{rig.StackName},
+		},
+		{Name: aws.String("tag-key"), Values: []string{"goldsmith:tier"}},
+		{Name: aws.String("instance-state-name"), Values: []string{"pending", "running", "stopping", "stopped"}},
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -391,7 +454,8 @@ func TestTwoDeploysAtOnce(t *testing.T) {
 		defer first.Signal(syscall.SIGCONT)
 		second, refused = rig.Output(rig.Goldsmith(), rig.DeployArgs("--replace", "web")...)
 	}, rig.DeployArgs("--replace", "web")...)
-	if refused == nil || !strings.Contains(second, "another deployment is under way: by ") || !strings.Contains(second, " since ") {
+	if refused == nil || !strings.Contains(second, "another deployment is under way: by ") ||
+		!strings.Contains(second, " since ") {
 		t.Errorf("%v:\n%s", refused, second)
 	}
 	if err != nil {
@@ -403,7 +467,10 @@ func TestTwoDeploysAtOnce(t *testing.T) {
 func TestInterruptedDeploy(t *testing.T) {
 	web := rig.Tier(t, "web")
 	// A closed terminal, after all has moved; the web tier's group is interrupted by ctrl-C.
-	out, err := rig.RunUntil(t, regexp.MustCompile(`watching for 10m`), func(p *os.Process) { p.Signal(syscall.SIGHUP) },
+	out, err := rig.RunUntil(
+		t,
+		regexp.MustCompile(`watching for 10m`),
+		func(p *os.Process) { p.Signal(syscall.SIGHUP) },
 		rig.DeployArgs("--replace", "all", "--bake-time", "10m", "--timeout", "20m")...)
 	if err == nil || !strings.Contains(out, "going back") {
 		t.Errorf("%v:\n%s", err, out)
@@ -418,7 +485,12 @@ func TestInterruptedDeploy(t *testing.T) {
 func TestOlderServerIsRefused(t *testing.T) {
 	rig.Must(t, rig.Goldsmith(), rig.DeployArgs("--replace", "db")...) // which leaves a snapshot to go back to
 	volumes, err := rig.API.DescribeVolumes(context.Background(), &ec2.DescribeVolumesInput{Filters: []types.Filter{
-		{Name: aws.String("tag:goldsmith:stack"), Values: []string{rig.StackName}}, {Name: aws.String("tag:goldsmith:data"), Values: []string{"db"}}}})
+		{
+			Name:   aws.String("tag:goldsmith:stack"),
+			Values: []string{rig.StackName},
+		},
+		{Name: aws.String("tag:goldsmith:data"), Values: []string{"db"}},
+	}})
 	if err != nil || len(volumes.Volumes) != 1 {
 		t.Fatal(err, volumes)
 	}
@@ -432,14 +504,24 @@ func TestOlderServerIsRefused(t *testing.T) {
 		t.Fatalf("the data volume's server is %q", server)
 	}
 	note := func(value string) {
-		rig.Must(t, "aws", "ec2", "create-tags", "--resources", *volumes.Volumes[0].VolumeId, "--tags", "Key=goldsmith:server,Value="+value)
+		rig.Must(
+			t,
+			"aws",
+			"ec2",
+			"create-tags",
+			"--resources",
+			*volumes.Volumes[0].VolumeId,
+			"--tags",
+			"Key=goldsmith:server,Value="+value,
+		)
 	}
 	note("mariadb 99.1.2")
 	t.Cleanup(func() { note(server) })
 	started := rig.MustOnInstance(t, "db", "systemctl show -P ActiveEnterTimestampMonotonic mysql")
 	before := rig.Inventory(t)
 	out, err := rig.Output(rig.Goldsmith(), rig.DeployArgs("--replace", "db")...)
-	if err == nil || !strings.Contains(out, "the data is of mariadb 99.1.2, and "+server+" is older") || !strings.Contains(out, " --snapshot snap-") {
+	if err == nil || !strings.Contains(out, "the data is of mariadb 99.1.2, and "+server+" is older") ||
+		!strings.Contains(out, " --snapshot snap-") {
 		t.Errorf("%v:\n%s", err, out)
 	}
 	if now := rig.MustOnInstance(t, "db", "systemctl show -P ActiveEnterTimestampMonotonic mysql"); now != started {

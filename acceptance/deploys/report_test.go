@@ -26,7 +26,11 @@ func assertReport(t *testing.T, out string, words ...string) {
 		From, To   struct{ DB, Web string }
 		Steps      []struct{ Name string }
 	}
-	rig.Decode(t, strings.NewReader(rig.Must(t, rig.Goldsmith(), "history", "--stack", rig.StackName, "--json")), &records)
+	rig.Decode(
+		t,
+		strings.NewReader(rig.Must(t, rig.Goldsmith(), "history", "--stack", rig.StackName, "--json")),
+		&records,
+	)
 	last := records[0]
 	path := filepath.Join(os.Getenv("HOME"), ".goldsmith", "reports", rig.StackName+"-"+last.ID+".html")
 	if !strings.Contains(out, "report: "+path+"\n") {
@@ -42,7 +46,11 @@ func assertReport(t *testing.T, out string, words ...string) {
 		words = append(words, `<th scope="row">`+step.Name+`</th>`)
 	}
 	var network map[string]json.RawMessage
-	rig.Decode(t, strings.NewReader(rig.Must(t, rig.Goldsmith(), "network", "show", "--stack", rig.StackName)), &network)
+	rig.Decode(
+		t,
+		strings.NewReader(rig.Must(t, rig.Goldsmith(), "network", "show", "--stack", rig.StackName)),
+		&network,
+	)
 	for _, part := range []string{"vpc", "public_subnet", "private_subnet", "internet_gateway", "nat_gateway", "web_sg", "db_sg"} {
 		var id string
 		rig.Decode(t, strings.NewReader(string(network[part])), &id)

@@ -26,16 +26,44 @@ func TestRollbackToASnapshot(t *testing.T) {
 		return w
 	}
 	volumes := func() string {
-		return rig.Must(t, "aws", "ec2", "describe-volumes", "--filters", "Name=tag:goldsmith:stack,Values="+rig.StackName, "Name=tag-key,Values=goldsmith:data", "--query", "Volumes[].VolumeId", "--output", "text")
+		return rig.Must(
+			t,
+			"aws",
+			"ec2",
+			"describe-volumes",
+			"--filters",
+			"Name=tag:goldsmith:stack,Values="+rig.StackName,
+			"Name=tag-key,Values=goldsmith:data",
+			"--query",
+			"Volumes[].VolumeId",
+			"--output",
+			"text",
+		)
 	}
 	first := write()
 	rig.Must(t, rig.Goldsmith(), rig.DeployArgs("--replace", "db")...)
 	snapshot := snapshotOfLastDeployment(t)
 	second := write()
 	before, held := withoutSnapshots(rig.Inventory(t)), volumes()
-	back := []string{"rollback", "--stack", rig.StackName, "--to", doneDeployment(t), "--snapshot", snapshot, "--bake-time", "1s", "--drain-time", "0s"}
+	back := []string{
+		"rollback",
+		"--stack",
+		rig.StackName,
+		"--to",
+		doneDeployment(t),
+		"--snapshot",
+		snapshot,
+		"--bake-time",
+		"1s",
+		"--drain-time",
+		"0s",
+	}
 
-	out, err := rig.RunUntil(t, regexp.MustCompile(`made data volume vol-`), func(p *os.Process) { p.Signal(os.Interrupt) }, back...)
+	out, err := rig.RunUntil(
+		t,
+		regexp.MustCompile(`made data volume vol-`),
+		func(p *os.Process) { p.Signal(os.Interrupt) },
+		back...)
 	if err == nil || !strings.Contains(out, "going back") {
 		t.Errorf("an interrupted rollback: %v\n%s", err, out)
 	}
@@ -66,7 +94,11 @@ func TestRollbackToASnapshot(t *testing.T) {
 	if told := rig.PlanOf(t, "--stack", rig.StackName); told != "" {
 		t.Errorf("after the rollback there is something to do:\n%s", told)
 	}
-	rig.MustOnInstance(t, "db", fmt.Sprintf(`sudo mysql --execute "DELETE FROM app.users WHERE username LIKE '%s%%'"`, first.prefix))
+	rig.MustOnInstance(
+		t,
+		"db",
+		fmt.Sprintf(`sudo mysql --execute "DELETE FROM app.users WHERE username LIKE '%s%%'"`, first.prefix),
+	)
 	rig.Must(t, rig.Goldsmith(), rig.DeployArgs("--replace", "db")...) // which finds the new volume
 	rig.AssertServes(t)
 }
@@ -75,7 +107,17 @@ func TestRollbackToASnapshot(t *testing.T) {
 func rows(t *testing.T, prefix string) int {
 	t.Helper()
 	var n int
-	if _, err := fmt.Sscan(rig.MustOnInstance(t, "db", fmt.Sprintf(`sudo mysql --batch --skip-column-names --execute "SELECT COUNT(*) FROM app.users WHERE username LIKE '%s%%'"`, prefix)), &n); err != nil {
+	if _, err := fmt.Sscan(
+		rig.MustOnInstance(
+			t,
+			"db",
+			fmt.Sprintf(
+				`sudo mysql --batch --skip-column-names --execute "SELECT COUNT(*) FROM app.users WHERE username LIKE '%s%%'"`,
+				prefix,
+			),
+		),
+		&n,
+	); err != nil {
 		t.Fatal(err)
 	}
 	return n
@@ -85,7 +127,11 @@ func rows(t *testing.T, prefix string) int {
 func snapshotOfLastDeployment(t *testing.T) string {
 	t.Helper()
 	var records []struct{ Snapshot string }
-	rig.Decode(t, strings.NewReader(rig.Must(t, rig.Goldsmith(), "history", "--stack", rig.StackName, "--json")), &records)
+	rig.Decode(
+		t,
+		strings.NewReader(rig.Must(t, rig.Goldsmith(), "history", "--stack", rig.StackName, "--json")),
+		&records,
+	)
 	if records[0].Snapshot == "" {
 		t.Fatal("the last deployment made no snapshot")
 	}

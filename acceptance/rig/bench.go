@@ -15,7 +15,10 @@ import (
 
 // waitTerminated waits until instances are terminated. It asks each second, as the local cloud is quick.
 func waitTerminated(ctx context.Context, ids ...string) error {
-	waiter := ec2.NewInstanceTerminatedWaiter(API, func(o *ec2.InstanceTerminatedWaiterOptions) { o.MinDelay = time.Second })
+	waiter := ec2.NewInstanceTerminatedWaiter(
+		API,
+		func(o *ec2.InstanceTerminatedWaiterOptions) { o.MinDelay = time.Second },
+	)
 	return waiter.Wait(ctx, &ec2.DescribeInstancesInput{InstanceIds: ids}, time.Minute)
 }
 
@@ -40,7 +43,10 @@ func Terminate(t testing.TB, ids ...string) {
 func WaitHealthy(t testing.TB, address string, limit time.Duration) string {
 	t.Helper()
 	// Who answers does not matter here, only when; the tests pin the certificate.
-	client := &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	client := &http.Client{
+		Timeout:   2 * time.Second,
+		Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},
+	}
 	last := ""
 	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		response, err := client.Get("https://" + address + "/health")

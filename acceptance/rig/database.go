@@ -17,7 +17,13 @@ import (
 
 func ImageNamed(t testing.TB, name string) types.Image {
 	t.Helper()
-	out, err := API.DescribeImages(context.Background(), &ec2.DescribeImagesInput{Owners: []string{"self"}, Filters: []types.Filter{{Name: aws.String("name"), Values: []string{name}}}})
+	out, err := API.DescribeImages(
+		context.Background(),
+		&ec2.DescribeImagesInput{
+			Owners:  []string{"self"},
+			Filters: []types.Filter{{Name: aws.String("name"), Values: []string{name}}},
+		},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +66,12 @@ func LaunchDatabase(t *testing.T, image, name, address string) {
 
 // ReportOfDatabase launches a db image in the stack's private subnet, with what change makes of the request, and waits for
 // what it says of itself.
-func ReportOfDatabase(t *testing.T, image, name, address string, settings instance.Settings, change func(*ec2.RunInstancesInput)) instance.Report {
+func ReportOfDatabase(
+	t *testing.T,
+	image, name, address string,
+	settings instance.Settings,
+	change func(*ec2.RunInstancesInput),
+) instance.Report {
 	t.Helper()
 	ctx := context.Background()
 	db := Tier(t, "db")
@@ -69,11 +80,19 @@ func ReportOfDatabase(t *testing.T, image, name, address string, settings instan
 		t.Fatal(err)
 	}
 	input := &ec2.RunInstancesInput{
-		ImageId: &image, InstanceType: db.InstanceType, MinCount: aws.Int32(1), MaxCount: aws.Int32(1), KeyName: db.KeyName,
-		SubnetId: db.SubnetId, PrivateIpAddress: &address, SecurityGroupIds: []string{*db.SecurityGroups[0].GroupId},
+		ImageId:            &image,
+		InstanceType:       db.InstanceType,
+		MinCount:           aws.Int32(1),
+		MaxCount:           aws.Int32(1),
+		KeyName:            db.KeyName,
+		SubnetId:           db.SubnetId,
+		PrivateIpAddress:   &address,
+		SecurityGroupIds:   []string{*db.SecurityGroups[0].GroupId},
 		IamInstanceProfile: &types.IamInstanceProfileSpecification{Arn: db.IamInstanceProfile.Arn},
 		UserData:           aws.String(base64.StdEncoding.EncodeToString(userData)),
-		TagSpecifications:  []types.TagSpecification{{ResourceType: types.ResourceTypeInstance, Tags: []types.Tag{{Key: aws.String("Name"), Value: &name}}}},
+		TagSpecifications: []types.TagSpecification{
+			{ResourceType: types.ResourceTypeInstance, Tags: []types.Tag{{Key: aws.String("Name"), Value: &name}}},
+		},
 	}
 	if change != nil {
 		change(input)

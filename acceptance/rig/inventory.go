@@ -48,7 +48,11 @@ func Inventory(t testing.TB) []string {
 func insideCloud(t testing.TB) []string {
 	t.Helper()
 	pid := DaemonPID(t)
-	found := matching(fmt.Sprintf("/proc/%d/mounts", pid), "mount", func(path string) bool { return strings.HasPrefix(path, "/run/goldsmith/"+cloudName+"/") })
+	found := matching(
+		fmt.Sprintf("/proc/%d/mounts", pid),
+		"mount",
+		func(path string) bool { return strings.HasPrefix(path, "/run/goldsmith/"+cloudName+"/") },
+	)
 	if len(found) == 0 {
 		t.Fatal("the cloud has no mount at all: this looks in the wrong place")
 	}

@@ -77,13 +77,24 @@ func (b Bake) text(name string) string {
 		switch {
 		case given[key]:
 		case strings.HasPrefix(value, "{"):
-			fmt.Fprintf(&source, "%s %s\n", key, strings.NewReplacer("{ filters", "{\nfilters", ", owners", "\nowners", ", most", "\nmost", " }", "\n}").Replace(value))
+			fmt.Fprintf(
+				&source,
+				"%s %s\n",
+				key,
+				strings.NewReplacer("{ filters", "{\nfilters", ", owners", "\nowners", ", most", "\nmost", " }", "\n}").
+					Replace(value),
+			)
 		default:
 			fmt.Fprintf(&source, "%s = %s\n", key, value)
 		}
 	}
-	return Header + b.Data + fmt.Sprintf("source \"goldsmith-ami\" \"t\" {\nami_name = %q\n%s%s\n}\nbuild {\nsources = [\"source.goldsmith-ami.t\"]\n%s\n}\n",
-		name, source.String(), b.Source, b.Provisioners)
+	return Header + b.Data + fmt.Sprintf(
+		"source \"goldsmith-ami\" \"t\" {\nami_name = %q\n%s%s\n}\nbuild {\nsources = [\"source.goldsmith-ami.t\"]\n%s\n}\n",
+		name,
+		source.String(),
+		b.Source,
+		b.Provisioners,
+	)
 }
 
 // Run runs Packer and returns its output and whether it succeeded.

@@ -50,7 +50,10 @@ func WaitForSSH(t testing.TB, name string) {
 
 func BaseImage(t testing.TB, name string) *string {
 	t.Helper()
-	out, err := API.DescribeImages(context.Background(), &ec2.DescribeImagesInput{Filters: []types.Filter{{Name: aws.String("name"), Values: []string{name}}}})
+	out, err := API.DescribeImages(
+		context.Background(),
+		&ec2.DescribeImagesInput{Filters: []types.Filter{{Name: aws.String("name"), Values: []string{name}}}},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

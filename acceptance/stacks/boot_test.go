@@ -23,16 +23,26 @@ func TestWebBootsBeforeItsDatabase(t *testing.T) {
 	const address = "10.0.2.77"
 	ctx := context.Background()
 	web := rig.Tier(t, "web")
-	settings := instance.Settings{Stack: rig.StackName, Tier: "web", Kind: instance.KindService, Parameters: "/goldsmith/" + rig.StackName,
-		Needs: []instance.TierAddress{{Tier: "db", Address: address}}}
+	settings := instance.Settings{
+		Stack:      rig.StackName,
+		Tier:       "web",
+		Kind:       instance.KindService,
+		Parameters: "/goldsmith/" + rig.StackName,
+		Needs:      []instance.TierAddress{{Tier: "db", Address: address}},
+	}
 	userData, err := settings.UserData("")
 	if err != nil {
 		t.Fatal(err)
 	}
 	out, err := rig.API.RunInstances(ctx, &ec2.RunInstancesInput{
-		ImageId: web.ImageId, InstanceType: web.InstanceType, MinCount: aws.Int32(1), MaxCount: aws.Int32(1),
-		NetworkInterfaces: []types.InstanceNetworkInterfaceSpecification{{DeviceIndex: aws.Int32(0), SubnetId: web.SubnetId, Groups: []string{*web.SecurityGroups[0].GroupId},
-			AssociatePublicIpAddress: aws.Bool(true), DeleteOnTermination: aws.Bool(true)}},
+		ImageId:      web.ImageId,
+		InstanceType: web.InstanceType,
+		MinCount:     aws.Int32(1),
+		MaxCount:     aws.Int32(1),
+		NetworkInterfaces: []types.InstanceNetworkInterfaceSpecification{
+			{DeviceIndex: aws.Int32(0), SubnetId: web.SubnetId, Groups: []string{*web.SecurityGroups[0].GroupId},
+				AssociatePublicIpAddress: aws.Bool(true), DeleteOnTermination: aws.Bool(true)},
+		},
 		IamInstanceProfile: &types.IamInstanceProfileSpecification{Arn: web.IamInstanceProfile.Arn},
 		UserData:           aws.String(base64.StdEncoding.EncodeToString(userData)),
 	})
@@ -41,7 +51,11 @@ func TestWebBootsBeforeItsDatabase(t *testing.T) {
 	}
 	id := *out.Instances[0].InstanceId
 	rig.TerminateAtEnd(t, id)
-	waitForConsole(t, id, func(console []byte) bool { return strings.Contains(instance.FindWaiting(console), "health") })
+	waitForConsole(
+		t,
+		id,
+		func(console []byte) bool { return strings.Contains(instance.FindWaiting(console), "health") },
+	)
 	rig.LaunchDatabase(t, aws.ToString(rig.Tier(t, "db").ImageId), "late-db", address)
 	waitForConsole(t, id, func(console []byte) bool {
 		report, ok := instance.FindReport(console)

@@ -20,7 +20,9 @@ import (
 // TestAccess enters both tiers by the stack's own commands.
 func TestAccess(t *testing.T) {
 	ssh := func(where string, command ...string) (string, error) {
-		return rig.Output(rig.Goldsmith(), append([]string{"ssh", where, "--stack", rig.StackName, "--"}, command...)...)
+		return rig.Output(
+			rig.Goldsmith(),
+			append([]string{"ssh", where, "--stack", rig.StackName, "--"}, command...)...)
 	}
 	for _, where := range []string{"web", "db"} {
 		id := *rig.Tier(t, where).InstanceId
@@ -65,7 +67,9 @@ func TestAccess(t *testing.T) {
 		if out, err := ssh("web", command...); err == nil {
 			t.Errorf("%q was run: %s", command, out)
 		}
-		if out, err := rig.Output(rig.Goldsmith(), append([]string{"cloud", "ssh", "web", "--"}, command...)...); err == nil {
+		if out, err := rig.Output(
+			rig.Goldsmith(),
+			append([]string{"cloud", "ssh", "web", "--"}, command...)...); err == nil {
 			t.Errorf("cloud ssh: %q was run: %s", command, out)
 		}
 	}
@@ -73,10 +77,20 @@ func TestAccess(t *testing.T) {
 		t.Error("a command for an instance was run on this machine")
 	}
 	var exit *exec.ExitError
-	if _, err := rig.Output(rig.Goldsmith(), "ssh", "app", "--stack", rig.StackName); !errors.As(err, &exit) || exit.ExitCode() != 2 {
+	if _, err := rig.Output(
+		rig.Goldsmith(),
+		"ssh",
+		"app",
+		"--stack",
+		rig.StackName,
+	); !errors.As(err, &exit) ||
+		exit.ExitCode() != 2 {
 		t.Errorf("ssh app: %v, want exit code 2", err)
 	}
-	if out, err := ssh("i-0123456789abcdef0"); err == nil || !strings.Contains(out, "no instance is of that tier or id") {
+	if out, err := ssh(
+		"i-0123456789abcdef0",
+	); err == nil ||
+		!strings.Contains(out, "no instance is of that tier or id") {
 		t.Errorf("ssh to an unknown instance: %v: %s", err, out)
 	}
 }
@@ -89,14 +103,20 @@ func TestAccessAfterAStop(t *testing.T) {
 		t.Fatal(err)
 	}
 	instance := &ec2.DescribeInstancesInput{InstanceIds: []string{id}}
-	stopped := ec2.NewInstanceStoppedWaiter(rig.API, func(o *ec2.InstanceStoppedWaiterOptions) { o.MinDelay = time.Second })
+	stopped := ec2.NewInstanceStoppedWaiter(
+		rig.API,
+		func(o *ec2.InstanceStoppedWaiterOptions) { o.MinDelay = time.Second },
+	)
 	if err := stopped.Wait(ctx, instance, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := rig.API.StartInstances(ctx, &ec2.StartInstancesInput{InstanceIds: []string{id}}); err != nil {
 		t.Fatal(err)
 	}
-	running := ec2.NewInstanceRunningWaiter(rig.API, func(o *ec2.InstanceRunningWaiterOptions) { o.MinDelay = time.Second })
+	running := ec2.NewInstanceRunningWaiter(
+		rig.API,
+		func(o *ec2.InstanceRunningWaiterOptions) { o.MinDelay = time.Second },
+	)
 	if err := running.Wait(ctx, instance, time.Minute); err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +139,14 @@ func TestLogs(t *testing.T) {
 			t.Errorf("logs %s %s: %v: it does not show %q:\n%.2000s", c.tier, c.source, err, c.want, out)
 		}
 	}
-	if out := rig.Must(t, rig.Goldsmith(), "open", "--stack", rig.StackName); !strings.HasPrefix(out, "https://127.") || !strings.Contains(out, "sha256 ") {
+	if out := rig.Must(
+		t,
+		rig.Goldsmith(),
+		"open",
+		"--stack",
+		rig.StackName,
+	); !strings.HasPrefix(out, "https://127.") ||
+		!strings.Contains(out, "sha256 ") {
 		t.Errorf("open: %q", out)
 	}
 }
@@ -184,11 +211,22 @@ func TestStatusTellsHealth(t *testing.T) {
 func TestNetworkDownRefuses(t *testing.T) {
 	for _, command := range [][]string{{"network", "down"}, {"destroy"}} {
 		var exit *exec.ExitError
-		if out, err := rig.Output(rig.Goldsmith(), append(command, "--stack", rig.StackName)...); !errors.As(err, &exit) || exit.ExitCode() != 2 || !strings.Contains(out, "say --yes") {
+		if out, err := rig.Output(
+			rig.Goldsmith(),
+			append(command, "--stack", rig.StackName)...); !errors.As(err, &exit) || exit.ExitCode() != 2 ||
+			!strings.Contains(out, "say --yes") {
 			t.Errorf("%v without anybody to ask: %v: %s", command, err, out)
 		}
 	}
-	if out, err := rig.Output(rig.Goldsmith(), "network", "down", "--yes", "--stack", rig.StackName); err == nil || !strings.Contains(out, "is in it") {
+	if out, err := rig.Output(
+		rig.Goldsmith(),
+		"network",
+		"down",
+		"--yes",
+		"--stack",
+		rig.StackName,
+	); err == nil ||
+		!strings.Contains(out, "is in it") {
 		t.Errorf("network down while instances run: %v: %s", err, out)
 	}
 	rig.AssertServes(t)

@@ -98,7 +98,10 @@ func TestPage(t *testing.T) {
 			t.Fatal(err)
 		}
 		response.Body.Close()
-		if got, want := response.Header.Get("Location"), "https://"+address+"/users?limit=1"; response.StatusCode != http.StatusMovedPermanently || got != want {
+		if got, want := response.Header.Get(
+			"Location",
+		), "https://"+address+"/users?limit=1"; response.StatusCode != http.StatusMovedPermanently ||
+			got != want {
 			t.Errorf("got %s to %q, want 301 to %q", response.Status, got, want)
 		}
 	})
@@ -221,7 +224,11 @@ func TestDatabaseIsPrivate(t *testing.T) {
 	if routes := rig.Must(t, "ip", "route", "show", "table", "all"); strings.Contains(routes, "10.0.2.") {
 		t.Errorf("the host has a route into the private subnet:\n%s", routes)
 	}
-	if conn, err := net.DialTimeout("tcp", net.JoinHostPort(aws.ToString(web.PublicIpAddress), "3306"), 2*time.Second); err == nil {
+	if conn, err := net.DialTimeout(
+		"tcp",
+		net.JoinHostPort(aws.ToString(web.PublicIpAddress), "3306"),
+		2*time.Second,
+	); err == nil {
 		// A relay may take the connection before it is refused behind it: what counts is that nothing answers.
 		conn.SetReadDeadline(time.Now().Add(3 * time.Second))
 		if n, _ := conn.Read(make([]byte, 1)); n > 0 {
@@ -252,22 +259,54 @@ func launchStranger(t *testing.T) string {
 	t.Helper()
 	ctx := context.Background()
 	web := rig.Tier(t, "web")
-	group, err := rig.API.CreateSecurityGroup(ctx, &ec2.CreateSecurityGroupInput{GroupName: aws.String("stranger"), Description: aws.String("not web-sg"), VpcId: web.VpcId})
+	group, err := rig.API.CreateSecurityGroup(
+		ctx,
+		&ec2.CreateSecurityGroupInput{
+			GroupName:   aws.String("stranger"),
+			Description: aws.String("not web-sg"),
+			VpcId:       web.VpcId,
+		},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if _, err := rig.API.DeleteSecurityGroup(ctx, &ec2.DeleteSecurityGroupInput{GroupId: group.GroupId}); err != nil {
+		if _, err := rig.API.DeleteSecurityGroup(
+			ctx,
+			&ec2.DeleteSecurityGroupInput{GroupId: group.GroupId},
+		); err != nil {
 			t.Error(err)
 		}
 	})
-	if _, err := rig.API.AuthorizeSecurityGroupIngress(ctx, &ec2.AuthorizeSecurityGroupIngressInput{GroupId: group.GroupId, IpProtocol: aws.String("tcp"), FromPort: aws.Int32(22), ToPort: aws.Int32(22), CidrIp: aws.String("198.51.100.1/32")}); err != nil {
+	if _, err := rig.API.AuthorizeSecurityGroupIngress(
+		ctx,
+		&ec2.AuthorizeSecurityGroupIngressInput{
+			GroupId:    group.GroupId,
+			IpProtocol: aws.String("tcp"),
+			FromPort:   aws.Int32(22),
+			ToPort:     aws.Int32(22),
+			CidrIp:     aws.String("198.51.100.1/32"),
+		},
+	); err != nil {
 		t.Fatal(err)
 	}
 	out, err := rig.API.RunInstances(ctx, &ec2.RunInstancesInput{
-		ImageId: rig.BaseImage(t, "debian-13-amd64-*"), InstanceType: types.InstanceTypeT3Micro, MinCount: aws.Int32(1), MaxCount: aws.Int32(1),
-		SubnetId: web.SubnetId, SecurityGroupIds: []string{*group.GroupId}, KeyName: web.KeyName,
-		TagSpecifications: []types.TagSpecification{{ResourceType: types.ResourceTypeInstance, Tags: []types.Tag{{Key: aws.String("Name"), Value: aws.String("stranger")}}}},
+		ImageId: rig.BaseImage(
+			t,
+			"debian-13-amd64-*",
+		),
+		InstanceType:     types.InstanceTypeT3Micro,
+		MinCount:         aws.Int32(1),
+		MaxCount:         aws.Int32(1),
+		SubnetId:         web.SubnetId,
+		SecurityGroupIds: []string{*group.GroupId},
+		KeyName:          web.KeyName,
+		TagSpecifications: []types.TagSpecification{
+			{
+				ResourceType: types.ResourceTypeInstance,
+				Tags:         []types.Tag{{Key: aws.String("Name"), Value: aws.String("stranger")}},
+			},
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -282,7 +321,12 @@ func launchStranger(t *testing.T) string {
 func TestNetwork(t *testing.T) {
 	ctx := context.Background()
 	web, db := rig.Tier(t, "web"), rig.Tier(t, "db")
-	groups, err := rig.API.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{Filters: []types.Filter{{Name: aws.String("vpc-id"), Values: []string{*web.VpcId}}}})
+	groups, err := rig.API.DescribeSecurityGroups(
+		ctx,
+		&ec2.DescribeSecurityGroupsInput{
+			Filters: []types.Filter{{Name: aws.String("vpc-id"), Values: []string{*web.VpcId}}},
+		},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -290,10 +334,16 @@ func TestNetwork(t *testing.T) {
 	for _, group := range groups.SecurityGroups {
 		for _, p := range group.IpPermissions {
 			for _, r := range p.IpRanges {
-				rules[*group.GroupName] = append(rules[*group.GroupName], fmt.Sprintf("%s %d %s", *p.IpProtocol, aws.ToInt32(p.FromPort), *r.CidrIp))
+				rules[*group.GroupName] = append(
+					rules[*group.GroupName],
+					fmt.Sprintf("%s %d %s", *p.IpProtocol, aws.ToInt32(p.FromPort), *r.CidrIp),
+				)
 			}
 			for _, r := range p.UserIdGroupPairs {
-				rules[*group.GroupName] = append(rules[*group.GroupName], fmt.Sprintf("%s %d %s", *p.IpProtocol, aws.ToInt32(p.FromPort), *r.GroupId))
+				rules[*group.GroupName] = append(
+					rules[*group.GroupName],
+					fmt.Sprintf("%s %d %s", *p.IpProtocol, aws.ToInt32(p.FromPort), *r.GroupId),
+				)
 			}
 		}
 	}
@@ -310,7 +360,17 @@ func TestNetwork(t *testing.T) {
 	if *web.SubnetId == *db.SubnetId {
 		t.Error("both instances are in one subnet")
 	}
-	if out := rig.Must(t, rig.Goldsmith(), "network", "up", "--stack", rig.StackName); !strings.Contains(out, "unchanged") {
+	if out := rig.Must(
+		t,
+		rig.Goldsmith(),
+		"network",
+		"up",
+		"--stack",
+		rig.StackName,
+	); !strings.Contains(
+		out,
+		"unchanged",
+	) {
 		t.Errorf("a second `network up` does not say that it changed nothing:\n%s", out)
 	}
 	// The private subnet gets out through the NAT gateway, and nothing gets in.
@@ -320,11 +380,30 @@ func TestNetwork(t *testing.T) {
 // TestDestroy makes a second stack beside the first and removes it with all that it had.
 func TestDestroy(t *testing.T) {
 	gateways := func() string {
-		return rig.Must(t, "aws", "ec2", "describe-nat-gateways", "--filter", "Name=state,Values=available", "--query", "NatGateways[].NatGatewayId")
+		return rig.Must(
+			t,
+			"aws",
+			"ec2",
+			"describe-nat-gateways",
+			"--filter",
+			"Name=state,Values=available",
+			"--query",
+			"NatGateways[].NatGatewayId",
+		)
 	}
 	before, own := rig.Inventory(t), gateways()
 	rig.Must(t, rig.Goldsmith(), "network", "up", "--stack", "second")
-	rig.Must(t, rig.Goldsmith(), "deploy", "--stack", "second", "--db-ami", aws.ToString(rig.Tier(t, "db").ImageId), "--web-ami", aws.ToString(rig.Tier(t, "web").ImageId))
+	rig.Must(
+		t,
+		rig.Goldsmith(),
+		"deploy",
+		"--stack",
+		"second",
+		"--db-ami",
+		aws.ToString(rig.Tier(t, "db").ImageId),
+		"--web-ami",
+		aws.ToString(rig.Tier(t, "web").ImageId),
+	)
 	if _, err := rig.Output(rig.Goldsmith(), "network", "down", "--stack", "second"); err == nil {
 		t.Error("a network with instances in it was removed")
 	}
@@ -385,14 +464,25 @@ func TestCertificateOfTheUsersOwn(t *testing.T) {
 		t.Helper()
 		for name, value := range map[string]string{"tls_certificate": certificate, "tls_key": key} {
 			full := aws.String("/goldsmith/" + rig.StackName + "/web/" + name)
-			if _, err := parameters.PutParameter(ctx, &ssm.PutParameterInput{Name: full, Value: aws.String(value), Type: ssmtypes.ParameterTypeSecureString, Overwrite: aws.Bool(true)}); err != nil {
+			if _, err := parameters.PutParameter(
+				ctx,
+				&ssm.PutParameterInput{
+					Name:      full,
+					Value:     aws.String(value),
+					Type:      ssmtypes.ParameterTypeSecureString,
+					Overwrite: aws.Bool(true),
+				},
+			); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
 	t.Cleanup(func() {
 		for _, name := range []string{"tls_certificate", "tls_key"} {
-			if _, err := parameters.DeleteParameter(ctx, &ssm.DeleteParameterInput{Name: aws.String("/goldsmith/" + rig.StackName + "/web/" + name)}); err != nil {
+			if _, err := parameters.DeleteParameter(
+				ctx,
+				&ssm.DeleteParameterInput{Name: aws.String("/goldsmith/" + rig.StackName + "/web/" + name)},
+			); err != nil {
 				t.Error(err)
 			}
 		}
@@ -404,7 +494,15 @@ func TestCertificateOfTheUsersOwn(t *testing.T) {
 	certificate, key := ownPair(t, "www.example.com", time.Now().Add(time.Hour))
 	for want, pair := range map[string][2]string{"it is valid from": {expired, expiredKey}, "private key does not match": {certificate, expiredKey}} {
 		put(pair[0], pair[1])
-		if out, err := rig.Output(rig.Goldsmith(), "deploy", "--stack", rig.StackName, "--replace", "web"); err == nil || !strings.Contains(out, want) || !strings.Contains(out, "/web/tls_certificate") {
+		if out, err := rig.Output(
+			rig.Goldsmith(),
+			"deploy",
+			"--stack",
+			rig.StackName,
+			"--replace",
+			"web",
+		); err == nil || !strings.Contains(out, want) ||
+			!strings.Contains(out, "/web/tls_certificate") {
 			t.Errorf("%v; the output should say %q:\n%s", err, want, out)
 		}
 		if now := *rig.Tier(t, "web").InstanceId; now != old {
@@ -415,7 +513,11 @@ func TestCertificateOfTheUsersOwn(t *testing.T) {
 	rig.Must(t, rig.Goldsmith(), "deploy", "--stack", rig.StackName, "--replace", "web")
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM([]byte(certificate))
-	conn, err := tls.Dial("tcp", aws.ToString(rig.Tier(t, "web").PublicIpAddress)+":443", &tls.Config{RootCAs: roots, ServerName: "www.example.com"})
+	conn, err := tls.Dial(
+		"tcp",
+		aws.ToString(rig.Tier(t, "web").PublicIpAddress)+":443",
+		&tls.Config{RootCAs: roots, ServerName: "www.example.com"},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -429,7 +531,13 @@ func ownPair(t *testing.T, name string, until time.Time) (certificate, key strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: until}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		Subject:      pkix.Name{CommonName: name},
+		DNSNames:     []string{name},
+		NotBefore:    time.Now().Add(-time.Hour),
+		NotAfter:     until,
+	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
 	if err != nil {
 		t.Fatal(err)
@@ -438,5 +546,9 @@ func ownPair(t *testing.T, name string, until time.Time) (certificate, key strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded}))
+	return string(
+			pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		), string(
+			pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded}),
+		)
 }

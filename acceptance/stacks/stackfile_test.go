@@ -64,15 +64,60 @@ func TestDrift(t *testing.T) {
 			}
 		}
 	})
-	ec2("authorize-security-group-ingress", "--group-id", n.DB, "--protocol", "tcp", "--port", "3306", "--cidr", "10.0.1.0/24")
-	ec2("revoke-security-group-ingress", "--group-id", n.DB, "--protocol", "tcp", "--port", "3306", "--source-group", n.Web)
-	ec2("authorize-security-group-ingress", "--group-id", n.Web, "--protocol", "tcp", "--port", "8000-9000", "--cidr", "0.0.0.0/0")
-	ec2("revoke-security-group-egress", "--group-id", n.DB, "--ip-permissions", "IpProtocol=-1,IpRanges=[{CidrIp=0.0.0.0/0}]")
-	ec2("replace-route", "--route-table-id", n.PrivateRoutes, "--destination-cidr-block", "0.0.0.0/0", "--gateway-id", n.Gateway)
+	ec2(
+		"authorize-security-group-ingress",
+		"--group-id",
+		n.DB,
+		"--protocol",
+		"tcp",
+		"--port",
+		"3306",
+		"--cidr",
+		"10.0.1.0/24",
+	)
+	ec2(
+		"revoke-security-group-ingress",
+		"--group-id",
+		n.DB,
+		"--protocol",
+		"tcp",
+		"--port",
+		"3306",
+		"--source-group",
+		n.Web,
+	)
+	ec2(
+		"authorize-security-group-ingress",
+		"--group-id",
+		n.Web,
+		"--protocol",
+		"tcp",
+		"--port",
+		"8000-9000",
+		"--cidr",
+		"0.0.0.0/0",
+	)
+	ec2(
+		"revoke-security-group-egress",
+		"--group-id",
+		n.DB,
+		"--ip-permissions",
+		"IpProtocol=-1,IpRanges=[{CidrIp=0.0.0.0/0}]",
+	)
+	ec2(
+		"replace-route",
+		"--route-table-id",
+		n.PrivateRoutes,
+		"--destination-cidr-block",
+		"0.0.0.0/0",
+		"--gateway-id",
+		n.Gateway,
+	)
 	want := []string{
 		"change private route table: its default route goes to " + n.Gateway,
 		"change security group web-sg: it allows tcp 8000-9000 from 0.0.0.0/0, which the stack does not",
-		"change security group db-sg: it does not allow everything to 0.0.0.0/0", "change security group db-sg: it does not allow tcp 3306 from " + n.Web,
+		"change security group db-sg: it does not allow everything to 0.0.0.0/0",
+		"change security group db-sg: it does not allow tcp 3306 from " + n.Web,
 		"change security group db-sg: it allows tcp 3306 from 10.0.1.0/24, which the stack does not",
 	}
 	if told := rig.PlanOf(t, "--stack", rig.StackName); told != strings.Join(want, "\n") {
@@ -130,10 +175,23 @@ deploy {
 }
 `, release.DB, release.Web)
 	file := stackFileOf(t, text)
-	if told := rig.PlanOf(t, "--file", file); strings.Count(told, "create ") != 19 || strings.Contains(told, "change ") {
+	if told := rig.PlanOf(
+		t,
+		"--file",
+		file,
+	); strings.Count(told, "create ") != 19 ||
+		strings.Contains(told, "change ") {
 		t.Errorf("the plan of a stack that is not there:\n%s", told)
 	}
-	if out, err := rig.Output(rig.Goldsmith(), "deploy", "--file", file, "--stack", rig.StackName); err == nil || !strings.Contains(out, "is of stack blue") {
+	if out, err := rig.Output(
+		rig.Goldsmith(),
+		"deploy",
+		"--file",
+		file,
+		"--stack",
+		rig.StackName,
+	); err == nil ||
+		!strings.Contains(out, "is of stack blue") {
 		t.Errorf("another stack's file: %v\n%s", err, out)
 	}
 	destroyAtEnd(t, "blue", before)
@@ -144,26 +202,64 @@ deploy {
 	if out := rig.MustOnInstance(t, "blue-web", "cat /run/hello"); !strings.Contains(out, "hello") {
 		t.Errorf("the user's own script left: %q", out)
 	}
-	if out := rig.MustOnInstance(t, "blue-db", "ip -4 -o address; df --output=size -m /var/lib/mysql | tail -1"); !strings.Contains(out, "10.20.2.50/") {
+	if out := rig.MustOnInstance(
+		t,
+		"blue-db",
+		"ip -4 -o address; df --output=size -m /var/lib/mysql | tail -1",
+	); !strings.Contains(
+		out,
+		"10.20.2.50/",
+	) {
 		t.Errorf("the database's addresses and size:\n%s", out)
 	}
 	n := networkOf(t, "blue")
-	if out := rig.Must(t, "aws", "ec2", "describe-security-groups", "--group-ids", n.DB); !strings.Contains(out, "metrics of MySQL") {
+	if out := rig.Must(
+		t,
+		"aws",
+		"ec2",
+		"describe-security-groups",
+		"--group-ids",
+		n.DB,
+	); !strings.Contains(
+		out,
+		"metrics of MySQL",
+	) {
 		t.Errorf("the rule of the stack file is not there:\n%s", out)
 	}
-	if out := rig.Must(t, "aws", "ec2", "describe-volumes", "--filters", "Name=tag:goldsmith:stack,Values=blue", "Name=tag:goldsmith:data,Values=db"); !strings.Contains(out, `"Size": 2`) || !strings.Contains(out, `"Throughput": 130`) || !strings.Contains(out, `"team"`) {
+	if out := rig.Must(
+		t,
+		"aws",
+		"ec2",
+		"describe-volumes",
+		"--filters",
+		"Name=tag:goldsmith:stack,Values=blue",
+		"Name=tag:goldsmith:data,Values=db",
+	); !strings.Contains(out, `"Size": 2`) || !strings.Contains(out, `"Throughput": 130`) ||
+		!strings.Contains(out, `"team"`) {
 		t.Errorf("the data volume is not as the stack file says:\n%s", out)
 	}
 
 	// Tags are given to what runs; another type and other user-data replace the instances.
-	more := strings.Replace(strings.Replace(text, `team = "data"`, `team = "data", cost = "7"`, 1), "echo hello", "echo again", 1)
+	more := strings.Replace(
+		strings.Replace(text, `team = "data"`, `team = "data", cost = "7"`, 1),
+		"echo hello",
+		"echo again",
+		1,
+	)
 	told := rig.PlanOf(t, "--file", stackFileOf(t, more), "--replace", "db")
 	for _, want := range []string{"replace db instance of " + release.DB + ": it is asked for", "replace web instance of " + release.Web + ": its user-data differs"} {
 		if !strings.Contains(told, want) {
 			t.Errorf("the plan does not say %q:\n%s", want, told)
 		}
 	}
-	if told := rig.PlanOf(t, "--file", stackFileOf(t, more)); !strings.Contains(told, "change db instance: its tags differ: cost") {
+	if told := rig.PlanOf(
+		t,
+		"--file",
+		stackFileOf(t, more),
+	); !strings.Contains(
+		told,
+		"change db instance: its tags differ: cost",
+	) {
 		t.Errorf("the plan does not tell that a tag is missing:\n%s", told)
 	}
 	for fault, change := range map[string][2]string{
@@ -175,7 +271,10 @@ deploy {
 		bad := stackFileOf(t, strings.Replace(text, change[0], change[1], 1))
 		blue := rig.Inventory(t)
 		for _, command := range [][]string{{"stack", "plan"}, {"deploy"}} {
-			if out, err := rig.Output(rig.Goldsmith(), append(command, "--file", bad)...); err == nil || !strings.Contains(out, fault) {
+			if out, err := rig.Output(
+				rig.Goldsmith(),
+				append(command, "--file", bad)...); err == nil ||
+				!strings.Contains(out, fault) {
 				t.Errorf("%v of a file with %s: %v, want %q:\n%s", command, change[1], err, fault, out)
 			}
 		}
@@ -227,7 +326,13 @@ deploy {
   drain_time = "0s"
 }
 `, private, release.DB, release.Web))
-	if out, err := rig.Output(rig.Goldsmith(), "deploy", "--file", file); err == nil || !strings.Contains(out, "has no route to the internet by an internet gateway") {
+	if out, err := rig.Output(
+		rig.Goldsmith(),
+		"deploy",
+		"--file",
+		file,
+	); err == nil ||
+		!strings.Contains(out, "has no route to the internet by an internet gateway") {
 		t.Errorf("public subnet without a way out: %v\n%s", err, out)
 	}
 	var tables []string
@@ -237,7 +342,15 @@ deploy {
 		tables = append(tables, table)
 	}
 	q("create-route", "--route-table-id", tables[0], "--destination-cidr-block", "0.0.0.0/0", "--gateway-id", gateway)
-	nat := q("create-nat-gateway", "--subnet-id", public, "--allocation-id", address, "--query", "NatGateway.NatGatewayId")
+	nat := q(
+		"create-nat-gateway",
+		"--subnet-id",
+		public,
+		"--allocation-id",
+		address,
+		"--query",
+		"NatGateway.NatGatewayId",
+	)
 	q("create-route", "--route-table-id", tables[1], "--destination-cidr-block", "0.0.0.0/0", "--nat-gateway-id", nat)
 	before := rig.Inventory(t)
 	t.Cleanup(func() {
@@ -264,7 +377,18 @@ deploy {
 	if n := networkOf(t, "there"); n.VPC != vpc || n.Web == "" {
 		t.Errorf("without the stack file the network is %+v, want %s", n, vpc)
 	}
-	rig.WaitHealthy(t, q("describe-instances", "--filters", "Name=tag:goldsmith:stack,Values=there", "Name=tag:goldsmith:tier,Values=web", "--query", "Reservations[].Instances[].PublicIpAddress"), time.Minute)
+	rig.WaitHealthy(
+		t,
+		q(
+			"describe-instances",
+			"--filters",
+			"Name=tag:goldsmith:stack,Values=there",
+			"Name=tag:goldsmith:tier,Values=web",
+			"--query",
+			"Reservations[].Instances[].PublicIpAddress",
+		),
+		time.Minute,
+	)
 	rig.Must(t, rig.Goldsmith(), "destroy", "--stack", "there", "--yes")
 	rig.AssertNothingLeft(t, before)
 }

@@ -16,7 +16,18 @@ func TestStrangersGetNothing(t *testing.T) {
 	endpoint := os.Getenv("AWS_ENDPOINT_URL")
 	curl := func(args ...string) string {
 		t.Helper()
-		line := append([]string{"--reuid=65534", "--clear-groups", "curl", "--silent", "--output", "/dev/null", "--write-out", "%{http_code}"}, args...)
+		line := append(
+			[]string{
+				"--reuid=65534",
+				"--clear-groups",
+				"curl",
+				"--silent",
+				"--output",
+				"/dev/null",
+				"--write-out",
+				"%{http_code}",
+			},
+			args...)
 		return rig.Must(t, "setpriv", line...)
 	}
 	for name, args := range map[string][]string{
@@ -33,13 +44,34 @@ func TestStrangersGetNothing(t *testing.T) {
 			t.Errorf("%s: status %s", name, status)
 		}
 	}
-	if out, err := rig.Output("setpriv", "--reuid=65534", "--clear-groups", "env", "HOME=/nonexistent", rig.Goldsmith(), "cloud", "env"); err == nil {
+	if out, err := rig.Output(
+		"setpriv",
+		"--reuid=65534",
+		"--clear-groups",
+		"env",
+		"HOME=/nonexistent",
+		rig.Goldsmith(),
+		"cloud",
+		"env",
+	); err == nil {
 		t.Errorf("another user gets the key: %s", out)
 	}
 
 	// With the key there is still no way to moto's own interface.
-	out := rig.Must(t, "curl", "--silent", "--aws-sigv4", "aws:amz:us-east-1:ec2", "--user", os.Getenv("AWS_ACCESS_KEY_ID")+":"+os.Getenv("AWS_SECRET_ACCESS_KEY"),
-		"--output", "/dev/null", "--write-out", "%{http_code}", endpoint+"/moto-api/data.json")
+	out := rig.Must(
+		t,
+		"curl",
+		"--silent",
+		"--aws-sigv4",
+		"aws:amz:us-east-1:ec2",
+		"--user",
+		os.Getenv("AWS_ACCESS_KEY_ID")+":"+os.Getenv("AWS_SECRET_ACCESS_KEY"),
+		"--output",
+		"/dev/null",
+		"--write-out",
+		"%{http_code}",
+		endpoint+"/moto-api/data.json",
+	)
 	if out != "404" {
 		t.Errorf("moto's own interface: status %s", out)
 	}
@@ -58,7 +90,14 @@ keys=$(imds "$(imds '')")
 get() { echo "$keys" | grep --only-matching "\"$1\": *\"[^\"]*" | cut --delimiter='"' --fields=4; }
 curl --silent --data 'Action=GetCallerIdentity&Version=2011-06-15' --aws-sigv4 aws:amz:us-east-1:sts --user "$(get AccessKeyId):$(get SecretAccessKey)" \
   --header "X-Amz-Security-Token: $(get Token)" http://198.51.100.20/`
-	if said := rig.MustOnInstance(t, "web", "sudo bash -c '"+strings.ReplaceAll(whoAmI, "'", `'\''`)+"'"); !strings.Contains(said, ":assumed-role/goldsmith-"+rig.StackName+"-web/i-") {
+	if said := rig.MustOnInstance(
+		t,
+		"web",
+		"sudo bash -c '"+strings.ReplaceAll(whoAmI, "'", `'\''`)+"'",
+	); !strings.Contains(
+		said,
+		":assumed-role/goldsmith-"+rig.StackName+"-web/i-",
+	) {
 		t.Errorf("an instance with its own credentials: %s", said)
 	}
 }
@@ -73,7 +112,8 @@ func TestHelpersHaveNoRights(t *testing.T) {
 	for _, process := range processes {
 		line, _ := os.ReadFile("/proc/" + process.Name() + "/cmdline")
 		words := strings.Split(string(line), "\x00")
-		if !strings.HasPrefix(words[0], "apt-cacher-ng") && !(strings.HasPrefix(words[0], "python3") && strings.Contains(string(line), "moto.server")) {
+		if !strings.HasPrefix(words[0], "apt-cacher-ng") &&
+			!(strings.HasPrefix(words[0], "python3") && strings.Contains(string(line), "moto.server")) {
 			continue
 		}
 		if !startedBy(process.Name(), rig.Goldsmith()) {

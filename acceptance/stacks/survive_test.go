@@ -56,7 +56,11 @@ func TestCloudSurvives(t *testing.T) {
 			}
 		})
 	}
-	if got := rig.MustOnInstance(t, "db", "sudo mkdir -p /mnt/v && sudo mount /dev/sdg /mnt/v && sudo cat /mnt/v/note; sudo umount /mnt/v"); got != "kept" {
+	if got := rig.MustOnInstance(
+		t,
+		"db",
+		"sudo mkdir -p /mnt/v && sudo mount /dev/sdg /mnt/v && sudo cat /mnt/v/note; sudo umount /mnt/v",
+	); got != "kept" {
 		t.Errorf("volume %s holds %q, want %q", volume, got, "kept")
 	}
 }
@@ -66,8 +70,16 @@ func attachedVolume(t *testing.T, name string) string {
 	t.Helper()
 	ctx := context.Background()
 	db := rig.Tier(t, "db")
-	volume, err := rig.API.CreateVolume(ctx, &ec2.CreateVolumeInput{AvailabilityZone: db.Placement.AvailabilityZone, Size: aws.Int32(1),
-		TagSpecifications: []types.TagSpecification{{ResourceType: types.ResourceTypeVolume, Tags: []types.Tag{{Key: aws.String("Name"), Value: &name}}}}})
+	volume, err := rig.API.CreateVolume(
+		ctx,
+		&ec2.CreateVolumeInput{
+			AvailabilityZone: db.Placement.AvailabilityZone,
+			Size:             aws.Int32(1),
+			TagSpecifications: []types.TagSpecification{
+				{ResourceType: types.ResourceTypeVolume, Tags: []types.Tag{{Key: aws.String("Name"), Value: &name}}},
+			},
+		},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,10 +94,17 @@ func attachedVolume(t *testing.T, name string) string {
 			t.Error(err)
 		}
 	})
-	if _, err := rig.API.AttachVolume(ctx, &ec2.AttachVolumeInput{InstanceId: db.InstanceId, VolumeId: volume.VolumeId, Device: aws.String("/dev/sdg")}); err != nil {
+	if _, err := rig.API.AttachVolume(
+		ctx,
+		&ec2.AttachVolumeInput{InstanceId: db.InstanceId, VolumeId: volume.VolumeId, Device: aws.String("/dev/sdg")},
+	); err != nil {
 		t.Fatal(err)
 	}
-	rig.MustOnInstance(t, "db", "until test -b /dev/sdg; do sleep 0.1; done; sudo mkfs.ext4 -q /dev/sdg && sudo mkdir -p /mnt/v && sudo mount /dev/sdg /mnt/v && echo kept | sudo tee /mnt/v/note && sudo umount /mnt/v")
+	rig.MustOnInstance(
+		t,
+		"db",
+		"until test -b /dev/sdg; do sleep 0.1; done; sudo mkfs.ext4 -q /dev/sdg && sudo mkdir -p /mnt/v && sudo mount /dev/sdg /mnt/v && echo kept | sudo tee /mnt/v/note && sudo umount /mnt/v",
+	)
 	return *volume.VolumeId
 }
 
@@ -107,7 +126,8 @@ func account(t *testing.T) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	parameter, err := ssm.NewFromConfig(conf).GetParameter(ctx, &ssm.GetParameterInput{Name: aws.String("/goldsmith/" + rig.StackName + "/db/app_password"), WithDecryption: aws.Bool(true)})
+	parameter, err := ssm.NewFromConfig(conf).
+		GetParameter(ctx, &ssm.GetParameterInput{Name: aws.String("/goldsmith/" + rig.StackName + "/db/app_password"), WithDecryption: aws.Bool(true)})
 	if err != nil {
 		t.Fatal(err)
 	}

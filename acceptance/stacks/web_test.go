@@ -60,11 +60,18 @@ func TestEveryAnswerCarriesThePolicy(t *testing.T) {
 				t.Errorf("%s: %s is %q, want %q once", name, header, got, value)
 			}
 		}
-		if got := response.Header.Values("Content-Security-Policy"); len(got) != 1 || !strings.Contains(got[0], "default-src 'none'") || !strings.Contains(got[0], "frame-ancestors 'none'") {
+		if got := response.Header.Values(
+			"Content-Security-Policy",
+		); len(got) != 1 || !strings.Contains(got[0], "default-src 'none'") ||
+			!strings.Contains(got[0], "frame-ancestors 'none'") {
 			t.Errorf("%s: Content-Security-Policy is %q", name, got)
 		}
 		hsts := response.Header.Get("Strict-Transport-Security")
-		if secure := strings.HasPrefix(url, "https:"); secure != (hsts == "max-age=63072000; includeSubDomains") || !secure && hsts != "" {
+		if secure := strings.HasPrefix(
+			url,
+			"https:",
+		); secure != (hsts == "max-age=63072000; includeSubDomains") ||
+			!secure && hsts != "" {
 			t.Errorf("%s: Strict-Transport-Security is %q", name, hsts)
 		}
 		if len(response.Header.Values("X-Powered-By")) > 0 {
@@ -91,7 +98,14 @@ func TestEveryAnswerCarriesThePolicy(t *testing.T) {
 		r.Body, r.ContentLength = io.NopCloser(body), body.Size()
 	})
 	for _, method := range []string{http.MethodDelete, http.MethodPut, http.MethodTrace, http.MethodOptions} {
-		if allow := ask(method, method, secure+"/users", http.StatusMethodNotAllowed, nil).Get("Allow"); method != http.MethodTrace && allow != "GET, HEAD, POST" {
+		if allow := ask(
+			method,
+			method,
+			secure+"/users",
+			http.StatusMethodNotAllowed,
+			nil,
+		).Get("Allow"); method != http.MethodTrace &&
+			allow != "GET, HEAD, POST" {
 			t.Errorf("%s: Allow is %q", method, allow)
 		}
 	}
@@ -137,7 +151,11 @@ func TestSlowClientIsCutOff(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			conn, err := tls.Dial("tcp", address+":443", &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}})
+			conn, err := tls.Dial(
+				"tcp",
+				address+":443",
+				&tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}},
+			)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -175,7 +193,11 @@ func TestNginxWithoutRoot(t *testing.T) {
 	address := aws.ToString(rig.Tier(t, "web").PublicIpAddress)
 	users(t, browser(t, address), address)
 	// A configuration with a fault is refused, and the server goes on with the one that it has.
-	_, err := rig.OnInstance(t, "golden-web", "echo 'no_such_directive on;' | sudo tee /etc/nginx/conf.d/fault.conf >/dev/null; sudo systemctl reload nginx")
+	_, err := rig.OnInstance(
+		t,
+		"golden-web",
+		"echo 'no_such_directive on;' | sudo tee /etc/nginx/conf.d/fault.conf >/dev/null; sudo systemctl reload nginx",
+	)
 	rig.MustOnInstance(t, "golden-web", "sudo rm /etc/nginx/conf.d/fault.conf")
 	if err == nil {
 		t.Error("a faulty configuration was taken")
@@ -185,9 +207,14 @@ func TestNginxWithoutRoot(t *testing.T) {
 
 // TestModernProfile has the server of a build speak TLS 1.3 and nothing else.
 func TestModernProfile(t *testing.T) {
-	site := fmt.Sprintf("provisioner \"goldsmith-nginx\" {\nsite = %q\ntls = \"modern\"\n}\n", rig.Repository+"/files/nginx/site.conf.tmpl")
+	site := fmt.Sprintf(
+		"provisioner \"goldsmith-nginx\" {\nsite = %q\ntls = \"modern\"\n}\n",
+		rig.Repository+"/files/nginx/site.conf.tmpl",
+	)
 	shake := "shake() { openssl s_client -connect 127.0.0.1:443 $1 </dev/null >/dev/null 2>&1; }\nshake -tls1_3 || { echo TLS 1.3 is refused; exit 1; }\nif shake -tls1_2; then echo TLS 1.2 is taken; exit 1; fi"
-	if out, err := (rig.Bake{Source: "skip_create_ami = true", Provisioners: site + rig.Command(shake)}).Run(t); err != nil {
+	if out, err := (rig.Bake{Source: "skip_create_ami = true", Provisioners: site + rig.Command(shake)}).Run(
+		t,
+	); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
@@ -208,7 +235,11 @@ func TestSpoofedOrigin(t *testing.T) {
 		t.Fatal(err)
 	}
 	response.Body.Close()
-	line := rig.MustOnInstance(t, "golden-web", "for i in $(seq 50); do sudo grep -h "+mark+" /var/log/nginx/application.access.log && exit; sleep 0.1; done; exit 1")
+	line := rig.MustOnInstance(
+		t,
+		"golden-web",
+		"for i in $(seq 50); do sudo grep -h "+mark+" /var/log/nginx/application.access.log && exit; sleep 0.1; done; exit 1",
+	)
 	if first, _, _ := strings.Cut(line, " "); net.ParseIP(first) == nil || strings.Contains(line, "192.0.2.66") {
 		t.Errorf("logged as %q", line)
 	}

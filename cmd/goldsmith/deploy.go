@@ -37,8 +37,18 @@ type deployFlags struct {
 func (r *deployFlags) flags(cmd *cobra.Command) {
 	r.account.flags(cmd)
 	f, d := cmd.Flags(), stackfile.Default()
-	f.StringVar(&r.instanceType, "instance-type", d.Web.InstanceType, "what the instances run on (stack file: instance_type)")
-	f.Int32Var(&r.volumeSize, "volume-size", d.Database.DataVolume.Size, "the size in GiB of the data volume (stack file: size of data_volume)")
+	f.StringVar(
+		&r.instanceType,
+		"instance-type",
+		d.Web.InstanceType,
+		"what the instances run on (stack file: instance_type)",
+	)
+	f.Int32Var(
+		&r.volumeSize,
+		"volume-size",
+		d.Database.DataVolume.Size,
+		"the size in GiB of the data volume (stack file: size of data_volume)",
+	)
 	f.BoolVar(&r.asJSON, "json", false, "print the result as JSON")
 }
 
@@ -46,18 +56,46 @@ func (r *deployFlags) flags(cmd *cobra.Command) {
 func (r *deployFlags) howFlags(cmd *cobra.Command) {
 	f, d := cmd.Flags(), stackfile.Default().Deploy
 	f.DurationVar(&r.timeout, "timeout", d.Timeout, "how long it may take until all is ready (stack file: timeout)")
-	f.DurationVar(&r.bakeTime, "bake-time", d.BakeTime, "how long the page is watched after the traffic moved, before the old instances end (stack file: bake_time)")
-	f.DurationVar(&r.drainTime, "drain-time", d.DrainTime, "how long the old web instance may finish what it is at (stack file: drain_time)")
-	f.Int32Var(&r.keepSnapshots, "keep-snapshots", d.KeepSnapshots, "how many snapshots of the data volume are kept (stack file: keep_snapshots)")
-	f.StringVar(&r.timings, "timings", "", "a file to which a line is added for each step: its name, a tab, its seconds")
-	f.StringVar(&r.d.Report, "report", "", "the file that the report is written to; none for no report (default: ~/.goldsmith/reports/STACK-ID.html)")
+	f.DurationVar(
+		&r.bakeTime,
+		"bake-time",
+		d.BakeTime,
+		"how long the page is watched after the traffic moved, before the old instances end (stack file: bake_time)",
+	)
+	f.DurationVar(
+		&r.drainTime,
+		"drain-time",
+		d.DrainTime,
+		"how long the old web instance may finish what it is at (stack file: drain_time)",
+	)
+	f.Int32Var(
+		&r.keepSnapshots,
+		"keep-snapshots",
+		d.KeepSnapshots,
+		"how many snapshots of the data volume are kept (stack file: keep_snapshots)",
+	)
+	f.StringVar(
+		&r.timings,
+		"timings",
+		"",
+		"a file to which a line is added for each step: its name, a tab, its seconds",
+	)
+	f.StringVar(
+		&r.d.Report,
+		"report",
+		"",
+		"the file that the report is written to; none for no report (default: ~/.goldsmith/reports/STACK-ID.html)",
+	)
 }
 
 // open is the stack of the stack file, where the flags say nothing else.
 func (r *deployFlags) open(cmd *cobra.Command) (*stack.Stack, error) {
 	given := cmd.Flags().Changed
-	if given("keep-snapshots") && r.keepSnapshots < 1 || given("volume-size") && r.volumeSize < 1 || given("timeout") && r.timeout <= 0 {
-		return nil, &usageError{errors.New("--keep-snapshots and --volume-size: at least 1 is needed; --timeout: more than 0")}
+	if given("keep-snapshots") && r.keepSnapshots < 1 || given("volume-size") && r.volumeSize < 1 ||
+		given("timeout") && r.timeout <= 0 {
+		return nil, &usageError{
+			errors.New("--keep-snapshots and --volume-size: at least 1 is needed; --timeout: more than 0"),
+		}
 	}
 	for _, tier := range r.d.Replace {
 		if !slices.Contains([]string{"db", "web", "all"}, tier) {
@@ -111,7 +149,12 @@ func (r *deployFlags) run(cmd *cobra.Command, s *stack.Stack) error {
 	if r.timings == "" {
 		r.progress.print(cmd.OutOrStdout())
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "\n%s\n\ncertificate (made by the instance): sha256 %s\n", deployed.URL, deployed.Fingerprint)
+	fmt.Fprintf(
+		cmd.OutOrStdout(),
+		"\n%s\n\ncertificate (made by the instance): sha256 %s\n",
+		deployed.URL,
+		deployed.Fingerprint,
+	)
 	if deployed.Report != "" {
 		fmt.Fprintln(cmd.OutOrStdout(), "report:", deployed.Report)
 	}
@@ -123,7 +166,9 @@ const exitCodes = "Exit codes: 0 done; 1 failed, and all is as it was; 2 bad inp
 func deployCommand() *cobra.Command {
 	var r deployFlags
 	command := &cobra.Command{
-		Use: "deploy", Short: "Run the current release: one instance of each image", Args: cobra.NoArgs,
+		Use:   "deploy",
+		Short: "Run the current release: one instance of each image",
+		Args:  cobra.NoArgs,
 		Long: `Makes the stack run a db and a web image: those of the current release, or others. No running instance is
 changed. New ones are launched and verify themselves; then the database's volume moves to the new database,
 which verifies the data, and the elastic IP to the new web instance; then the page is watched; then the old
@@ -152,16 +197,33 @@ What a deployment left that was killed is put right first. Of two at once the se
 // imageFlags say what is to run, for those who choose it.
 func (r *deployFlags) imageFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&r.databaseImage, "db-ami", "", "the database's image (default: the stack file's, else the current release's)")
-	f.StringVar(&r.webImage, "web-ami", "", "the web tier's image (default: the stack file's, else the current release's)")
-	f.StringSliceVar(&r.d.Replace, "replace", nil, "replace this tier's instance also if its image is the wanted one: db, web, all")
+	f.StringVar(
+		&r.databaseImage,
+		"db-ami",
+		"",
+		"the database's image (default: the stack file's, else the current release's)",
+	)
+	f.StringVar(
+		&r.webImage,
+		"web-ami",
+		"",
+		"the web tier's image (default: the stack file's, else the current release's)",
+	)
+	f.StringSliceVar(
+		&r.d.Replace,
+		"replace",
+		nil,
+		"replace this tier's instance also if its image is the wanted one: db, web, all",
+	)
 }
 
 func rollbackCommand() *cobra.Command {
 	var r deployFlags
 	var to string
 	rollback := &cobra.Command{
-		Use: "rollback", Short: "Run again what ran before the last deployment", Args: cobra.NoArgs,
+		Use:   "rollback",
+		Short: "Run again what ran before the last deployment",
+		Args:  cobra.NoArgs,
 		Long: `Deploys the images that ran before the last deployment that was good, or those that another one of the history
 led to. The data stays as it is now: what was written since then survives. Where the old database server
 could not open it any more, as it is older than the data, nothing is changed, and the error names the snapshot
@@ -187,14 +249,22 @@ After a deployment that was killed it puts the stack right first.
 			if r.d.Snapshot != "" {
 				data = "the data goes back to " + r.d.Snapshot + ", and what was written since then is kept in a snapshot only"
 			}
-			fmt.Fprintf(cmd.ErrOrStderr(), "back to db %s, web %s; %s\n", images.Tiers[defaultstack.Database], images.Tiers[defaultstack.Web], data)
+			fmt.Fprintf(
+				cmd.ErrOrStderr(),
+				"back to db %s, web %s; %s\n",
+				images.Tiers[defaultstack.Database],
+				images.Tiers[defaultstack.Web],
+				data,
+			)
 			return r.run(cmd, s)
 		},
 	}
 	r.flags(rollback)
 	r.howFlags(rollback)
-	rollback.Flags().StringVar(&r.d.Snapshot, "snapshot", "", "a snapshot of the data volume that the data goes back to, too: what was written since then is lost to the stack")
-	rollback.Flags().StringVar(&to, "to", "", "a release, or the id of a deployment in the history whose images are wanted")
+	rollback.Flags().
+		StringVar(&r.d.Snapshot, "snapshot", "", "a snapshot of the data volume that the data goes back to, too: what was written since then is lost to the stack")
+	rollback.Flags().
+		StringVar(&to, "to", "", "a release, or the id of a deployment in the history whose images are wanted")
 	return rollback
 }
 
@@ -202,7 +272,9 @@ func historyCommand() *cobra.Command {
 	var a account
 	var asJSON bool
 	history := &cobra.Command{
-		Use: "history", Short: "Show the stack's deployments", Args: cobra.NoArgs,
+		Use:     "history",
+		Short:   "Show the stack's deployments",
+		Args:    cobra.NoArgs,
 		Long:    "Lists the deployments that the stack remembers, the youngest first: who, when, from what to what, and how it ended.\n\nExit codes: 0 done; 1 failed; 2 bad input.",
 		Example: "  goldsmith history\n  goldsmith history --json | jq '.[0].steps'",
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -231,7 +303,21 @@ func historyCommand() *cobra.Command {
 				if reason, _, _ := strings.Cut(r.Reason, "\n"); reason != "" {
 					result += ": " + reason
 				}
-				fmt.Fprintln(table, strings.Join([]string{r.ID, r.Kind, r.Who, took, step(r, defaultstack.Database), step(r, defaultstack.Web), result}, "\t"))
+				fmt.Fprintln(
+					table,
+					strings.Join(
+						[]string{
+							r.ID,
+							r.Kind,
+							r.Who,
+							took,
+							step(r, defaultstack.Database),
+							step(r, defaultstack.Web),
+							result,
+						},
+						"\t",
+					),
+				)
 			}
 			return table.Flush()
 		},

@@ -243,7 +243,8 @@ Exit codes: 0 done; 1 failed; 2 bad input.`,
 		},
 	}
 	a.flags(gc)
-	gc.Flags().DurationVar(&olderThan, "older-than", 6*time.Hour, "leave alone what is younger: its build may be at work")
+	gc.Flags().
+		DurationVar(&olderThan, "older-than", 6*time.Hour, "leave alone what is younger: its build may be at work")
 	gc.Flags().BoolVar(&yes, "yes", false, "yes, remove it")
 	gc.Flags().BoolVar(&asJSON, "json", false, "as JSON")
 	return gc

@@ -177,11 +177,44 @@ func testProgress(t *testing.T) {
 
 func TestPrintStatus(t *testing.T) {
 	var out bytes.Buffer
-	err := printStatus(&out, status.Status{Stack: "golden", Region: "us-east-1", URL: "https://192.0.2.1/", Addresses: map[string]string{"db": "10.0.2.10"}, Release: "r2",
-		Deploying: &status.Deploying{ID: "d1", Who: "ann@host", Since: time.Now()},
-		Instances: []status.Instance{
-			{Instance: stack.Instance{ID: "i-1", Tier: "db", Role: "serving", State: "running", Image: "ami-1", Private: "10.0.2.4", Since: time.Now().Add(-90 * time.Second)}, Release: "r1", Health: status.Good},
-			{Instance: stack.Instance{ID: "i-2", Tier: "web", Role: "serving", State: "running", Image: "ami-2", Since: time.Now().Add(-50 * time.Hour)}, Health: status.Bad, Reason: "no answer"}}})
+	err := printStatus(
+		&out,
+		status.Status{
+			Stack:     "golden",
+			Region:    "us-east-1",
+			URL:       "https://192.0.2.1/",
+			Addresses: map[string]string{"db": "10.0.2.10"},
+			Release:   "r2",
+			Deploying: &status.Deploying{ID: "d1", Who: "ann@host", Since: time.Now()},
+			Instances: []status.Instance{
+				{
+					Instance: stack.Instance{
+						ID:      "i-1",
+						Tier:    "db",
+						Role:    "serving",
+						State:   "running",
+						Image:   "ami-1",
+						Private: "10.0.2.4",
+						Since:   time.Now().Add(-90 * time.Second),
+					},
+					Release: "r1",
+					Health:  status.Good,
+				},
+				{
+					Instance: stack.Instance{
+						ID:    "i-2",
+						Tier:  "web",
+						Role:  "serving",
+						State: "running",
+						Image: "ami-2",
+						Since: time.Now().Add(-50 * time.Hour),
+					},
+					Health: status.Bad,
+					Reason: "no answer",
+				},
+			},
+		},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,9 @@ import (
 func planCommand() *cobra.Command {
 	var r deployFlags
 	command := &cobra.Command{
-		Use: "plan", Short: "Show what deploy would do", Args: cobra.NoArgs,
+		Use:   "plan",
+		Short: "Show what deploy would do",
+		Args:  cobra.NoArgs,
 		Long: `Shows what deploy would make, change, replace and remove, each with the reason, and does nothing. Rules of the
 security groups and routes that somebody changed by hand are among it, and mended by deploy. What cannot be
 deployed is an error here, too, as far as it can be known before.
@@ -62,6 +64,13 @@ func printPlan(w io.Writer, p plan.Plan) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "%d to create, %d to change, %d to replace, %d to remove\n", count["create"], count["change"], count["replace"], count["remove"])
+	_, err := fmt.Fprintf(
+		w,
+		"%d to create, %d to change, %d to replace, %d to remove\n",
+		count["create"],
+		count["change"],
+		count["replace"],
+		count["remove"],
+	)
 	return err
 }

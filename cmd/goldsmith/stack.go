@@ -36,7 +36,12 @@ func (a *account) flags(cmd *cobra.Command) {
 	f.StringVar(&a.path, "file", stackFile, "the stack file; without one, the stack is the default one of this name")
 	f.StringVar(&a.options.Region, "region", "", "the region (default: the stack file's, AWS_REGION, or the profile's)")
 	f.StringVar(&a.options.Profile, "profile", "", "the profile of the shared AWS configuration")
-	f.StringVar(&a.options.Endpoint, "endpoint", "", "the URL of another EC2 API than AWS's own (default: AWS_ENDPOINT_URL)")
+	f.StringVar(
+		&a.options.Endpoint,
+		"endpoint",
+		"",
+		"the URL of another EC2 API than AWS's own (default: AWS_ENDPOINT_URL)",
+	)
 }
 
 // read is the stack file, with what the flags say instead. A file that lies in the working directory by chance must not
@@ -46,14 +51,28 @@ func (a *account) read(cmd *cobra.Command) (*stackfile.File, error) {
 	if errors.Is(err, fs.ErrNotExist) && !cmd.Flags().Changed("file") {
 		file, err = stackfile.Named(a.stack)
 	} else if err == nil && cmd.Flags().Changed("stack") && a.stack != file.Name {
-		err = fmt.Errorf("--stack %s: the stack file %s is of stack %s\nhint: name the file of that stack: --file FILE", a.stack, a.path, file.Name)
+		err = fmt.Errorf(
+			"--stack %s: the stack file %s is of stack %s\nhint: name the file of that stack: --file FILE",
+			a.stack,
+			a.path,
+			file.Name,
+		)
 	}
 	if err != nil {
 		return nil, &usageError{err}
 	}
 	a.stack = file.Name
 	from := file.AWS()
-	a.options.Region, a.options.Profile, a.options.Endpoint = cmp.Or(a.options.Region, from.Region), cmp.Or(a.options.Profile, from.Profile), cmp.Or(a.options.Endpoint, from.Endpoint)
+	a.options.Region, a.options.Profile, a.options.Endpoint = cmp.Or(
+		a.options.Region,
+		from.Region,
+	), cmp.Or(
+		a.options.Profile,
+		from.Profile,
+	), cmp.Or(
+		a.options.Endpoint,
+		from.Endpoint,
+	)
 	return file, nil
 }
 
@@ -107,7 +126,9 @@ Exit codes: 0 done; 1 failed; 2 bad input.`,
 			}
 			if cmd.Flags().Changed("operator") {
 				if err := file.Operator.UnmarshalText([]byte(operator)); err != nil {
-					return &usageError{fmt.Errorf("--operator %s: auto or a range such as 192.0.2.1/32 is needed", operator)}
+					return &usageError{
+						fmt.Errorf("--operator %s: auto or a range such as 192.0.2.1/32 is needed", operator),
+					}
 				}
 			}
 			s, err := a.openFile(cmd, file)
@@ -123,19 +144,28 @@ Exit codes: 0 done; 1 failed; 2 bad input.`,
 				fmt.Fprintf(cmd.OutOrStdout(), "the network of stack %s is unchanged: %s\n", a.stack, n.VPC)
 				return nil
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "the network of stack %s is up: %s, %d changes\n", a.stack, n.VPC, len(changes))
+			fmt.Fprintf(
+				cmd.OutOrStdout(),
+				"the network of stack %s is up: %s, %d changes\n",
+				a.stack,
+				n.VPC,
+				len(changes),
+			)
 			return nil
 		},
 	}
 	a.flags(up)
-	up.Flags().StringVar(&operator, "operator", "auto", "who may log in to the web tier: a range, or auto for this machine's own address (stack file: operator)")
+	up.Flags().
+		StringVar(&operator, "operator", "auto", "who may log in to the web tier: a range, or auto for this machine's own address (stack file: operator)")
 	return up
 }
 
 func networkShowCommand() *cobra.Command {
 	var a account
 	show := &cobra.Command{
-		Use: "show", Short: "Print the network's ids as JSON", Args: cobra.NoArgs,
+		Use:     "show",
+		Short:   "Print the network's ids as JSON",
+		Args:    cobra.NoArgs,
 		Long:    "Prints what the stack's network is made of, as JSON; what is missing is empty.\n\nExit codes: 0 done; 1 failed; 2 bad input.",
 		Example: "  goldsmith network show | jq -r .vpc",
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -158,7 +188,9 @@ func networkDownCommand() *cobra.Command {
 	var a account
 	var yes bool
 	down := &cobra.Command{
-		Use: "down", Short: "Remove the network", Args: cobra.NoArgs,
+		Use:   "down",
+		Short: "Remove the network",
+		Args:  cobra.NoArgs,
 		Long: `Removes the stack's network, once it was asked whether that is meant. While an instance is in it, it refuses.
 Of a VPC that was there before the stack only the stack's security groups go.
 
@@ -185,7 +217,9 @@ func destroyCommand() *cobra.Command {
 	var a account
 	var yes bool
 	destroy := &cobra.Command{
-		Use: "destroy", Short: "Remove the stack: instances, roles, parameters, key pair and network", Args: cobra.NoArgs,
+		Use:     "destroy",
+		Short:   "Remove the stack: instances, roles, parameters, key pair and network",
+		Args:    cobra.NoArgs,
 		Long:    "Removes everything of the stack but its images and snapshots, once it was asked whether that is meant. The data\nof a running database is lost with it.\n\nExit codes: 0 done; 1 failed; 2 bad input.",
 		Example: "  goldsmith destroy\n  goldsmith destroy --stack golden --yes",
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -194,7 +228,12 @@ func destroyCommand() *cobra.Command {
 				return err
 			}
 			a.announce(cmd)
-			if err := confirm(cmd, yes, "destroy stack "+a.stack+", with the data of its database", a.stack); err != nil {
+			if err := confirm(
+				cmd,
+				yes,
+				"destroy stack "+a.stack+", with the data of its database",
+				a.stack,
+			); err != nil {
 				return err
 			}
 			return deploy.Destroy(cmd.Context(), s)
@@ -207,7 +246,9 @@ func destroyCommand() *cobra.Command {
 
 func policyCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "iam-policy", Short: "Print the IAM policy that baking and running a stack needs", Args: cobra.NoArgs,
+		Use:     "iam-policy",
+		Short:   "Print the IAM policy that baking and running a stack needs",
+		Args:    cobra.NoArgs,
 		Long:    "Prints an IAM policy, as JSON, for whoever bakes images and runs stacks.\n\nExit codes: 0 done; 2 bad input.",
 		Example: "  goldsmith iam-policy >policy.json\n  aws iam create-policy --policy-name goldsmith --policy-document file://policy.json",
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -44,7 +44,12 @@ Exit codes: 0 the file is good; 2 bad input.`,
 			}
 			file, err := stackfile.Read(path)
 			if errors.Is(err, fs.ErrNotExist) && len(args) == 0 {
-				return &usageError{fmt.Errorf("%w\nhint: without one a stack is the default one; name another: goldsmith stack validate FILE", err)}
+				return &usageError{
+					fmt.Errorf(
+						"%w\nhint: without one a stack is the default one; name another: goldsmith stack validate FILE",
+						err,
+					),
+				}
 			}
 			if err != nil {
 				return &usageError{err}
@@ -80,16 +85,34 @@ func printStack(w io.Writer, f *stackfile.File) error {
 		db = append(db, "found at "+d.ServiceAddress.String())
 	}
 	line("db", db...)
-	line("web", append(tierText(f.Web.Tier, f.Web.Count), "kept by "+map[string]string{"single": "Goldsmith", "asg": "an Auto Scaling group"}[f.Web.Scaling])...)
+	line(
+		"web",
+		append(
+			tierText(f.Web.Tier, f.Web.Count),
+			"kept by "+map[string]string{"single": "Goldsmith", "asg": "an Auto Scaling group"}[f.Web.Scaling],
+		)...)
 	h := f.HealthCheck
-	line("healthy", fmt.Sprintf("%d × %s in a row, every %v", h.HealthyThreshold, h.Path, h.Interval), fmt.Sprintf("within %v", h.Deadline))
-	line("deploy", fmt.Sprintf("watched for %v", f.Deploy.BakeTime), fmt.Sprintf("drained for %v", f.Deploy.DrainTime), fmt.Sprintf("%v at most", f.Deploy.Timeout))
+	line(
+		"healthy",
+		fmt.Sprintf("%d × %s in a row, every %v", h.HealthyThreshold, h.Path, h.Interval),
+		fmt.Sprintf("within %v", h.Deadline),
+	)
+	line(
+		"deploy",
+		fmt.Sprintf("watched for %v", f.Deploy.BakeTime),
+		fmt.Sprintf("drained for %v", f.Deploy.DrainTime),
+		fmt.Sprintf("%v at most", f.Deploy.Timeout),
+	)
 	return table.Flush()
 }
 
 func networkText(n stackfile.Network) []string {
 	if !n.Existing() {
-		return []string{"made: " + n.CIDR.String(), "public " + n.PublicCIDR.String(), "private " + n.PrivateCIDR.String()}
+		return []string{
+			"made: " + n.CIDR.String(),
+			"public " + n.PublicCIDR.String(),
+			"private " + n.PrivateCIDR.String(),
+		}
 	}
 	if n.VPCID != "" {
 		return []string{"there: " + n.VPCID}

@@ -25,7 +25,9 @@ func statusCommand() *cobra.Command {
 	var asJSON, watch bool
 	var interval time.Duration
 	command := &cobra.Command{
-		Use: "status", Short: "Show the stack: instances, releases, health, addresses", Args: cobra.NoArgs,
+		Use:   "status",
+		Short: "Show the stack: instances, releases, health, addresses",
+		Args:  cobra.NoArgs,
 		Long: `Shows the stack on one screen: where the page and the database are, which instances each tier has, what they
 run and since when, and how they are. A web instance is asked over HTTPS, and has to show the certificate that
 it reported; a database is as its own report and the web tier tell. A deployment that is under way is named.
@@ -111,7 +113,12 @@ func printStatus(w io.Writer, s status.Status) error {
 		fmt.Fprintf(head, "deploying\t%s, by %s since %s\n", d.ID, d.Who, d.Since.Local().Format(time.DateTime))
 	}
 	for _, id := range s.Silent {
-		fmt.Fprintf(head, "deployment\t%s ended without a word; goldsmith deploy --stack %s puts it right\n", id, s.Stack)
+		fmt.Fprintf(
+			head,
+			"deployment\t%s ended without a word; goldsmith deploy --stack %s puts it right\n",
+			id,
+			s.Stack,
+		)
 	}
 	head.Flush()
 	fmt.Fprintln(&b)
@@ -124,7 +131,24 @@ func printStatus(w io.Writer, s status.Status) error {
 	fmt.Fprintln(table, "TIER\tROLE\tINSTANCE\tHEALTH\tSTATE\tRELEASE\tIMAGE\tPRIVATE\tPUBLIC\tAGE")
 	var reasons []string
 	for _, i := range s.Instances {
-		fmt.Fprintln(table, strings.Join([]string{i.Tier, i.Role, i.ID, i.Health, i.State, cmp.Or(i.Release, "-"), i.Image, cmp.Or(i.Private, "-"), cmp.Or(i.Public, "-"), age(time.Since(i.Since))}, "\t"))
+		fmt.Fprintln(
+			table,
+			strings.Join(
+				[]string{
+					i.Tier,
+					i.Role,
+					i.ID,
+					i.Health,
+					i.State,
+					cmp.Or(i.Release, "-"),
+					i.Image,
+					cmp.Or(i.Private, "-"),
+					cmp.Or(i.Public, "-"),
+					age(time.Since(i.Since)),
+				},
+				"\t",
+			),
+		)
 		if i.Reason != "" {
 			reasons = append(reasons, fmt.Sprintf("%s %s is %s: %s", i.Tier, i.ID, i.Health, i.Reason))
 		}

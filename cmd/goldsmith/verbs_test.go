@@ -53,7 +53,14 @@ func TestMistypedVerbs(t *testing.T) {
 		} {
 			said, exit := typed(t, line)
 			if exit != exitBadInput || !strings.Contains(said, "hint: "+cmd.CommandPath()) {
-				t.Errorf("%s: exit code %d and %q, want %d and a hint of %s", line, exit, said, exitBadInput, cmd.CommandPath())
+				t.Errorf(
+					"%s: exit code %d and %q, want %d and a hint of %s",
+					line,
+					exit,
+					said,
+					exitBadInput,
+					cmd.CommandPath(),
+				)
 			}
 		}
 	})

@@ -11,7 +11,13 @@ import (
 
 // valid is a configuration without a fault; change says what is different.
 func valid(change map[string]any) map[string]any {
-	config := map[string]any{"stack": "golden", "region": "us-east-1", "access_key": "a", "secret_key": "b", "max_retries": 1}
+	config := map[string]any{
+		"stack":       "golden",
+		"region":      "us-east-1",
+		"access_key":  "a",
+		"secret_key":  "b",
+		"max_retries": 1,
+	}
 	maps.Copy(config, change)
 	return config
 }

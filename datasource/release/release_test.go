@@ -12,7 +12,13 @@ import (
 
 // valid is a configuration without a fault; change says what is different.
 func valid(change map[string]any) map[string]any {
-	config := map[string]any{"stack": "golden", "region": "us-east-1", "access_key": "a", "secret_key": "b", "max_retries": 1}
+	config := map[string]any{
+		"stack":       "golden",
+		"region":      "us-east-1",
+		"access_key":  "a",
+		"secret_key":  "b",
+		"max_retries": 1,
+	}
 	maps.Copy(config, change)
 	return config
 }
@@ -37,7 +43,8 @@ func execute(t *testing.T, parameter string) (map[string]string, error) {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked, _ := io.ReadAll(r.Body)
-		if r.Header.Get("X-Amz-Target") != "AmazonSSM.GetParameter" || !strings.Contains(string(asked), `"/goldsmith/golden/release"`) {
+		if r.Header.Get("X-Amz-Target") != "AmazonSSM.GetParameter" ||
+			!strings.Contains(string(asked), `"/goldsmith/golden/release"`) {
 			t.Errorf("asked for %s: %s", r.Header.Get("X-Amz-Target"), asked)
 		}
 		if parameter == "" {
@@ -64,13 +71,26 @@ func execute(t *testing.T, parameter string) (map[string]string, error) {
 }
 
 func TestExecute(t *testing.T) {
-	got, err := execute(t, `{"name":"r1","db":"ami-1","web":"ami-2","created":"2026-11-23T10:11:12+02:00","revision":"abc"}`)
-	want := map[string]string{"name": "r1", "db_ami": "ami-1", "web_ami": "ami-2", "created": "2026-11-23T08:11:12Z", "revision": "abc"}
+	got, err := execute(
+		t,
+		`{"name":"r1","db":"ami-1","web":"ami-2","created":"2026-11-23T10:11:12+02:00","revision":"abc"}`,
+	)
+	want := map[string]string{
+		"name":     "r1",
+		"db_ami":   "ami-1",
+		"web_ami":  "ami-2",
+		"created":  "2026-11-23T08:11:12Z",
+		"revision": "abc",
+	}
 	if err != nil || !maps.Equal(got, want) {
 		t.Errorf("got %v, %v, want %v", got, err, want)
 	}
 	for parameter, want := range map[string]string{"": "hint:", "{": "/goldsmith/golden/release"} {
-		if _, err := execute(t, parameter); err == nil || !strings.Contains(err.Error(), "release") || !strings.Contains(err.Error(), want) {
+		if _, err := execute(
+			t,
+			parameter,
+		); err == nil || !strings.Contains(err.Error(), "release") ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("parameter %q: got %v, want an error with %s", parameter, err, want)
 		}
 	}

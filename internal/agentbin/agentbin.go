@@ -46,7 +46,11 @@ func Open(arch string) (task.Blob, error) {
 	}
 	content, err := unpack("bin/goldsmith-agent-linux-" + arch + ".gz")
 	if errors.Is(err, fs.ErrNotExist) {
-		return task.Blob{}, fmt.Errorf("find the agent for linux/%s: the plugin was built without it\nhint: make build ARCHES=%q", arch, arch)
+		return task.Blob{}, fmt.Errorf(
+			"find the agent for linux/%s: the plugin was built without it\nhint: make build ARCHES=%q",
+			arch,
+			arch,
+		)
 	}
 	if err != nil {
 		return task.Blob{}, fmt.Errorf("unpack the agent for linux/%s: %w", arch, err)

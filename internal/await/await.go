@@ -74,7 +74,9 @@ func Retry(ctx context.Context, limit time.Duration, again func(error) bool, cal
 }
 
 // Patient has a waiter of the SDK wait on when AWS has too much to do; ask is its own Retryable. Its other answers stay.
-func Patient[I, O any](ask func(context.Context, I, O, error) (bool, error)) func(context.Context, I, O, error) (bool, error) {
+func Patient[I, O any](
+	ask func(context.Context, I, O, error) (bool, error),
+) func(context.Context, I, O, error) (bool, error) {
 	return func(ctx context.Context, in I, out O, err error) (bool, error) {
 		if awserr.Transient(err) {
 			return true, nil

@@ -45,7 +45,8 @@ func TestUntil(t *testing.T) {
 					}
 					return false, api(answer)
 				})
-				if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+				if c.want == "" && err != nil ||
+					c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 					t.Errorf("got %v, want %q", err, c.want)
 				}
 				if took := time.Since(began); took < c.least {
@@ -70,7 +71,11 @@ func TestUntilEndsWithTheContext(t *testing.T) {
 
 func TestUntilNamesWhatWasSaidLast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		err := Until(t.Context(), time.Minute, func(context.Context) (bool, error) { return false, api("RequestLimitExceeded") })
+		err := Until(
+			t.Context(),
+			time.Minute,
+			func(context.Context) (bool, error) { return false, api("RequestLimitExceeded") },
+		)
 		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "RequestLimitExceeded") {
 			t.Errorf("got %v", err)
 		}
@@ -112,7 +117,13 @@ func TestRetry(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := Retry(ctx, time.Minute, again, func(context.Context) error { return errors.New("again") }); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "again") {
+	if err := Retry(
+		ctx,
+		time.Minute,
+		again,
+		func(context.Context) error { return errors.New("again") },
+	); !errors.Is(err, context.Canceled) ||
+		!strings.Contains(err.Error(), "again") {
 		t.Errorf("interrupted: got %v", err)
 	}
 }

@@ -17,7 +17,10 @@ func TestAccount(t *testing.T) {
 		},
 		"AWS account unknown (AccessDenied), eu-central-1, at ": func(w http.ResponseWriter) {
 			w.WriteHeader(http.StatusForbidden)
-			fmt.Fprint(w, `<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>`)
+			fmt.Fprint(
+				w,
+				`<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>`,
+			)
 		},
 		"AWS account unknown (no answer), eu-central-1, at ": func(w http.ResponseWriter) {
 			fmt.Fprint(w, begin+end)
@@ -32,7 +35,10 @@ func TestAccount(t *testing.T) {
 			}
 			answer(w)
 		}))
-		conf, err := Load(t.Context(), Options{Region: "eu-central-1", AccessKey: "a", SecretKey: "b", Endpoint: server.URL})
+		conf, err := Load(
+			t.Context(),
+			Options{Region: "eu-central-1", AccessKey: "a", SecretKey: "b", Endpoint: server.URL},
+		)
 		if err != nil {
 			t.Fatal(err)
 		}

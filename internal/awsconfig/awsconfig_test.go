@@ -50,7 +50,10 @@ func TestEndpointTakesEveryCall(t *testing.T) {
 	calls := 0
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		calls++
-		fmt.Fprint(w, `<GetCallerIdentityResponse><GetCallerIdentityResult><Account>1</Account></GetCallerIdentityResult></GetCallerIdentityResponse>`)
+		fmt.Fprint(
+			w,
+			`<GetCallerIdentityResponse><GetCallerIdentityResult><Account>1</Account></GetCallerIdentityResult></GetCallerIdentityResponse>`,
+		)
 	}))
 	defer server.Close()
 	for _, way := range []string{"option", "environment"} {
@@ -95,7 +98,10 @@ func TestCallerAddress(t *testing.T) {
 			fmt.Fprint(w, answer)
 		}))
 		alone(t)
-		conf, err := Load(t.Context(), Options{Region: "us-east-1", AccessKey: "a", SecretKey: "b", Endpoint: server.URL + "/"})
+		conf, err := Load(
+			t.Context(),
+			Options{Region: "us-east-1", AccessKey: "a", SecretKey: "b", Endpoint: server.URL + "/"},
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -121,7 +127,8 @@ func TestExplain(t *testing.T) {
 	} {
 		wrapped := fmt.Errorf("launch: %w", c.err)
 		got := Explain(wrapped)
-		if !strings.Contains(got.Error(), "hint: ") || !strings.Contains(got.Error(), c.want) || !errors.Is(got, c.err) {
+		if !strings.Contains(got.Error(), "hint: ") || !strings.Contains(got.Error(), c.want) ||
+			!errors.Is(got, c.err) {
 			t.Errorf("%v: got %v, want a hint with %q", c.err, got, c.want)
 		}
 	}
@@ -154,9 +161,12 @@ func TestBodyEndsWhereItIsClosed(t *testing.T) {
 			t.Errorf("a closed body gives %d bytes and the error %v", n, err)
 		}
 		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(
-			`<GetCallerIdentityResponse><GetCallerIdentityResult><Account>1</Account></GetCallerIdentityResult></GetCallerIdentityResponse>`))}, nil
+			`<GetCallerIdentityResponse><GetCallerIdentityResult><Account>1</Account></GetCallerIdentityResult></GetCallerIdentityResponse>`,
+		))}, nil
 	})
-	if _, err := sts.NewFromConfig(conf).GetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{}); err != nil || !strings.Contains(body, "Action=GetCallerIdentity") {
+	if _, err := sts.NewFromConfig(conf).
+		GetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{}); err != nil ||
+		!strings.Contains(body, "Action=GetCallerIdentity") {
 		t.Errorf("%v, the body was %q", err, body)
 	}
 }

@@ -17,7 +17,8 @@ import (
 func TestRoleIsAssumed(t *testing.T) {
 	alone(t)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := r.ParseForm(); err != nil || r.Form.Get("Action") != "AssumeRole" || !strings.Contains(r.Header.Get("Authorization"), "Credential=mine/") {
+		if err := r.ParseForm(); err != nil || r.Form.Get("Action") != "AssumeRole" ||
+			!strings.Contains(r.Header.Get("Authorization"), "Credential=mine/") {
 			t.Errorf("%v: asked for %v as %q", err, r.Form, r.Header.Get("Authorization"))
 		}
 		for name, want := range map[string]string{"RoleArn": "arn:aws:iam::1:role/bake", "RoleSessionName": "me", "ExternalId": "secret", "DurationSeconds": "1800"} {
@@ -25,11 +26,24 @@ func TestRoleIsAssumed(t *testing.T) {
 				t.Errorf("%s is %q, want %q", name, got, want)
 			}
 		}
-		fmt.Fprint(w, `<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>roles</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken><Expiration>2999-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>`)
+		fmt.Fprint(
+			w,
+			`<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>roles</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken><Expiration>2999-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>`,
+		)
 	}))
 	defer server.Close()
-	conf, err := Load(t.Context(), Options{Region: "us-east-1", AccessKey: "mine", SecretKey: "b", Endpoint: server.URL,
-		Role: Role{ARN: "arn:aws:iam::1:role/bake", SessionName: "me", ExternalID: "secret", Duration: 30 * time.Minute}})
+	conf, err := Load(t.Context(), Options{
+		Region:    "us-east-1",
+		AccessKey: "mine",
+		SecretKey: "b",
+		Endpoint:  server.URL,
+		Role: Role{
+			ARN:         "arn:aws:iam::1:role/bake",
+			SessionName: "me",
+			ExternalID:  "secret",
+			Duration:    30 * time.Minute,
+		},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +56,11 @@ func TestRoleIsAssumed(t *testing.T) {
 func TestSharedFiles(t *testing.T) {
 	alone(t)
 	file := t.TempDir() + "/config"
-	if err := os.WriteFile(file, []byte("[profile other]\nregion = eu-west-1\naws_access_key_id = a\naws_secret_access_key = b\n"), 0o600); err != nil {
+	if err := os.WriteFile(
+		file,
+		[]byte("[profile other]\nregion = eu-west-1\naws_access_key_id = a\naws_secret_access_key = b\n"),
+		0o600,
+	); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("AWS_CONFIG_FILE", file)
@@ -50,7 +68,11 @@ func TestSharedFiles(t *testing.T) {
 	if err != nil || conf.Region != "eu-west-1" {
 		t.Errorf("got region %q, %v", conf.Region, err)
 	}
-	if _, err := Load(t.Context(), Options{Region: "us-east-1", Profile: "none"}); err == nil || !strings.Contains(err.Error(), "none") {
+	if _, err := Load(
+		t.Context(),
+		Options{Region: "us-east-1", Profile: "none"},
+	); err == nil ||
+		!strings.Contains(err.Error(), "none") {
 		t.Errorf("a profile that is not there: got %v", err)
 	}
 }
@@ -64,7 +86,10 @@ func TestRetriesEnd(t *testing.T) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}))
 	defer server.Close()
-	conf, err := Load(t.Context(), Options{Region: "us-east-1", AccessKey: "a", SecretKey: "b", Endpoint: server.URL, MaxRetries: 1})
+	conf, err := Load(
+		t.Context(),
+		Options{Region: "us-east-1", AccessKey: "a", SecretKey: "b", Endpoint: server.URL, MaxRetries: 1},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,11 +36,19 @@ func NotFound(err error) bool {
 
 // Throttled tells whether a call was one too many in its time.
 func Throttled(err error) bool {
-	return retry.ThrottleErrorCode{Codes: retry.DefaultThrottleErrorCodes}.IsErrorThrottle(err) == aws.TrueTernary || status(err) == http.StatusTooManyRequests
+	return retry.ThrottleErrorCode{Codes: retry.DefaultThrottleErrorCodes}.IsErrorThrottle(err) == aws.TrueTernary ||
+		status(err) == http.StatusTooManyRequests
 }
 
 // serverFaults are codes that EC2 and its neighbours document for faults of their own.
-var serverFaults = []string{"InternalError", "InternalFailure", "InternalServiceError", "ServerInternal", "ServiceUnavailable", "Unavailable"}
+var serverFaults = []string{
+	"InternalError",
+	"InternalFailure",
+	"InternalServiceError",
+	"ServerInternal",
+	"ServiceUnavailable",
+	"Unavailable",
+}
 
 // Transient tells whether the same question may be answered in a while: the caller asked too often, or the service has a
 // fault of its own. It is meant for calls that change nothing: want of capacity is a server's fault, too.
@@ -57,7 +65,9 @@ func status(err error) int {
 }
 
 // newProfile are messages for an instance profile that another service does not know, or whose role it does not know yet.
-var newProfile = regexp.MustCompile(`(?i)invalid iam ?instance ?profile|parameter iaminstanceprofile(\.(name|arn))? is invalid|iam instance profile .* has no associated iam roles`)
+var newProfile = regexp.MustCompile(
+	`(?i)invalid iam ?instance ?profile|parameter iaminstanceprofile(\.(name|arn))? is invalid|iam instance profile .* has no associated iam roles`,
+)
 
 // newRole are IAM's own messages for a profile, or a role, that not all of its servers know.
 var newRole = regexp.MustCompile(`(?i)^(instance ?profile|(the )?role) `)

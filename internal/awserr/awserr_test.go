@@ -14,12 +14,19 @@ import (
 
 // api is an error as a client of the SDK returns it.
 func api(code, message string) error {
-	return &smithy.OperationError{ServiceID: "EC2", OperationName: "Call", Err: &retry.MaxAttemptsError{Attempt: 3, Err: &smithy.GenericAPIError{Code: code, Message: message}}}
+	return &smithy.OperationError{
+		ServiceID:     "EC2",
+		OperationName: "Call",
+		Err:           &retry.MaxAttemptsError{Attempt: 3, Err: &smithy.GenericAPIError{Code: code, Message: message}},
+	}
 }
 
 // answer is an error of an answer with this status.
 func answer(status int) error {
-	return &smithyhttp.ResponseError{Response: &smithyhttp.Response{Response: &http.Response{StatusCode: status}}, Err: errors.New("no body")}
+	return &smithyhttp.ResponseError{
+		Response: &smithyhttp.Response{Response: &http.Response{StatusCode: status}},
+		Err:      errors.New("no body"),
+	}
 }
 
 func TestProfileIsNew(t *testing.T) {
@@ -101,7 +108,9 @@ func TestTransient(t *testing.T) {
 }
 
 func TestSnapshotInUse(t *testing.T) {
-	image, inUse := SnapshotInUse(api("InvalidSnapshot.InUse", "The snapshot snap-0ab is currently in use by ami-0fe12"))
+	image, inUse := SnapshotInUse(
+		api("InvalidSnapshot.InUse", "The snapshot snap-0ab is currently in use by ami-0fe12"),
+	)
 	if image != "ami-0fe12" || !inUse {
 		t.Errorf("got %q, %v", image, inUse)
 	}

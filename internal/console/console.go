@@ -22,7 +22,11 @@ import (
 
 // API is what is asked of EC2; *ec2.Client answers.
 type API interface {
-	GetConsoleOutput(context.Context, *ec2.GetConsoleOutputInput, ...func(*ec2.Options)) (*ec2.GetConsoleOutputOutput, error)
+	GetConsoleOutput(
+		context.Context,
+		*ec2.GetConsoleOutputInput,
+		...func(*ec2.Options),
+	) (*ec2.GetConsoleOutputOutput, error)
 }
 
 const (
@@ -105,7 +109,13 @@ func (b *budget) setPlain(r *Reader) {
 	b.plain = true
 }
 
-func (r *Reader) ask(ctx context.Context, api API, id string, b *budget, latest bool) (*ec2.GetConsoleOutputOutput, error) {
+func (r *Reader) ask(
+	ctx context.Context,
+	api API,
+	id string,
+	b *budget,
+	latest bool,
+) (*ec2.GetConsoleOutputOutput, error) {
 	if err := r.turn(ctx, b); err != nil {
 		return nil, err
 	}

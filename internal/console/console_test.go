@@ -26,7 +26,11 @@ type fake struct {
 	answer func(latest bool) error
 }
 
-func (f *fake) GetConsoleOutput(_ context.Context, in *ec2.GetConsoleOutputInput, _ ...func(*ec2.Options)) (*ec2.GetConsoleOutputOutput, error) {
+func (f *fake) GetConsoleOutput(
+	_ context.Context,
+	in *ec2.GetConsoleOutputInput,
+	_ ...func(*ec2.Options),
+) (*ec2.GetConsoleOutputOutput, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.asked == nil {
@@ -41,7 +45,9 @@ func (f *fake) GetConsoleOutput(_ context.Context, in *ec2.GetConsoleOutputInput
 			return nil, err
 		}
 	}
-	return &ec2.GetConsoleOutputOutput{Output: aws.String(base64.StdEncoding.EncodeToString([]byte("boot\nready\n")))}, nil
+	return &ec2.GetConsoleOutputOutput{
+		Output: aws.String(base64.StdEncoding.EncodeToString([]byte("boot\nready\n"))),
+	}, nil
 }
 
 func api(code string) error { return &smithy.GenericAPIError{Code: code, Message: "said the test"} }
@@ -103,7 +109,12 @@ func TestRest(t *testing.T) {
 		}}
 		began := time.Now()
 		for _, least := range []time.Duration{0, 10 * time.Second, 30 * time.Second} {
-			if _, err := r.Read(t.Context(), f, "i-1"); !awserr.Throttled(err) || !strings.Contains(err.Error(), "i-1") {
+			if _, err := r.Read(
+				t.Context(),
+				f,
+				"i-1",
+			); !awserr.Throttled(err) ||
+				!strings.Contains(err.Error(), "i-1") {
 				t.Fatalf("got %v", err)
 			}
 			if at := time.Since(began); at < least || at > least+least/2 {
@@ -130,7 +141,12 @@ func TestReadEndsWithTheContext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		began := time.Now()
-		if _, err := r.Read(ctx, f, "i-1"); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Second {
+		if _, err := r.Read(
+			ctx,
+			f,
+			"i-1",
+		); !errors.Is(err, context.DeadlineExceeded) ||
+			time.Since(began) != time.Second {
 			t.Errorf("after %s: %v", time.Since(began), err)
 		}
 	})
@@ -159,7 +175,9 @@ func TestTail(t *testing.T) {
 	if got := new(Reader).Tail(t.Context(), &fake{}, "i-tail"); got != "\nthe end of its console:\n  boot\n  ready" {
 		t.Errorf("got %q", got)
 	}
-	if got := new(Reader).Tail(t.Context(), &fake{answer: func(bool) error { return api("InvalidInstanceID.NotFound") }}, "i-tail"); got != "" {
+	if got := new(
+		Reader,
+	).Tail(t.Context(), &fake{answer: func(bool) error { return api("InvalidInstanceID.NotFound") }}, "i-tail"); got != "" {
 		t.Errorf("got %q", got)
 	}
 }

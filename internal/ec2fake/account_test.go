@@ -271,7 +271,8 @@ func TestRefresh(t *testing.T) {
 			status, version = astypes.InstanceRefreshStatusRollbackSuccessful, "1"
 		}
 		members := a.In("us-east-1").ScalingGroup("g").Instances
-		if out.InstanceRefreshes[0].Status != status || len(members) != 2 || *members[0].LaunchTemplate.Version != version {
+		if out.InstanceRefreshes[0].Status != status || len(members) != 2 ||
+			*members[0].LaunchTemplate.Version != version {
 			t.Errorf("healthy %v: %s, %+v", healthy, out.InstanceRefreshes[0].Status, members)
 		}
 	}

@@ -28,24 +28,40 @@ type account struct {
 	fault     error
 }
 
-func (a *account) DeregisterImage(context.Context, *ec2.DeregisterImageInput, ...func(*ec2.Options)) (*ec2.DeregisterImageOutput, error) {
+func (a *account) DeregisterImage(
+	context.Context,
+	*ec2.DeregisterImageInput,
+	...func(*ec2.Options),
+) (*ec2.DeregisterImageOutput, error) {
 	return nil, a.fault
 }
 
-func (a *account) DescribeSnapshots(_ context.Context, in *ec2.DescribeSnapshotsInput, _ ...func(*ec2.Options)) (*ec2.DescribeSnapshotsOutput, error) {
+func (a *account) DescribeSnapshots(
+	_ context.Context,
+	in *ec2.DescribeSnapshotsInput,
+	_ ...func(*ec2.Options),
+) (*ec2.DescribeSnapshotsOutput, error) {
 	out := &ec2.DescribeSnapshotsOutput{}
 	for _, id := range a.described {
-		if time.Since(a.began) >= a.from && slices.Contains(in.Filters[0].Values, "Created by CreateImage(*) for ami-1*") {
+		if time.Since(a.began) >= a.from &&
+			slices.Contains(in.Filters[0].Values, "Created by CreateImage(*) for ami-1*") {
 			out.Snapshots = append(out.Snapshots, types.Snapshot{SnapshotId: aws.String(id)})
 		}
 	}
 	return out, nil
 }
 
-func (a *account) DeleteSnapshot(_ context.Context, in *ec2.DeleteSnapshotInput, _ ...func(*ec2.Options)) (*ec2.DeleteSnapshotOutput, error) {
+func (a *account) DeleteSnapshot(
+	_ context.Context,
+	in *ec2.DeleteSnapshotInput,
+	_ ...func(*ec2.Options),
+) (*ec2.DeleteSnapshotOutput, error) {
 	a.calls++
 	if a.inUse != "" && time.Since(a.began) < a.until {
-		return nil, &smithy.GenericAPIError{Code: "InvalidSnapshot.InUse", Message: "The snapshot " + *in.SnapshotId + " is currently in use by " + a.inUse}
+		return nil, &smithy.GenericAPIError{
+			Code:    "InvalidSnapshot.InUse",
+			Message: "The snapshot " + *in.SnapshotId + " is currently in use by " + a.inUse,
+		}
 	}
 	i := slices.Index(a.snapshots, *in.SnapshotId)
 	if i < 0 {
@@ -58,7 +74,10 @@ func (a *account) DeleteSnapshot(_ context.Context, in *ec2.DeleteSnapshotInput,
 func imageOf(state types.ImageState, snapshots ...string) types.Image {
 	image := types.Image{ImageId: aws.String("ami-1"), State: state}
 	for _, id := range snapshots {
-		image.BlockDeviceMappings = append(image.BlockDeviceMappings, types.BlockDeviceMapping{Ebs: &types.EbsBlockDevice{SnapshotId: aws.String(id)}})
+		image.BlockDeviceMappings = append(
+			image.BlockDeviceMappings,
+			types.BlockDeviceMapping{Ebs: &types.EbsBlockDevice{SnapshotId: aws.String(id)}},
+		)
 	}
 	return image
 }
@@ -87,7 +106,9 @@ func TestDeregister(t *testing.T) {
 				a := c.account
 				a.began = time.Now()
 				err := Deregister(t.Context(), &a, c.image)
-				if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) || len(a.snapshots) != c.left {
+				if c.want == "" && err != nil ||
+					c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) ||
+					len(a.snapshots) != c.left {
 					t.Errorf("got %v, left %v", err, a.snapshots)
 				}
 				if c.name == "in use by another" && a.calls != 1 || time.Since(a.began) > 2*time.Minute {

@@ -51,7 +51,13 @@ func TestInstanceFromItsLaunchToItsEnd(t *testing.T) {
 		if _, err := api.StopInstances(t.Context(), &ec2.StopInstancesInput{InstanceIds: []string{id}}); err != nil {
 			t.Fatal(err)
 		}
-		if i, err = UntilStopped(t.Context(), api, id, time.Time{}); err != nil || i.State.Name != types.InstanceStateNameStopped {
+		if i, err = UntilStopped(
+			t.Context(),
+			api,
+			id,
+			time.Time{},
+		); err != nil ||
+			i.State.Name != types.InstanceStateNameStopped {
 			t.Errorf("got %+v, %v", i.State, err)
 		}
 		if err := Terminate(t.Context(), api, id); err != nil || len(a.In(region).Instances()) > 0 {
@@ -157,7 +163,10 @@ func TestTerminateSome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, api, id := land(t, 0, time.Minute)
 		began := time.Now()
-		if _, err := api.TerminateInstances(t.Context(), &ec2.TerminateInstancesInput{InstanceIds: []string{id}}); err != nil {
+		if _, err := api.TerminateInstances(
+			t.Context(),
+			&ec2.TerminateInstancesInput{InstanceIds: []string{id}},
+		); err != nil {
 			t.Fatal(err)
 		}
 		err := UntilTerminated(t.Context(), api, "i-0fffffff", id)

@@ -12,7 +12,9 @@ import (
 // harmless tells whether a terminal shows a text as it is.
 func harmless(text string) bool {
 	return utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool {
-		return r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 || r == 0x200e || r == 0x200f || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
+		return r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 || r == 0x200e || r == 0x200f ||
+			r >= 0x202a && r <= 0x202e ||
+			r >= 0x2066 && r <= 0x2069
 	})
 }
 

@@ -33,7 +33,14 @@ const (
 )
 
 // cloudInitUnits are cloud-init's, by the names of all its versions.
-var cloudInitUnits = []string{"cloud-init-local.service", "cloud-init-main.service", "cloud-init-network.service", "cloud-init.service", "cloud-config.service", "cloud-final.service"}
+var cloudInitUnits = []string{
+	"cloud-init-local.service",
+	"cloud-init-main.service",
+	"cloud-init-network.service",
+	"cloud-init.service",
+	"cloud-config.service",
+	"cloud-final.service",
+}
 
 // aptTimers start apt's daily work, and aptUnits do it.
 var (
@@ -42,7 +49,12 @@ var (
 )
 
 // aptLocks are all that apt and dpkg lock, below the root.
-var aptLocks = []string{"var/lib/apt/lists/lock", "var/cache/apt/archives/lock", "var/lib/dpkg/lock-frontend", "var/lib/dpkg/lock"}
+var aptLocks = []string{
+	"var/lib/apt/lists/lock",
+	"var/cache/apt/archives/lock",
+	"var/lib/dpkg/lock-frontend",
+	"var/lib/dpkg/lock",
+}
 
 // machine is what is asked of the machine.
 type machine struct {
@@ -69,7 +81,12 @@ func StopAptTimers(ctx context.Context, say func(string)) error { return here(sa
 func Apt(ctx context.Context, say func(string)) error { return here(say).apt(ctx) }
 
 func (m machine) cloudInit(ctx context.Context) error {
-	waited, err := m.wait(ctx, cloudInitLimit, "cloud-init", func(ctx context.Context) (string, error) { return m.busyUnits(ctx, cloudInitUnits) })
+	waited, err := m.wait(
+		ctx,
+		cloudInitLimit,
+		"cloud-init",
+		func(ctx context.Context) (string, error) { return m.busyUnits(ctx, cloudInitUnits) },
+	)
 	if err != nil {
 		return fmt.Errorf("%w\nhint: on the machine, cat /var/log/cloud-init-output.log", err)
 	}
@@ -131,7 +148,12 @@ func (m machine) apt(ctx context.Context) error {
 }
 
 // wait looks until nothing is busy any more. It tells whether there was something to be waited for.
-func (m machine) wait(ctx context.Context, limit time.Duration, what string, busy func(context.Context) (string, error)) (waited bool, err error) {
+func (m machine) wait(
+	ctx context.Context,
+	limit time.Duration,
+	what string,
+	busy func(context.Context) (string, error),
+) (waited bool, err error) {
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	last, next := "", time.Now().Add(sayAfter)

@@ -20,12 +20,16 @@ import (
 func booted(t *testing.T, answers ...string) (m machine, said, asked *[]string) {
 	t.Helper()
 	said, asked = &[]string{}, &[]string{}
-	m = machine{root: t.TempDir(), say: func(text string) { *said = append(*said, text) }, systemctl: func(_ context.Context, arguments ...string) (string, error) {
-		*asked = append(*asked, strings.Join(arguments, " "))
-		answer := answers[0]
-		answers = answers[min(1, len(answers)-1):]
-		return answer, nil
-	}}
+	m = machine{
+		root: t.TempDir(),
+		say:  func(text string) { *said = append(*said, text) },
+		systemctl: func(_ context.Context, arguments ...string) (string, error) {
+			*asked = append(*asked, strings.Join(arguments, " "))
+			answer := answers[0]
+			answers = answers[min(1, len(answers)-1):]
+			return answer, nil
+		},
+	}
 	put(t, m.root, "run/systemd/system/x", "")
 	return m, said, asked
 }
@@ -60,13 +64,25 @@ func TestCloudInit(t *testing.T) {
 	const busy, done = "Id=cloud-final.service\nActiveState=activating\n", "Id=cloud-final.service\nActiveState=active\n"
 	synctest.Test(t, func(t *testing.T) {
 		m, said, _ := booted(t, slices.Concat(slices.Repeat([]string{busy}, 200), []string{done})...)
-		put(t, m.root, "run/cloud-init/result.json", `{"v1":{"errors":["('scripts-user',\n RuntimeError('1 failed'))"]}}`)
+		put(
+			t,
+			m.root,
+			"run/cloud-init/result.json",
+			`{"v1":{"errors":["('scripts-user',\n RuntimeError('1 failed'))"]}}`,
+		)
 		began := time.Now()
 		if err := m.cloudInit(t.Context()); err != nil || time.Since(began) != 40*time.Second {
 			t.Errorf("after %s: %v", time.Since(began), err)
 		}
 		const waiting = "waiting for cloud-init: cloud-final.service is activating"
-		if want := []string{waiting, waiting, "cloud-init has ended, with errors: ('scripts-user', RuntimeError('1 failed'))"}; !slices.Equal(*said, want) {
+		if want := []string{
+			waiting,
+			waiting,
+			"cloud-init has ended, with errors: ('scripts-user', RuntimeError('1 failed'))",
+		}; !slices.Equal(
+			*said,
+			want,
+		) {
 			t.Errorf("said %q", *said)
 		}
 	})
@@ -78,7 +94,10 @@ func TestCloudInit(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		m, _, _ := booted(t, busy)
-		if err := m.cloudInit(t.Context()); err == nil || !strings.Contains(err.Error(), "not ended after 10m0s: cloud-final.service is activating\nhint: ") {
+		if err := m.cloudInit(
+			t.Context(),
+		); err == nil ||
+			!strings.Contains(err.Error(), "not ended after 10m0s: cloud-final.service is activating\nhint: ") {
 			t.Errorf("it never ends: %v", err)
 		}
 	})
@@ -98,11 +117,18 @@ func TestCloudInit(t *testing.T) {
 }
 
 func TestStopAptTimers(t *testing.T) {
-	m, said, asked := booted(t, "Id=apt-daily.timer\nActiveState=active\n\nId=apt-daily-upgrade.timer\nActiveState=inactive\n", "")
+	m, said, asked := booted(
+		t,
+		"Id=apt-daily.timer\nActiveState=active\n\nId=apt-daily-upgrade.timer\nActiveState=inactive\n",
+		"",
+	)
 	if err := m.stopAptTimers(t.Context()); err != nil || (*asked)[1] != "stop apt-daily.timer" || len(*said) != 1 {
 		t.Errorf("got %v, asked %q, said %q", err, *asked, *said)
 	}
-	m, said, asked = booted(t, "Id=apt-daily.timer\nActiveState=inactive\n\nId=apt-daily-upgrade.timer\nActiveState=inactive\n")
+	m, said, asked = booted(
+		t,
+		"Id=apt-daily.timer\nActiveState=inactive\n\nId=apt-daily-upgrade.timer\nActiveState=inactive\n",
+	)
 	if err := m.stopAptTimers(t.Context()); err != nil || len(*asked) != 1 || len(*said) > 0 {
 		t.Errorf("there is nothing to stop: %v, asked %q, said %q", err, *asked, *said)
 	}
@@ -175,7 +201,12 @@ func TestAptThatIsAtWork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, said, _ := booted(t, "Id=apt-daily-upgrade.service\nActiveState=activating\n")
 		err := m.apt(t.Context())
-		if err == nil || !strings.Contains(err.Error(), "wait for apt: it has not ended after 5m0s: apt-daily-upgrade.service is activating") || len(*said) != 10 {
+		if err == nil ||
+			!strings.Contains(
+				err.Error(),
+				"wait for apt: it has not ended after 5m0s: apt-daily-upgrade.service is activating",
+			) ||
+			len(*said) != 10 {
 			t.Errorf("got %v, said %q", err, *said)
 		}
 	})

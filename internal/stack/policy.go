@@ -77,7 +77,11 @@ func OperatorPolicy() ([]byte, error) {
 			"Resource": "arn:aws:iam::*:role/aws-service-role/*",
 			"Action":   "iam:CreateServiceLinkedRole",
 
-			"Condition": map[string]any{"StringEquals": map[string]any{"iam:AWSServiceName": []string{"autoscaling.amazonaws.com", "elasticloadbalancing.amazonaws.com"}}},
+			"Condition": map[string]any{
+				"StringEquals": map[string]any{
+					"iam:AWSServiceName": []string{"autoscaling.amazonaws.com", "elasticloadbalancing.amazonaws.com"},
+				},
+			},
 		},
 		map[string]any{"Sid": "PassRoles", "Effect": "Allow", "Resource": roles[0], "Action": "iam:PassRole",
 			"Condition": map[string]any{"StringEquals": map[string]string{"iam:PassedToService": "ec2.amazonaws.com"}}})

@@ -50,7 +50,11 @@ func TestEnv(t *testing.T) {
 	t.Setenv("HOME", home)
 	t.Setenv("GOLDSMITH_CLOUD", "nobody-has-it")
 	t.Setenv("AWS_DATA_PATH", "/mine:"+filepath.Join(cache, "goldsmith", "other", "botocore"))
-	if out, err := run(t, "env"); err == nil || out != "" || !strings.Contains(err.Error(), "hint: goldsmith cloud up") {
+	if out, err := run(
+		t,
+		"env",
+	); err == nil || out != "" ||
+		!strings.Contains(err.Error(), "hint: goldsmith cloud up") {
 		t.Errorf("without a key: %v\n%s", err, out)
 	}
 	for _, name := range []string{"nobody-has-it", "other-one"} {
@@ -92,7 +96,9 @@ func TestEnv(t *testing.T) {
 		if err := json.Unmarshal(content, &set); err != nil {
 			t.Fatal(err)
 		}
-		if last := set.Rules[len(set.Rules)-1]; set.Version != "1.0" || last.Endpoint.URL != endpoint || last.Conditions == nil || len(last.Conditions) != 0 {
+		if last := set.Rules[len(set.Rules)-1]; set.Version != "1.0" || last.Endpoint.URL != endpoint ||
+			last.Conditions == nil ||
+			len(last.Conditions) != 0 {
 			t.Errorf("got %s", content)
 		}
 	}
@@ -160,7 +166,8 @@ func TestDestroyOfNothing(t *testing.T) {
 func TestNotUp(t *testing.T) {
 	for _, args := range [][]string{{"status"}, {"ssh", "web"}, {"logs", "web"}} {
 		_, err := run(t, append(args, "--name", "never-was")...)
-		if err == nil || !strings.Contains(err.Error(), "never-was is not up") || !strings.Contains(err.Error(), "hint: goldsmith cloud up --name never-was") {
+		if err == nil || !strings.Contains(err.Error(), "never-was is not up") ||
+			!strings.Contains(err.Error(), "hint: goldsmith cloud up --name never-was") {
 			t.Errorf("%v: %v", args, err)
 		}
 	}
@@ -172,7 +179,16 @@ func TestNotUp(t *testing.T) {
 
 var stack = []machine{
 	{ID: "i-old", Name: "golden-web", Tier: "web", State: "stopped", VPC: "vpc-1"},
-	{ID: "i-web", Name: "golden-web", Tier: "web", State: "running", VPC: "vpc-1", Public: "127.66.0.2", Private: "10.0.1.4", Key: "golden"},
+	{
+		ID:      "i-web",
+		Name:    "golden-web",
+		Tier:    "web",
+		State:   "running",
+		VPC:     "vpc-1",
+		Public:  "127.66.0.2",
+		Private: "10.0.1.4",
+		Key:     "golden",
+	},
 	{ID: "i-db", Name: "golden-db", Tier: "db", State: "running", VPC: "vpc-1", Private: "10.0.2.10", Key: "golden"},
 	{ID: "i-gone", Name: "golden-db", Tier: "db", State: "terminated"},
 	{ID: "i-far", Name: "far", State: "running", VPC: "vpc-2", Private: "10.0.2.10"},
@@ -187,7 +203,8 @@ func TestFind(t *testing.T) {
 	}
 	for _, wanted := range []string{"none", "i-gone"} {
 		_, err := find(stack, wanted)
-		if err == nil || !strings.Contains(err.Error(), wanted) || !strings.Contains(err.Error(), "i-db golden-db") || strings.Contains(err.Error(), "i-gone golden") {
+		if err == nil || !strings.Contains(err.Error(), wanted) || !strings.Contains(err.Error(), "i-db golden-db") ||
+			strings.Contains(err.Error(), "i-gone golden") {
 			t.Errorf("%s: %v", wanted, err)
 		}
 	}
@@ -209,7 +226,11 @@ func TestGateway(t *testing.T) {
 func TestIdentity(t *testing.T) {
 	home := t.TempDir()
 	t.Setenv("HOME", home)
-	if _, err := identityOf(stack[1], ""); err == nil || !strings.Contains(err.Error(), "--key") || !strings.Contains(err.Error(), "golden.pem") {
+	if _, err := identityOf(
+		stack[1],
+		"",
+	); err == nil || !strings.Contains(err.Error(), "--key") ||
+		!strings.Contains(err.Error(), "golden.pem") {
 		t.Errorf("got %v", err)
 	}
 	path := filepath.Join(home, ".goldsmith", "golden.pem")

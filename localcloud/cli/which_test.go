@@ -29,7 +29,13 @@ func TestAnswering(t *testing.T) {
 		{dir + "/not-there", []string{"mine", "another"}, []string{"mine"}},
 		{dir + "/not-there", []string{"another"}, nil},
 	} {
-		if got := answering(c.dir, func(name string) bool { return slices.Contains(c.up, name) }); !slices.Equal(got, c.want) {
+		if got := answering(
+			c.dir,
+			func(name string) bool { return slices.Contains(c.up, name) },
+		); !slices.Equal(
+			got,
+			c.want,
+		) {
 			t.Errorf("of %q in %s: got %q, want %q", c.up, c.dir, got, c.want)
 		}
 	}

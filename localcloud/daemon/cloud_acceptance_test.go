@@ -52,7 +52,12 @@ func (c *cloud) up() Running {
 	c.Helper()
 	c.Setenv("GOLDSMITH_TEST_DAEMON", "1")
 	started := time.Now()
-	running, err := Start(context.Background(), testCloud, []string{"/proc/self/exe"}, func(line string) { c.Log(line) })
+	running, err := Start(
+		context.Background(),
+		testCloud,
+		[]string{"/proc/self/exe"},
+		func(line string) { c.Log(line) },
+	)
 	if err != nil {
 		c.Fatal(err)
 	}
@@ -92,7 +97,10 @@ func TestCloud(t *testing.T) {
 	}
 	c.stop(id)
 	image := c.bake(id)
-	second := c.launch(image, "#!/bin/sh\ncp /etc/note /etc/first\necho second >>/etc/note\nsystemd-run --unit=page /usr/bin/python3 -m http.server 80 --directory /etc\n")
+	second := c.launch(
+		image,
+		"#!/bin/sh\ncp /etc/note /etc/first\necho second >>/etc/note\nsystemd-run --unit=page /usr/bin/python3 -m http.server 80 --directory /etc\n",
+	)
 	if got := c.page(second); got != "made\nsecond\n" {
 		t.Errorf("an instance of the image says %q", got)
 	}
@@ -137,7 +145,10 @@ func TestCloud(t *testing.T) {
 		c.powersItselfOff(types.ShutdownBehaviorStop, types.InstanceStateNameStopped)
 		c.powersItselfOff(types.ShutdownBehaviorTerminate, types.InstanceStateNameTerminated)
 	})
-	if _, err := c.ec2.TerminateInstances(ctx, &ec2.TerminateInstancesInput{InstanceIds: []string{id, second}}); err != nil {
+	if _, err := c.ec2.TerminateInstances(
+		ctx,
+		&ec2.TerminateInstancesInput{InstanceIds: []string{id, second}},
+	); err != nil {
 		t.Fatal(err)
 	}
 	c.waitFor(second, types.InstanceStateNameTerminated)
@@ -149,12 +160,29 @@ func TestCloud(t *testing.T) {
 // allowWeb opens the default group to the operator.
 func (c *cloud) allowWeb() {
 	c.Helper()
-	groups, err := c.ec2.DescribeSecurityGroups(context.Background(), &ec2.DescribeSecurityGroupsInput{Filters: []types.Filter{{Name: aws.String("group-name"), Values: []string{"default"}}}})
+	groups, err := c.ec2.DescribeSecurityGroups(
+		context.Background(),
+		&ec2.DescribeSecurityGroupsInput{
+			Filters: []types.Filter{{Name: aws.String("group-name"), Values: []string{"default"}}},
+		},
+	)
 	if err != nil {
 		c.Fatal(err)
 	}
-	_, err = c.ec2.AuthorizeSecurityGroupIngress(context.Background(), &ec2.AuthorizeSecurityGroupIngressInput{GroupId: groups.SecurityGroups[0].GroupId,
-		IpPermissions: []types.IpPermission{{IpProtocol: aws.String("tcp"), FromPort: aws.Int32(80), ToPort: aws.Int32(80), IpRanges: []types.IpRange{{CidrIp: aws.String("198.51.100.1/32")}}}}})
+	_, err = c.ec2.AuthorizeSecurityGroupIngress(
+		context.Background(),
+		&ec2.AuthorizeSecurityGroupIngressInput{
+			GroupId: groups.SecurityGroups[0].GroupId,
+			IpPermissions: []types.IpPermission{
+				{
+					IpProtocol: aws.String("tcp"),
+					FromPort:   aws.Int32(80),
+					ToPort:     aws.Int32(80),
+					IpRanges:   []types.IpRange{{CidrIp: aws.String("198.51.100.1/32")}},
+				},
+			},
+		},
+	)
 	if err != nil {
 		c.Fatal(err)
 	}
@@ -162,8 +190,16 @@ func (c *cloud) allowWeb() {
 
 func (c *cloud) launch(image, userData string) string {
 	c.Helper()
-	out, err := c.ec2.RunInstances(context.Background(), &ec2.RunInstancesInput{ImageId: &image, InstanceType: types.InstanceTypeT3Micro, MinCount: aws.Int32(1), MaxCount: aws.Int32(1),
-		UserData: aws.String(base64.StdEncoding.EncodeToString([]byte(userData)))})
+	out, err := c.ec2.RunInstances(
+		context.Background(),
+		&ec2.RunInstancesInput{
+			ImageId:      &image,
+			InstanceType: types.InstanceTypeT3Micro,
+			MinCount:     aws.Int32(1),
+			MaxCount:     aws.Int32(1),
+			UserData:     aws.String(base64.StdEncoding.EncodeToString([]byte(userData))),
+		},
+	)
 	if err != nil {
 		c.Fatal(err)
 	}
@@ -194,7 +230,10 @@ func (c *cloud) waitFor(id string, state types.InstanceStateName) {
 
 func (c *cloud) stop(id string) {
 	c.Helper()
-	if _, err := c.ec2.StopInstances(context.Background(), &ec2.StopInstancesInput{InstanceIds: []string{id}}); err != nil {
+	if _, err := c.ec2.StopInstances(
+		context.Background(),
+		&ec2.StopInstancesInput{InstanceIds: []string{id}},
+	); err != nil {
 		c.Fatal(err)
 	}
 	c.waitFor(id, types.InstanceStateNameStopped)
@@ -202,7 +241,10 @@ func (c *cloud) stop(id string) {
 
 func (c *cloud) start(id string) {
 	c.Helper()
-	if _, err := c.ec2.StartInstances(context.Background(), &ec2.StartInstancesInput{InstanceIds: []string{id}}); err != nil {
+	if _, err := c.ec2.StartInstances(
+		context.Background(),
+		&ec2.StartInstancesInput{InstanceIds: []string{id}},
+	); err != nil {
 		c.Fatal(err)
 	}
 	c.waitFor(id, types.InstanceStateNameRunning)
@@ -210,7 +252,10 @@ func (c *cloud) start(id string) {
 
 func (c *cloud) bake(id string) string {
 	c.Helper()
-	out, err := c.ec2.CreateImage(context.Background(), &ec2.CreateImageInput{InstanceId: &id, Name: aws.String("baked")})
+	out, err := c.ec2.CreateImage(
+		context.Background(),
+		&ec2.CreateImageInput{InstanceId: &id, Name: aws.String("baked")},
+	)
 	if err != nil {
 		c.Fatal(err)
 	}
@@ -224,7 +269,13 @@ func (c *cloud) bake(id string) string {
 // page is the note that an instance serves at its public address.
 func (c *cloud) page(id string) string {
 	c.Helper()
-	client := &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: (&net.Dialer{Timeout: time.Second}).DialContext}}
+	client := &http.Client{
+		Timeout: 2 * time.Second,
+		Transport: &http.Transport{
+			DisableKeepAlives: true,
+			DialContext:       (&net.Dialer{Timeout: time.Second}).DialContext,
+		},
+	}
 	for range 150 {
 		response, err := client.Get("http://" + aws.ToString(c.describe(id).PublicIpAddress) + "/note")
 		if err == nil {
@@ -248,18 +299,34 @@ func (c *cloud) page(id string) string {
 // powersItselfOff launches an instance that ends from within, as if somebody had typed poweroff.
 func (c *cloud) powersItselfOff(behaviour types.ShutdownBehavior, want types.InstanceStateName) {
 	c.Helper()
-	out, err := c.ec2.RunInstances(context.Background(), &ec2.RunInstancesInput{ImageId: aws.String(moto.BaseImages["trixie"].ID), InstanceType: types.InstanceTypeT3Micro,
-		MinCount: aws.Int32(1), MaxCount: aws.Int32(1), InstanceInitiatedShutdownBehavior: behaviour,
-		UserData: aws.String(base64.StdEncoding.EncodeToString([]byte("#!/bin/sh\nsystemctl --no-block poweroff\n")))})
+	out, err := c.ec2.RunInstances(
+		context.Background(),
+		&ec2.RunInstancesInput{
+			ImageId:                           aws.String(moto.BaseImages["trixie"].ID),
+			InstanceType:                      types.InstanceTypeT3Micro,
+			MinCount:                          aws.Int32(1),
+			MaxCount:                          aws.Int32(1),
+			InstanceInitiatedShutdownBehavior: behaviour,
+			UserData: aws.String(
+				base64.StdEncoding.EncodeToString([]byte("#!/bin/sh\nsystemctl --no-block poweroff\n")),
+			),
+		},
+	)
 	if err != nil {
 		c.Fatal(err)
 	}
 	id := *out.Instances[0].InstanceId
 	c.waitFor(id, want)
-	if reason := c.describe(id).StateReason; reason == nil || aws.ToString(reason.Code) != "Client.InstanceInitiatedShutdown" {
+	if reason := c.describe(
+		id,
+	).StateReason; reason == nil ||
+		aws.ToString(reason.Code) != "Client.InstanceInitiatedShutdown" {
 		c.Errorf("the reason is %+v", reason)
 	}
-	if _, err := c.ec2.TerminateInstances(context.Background(), &ec2.TerminateInstancesInput{InstanceIds: []string{id}}); err != nil {
+	if _, err := c.ec2.TerminateInstances(
+		context.Background(),
+		&ec2.TerminateInstancesInput{InstanceIds: []string{id}},
+	); err != nil {
 		c.Error(err)
 	}
 }
@@ -275,7 +342,17 @@ func (c *cloud) everything() []string {
 	}
 	for _, reservation := range instances.Reservations {
 		for _, i := range reservation.Instances {
-			all = append(all, fmt.Sprint(*i.InstanceId, *i.ImageId, *i.PrivateIpAddress, *i.SubnetId, *i.NetworkInterfaces[0].NetworkInterfaceId, *i.BlockDeviceMappings[0].Ebs.VolumeId))
+			all = append(
+				all,
+				fmt.Sprint(
+					*i.InstanceId,
+					*i.ImageId,
+					*i.PrivateIpAddress,
+					*i.SubnetId,
+					*i.NetworkInterfaces[0].NetworkInterfaceId,
+					*i.BlockDeviceMappings[0].Ebs.VolumeId,
+				),
+			)
 		}
 	}
 	images, err := c.ec2.DescribeImages(ctx, &ec2.DescribeImagesInput{})

@@ -74,7 +74,13 @@ func TestAsUser(t *testing.T) {
 		if err := os.Symlink("/root", filepath.Join(dir, "link")); err != nil {
 			return err
 		}
-		if err := writeKey(filepath.Join(dir, "link", "x.json"), identity.NewOperatorKey()); !errors.Is(err, os.ErrPermission) {
+		if err := writeKey(
+			filepath.Join(dir, "link", "x.json"),
+			identity.NewOperatorKey(),
+		); !errors.Is(
+			err,
+			os.ErrPermission,
+		) {
 			t.Errorf("in a directory of root's: got %v, want a refusal", err)
 		}
 		return nil

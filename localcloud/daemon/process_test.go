@@ -205,7 +205,11 @@ func TestWriteReady(t *testing.T) {
 // What the daemon said last is the reason that people see when it does not come up.
 func TestSpawn(t *testing.T) {
 	var said []string
-	last, err := spawn(context.Background(), []string{"/bin/sh", "-c", "echo making >&3; echo 'no space left' >&3; exit 1"}, func(line string) { said = append(said, line) })
+	last, err := spawn(
+		context.Background(),
+		[]string{"/bin/sh", "-c", "echo making >&3; echo 'no space left' >&3; exit 1"},
+		func(line string) { said = append(said, line) },
+	)
 	if os.Geteuid() != 0 {
 		if err == nil {
 			t.Error("a mount namespace without root")

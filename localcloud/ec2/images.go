@@ -74,7 +74,11 @@ func (s *Images) create(ctx context.Context, c *awsquery.Call) (*awsquery.Node, 
 }
 
 // record keeps a new image as pending, and tags its snapshot.
-func (s *Images) record(ctx context.Context, image, instance string, snapshotTags []string) (snapshot string, err error) {
+func (s *Images) record(
+	ctx context.Context,
+	image, instance string,
+	snapshotTags []string,
+) (snapshot string, err error) {
 	described, err := s.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeImages", "ImageId.1", image))
 	if err != nil {
 		return "", err

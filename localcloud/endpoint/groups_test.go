@@ -75,11 +75,15 @@ func newGroup(t *testing.T) (*Server, *mototest.Moto, *machinery) {
 	// Where instances are, but outside the subnet: there its addresses would be taken.
 	var interfaces strings.Builder
 	for i := range 9 {
-		fmt.Fprintf(&interfaces,
+		fmt.Fprintf(
+			&interfaces,
 			"<item><networkInterfaceId>eni-%017d</networkInterfaceId><vpcId>%s</vpcId><privateIpAddress>10.0.9.%d</privateIpAddress>"+
-				"<attachment><instanceId>i-%017d</instanceId><deviceIndex>0</deviceIndex></attachment></item>", i,
+				"<attachment><instanceId>i-%017d</instanceId><deviceIndex>0</deviceIndex></attachment></item>",
+			i,
 			testVPC,
-			i, i)
+			i,
+			i,
+		)
 	}
 	b.Set("DescribeNetworkInterfaces", "<networkInterfaceSet>"+interfaces.String()+"</networkInterfaceSet>")
 	s := newServer(t, b, m)

@@ -126,8 +126,22 @@ func TestImageWhoseSnapshotCannotBeTagged(t *testing.T) {
 	mustRequest(t, s, "RunInstances", launchWith()...)
 	waitForState(t, s, first, "running")
 	b.Set("CreateTags", "<Errors><Error><Code>TagLimitExceeded</Code><Message>no</Message></Error></Errors>")
-	refused(t, s, "TagLimitExceeded", "CreateImage", "InstanceId", first, "Name", "made",
-		"TagSpecification.1.ResourceType", "snapshot", "TagSpecification.1.Tag.1.Key", "k", "TagSpecification.1.Tag.1.Value", "v")
+	refused(
+		t,
+		s,
+		"TagLimitExceeded",
+		"CreateImage",
+		"InstanceId",
+		first,
+		"Name",
+		"made",
+		"TagSpecification.1.ResourceType",
+		"snapshot",
+		"TagSpecification.1.Tag.1.Key",
+		"k",
+		"TagSpecification.1.Tag.1.Value",
+		"v",
+	)
 	if record, known := s.records.Image(madeImage); known {
 		t.Errorf("the image is %s", record.State)
 	}

@@ -20,12 +20,16 @@ import (
 func twoTiers(t *testing.T) *mototest.Moto {
 	ok := mototest.Canned("<return>true</return>")
 	return mototest.New(t, map[string]func(url.Values) string{
-		"DescribeVpcs": mototest.Canned(`<vpcSet><item><vpcId>vpc-1</vpcId><cidrBlock>10.0.0.0/16</cidrBlock><cidrBlockAssociationSet><item><cidrBlock>10.0.0.0/16</cidrBlock></item>
-			<item><cidrBlock>10.1.0.0/16</cidrBlock></item></cidrBlockAssociationSet></item></vpcSet>`),
-		"DescribeSubnets": mototest.Canned(`<subnetSet><item><subnetId>subnet-a</subnetId><vpcId>vpc-1</vpcId><cidrBlock>10.0.1.0/24</cidrBlock></item>
+		"DescribeVpcs": mototest.Canned(
+			`<vpcSet><item><vpcId>vpc-1</vpcId><cidrBlock>10.0.0.0/16</cidrBlock><cidrBlockAssociationSet><item><cidrBlock>10.0.0.0/16</cidrBlock></item>
+			<item><cidrBlock>10.1.0.0/16</cidrBlock></item></cidrBlockAssociationSet></item></vpcSet>`,
+		),
+		"DescribeSubnets": mototest.Canned(
+			`<subnetSet><item><subnetId>subnet-a</subnetId><vpcId>vpc-1</vpcId><cidrBlock>10.0.1.0/24</cidrBlock></item>
 			<item><subnetId>subnet-b</subnetId><vpcId>vpc-1</vpcId><cidrBlock>10.0.2.0/24</cidrBlock></item>
 			<item><subnetId>subnet-c</subnetId><vpcId>vpc-1</vpcId>
-			<cidrBlock>10.0.3.0/24</cidrBlock></item></subnetSet>`),
+			<cidrBlock>10.0.3.0/24</cidrBlock></item></subnetSet>`,
+		),
 		"DescribeRouteTables": mototest.Canned(`<routeTableSet>
 			<item><vpcId>vpc-1</vpcId><associationSet><item><main>true</main></item></associationSet><routeSet><item>
 			<destinationCidrBlock>10.0.0.0/16</destinationCidrBlock></item></routeSet></item>
@@ -55,9 +59,11 @@ func twoTiers(t *testing.T) *mototest.Moto {
 			<item><groupId>sg-free</groupId><groupName>free</groupName><vpcId>vpc-1</vpcId></item><item>
 			<groupId>sg-default</groupId><groupName>default</groupName>
 			<vpcId>vpc-1</vpcId></item></securityGroupInfo>`),
-		"DescribeAddresses": mototest.Canned(`<addressesSet><item><publicIp>127.66.9.7</publicIp><allocationId>eipalloc-1</allocationId></item>
+		"DescribeAddresses": mototest.Canned(
+			`<addressesSet><item><publicIp>127.66.9.7</publicIp><allocationId>eipalloc-1</allocationId></item>
 			<item><publicIp>127.66.9.8</publicIp><allocationId>eipalloc-2</allocationId>
-			<associationId>eipassoc-2</associationId><instanceId>i-web</instanceId></item></addressesSet>`),
+			<associationId>eipassoc-2</associationId><instanceId>i-web</instanceId></item></addressesSet>`,
+		),
 		"DescribeNetworkInterfaces": mototest.Canned(`<networkInterfaceSet>
 			<item><networkInterfaceId>eni-web</networkInterfaceId><subnetId>subnet-a</subnetId><vpcId>vpc-1</vpcId>
 			<privateIpAddress>10.0.1.4</privateIpAddress><attachment><instanceId>i-web</instanceId>
@@ -70,7 +76,9 @@ func twoTiers(t *testing.T) *mototest.Moto {
 			<deviceIndex>0</deviceIndex></attachment><groupSet><item><groupId>sg-db</groupId></item></groupSet></item>
 			<item><networkInterfaceId>eni-nat</networkInterfaceId><subnetId>subnet-a</subnetId><vpcId>vpc-1</vpcId>
 			<privateIpAddress>10.0.1.9</privateIpAddress></item></networkInterfaceSet>`),
-		"DeleteSecurityGroup": ok, "DeleteSubnet": ok, "DeleteVpc": ok,
+		"DeleteSecurityGroup": ok,
+		"DeleteSubnet":        ok,
+		"DeleteVpc":           ok,
 	})
 }
 
@@ -292,7 +300,8 @@ func TestInterfaces(t *testing.T) {
 			"</subnetId><cidrBlock>10.0.1.0/24</cidrBlock></item></subnetSet>"),
 		"DescribeNetworkInterfaces": mototest.Canned(
 			"<networkInterfaceSet><item><networkInterfaceId>eni-1</networkInterfaceId><privateIpAddress>10.0.1.9</privateIpAddress></item>" +
-				`<item><networkInterfaceId>eni-2</networkInterfaceId><privateIpAddress>10.0.1.8"</privateIpAddress></item></networkInterfaceSet>`),
+				`<item><networkInterfaceId>eni-2</networkInterfaceId><privateIpAddress>10.0.1.8"</privateIpAddress></item></networkInterfaceSet>`,
+		),
 		"DescribeSecurityGroups": mototest.Canned("<securityGroupInfo><item><groupId>" + group +
 			"</groupId></item></securityGroupInfo>"),
 		"CreateNetworkInterface":          mototest.Canned("<networkInterface/>"),

@@ -18,15 +18,19 @@ import (
 // withGroup is a server whose network has one group, with a rule. Moto takes any rule.
 func withGroup(t *testing.T) (*Server, *mototest.Moto, *machinery) {
 	b := mototest.New(t, map[string]func(url.Values) string{
-		"DescribeVpcs": mototest.Canned(`<vpcSet><item><vpcId>vpc-00000000000000001</vpcId><cidrBlock>10.0.0.0/16</cidrBlock></item></vpcSet>`),
-		"DescribeSecurityGroups": mototest.Canned(`<securityGroupInfo><item><groupId>sg-00000000000000001</groupId><vpcId>vpc-00000000000000001</vpcId><ipPermissions>
+		"DescribeVpcs": mototest.Canned(
+			`<vpcSet><item><vpcId>vpc-00000000000000001</vpcId><cidrBlock>10.0.0.0/16</cidrBlock></item></vpcSet>`,
+		),
+		"DescribeSecurityGroups": mototest.Canned(
+			`<securityGroupInfo><item><groupId>sg-00000000000000001</groupId><vpcId>vpc-00000000000000001</vpcId><ipPermissions>
 			<item><ipProtocol>tcp</ipProtocol><fromPort>80</fromPort><toPort>80</toPort><ipRanges><item>
 			<cidrIp>10.0.0.0/8</cidrIp><description>why</description></item></ipRanges></item>
 			<item><ipProtocol>tcp</ipProtocol><fromPort>70000</fromPort><toPort>70000</toPort><ipRanges><item>
 			<cidrIp>10.0.0.0/8</cidrIp></item></ipRanges></item>
 			<item><ipProtocol>47 accept } include</ipProtocol><ipRanges><item>
 			<cidrIp>10.0.0.0/8</cidrIp></item></ipRanges></item>
-			</ipPermissions></item></securityGroupInfo>`),
+			</ipPermissions></item></securityGroupInfo>`,
+		),
 		"AuthorizeSecurityGroupIngress": mototest.Canned("<return>true</return>"),
 		"AuthorizeSecurityGroupEgress":  mototest.Canned("<return>true</return>"),
 	})

@@ -11,12 +11,14 @@ import (
 // TestRevokedRules has a group with two peers for the same port, which moto mixes up.
 func TestRevokedRules(t *testing.T) {
 	b := twoTiers(t)
-	b.Answers["DescribeSecurityGroups"] = mototest.Canned(`<securityGroupInfo><item><groupId>sg-db</groupId><vpcId>vpc-1</vpcId><ipPermissions>
+	b.Answers["DescribeSecurityGroups"] = mototest.Canned(
+		`<securityGroupInfo><item><groupId>sg-db</groupId><vpcId>vpc-1</vpcId><ipPermissions>
 		<item><ipProtocol>tcp</ipProtocol><fromPort>3306</fromPort><toPort>3306</toPort><groups><item>
 		<groupId>sg-web</groupId><description>why</description></item></groups>
 			<ipRanges><item><cidrIp>10.0.1.0/24</cidrIp><description>by hand</description></item></ipRanges></item>
 		<item><ipProtocol>tcp</ipProtocol><fromPort>22</fromPort><toPort>22</toPort><groups><item>
-		<groupId>sg-web</groupId></item></groups></item></ipPermissions></item></securityGroupInfo>`)
+		<groupId>sg-web</groupId></item></groups></item></ipPermissions></item></securityGroupInfo>`,
+	)
 	b.Answers["DescribeSecurityGroupRules"] = mototest.Canned(`<securityGroupRuleSet>
 		<item><securityGroupRuleId>sgr-1</securityGroupRuleId><isEgress>false</isEgress><ipProtocol>tcp</ipProtocol>
 		<fromPort>3306</fromPort><toPort>3306</toPort></item>
@@ -58,12 +60,16 @@ func TestRevokedRules(t *testing.T) {
 func TestRevokedAsDescribed(t *testing.T) {
 	const group = "sg-00000000000000001"
 	b := mototest.New(t, map[string]func(url.Values) string{
-		"DescribeVpcs": mototest.Canned("<vpcSet><item><vpcId>vpc-00000000000000001</vpcId><cidrBlock>10.0.0.0/16</cidrBlock></item></vpcSet>"),
-		"DescribeSecurityGroups": mototest.Canned(`<securityGroupInfo><item><groupId>` + group + `</groupId><vpcId>vpc-00000000000000001</vpcId>
+		"DescribeVpcs": mototest.Canned(
+			"<vpcSet><item><vpcId>vpc-00000000000000001</vpcId><cidrBlock>10.0.0.0/16</cidrBlock></item></vpcSet>",
+		),
+		"DescribeSecurityGroups": mototest.Canned(
+			`<securityGroupInfo><item><groupId>` + group + `</groupId><vpcId>vpc-00000000000000001</vpcId>
 			<ipPermissions><item><ipProtocol>tcp</ipProtocol><fromPort>81</fromPort><toPort>81</toPort><ipRanges>
 			<item><cidrIp>10.0.0.0/8</cidrIp></item></ipRanges></item></ipPermissions>
 			<ipPermissionsEgress><item><ipProtocol>-1</ipProtocol><ipRanges><item>
-			<cidrIp>0.0.0.0/0</cidrIp></item></ipRanges></item></ipPermissionsEgress></item></securityGroupInfo>`),
+			<cidrIp>0.0.0.0/0</cidrIp></item></ipRanges></item></ipPermissionsEgress></item></securityGroupInfo>`,
+		),
 		"DescribeSecurityGroupRules": mototest.Canned(`<securityGroupRuleSet>
 			<item><securityGroupRuleId>sgr-1</securityGroupRuleId><isEgress>false</isEgress>
 			<ipProtocol>tcp</ipProtocol><fromPort>81</fromPort><toPort>81</toPort></item>

@@ -70,8 +70,13 @@ type cloud struct {
 }
 
 func testConfig(name, dir string) Config {
-	return Config{Name: name, StateDir: dir, RunDir: filepath.Join("/run/goldsmith", name), CacheDir: "/var/cache/goldsmith",
-		Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
+	return Config{
+		Name:     name,
+		StateDir: dir,
+		RunDir:   filepath.Join("/run/goldsmith", name),
+		CacheDir: "/var/cache/goldsmith",
+		Log:      slog.New(slog.NewTextHandler(os.Stderr, nil)),
+	}
 }
 
 func openCloud(ctx context.Context, config Config, say func(string)) (*cloud, error) {
@@ -185,7 +190,8 @@ func (c *cloud) in(m Machine, script string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	out, err := exec.Command("nsenter", "-t", fmt.Sprint(pid), "-m", "-n", "-p", "-u", "/bin/bash", "-c", script).CombinedOutput()
+	out, err := exec.Command("nsenter", "-t", fmt.Sprint(pid), "-m", "-n", "-p", "-u", "/bin/bash", "-c", script).
+		CombinedOutput()
 	return strings.TrimSpace(string(out)), err
 }
 
@@ -311,7 +317,10 @@ func testInternet(c *cloud) {
 
 func testPackageCache(c *cloud) {
 	c.must(c.web, "apt-get update -qq")
-	if code := c.must(c.web, "curl -s -o /dev/null -w '%{http_code}' -x http://"+network.PackageCache.String()+" http://example.com/"); code != "403" {
+	if code := c.must(
+		c.web,
+		"curl -s -o /dev/null -w '%{http_code}' -x http://"+network.PackageCache.String()+" http://example.com/",
+	); code != "403" {
 		c.Errorf("what is no Debian mirror is answered with %s by the package cache, want 403", code)
 	}
 	// A second cloud passes on to the first's apt-cacher-ng, and runs one itself once that is gone.
@@ -364,7 +373,10 @@ func (c *cloud) cacheServers() (running int) {
 }
 
 func testMetadata(c *cloud) {
-	if code := c.must(c.web, "curl -s -o /dev/null -w '%{http_code}' http://169.254.169.254/latest/meta-data/instance-id"); code != "401" {
+	if code := c.must(
+		c.web,
+		"curl -s -o /dev/null -w '%{http_code}' http://169.254.169.254/latest/meta-data/instance-id",
+	); code != "401" {
 		c.Errorf("without a token: %s, want 401", code)
 	}
 	const ask = `T=$(curl -s -X PUT -H "X-aws-ec2-metadata-token-ttl-seconds: 60" http://169.254.169.254/latest/api/token)
@@ -410,7 +422,10 @@ func testSameAddresses(c *cloud) {
 	m := testMachine(both, 0)
 	m.ID, m.RootVolume, m.Interface.ID, m.Interface.VPC = "i-twin", "vol-twin", "eni-0twin", twin.ID
 	c.noError(c.RunMachine(c.Context(), m))
-	c.must(m, "timeout 30 bash -c 'until systemctl is-system-running --wait; do sleep 0.1; done'; systemctl stop ssh.socket ssh.service")
+	c.must(
+		m,
+		"timeout 30 bash -c 'until systemctl is-system-running --wait; do sleep 0.1; done'; systemctl stop ssh.socket ssh.service",
+	)
 	c.waitForBanner()
 	conn, err := net.Dial("tcp", public.String()+":22")
 	c.noError(err)
@@ -428,7 +443,8 @@ func testConsole(c *cloud) {
 	for range 50 {
 		console, at, err := c.Console(c.web.ID)
 		c.noError(err)
-		if strings.Contains(string(console), "written by a unit") && strings.Contains(string(console), "BEGIN SSH HOST KEY KEYS") {
+		if strings.Contains(string(console), "written by a unit") &&
+			strings.Contains(string(console), "BEGIN SSH HOST KEY KEYS") {
 			if time.Since(at) > time.Minute {
 				c.Errorf("it was written to at %s", at)
 			}
@@ -440,7 +456,11 @@ func testConsole(c *cloud) {
 }
 
 func testDiskFull(c *cloud) {
-	if out, err := c.in(c.web, "dd if=/dev/zero of=/filler bs=1M count=4000; s=$?; rm -f /filler; exit $s"); err == nil || !strings.Contains(out, "No space left") {
+	if out, err := c.in(
+		c.web,
+		"dd if=/dev/zero of=/filler bs=1M count=4000; s=$?; rm -f /filler; exit $s",
+	); err == nil ||
+		!strings.Contains(out, "No space left") {
 		c.Errorf("2 GB of disk took more: %v: %s", err, out)
 	}
 }
@@ -449,7 +469,10 @@ func testVolume(c *cloud) {
 	ctx := c.Context()
 	c.noError(c.CreateVolume(ctx, "vol-data", 1, ""))
 	c.noError(c.AttachVolume(ctx, "vol-data", c.web.ID, "/dev/sdf"))
-	c.must(c.web, "mkfs.ext4 -q /dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_voldata && mount /dev/sdf /mnt && echo kept >/mnt/note")
+	c.must(
+		c.web,
+		"mkfs.ext4 -q /dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_voldata && mount /dev/sdf /mnt && echo kept >/mnt/note",
+	)
 	if err := c.DetachVolume(ctx, c.web.ID, "/dev/sdf", false); !errors.Is(err, syscall.EBUSY) {
 		c.Errorf("detach while mounted: %v, want EBUSY", err)
 	}
@@ -507,7 +530,10 @@ func testStartWithoutVolume(c *cloud) {
 
 func testImage(c *cloud) {
 	ctx := c.Context()
-	c.must(c.web, "echo baked >/etc/baked; rm /etc/motd; rm -rf /usr/share/doc/bash; rm -rf /etc/skel; mkdir /etc/skel; sync")
+	c.must(
+		c.web,
+		"echo baked >/etc/baked; rm /etc/motd; rm -rf /usr/share/doc/bash; rm -rf /etc/skel; mkdir /etc/skel; sync",
+	)
 	c.noError(c.StopMachine(ctx, c.web.ID, false))
 	c.noError(c.CreateImage(ctx, c.web.ID, "ami-one", "snap-one"))
 	c.noError(c.StartMachine(ctx, c.web.ID))
@@ -546,7 +572,10 @@ func testRebootsItself(c *cloud) {
 	c.later(c.db, "systemctl reboot")
 	for range 100 {
 		if after, err := c.init(c.db); err == nil && after != before {
-			c.must(c.db, "test -e /etc/kept; timeout 30 bash -c 'until systemctl is-system-running --wait; do sleep 0.1; done'")
+			c.must(
+				c.db,
+				"test -e /etc/kept; timeout 30 bash -c 'until systemctl is-system-running --wait; do sleep 0.1; done'",
+			)
 			return
 		}
 		time.Sleep(100 * time.Millisecond)
@@ -628,15 +657,36 @@ func testTopology(addresses Addresses) Topology {
 		VPCs: []VPC{{
 			ID: "vpc-test", CIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16")},
 			Subnets: []Subnet{
-				{ID: "subnet-public", CIDR: netip.MustParsePrefix("10.0.1.0/24"), Gateway: netip.MustParseAddr("10.0.1.1"), Internet: ViaGateway},
-				{ID: "subnet-private", CIDR: netip.MustParsePrefix("10.0.2.0/24"), Gateway: netip.MustParseAddr("10.0.2.1")},
+				{
+					ID:       "subnet-public",
+					CIDR:     netip.MustParsePrefix("10.0.1.0/24"),
+					Gateway:  netip.MustParseAddr("10.0.1.1"),
+					Internet: ViaGateway,
+				},
+				{
+					ID:      "subnet-private",
+					CIDR:    netip.MustParsePrefix("10.0.2.0/24"),
+					Gateway: netip.MustParseAddr("10.0.2.1"),
+				},
 			},
 			Interfaces: []NetworkInterface{
-				{ID: "eni-0web", Subnet: "subnet-public", PrivateIPs: []netip.Addr{web}, Public: true, Groups: []string{"sg-web"}},
+				{
+					ID:         "eni-0web",
+					Subnet:     "subnet-public",
+					PrivateIPs: []netip.Addr{web},
+					Public:     true,
+					Groups:     []string{"sg-web"},
+				},
 				{ID: "eni-0db", Subnet: "subnet-private", PrivateIPs: []netip.Addr{db}, Groups: []string{"sg-db"}},
 			},
 			Groups: []SecurityGroup{
-				{ID: "sg-web", Ingress: []Rule{{Protocol: "tcp", From: 22, To: 22, CIDR: netip.MustParsePrefix("198.51.100.1/32")}}, Egress: out},
+				{
+					ID: "sg-web",
+					Ingress: []Rule{
+						{Protocol: "tcp", From: 22, To: 22, CIDR: netip.MustParsePrefix("198.51.100.1/32")},
+					},
+					Egress: out,
+				},
 				{ID: "sg-db", Ingress: []Rule{{Protocol: "tcp", From: 22, To: 22, Group: "sg-web"}}, Egress: out},
 			},
 		}},
@@ -646,8 +696,20 @@ func testTopology(addresses Addresses) Topology {
 func testMachine(topology Topology, index int) Machine {
 	i := topology.VPCs[0].Interfaces[index]
 	name := strings.TrimPrefix(i.ID, "eni-0")
-	return Machine{ID: "i-" + name, Image: "ami-base", RootVolume: "vol-" + name, RootSizeGB: 2, Hostname: name,
-		Interface: Interface{ID: i.ID, VPC: "vpc-test", Subnet: i.Subnet, MAC: fmt.Sprintf("02:00:00:00:00:%02x", index+1), PrivateIPs: i.PrivateIPs}}
+	return Machine{
+		ID:         "i-" + name,
+		Image:      "ami-base",
+		RootVolume: "vol-" + name,
+		RootSizeGB: 2,
+		Hostname:   name,
+		Interface: Interface{
+			ID:         i.ID,
+			VPC:        "vpc-test",
+			Subnet:     i.Subnet,
+			MAC:        fmt.Sprintf("02:00:00:00:00:%02x", index+1),
+			PrivateIPs: i.PrivateIPs,
+		},
+	}
 }
 
 // waitForBanner waits until web's SSH server answers on its public address.

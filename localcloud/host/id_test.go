@@ -18,8 +18,25 @@ import (
 
 // badIDs are what no id may be: they would lead out of a directory, or be more than one word.
 var badIDs = []string{
-	"", ".", "..", "vol-", "vol", "../volumes/vol-1", "vol-1/../../x", "vol-../x",
-	"vol-1\n", "vol-1 x", "vol-1\x00", "VOL-1", "vol-A", "vol_1", "vol-1-1", "-vol-1", "xvol-1", "vol-" + strings.Repeat("1", 33), "vol-ä",
+	"",
+	".",
+	"..",
+	"vol-",
+	"vol",
+	"../volumes/vol-1",
+	"vol-1/../../x",
+	"vol-../x",
+	"vol-1\n",
+	"vol-1 x",
+	"vol-1\x00",
+	"VOL-1",
+	"vol-A",
+	"vol_1",
+	"vol-1-1",
+	"-vol-1",
+	"xvol-1",
+	"vol-" + strings.Repeat("1", 33),
+	"vol-ä",
 }
 
 func TestImageIDs(t *testing.T) {

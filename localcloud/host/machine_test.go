@@ -388,7 +388,12 @@ func TestImageIsWholeOrNot(t *testing.T) {
 		t.Error("it is made, and not kept")
 	}
 	if after := files(t, h.config.StateDir); after != before || h.state.Machines["i-1"].Image != "ami-base" {
-		t.Errorf("the machine stands on %s; files changed from\n%s\nto\n%s", h.state.Machines["i-1"].Image, before, after)
+		t.Errorf(
+			"the machine stands on %s; files changed from\n%s\nto\n%s",
+			h.state.Machines["i-1"].Image,
+			before,
+			after,
+		)
 	}
 	if err := os.Remove(h.config.statePath()); err != nil {
 		t.Fatal(err)

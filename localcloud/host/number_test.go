@@ -197,7 +197,8 @@ func TestAddressesAreFree(t *testing.T) {
 		t.Error("a new cloud has an address where another program listens")
 	}
 	err = checkListening(addresses)
-	if err == nil || !strings.Contains(err.Error(), addresses.API.String()) || !strings.Contains(err.Error(), "hint: ") {
+	if err == nil || !strings.Contains(err.Error(), addresses.API.String()) ||
+		!strings.Contains(err.Error(), "hint: ") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -240,7 +241,10 @@ func TestForgetFollowsNoLink(t *testing.T) {
 	dir := t.TempDir()
 	precious := filepath.Join(dir, "other", "precious")
 	config := cloudsIn(dir, "linked")
-	if err := errors.Join(durable.WriteFile(precious, nil, 0o600), os.MkdirAll(filepath.Dir(config.StateDir), 0o755)); err != nil {
+	if err := errors.Join(
+		durable.WriteFile(precious, nil, 0o600),
+		os.MkdirAll(filepath.Dir(config.StateDir), 0o755),
+	); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Symlink(filepath.Dir(precious), config.StateDir); err != nil {

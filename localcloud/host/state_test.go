@@ -14,8 +14,14 @@ import (
 func testState() state {
 	return state{
 		Images: map[string]imageState{
-			"ami-base": {Base: "trixie-new"}, "trixie-old": {Base: "trixie-old", Deleted: true},
-			"ami-1": {Parent: "trixie-old"}, "ami-2": {Parent: "ami-1"}, "ami-3": {Parent: "ami-2"}, "ami-side": {Parent: "ami-1"},
+			"ami-base":   {Base: "trixie-new"},
+			"trixie-old": {Base: "trixie-old", Deleted: true},
+			"ami-1": {
+				Parent: "trixie-old",
+			},
+			"ami-2":    {Parent: "ami-1"},
+			"ami-3":    {Parent: "ami-2"},
+			"ami-side": {Parent: "ami-1"},
 		},
 		Machines: map[string]machineState{}, Volumes: map[string]volumeState{},
 	}

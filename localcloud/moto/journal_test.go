@@ -234,7 +234,9 @@ func TestCreated(t *testing.T) {
 	l := readLedger([]entry{line(1, "CreateSecurityGroup", "sg-00000000000000001")})
 	run := awsquery.NewCall("ec2", "RunInstances", "NetworkInterface.1.SubnetId", "subnet-00000000000000001")
 	// An answer also tells of what was there before; the VPC is of the server's own making and in no line.
-	answered := []byte(`<i>i-00000000000000001</i><v>vpc-00000000000000009</v><s>subnet-00000000000000001</s><g>sg-00000000000000001</g><e>eni-00000000000000001</e>`)
+	answered := []byte(
+		`<i>i-00000000000000001</i><v>vpc-00000000000000009</v><s>subnet-00000000000000001</s><g>sg-00000000000000001</g><e>eni-00000000000000001</e>`,
+	)
 	if got := l.created(run, answered); !slices.Equal(got, []string{"i-00000000000000001", "eni-00000000000000001"}) {
 		t.Errorf("got %v", got)
 	}

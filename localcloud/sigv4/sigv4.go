@@ -81,7 +81,13 @@ func ScopeOf(r *http.Request) Scope {
 
 // Verify returns what a request is signed for. find knows the keys. The errors are those of this package. A body that is
 // not signed is accepted where unsignedBody says so.
-func Verify(r *http.Request, body []byte, now time.Time, unsignedBody bool, find func(id string) (Key, bool)) (Scope, error) {
+func Verify(
+	r *http.Request,
+	body []byte,
+	now time.Time,
+	unsignedBody bool,
+	find func(id string) (Key, bool),
+) (Scope, error) {
 	s, err := read(r)
 	if err != nil {
 		return s.Scope, err
@@ -152,8 +158,13 @@ func readQuery(query url.Values) (signature, error) {
 			return signature{}, ErrIncomplete
 		}
 	}
-	s, err := newSignature(query.Get("X-Amz-Credential"), query.Get("X-Amz-SignedHeaders"), query.Get("X-Amz-Signature"),
-		query.Get("X-Amz-Date"), query.Get("X-Amz-Security-Token"))
+	s, err := newSignature(
+		query.Get("X-Amz-Credential"),
+		query.Get("X-Amz-SignedHeaders"),
+		query.Get("X-Amz-Signature"),
+		query.Get("X-Amz-Date"),
+		query.Get("X-Amz-Security-Token"),
+	)
 	if err != nil {
 		return s, err
 	}

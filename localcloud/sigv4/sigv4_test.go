@@ -165,11 +165,19 @@ func TestVerify(t *testing.T) {
 // presigned is a URL that the AWS SDK has signed.
 func presigned(t *testing.T, change func(string) string) *http.Request {
 	t.Helper()
-	r, err := http.NewRequest("GET", "http://127.66.9.1:4566/?Action=DescribeVpcs&Version=2016-11-15&X-Amz-Expires=600", nil)
+	r, err := http.NewRequest(
+		"GET",
+		"http://127.66.9.1:4566/?Action=DescribeVpcs&Version=2016-11-15&X-Amz-Expires=600",
+		nil,
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
-	credentials := aws.Credentials{AccessKeyID: "ASIAEXAMPLE", SecretAccessKey: "temporary/secret+key", SessionToken: "token/+="}
+	credentials := aws.Credentials{
+		AccessKeyID:     "ASIAEXAMPLE",
+		SecretAccessKey: "temporary/secret+key",
+		SessionToken:    "token/+=",
+	}
 	address, _, err := v4.NewSigner().PresignHTTP(t.Context(), credentials, r, digest(""), "ec2", "us-east-1", now)
 	if err != nil {
 		t.Fatal(err)
@@ -239,19 +247,35 @@ func TestOtherSigners(t *testing.T) {
 		}
 		s.headers = strings.Split(headers, ";")
 		value := s.expected(r, digest("Action=DescribeVpcs"), secret)
-		r.Header.Set("Authorization", algorithm+" Credential=AKIDEXAMPLE/20260102/us-east-1/ssm/aws4_request,SignedHeaders="+headers+",Signature="+value)
+		r.Header.Set(
+			"Authorization",
+			algorithm+" Credential=AKIDEXAMPLE/20260102/us-east-1/ssm/aws4_request,SignedHeaders="+headers+",Signature="+value,
+		)
 		if _, err := Verify(r, bodyOf(r), now, false, find); err != nil {
 			t.Errorf("%s: %v", headers, err)
 		}
 		r.Header.Set("Content-Type", "text/plain")
-		if _, err := Verify(r, []byte("Action=DescribeVpcs"), now, false, find); strings.Contains(headers, "content-type") && !errors.Is(err, ErrMismatch) {
+		if _, err := Verify(
+			r,
+			[]byte("Action=DescribeVpcs"),
+			now,
+			false,
+			find,
+		); strings.Contains(headers, "content-type") &&
+			!errors.Is(err, ErrMismatch) {
 			t.Errorf("%s: another content type: got %v", headers, err)
 		}
 	}
 }
 
 func FuzzVerify(f *testing.F) {
-	f.Add("POST", "/", "Action=DescribeVpcs", algorithm+" Credential=AKIDEXAMPLE/20260102/us-east-1/ssm/aws4_request,SignedHeaders=host,Signature=0", "20260102T030405Z")
+	f.Add(
+		"POST",
+		"/",
+		"Action=DescribeVpcs",
+		algorithm+" Credential=AKIDEXAMPLE/20260102/us-east-1/ssm/aws4_request,SignedHeaders=host,Signature=0",
+		"20260102T030405Z",
+	)
 	f.Add("GET", "/?X-Amz-Signature=0&X-Amz-Credential=AKIDEXAMPLE/20260102/us-east-1/ssm/aws4_request", "", "", "")
 	f.Fuzz(func(t *testing.T, method, target, body, authorization, date string) {
 		r, err := http.NewRequest(method, "http://127.66.9.1:4566"+target, strings.NewReader(body))

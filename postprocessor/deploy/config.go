@@ -34,7 +34,10 @@ type Config struct {
 
 // decode reads the configuration, fills in defaults, and reports everything that is wrong.
 func (c *Config) decode(raws []any) error {
-	if err := config.Decode(c, &config.DecodeOpts{PluginType: "goldsmith-deploy", Interpolate: true, InterpolateContext: &c.ctx}, raws...); err != nil {
+	if err := config.Decode(
+		c,
+		&config.DecodeOpts{PluginType: "goldsmith-deploy", Interpolate: true, InterpolateContext: &c.ctx},
+		raws...); err != nil {
 		return err
 	}
 	return errors.Join(append(c.Access.Prepare(), c.readFile())...)

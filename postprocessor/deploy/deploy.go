@@ -29,7 +29,11 @@ func (p *PostProcessor) Configure(raws ...any) error { return p.config.decode(ra
 
 // PostProcess deploys the release that the artifact is part of, and passes the artifact on. The AMI stays whatever the
 // configuration says: it is the artifact that is passed on.
-func (p *PostProcessor) PostProcess(ctx context.Context, ui packersdk.Ui, a packersdk.Artifact) (packersdk.Artifact, bool, bool, error) {
+func (p *PostProcessor) PostProcess(
+	ctx context.Context,
+	ui packersdk.Ui,
+	a packersdk.Artifact,
+) (packersdk.Artifact, bool, bool, error) {
 	if !p.config.Enabled {
 		ui.Say("Not deployed: goldsmith-deploy is off (enabled = true would)")
 		return a, true, true, nil
@@ -37,7 +41,11 @@ func (p *PostProcessor) PostProcess(ctx context.Context, ui packersdk.Ui, a pack
 	ctx, done := hangup.Plugin.Begin(ctx)
 	defer done()
 	if err := p.deploy(ctx, remote.PlainUi(ui), a); err != nil {
-		return nil, true, true, fmt.Errorf("deploy stack %s after the build: %w", p.config.Stack, awsconfig.Explain(err))
+		return nil, true, true, fmt.Errorf(
+			"deploy stack %s after the build: %w",
+			p.config.Stack,
+			awsconfig.Explain(err),
+		)
 	}
 	return a, true, true, nil
 }
@@ -52,7 +60,11 @@ func (p *PostProcessor) deploy(ctx context.Context, ui packersdk.Ui, a packersdk
 		return err
 	}
 	ui.Say(awsconfig.Account(ctx, conf))
-	s := defaultstack.New(conf, p.config.file, func(format string, args ...any) { ui.Message(fmt.Sprintf(format, args...)) })
+	s := defaultstack.New(
+		conf,
+		p.config.file,
+		func(format string, args ...any) { ui.Message(fmt.Sprintf(format, args...)) },
+	)
 	elected, err := release.ClaimDeployment(ctx, s, b.run, b.tier, b.image)
 	if err != nil || !elected {
 		return err
@@ -64,7 +76,11 @@ func (p *PostProcessor) deploy(ctx context.Context, ui packersdk.Ui, a packersdk
 		ui.Say("Report: " + deployed.Report)
 	}
 	if err != nil {
-		return fmt.Errorf("%w\nhint: the AMIs and their release stay; this build once more, or goldsmith deploy --stack %s, tries again", err, p.config.Stack)
+		return fmt.Errorf(
+			"%w\nhint: the AMIs and their release stay; this build once more, or goldsmith deploy --stack %s, tries again",
+			err,
+			p.config.Stack,
+		)
 	}
 	ui.Say("Deployed: " + deployed.URL)
 	return nil
@@ -78,7 +94,10 @@ func buildOf(a packersdk.Artifact, name, region string) (build, error) {
 	said := func(key string) string { text, _ := a.State(key).(string); return text }
 	b := build{run: said(release.ArtifactRelease), tier: said(release.ArtifactTier)}
 	if b.run == "" {
-		return b, fmt.Errorf("%s is not of a goldsmith-ami build with a prove block; only such images become part of a release", a)
+		return b, fmt.Errorf(
+			"%s is not of a goldsmith-ami build with a prove block; only such images become part of a release",
+			a,
+		)
 	}
 	if proved := said(release.ArtifactStack); proved != name {
 		return b, fmt.Errorf("stack: %s was proved in stack %s and cannot be deployed in %s", a, proved, name)

@@ -14,7 +14,14 @@ import (
 
 // valid is a configuration without a fault; change says what is different. Nobody answers at its endpoint.
 func valid(change map[string]any) map[string]any {
-	config := map[string]any{"stack": "golden", "region": "us-east-1", "access_key": "a", "secret_key": "b", "custom_endpoint_ec2": "http://127.0.0.1:1", "max_retries": 1}
+	config := map[string]any{
+		"stack":               "golden",
+		"region":              "us-east-1",
+		"access_key":          "a",
+		"secret_key":          "b",
+		"custom_endpoint_ec2": "http://127.0.0.1:1",
+		"max_retries":         1,
+	}
 	maps.Copy(config, change)
 	return config
 }
@@ -41,13 +48,22 @@ func TestConfigureNamesTheAttribute(t *testing.T) {
 			t.Errorf("%v: got %v, want an error that names %s", c.change, err, c.want)
 		}
 	}
-	if err := new(PostProcessor).Configure(valid(map[string]any{"stack_file": file("deploy {\n  bake_time = \"0s\"\n}\n")})); err != nil {
+	if err := new(
+		PostProcessor,
+	).Configure(valid(map[string]any{"stack_file": file("deploy {\n  bake_time = \"0s\"\n}\n")})); err != nil {
 		t.Errorf("a good configuration: %v", err)
 	}
 }
 
 func proved(in, id string) *packersdk.MockArtifact {
-	return &packersdk.MockArtifact{IdValue: id, StateValues: map[string]any{release.ArtifactStack: in, release.ArtifactTier: "web", release.ArtifactRelease: "r1"}}
+	return &packersdk.MockArtifact{
+		IdValue: id,
+		StateValues: map[string]any{
+			release.ArtifactStack:   in,
+			release.ArtifactTier:    "web",
+			release.ArtifactRelease: "r1",
+		},
+	}
 }
 
 func TestOff(t *testing.T) {
@@ -78,7 +94,12 @@ func TestArtifactsThatCannotBeDeployed(t *testing.T) {
 		{"of another region", proved("golden", "eu-west-1:ami-1"), "region: the stack is looked for in us-east-1"},
 		{"of a stack that cannot be asked", proved("golden", "eu-west-1:ami-2,us-east-1:ami-1"), "hint: is it up?"},
 	} {
-		if _, _, _, err := p.PostProcess(t.Context(), packersdk.TestUi(t), c.made); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, _, _, err := p.PostProcess(
+			t.Context(),
+			packersdk.TestUi(t),
+			c.made,
+		); err == nil ||
+			!strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want an error with %q", c.name, err, c.want)
 		}
 	}

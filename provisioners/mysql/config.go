@@ -107,7 +107,10 @@ func (c *Config) faults() []error {
 	}
 	for _, named := range []struct{ name, value string }{{"database", c.Database}, {"username", c.Username}} {
 		if !identifier.MatchString(named.value) {
-			errs = append(errs, fmt.Errorf("%s: %q should be 1 to 32 letters, digits and underscores", named.name, named.value))
+			errs = append(
+				errs,
+				fmt.Errorf("%s: %q should be 1 to 32 letters, digits and underscores", named.name, named.value),
+			)
 		}
 	}
 	if c.Username == "root" || c.Username == "mysql" {

@@ -32,14 +32,25 @@ func (p *Provisioner) ConfigSpec() hcldec.ObjectSpec { return p.config.FlatMapst
 
 // Prepare checks the configuration.
 func (p *Provisioner) Prepare(raws ...any) error {
-	if err := config.Decode(&p.config, &config.DecodeOpts{PluginType: "goldsmith-seal", Interpolate: true, InterpolateContext: &p.ctx}, raws...); err != nil {
+	if err := config.Decode(
+		&p.config,
+		&config.DecodeOpts{PluginType: "goldsmith-seal", Interpolate: true, InterpolateContext: &p.ctx},
+		raws...); err != nil {
 		return err
 	}
 	packersdk.LogSecretFilter.Set(p.config.Secrets...)
 	var errs []error
 	for i, secret := range p.config.Secrets {
 		if len(secret) < seal.MinimumSecret {
-			errs = append(errs, fmt.Errorf("secrets[%d]: it has %d characters, and less than %d are found everywhere", i, len(secret), seal.MinimumSecret))
+			errs = append(
+				errs,
+				fmt.Errorf(
+					"secrets[%d]: it has %d characters, and less than %d are found everywhere",
+					i,
+					len(secret),
+					seal.MinimumSecret,
+				),
+			)
 		}
 	}
 	for i, pattern := range p.config.Keep {
@@ -61,7 +72,12 @@ func (p *Provisioner) Prepare(raws ...any) error {
 }
 
 // Provision seals the machine.
-func (p *Provisioner) Provision(ctx context.Context, ui packersdk.Ui, comm packersdk.Communicator, generated map[string]any) error {
+func (p *Provisioner) Provision(
+	ctx context.Context,
+	ui packersdk.Ui,
+	comm packersdk.Communicator,
+	generated map[string]any,
+) error {
 	if err := inputs.Ran(generated); err != nil {
 		return err
 	}

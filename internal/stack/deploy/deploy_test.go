@@ -199,7 +199,8 @@ func TestDeployAndRedeploy(t *testing.T) {
 			t.Errorf("%v: there are %+v", err, all)
 		}
 		records, err := record.History(t.Context(), w.stack)
-		if err != nil || len(records) != 2 || records[0].Result != record.Done || records[0].From.Tiers["db"] != "ami-db-1" {
+		if err != nil || len(records) != 2 || records[0].Result != record.Done ||
+			records[0].From.Tiers["db"] != "ami-db-1" {
 			t.Errorf("%v: the history is %+v", err, records)
 		}
 		before, err := record.Before(t.Context(), w.stack, "")

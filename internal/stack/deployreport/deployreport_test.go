@@ -165,7 +165,13 @@ func TestDrawnInstances(t *testing.T) {
 	}
 	runs := raw("i-1", "running", "Name", "golden-db", stack.RoleTag, stack.Serving, stack.DeployTag, deployed,
 		stack.AddressTag, "10.0.2.10")
-	runs.SubnetId, runs.PrivateIpAddress, runs.SecurityGroups = aws.String("subnet-9"), aws.String("10.0.2.7"), []types.GroupIdentifier{{GroupId: aws.String("sg-9")}}
+	runs.SubnetId, runs.PrivateIpAddress, runs.SecurityGroups = aws.String(
+		"subnet-9",
+	), aws.String(
+		"10.0.2.7",
+	), []types.GroupIdentifier{
+		{GroupId: aws.String("sg-9")},
+	}
 	for _, c := range []struct {
 		name   string
 		raw    types.Instance
@@ -308,7 +314,12 @@ func TestReportToFile(t *testing.T) {
 	}
 	for _, bad := range []string{link, dir, filepath.Join(dir, "no-such-directory", "report.html"),
 		filepath.Join(path, "report.html")} {
-		if got, err := writeReport("golden", bad, report.Report{}); err == nil || got != "" || !strings.Contains(err.Error(), bad) {
+		if got, err := writeReport(
+			"golden",
+			bad,
+			report.Report{},
+		); err == nil || got != "" ||
+			!strings.Contains(err.Error(), bad) {
 			t.Errorf("%s: got %q, %v", bad, got, err)
 		}
 	}

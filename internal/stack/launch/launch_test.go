@@ -41,7 +41,8 @@ func TestLaunchWithAProfileThatIsNew(t *testing.T) {
 					Service:      "10.0.2.10",
 					Clients:      netip.MustParsePrefix("10.0.1.0/24"),
 				})
-				if c.want == "" && (err != nil || i.ID != "i-1") || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+				if c.want == "" && (err != nil || i.ID != "i-1") ||
+					c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 					t.Errorf("got %q, %v", i.ID, err)
 				}
 				took := time.Since(a.Began)

@@ -40,7 +40,11 @@ func (k *keyPairs) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if fault != "" {
 		w.WriteHeader(http.StatusBadRequest)
-		fmt.Fprintf(w, "<Response><Errors><Error><Code>%s</Code><Message>m</Message></Error></Errors><RequestID>1</RequestID></Response>", fault)
+		fmt.Fprintf(
+			w,
+			"<Response><Errors><Error><Code>%s</Code><Message>m</Message></Error></Errors><RequestID>1</RequestID></Response>",
+			fault,
+		)
 		return
 	}
 	fmt.Fprintf(w, "<Response>%s</Response>", result)

@@ -25,7 +25,8 @@ func TestPoliciesNameNoMoreThanNeeded(t *testing.T) {
 		t.Errorf("%v: %s", err, db)
 	}
 	operator, err := stack.OperatorPolicy()
-	if err != nil || strings.Contains(string(operator), `"*:*"`) || strings.Contains(string(operator), `"ec2:*"`) || !json.Valid(operator) {
+	if err != nil || strings.Contains(string(operator), `"*:*"`) || strings.Contains(string(operator), `"ec2:*"`) ||
+		!json.Valid(operator) {
 		t.Errorf("%v: %s", err, operator)
 	}
 }

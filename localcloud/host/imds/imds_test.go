@@ -35,7 +35,12 @@ func sampleMetadata() Metadata {
 		Tags:           map[string]string{"Name": "golden-web"},
 		TokensRequired: true,
 		Credentials: func(context.Context) (Credentials, error) {
-			return Credentials{AccessKeyID: "ASIA1", SecretAccessKey: "secret", Token: "session", Expiration: time.Unix(1e9, 0)}, nil
+			return Credentials{
+				AccessKeyID:     "ASIA1",
+				SecretAccessKey: "secret",
+				Token:           "session",
+				Expiration:      time.Unix(1e9, 0),
+			}, nil
 		},
 	}
 }
@@ -118,7 +123,11 @@ func TestMetadataData(t *testing.T) {
 	}
 	_, text := get("meta-data/iam/security-credentials/web")
 	var credentials map[string]string
-	if err := json.Unmarshal([]byte(text), &credentials); err != nil || credentials["Code"] != "Success" || credentials["Token"] != "session" || credentials["Expiration"] != "2001-09-09T01:46:40Z" {
+	if err := json.Unmarshal(
+		[]byte(text),
+		&credentials,
+	); err != nil || credentials["Code"] != "Success" || credentials["Token"] != "session" ||
+		credentials["Expiration"] != "2001-09-09T01:46:40Z" {
 		t.Errorf("credentials are %s, %v", text, err)
 	}
 	_, text = get("dynamic/instance-identity/document")

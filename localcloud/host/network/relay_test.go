@@ -9,7 +9,10 @@ func TestTargetsOfPublicAddresses(t *testing.T) {
 	at := netip.MustParseAddrPort
 	r := &relay{links: map[string]string{"vpc-1": "vpc1"}, public: map[netip.Addr]Target{
 		at("127.66.1.2:0").Addr(): {VPC: "vpc-1", Private: at("10.0.1.4:0").Addr()},
-		at("127.66.1.3:0").Addr(): {VPC: "vpc-1", Balanced: map[uint16][]netip.AddrPort{443: {at("10.0.1.5:8443"), at("10.0.1.6:8443")}, 80: nil}},
+		at("127.66.1.3:0").Addr(): {
+			VPC:      "vpc-1",
+			Balanced: map[uint16][]netip.AddrPort{443: {at("10.0.1.5:8443"), at("10.0.1.6:8443")}, 80: nil},
+		},
 		at("127.66.1.4:0").Addr(): {VPC: "vpc-2", Private: at("10.0.1.4:0").Addr()},
 	}}
 	if got, link, err := r.target(at("127.66.1.2:22")); err != nil || got != at("10.0.1.4:22") || link != "vpc1" {

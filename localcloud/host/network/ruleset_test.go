@@ -20,15 +20,48 @@ func goldenVPC() VPC {
 			{ID: "subnet-nat", CIDR: prefix("10.0.3.0/24"), Gateway: address("10.0.3.1"), Internet: ViaNAT},
 		},
 		Interfaces: []NetworkInterface{
-			{ID: "eni-web", Subnet: "subnet-public", PrivateIPs: []netip.Addr{address("10.0.1.10"), address("10.0.1.11")}, Public: true, Groups: []string{"sg-web"}},
-			{ID: "eni-hidden", Subnet: "subnet-public", PrivateIPs: []netip.Addr{address("10.0.1.20")}, Groups: []string{"sg-web"}},
-			{ID: "eni-db", Subnet: "subnet-private", PrivateIPs: []netip.Addr{address("10.0.2.10")}, Public: true, Groups: []string{"sg-db"}},
-			{ID: "eni-work", Subnet: "subnet-nat", PrivateIPs: []netip.Addr{address("10.0.3.10")}, Groups: []string{"sg-db", "sg-web"}},
+			{
+				ID:         "eni-web",
+				Subnet:     "subnet-public",
+				PrivateIPs: []netip.Addr{address("10.0.1.10"), address("10.0.1.11")},
+				Public:     true,
+				Groups:     []string{"sg-web"},
+			},
+			{
+				ID:         "eni-hidden",
+				Subnet:     "subnet-public",
+				PrivateIPs: []netip.Addr{address("10.0.1.20")},
+				Groups:     []string{"sg-web"},
+			},
+			{
+				ID:         "eni-db",
+				Subnet:     "subnet-private",
+				PrivateIPs: []netip.Addr{address("10.0.2.10")},
+				Public:     true,
+				Groups:     []string{"sg-db"},
+			},
+			{
+				ID:         "eni-work",
+				Subnet:     "subnet-nat",
+				PrivateIPs: []netip.Addr{address("10.0.3.10")},
+				Groups:     []string{"sg-db", "sg-web"},
+			},
 		},
 		Groups: []SecurityGroup{
 			{ID: "sg-web", Egress: everywhere, Ingress: []Rule{
-				{Protocol: "tcp", From: 443, To: 443, CIDR: prefix("0.0.0.0/0")}, {Protocol: "tcp", From: 22, To: 22, CIDR: prefix("198.51.100.1/32")}}},
-			{ID: "sg-db", Egress: []Rule{{Protocol: "tcp", From: 0, To: 65535, Group: "sg-web"}}, Ingress: []Rule{{Protocol: "tcp", From: 3306, To: 3306, Group: "sg-web"}}},
+				{
+					Protocol: "tcp",
+					From:     443,
+					To:       443,
+					CIDR:     prefix("0.0.0.0/0"),
+				},
+				{Protocol: "tcp", From: 22, To: 22, CIDR: prefix("198.51.100.1/32")},
+			}},
+			{
+				ID:      "sg-db",
+				Egress:  []Rule{{Protocol: "tcp", From: 0, To: 65535, Group: "sg-web"}},
+				Ingress: []Rule{{Protocol: "tcp", From: 3306, To: 3306, Group: "sg-web"}},
+			},
 			{ID: "sg-empty"},
 		},
 	}

@@ -98,10 +98,21 @@ var rulesetLines = func() *regexp.Regexp {
 		what    = `(meta l4proto ([0-9]+|tcp|udp) |(tcp|udp) dport [0-9]+-[0-9]+ |meta l4proto icmp (icmp type [0-9]+ )?(icmp code [0-9]+ )?)?`
 	)
 	return regexp.MustCompile(`^(` + strings.Join([]string{
-		`flush ruleset`, `table ip goldsmith \{`, `}`, `  }`, `  set sg_[a-z0-9]+ \{`, `    type ipv4_addr`, `    elements = ` + list,
-		`  chain ` + name + ` \{`, `    ` + spoofed, `    ` + peer + what + `(accept|goto ingress)`,
-		`    [io]ifname "` + name + `" goto (in|out)_` + name, `    iifname "` + name + `" oifname "` + name + `" (accept|goto in_` + name + `)`,
-		`    iifname "` + name + `" ` + spoofed, `    oifname "inet0" masquerade`, `    ct state established,related accept`,
+		`flush ruleset`,
+		`table ip goldsmith \{`,
+		`}`,
+		`  }`,
+		`  set sg_[a-z0-9]+ \{`,
+		`    type ipv4_addr`,
+		`    elements = ` + list,
+		`  chain ` + name + ` \{`,
+		`    ` + spoofed,
+		`    ` + peer + what + `(accept|goto ingress)`,
+		`    [io]ifname "` + name + `" goto (in|out)_` + name,
+		`    iifname "` + name + `" oifname "` + name + `" (accept|goto in_` + name + `)`,
+		`    iifname "` + name + `" ` + spoofed,
+		`    oifname "inet0" masquerade`,
+		`    ct state established,related accept`,
 		`    type (filter|nat) hook (forward|input|postrouting) priority (filter|srcnat); policy (drop|accept);`,
 		`    type nat hook postrouting priority srcnat;`,
 	}, "|") + `)$`)
@@ -126,7 +137,9 @@ func TestRulesetLines(t *testing.T) {
 
 // nftChecks tells whether nft(8) can be asked to judge a rule set: that needs root, and the kernel's tables.
 func nftChecks() bool {
-	return nftCheck("flush ruleset\ntable ip probe {\n  chain forward {\n    type filter hook forward priority filter; policy drop;\n  }\n}\n") == nil
+	return nftCheck(
+		"flush ruleset\ntable ip probe {\n  chain forward {\n    type filter hook forward priority filter; policy drop;\n  }\n}\n",
+	) == nil
 }
 
 func nftCheck(rules string) error {
@@ -156,7 +169,20 @@ func FuzzRuleset(f *testing.F) {
 		eni, address, sg   string
 		other, otherMember string
 	}
-	good := seed{"tcp", 22, 22, "10.0.0.0/8", "", "vpc-1", "subnet-1", "eni-0123456789abcdef0", "10.0.1.4", "sg-1", "eni-0123456789abcdef1", "10.0.1.5"}
+	good := seed{
+		"tcp",
+		22,
+		22,
+		"10.0.0.0/8",
+		"",
+		"vpc-1",
+		"subnet-1",
+		"eni-0123456789abcdef0",
+		"10.0.1.4",
+		"sg-1",
+		"eni-0123456789abcdef1",
+		"10.0.1.5",
+	}
 	for _, change := range []func(*seed){
 		func(*seed) {},
 		func(s *seed) { s.protocol = injected },
@@ -189,34 +215,43 @@ func FuzzRuleset(f *testing.F) {
 	if !judge {
 		f.Log("nft cannot judge here: only the shape of each line is looked at")
 	}
-	f.Fuzz(func(t *testing.T, protocol string, from, to int, cidr, peer, vpc, subnet, eni, address, sg, other, otherMember string) {
-		rule := Rule{Protocol: protocol, From: from, To: to, Group: peer}
-		rule.CIDR, _ = netip.ParsePrefix(cidr)
-		addresses := func(text string) []netip.Addr {
-			a, _ := netip.ParseAddr(text)
-			return []netip.Addr{a, a}
-		}
-		rules, err := ruleset(VPC{
-			ID:      vpc,
-			Subnets: []Subnet{{ID: subnet, CIDR: netip.MustParsePrefix("10.0.1.0/24"), Gateway: netip.MustParseAddr("10.0.1.1"), Internet: ViaGateway}},
-			Interfaces: []NetworkInterface{
-				{ID: eni, Subnet: subnet, PrivateIPs: addresses(address), Public: true, Groups: []string{sg}},
-				{ID: other, Subnet: subnet, PrivateIPs: addresses(otherMember), Groups: []string{sg, peer}},
-			},
-			Groups: []SecurityGroup{{ID: sg, Ingress: []Rule{rule}, Egress: []Rule{rule, rule}}},
-		})
-		if err != nil {
-			return
-		}
-		for line := range strings.Lines(rules) {
-			if !rulesetLines.MatchString(strings.TrimSuffix(line, "\n")) {
-				t.Errorf("a line that no rule set has: %q", line)
+	f.Fuzz(
+		func(t *testing.T, protocol string, from, to int, cidr, peer, vpc, subnet, eni, address, sg, other, otherMember string) {
+			rule := Rule{Protocol: protocol, From: from, To: to, Group: peer}
+			rule.CIDR, _ = netip.ParsePrefix(cidr)
+			addresses := func(text string) []netip.Addr {
+				a, _ := netip.ParseAddr(text)
+				return []netip.Addr{a, a}
 			}
-		}
-		if judge {
-			if err := nftCheck(rules); err != nil {
-				t.Error(err)
+			rules, err := ruleset(VPC{
+				ID: vpc,
+				Subnets: []Subnet{
+					{
+						ID:       subnet,
+						CIDR:     netip.MustParsePrefix("10.0.1.0/24"),
+						Gateway:  netip.MustParseAddr("10.0.1.1"),
+						Internet: ViaGateway,
+					},
+				},
+				Interfaces: []NetworkInterface{
+					{ID: eni, Subnet: subnet, PrivateIPs: addresses(address), Public: true, Groups: []string{sg}},
+					{ID: other, Subnet: subnet, PrivateIPs: addresses(otherMember), Groups: []string{sg, peer}},
+				},
+				Groups: []SecurityGroup{{ID: sg, Ingress: []Rule{rule}, Egress: []Rule{rule, rule}}},
+			})
+			if err != nil {
+				return
 			}
-		}
-	})
+			for line := range strings.Lines(rules) {
+				if !rulesetLines.MatchString(strings.TrimSuffix(line, "\n")) {
+					t.Errorf("a line that no rule set has: %q", line)
+				}
+			}
+			if judge {
+				if err := nftCheck(rules); err != nil {
+					t.Error(err)
+				}
+			}
+		},
+	)
 }

@@ -48,10 +48,16 @@ func TestChangedVolume(t *testing.T) {
 				}
 				if c.fault != "" {
 					w.WriteHeader(http.StatusBadRequest)
-					fmt.Fprint(w, `<Response><Errors><Error><Code>VolumeModificationRateExceeded</Code><Message>wait six hours</Message></Error></Errors></Response>`)
+					fmt.Fprint(
+						w,
+						`<Response><Errors><Error><Code>VolumeModificationRateExceeded</Code><Message>wait six hours</Message></Error></Errors></Response>`,
+					)
 					return
 				}
-				fmt.Fprint(w, `<ModifyVolumeResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><volumeModification><volumeId>vol-1</volumeId><modificationState>modifying</modificationState></volumeModification></ModifyVolumeResponse>`)
+				fmt.Fprint(
+					w,
+					`<ModifyVolumeResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><volumeModification><volumeId>vol-1</volumeId><modificationState>modifying</modificationState></volumeModification></ModifyVolumeResponse>`,
+				)
 			}))
 			v := &types.Volume{
 				VolumeId:   aws.String("vol-1"),

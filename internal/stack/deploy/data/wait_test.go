@@ -11,7 +11,9 @@ import (
 )
 
 func TestVolumesThatAreNew(t *testing.T) {
-	volume := map[string]string{"DescribeVolumes": "<volumeSet><item><volumeId>vol-1</volumeId><status>available</status></item></volumeSet>"}
+	volume := map[string]string{
+		"DescribeVolumes": "<volumeSet><item><volumeId>vol-1</volumeId><status>available</status></item></volumeSet>",
+	}
 	for _, c := range []struct {
 		name   string
 		bodies map[string]string

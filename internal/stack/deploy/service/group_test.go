@@ -78,16 +78,32 @@ func (a *scalingAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "DescribeAutoScalingGroups":
 		var members strings.Builder
 		for i, version := range a.members {
-			fmt.Fprintf(&members, `<member><InstanceId>i-%017d</InstanceId><LifecycleState>InService</LifecycleState><HealthStatus>Healthy</HealthStatus>
-				<LaunchTemplate><LaunchTemplateId>lt-0a20c965061f64abc</LaunchTemplateId><Version>%s</Version></LaunchTemplate></member>`, i, version)
+			fmt.Fprintf(
+				&members,
+				`<member><InstanceId>i-%017d</InstanceId><LifecycleState>InService</LifecycleState><HealthStatus>Healthy</HealthStatus>
+				<LaunchTemplate><LaunchTemplateId>lt-0a20c965061f64abc</LaunchTemplateId><Version>%s</Version></LaunchTemplate></member>`,
+				i,
+				version,
+			)
 		}
 		var held strings.Builder
 		for _, process := range a.held {
-			fmt.Fprintf(&held, "<SuspendedProcesses><member><ProcessName>%s</ProcessName></member></SuspendedProcesses>", process)
+			fmt.Fprintf(
+				&held,
+				"<SuspendedProcesses><member><ProcessName>%s</ProcessName></member></SuspendedProcesses>",
+				process,
+			)
 		}
-		result = fmt.Sprintf(`<AutoScalingGroups><member><AutoScalingGroupName>goldsmith-golden-web</AutoScalingGroupName><DesiredCapacity>%d</DesiredCapacity>
+		result = fmt.Sprintf(
+			`<AutoScalingGroups><member><AutoScalingGroupName>goldsmith-golden-web</AutoScalingGroupName><DesiredCapacity>%d</DesiredCapacity>
 			<LaunchTemplate><LaunchTemplateId>lt-0a20c965061f64abc</LaunchTemplateId><Version>%s</Version></LaunchTemplate><Instances>%s</Instances>
-			%s<Tags><member><Key>goldsmith:version</Key><Value>%s</Value></member></Tags></member></AutoScalingGroups>`, len(a.members), a.groupVersion, members.String(), held.String(), a.serving)
+			%s<Tags><member><Key>goldsmith:version</Key><Value>%s</Value></member></Tags></member></AutoScalingGroups>`,
+			len(a.members),
+			a.groupVersion,
+			members.String(),
+			held.String(),
+			a.serving,
+		)
 	case "StartInstanceRefresh", "RollbackInstanceRefresh", "CancelInstanceRefresh":
 		result = "<InstanceRefreshId>" + refreshID + "</InstanceRefreshId>"
 	case "DescribeInstanceRefreshes":
@@ -100,27 +116,48 @@ func (a *scalingAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			if now.reason != "" {
 				reason = "<StatusReason>" + now.reason + "</StatusReason>"
 			}
-			result = fmt.Sprintf(`<InstanceRefreshes><member><InstanceRefreshId>%s</InstanceRefreshId><AutoScalingGroupName>goldsmith-golden-web</AutoScalingGroupName>
-				<Status>%s</Status>%s<StartTime>2026-06-02T18:11:27Z</StartTime><PercentageComplete>%d</PercentageComplete><InstancesToUpdate>5</InstancesToUpdate></member></InstanceRefreshes>`, refreshID, now.status, reason, now.percent)
+			result = fmt.Sprintf(
+				`<InstanceRefreshes><member><InstanceRefreshId>%s</InstanceRefreshId><AutoScalingGroupName>goldsmith-golden-web</AutoScalingGroupName>
+				<Status>%s</Status>%s<StartTime>2026-06-02T18:11:27Z</StartTime><PercentageComplete>%d</PercentageComplete><InstancesToUpdate>5</InstancesToUpdate></member></InstanceRefreshes>`,
+				refreshID,
+				now.status,
+				reason,
+				now.percent,
+			)
 		} else {
 			result = "<InstanceRefreshes/>"
 		}
 	case "SuspendProcesses", "ResumeProcesses":
 	case "GetConsoleOutput":
-		fmt.Fprintf(w, `<GetConsoleOutputResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>1</requestId><instanceId>i-1</instanceId></GetConsoleOutputResponse>`)
+		fmt.Fprintf(
+			w,
+			`<GetConsoleOutputResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>1</requestId><instanceId>i-1</instanceId></GetConsoleOutputResponse>`,
+		)
 		return
 	case "DescribeInstances":
-		fmt.Fprintf(w, `<DescribeInstancesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>1</requestId><reservationSet/></DescribeInstancesResponse>`)
+		fmt.Fprintf(
+			w,
+			`<DescribeInstancesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>1</requestId><reservationSet/></DescribeInstancesResponse>`,
+		)
 		return
 	default:
 		fault = "InvalidAction"
 	}
 	if fault != "" {
 		w.WriteHeader(http.StatusBadRequest)
-		fmt.Fprintf(w, `<ErrorResponse xmlns="http://autoscaling.amazonaws.com/doc/2011-01-01/"><Error><Type>Sender</Type><Code>%s</Code><Message>said the test</Message></Error><RequestId>1</RequestId></ErrorResponse>`, fault)
+		fmt.Fprintf(
+			w,
+			`<ErrorResponse xmlns="http://autoscaling.amazonaws.com/doc/2011-01-01/"><Error><Type>Sender</Type><Code>%s</Code><Message>said the test</Message></Error><RequestId>1</RequestId></ErrorResponse>`,
+			fault,
+		)
 		return
 	}
-	fmt.Fprintf(w, `<%[1]sResponse xmlns="http://autoscaling.amazonaws.com/doc/2011-01-01/"><%[1]sResult>%[2]s</%[1]sResult><ResponseMetadata><RequestId>7c6e177f-f082-11e1-ac58-3714bEXAMPLE</RequestId></ResponseMetadata></%[1]sResponse>`, action, result)
+	fmt.Fprintf(
+		w,
+		`<%[1]sResponse xmlns="http://autoscaling.amazonaws.com/doc/2011-01-01/"><%[1]sResult>%[2]s</%[1]sResult><ResponseMetadata><RequestId>7c6e177f-f082-11e1-ac58-3714bEXAMPLE</RequestId></ResponseMetadata></%[1]sResponse>`,
+		action,
+		result,
+	)
 }
 
 // asked are the calls of an action.
@@ -314,7 +351,9 @@ func TestRefreshGoesBack(t *testing.T) {
 				t.Errorf("asked for %v, want %v", changes, test.want)
 			}
 			for _, form := range api.asked("StartInstanceRefresh") {
-				if form.Get("DesiredConfiguration.LaunchTemplate.Version") != "3" || form.Get("Preferences.SkipMatching") != "true" || form.Get("Preferences.BakeTime") != "" {
+				if form.Get("DesiredConfiguration.LaunchTemplate.Version") != "3" ||
+					form.Get("Preferences.SkipMatching") != "true" ||
+					form.Get("Preferences.BakeTime") != "" {
 					t.Errorf("it goes back by %v", form)
 				}
 			}
@@ -345,7 +384,11 @@ func TestInterruptTakesTheRefreshBack(t *testing.T) {
 	api.mu.Lock()
 	api.then, api.refreshes = nil, []refreshAnswer{{status: "InProgress", percent: 10}, {status: "RollbackSuccessful"}}
 	api.mu.Unlock()
-	if err := r.convergeGroup(t.Context(), plan.NewActor(false)); err != nil || len(api.asked("RollbackInstanceRefresh")) != 1 {
+	if err := r.convergeGroup(
+		t.Context(),
+		plan.NewActor(false),
+	); err != nil ||
+		len(api.asked("RollbackInstanceRefresh")) != 1 {
 		t.Errorf("%v; rollbacks: %v", err, api.asked("RollbackInstanceRefresh"))
 	}
 }
@@ -369,7 +412,10 @@ func TestSickPageEndsTheWaiting(t *testing.T) {
 
 func TestSomebodyElsesRefresh(t *testing.T) {
 	t.Parallel()
-	r, _, _ := refreshing(t, &scalingAPI{failures: map[string]string{"StartInstanceRefresh": "InstanceRefreshInProgress"}})
+	r, _, _ := refreshing(
+		t,
+		&scalingAPI{failures: map[string]string{"StartInstanceRefresh": "InstanceRefreshInProgress"}},
+	)
 	if err := r.refresh(t.Context(), "4"); err == nil || !strings.Contains(err.Error(),
 		"somebody else") || !strings.Contains(err.Error(), "cancel-instance-refresh") {
 		t.Errorf("%v", err)
@@ -535,9 +581,14 @@ func TestGroupKeepsItsInstancesWhileTheDatabaseMoves(t *testing.T) {
 // TestGroupWithAProfileThatIsNew has Auto Scaling learn of the profile later than EC2.
 func TestGroupWithAProfileThatIsNew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, a := stacktest.Slowly(t, map[string]string{"StartInstanceRefresh": "<StartInstanceRefreshResult><InstanceRefreshId>r-1</InstanceRefreshId></StartInstanceRefreshResult>"},
+		s, a := stacktest.Slowly(
+			t,
+			map[string]string{
+				"StartInstanceRefresh": "<StartInstanceRefreshResult><InstanceRefreshId>r-1</InstanceRefreshId></StartInstanceRefreshResult>",
+			},
 			map[string]stacktest.Fault{"StartInstanceRefresh": stacktest.For(30*time.Second, "ValidationError",
-				"You must use a valid fully-formed launch template. "+stacktest.BadProfile)})
+				"You must use a valid fully-formed launch template. "+stacktest.BadProfile)},
+		)
 		id, err := newGroup(&tier.Run{Stack: s}, s.Tier("web")).startRefresh(t.Context(), &scalingGroup{
 			name:     "g",
 			template: "lt-1",
