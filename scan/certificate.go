@@ -46,7 +46,8 @@ func underAuthority(ctx context.Context, m *machine, use func(dir, ca string) er
 		echo "$pair" | sed -n "/BEGIN CERTIFICATE/,/END CERTIFICATE/p" >web.crt
 		echo "$pair" | sed -n "/BEGIN PRIVATE/,/END PRIVATE/p" >web.key
 		systemctl reload nginx.service`
-	const back = `set -e; cd ` + pairs + `; [ ! -e own.key ] || { mv own.crt web.crt; mv own.key web.key; systemctl reload nginx.service; }`
+	const back = `set -e; cd ` + pairs +
+		`; [ ! -e own.key ] || { mv own.crt web.crt; mv own.key web.key; systemctl reload nginx.service; }`
 	defer func() {
 		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()

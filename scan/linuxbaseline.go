@@ -129,7 +129,8 @@ var mountOptions = [][2]string{
 var otherControls = []control{
 	{
 		"trust by host name",
-		`ls -d /etc/hosts.equiv /etc/shosts.equiv 2>/dev/null; find /root /home -xdev \( -name .rhosts -o -name .shosts -o -name .netrc \)`,
+		`ls -d /etc/hosts.equiv /etc/shosts.equiv 2>/dev/null; find /root /home -xdev \( -name .rhosts -o -name ` +
+			`.shosts -o -name .netrc \)`,
 		``,
 	},
 	{"PATH of root", `env -i HOME=/root bash -lc 'echo ":$PATH:"' | grep -E '::|:\.:|:[^/:]' || true`, ``},
@@ -141,7 +142,9 @@ var otherControls = []control{
 	{"nobody has a password", `awk -F: '$2 !~ /^[!*]/ { print $1 }' /etc/shadow`, ``},
 	{
 		"legacy servers",
-		`dpkg-query -W -f '${db:Status-Status} ${Package}\n' xinetd openbsd-inetd inetutils-inetd telnetd inetutils-telnetd telnetd-ssl rsh-server ypserv nis tftpd tftpd-hpa atftpd prelink 2>/dev/null | grep '^installed' || true`,
+		`dpkg-query -W -f '${db:Status-Status} ${Package}\n' xinetd openbsd-inetd inetutils-inetd telnetd ` +
+			`inetutils-telnetd telnetd-ssl rsh-server ypserv nis tftpd tftpd-hpa atftpd prelink 2>/dev/null | grep ` +
+			`'^installed' || true`,
 		``,
 	},
 	{"compilers", `for p in cc gcc g++ c++ clang tcc as ld make; do command -v $p || true; done`, ``},

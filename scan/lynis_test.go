@@ -26,7 +26,11 @@ finish=true
 	if !slices.Equal(found, want) {
 		t.Errorf("got %q", found)
 	}
-	for name, cut := range map[string]string{"no index": strings.Replace(report, "hardening_index=76\n", "", 1), "cut off": strings.Replace(report, "finish=true\n", "", 1), "empty": ""} {
+	for name, cut := range map[string]string{
+		"no index": strings.Replace(report, "hardening_index=76\n", "", 1),
+		"cut off":  strings.Replace(report, "finish=true\n", "", 1),
+		"empty":    "",
+	} {
 		if _, _, err := parseLynis(cut); err == nil {
 			t.Errorf("%s: it is taken for a judgement", name)
 		}

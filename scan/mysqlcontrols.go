@@ -219,7 +219,8 @@ const (
 	off      = `OFF|0|NO|FALSE`
 	none     = ``
 	fourteen = `1[4-9]|[2-9][0-9]|[1-9][0-9]{2,}`
-	suites   = `TLS_(AES_(128|256)_GCM_SHA(256|384)|CHACHA20_POLY1305_SHA256)(:TLS_(AES_(128|256)_GCM_SHA(256|384)|CHACHA20_POLY1305_SHA256))*`
+	suites   = `TLS_(AES_(128|256)_GCM_SHA(256|384)|CHACHA20_POLY1305_SHA256)(:TLS_(AES_(128|256)_GCM_SHA(256|384)|` +
+		`CHACHA20_POLY1305_SHA256))*`
 )
 
 // database is what a server and its machine say of themselves.
@@ -368,7 +369,8 @@ func schemaRights(d *database) string {
 	var found []string
 	for _, r := range d.rights {
 		if r.schema == "" || d.serversOwn(r.grantee) ||
-			slices.Contains([]string{"SELECT", "INSERT", "UPDATE", "DELETE"}, r.privilege) && !strings.ContainsAny(r.schema, "%") &&
+			slices.Contains([]string{"SELECT", "INSERT", "UPDATE", "DELETE"}, r.privilege) &&
+				!strings.ContainsAny(r.schema, "%") &&
 				!slices.Contains([]string{"mysql", "sys", "information_schema", "performance_schema"}, r.schema) {
 			continue
 		}

@@ -30,8 +30,12 @@ func TestMySQLTunersReport(t *testing.T) {
 	}
 	before, _, _ := strings.Cut(tunerSample, "-------- CVE")
 	for name, text := range map[string]string{
-		"empty": "", "cut off": before, "nothing judged": strings.ReplaceAll(strings.ReplaceAll(tunerSample, "[OK]", "[--]"), "[!!]", "[--]"),
-		"a query that the server does not know": strings.Replace(tunerSample, "User 'guest@%' has no password set.", "Failed to execute: SELECT PASSWORD('a')", 1),
+		"empty":   "",
+		"cut off": before,
+		"nothing judged": strings.ReplaceAll(strings.ReplaceAll(tunerSample, "[OK]", "[--]"),
+			"[!!]", "[--]"),
+		"a query that the server does not know": strings.Replace(tunerSample, "User 'guest@%' has no password set.",
+			"Failed to execute: SELECT PASSWORD('a')", 1),
 	} {
 		if _, _, err := parseMySQLTuner(text); err == nil {
 			t.Errorf("%s: it is taken for a judgement", name)

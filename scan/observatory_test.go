@@ -25,7 +25,9 @@ func TestParseObservatory(t *testing.T) {
 	if _, found, err := parseObservatory([]byte(`{"scan": {"grade": "A+"}}`)); err != nil || len(found) != 0 {
 		t.Errorf("A+: %q, %v", found, err)
 	}
-	for _, none := range []string{"", "{}", `{"error": "The site seems to be down."}`, `{"scan": {"grade": null, "error": "site-down"}}`} {
+	for _, none := range []string{
+		"", "{}", `{"error": "The site seems to be down."}`, `{"scan": {"grade": null, "error": "site-down"}}`,
+	} {
 		if _, _, err := parseObservatory([]byte(none)); err == nil {
 			t.Errorf("%q is taken for a judgement", none)
 		}

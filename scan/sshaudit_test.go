@@ -32,7 +32,9 @@ func TestParseSSHAudit(t *testing.T) {
 	if !slices.Equal(found, want) {
 		t.Errorf("got %q", found)
 	}
-	for _, none := range []string{"", "[exception] cannot connect to 127.0.0.1 port 22", "(gen) software: OpenSSH 10.0p2\n"} {
+	for _, none := range []string{
+		"", "[exception] cannot connect to 127.0.0.1 port 22", "(gen) software: OpenSSH 10.0p2\n",
+	} {
 		if _, _, err := parseSSHAudit(none); err == nil {
 			t.Errorf("%q is taken for a judgement", none)
 		}

@@ -20,13 +20,15 @@ var sshControls = []control{
 	effective(
 		"ciphers",
 		anyOf(
-			`chacha20-poly1305@openssh\.com|aes256-gcm@openssh\.com|aes128-gcm@openssh\.com|aes256-ctr|aes192-ctr|aes128-ctr`,
+			`chacha20-poly1305@openssh\.com|aes256-gcm@openssh\.com|aes128-gcm@openssh\.com|aes256-ctr|aes192-ctr|`+
+				`aes128-ctr`,
 		),
 	),
 	effective(
 		"kexalgorithms",
 		anyOf(
-			`sntrup761x25519-sha512@openssh\.com|curve25519-sha256|curve25519-sha256@libssh\.org|diffie-hellman-group-exchange-sha256`,
+			`sntrup761x25519-sha512@openssh\.com|curve25519-sha256|curve25519-sha256@libssh\.org|`+
+				`diffie-hellman-group-exchange-sha256`,
 		),
 	),
 	effective("macs", anyOf(`hmac-sha2-512-etm@openssh\.com|hmac-sha2-256-etm@openssh\.com|umac-128-etm@openssh\.com`)),

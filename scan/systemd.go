@@ -15,7 +15,8 @@ func exposure(unit string, limit float64) func(ctx context.Context, m *machine) 
 		// The summary has the level; the list has what it is made of.
 		out, err := m.root(
 			ctx,
-			"systemd-analyze security --no-pager "+unit+" | tail -n 1 && systemd-analyze security --no-pager --json=short "+unit,
+			"systemd-analyze security --no-pager "+unit+
+				" | tail -n 1 && systemd-analyze security --no-pager --json=short "+unit,
 			nil,
 		)
 		if err != nil {

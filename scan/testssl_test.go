@@ -29,7 +29,8 @@ func TestParseTestSSL(t *testing.T) {
 	}
 	for _, none := range []string{
 		"", "[]",
-		`[{"id": "scanProblem", "severity": "FATAL", "finding": "cannot connect"}, {"id": "scanTime", "severity": "INFO", "finding": "1"}]`,
+		`[{"id": "scanProblem", "severity": "FATAL", "finding": "cannot connect"}, {"id": "scanTime", "severity": ` +
+			`"INFO", "finding": "1"}]`,
 		`[{"id": "TLS1_3", "severity": "OK", "finding": "offered"}]`, // cut off
 	} {
 		if _, _, err := parseTestSSL([]byte(none)); err == nil {

@@ -259,7 +259,8 @@ func TestOptionFaults(t *testing.T) {
 		{`ami_regions = ["eu-west-1"]`, false, []string{"ami_regions", "eu-west-1"}},
 		{`ami_users = ["all"]`, true, []string{"ami_users", "ami_groups"}},
 		{`deprecate_at = "2020-01-01T00:00:00Z"`, true, []string{"deprecate_at"}},
-		{`temporary_iam_instance_profile_policy_document { Version = "2012-10-17" }`, true, []string{"temporary_iam_instance_profile_policy_document.Statement"}},
+		{`temporary_iam_instance_profile_policy_document { Version = "2012-10-17" }`, true,
+			[]string{"temporary_iam_instance_profile_policy_document.Statement"}},
 	} {
 		out, err := rig.Bake{Source: c.source, Validate: c.validate}.Run(t)
 		for _, want := range c.want {

@@ -131,7 +131,8 @@ func TestAmazonEBS(t *testing.T) {
 	before := rig.Inventory(t)
 	installAmazon(t)
 	for name, source := range map[string]string{
-		"Debian":    fmt.Sprintf("source_ami_filter {\nfilters = { name = %q }\nowners = [%q]\nmost_recent = true\n}", "debian-13-amd64-*", "136693071363"),
+		"Debian": fmt.Sprintf("source_ami_filter {\nfilters = { name = %q }\nowners = [%q]\nmost_recent = true\n}",
+			"debian-13-amd64-*", "136693071363"),
 		"baked web": fmt.Sprintf("source_ami = %q", aws.ToString(rig.Tier(t, "web").ImageId)),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -201,7 +202,8 @@ temporary_security_group_source_cidrs = ["10.0.1.0/24"]
 ssh_bastion_host                      = %q
 ssh_bastion_username                  = "admin"
 ssh_bastion_private_key_file          = %q
-`, rig.StackName, aws.ToString(web.PublicIpAddress), filepath.Join(os.Getenv("HOME"), ".goldsmith", rig.StackName+".pem"))
+`, rig.StackName, aws.ToString(web.PublicIpAddress), filepath.Join(os.Getenv("HOME"), ".goldsmith",
+		rig.StackName+".pem"))
 	out, err := rig.Bake{Source: source, Provisioners: rig.Command("hostname -I")}.Run(t)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)

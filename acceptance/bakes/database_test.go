@@ -54,7 +54,8 @@ func assertDatabase(t *testing.T, name, flavor, address string) {
 		)
 	}
 	for _, c := range []struct{ name, got, want string }{
-		{"product", fmt.Sprint(strings.Contains(query("SELECT VERSION()"), "MariaDB")), fmt.Sprint(flavor == "MariaDB")},
+		{"product", fmt.Sprint(strings.Contains(query("SELECT VERSION()"), "MariaDB")),
+			fmt.Sprint(flavor == "MariaDB")},
 		{"bind_address", query("SELECT @@bind_address"), address},
 		{"skip_name_resolve", query("SELECT @@skip_name_resolve"), "1"},
 		{"anonymous users", query("SELECT COUNT(*) FROM mysql.user WHERE user = ''"), "0"},
@@ -62,10 +63,20 @@ func assertDatabase(t *testing.T, name, flavor, address string) {
 		{"accounts for any host", query("SELECT COUNT(*) FROM mysql.user WHERE host LIKE '%\\%%'"), "0"},
 		{"test database", query("SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = 'test'"), "0"},
 		{"application account", query("SELECT host FROM mysql.user WHERE user = 'app'"), "10.0.1.0/255.255.255.0"},
-		{"columns", query("SELECT GROUP_CONCAT(CONCAT(column_name, ' ', column_type, ' ', is_nullable, ' ', extra) ORDER BY ordinal_position SEPARATOR ', ') FROM information_schema.columns WHERE table_schema = 'app' AND table_name = 'users'"), ""},
-		{"seed", query("SELECT username, email FROM app.users ORDER BY id LIMIT 2"), "admin\tadmin@example.com\ntest\ttest@example.com"},
-		{"bind-address lines", rig.MustOnInstance(t, name, `sudo grep -rhcE '^[[:space:]]*(loose[-_])?bind[-_]address' /etc/mysql | awk '{ n += $1 } END { print n }'`), "1"},
-		{"listeners", rig.MustOnInstance(t, name, `sudo ss -Hltn | awk '{ print $4 }' | grep -E ':(3306|33060)$'`), address + ":3306"},
+		{"columns",
+			query("SELECT GROUP_CONCAT(CONCAT(column_name, ' ', column_type, ' ', is_nullable, ' ', extra) ORDER BY " +
+				"ordinal_position SEPARATOR ', ') FROM information_schema.columns WHERE table_schema = 'app' AND " +
+				"table_name = 'users'"),
+			""},
+		{"seed", query("SELECT username, email FROM app.users ORDER BY id LIMIT 2"),
+			"admin\tadmin@example.com\ntest\ttest@example.com"},
+		{"bind-address lines",
+			rig.MustOnInstance(t, name,
+				`sudo grep -rhcE '^[[:space:]]*(loose[-_])?bind[-_]address' /etc/mysql | awk '{ n += $1 } END { `+
+					`print n }'`),
+			"1"},
+		{"listeners", rig.MustOnInstance(t, name, `sudo ss -Hltn | awk '{ print $4 }' | grep -E ':(3306|33060)$'`),
+			address + ":3306"},
 		{"system", rig.MustOnInstance(t, name, "systemctl is-system-running"), "running"},
 	} {
 		if c.name == "columns" {
@@ -93,7 +104,8 @@ func assertDatabase(t *testing.T, name, flavor, address string) {
 	}
 	// What of the server's own work the unit could stand in the way of.
 	if out := query(
-		"CREATE TABLE app.r (a INT) ENGINE=MyISAM; INSERT INTO app.r VALUES (1); REPAIR TABLE app.r; SELECT * FROM app.r INTO OUTFILE '/var/lib/mysql-files/r'; DROP TABLE app.r",
+		"CREATE TABLE app.r (a INT) ENGINE=MyISAM; INSERT INTO app.r VALUES (1); REPAIR TABLE app.r; SELECT * FROM " +
+			"app.r INTO OUTFILE '/var/lib/mysql-files/r'; DROP TABLE app.r",
 	); !strings.Contains(
 		out,
 		"repair\tstatus\tOK",
@@ -121,14 +133,32 @@ func assertControls(t *testing.T, name, flavor string, query func(string) string
 		t.Errorf("%v\n%s", err, out)
 	}
 	// Both servers refuse an account without a password: it is written past them.
-	blank := "INSERT INTO mysql.user (Host, User, ssl_cipher, x509_issuer, x509_subject, plugin, authentication_string) VALUES ('localhost', 'blank', '', '', '', 'caching_sha2_password', ''); FLUSH PRIVILEGES"
+	blank := "INSERT INTO mysql.user (Host, User, ssl_cipher, x509_issuer, x509_subject, plugin, " +
+		"authentication_string) VALUES ('localhost', 'blank', '', '', '', 'caching_sha2_password', ''); FLUSH " +
+		"PRIVILEGES"
 	if flavor == "MariaDB" {
-		blank = `INSERT INTO mysql.global_priv VALUES ('localhost', 'blank', '{"plugin":"mysql_native_password","authentication_string":""}'); FLUSH PRIVILEGES`
+		blank = `INSERT INTO mysql.global_priv VALUES ('localhost', 'blank', ` +
+			`'{"plugin":"mysql_native_password","authentication_string":""}'); FLUSH PRIVILEGES`
 	}
 	for _, c := range []struct{ name, plant, remove, want string }{
-		{"account of any host", "CREATE USER 'any'@'%' IDENTIFIED BY 'Kx7-vR2mXz94pLs8'", "DROP USER 'any'@'%'", "mysql-db-07: accounts of any host: \"any@%\""},
-		{"account without a password", blank, "DROP USER 'blank'@'localhost'", "mysql-db-05: accounts without a password: \"blank@localhost\""},
-		{"local_infile", "SET GLOBAL local_infile = ON", "SET GLOBAL local_infile = OFF", "cis-4.4: local_infile: \"ON\""},
+		{
+			"account of any host",
+			"CREATE USER 'any'@'%' IDENTIFIED BY 'Kx7-vR2mXz94pLs8'",
+			"DROP USER 'any'@'%'",
+			"mysql-db-07: accounts of any host: \"any@%\"",
+		},
+		{
+			"account without a password",
+			blank,
+			"DROP USER 'blank'@'localhost'",
+			"mysql-db-05: accounts without a password: \"blank@localhost\"",
+		},
+		{
+			"local_infile",
+			"SET GLOBAL local_infile = ON",
+			"SET GLOBAL local_infile = OFF",
+			"cis-4.4: local_infile: \"ON\"",
+		},
 	} {
 		rig.MustOnInstance(
 			t,
@@ -148,7 +178,9 @@ func assertControls(t *testing.T, name, flavor string, query func(string) string
 func assertColumns(t *testing.T, got string) {
 	t.Helper()
 	got = strings.ToLower(got)
-	for _, want := range []string{"id int", "auto_increment", "username varchar(50) no", "email varchar(100) no", "created_at timestamp yes"} {
+	for _, want := range []string{
+		"id int", "auto_increment", "username varchar(50) no", "email varchar(100) no", "created_at timestamp yes",
+	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("table users has the columns %q, which lack %q", got, want)
 		}

@@ -104,7 +104,10 @@ build {
 		"created":  r.Created,
 		"revision": r.Revision,
 	}
-	for name, c := range map[string]struct{ got, want map[string]string }{"goldsmith-network": {told.Network, network}, "goldsmith-release": {told.Release, release}} {
+	for name, c := range map[string]struct{ got, want map[string]string }{
+		"goldsmith-network": {told.Network, network},
+		"goldsmith-release": {told.Release, release},
+	} {
 		if !maps.Equal(c.got, c.want) {
 			t.Errorf("%s tells\n%v\nand the AWS CLI\n%v", name, c.got, c.want)
 		}
@@ -115,8 +118,9 @@ build {
 func TestBakeInTheDataSourcesSubnet(t *testing.T) {
 	before := rig.Inventory(t)
 	b := rig.Bake{
-		Data:     dataSources(),
-		Source:   "subnet_id = data.goldsmith-network.s.public_subnet_id\nsource_ami = data.goldsmith-release.s.web_ami",
+		Data: dataSources(),
+		Source: "subnet_id = data.goldsmith-network.s.public_subnet_id\n" +
+			"source_ami = data.goldsmith-release.s.web_ami",
 		Validate: true,
 	}
 	if out, err := b.Run(t); err != nil {
@@ -144,7 +148,10 @@ func TestBakeInTheDataSourcesSubnet(t *testing.T) {
 
 // TestDataSourcesOfNoStack has the build end before it makes anything.
 func TestDataSourcesOfNoStack(t *testing.T) {
-	for kind, want := range map[string]string{"network": "hint: goldsmith network up --stack no-such-stack", "release": "find the current release of stack no-such-stack"} {
+	for kind, want := range map[string]string{
+		"network": "hint: goldsmith network up --stack no-such-stack",
+		"release": "find the current release of stack no-such-stack",
+	} {
 		out, err := rig.Bake{Data: dataSource(kind, "no-such-stack")}.Run(t)
 		if err == nil || !strings.Contains(out, want) || strings.Contains(out, "Launching") {
 			t.Errorf("goldsmith-%s: %v: the output should say %q:\n%s", kind, err, want, out)
@@ -154,7 +161,12 @@ func TestDataSourcesOfNoStack(t *testing.T) {
 
 func TestPackerNamesTheAttribute(t *testing.T) {
 	for _, kind := range []string{"network", "release"} {
-		for attribute, line := range map[string]string{"stack \"\"": "", "stack \"Golden!\"": `stack = "Golden!"`, "secret_key": "stack = \"golden\"\naccess_key = \"x\"", `"subnet"`: `subnet = "x"`} {
+		for attribute, line := range map[string]string{
+			"stack \"\"":        "",
+			"stack \"Golden!\"": `stack = "Golden!"`,
+			"secret_key":        "stack = \"golden\"\naccess_key = \"x\"",
+			`"subnet"`:          `subnet = "x"`,
+		} {
 			out, err := rig.Bake{
 				Validate: true,
 				Data:     fmt.Sprintf("data \"goldsmith-%s\" \"s\" {\n%s\n}\n", kind, line),

@@ -33,37 +33,105 @@ func TestFaults(t *testing.T) {
 	}{
 		{name: "unknown source AMI", bake: rig.Bake{Source: `source_ami = "ami-0123456789abcdef0"`},
 			want: []string{`ami-0123456789abcdef0`, `source_ami`}, not: []string{`(?i)launching`}},
-		{name: "source filter that matches nothing", bake: rig.Bake{Source: "source_ami_filter {\nfilters = { name = \"no-such-*\" }\nowners = [\"136693071363\"]\n}"},
-			want: []string{`source_ami_filter`, `no-such-\*`}},
+		{
+			name: "source filter that matches nothing",
+			bake: rig.Bake{
+				Source: "source_ami_filter {\nfilters = { name = \"no-such-*\" }\nowners = [\"136693071363\"]\n}",
+			},
+			want: []string{`source_ami_filter`, `no-such-\*`},
+		},
 		{name: "unknown subnet", bake: rig.Bake{Source: `subnet_id = "subnet-0123456789abcdef0"`},
 			want: []string{`subnet-0123456789abcdef0`, `subnet_id`}},
-		{name: "subnet of another VPC", bake: rig.Bake{Source: "vpc_id = \"" + stackVPC(t) + "\"\nsubnet_id = \"" + otherSubnet + "\""},
-			want: []string{otherSubnet, otherVPC}},
-		{name: "template with an unknown variable", bake: rig.Bake{Validate: true, Files: map[string]string{"site.tmpl": "server {\n  listen {{ .no_such_thing }};\n}\n"},
-			Provisioners: "provisioner \"goldsmith-nginx\" {\nsite = \"site.tmpl\"\n}"},
-			want: []string{`site`, `site\.tmpl:2`, `no_such_thing`}},
-		{name: "missing file", bake: rig.Bake{Validate: true, Provisioners: "provisioner \"goldsmith-mysql\" {\nseed = \"no-such-file.sql\"\n}"},
-			want: []string{`seed`, `no-such-file\.sql`}},
-		{name: "directory for a file", bake: rig.Bake{Validate: true, Provisioners: "provisioner \"goldsmith-mysql\" {\nseed = \"/tmp\"\n}"},
-			want: []string{`seed`, `/tmp`}},
-		{name: "package that does not exist", bake: rig.Bake{Provisioners: "provisioner \"goldsmith-tasks\" {\ntask {\nname = \"install it\"\npackage {\nnames = [\"nginx\", \"no-such-package\"]\n}\n}\n}"},
-			want: []string{`install it`, `no-such-package`}},
-		{name: "task that fails half way", bake: rig.Bake{Provisioners: rig.Command("echo first") + rig.Command("echo the reason >&2\nexit 3") + rig.Command("echo never >&2\nexit 4")},
-			want: []string{`the task`, `the reason`, `3`}, not: []string{`never`}},
-		{name: "SSH never answers", bake: rig.Bake{Source: "ssh_timeout = \"15s\"\nuser_data = <<-EOT\n#cloud-config\nbootcmd:\n  - systemctl mask --now ssh.service ssh.socket\nEOT"},
-			want: []string{`(?i)ssh`, `15s|timeout|timed out`, `i-[0-9a-f]+`}},
-		{name: "instance powers itself off", bake: rig.Bake{Provisioners: rig.Command("(sleep 1; systemctl poweroff --force) >/dev/null 2>&1 &\nsleep 60")},
-			want: []string{`i-[0-9a-f]+`, `(?i)stopp|terminat|shut`}},
-		{name: "instance is terminated", bake: rig.Bake{Provisioners: rig.Command("sleep 60"), At: regexp.MustCompile(`the task.*`), Then: func() { terminateBuilds(t) }},
-			want: []string{`i-[0-9a-f]+`, `(?i)terminat|shut`}},
-		{name: "disk full on the instance", bake: rig.Bake{Provisioners: rig.Command("dd if=/dev/zero of=/filler bs=1M status=none || test \"$(stat -c %s /filler)\" -gt 1000000") +
-			"provisioner \"goldsmith-tasks\" {\ntask {\nname = \"write it\"\nfile {\npath = \"/etc/late\"\nsource = \"late\"\n}\n}\n}",
-			Source: "launch_block_device_mappings {\ndevice_name = \"/dev/xvda\"\nvolume_size = 8\n}", Files: map[string]string{"late": strings.Repeat("x", 1<<20)}},
-			want: []string{`write it|the task`, `(?i)no space left`}},
-		{name: "endpoint that does not answer", bake: rig.Bake{Environment: []string{"AWS_ENDPOINT_URL=http://127.0.0.1:9"}},
-			want: []string{`127\.0\.0\.1:9`, `(?i)refused|answer`}},
-		{name: "expired credentials", bake: rig.Bake{Environment: []string{"AWS_ACCESS_KEY_ID=ASIAEXPIREDEXAMPLE00", "AWS_SESSION_TOKEN=old"}},
-			want: []string{`(?i)expired`, `(?i)hint`}},
+		{
+			name: "subnet of another VPC",
+			bake: rig.Bake{Source: "vpc_id = \"" + stackVPC(t) + "\"\nsubnet_id = \"" + otherSubnet + "\""},
+			want: []string{otherSubnet, otherVPC},
+		},
+		{
+			name: "template with an unknown variable",
+			bake: rig.Bake{
+				Validate:     true,
+				Files:        map[string]string{"site.tmpl": "server {\n  listen {{ .no_such_thing }};\n}\n"},
+				Provisioners: "provisioner \"goldsmith-nginx\" {\nsite = \"site.tmpl\"\n}",
+			},
+			want: []string{`site`, `site\.tmpl:2`, `no_such_thing`},
+		},
+		{
+			name: "missing file",
+			bake: rig.Bake{
+				Validate:     true,
+				Provisioners: "provisioner \"goldsmith-mysql\" {\nseed = \"no-such-file.sql\"\n}",
+			},
+			want: []string{`seed`, `no-such-file\.sql`},
+		},
+		{
+			name: "directory for a file",
+			bake: rig.Bake{Validate: true, Provisioners: "provisioner \"goldsmith-mysql\" {\nseed = \"/tmp\"\n}"},
+			want: []string{`seed`, `/tmp`},
+		},
+		{
+			name: "package that does not exist",
+			bake: rig.Bake{
+				Provisioners: "provisioner \"goldsmith-tasks\" {\ntask {\nname = \"install it\"\npackage {\n" +
+					"names = [\"nginx\", \"no-such-package\"]\n}\n}\n}",
+			},
+			want: []string{`install it`, `no-such-package`},
+		},
+		{
+			name: "task that fails half way",
+			bake: rig.Bake{
+				Provisioners: rig.Command("echo first") + rig.Command("echo the reason >&2\nexit 3") +
+					rig.Command("echo never >&2\nexit 4"),
+			},
+			want: []string{`the task`, `the reason`, `3`},
+			not:  []string{`never`},
+		},
+		{
+			name: "SSH never answers",
+			bake: rig.Bake{
+				Source: "ssh_timeout = \"15s\"\nuser_data = <<-EOT\n#cloud-config\nbootcmd:\n" +
+					"  - systemctl mask --now ssh.service ssh.socket\nEOT",
+			},
+			want: []string{`(?i)ssh`, `15s|timeout|timed out`, `i-[0-9a-f]+`},
+		},
+		{
+			name: "instance powers itself off",
+			bake: rig.Bake{
+				Provisioners: rig.Command("(sleep 1; systemctl poweroff --force) >/dev/null 2>&1 &\nsleep 60"),
+			},
+			want: []string{`i-[0-9a-f]+`, `(?i)stopp|terminat|shut`},
+		},
+		{
+			name: "instance is terminated",
+			bake: rig.Bake{
+				Provisioners: rig.Command("sleep 60"),
+				At:           regexp.MustCompile(`the task.*`),
+				Then:         func() { terminateBuilds(t) },
+			},
+			want: []string{`i-[0-9a-f]+`, `(?i)terminat|shut`},
+		},
+		{
+			name: "disk full on the instance",
+			bake: rig.Bake{
+				Provisioners: rig.Command("dd if=/dev/zero of=/filler bs=1M status=none || test \"$(stat -c %s "+
+					"/filler)\" -gt 1000000") +
+					"provisioner \"goldsmith-tasks\" {\ntask {\nname = \"write it\"\nfile {\npath = \"/etc/late\"\n" +
+					"source = \"late\"\n}\n}\n}",
+				Source: "launch_block_device_mappings {\ndevice_name = \"/dev/xvda\"\nvolume_size = 8\n}",
+				Files:  map[string]string{"late": strings.Repeat("x", 1<<20)},
+			},
+			want: []string{`write it|the task`, `(?i)no space left`},
+		},
+		{
+			name: "endpoint that does not answer",
+			bake: rig.Bake{Environment: []string{"AWS_ENDPOINT_URL=http://127.0.0.1:9"}},
+			want: []string{`127\.0\.0\.1:9`, `(?i)refused|answer`},
+		},
+		{
+			name: "expired credentials",
+			bake: rig.Bake{Environment: []string{"AWS_ACCESS_KEY_ID=ASIAEXPIREDEXAMPLE00", "AWS_SESSION_TOKEN=old"}},
+			want: []string{`(?i)expired`, `(?i)hint`},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			before := rig.Inventory(t)
@@ -194,20 +262,63 @@ func TestValidate(t *testing.T) {
 		source, prov string
 		want         []string
 	}{
-		{"source_ami and its filter", "source_ami = \"ami-0123456789abcdef0\"\nsource_ami_filter {\nfilters = { name = \"x\" }\nowners = [\"self\"]\n}", "", []string{`source_ami_filter`, `source_ami`}},
-		{"subnet id and filter", "subnet_id = \"subnet-0123456789abcdef0\"\nsubnet_filter {\nfilters = { \"tag:a\" = \"b\" }\n}", "", []string{`subnet_id`, `subnet_filter`}},
+		{
+			"source_ami and its filter",
+			"source_ami = \"ami-0123456789abcdef0\"\nsource_ami_filter {\nfilters = { name = \"x\" }\n" +
+				"owners = [\"self\"]\n}",
+			"",
+			[]string{`source_ami_filter`, `source_ami`},
+		},
+		{
+			"subnet id and filter",
+			"subnet_id = \"subnet-0123456789abcdef0\"\nsubnet_filter {\nfilters = { \"tag:a\" = \"b\" }\n}",
+			"",
+			[]string{`subnet_id`, `subnet_filter`},
+		},
 		{"malformed subnet id", `subnet_id = "10.0.1.0/24"`, "", []string{`subnet_id`}},
 		{"no instance type", `instance_type = ""`, "", []string{`instance_type`}},
 		{"IMDSv1", "metadata_options {\nhttp_tokens = \"optional\"\n}", "", []string{`http_tokens`, `required`}},
-		{"bad range", `temporary_security_group_source_cidrs = ["10.0.0.0/33"]`, "", []string{`temporary_security_group_source_cidrs`}},
+		{
+			"bad range",
+			`temporary_security_group_source_cidrs = ["10.0.0.0/33"]`,
+			"",
+			[]string{`temporary_security_group_source_cidrs`},
+		},
 		{"two user-data", "user_data = \"x\"\nuser_data_file = \"y\"", "", []string{`user_data`, `user_data_file`}},
-		{"bind address", "", "provisioner \"goldsmith-mysql\" {\nbind_address = \"everywhere\"\n}", []string{`bind_address`}},
+		{
+			"bind address",
+			"",
+			"provisioner \"goldsmith-mysql\" {\nbind_address = \"everywhere\"\n}",
+			[]string{`bind_address`},
+		},
 		{"flavor", "", "provisioner \"goldsmith-mysql\" {\nflavor = \"oracle\"\n}", []string{`flavor`, `mariadb`}},
 		{"upstream", "", "provisioner \"goldsmith-nginx\" {\nupstream = \"nowhere\"\n}", []string{`upstream`}},
-		{"binary", "", "provisioner \"goldsmith-webapp\" {\nbinary = \"no-such-binary\"\n}", []string{`binary`, `no-such-binary`}},
-		{"task without a kind", "", "provisioner \"goldsmith-tasks\" {\ntask {\nname = \"nothing\"\n}\n}", []string{`task`, `nothing`}},
-		{"mode", "", "provisioner \"goldsmith-tasks\" {\ntask {\nname = \"f\"\nfile {\npath = \"/x\"\ncontent = \"x\"\nmode = \"rw\"\n}\n}\n}", []string{`mode`}},
-		{"unknown handler", "", "provisioner \"goldsmith-tasks\" {\ntask {\nname = \"f\"\nnotify = [\"nobody\"]\nfile {\npath = \"/x\"\ncontent = \"x\"\n}\n}\n}", []string{`notify`, `nobody`}},
+		{
+			"binary",
+			"",
+			"provisioner \"goldsmith-webapp\" {\nbinary = \"no-such-binary\"\n}",
+			[]string{`binary`, `no-such-binary`},
+		},
+		{
+			"task without a kind",
+			"",
+			"provisioner \"goldsmith-tasks\" {\ntask {\nname = \"nothing\"\n}\n}",
+			[]string{`task`, `nothing`},
+		},
+		{
+			"mode",
+			"",
+			"provisioner \"goldsmith-tasks\" {\ntask {\nname = \"f\"\nfile {\npath = \"/x\"\ncontent = \"x\"\n" +
+				"mode = \"rw\"\n}\n}\n}",
+			[]string{`mode`},
+		},
+		{
+			"unknown handler",
+			"",
+			"provisioner \"goldsmith-tasks\" {\ntask {\nname = \"f\"\nnotify = [\"nobody\"]\nfile {\npath = \"/x\"\n" +
+				"content = \"x\"\n}\n}\n}",
+			[]string{`notify`, `nobody`},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			out, err := rig.Bake{Validate: true, Source: c.source, Provisioners: c.prov, Environment: nowhere}.Run(t)

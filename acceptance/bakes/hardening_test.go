@@ -20,13 +20,15 @@ import (
 // hardened is the provisioner's block with these attributes.
 func hardened(attributes string) string {
 	return fmt.Sprintf(
-		"provisioner \"goldsmith-hardening\" {\nsshd = \"%[1]s/files/ssh/sshd.conf.tmpl\"\nsysctl = \"%[1]s/files/linux/sysctl.conf.tmpl\"\n%s\n}\n",
+		"provisioner \"goldsmith-hardening\" {\nsshd = \"%[1]s/files/ssh/sshd.conf.tmpl\"\n"+
+			"sysctl = \"%[1]s/files/linux/sysctl.conf.tmpl\"\n%s\n}\n",
 		rig.Repository,
 		attributes,
 	)
 }
 
-// sshAttempt logs in to the web instance with OpenSSH and these options, and returns what ssh printed and its exit status.
+// sshAttempt logs in to the web instance with OpenSSH and these options, and returns what ssh printed and its exit
+// status.
 func sshAttempt(t *testing.T, user string, options ...string) (string, int) {
 	t.Helper()
 	arguments := []string{
@@ -84,7 +86,8 @@ func TestSSHTakesKeysOnly(t *testing.T) {
 	rig.MustOnInstance(
 		t,
 		"web",
-		"sudo sh -c 'install -d -m 700 /root/.ssh && install -m 600 /home/admin/.ssh/authorized_keys /root/.ssh/authorized_keys'",
+		"sudo sh -c 'install -d -m 700 /root/.ssh && install -m 600 /home/admin/.ssh/authorized_keys "+
+			"/root/.ssh/authorized_keys'",
 	)
 	t.Cleanup(func() { rig.MustOnInstance(t, "web", "sudo rm -r /root/.ssh") })
 	if out, status := sshAttempt(
@@ -100,10 +103,19 @@ func TestSSHTakesKeysOnly(t *testing.T) {
 func TestSSHSettingsInForce(t *testing.T) {
 	for name, forwarding := range map[string]string{"db": "no", "web": "local"} {
 		settings := "\n" + rig.MustOnInstance(t, name, "sudo /usr/sbin/sshd -T") + "\n"
-		for _, want := range []string{"permitrootlogin no", "passwordauthentication no", "kbdinteractiveauthentication no", "authenticationmethods publickey",
-			"maxauthtries 2", "allowtcpforwarding " + forwarding, "allowagentforwarding no", "x11forwarding no", "loglevel VERBOSE",
+		for _, want := range []string{
+			"permitrootlogin no",
+			"passwordauthentication no",
+			"kbdinteractiveauthentication no",
+			"authenticationmethods publickey",
+			"maxauthtries 2",
+			"allowtcpforwarding " + forwarding,
+			"allowagentforwarding no",
+			"x11forwarding no",
+			"loglevel VERBOSE",
 			"macs hmac-sha2-512-etm@openssh.com,hmac-sha2-256-etm@openssh.com,umac-128-etm@openssh.com",
-			"subsystem sftp /usr/lib/openssh/sftp-server"} {
+			"subsystem sftp /usr/lib/openssh/sftp-server",
+		} {
 			if !strings.Contains(settings, "\n"+want+"\n") {
 				t.Errorf("%s: %q is not in force", name, want)
 			}
@@ -133,7 +145,8 @@ func TestSFTPWorks(t *testing.T) {
 	}
 }
 
-// TestKeyOutlivesPassword makes the user's password, which nobody has, years old: a key must go on to open, and sudo too.
+// TestKeyOutlivesPassword makes the user's password, which nobody has, years old: a key must go on to open, and sudo
+// too.
 func TestKeyOutlivesPassword(t *testing.T) {
 	aged := rig.MustOnInstance(
 		t,
@@ -156,14 +169,19 @@ func TestSystemInForce(t *testing.T) {
 		for _, c := range []struct{ what, shell, want string }{
 			{"programs in /tmp", "findmnt -no OPTIONS /tmp | tr , '\\n' | grep -cxE 'noexec|nosuid|nodev'", "3"},
 			{"kernel parameter of the network", "/usr/sbin/sysctl -n net.ipv4.conf.all.log_martians", "1"},
-			{"kernel parameter of the host", "systemd-analyze cat-config sysctl.d | grep -x 'kernel.yama.ptrace_scope = 2'", "kernel.yama.ptrace_scope = 2"},
+			{"kernel parameter of the host",
+				"systemd-analyze cat-config sysctl.d | grep -x 'kernel.yama.ptrace_scope = 2'",
+				"kernel.yama.ptrace_scope = 2"},
 			{"systemd-sysctl", "systemctl is-active systemd-sysctl", "active"},
 			{"audit in a container", "systemctl show -P ConditionResult auditd", "no"},
 			{"umask of a session", "umask", "0007"}, // the group is the user's own
 			{"umask of root", "sudo sh -c umask", "0027"},
-			{"upgrades by themselves", "apt-config dump APT::Periodic::Unattended-Upgrade; systemctl is-enabled apt-daily.timer apt-daily-upgrade.timer || true",
+			{"upgrades by themselves",
+				"apt-config dump APT::Periodic::Unattended-Upgrade; systemctl is-enabled apt-daily.timer " +
+					"apt-daily-upgrade.timer || true",
 				"APT::Periodic::Unattended-Upgrade \"0\";\nmasked\nmasked"},
-			{"package of the upgrades", "dpkg-query -W -f '${Status}' unattended-upgrades 2>&1 | grep -c 'install ok installed' || true", "0"},
+			{"package of the upgrades",
+				"dpkg-query -W -f '${Status}' unattended-upgrades 2>&1 | grep -c 'install ok installed' || true", "0"},
 		} {
 			if got := rig.MustOnInstance(t, name, c.shell); got != c.want {
 				t.Errorf("%s: %s: %q, want %q", name, c.what, got, c.want)
@@ -200,8 +218,9 @@ systemctl is-enabled apt-daily.timer apt-daily-upgrade.timer unattended-upgrades
 func TestHardeningRefusesWhatSSHDoes(t *testing.T) {
 	before := rig.Inventory(t)
 	out, err := rig.Bake{
-		Provisioners: "provisioner \"goldsmith-hardening\" {\nsshd = \"sshd.tmpl\"\nsysctl = \"" + rig.Repository + "/files/linux/sysctl.conf.tmpl\"\n}\n",
-		Files:        map[string]string{"sshd.tmpl": "PermitRootLogin never\n"},
+		Provisioners: "provisioner \"goldsmith-hardening\" {\nsshd = \"sshd.tmpl\"\nsysctl = \"" + rig.Repository +
+			"/files/linux/sysctl.conf.tmpl\"\n}\n",
+		Files: map[string]string{"sshd.tmpl": "PermitRootLogin never\n"},
 	}.Run(
 		t,
 	)

@@ -20,10 +20,11 @@ func TestImagesHoldNoSecret(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			root := mountImage(t, aws.ToString(rig.Tier(t, name).ImageId))
 			for what, shell := range map[string]string{
-				"host keys":        `ls etc/ssh/ssh_host_*`,
-				"authorized keys":  `find root home -name authorized_keys -size +0`,
-				"machine-id":       `find etc/machine-id -size +0`,
-				"private keys":     `grep -rlE -e '-----BEGIN ([A-Z]+ )?PRIVATE KEY-----' etc var/lib/goldsmith var/lib/cloud var/lib/mysql root home`,
+				"host keys":       `ls etc/ssh/ssh_host_*`,
+				"authorized keys": `find root home -name authorized_keys -size +0`,
+				"machine-id":      `find etc/machine-id -size +0`,
+				"private keys": `grep -rlE -e '-----BEGIN ([A-Z]+ )?PRIVATE KEY-----' etc var/lib/goldsmith ` +
+					`var/lib/cloud var/lib/mysql root home`,
 				"user-data":        `ls -d var/lib/cloud/instance*/*`,
 				"agent of a bake":  `find root home -name '.goldsmith-agent*'`,
 				"server's UUID":    `ls var/lib/mysql/auto.cnf`,
@@ -62,12 +63,37 @@ func TestSealRefuses(t *testing.T) {
 	const canary = "kWq7vR2mXz94pLs8"
 	key := rig.Must(t, "sh", "-c", "d=$(mktemp -d) && ssh-keygen -q -t ed25519 -N '' -f $d/k && cat $d/k && rm -r $d")
 	for _, c := range []struct{ name, plant, provisioner, want string }{
-		{"host key under another name", "install -d /opt/keys\ncat >/opt/keys/host.bak <<'EOF'\n" + key + "EOF", "", `private key: /opt/keys/host\.bak`},
-		{"secret of the build in a file", "printf 'x=%s' " + canary + " | base64 >/usr/local/share/notes", "secrets = [\"" + canary + "\"]", `/usr/local/share/notes: secret 1 of this build`},
-		{"token that a scanner's rule knows", "printf 'export AWS_ACCESS_KEY_ID=%s%s\\n' AKIA Z7Q2M4N6P3R5T2V4 >/etc/profile.d/cloud.sh", "", `secret scanner: /etc/profile\.d/cloud\.sh: line 1: aws`},
-		{"written after the seal", "true", "}\nprovisioner \"shell\" {\ninline = [\"mkdir -m 700 -p ~/.ssh && echo 'ssh-ed25519 AAAA x' >~/.ssh/authorized_keys && touch -d 2020-01-01 ~/.ssh/*\"]",
-			`written after goldsmith-seal had looked:\s+(\S+ +)?(/\S+\s+)*/home/admin/\.ssh/authorized_keys`},
-		{"account with a password", "useradd --create-home guest\necho guest:Wq7vR2mXz94 | chpasswd", "", `password hashes: .*guest has a password`},
+		{
+			"host key under another name",
+			"install -d /opt/keys\ncat >/opt/keys/host.bak <<'EOF'\n" + key + "EOF",
+			"",
+			`private key: /opt/keys/host\.bak`,
+		},
+		{
+			"secret of the build in a file",
+			"printf 'x=%s' " + canary + " | base64 >/usr/local/share/notes",
+			"secrets = [\"" + canary + "\"]",
+			`/usr/local/share/notes: secret 1 of this build`,
+		},
+		{
+			"token that a scanner's rule knows",
+			"printf 'export AWS_ACCESS_KEY_ID=%s%s\\n' AKIA Z7Q2M4N6P3R5T2V4 >/etc/profile.d/cloud.sh",
+			"",
+			`secret scanner: /etc/profile\.d/cloud\.sh: line 1: aws`,
+		},
+		{
+			"written after the seal",
+			"true",
+			"}\nprovisioner \"shell\" {\ninline = [\"mkdir -m 700 -p ~/.ssh && echo 'ssh-ed25519 AAAA x' " +
+				">~/.ssh/authorized_keys && touch -d 2020-01-01 ~/.ssh/*\"]",
+			`written after goldsmith-seal had looked:\s+(\S+ +)?(/\S+\s+)*/home/admin/\.ssh/authorized_keys`,
+		},
+		{
+			"account with a password",
+			"useradd --create-home guest\necho guest:Wq7vR2mXz94 | chpasswd",
+			"",
+			`password hashes: .*guest has a password`,
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			before := rig.Inventory(t)
@@ -112,9 +138,10 @@ func TestInstancesOfOneImageDiffer(t *testing.T) {
 	rig.LaunchDatabase(t, image, "twin-1", "10.0.2.41")
 	rig.LaunchDatabase(t, image, "twin-2", "10.0.2.42")
 	for what, shell := range map[string]string{
-		"machine-id":      "cat /etc/machine-id",
-		"SSH host keys":   "cat /etc/ssh/ssh_host_ed25519_key.pub",
-		"server's id":     "sudo sh -c 'cat /var/lib/mysql/auto.cnf 2>/dev/null || mariadb -NBe \"SELECT @@server_uid\"'",
+		"machine-id":    "cat /etc/machine-id",
+		"SSH host keys": "cat /etc/ssh/ssh_host_ed25519_key.pub",
+		"server's id": "sudo sh -c 'cat /var/lib/mysql/auto.cnf 2>/dev/null || mariadb -NBe \"SELECT " +
+			"@@server_uid\"'",
 		"TLS certificate": "sudo cat /run/goldsmith/tls/db.crt",
 	} {
 		one, two := rig.MustOnInstance(t, "twin-1", shell), rig.MustOnInstance(t, "twin-2", shell)
@@ -171,7 +198,8 @@ func mountImage(t *testing.T, imageID string) string {
 	rig.MustOnInstance(
 		t,
 		"db",
-		"until test -b /dev/sdg; do sleep 0.1; done; sudo mkdir -p /mnt/image && sudo mount -o ro,noload /dev/sdg /mnt/image",
+		"until test -b /dev/sdg; do sleep 0.1; done; sudo mkdir -p /mnt/image && sudo mount -o ro,noload /dev/sdg "+
+			"/mnt/image",
 	)
 	// The local cloud keeps an overlay's upper layer on the volume, AWS a whole root file system.
 	return rig.MustOnInstance(

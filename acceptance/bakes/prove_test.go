@@ -37,7 +37,12 @@ func TestRelease(t *testing.T) {
 		if tags["goldsmith:release"] != r.Name {
 			t.Errorf("%s is tagged with release %q, not %q", image, tags["goldsmith:release"], r.Name)
 		}
-		for tag, prefix := range map[string]string{"goldsmith:proved": "20", "goldsmith:source-ami": "ami-", "goldsmith:manifest": "sha256:", "goldsmith:digest": "sha256:"} {
+		for tag, prefix := range map[string]string{
+			"goldsmith:proved":     "20",
+			"goldsmith:source-ami": "ami-",
+			"goldsmith:manifest":   "sha256:",
+			"goldsmith:digest":     "sha256:",
+		} {
 			if !strings.HasPrefix(tags[tag], prefix) {
 				t.Errorf("%s: tag %s is %q", image, tag, tags[tag])
 			}
@@ -49,8 +54,15 @@ func TestRelease(t *testing.T) {
 func TestUnprovedIsNotPublished(t *testing.T) {
 	r := rig.CurrentRelease(t)
 	for _, c := range []struct{ name, provisioner, want string }{
-		{"unit that fails at boot", "provisioner \"goldsmith-systemd\" {\nunit {\nname = \"broken.service\"\ncontent = \"[Service]\\nType=oneshot\\nExecStart=/bin/sh -c 'echo the reason; exit 3'\\n[Install]\\nWantedBy=multi-user.target\\n\"\nenabled = true\n}\n}", `broken.service`},
-		{"assertion that does not hold", "provisioner \"goldsmith-tasks\" {\ntask {\nname = \"the moon\"\nassert {\nshell = \"echo it is made of stone; exit 1\"\n}\n}\n}", `assert the moon (exit status 1: it is made of stone)`},
+		{"unit that fails at boot",
+			"provisioner \"goldsmith-systemd\" {\nunit {\nname = \"broken.service\"\n" +
+				"content = \"[Service]\\nType=oneshot\\nExecStart=/bin/sh -c 'echo the reason; exit " +
+				"3'\\n[Install]\\nWantedBy=multi-user.target\\n\"\nenabled = true\n}\n}",
+			`broken.service`},
+		{"assertion that does not hold",
+			"provisioner \"goldsmith-tasks\" {\ntask {\nname = \"the moon\"\nassert {\n" +
+				"shell = \"echo it is made of stone; exit 1\"\n}\n}\n}",
+			`assert the moon (exit status 1: it is made of stone)`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -95,7 +107,8 @@ func unproved(t testing.TB) []string {
 	return left
 }
 
-// TestUnprovedIsKept keeps an image that is not proved, and says on it why. The instance's words are part of the output.
+// TestUnprovedIsKept keeps an image that is not proved, and says on it why. The instance's words are part of the
+// output.
 func TestUnprovedIsKept(t *testing.T) {
 	before := rig.Inventory(t)
 	out, err := rig.Bake{
@@ -120,11 +133,12 @@ func TestUnprovedIsKept(t *testing.T) {
 	rig.AssertNothingLeft(t, before)
 }
 
-// TestProvedWithTheCurrentRelease bakes a web image alone: it is proved with the release's database and becomes part of a
-// new release, with the user's own assertions in the report.
+// TestProvedWithTheCurrentRelease bakes a web image alone: it is proved with the release's database and becomes part of
+// a new release, with the user's own assertions in the report.
 func TestProvedWithTheCurrentRelease(t *testing.T) {
 	old := rig.KeepRelease(t)
-	assertion := "provisioner \"goldsmith-tasks\" {\ntask {\nname = \"the database is far\"\nassert {\nshell = \"grep -c . /etc/hosts\"\noutput = \"^[0-9]+$\"\n}\n}\n}"
+	assertion := "provisioner \"goldsmith-tasks\" {\ntask {\nname = \"the database is far\"\nassert {\n" +
+		"shell = \"grep -c . /etc/hosts\"\noutput = \"^[0-9]+$\"\n}\n}\n}"
 	out, err := rig.Bake{
 		Source:       rig.Proving("web", `release = "alone-1"`),
 		Provisioners: rig.WebProvisioners(assertion),

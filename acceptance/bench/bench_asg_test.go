@@ -20,8 +20,8 @@ import (
 var groupSizes = []int{1, 2, 5, 10, 20}
 
 // BenchmarkGroup tells how deploying grows with the number of web instances: a stack with a group of that size from
-// nothing, until all are healthy; and an instance refresh of the whole group at once, until all old ones are gone. There is
-// one round: it takes minutes.
+// nothing, until all are healthy; and an instance refresh of the whole group at once, until all old ones are gone.
+// There is one round: it takes minutes.
 func BenchmarkGroup(b *testing.B) {
 	raiseInotify(b)
 	file := filepath.Join(b.TempDir(), "stack.hcl")
@@ -76,8 +76,8 @@ func BenchmarkGroup(b *testing.B) {
 	b.Log(table.String())
 }
 
-// raiseInotify lets the host have as many inotify instances as forty machines need, as long as the benchmark goes on: of
-// Debian's 128 a machine takes five or so, and units that get none fail.
+// raiseInotify lets the host have as many inotify instances as forty machines need, as long as the benchmark goes on:
+// of Debian's 128 a machine takes five or so, and units that get none fail.
 func raiseInotify(b *testing.B) {
 	b.Helper()
 	const path, wanted = "/proc/sys/fs/inotify/max_user_instances", 1024

@@ -68,13 +68,15 @@ func BenchmarkLaunchToHTTPS(b *testing.B) {
 	}
 }
 
-// BenchmarkRedeploy replaces each tier in turn, without watching or draining, and tells for how long nobody could write.
+// BenchmarkRedeploy replaces each tier in turn, without watching or draining, and tells for how long nobody could
+// write.
 func BenchmarkRedeploy(b *testing.B) {
 	for _, tier := range []string{"web", "db"} {
 		b.Run(tier, func(b *testing.B) {
 			var interrupted []float64
 			for b.Loop() {
-				out, err := exec.Command(rig.Goldsmith(), "deploy", "--stack", rig.StackName, "--replace", tier, "--bake-time", "0s", "--drain-time", "0s", "--json").
+				out, err := exec.Command(rig.Goldsmith(), "deploy", "--stack", rig.StackName, "--replace", tier,
+					"--bake-time", "0s", "--drain-time", "0s", "--json").
 					Output()
 				if err != nil {
 					b.Fatal(err)
@@ -112,7 +114,8 @@ func BenchmarkLaunchToReady(b *testing.B) {
 	plain := *rig.BaseImage(b, "debian-13-amd64-*")
 	out, err := rig.Bake{
 		Provisioners: fmt.Sprintf(
-			"provisioner \"goldsmith-tasks\" {\ntask {\nname = \"application\"\nfile {\npath = \"/usr/local/bin/webapp\"\nsource = %q\nmode = \"0755\"\n}\n}\n}",
+			"provisioner \"goldsmith-tasks\" {\ntask {\nname = \"application\"\nfile {\n"+
+				"path = \"/usr/local/bin/webapp\"\nsource = %q\nmode = \"0755\"\n}\n}\n}",
 			filepath.Join(rig.Repository, ".build", "webapp-linux-amd64"),
 		),
 	}.Run(
@@ -183,8 +186,8 @@ func BenchmarkLaunchToReady(b *testing.B) {
 	}
 }
 
-// userData is the script that makes a machine of a tier, with the files that the images have. It is compressed: EC2 takes
-// 16 KB.
+// userData is the script that makes a machine of a tier, with the files that the images have. It is compressed: EC2
+// takes 16 KB.
 func userData(b *testing.B, tier, address string) []byte {
 	b.Helper()
 	rendered := func(name string) string {

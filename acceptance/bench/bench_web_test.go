@@ -146,7 +146,8 @@ func startFlask(b *testing.B, port int, mark string, keep bool) {
 		b,
 		"bench-web",
 		fmt.Sprintf(
-			"sudo install -d -m 0755 /opt/flask && echo %s | base64 -d | sudo install -m 0644 /dev/stdin /opt/flask/app.py",
+			"sudo install -d -m 0755 /opt/flask && echo %s | base64 -d | sudo install -m 0644 /dev/stdin "+
+				"/opt/flask/app.py",
 			base64.StdEncoding.EncodeToString(text),
 		),
 	)

@@ -119,14 +119,16 @@ func (u *unreliable) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if strings.Contains(r.Header.Get("Authorization"), "/iam/") {
 			fmt.Fprintf(
 				w,
-				`<ErrorResponse><Error><Type>Sender</Type><Code>%s</Code><Message>injected</Message></Error><RequestId>r</RequestId></ErrorResponse>`,
+				`<ErrorResponse><Error><Type>Sender</Type><Code>%s</Code><Message>injected</Message></`+
+					`Error><RequestId>r</RequestId></ErrorResponse>`,
 				code,
 			)
 			return
 		}
 		fmt.Fprintf(
 			w,
-			`<Response><Errors><Error><Code>%s</Code><Message>injected</Message></Error></Errors><RequestID>r</RequestID></Response>`,
+			`<Response><Errors><Error><Code>%s</Code><Message>injected</Message></Error></Errors><RequestID>r</`+
+				`RequestID></Response>`,
 			code,
 		)
 	}
@@ -198,7 +200,8 @@ func removePolicies(t *testing.T) {
 }
 
 // TestUnreliableAPI fails each action of a deployment of both tiers the first time, throttled or by an error of the
-// server's in turn, and loses the answers of those that make something: the deployment is good, and nothing is there twice.
+// server's in turn, and loses the answers of those that make something: the deployment is good, and nothing is there
+// twice.
 func TestUnreliableAPI(t *testing.T) {
 	removePolicies(t)
 	before := withoutSnapshots(rig.Inventory(t))
@@ -217,7 +220,11 @@ func TestUnreliableAPI(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v:\n%s", err, out)
 	}
-	for _, action := range []string{"RunInstances lose", "CreateSnapshot ", "AttachVolume ", "DetachVolume ", "AssignPrivateIpAddresses ", "AssociateAddress ", "TerminateInstances ", "CreateTags ", "PutParameter ", "GetConsoleOutput ", "PutRolePolicy "} {
+	for _, action := range []string{
+		"RunInstances lose", "CreateSnapshot ", "AttachVolume ", "DetachVolume ", "AssignPrivateIpAddresses ",
+		"AssociateAddress ", "TerminateInstances ", "CreateTags ", "PutParameter ", "GetConsoleOutput ",
+		"PutRolePolicy ",
+	} {
 		if !strings.Contains(strings.Join(u.hit, "\n"), action) {
 			t.Errorf("no call of %sfailed: %q", action, u.hit)
 		}
@@ -240,9 +247,18 @@ func TestRefusedCalls(t *testing.T) {
 		action, how, tier string
 		call              int // which one
 	}{
-		{"PutParameter", refuse, "all", 1}, {"PutRolePolicy", refuse, "all", 1}, {"RunInstances", refuse, "all", 2}, {"CreateTags", refuse, "db", 1}, {"CreateSnapshot", refuse, "db", 1},
-		{"DetachVolume", refuse, "db", 1}, {"AttachVolume", refuse, "db", 1}, {"AssignPrivateIpAddresses", refuse, "db", 1}, {"AssignPrivateIpAddresses", pretend, "db", 1},
-		{"AssociateAddress", refuse, "web", 1}, {"AssociateAddress", pretend, "web", 1}, {"CreateTags", refuse, "web", 1},
+		{"PutParameter", refuse, "all", 1},
+		{"PutRolePolicy", refuse, "all", 1},
+		{"RunInstances", refuse, "all", 2},
+		{"CreateTags", refuse, "db", 1},
+		{"CreateSnapshot", refuse, "db", 1},
+		{"DetachVolume", refuse, "db", 1},
+		{"AttachVolume", refuse, "db", 1},
+		{"AssignPrivateIpAddresses", refuse, "db", 1},
+		{"AssignPrivateIpAddresses", pretend, "db", 1},
+		{"AssociateAddress", refuse, "web", 1},
+		{"AssociateAddress", pretend, "web", 1},
+		{"CreateTags", refuse, "web", 1},
 	} {
 		t.Run(c.action+" "+c.how, func(t *testing.T) {
 			if c.action == "PutRolePolicy" {
@@ -319,8 +335,8 @@ func TestVolumeThatDoesNotDetach(t *testing.T) {
 	assertSame(t, before)
 }
 
-// TestAPIGoneHalfWay loses the API, and in turn has the credentials expire, once the old database was stopped. Nothing can
-// go back then; the next deployment, and in turn a rollback, puts it right.
+// TestAPIGoneHalfWay loses the API, and in turn has the credentials expire, once the old database was stopped. Nothing
+// can go back then; the next deployment, and in turn a rollback, puts it right.
 func TestAPIGoneHalfWay(t *testing.T) {
 	w := &writer{prefix: fmt.Sprintf("a%d-", time.Now().Unix()%1e6)}
 	ctx, stop := context.WithCancel(context.Background())
@@ -332,7 +348,18 @@ func TestAPIGoneHalfWay(t *testing.T) {
 		next []string
 	}{
 		{cut, []string{"a person is needed", "goldsmith rollback goes on with it"}, rig.DeployArgs()},
-		{expire, []string{"a person is needed", "hint: the credentials have expired; get new ones"}, []string{"rollback", "--stack", rig.StackName, "--to", doneDeployment(t), "--bake-time", "1s", "--drain-time", "0s"}},
+		{expire, []string{"a person is needed", "hint: the credentials have expired; get new ones"},
+			[]string{
+				"rollback",
+				"--stack",
+				rig.StackName,
+				"--to",
+				doneDeployment(t),
+				"--bake-time",
+				"1s",
+				"--drain-time",
+				"0s",
+			}},
 	} {
 		t.Run(c.how, func(t *testing.T) {
 			before, gone := withoutSnapshots(rig.Inventory(t)), false
@@ -373,7 +400,8 @@ func TestFullVolume(t *testing.T) {
 		t,
 		"db",
 		fmt.Sprintf(
-			"sudo sh -c 'fallocate -l $(($(df --output=avail -B1 /var/lib/mysql | tail -1) - 65536)) %s; cat /dev/zero >>%s' 2>/dev/null; df /var/lib/mysql",
+			"sudo sh -c 'fallocate -l $(($(df --output=avail -B1 /var/lib/mysql | tail -1) - 65536)) %s; cat "+
+				"/dev/zero >>%s' 2>/dev/null; df /var/lib/mysql",
 			fill,
 			fill,
 		),

@@ -167,7 +167,11 @@ func TestSeveralWebInstances(t *testing.T) {
 	}
 	name := "goldsmith-" + rig.SeveralName + "-web"
 	if _, err := autoscaling.NewFromConfig(conf).
-		DeleteAutoScalingGroup(context.Background(), &autoscaling.DeleteAutoScalingGroupInput{AutoScalingGroupName: &name, ForceDelete: aws.Bool(true)}); err != nil {
+		DeleteAutoScalingGroup(context.Background(),
+			&autoscaling.DeleteAutoScalingGroupInput{
+				AutoScalingGroupName: &name,
+				ForceDelete:          aws.Bool(true),
+			}); err != nil {
 		t.Fatal(err)
 	}
 	rig.WriteSeveral(t, file, `count = 1`, "")

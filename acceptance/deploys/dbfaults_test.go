@@ -44,21 +44,29 @@ func TestDatabaseFaults(t *testing.T) {
 		files map[string]string
 		want  []string
 	}{
-		{"seed with a syntax error in the middle", seed("CREATE TABLE a (i INT);\nINSERT INTO a VALUES (1);\nINSRT INTO a VALUES (2);\nINSERT INTO a VALUES (3);\n"),
+		{"seed with a syntax error in the middle",
+			seed("CREATE TABLE a (i INT);\nINSERT INTO a VALUES (1);\nINSRT INTO a VALUES (2);\n" +
+				"INSERT INTO a VALUES (3);\n"),
 			[]string{`seed\.sql`, `at line 3`, `INSRT`}},
 		// Its bytes arrive as they are, or it would fail before: each check has two rows where one is due.
-		{"seed with an account of any host", seed("CREATE TABLE a (i INT);\nSET NAMES latin1;\nCREATE TABLE n (t VARCHAR(9), b BLOB);\n" +
-			"INSERT INTO n VALUES ('K\xf8ge', _binary '\xff\xd8\r\n');\n" +
-			"INSERT INTO a SELECT IF(HEX(t) = '4BC3B86765' AND HEX(b) = 'FFD80D0A', 1, (SELECT 1 UNION SELECT 2)) FROM n;\nCREATE USER 'x'@'%' IDENTIFIED BY 'Kx7-vR2mXz94pLs8';\nGRANT ALL ON *.* TO 'x'@'%';\n"),
+		{"seed with an account of any host",
+			seed("CREATE TABLE a (i INT);\nSET NAMES latin1;\nCREATE TABLE n (t VARCHAR(9), b BLOB);\n" +
+				"INSERT INTO n VALUES ('K\xf8ge', _binary '\xff\xd8\r\n');\n" +
+				"INSERT INTO a SELECT IF(HEX(t) = '4BC3B86765' AND HEX(b) = 'FFD80D0A', 1, (SELECT 1 UNION SELECT " +
+				"2)) FROM n;\nCREATE USER 'x'@'%' IDENTIFIED BY 'Kx7-vR2mXz94pLs8';\nGRANT ALL ON *.* TO 'x'@'%';\n"),
 			[]string{`no account but of the local socket`, `'x'@'%'`}},
-		{"seed with a local account that has a password", seed("CREATE TABLE a (i INT);\nCREATE USER 'report'@'localhost' IDENTIFIED BY 'Kx7-vR2mXz94pLs8';\n"),
+		{"seed with a local account that has a password",
+			seed("CREATE TABLE a (i INT);\nCREATE USER 'report'@'localhost' IDENTIFIED BY 'Kx7-vR2mXz94pLs8';\n"),
 			[]string{`no account but of the local socket`, `'report'@'localhost'`}},
-		{"option that the server does not know", config("no-such-option = 1"), []string{`configure the server`, `no-such-option`}},
-		{"option with which the server does not start", config("innodb_page_size = 4096"), []string{`restart the server`, `exit status 1: .*\[ERROR\] InnoDB: .*ibdata1`}},
+		{"option that the server does not know", config("no-such-option = 1"),
+			[]string{`configure the server`, `no-such-option`}},
+		{"option with which the server does not start", config("innodb_page_size = 4096"),
+			[]string{`restart the server`, `exit status 1: .*\[ERROR\] InnoDB: .*ibdata1`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			before := rig.Inventory(t)
-			attributes := "config = \"server.cnf.tmpl\"\ndrop_in = \"" + rig.Repository + "/files/mysql/hardening.conf.tmpl\"\n"
+			attributes := "config = \"server.cnf.tmpl\"\ndrop_in = \"" + rig.Repository +
+				"/files/mysql/hardening.conf.tmpl\"\n"
 			if c.files["seed.sql"] != "" {
 				attributes += "seed = \"seed.sql\"\n"
 			}
@@ -87,8 +95,8 @@ func TestDatabaseFaults(t *testing.T) {
 	}
 }
 
-// TestDatabaseFirstBootFaults launches the db image where its first boot cannot succeed. It says why on the console, and
-// listens to nobody.
+// TestDatabaseFirstBootFaults launches the db image where its first boot cannot succeed. It says why on the console,
+// and listens to nobody.
 func TestDatabaseFirstBootFaults(t *testing.T) {
 	const password, prefix = "Kx7-vR2mXz94pLs8", "/goldsmith/faults/"
 	image := aws.ToString(rig.Tier(t, "db").ImageId)
@@ -109,7 +117,8 @@ func TestDatabaseFirstBootFaults(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		const fill = "bootcmd:\n- [sh, -c, 'fallocate -l $(( $(stat -f -c %f /) * $(stat -f -c %S /) - 8388608 )) /filler; dd if=/dev/zero of=/rest bs=4k; true']\n"
+		const fill = "bootcmd:\n- [sh, -c, 'fallocate -l $(( $(stat -f -c %f /) * $(stat -f -c %S /) - 8388608 )) " +
+			"/filler; dd if=/dev/zero of=/rest bs=4k; true']\n"
 		in.UserData = aws.String(base64.StdEncoding.EncodeToString([]byte(string(text) + fill)))
 	}
 	for i, c := range []struct {
@@ -118,7 +127,12 @@ func TestDatabaseFirstBootFaults(t *testing.T) {
 		want             string
 	}{
 		{"parameter missing", "/goldsmith/nowhere", nil, `there is no /goldsmith/nowhere/db/app_password`},
-		{"parameter not readable", "/goldsmith/" + rig.StackName, func(in *ec2.RunInstancesInput) { in.IamInstanceProfile = nil }, `db/app_password.* with the instance's role: .*(?i)(credential|role)`},
+		{
+			"parameter not readable",
+			"/goldsmith/" + rig.StackName,
+			func(in *ec2.RunInstancesInput) { in.IamInstanceProfile = nil },
+			`db/app_password.* with the instance's role: .*(?i)(credential|role)`,
+		},
 		{"authority expired", prefix + "expired", nil, `authority is valid from .* to .*, and here it is`},
 		{"clock behind", prefix + "future", nil, `authority is valid from .* to .*, and here it is`},
 		{"weak password", prefix + "weak", nil, `/goldsmith/faults/weak/db/app_password: it should have 14 characters`},

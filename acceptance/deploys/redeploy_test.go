@@ -149,7 +149,14 @@ func (w *writer) run(ctx context.Context, address string) {
 func assertAcknowledged(t *testing.T, w *writer) {
 	t.Helper()
 	there := map[string]bool{}
-	for _, name := range strings.Fields(rig.MustOnInstance(t, "db", fmt.Sprintf(`sudo mysql --batch --skip-column-names --execute "SELECT username FROM app.users WHERE username LIKE '%s%%'"`, w.prefix))) {
+	for _, name := range strings.Fields(
+		rig.MustOnInstance(t, "db",
+			fmt.Sprintf(
+				`sudo mysql --batch --skip-column-names --execute "SELECT username FROM app.users WHERE username `+
+					`LIKE '%s%%'"`,
+				w.prefix,
+			)),
+	) {
 		there[name] = true
 	}
 	// Other tests look at the first page.
@@ -253,9 +260,11 @@ provisioner "goldsmith-systemd" {
 		args       []string
 	}{
 		{"a web image that never gets healthy", "it waits for", []string{"--web-ami", broken, "--timeout", "25s"}},
-		{"a web image that is healthy and then is not", "was healthy and then was not", []string{"--web-ami", late, "--bake-time", "2m"}},
+		{"a web image that is healthy and then is not", "was healthy and then was not",
+			[]string{"--web-ami", late, "--bake-time", "2m"}},
 		{"a db image whose server does not start", "not ready", []string{"--db-ami", mute}},
-		{"both tiers, and the web image is bad", "was healthy and then was not", []string{"--web-ami", late, "--bake-time", "2m", "--replace", "db"}},
+		{"both tiers, and the web image is bad", "was healthy and then was not",
+			[]string{"--web-ami", late, "--bake-time", "2m", "--replace", "db"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			db, web := rig.Tier(t, "db"), rig.Tier(t, "web")

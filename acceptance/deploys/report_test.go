@@ -17,8 +17,8 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/test/chromium"
 )
 
-// assertReport wants the last deployment, which printed out, to have left a report of what it did, with these words in it,
-// and a page that can be read in a browser.
+// assertReport wants the last deployment, which printed out, to have left a report of what it did, with these words in
+// it, and a page that can be read in a browser.
 func assertReport(t *testing.T, out string, words ...string) {
 	t.Helper()
 	var records []struct {
@@ -51,7 +51,9 @@ func assertReport(t *testing.T, out string, words ...string) {
 		strings.NewReader(rig.Must(t, rig.Goldsmith(), "network", "show", "--stack", rig.StackName)),
 		&network,
 	)
-	for _, part := range []string{"vpc", "public_subnet", "private_subnet", "internet_gateway", "nat_gateway", "web_sg", "db_sg"} {
+	for _, part := range []string{
+		"vpc", "public_subnet", "private_subnet", "internet_gateway", "nat_gateway", "web_sg", "db_sg",
+	} {
 		var id string
 		rig.Decode(t, strings.NewReader(string(network[part])), &id)
 		words = append(words, id)
@@ -79,7 +81,8 @@ func assertReport(t *testing.T, out string, words ...string) {
 	}
 	b := chromium.Start(t)
 	for width, scheme := range map[int]string{360: "light", 1600: "dark"} {
-		// Timeline, network and health; the operator and the internet may talk to the web tier, and that to the database.
+		// Timeline, network and health; the operator and the internet may talk to the web tier, and that to the
+		// database.
 		if seen := b.Judge(path, width, scheme, string(axe)); seen.Pictures != 3 || seen.Arrows != 3 {
 			t.Errorf("%s, %d wide: %d pictures and %d arrows, want 3 of each", path, width, seen.Pictures, seen.Arrows)
 		}

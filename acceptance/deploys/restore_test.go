@@ -112,7 +112,8 @@ func rows(t *testing.T, prefix string) int {
 			t,
 			"db",
 			fmt.Sprintf(
-				`sudo mysql --batch --skip-column-names --execute "SELECT COUNT(*) FROM app.users WHERE username LIKE '%s%%'"`,
+				`sudo mysql --batch --skip-column-names --execute "SELECT COUNT(*) FROM app.users WHERE username `+
+					`LIKE '%s%%'"`,
 				prefix,
 			),
 		),

@@ -64,8 +64,8 @@ func LaunchDatabase(t *testing.T, image, name, address string) {
 	}
 }
 
-// ReportOfDatabase launches a db image in the stack's private subnet, with what change makes of the request, and waits for
-// what it says of itself.
+// ReportOfDatabase launches a db image in the stack's private subnet, with what change makes of the request, and waits
+// for what it says of itself.
 func ReportOfDatabase(
 	t *testing.T,
 	image, name, address string,

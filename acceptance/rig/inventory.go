@@ -26,7 +26,9 @@ func Inventory(t testing.TB) []string {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var all []string
-	for _, list := range []func(context.Context) ([]string, error){Instances, KeyPairs, SecurityGroups, Volumes, ImagesAndSnapshots, Addresses} {
+	for _, list := range []func(context.Context) ([]string, error){
+		Instances, KeyPairs, SecurityGroups, Volumes, ImagesAndSnapshots, Addresses,
+	} {
 		found, err := list(ctx)
 		if err != nil {
 			t.Fatalf("take the inventory: %v", err)
@@ -184,11 +186,14 @@ func KernelState() []string {
 		argv []string
 		mine func(string) bool
 	}{
-		{"namespace", []string{"ip", "netns", "list"}, func(l string) bool { return strings.HasPrefix(l, namespacePrefix()) }},
+		{"namespace", []string{"ip", "netns", "list"},
+			func(l string) bool { return strings.HasPrefix(l, namespacePrefix()) }},
 		{"loop device", []string{"losetup", "--list", "--noheadings", "--output", "BACK-FILE"}, mine},
-		{"process", []string{"ps", "-eo", "args"}, func(l string) bool { return mine(l) && !strings.HasPrefix(l, "ps ") }},
+		{"process", []string{"ps", "-eo", "args"},
+			func(l string) bool { return mine(l) && !strings.HasPrefix(l, "ps ") }},
 		{"listener", []string{"ss", "-Hltn"}, func(l string) bool { return strings.Contains(l, loopbackPrefix()) }},
-		{"table", []string{"nft", "list", "tables"}, func(l string) bool { return strings.HasSuffix(l, fmt.Sprintf("goldsmith_%d", cloudNumber())) }},
+		{"table", []string{"nft", "list", "tables"},
+			func(l string) bool { return strings.HasSuffix(l, fmt.Sprintf("goldsmith_%d", cloudNumber())) }},
 	} {
 		out, err := exec.Command(probe.argv[0], probe.argv[1:]...).Output()
 		if err != nil {

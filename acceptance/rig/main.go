@@ -97,7 +97,9 @@ func prepare() error {
 	os.Setenv("HOME", home)
 	os.Setenv("GOLDSMITH_CLOUD", cloudName)
 	// Set by the make that runs the tests, for its own checkout.
-	for _, name := range []string{"TIMINGS", "PACKER_PLUGIN_PATH", "PACKER_CONFIG_DIR", "MAKEFLAGS", "MFLAGS", "MAKELEVEL"} {
+	for _, name := range []string{
+		"TIMINGS", "PACKER_PLUGIN_PATH", "PACKER_CONFIG_DIR", "MAKEFLAGS", "MFLAGS", "MAKELEVEL",
+	} {
 		os.Unsetenv(name)
 	}
 	return nil

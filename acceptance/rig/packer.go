@@ -58,8 +58,9 @@ var sourceDefaults = map[string]string{
 	"ssh_username":                `"admin"`,
 	"ssh_timeout":                 `"60s"`,
 	"associate_public_ip_address": `true`,
-	"subnet_filter":               `{ filters = { "tag:goldsmith:stack" = "` + StackName + `", "tag:goldsmith:subnet" = "public" } }`,
-	"source_ami_filter":           `{ filters = { name = "debian-13-amd64-*" }, owners = ["136693071363"], most_recent = true }`,
+	"subnet_filter": `{ filters = { "tag:goldsmith:stack" = "` + StackName +
+		`", "tag:goldsmith:subnet" = "public" } }`,
+	"source_ami_filter": `{ filters = { name = "debian-13-amd64-*" }, owners = ["136693071363"], most_recent = true }`,
 }
 
 var attribute = regexp.MustCompile(`(?m)^(\w+)\s*(=|\{)`)
@@ -89,7 +90,8 @@ func (b Bake) text(name string) string {
 		}
 	}
 	return Header + b.Data + fmt.Sprintf(
-		"source \"goldsmith-ami\" \"t\" {\nami_name = %q\n%s%s\n}\nbuild {\nsources = [\"source.goldsmith-ami.t\"]\n%s\n}\n",
+		"source \"goldsmith-ami\" \"t\" {\nami_name = %q\n%s%s\n}\nbuild {\nsources = [\"source.goldsmith-ami.t\"]\n"+
+			"%s\n}\n",
 		name,
 		source.String(),
 		b.Source,

@@ -11,8 +11,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 )
 
-// Impatient opens a connection for each request and tries nothing again. Instances make their certificates themselves, and
-// the address moves from one to another: which of them answers does not matter here.
+// Impatient opens a connection for each request and tries nothing again. Instances make their certificates themselves,
+// and the address moves from one to another: which of them answers does not matter here.
 func Impatient() *http.Client {
 	return &http.Client{
 		Timeout:   10 * time.Second,

@@ -95,8 +95,8 @@ func TestAccess(t *testing.T) {
 	}
 }
 
-// TestAccessAfterAStop has the web instance stopped and started by EC2's own calls: its console begins anew, without what
-// cloud-init said at the first boot.
+// TestAccessAfterAStop has the web instance stopped and started by EC2's own calls: its console begins anew, without
+// what cloud-init said at the first boot.
 func TestAccessAfterAStop(t *testing.T) {
 	ctx, id := context.Background(), *rig.Tier(t, "web").InstanceId
 	if _, err := rig.API.StopInstances(ctx, &ec2.StopInstancesInput{InstanceIds: []string{id}}); err != nil {
@@ -129,7 +129,11 @@ func TestAccessAfterAStop(t *testing.T) {
 
 func TestLogs(t *testing.T) {
 	for _, c := range []struct{ tier, source, want string }{
-		{"db", "", " ip-10-0-2-"}, {"web", "journal", " ip-10-0-1-"}, {"db", "mysql", "ready for connections"}, {"web", "nginx", "GET "}, {"web", "app", "goldsmith-webapp"},
+		{"db", "", " ip-10-0-2-"},
+		{"web", "journal", " ip-10-0-1-"},
+		{"db", "mysql", "ready for connections"},
+		{"web", "nginx", "GET "},
+		{"web", "app", "goldsmith-webapp"},
 	} {
 		args := []string{"logs", c.tier, "--stack", rig.StackName, "--lines", "400"}
 		if c.source != "" {

@@ -138,7 +138,11 @@ func TestPage(t *testing.T) {
 			t.Errorf("got %v, want admin and test first", names)
 		}
 	})
-	for version, want := range map[uint16]bool{tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true} {
+	for version, want := range map[uint16]bool{
+		tls.VersionTLS11: false,
+		tls.VersionTLS12: true,
+		tls.VersionTLS13: true,
+	} {
 		t.Run(tls.VersionName(version), func(t *testing.T) {
 			conf := client.Transport.(*http.Transport).TLSClientConfig.Clone()
 			conf.MinVersion, conf.MaxVersion = version, version
@@ -191,8 +195,18 @@ func TestRefusedPosts(t *testing.T) {
 		{"no JSON", "application/json", `{`, http.StatusBadRequest},
 		{"no name", "application/json", `{"email":"a@example.com"}`, http.StatusBadRequest},
 		{"no address", "application/json", `{"username":"a","email":"nope"}`, http.StatusBadRequest},
-		{"long name", "application/json", `{"username":"` + strings.Repeat("a", 51) + `","email":"a@example.com"}`, http.StatusBadRequest},
-		{"too large", "application/json", `{"username":"` + strings.Repeat("a", 1<<21) + `"}`, http.StatusRequestEntityTooLarge},
+		{
+			"long name",
+			"application/json",
+			`{"username":"` + strings.Repeat("a", 51) + `","email":"a@example.com"}`,
+			http.StatusBadRequest,
+		},
+		{
+			"too large",
+			"application/json",
+			`{"username":"` + strings.Repeat("a", 1<<21) + `"}`,
+			http.StatusRequestEntityTooLarge,
+		},
 		{"another type", "text/plain", `hello`, http.StatusUnsupportedMediaType},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -410,10 +424,13 @@ func TestDestroy(t *testing.T) {
 	rig.Must(t, rig.Goldsmith(), "destroy", "--stack", "second", "--yes")
 	rig.AssertNothingLeft(t, before)
 	for _, left := range []string{
-		rig.Must(t, "aws", "ec2", "describe-vpcs", "--filters", "Name=tag:goldsmith:stack,Values=second", "--query", "Vpcs"),
-		rig.Must(t, "aws", "ssm", "describe-parameters", "--query", "Parameters[?starts_with(Name, '/goldsmith/second')]"),
+		rig.Must(t, "aws", "ec2", "describe-vpcs", "--filters", "Name=tag:goldsmith:stack,Values=second", "--query",
+			"Vpcs"),
+		rig.Must(t, "aws", "ssm", "describe-parameters", "--query",
+			"Parameters[?starts_with(Name, '/goldsmith/second')]"),
 		rig.Must(t, "aws", "iam", "list-roles", "--query", "Roles[?contains(RoleName, 'second')]"),
-		rig.Must(t, "aws", "ec2", "describe-nat-gateways", "--filter", "Name=tag:goldsmith:stack,Values=second", "Name=state,Values=available", "--query", "NatGateways"),
+		rig.Must(t, "aws", "ec2", "describe-nat-gateways", "--filter", "Name=tag:goldsmith:stack,Values=second",
+			"Name=state,Values=available", "--query", "NatGateways"),
 	} {
 		if strings.TrimSpace(left) != "[]" {
 			t.Errorf("still there after destroy: %s", left)
@@ -492,7 +509,10 @@ func TestCertificateOfTheUsersOwn(t *testing.T) {
 	old := *rig.Tier(t, "web").InstanceId
 	expired, expiredKey := ownPair(t, "www.example.com", time.Now().Add(-time.Minute))
 	certificate, key := ownPair(t, "www.example.com", time.Now().Add(time.Hour))
-	for want, pair := range map[string][2]string{"it is valid from": {expired, expiredKey}, "private key does not match": {certificate, expiredKey}} {
+	for want, pair := range map[string][2]string{
+		"it is valid from":           {expired, expiredKey},
+		"private key does not match": {certificate, expiredKey},
+	} {
 		put(pair[0], pair[1])
 		if out, err := rig.Output(
 			rig.Goldsmith(),

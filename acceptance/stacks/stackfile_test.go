@@ -40,8 +40,8 @@ func networkOf(t *testing.T, stack string) (n struct {
 	return n
 }
 
-// TestDrift changes the stack's network by hand, among it a rule for a range in place of the one for the web tier's group:
-// plan tells it all, deploy mends it, and the page answers all the time.
+// TestDrift changes the stack's network by hand, among it a rule for a range in place of the one for the web tier's
+// group: plan tells it all, deploy mends it, and the page answers all the time.
 func TestDrift(t *testing.T) {
 	if told := rig.PlanOf(t, "--stack", rig.StackName); told != "" {
 		t.Fatalf("the plan of a stack that is as it should be:\n%s", told)
@@ -247,7 +247,10 @@ deploy {
 		1,
 	)
 	told := rig.PlanOf(t, "--file", stackFileOf(t, more), "--replace", "db")
-	for _, want := range []string{"replace db instance of " + release.DB + ": it is asked for", "replace web instance of " + release.Web + ": its user-data differs"} {
+	for _, want := range []string{
+		"replace db instance of " + release.DB + ": it is asked for",
+		"replace web instance of " + release.Web + ": its user-data differs",
+	} {
 		if !strings.Contains(told, want) {
 			t.Errorf("the plan does not say %q:\n%s", want, told)
 		}
@@ -358,7 +361,10 @@ deploy {
 		q("release-address", "--allocation-id", address)
 		for i, subnet := range []string{public, private} {
 			q("delete-subnet", "--subnet-id", subnet)
-			for _, a := range strings.Fields(q("describe-route-tables", "--route-table-ids", tables[i], "--query", "RouteTables[].Associations[].RouteTableAssociationId")) {
+			for _, a := range strings.Fields(
+				q("describe-route-tables", "--route-table-ids", tables[i], "--query",
+					"RouteTables[].Associations[].RouteTableAssociationId"),
+			) {
 				rig.Output("aws", "ec2", "disassociate-route-table", "--association-id", a)
 			}
 			q("delete-route-table", "--route-table-id", tables[i])

@@ -31,9 +31,25 @@ func TestStrangersGetNothing(t *testing.T) {
 		return rig.Must(t, "setpriv", line...)
 	}
 	for name, args := range map[string][]string{
-		"unsigned":             {"--data", "Action=DescribeInstances&Version=2016-11-15", endpoint + "/"},
-		"a made-up key":        {"--aws-sigv4", "aws:amz:us-east-1:ec2", "--user", "test:test", "--data", "Action=DescribeInstances&Version=2016-11-15", endpoint + "/"},
-		"another secret":       {"--aws-sigv4", "aws:amz:us-east-1:ec2", "--user", os.Getenv("AWS_ACCESS_KEY_ID") + ":test", "--data", "Action=DescribeInstances", endpoint + "/"},
+		"unsigned": {"--data", "Action=DescribeInstances&Version=2016-11-15", endpoint + "/"},
+		"a made-up key": {
+			"--aws-sigv4",
+			"aws:amz:us-east-1:ec2",
+			"--user",
+			"test:test",
+			"--data",
+			"Action=DescribeInstances&Version=2016-11-15",
+			endpoint + "/",
+		},
+		"another secret": {
+			"--aws-sigv4",
+			"aws:amz:us-east-1:ec2",
+			"--user",
+			os.Getenv("AWS_ACCESS_KEY_ID") + ":test",
+			"--data",
+			"Action=DescribeInstances",
+			endpoint + "/",
+		},
 		"moto's own interface": {endpoint + "/moto-api/data.json"},
 		"moto's reset":         {"--request", "POST", endpoint + "/moto-api/reset"},
 		"another origin":       {"--header", "Origin: https://evil.example", endpoint + "/"},
@@ -76,9 +92,13 @@ func TestStrangersGetNothing(t *testing.T) {
 		t.Errorf("moto's own interface: status %s", out)
 	}
 	for name, status := range map[string]string{
-		"unsigned": rig.MustOnInstance(t, "web", "curl --silent --output /dev/null --write-out '%{http_code}' --data Action=DescribeInstances http://198.51.100.20/"),
-		"the operator's key": rig.MustOnInstance(t, "web", "curl --silent --output /dev/null --write-out '%{http_code}' --data Action=DescribeInstances "+
-			"--aws-sigv4 aws:amz:us-east-1:ec2 --user '"+os.Getenv("AWS_ACCESS_KEY_ID")+":"+os.Getenv("AWS_SECRET_ACCESS_KEY")+"' http://198.51.100.20/"),
+		"unsigned": rig.MustOnInstance(t, "web",
+			"curl --silent --output /dev/null --write-out '%{http_code}' --data Action=DescribeInstances "+
+				"http://198.51.100.20/"),
+		"the operator's key": rig.MustOnInstance(t, "web",
+			"curl --silent --output /dev/null --write-out '%{http_code}' --data Action=DescribeInstances "+
+				"--aws-sigv4 aws:amz:us-east-1:ec2 --user '"+os.Getenv("AWS_ACCESS_KEY_ID")+":"+
+				os.Getenv("AWS_SECRET_ACCESS_KEY")+"' http://198.51.100.20/"),
 	} {
 		if status != "403" {
 			t.Errorf("an instance, %s: status %s", name, status)
@@ -124,7 +144,9 @@ func TestHelpersHaveNoRights(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, none := range []string{"CapEff:\t0000000000000000", "CapPrm:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1"} {
+		for _, none := range []string{
+			"CapEff:\t0000000000000000", "CapPrm:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1",
+		} {
 			if !strings.Contains(string(status), none) {
 				t.Errorf("%s: no %q in\n%s", words, none, status)
 			}

@@ -103,7 +103,8 @@ func attachedVolume(t *testing.T, name string) string {
 	rig.MustOnInstance(
 		t,
 		"db",
-		"until test -b /dev/sdg; do sleep 0.1; done; sudo mkfs.ext4 -q /dev/sdg && sudo mkdir -p /mnt/v && sudo mount /dev/sdg /mnt/v && echo kept | sudo tee /mnt/v/note && sudo umount /mnt/v",
+		"until test -b /dev/sdg; do sleep 0.1; done; sudo mkfs.ext4 -q /dev/sdg && sudo mkdir -p /mnt/v && sudo "+
+			"mount /dev/sdg /mnt/v && echo kept | sudo tee /mnt/v/note && sudo umount /mnt/v",
 	)
 	return *volume.VolumeId
 }
@@ -113,7 +114,9 @@ func account(t *testing.T) []string {
 	t.Helper()
 	ctx := context.Background()
 	var all []string
-	for _, list := range []func(context.Context) ([]string, error){rig.Instances, rig.KeyPairs, rig.SecurityGroups, rig.Volumes, rig.ImagesAndSnapshots, rig.Addresses} {
+	for _, list := range []func(context.Context) ([]string, error){
+		rig.Instances, rig.KeyPairs, rig.SecurityGroups, rig.Volumes, rig.ImagesAndSnapshots, rig.Addresses,
+	} {
 		found, err := list(ctx)
 		if err != nil {
 			t.Fatal(err)
@@ -127,14 +130,18 @@ func account(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	parameter, err := ssm.NewFromConfig(conf).
-		GetParameter(ctx, &ssm.GetParameterInput{Name: aws.String("/goldsmith/" + rig.StackName + "/db/app_password"), WithDecryption: aws.Bool(true)})
+		GetParameter(ctx, &ssm.GetParameterInput{
+			Name:           aws.String("/goldsmith/" + rig.StackName + "/db/app_password"),
+			WithDecryption: aws.Bool(true),
+		})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return append(all, "password "+aws.ToString(parameter.Parameter.Value), "type "+string(parameter.Parameter.Type))
 }
 
-// killDaemon ends the local cloud as a crash would: its machines stay without it, until the next start clears them away.
+// killDaemon ends the local cloud as a crash would: its machines stay without it, until the next start clears them
+// away.
 func killDaemon(t *testing.T) {
 	t.Helper()
 	pid := rig.DaemonPID(t)

@@ -32,7 +32,8 @@ var policy = map[string]string{
 	"Server":                            "nginx",
 }
 
-// TestEveryAnswerCarriesThePolicy asks for what the application answers, what Nginx answers itself, and what neither can.
+// TestEveryAnswerCarriesThePolicy asks for what the application answers, what Nginx answers itself, and what neither
+// can.
 func TestEveryAnswerCarriesThePolicy(t *testing.T) {
 	address := aws.ToString(rig.Tier(t, "web").PublicIpAddress)
 	client := browser(t, address)
@@ -147,7 +148,8 @@ func TestSlowClientIsCutOff(t *testing.T) {
 	address := aws.ToString(rig.Tier(t, "web").PublicIpAddress)
 	for name, sent := range map[string]string{
 		"header": "GET / HTTP/1.1\r\nHost: " + address + "\r\nX-Slow: ",
-		"body":   "POST /users HTTP/1.1\r\nHost: " + address + "\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
+		"body": "POST /users HTTP/1.1\r\nHost: " + address +
+			"\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -211,7 +213,9 @@ func TestModernProfile(t *testing.T) {
 		"provisioner \"goldsmith-nginx\" {\nsite = %q\ntls = \"modern\"\n}\n",
 		rig.Repository+"/files/nginx/site.conf.tmpl",
 	)
-	shake := "shake() { openssl s_client -connect 127.0.0.1:443 $1 </dev/null >/dev/null 2>&1; }\nshake -tls1_3 || { echo TLS 1.3 is refused; exit 1; }\nif shake -tls1_2; then echo TLS 1.2 is taken; exit 1; fi"
+	shake := "shake() { openssl s_client -connect 127.0.0.1:443 $1 </dev/null >/dev/null 2>&1; }\n" +
+		"shake -tls1_3 || { echo TLS 1.3 is refused; exit 1; }\n" +
+		"if shake -tls1_2; then echo TLS 1.2 is taken; exit 1; fi"
 	if out, err := (rig.Bake{Source: "skip_create_ami = true", Provisioners: site + rig.Command(shake)}).Run(
 		t,
 	); err != nil {
@@ -238,7 +242,8 @@ func TestSpoofedOrigin(t *testing.T) {
 	line := rig.MustOnInstance(
 		t,
 		"golden-web",
-		"for i in $(seq 50); do sudo grep -h "+mark+" /var/log/nginx/application.access.log && exit; sleep 0.1; done; exit 1",
+		"for i in $(seq 50); do sudo grep -h "+mark+
+			" /var/log/nginx/application.access.log && exit; sleep 0.1; done; exit 1",
 	)
 	if first, _, _ := strings.Cut(line, " "); net.ParseIP(first) == nil || strings.Contains(line, "192.0.2.66") {
 		t.Errorf("logged as %q", line)

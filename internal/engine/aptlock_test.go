@@ -14,13 +14,17 @@ import (
 
 // What apt and dpkg say, word for word.
 const (
-	listsTaken = "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 812 (apt-get)\nN: Be aware that removing the lock file is not a solution and may break your system.\n" +
+	listsTaken = "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 812 (apt-get)\n" +
+		"N: Be aware that removing the lock file is not a solution and may break your system.\n" +
 		"E: Unable to lock directory /var/lib/apt/lists/\n"
-	archivesTaken = "E: Could not get lock /var/cache/apt/archives/lock. It is held by process 812 (python3)\nE: Unable to lock directory /var/cache/apt/archives/\n"
-	olderTaken    = "E: Could not get lock /var/lib/dpkg/lock-frontend - open (11: Resource temporarily unavailable)\n" +
+	archivesTaken = "E: Could not get lock /var/cache/apt/archives/lock. It is held by process 812 (python3)\n" +
+		"E: Unable to lock directory /var/cache/apt/archives/\n"
+	olderTaken = "E: Could not get lock /var/lib/dpkg/lock-frontend - open (11: Resource temporarily unavailable)\n" +
 		"E: Unable to acquire the dpkg frontend lock (/var/lib/dpkg/lock-frontend), is another process using it?\n"
-	dpkgTaken    = "dpkg: error: dpkg frontend lock was locked by another process with pid 812\nNote: removing the lock file is always wrong, and can end up damaging the\n"
-	noRights     = "E: Could not open lock file /var/lib/apt/lists/lock - open (13: Permission denied)\nE: Unable to lock directory /var/lib/apt/lists/\n"
+	dpkgTaken = "dpkg: error: dpkg frontend lock was locked by another process with pid 812\n" +
+		"Note: removing the lock file is always wrong, and can end up damaging the\n"
+	noRights = "E: Could not open lock file /var/lib/apt/lists/lock - open (13: Permission denied)\n" +
+		"E: Unable to lock directory /var/lib/apt/lists/\n"
 	notRoot      = "E: Unable to acquire the dpkg frontend lock (/var/lib/dpkg/lock-frontend), are you root?\n"
 	noSuchThing  = "E: Unable to locate package lockfile\n"
 	noConnection = "E: Failed to fetch http://deb.debian.org/debian/dists/trixie/InRelease  Could not connect\n"
@@ -76,7 +80,13 @@ func TestPackageWhileAptIsBusy(t *testing.T) {
 		waits      string // what is said meanwhile
 	}{
 		{"lists", listsTaken, 4 * time.Minute, "", "/var/lib/apt/lists/lock. It is held by process 812 (apt-get)"},
-		{"archives", archivesTaken, 15 * time.Second, "", "/var/cache/apt/archives/lock. It is held by process 812 (python3)"},
+		{
+			"archives",
+			archivesTaken,
+			15 * time.Second,
+			"",
+			"/var/cache/apt/archives/lock. It is held by process 812 (python3)",
+		},
 		{"dpkg", dpkgTaken, 15 * time.Second, "", "pid 812"},
 		{"for ever", listsTaken, time.Hour, "held by process 812 (apt-get), for 5m0s: apt-get", "812"},
 		{"not for the lock", noConnection, time.Hour, "Could not connect", ""},

@@ -257,7 +257,8 @@ func TestCommandIsRunWhenItIsNeeded(t *testing.T) {
 		{task.Command{Argv: []string{"true"}, Unless: []string{"false"}}, "changed"},
 		{task.Command{Argv: []string{"true"}, OnlyIf: []string{"false"}}, "skipped"},
 		{task.Command{Argv: []string{"true"}, Unless: []string{"/no/such/program"}}, "failed"},
-		{task.Command{Shell: `test "$A" = b && test "$PWD" = ` + dir, Env: map[string]string{"A": "b"}, Dir: dir}, "changed"},
+		{task.Command{Shell: `test "$A" = b && test "$PWD" = ` + dir, Env: map[string]string{"A": "b"}, Dir: dir},
+			"changed"},
 		{task.Command{Shell: "sleep 5 & sleep 5", Timeout: "50ms"}, "failed"},
 	} {
 		events, _, _ := play(t, execute, false, task.Play{Tasks: []task.Task{{Name: "t", Spec: c.spec}}})
@@ -270,7 +271,9 @@ func TestCommandIsRunWhenItIsNeeded(t *testing.T) {
 // TestPackagesInOneTransaction has two neighbouring tasks and one apart; apt is called once for each row.
 func TestPackagesInOneTransaction(t *testing.T) {
 	const query = "dpkg-query --show --showformat=${Package} ${db:Status-Status} ${Version}\n "
-	const install = "apt-get install --yes --purge -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold -o Dpkg::Options::=--force-unsafe-io -o DPkg::Lock::Timeout=5 -o Dpkg::Use-Pty=0 --no-install-recommends "
+	const install = "apt-get install --yes --purge -o Dpkg::Options::=--force-confdef -o " +
+		"Dpkg::Options::=--force-confold -o Dpkg::Options::=--force-unsafe-io -o DPkg::Lock::Timeout=5 -o " +
+		"Dpkg::Use-Pty=0 --no-install-recommends "
 	purge := task.Package{Names: []string{"c"}, State: task.Absent}
 	s := &script{t: t, steps: []step{
 		{argv: query + "a b", stdout: "a installed 1\nb installed 2\n"},
@@ -294,7 +297,8 @@ func TestUserIsAddedThenLeftAlone(t *testing.T) {
 	s := &script{t: t, steps: []step{
 		{argv: "getent passwd app", fails: "none"},
 		{
-			argv: "useradd --system --gid app --groups adm --home-dir /nonexistent --shell /usr/sbin/nologin --no-create-home app",
+			argv: "useradd --system --gid app --groups adm --home-dir /nonexistent --shell /usr/sbin/nologin " +
+				"--no-create-home app",
 		},
 	}}
 	if _, recap, err := play(t, s.run, false, p); err != nil || recap.Changed != 1 {
@@ -321,7 +325,12 @@ func TestParsers(t *testing.T) {
 	release := parseOSRelease(
 		"PRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"\nVERSION_ID=\"13\"\nVERSION_CODENAME=trixie\nID=debian\n",
 	)
-	if release != (task.OSFacts{ID: "debian", Version: "13", Codename: "trixie", Pretty: "Debian GNU/Linux 13 (trixie)"}) {
+	if release != (task.OSFacts{
+		ID:       "debian",
+		Version:  "13",
+		Codename: "trixie",
+		Pretty:   "Debian GNU/Linux 13 (trixie)",
+	}) {
 		t.Errorf("os-release: %+v", release)
 	}
 	if got := parseMemory("MemFree: 1 kB\nMemTotal:       2048000 kB\n"); got != 2000 {

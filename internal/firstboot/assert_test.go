@@ -18,7 +18,12 @@ func TestAssertions(t *testing.T) {
 		{"script", instance.Assertion{Shell: "test 1 -lt 2\necho yes", Output: "^yes$"}, "yes", true},
 		{"fails", instance.Assertion{Shell: "echo the reason >&2; exit 3"}, "exit status 3: the reason", false},
 		{"a script stops at what fails", instance.Assertion{Shell: "false\necho never"}, "exit status 1", false},
-		{"other output", instance.Assertion{Argv: []string{"echo", "no"}, Output: "^yes"}, `"no" does not match "^yes"`, false},
+		{
+			"other output",
+			instance.Assertion{Argv: []string{"echo", "no"}, Output: "^yes"},
+			`"no" does not match "^yes"`,
+			false,
+		},
 		{"no such program", instance.Assertion{Argv: []string{"/no/such/program"}}, "no such file", false},
 		{"too slow", instance.Assertion{Argv: []string{"sleep", "60"}, Timeout: "50ms"}, "longer than 50ms", false},
 		{"endless output", instance.Assertion{Shell: "yes | head -c 100000; exit 1"}, "...", false},

@@ -19,7 +19,8 @@ func TestWrongClockIsNamed(t *testing.T) {
 	}{
 		{0, "it is valid from tomorrow"},
 		{time.Minute, "it is valid from tomorrow"},
-		{24*time.Hour + 300*time.Millisecond, "it is valid from tomorrow; the clock of this machine is 24h0m0s behind AWS's"},
+		{24*time.Hour + 300*time.Millisecond,
+			"it is valid from tomorrow; the clock of this machine is 24h0m0s behind AWS's"},
 		{-time.Hour, "it is valid from tomorrow; the clock of this machine is 1h0m0s ahead of AWS's"},
 	} {
 		err := (&cloud{ahead: c.ahead}).withClock(fault)

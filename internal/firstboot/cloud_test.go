@@ -70,10 +70,38 @@ func TestIdentity(t *testing.T) {
 		want  Identity
 		fault string
 	}{
-		{"private", private, Identity{InstanceID: "i-1", ImageID: "ami-1", Region: "us-east-1", Private: "10.0.2.10", Names: []string{"ip-10-0-2-10"}}, ""},
-		{"public", public, Identity{InstanceID: "i-2", ImageID: "ami-2", Region: "us-east-1", Private: "10.0.1.5", Public: "192.0.2.7", Names: []string{"a", "b"}}, ""},
+		{
+			"private",
+			private,
+			Identity{
+				InstanceID: "i-1",
+				ImageID:    "ami-1",
+				Region:     "us-east-1",
+				Private:    "10.0.2.10",
+				Names:      []string{"ip-10-0-2-10"},
+			},
+			"",
+		},
+		{
+			"public",
+			public,
+			Identity{
+				InstanceID: "i-2",
+				ImageID:    "ami-2",
+				Region:     "us-east-1",
+				Private:    "10.0.1.5",
+				Public:     "192.0.2.7",
+				Names:      []string{"a", "b"},
+			},
+			"",
+		},
 		{"no address", map[string]string{meta + "instance-id": "i-3"}, Identity{}, "no private address"},
-		{"broken", map[string]string{meta + "local-ipv4": "10.0.1.5", meta + "public-ipv4": "500"}, Identity{}, "metadata public-ipv4"},
+		{
+			"broken",
+			map[string]string{meta + "local-ipv4": "10.0.1.5", meta + "public-ipv4": "500"},
+			Identity{},
+			"metadata public-ipv4",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := metadataService(t, c.items).identity(t.Context())
@@ -209,8 +237,18 @@ func TestParameters(t *testing.T) {
 		want   map[string]string
 		faults []string
 	}{
-		{"all", map[string]string{"/s/a": "1", "/s/b": "2", "/s/c": "3", "/other": "4"}, map[string]string{"/s/a": "1", "/s/b": "2", "/s/c": "3"}, nil},
-		{"no optional one", map[string]string{"/s/a": "1", "/s/b": "2"}, map[string]string{"/s/a": "1", "/s/b": "2"}, nil},
+		{
+			"all",
+			map[string]string{"/s/a": "1", "/s/b": "2", "/s/c": "3", "/other": "4"},
+			map[string]string{"/s/a": "1", "/s/b": "2", "/s/c": "3"},
+			nil,
+		},
+		{
+			"no optional one",
+			map[string]string{"/s/a": "1", "/s/b": "2"},
+			map[string]string{"/s/a": "1", "/s/b": "2"},
+			nil,
+		},
 		{"one missing", map[string]string{"/s/a": "1", "/s/c": "3"}, nil, []string{"there is no /s/b"}},
 		{"two missing", map[string]string{}, nil, []string{"there is no /s/a, /s/b"}},
 		{"denied", nil, nil, []string{"/s/a, /s/b, /s/c", "AccessDenied"}},

@@ -20,7 +20,8 @@ import (
 
 // TestChecksAreThoseOfTheDescription: what a description names is verified, in order, and nothing else.
 func TestChecksAreThoseOfTheDescription(t *testing.T) {
-	const first, data, setup = "unit " + instance.FirstBootUnit, "unit " + instance.DataUnit, "unit " + instance.DatabaseUnit
+	const first, data, setup = "unit " + instance.FirstBootUnit, "unit " + instance.DataUnit, "unit " +
+		instance.DatabaseUnit
 	store := imagespec.Description{
 		Units:  []imagespec.Unit{{Name: "store.service"}},
 		Ports:  []imagespec.Port{{Name: "store", Port: 7000, Address: imagespec.InstanceAddress}},
@@ -48,7 +49,8 @@ func TestChecksAreThoseOfTheDescription(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var got []string
-			for _, each := range checksOf(c.description, Instance{}, []instance.Assertion{{Name: "own", Argv: []string{"true"}}}) {
+			for _, each := range checksOf(c.description, Instance{},
+				[]instance.Assertion{{Name: "own", Argv: []string{"true"}}}) {
 				got = append(got, each.name)
 			}
 			if want := append(

@@ -17,7 +17,11 @@ func TestHostKeysAreReadBack(t *testing.T) {
 	if keys, err := hostKeys(dir); err != nil || len(keys) > 0 {
 		t.Errorf("without keys: got %q, %v", keys, err)
 	}
-	for name, text := range map[string]string{"ssh_host_ed25519_key.pub": ed25519 + " root@golden-web\n", "ssh_host_ed25519_key": "secret", "ssh_config": "x"} {
+	for name, text := range map[string]string{
+		"ssh_host_ed25519_key.pub": ed25519 + " root@golden-web\n",
+		"ssh_host_ed25519_key":     "secret",
+		"ssh_config":               "x",
+	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

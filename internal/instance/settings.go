@@ -129,8 +129,8 @@ type Server struct {
 // String is the server as in "mariadb 11.8.3".
 func (s Server) String() string { return s.Flavor + " " + s.Version }
 
-// Opens tells what is wrong with having this server open data that another wrote last, if anything is. A server upgrades
-// the data of an older series when it opens it; no server opens what a newer series wrote:
+// Opens tells what is wrong with having this server open data that another wrote last, if anything is. A server
+// upgrades the data of an older series when it opens it; no server opens what a newer series wrote:
 // https://mariadb.com/docs/server/server-management/install-and-upgrade-mariadb/downgrading-between-major-versions-of-mariadb
 // https://dev.mysql.com/doc/refman/8.4/en/downgrading.html
 func (s Server) Opens(data Server) error {

@@ -12,7 +12,13 @@ import (
 
 func TestSettingsTravelInUserData(t *testing.T) {
 	for _, s := range []Settings{
-		{Stack: "golden", Tier: "db", Kind: KindData, Parameters: "/goldsmith/golden", Clients: []string{"10.0.1.0/24"}},
+		{
+			Stack:      "golden",
+			Tier:       "db",
+			Kind:       KindData,
+			Parameters: "/goldsmith/golden",
+			Clients:    []string{"10.0.1.0/24"},
+		},
 		{Stack: "blue-2", Tier: "web", Kind: KindService, Parameters: "/goldsmith/blue-2",
 			Needs: []TierAddress{{Tier: "db", Address: "10.0.2.10", Port: 3306}}},
 	} {
@@ -44,17 +50,33 @@ func TestUserDataThatIsRefused(t *testing.T) {
 		{"no settings", "#cloud-config\n{}\n", ErrNotConfigured.Error()},
 		{"empty", "", ErrNotConfigured.Error()},
 		{"no JSON", "#goldsmith: {", "#goldsmith line"},
-		{"an older goldsmith's", `#goldsmith: {"stack":"a","tier":"web","parameters":"/x","database_host":"h"}`, "version 0"},
+		{"an older goldsmith's", `#goldsmith: {"stack":"a","tier":"web","parameters":"/x","database_host":"h"}`,
+			"version 0"},
 		{"a later version", `#goldsmith: {"version":3}`, "hint: deploy with the goldsmith that baked the image"},
 		{"no tier", `#goldsmith: {"version":2,"stack":"a","parameters":"/x"}`, "tier"},
 		{"no kind", `#goldsmith: {"version":2,"stack":"a","tier":"web","parameters":"/x"}`, "kind"},
-		{"stack with a path", `#goldsmith: {"version":2,"stack":"../a","tier":"web","kind":"service","parameters":"/x"}`, "stack"},
-		{"range with a host name", `#goldsmith: {"version":2,"stack":"a","tier":"db","kind":"data","parameters":"/x","clients":["everywhere"]}`, "clients"},
-		{"data without clients", `#goldsmith: {"version":2,"stack":"a","tier":"db","kind":"data","parameters":"/x"}`, "clients"},
-		{"need without an address", `#goldsmith: {"version":2,"stack":"a","tier":"web","kind":"service","parameters":"/x","needs":[{"tier":"db"}]}`, "needs"},
-		{"need with a second line", `#goldsmith: {"version":2,"stack":"a","tier":"web","kind":"service","parameters":"/x","needs":[{"tier":"db","address":"a\nB=c"}]}`, "needs"},
-		{"volume of a service", `#goldsmith: {"version":2,"stack":"a","tier":"web","kind":"service","parameters":"/x","data_volume":"vol-0123456789abcdef0"}`, "data_volume"},
-		{"parameters", `#goldsmith: {"version":2,"stack":"a","tier":"web","kind":"service","parameters":"x/"}`, "parameters"},
+		{"stack with a path",
+			`#goldsmith: {"version":2,"stack":"../a","tier":"web","kind":"service","parameters":"/x"}`, "stack"},
+		{"range with a host name",
+			`#goldsmith: {"version":2,"stack":"a","tier":"db","kind":"data","parameters":"/x",` +
+				`"clients":["everywhere"]}`,
+			"clients"},
+		{"data without clients", `#goldsmith: {"version":2,"stack":"a","tier":"db","kind":"data","parameters":"/x"}`,
+			"clients"},
+		{"need without an address",
+			`#goldsmith: {"version":2,"stack":"a","tier":"web","kind":"service","parameters":"/x",` +
+				`"needs":[{"tier":"db"}]}`,
+			"needs"},
+		{"need with a second line",
+			`#goldsmith: {"version":2,"stack":"a","tier":"web","kind":"service","parameters":"/x",` +
+				`"needs":[{"tier":"db","address":"a\nB=c"}]}`,
+			"needs"},
+		{"volume of a service",
+			`#goldsmith: {"version":2,"stack":"a","tier":"web","kind":"service","parameters":"/x",` +
+				`"data_volume":"vol-0123456789abcdef0"}`,
+			"data_volume"},
+		{"parameters", `#goldsmith: {"version":2,"stack":"a","tier":"web","kind":"service","parameters":"x/"}`,
+			"parameters"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := ParseSettings([]byte(c.text))
@@ -69,7 +91,8 @@ func TestUserDataThatIsRefused(t *testing.T) {
 }
 
 func TestFindReport(t *testing.T) {
-	const first, second = `GOLDSMITH-READY {"ready":false,"checks":[]}`, `GOLDSMITH-READY {"ready":true,"instance_id":"i-1","checks":[]}`
+	const first, second = `GOLDSMITH-READY {"ready":false,"checks":[]}`, `GOLDSMITH-READY {"ready":true,` +
+		`"instance_id":"i-1","checks":[]}`
 	for _, c := range []struct {
 		name, console string
 		found, ready  bool

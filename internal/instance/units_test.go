@@ -59,8 +59,10 @@ func TestServicesWaitForFirstBoot(t *testing.T) {
 		task task.Task
 		want string
 	}{
-		{WaitForFirstBoot("x.service"), "[Unit]\nRequires=" + FirstBootUnit + "\nAfter=" + FirstBootUnit + "\nBefore=" + ReadyUnit + "\n"},
-		{WaitForData("x.service"), "[Unit]\nRequires=" + both + "\nAfter=" + both + "\nBefore=" + DatabaseUnit + " " + ReadyUnit + "\n"},
+		{WaitForFirstBoot("x.service"),
+			"[Unit]\nRequires=" + FirstBootUnit + "\nAfter=" + FirstBootUnit + "\nBefore=" + ReadyUnit + "\n"},
+		{WaitForData("x.service"),
+			"[Unit]\nRequires=" + both + "\nAfter=" + both + "\nBefore=" + DatabaseUnit + " " + ReadyUnit + "\n"},
 	} {
 		drop := c.task.Spec.(task.Unit)
 		if text := string(contentOf(t, drop.Content)); drop.Unit != "x.service" || drop.DropIn == "" || text != c.want {
@@ -97,7 +99,8 @@ func TestInvalidSettingsMakeNoUserData(t *testing.T) {
 
 func TestSettingsAmongOtherUserData(t *testing.T) {
 	const text = "#cloud-config\r\n# goldsmith: no\r\n" +
-		"#goldsmith: {\"version\":2,\"stack\":\"a\",\"tier\":\"web\",\"kind\":\"service\",\"parameters\":\"/x\"}\r\npackages: []\r\n"
+		"#goldsmith: {\"version\":2,\"stack\":\"a\",\"tier\":\"web\",\"kind\":\"service\",\"parameters\":\"/x\"}\r\n" +
+		"packages: []\r\n"
 	want := Settings{Version: 2, Stack: "a", Tier: "web", Kind: KindService, Parameters: "/x"}
 	if s, err := ParseSettings([]byte(text)); err != nil || !reflect.DeepEqual(s, want) {
 		t.Errorf("got %+v, %v", s, err)

@@ -62,9 +62,29 @@ func TestNothingThatAMachineSaysSteersTheTerminal(t *testing.T) {
 		says scripted
 	}{
 		{"what is no event", scripted{stdout: hostile + "\n"}},
-		{"names and diffs", scripted{stdout: events(task.Event{Event: task.EventStart, Task: hostile}, task.Event{Event: task.EventProgress, Task: hostile},
-			task.Event{Event: task.EventTask, Task: hostile, Outcome: hostile, Diff: hostile}, task.Event{Event: task.EventRecap, Recap: &task.Recap{Play: hostile}})}},
-		{"a failed task", scripted{stdout: events(task.Event{Event: task.EventTask, Task: hostile, Kind: hostile, Outcome: task.Failed, Error: hostile, Stdout: hostile, Stderr: hostile})}},
+		{"names and diffs",
+			scripted{
+				stdout: events(task.Event{Event: task.EventStart, Task: hostile},
+					task.Event{Event: task.EventProgress, Task: hostile},
+					task.Event{
+						Event:   task.EventTask,
+						Task:    hostile,
+						Outcome: hostile,
+						Diff:    hostile,
+					}, task.Event{Event: task.EventRecap, Recap: &task.Recap{Play: hostile}}),
+			}},
+		{"a failed task",
+			scripted{
+				stdout: events(task.Event{
+					Event:   task.EventTask,
+					Task:    hostile,
+					Kind:    hostile,
+					Outcome: task.Failed,
+					Error:   hostile,
+					Stdout:  hostile,
+					Stderr:  hostile,
+				}),
+			}},
 		{"an error", scripted{stdout: events(task.Event{Event: task.EventError, Error: hostile})}},
 		{"standard error", scripted{stderr: hostile, status: 1}},
 		{"a recap of nothing", scripted{stdout: `{"event":"recap"}` + "\n"}},

@@ -83,7 +83,8 @@ func connect(ctx context.Context, comm packersdk.Communicator) (*agent, error) {
 	probe, err := run(
 		ctx,
 		comm,
-		`printf '%s\n' "$(uname -s)" "$(uname -m)" "$(id -u)" "$HOME"; ls -d "$HOME"/.goldsmith-agent-*/agent 2>/dev/null; true`,
+		`printf '%s\n' "$(uname -s)" "$(uname -m)" "$(id -u)" "$HOME"; ls -d "$HOME"/.goldsmith-agent-*/agent `+
+			`2>/dev/null; true`,
 		nil,
 	)
 	if err != nil {

@@ -187,8 +187,18 @@ func TestFailuresSayWhatAndWhere(t *testing.T) {
 	}{
 		{"task", nil, failing, []string{"play test", `"the one"`, "command", "exit status 3", "the reason"}},
 		{"invalid play", nil, invalid, []string{`"bad"`, "names"}},
-		{"another system", func(t *testing.T, m *machine) { m.replace(t, "uname", "echo FreeBSD") }, failing, []string{"FreeBSD", "Linux"}},
-		{"another architecture", func(t *testing.T, m *machine) { m.replace(t, "uname", "test $1 = -s && echo Linux || echo riscv64") }, failing, []string{"riscv64"}},
+		{
+			"another system",
+			func(t *testing.T, m *machine) { m.replace(t, "uname", "echo FreeBSD") },
+			failing,
+			[]string{"FreeBSD", "Linux"},
+		},
+		{
+			"another architecture",
+			func(t *testing.T, m *machine) { m.replace(t, "uname", "test $1 = -s && echo Linux || echo riscv64") },
+			failing,
+			[]string{"riscv64"},
+		},
 		{"sudo wants a password", func(t *testing.T, m *machine) {
 			m.replace(t, "id", "echo 1000")
 			m.replace(t, "sudo", "echo 'sudo: a password is required' >&2; exit 1")

@@ -12,8 +12,19 @@ import (
 func TestSettle(t *testing.T) {
 	for _, c := range []struct{ name, agent, said, want string }{
 		{"nothing to wait for", "exit 0", "", ""},
-		{"it waits", `echo "waiting for cloud-init: cloud-final.service is activating"; echo "stopped until the next boot: apt-daily.timer"`, "cloud-final.service is activating", ""},
-		{"it waits in vain", `echo "goldsmith-agent settle: wait for apt: it has not ended after 5m0s: x" >&2; exit 1`, "", "wait until the machine has booted: exit status 1: wait for apt: it has not ended"},
+		{
+			"it waits",
+			`echo "waiting for cloud-init: cloud-final.service is activating"; echo "stopped until the next boot: ` +
+				`apt-daily.timer"`,
+			"cloud-final.service is activating",
+			"",
+		},
+		{
+			"it waits in vain",
+			`echo "goldsmith-agent settle: wait for apt: it has not ended after 5m0s: x" >&2; exit 1`,
+			"",
+			"wait until the machine has booted: exit status 1: wait for apt: it has not ended",
+		},
 		{"no rights", `echo "sudo: a password is required" >&2; exit 1`, "", "become root: "},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -119,7 +119,8 @@ func system(t *testing.T) string {
 		t,
 		root,
 		"/etc/passwd",
-		"root:x:0:0::/root:/bin/bash\nadmin:x:1000:1000::/home/admin:/bin/bash\napp:x:100:100::/srv/app:/usr/sbin/nologin\n",
+		"root:x:0:0::/root:/bin/bash\nadmin:x:1000:1000::/home/admin:/bin/bash\n"+
+			"app:x:100:100::/srv/app:/usr/sbin/nologin\n",
 	)
 	write(t, root, "/etc/shadow", "root:*:1::::::\nadmin:!:1::::::\napp:!*:1::::::\n")
 	write(t, root, "/etc/machine-id", "")

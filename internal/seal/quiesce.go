@@ -129,7 +129,8 @@ func units(ctx context.Context) (map[string]string, error) {
 }
 
 func running(ctx context.Context) ([]string, error) {
-	out, err := exec.CommandContext(ctx, "systemctl", "list-units", "--type=service,socket,timer", "--state=active", "--no-legend", "--no-pager", "--plain").
+	out, err := exec.CommandContext(ctx, "systemctl", "list-units", "--type=service,socket,timer", "--state=active",
+		"--no-legend", "--no-pager", "--plain").
 		Output()
 	if err != nil {
 		return nil, fmt.Errorf("list the active units: %w", err)

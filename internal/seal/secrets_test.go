@@ -104,7 +104,8 @@ func TestInspect(t *testing.T) {
 		t,
 		root,
 		"/var/lib/dpkg/status",
-		"Package: tool\nStatus: install ok installed\nVersion: 1:2.3-4\nArchitecture: amd64\n\nPackage: gone\nStatus: deinstall ok config-files\nVersion: 1\nArchitecture: all\n\n",
+		"Package: tool\nStatus: install ok installed\nVersion: 1:2.3-4\nArchitecture: amd64\n\nPackage: gone\n"+
+			"Status: deinstall ok config-files\nVersion: 1\nArchitecture: all\n\n",
 	)
 	write(
 		t,
@@ -189,7 +190,10 @@ func TestFreeBlocks(t *testing.T) {
 	}
 	file.Close()
 	t.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin")
-	for _, argv := range [][]string{{"mkfs.ext4", "-q", image}, {"debugfs", "-w", "-R", "write " + secret + " secret", image}} {
+	for _, argv := range [][]string{
+		{"mkfs.ext4", "-q", image},
+		{"debugfs", "-w", "-R", "write " + secret + " secret", image},
+	} {
 		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %v: %s", argv, err, out)
 		}

@@ -45,17 +45,25 @@ func TestWhatIsChangedAfterTheSealIsSeen(t *testing.T) {
 			plant(t, root, "home/admin/.ssh/authorized_keys", "ssh-ed25519 AAAA x\n")
 		},
 			[]string{"/home/admin/.ssh", "/home/admin/.ssh/authorized_keys"}},
-		{"a new file, backdated", func(t *testing.T, root string) { os.Chtimes(plant(t, root, "etc/new", "x"), year, year) }, []string{"/etc/new"}},
+		{"a new file, backdated",
+			func(t *testing.T, root string) { os.Chtimes(plant(t, root, "etc/new", "x"), year, year) },
+			[]string{"/etc/new"}},
 		{"other content of the same size, backdated", func(t *testing.T, root string) {
 			info, _ := os.Stat(filepath.Join(root, "etc/app.conf"))
 			os.Chtimes(plant(t, root, "etc/app.conf", "a=2\n"), info.ModTime(), info.ModTime())
 		}, []string{"/etc/app.conf"}},
-		{"a file in /tmp", func(t *testing.T, root string) { plant(t, root, "tmp/upload", "x") }, []string{"/tmp", "/tmp/upload"}},
-		{"a mode", func(_ *testing.T, root string) { os.Chmod(filepath.Join(root, "etc/app.conf"), 0o666) }, []string{"/etc/app.conf"}},
-		{"a directory's mode", func(_ *testing.T, root string) { os.Chmod(filepath.Join(root, "etc"), 0o777) }, []string{"/etc"}},
-		{"a link", func(_ *testing.T, root string) { os.Symlink("/run/x", filepath.Join(root, "etc/link")) }, []string{"/etc/link"}},
-		{"a log", func(t *testing.T, root string) { plant(t, root, "var/log/app.log", "password=x") }, []string{"/var/log/app.log"}},
-		{"put there, and gone again", func(t *testing.T, root string) { os.Remove(plant(t, root, "etc/script", "x")) }, nil},
+		{"a file in /tmp", func(t *testing.T, root string) { plant(t, root, "tmp/upload", "x") },
+			[]string{"/tmp", "/tmp/upload"}},
+		{"a mode", func(_ *testing.T, root string) { os.Chmod(filepath.Join(root, "etc/app.conf"), 0o666) },
+			[]string{"/etc/app.conf"}},
+		{"a directory's mode", func(_ *testing.T, root string) { os.Chmod(filepath.Join(root, "etc"), 0o777) },
+			[]string{"/etc"}},
+		{"a link", func(_ *testing.T, root string) { os.Symlink("/run/x", filepath.Join(root, "etc/link")) },
+			[]string{"/etc/link"}},
+		{"a log", func(t *testing.T, root string) { plant(t, root, "var/log/app.log", "password=x") },
+			[]string{"/var/log/app.log"}},
+		{"put there, and gone again", func(t *testing.T, root string) { os.Remove(plant(t, root, "etc/script", "x")) },
+			nil},
 		{"gone", func(_ *testing.T, root string) { os.Remove(filepath.Join(root, "etc/app.conf")) }, nil},
 		{"a log-in", func(t *testing.T, root string) {
 			plant(t, root, "var/log/wtmp", "admin")

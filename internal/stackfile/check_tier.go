@@ -183,7 +183,8 @@ func (r *reader) checkCount(f *File, b, network *block) {
 		r.fault(
 			b,
 			"subnet",
-			`one instance is reached by an elastic IP, which needs the public subnet; with scaling = "asg" a load balancer is there for it`,
+			`one instance is reached by an elastic IP, which needs the public subnet; with scaling = "asg" a load `+
+				`balancer is there for it`,
 		)
 	}
 }

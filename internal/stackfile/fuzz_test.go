@@ -17,12 +17,24 @@ func FuzzRead(f *testing.F) {
 		f.Add(text)
 	}
 	for _, seed := range []string{
-		"", "\xff", "\xef\xbb\xbfname = \"a\"", "name = 1e999999999999", "name = -1e-999999999", "name = -\"a\"", "name = null", "name = \"\\u0000\"",
-		"name = " + strings.Repeat("[", 2000), "name = " + strings.Repeat("-", 2000) + "1", strings.Repeat("network {\n", 2000),
+		"",
+		"\xff",
+		"\xef\xbb\xbfname = \"a\"",
+		"name = 1e999999999999",
+		"name = -1e-999999999",
+		"name = -\"a\"",
+		"name = null",
+		"name = \"\\u0000\"",
+		"name = " + strings.Repeat("[", 2000),
+		"name = " + strings.Repeat("-", 2000) + "1",
+		strings.Repeat("network {\n", 2000),
 		"tier \"web\" {\n  count = 2147483647\n  tags = { \"${a}\" = 1, true = 2, null = 3, (b) = 4 }\n}",
-		"tier \"db\" {\n  service_address = \"0.0.0.0\"\n  user_data_file = \"/dev/zero\"\n  data_volume {\n    iops = -2147483648\n    throughput = 2147483647\n  }\n}",
-		"network {\n  cidr = \"::ffff:10.0.0.0/112\"\n  vpc_tags = {}\n}", "deploy {\n  bake_time = \"2562047h47m16s\"\n  drain_time = \"2562047h47m16s\"\n  checkpoints = []\n}",
-		"tier \"db\" {\n  rule {\n    cidr = \"::/0\"\n    protocol = \"icmp\"\n  }\n  rule {}\n  rule {}\n}", "name = <<EOT\n%{ for a in b }${a}%{ endfor }\nEOT\n",
+		"tier \"db\" {\n  service_address = \"0.0.0.0\"\n  user_data_file = \"/dev/zero\"\n  data_volume {\n" +
+			"    iops = -2147483648\n    throughput = 2147483647\n  }\n}",
+		"network {\n  cidr = \"::ffff:10.0.0.0/112\"\n  vpc_tags = {}\n}",
+		"deploy {\n  bake_time = \"2562047h47m16s\"\n  drain_time = \"2562047h47m16s\"\n  checkpoints = []\n}",
+		"tier \"db\" {\n  rule {\n    cidr = \"::/0\"\n    protocol = \"icmp\"\n  }\n  rule {}\n  rule {}\n}",
+		"name = <<EOT\n%{ for a in b }${a}%{ endfor }\nEOT\n",
 	} {
 		f.Add([]byte(seed))
 	}

@@ -61,7 +61,10 @@ func TestDefault(t *testing.T) {
 	if got := Default(); !reflect.DeepEqual(got, golden()) {
 		t.Errorf("got %+v, want %+v", got, golden())
 	}
-	for _, empty := range []string{"", "\n# nothing\n", "network {}\ntier \"db\" {\n  data_volume {}\n}\ntier \"web\" {}\nhealth_check {}\ndeploy {}\n"} {
+	for _, empty := range []string{
+		"", "\n# nothing\n",
+		"network {}\ntier \"db\" {\n  data_volume {}\n}\ntier \"web\" {}\nhealth_check {}\ndeploy {}\n",
+	} {
 		got, err := read(t, empty)
 		if err != nil || !reflect.DeepEqual(got, golden()) {
 			t.Errorf("%q: got %+v, %v, want the default", empty, got, err)
@@ -205,48 +208,76 @@ func TestWhatFollowsFromSomethingElse(t *testing.T) {
 		want         func(*File)
 	}{
 		{"operator", `operator = "auto"`, func(*File) {}},
-		{"network that is there", "network {\n  vpc_id = \"vpc-01234567\"\n  public_subnet_ids = [\"subnet-01234567\", \"subnet-0123456789abcdef0\"]\n  private_subnet_tags = { \"aws:x\" = \"y\", tier = \"private\" }\n}",
+		{"network that is there",
+			"network {\n  vpc_id = \"vpc-01234567\"\n" +
+				"  public_subnet_ids = [\"subnet-01234567\", \"subnet-0123456789abcdef0\"]\n" +
+				"  private_subnet_tags = { \"aws:x\" = \"y\", tier = \"private\" }\n}",
 			func(f *File) {
-				f.Network = Network{VPCID: "vpc-01234567", PublicSubnetIDs: []string{"subnet-01234567", "subnet-0123456789abcdef0"},
-					PrivateSubnetTags: map[string]string{"aws:x": "y", "tier": "private"}}
+				f.Network = Network{
+					VPCID:             "vpc-01234567",
+					PublicSubnetIDs:   []string{"subnet-01234567", "subnet-0123456789abcdef0"},
+					PrivateSubnetTags: map[string]string{"aws:x": "y", "tier": "private"},
+				}
 				f.Database.ServiceAddress = netip.Addr{}
 			}},
-		{"network that is there, and both tiers in one subnet", "network {\n  vpc_tags = { team = \"shop\" }\n  private_subnet_ids = [\"subnet-01234567\"]\n}\ntier \"db\" {\n  service_address = \"10.9.8.7\"\n}\ntier \"web\" {\n  subnet = \"private\"\n  scaling = \"asg\"\n}",
+		{"network that is there, and both tiers in one subnet",
+			"network {\n  vpc_tags = { team = \"shop\" }\n  private_subnet_ids = [\"subnet-01234567\"]\n}\n" +
+				"tier \"db\" {\n  service_address = \"10.9.8.7\"\n}\ntier \"web\" {\n  subnet = \"private\"\n" +
+				"  scaling = \"asg\"\n}",
 			func(f *File) {
-				f.Network = Network{VPCTags: map[string]string{"team": "shop"}, PrivateSubnetIDs: []string{"subnet-01234567"}}
+				f.Network = Network{
+					VPCTags:          map[string]string{"team": "shop"},
+					PrivateSubnetIDs: []string{"subnet-01234567"},
+				}
 				f.Database.ServiceAddress = netip.MustParseAddr("10.9.8.7")
 				f.Web.Subnet, f.Web.Scaling = "private", "asg"
 			}},
-		{"service address in other ranges", "network {\n  cidr = \"192.168.0.0/24\"\n  public_cidr = \"192.168.0.0/28\"\n  private_cidr = \"192.168.0.64/28\"\n}",
+		{"service address in other ranges",
+			"network {\n  cidr = \"192.168.0.0/24\"\n  public_cidr = \"192.168.0.0/28\"\n" +
+				"  private_cidr = \"192.168.0.64/28\"\n}",
 			func(f *File) {
-				f.Network = Network{CIDR: netip.MustParsePrefix("192.168.0.0/24"), PublicCIDR: netip.MustParsePrefix("192.168.0.0/28"), PrivateCIDR: netip.MustParsePrefix("192.168.0.64/28")}
+				f.Network = Network{
+					CIDR:        netip.MustParsePrefix("192.168.0.0/24"),
+					PublicCIDR:  netip.MustParsePrefix("192.168.0.0/28"),
+					PrivateCIDR: netip.MustParsePrefix("192.168.0.64/28"),
+				}
 				f.Database.ServiceAddress = netip.MustParseAddr("192.168.0.74")
 			}},
 		{"service address in the other subnet", "tier \"db\" {\n  subnet = \"public\"\n}",
 			func(f *File) {
 				f.Database.Subnet, f.Database.ServiceAddress = "public", netip.MustParseAddr("10.0.1.10")
 			}},
-		{"several instances", "tier \"web\" {\n  count = 2\n}", func(f *File) { f.Web.Count, f.Web.Scaling = 2, "asg" }},
-		{"a group of one", "tier \"web\" {\n  scaling = \"asg\"\n}\ndeploy {\n  auto_rollback = false\n}", func(f *File) { f.Web.Scaling, f.Deploy.AutoRollback = "asg", false }},
-		{"the longest count", "tier \"web\" {\n  count = 251\n}", func(f *File) { f.Web.Count, f.Web.Scaling = 251, "asg" }},
-		{"gp2", "tier \"db\" {\n  data_volume {\n    type = \"gp2\"\n    encrypted = false\n  }\n}", func(f *File) { f.Database.DataVolume = DataVolume{Size: 8, Type: "gp2"} }},
+		{"several instances", "tier \"web\" {\n  count = 2\n}",
+			func(f *File) { f.Web.Count, f.Web.Scaling = 2, "asg" }},
+		{"a group of one", "tier \"web\" {\n  scaling = \"asg\"\n}\ndeploy {\n  auto_rollback = false\n}",
+			func(f *File) { f.Web.Scaling, f.Deploy.AutoRollback = "asg", false }},
+		{"the longest count", "tier \"web\" {\n  count = 251\n}",
+			func(f *File) { f.Web.Count, f.Web.Scaling = 251, "asg" }},
+		{"gp2", "tier \"db\" {\n  data_volume {\n    type = \"gp2\"\n    encrypted = false\n  }\n}",
+			func(f *File) { f.Database.DataVolume = DataVolume{Size: 8, Type: "gp2"} }},
 		{"io2", "tier \"db\" {\n  data_volume {\n    type = \"io2\"\n    size = 4\n    iops = 4000\n  }\n}",
 			func(f *File) { f.Database.DataVolume = DataVolume{Size: 4, Type: "io2", IOPS: 4000, Encrypted: true} }},
 		{"a small gp3", "tier \"db\" {\n  data_volume {\n    size = 1\n    throughput = 750\n  }\n}",
 			func(f *File) {
 				f.Database.DataVolume = DataVolume{Size: 1, Type: "gp3", IOPS: 3000, Throughput: 750, Encrypted: true}
 			}},
-		{"pauses as long as the last watch", "deploy {\n  bake_time = \"1m\"\n}", func(f *File) { f.Deploy.BakeTime, f.Deploy.CheckpointDelay = time.Minute, time.Minute }},
-		{"all that is taken", "deploy {\n  keep_snapshots = 1\n}\nhealth_check {\n  deadline = \"4s\"\n}\ntier \"web\" {\n  scaling = \"single\"\n  user_data = \"#!" + strings.Repeat("x", 14334) + "\"\n}",
+		{"pauses as long as the last watch", "deploy {\n  bake_time = \"1m\"\n}",
+			func(f *File) { f.Deploy.BakeTime, f.Deploy.CheckpointDelay = time.Minute, time.Minute }},
+		{"all that is taken",
+			"deploy {\n  keep_snapshots = 1\n}\nhealth_check {\n  deadline = \"4s\"\n}\ntier \"web\" {\n" +
+				"  scaling = \"single\"\n  user_data = \"#!" + strings.Repeat("x", 14334) + "\"\n}",
 			func(f *File) {
-				f.Deploy.KeepSnapshots, f.HealthCheck.Deadline, f.Web.UserData = 1, 4*time.Second, "#!"+strings.Repeat("x", 14334)
+				f.Deploy.KeepSnapshots, f.HealthCheck.Deadline, f.Web.UserData = 1, 4*time.Second, "#!"+
+					strings.Repeat("x", 14334)
 			}},
-		{"the longest tag", "tier \"web\" {\n  tags = { a = \"" + strings.Repeat("ä", 256) + "\" }\n}", func(f *File) { f.Web.Tags = map[string]string{"a": strings.Repeat("ä", 256)} }},
+		{"the longest tag", "tier \"web\" {\n  tags = { a = \"" + strings.Repeat("ä", 256) + "\" }\n}",
+			func(f *File) { f.Web.Tags = map[string]string{"a": strings.Repeat("ä", 256)} }},
 		{"hcl's conversions", "tier \"web\" {\n  count = \"2\"\n  tags = { size = 5, on = true }\n}",
 			func(f *File) {
 				f.Web.Count, f.Web.Scaling, f.Web.Tags = 2, "asg", map[string]string{"size": "5", "on": "true"}
 			}},
-		{"a text that looks like a template", "tier \"web\" {\n  user_data = \"#!/bin/sh\\necho $${HOME} %%{x}\"\n}", func(f *File) { f.Web.UserData = "#!/bin/sh\necho ${HOME} %{x}" }},
+		{"a text that looks like a template", "tier \"web\" {\n  user_data = \"#!/bin/sh\\necho $${HOME} %%{x}\"\n}",
+			func(f *File) { f.Web.UserData = "#!/bin/sh\necho ${HOME} %{x}" }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := read(t, c.source)
@@ -264,8 +295,12 @@ func TestWhatFollowsFromSomethingElse(t *testing.T) {
 
 func TestServiceAddressInASubnetThatWasFound(t *testing.T) {
 	for _, c := range []struct{ given, subnet, want, fault string }{
-		{"", "10.7.0.0/20", "10.7.0.10", ""}, {"10.7.0.4", "10.7.0.0/20", "10.7.0.4", ""}, {"10.7.15.254", "10.7.0.0/20", "10.7.15.254", ""},
-		{"10.7.0.3", "10.7.0.0/20", "", "keeps for itself"}, {"10.7.15.255", "10.7.0.0/20", "", "keeps for itself"}, {"10.8.0.9", "10.7.0.0/20", "", "inside 10.7.0.0/20"},
+		{"", "10.7.0.0/20", "10.7.0.10", ""},
+		{"10.7.0.4", "10.7.0.0/20", "10.7.0.4", ""},
+		{"10.7.15.254", "10.7.0.0/20", "10.7.15.254", ""},
+		{"10.7.0.3", "10.7.0.0/20", "", "keeps for itself"},
+		{"10.7.15.255", "10.7.0.0/20", "", "keeps for itself"},
+		{"10.8.0.9", "10.7.0.0/20", "", "inside 10.7.0.0/20"},
 		{"", "fd00::/64", "", "IPv4"},
 	} {
 		var d Database
@@ -303,7 +338,10 @@ func TestJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range []string{`"operator":"auto"`, `"rule":[]`, `"tags":{}`, `"vpc_id":""`, `"checkpoints":[]`, `"service_address":"10.0.2.10"`, `"bake_time":"10s"`} {
+	for _, part := range []string{
+		`"operator":"auto"`, `"rule":[]`, `"tags":{}`, `"vpc_id":""`, `"checkpoints":[]`,
+		`"service_address":"10.0.2.10"`, `"bake_time":"10s"`,
+	} {
 		if !strings.Contains(string(text), part) {
 			t.Errorf("no %s in %s", part, text)
 		}

@@ -24,7 +24,8 @@ func TestServiceVerbs(t *testing.T) {
 		{Service{State: Restarted}, running, []string{"restart"}},
 		{Service{Masked: &yes}, stopped, []string{"mask"}},
 		{Service{Masked: &yes}, map[string]string{"LoadState": "masked"}, nil},
-		{Service{Masked: &no, State: Started}, map[string]string{"LoadState": "masked", "ActiveState": "inactive"}, []string{"unmask", "start"}},
+		{Service{Masked: &no, State: Started}, map[string]string{"LoadState": "masked", "ActiveState": "inactive"},
+			[]string{"unmask", "start"}},
 		{Service{Enabled: &yes}, map[string]string{"LoadState": "loaded", "UnitFileState": "static"}, nil},
 	} {
 		got, err := c.spec.verbs(c.is)
@@ -62,7 +63,15 @@ func TestPlanRow(t *testing.T) {
 }
 
 func TestTruthy(t *testing.T) {
-	for answer, want := range map[string]bool{"": false, "0": false, "NULL": false, "1": true, "2\tx\n0": true, "0\t1": false, "x": true} {
+	for answer, want := range map[string]bool{
+		"":        false,
+		"0":       false,
+		"NULL":    false,
+		"1":       true,
+		"2\tx\n0": true,
+		"0\t1":    false,
+		"x":       true,
+	} {
 		if truthy(answer) != want {
 			t.Errorf("%q: got %v", answer, !want)
 		}

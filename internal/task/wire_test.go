@@ -128,13 +128,16 @@ func TestStatementsComeThroughAsTheyAre(t *testing.T) {
 // What is sent as text is refused by name where it would become other text.
 func TestTextThatIsNoUTF8IsRefused(t *testing.T) {
 	for want, task := range map[string]Task{
-		"name":             {Name: "K\xf8ge", Spec: Command{Argv: []string{"true"}}},
-		"notify[0]":        {Name: "t", Notify: []string{"K\xf8ge"}, Spec: Command{Argv: []string{"true"}}},
-		"command.argv[1]":  {Name: "t", Spec: Command{Argv: []string{"echo", "K\xf8ge"}}},
-		"command.env.CITY": {Name: "t", Spec: Command{Argv: []string{"true"}, Env: map[string]string{"CITY": "K\xf8ge"}}},
-		"file.path":        {Name: "t", Spec: File{Path: "/etc/K\xf8ge", Content: Bytes(nil)}},
-		"line.line":        {Name: "t", Spec: Line{Path: "/etc/x", Line: "K\xf8ge"}},
-		"sql.unless":       {Name: "t", Spec: SQL{Statements: "K\xf8ge", Unless: "SELECT 'K\xf8ge'"}},
+		"name":            {Name: "K\xf8ge", Spec: Command{Argv: []string{"true"}}},
+		"notify[0]":       {Name: "t", Notify: []string{"K\xf8ge"}, Spec: Command{Argv: []string{"true"}}},
+		"command.argv[1]": {Name: "t", Spec: Command{Argv: []string{"echo", "K\xf8ge"}}},
+		"command.env.CITY": {
+			Name: "t",
+			Spec: Command{Argv: []string{"true"}, Env: map[string]string{"CITY": "K\xf8ge"}},
+		},
+		"file.path":  {Name: "t", Spec: File{Path: "/etc/K\xf8ge", Content: Bytes(nil)}},
+		"line.line":  {Name: "t", Spec: Line{Path: "/etc/x", Line: "K\xf8ge"}},
+		"sql.unless": {Name: "t", Spec: SQL{Statements: "K\xf8ge", Unless: "SELECT 'K\xf8ge'"}},
 	} {
 		err := Play{
 			Name:     "p",
@@ -201,16 +204,32 @@ func TestValidate(t *testing.T) {
 		spec Spec
 		want string
 	}{
-		{Package{}, "names"}, {Package{Names: []string{"NGINX;"}}, "names[0]"}, {Package{Names: []string{"a1"}, State: "newest"}, "state"},
-		{File{Path: "etc", Content: Bytes(nil)}, "path"}, {File{Path: "/a/../b", Content: Bytes(nil)}, "path"}, {File{Path: "/a"}, "content"},
-		{File{Path: "/a", Content: Bytes(nil), Mode: "rw"}, "mode"}, {File{Path: "/a", Content: Bytes(nil), Owner: "a b"}, "owner"},
-		{Directory{Path: "/etc", State: Absent}, "near the root"}, {Link{Path: "/a"}, "target"}, {Group{Group: "a:b"}, "group"},
-		{User{User: ""}, "user"}, {User{User: "a", Home: "home"}, "home"}, {Unit{Unit: "app", Content: Bytes(nil)}, "unit"},
-		{Unit{Unit: "a.service", DropIn: "../x.conf", Content: Bytes(nil)}, "drop_in"}, {Service{Unit: "a.service"}, "state"},
-		{Service{Unit: "a.service", Masked: yes(), State: Started}, "masked"}, {Command{}, "argv"}, {Command{Argv: []string{"a"}, Shell: "b"}, "argv"},
-		{Command{Shell: "a", Timeout: "soon"}, "timeout"}, {Sysctl{Key: "a", Value: "1"}, "key"}, {Sysctl{Key: "a.b"}, "value"},
+		{Package{}, "names"},
+		{Package{Names: []string{"NGINX;"}}, "names[0]"},
+		{Package{Names: []string{"a1"}, State: "newest"}, "state"},
+		{File{Path: "etc", Content: Bytes(nil)}, "path"},
+		{File{Path: "/a/../b", Content: Bytes(nil)}, "path"},
+		{File{Path: "/a"}, "content"},
+		{File{Path: "/a", Content: Bytes(nil), Mode: "rw"}, "mode"},
+		{File{Path: "/a", Content: Bytes(nil), Owner: "a b"}, "owner"},
+		{Directory{Path: "/etc", State: Absent}, "near the root"},
+		{Link{Path: "/a"}, "target"},
+		{Group{Group: "a:b"}, "group"},
+		{User{User: ""}, "user"},
+		{User{User: "a", Home: "home"}, "home"},
+		{Unit{Unit: "app", Content: Bytes(nil)}, "unit"},
+		{Unit{Unit: "a.service", DropIn: "../x.conf", Content: Bytes(nil)}, "drop_in"},
+		{Service{Unit: "a.service"}, "state"},
+		{Service{Unit: "a.service", Masked: yes(), State: Started}, "masked"},
+		{Command{}, "argv"},
+		{Command{Argv: []string{"a"}, Shell: "b"}, "argv"},
+		{Command{Shell: "a", Timeout: "soon"}, "timeout"},
+		{Sysctl{Key: "a", Value: "1"}, "key"},
+		{Sysctl{Key: "a.b"}, "value"},
 		{Sysctl{Key: "a.b", Value: "1", File: "/etc/passwd"}, "file"}, {SQL{}, "statements"}, {AptHold{}, "names"},
-		{Line{Path: "/a", Line: "a\nb"}, "line"}, {Line{Path: "/a", Regexp: "(", Line: "x"}, "regexp"}, {Line{Path: "/a", State: Absent}, "regexp"},
+		{Line{Path: "/a", Line: "a\nb"}, "line"},
+		{Line{Path: "/a", Regexp: "(", Line: "x"}, "regexp"},
+		{Line{Path: "/a", State: Absent}, "regexp"},
 	} {
 		err := c.spec.Validate()
 		if err == nil || !strings.Contains(err.Error(), c.want) {
@@ -227,7 +246,10 @@ func TestPlayNamesTheTaskThatIsWrong(t *testing.T) {
 		{Name: "empty"},
 	}, Handlers: []Task{{Name: "twice", Spec: SQL{Statements: "x"}}, {Name: "twice", Spec: SQL{Statements: "x"}}}}
 	err := p.Validate()
-	for _, want := range []string{`task[0] "good": notify: there is no handler "nobody"`, `task[1] "bad": package.names`, "task[2].name", `task[3] "empty"`, `two handlers named "twice"`} {
+	for _, want := range []string{
+		`task[0] "good": notify: there is no handler "nobody"`, `task[1] "bad": package.names`, "task[2].name",
+		`task[3] "empty"`, `two handlers named "twice"`,
+	} {
 		if !strings.Contains(fmt.Sprint(err), want) {
 			t.Errorf("%v does not say %q", err, want)
 		}

@@ -76,7 +76,10 @@ func hasLine(text, line string) bool {
 }
 
 func TestForwardingIsAnOption(t *testing.T) {
-	for want, attributes := range map[string]map[string]any{"AllowTcpForwarding no": nil, "AllowTcpForwarding local": {"allow_tcp_forwarding": true}} {
+	for want, attributes := range map[string]map[string]any{
+		"AllowTcpForwarding no":    nil,
+		"AllowTcpForwarding local": {"allow_tcp_forwarding": true},
+	} {
 		if text := contentAt(t, playOf(t, attributes, trixie), sshdPath); !hasLine(text, want) {
 			t.Errorf("with %v there is no line %q:\n%s", attributes, want, text)
 		}

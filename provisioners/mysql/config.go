@@ -97,7 +97,8 @@ func (c *Config) faults() []error {
 			errs = append(
 				errs,
 				errors.New(
-					"bind_address: 0.0.0.0 listens on every address; name one, or instance for the instance's private one",
+					"bind_address: 0.0.0.0 listens on every address; name one, or instance for the instance's "+
+						"private one",
 				),
 			)
 		}

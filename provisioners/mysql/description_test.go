@@ -85,7 +85,8 @@ func TestDescriptionSaysWhatIsBaked(t *testing.T) {
 	}
 }
 
-// TestProbesCompareAnswers runs each probe as first boot does, with a client that answers so, and with one that does not.
+// TestProbesCompareAnswers runs each probe as first boot does, with a client that answers so, and with one that does
+// not.
 func TestProbesCompareAnswers(t *testing.T) {
 	for _, bind := range []string{"instance", "10.0.2.10"} {
 		good := map[string]string{
@@ -122,7 +123,8 @@ func TestProbesCompareAnswers(t *testing.T) {
 func ask(t *testing.T, probe imagespec.Probe, answer string) (string, bool) {
 	t.Helper()
 	dir := t.TempDir()
-	client := "#!/bin/sh\ncase \"$*\" in *--protocol=socket*--execute=SELECT*) echo '" + answer + "';; *) exit 9;; esac\n"
+	client := "#!/bin/sh\ncase \"$*\" in *--protocol=socket*--execute=SELECT*) echo '" + answer +
+		"';; *) exit 9;; esac\n"
 	if err := os.WriteFile(filepath.Join(dir, "mariadb"), []byte(client), 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -33,8 +33,11 @@ var flavors = map[string]flavor{
 		"mariadb.service",
 		"/etc/mysql/mariadb.conf.d",
 		"mysql.global_priv",
-		"Host <> 'localhost' OR User = '' OR NOT EXISTS (SELECT 1 FROM mysql.global_priv p WHERE p.User = u.User AND p.Host = u.Host" +
-			" AND (JSON_VALUE(Priv, '$.account_locked') = 1 OR Priv LIKE '%\"unix_socket\"%' AND JSON_VALUE(Priv, '$.authentication_string') IN ('', 'invalid') AND Priv NOT LIKE '%\"auth_or\"%\"authentication_string\"%'))",
+		"Host <> 'localhost' OR User = '' OR NOT EXISTS (SELECT 1 FROM mysql.global_priv p WHERE p.User = u.User " +
+			"AND p.Host = u.Host" +
+			" AND (JSON_VALUE(Priv, '$.account_locked') = 1 OR Priv LIKE '%\"unix_socket\"%' AND JSON_VALUE(Priv, " +
+			"'$.authentication_string') IN ('', 'invalid') AND Priv NOT LIKE " +
+			"'%\"auth_or\"%\"authentication_string\"%'))",
 		[]string{"/usr/sbin/mariadbd", "--defaults-file=%s", "--user=mysql", "--help", "--verbose"},
 	},
 	"mysql": {"mysql", "mysql.service", "/etc/mysql/mysql.conf.d", "mysql.user",
@@ -211,7 +214,8 @@ func (c *Config) play(facts task.Facts, agent task.Blob) (task.Play, error) {
 // comes last, as an error shows a program's last line.
 func restartScript(unit string) string {
 	return fmt.Sprintf(
-		"systemctl restart %[1]s && exit 0\njournalctl --no-pager --output=cat --lines=20 --unit=%[1]s >&2\ngrep -sF '[ERROR]' %[2]s | grep -vw Aborting | tail -n 5 | tac >&2\nexit 1",
+		"systemctl restart %[1]s && exit 0\njournalctl --no-pager --output=cat --lines=20 --unit=%[1]s >&2\n"+
+			"grep -sF '[ERROR]' %[2]s | grep -vw Aborting | tail -n 5 | tac >&2\nexit 1",
 		unit,
 		errorLog,
 	)
@@ -253,7 +257,8 @@ func noExposedAccount(f flavor) task.Task {
 	from := "FROM mysql.user u WHERE " + f.exposed
 	return task.Task{Name: "no account but of the local socket", Spec: task.SQL{
 		Unless: "SELECT COUNT(*) = 0 " + from,
-		Statements: "SET @found = (SELECT LEFT(CONCAT('the image has accounts that are not held to the local socket: ', GROUP_CONCAT(CONCAT(QUOTE(User), '@', QUOTE(Host)) SEPARATOR ', ')), 128) " + from + ");\n" +
+		Statements: "SET @found = (SELECT LEFT(CONCAT('the image has accounts that are not held to the local " +
+			"socket: ', GROUP_CONCAT(CONCAT(QUOTE(User), '@', QUOTE(Host)) SEPARATOR ', ')), 128) " + from + ");\n" +
 			"SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = @found;",
 	}}
 }
@@ -281,7 +286,8 @@ func secure(f flavor, notify []string) []task.Task {
 		remove("no anonymous accounts", "User = ''"),
 		remove("root on the local socket only", "User = 'root' AND Host <> 'localhost'"),
 		{Name: "no test database", Spec: task.SQL{
-			Unless:     `SELECT (SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = 'test') + (SELECT COUNT(*) FROM mysql.db WHERE Db LIKE 'test%') = 0`,
+			Unless: `SELECT (SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = 'test') + ` +
+				`(SELECT COUNT(*) FROM mysql.db WHERE Db LIKE 'test%') = 0`,
 			Statements: `DROP DATABASE IF EXISTS test; DELETE FROM mysql.db WHERE Db LIKE 'test%'; FLUSH PRIVILEGES;`,
 		}},
 	}

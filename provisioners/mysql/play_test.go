@@ -63,12 +63,25 @@ func TestConfigurationOfTheServer(t *testing.T) {
 		without      []string
 	}{
 		{"mariadb", "/etc/mysql/mariadb.conf.d/z-goldsmith.cnf", nil,
-			[]string{"bind-address = 127.0.0.1\n", "port = 3306\n", "innodb_buffer_pool_size = 512M\n", "\nssl_cipher = TLS_AES_256", "\nsimple_password_check_minimal_length = 14\n", "\nlog_warnings = 2\n"},
-			[]string{"mysqlx", "auto_generate_certs", "tls_ciphersuites", "validate_password", "password_history", "log_error_verbosity"}},
+			[]string{
+				"bind-address = 127.0.0.1\n", "port = 3306\n", "innodb_buffer_pool_size = 512M\n",
+				"\nssl_cipher = TLS_AES_256", "\nsimple_password_check_minimal_length = 14\n", "\nlog_warnings = 2\n",
+			},
+			[]string{
+				"mysqlx", "auto_generate_certs", "tls_ciphersuites", "validate_password", "password_history",
+				"log_error_verbosity",
+			}},
 		{"mysql", "/etc/mysql/mysql.conf.d/z-goldsmith.cnf", map[string]any{"bind_address": "10.0.2.10", "port": 3307},
-			[]string{"bind-address = 10.0.2.10\n", "port = 3307\n", "mysqlx = OFF\n", "auto_generate_certs = OFF\n", "caching_sha2_password_auto_generate_rsa_keys = OFF\n",
-				"\ntls_ciphersuites = TLS_AES_256", "\nloose-validate_password.length = 14\n", "\nlog_error_verbosity = 2\n"},
-			[]string{"127.0.0.1", "ssl_cipher", "simple_password_check", "log_warnings", "NO_AUTO_CREATE_USER", "disconnect_on_expired"}},
+			[]string{
+				"bind-address = 10.0.2.10\n", "port = 3307\n", "mysqlx = OFF\n", "auto_generate_certs = OFF\n",
+				"caching_sha2_password_auto_generate_rsa_keys = OFF\n",
+				"\ntls_ciphersuites = TLS_AES_256", "\nloose-validate_password.length = 14\n",
+				"\nlog_error_verbosity = 2\n",
+			},
+			[]string{
+				"127.0.0.1", "ssl_cipher", "simple_password_check", "log_warnings", "NO_AUTO_CREATE_USER",
+				"disconnect_on_expired",
+			}},
 	} {
 		t.Run(c.flavor, func(t *testing.T) {
 			wrote, file := file(t, playOf(t, c.flavor, c.config), c.path)
@@ -151,7 +164,10 @@ func TestEmptySeedIsRefused(t *testing.T) {
 // TestOneBindAddress: settings that the server would read as bind-address must not pass beside the template's own.
 func TestOneBindAddress(t *testing.T) {
 	for name, line := range map[string]string{
-		"underscore": "bind_address = 0.0.0.0", "indented": "  bind-address = 0.0.0.0", "loose": "loose-bind-address=0.0.0.0", "tab": "\tloose_bind_address\t= ::",
+		"underscore": "bind_address = 0.0.0.0",
+		"indented":   "  bind-address = 0.0.0.0",
+		"loose":      "loose-bind-address=0.0.0.0",
+		"tab":        "\tloose_bind_address\t= ::",
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "server.cnf.tmpl")
@@ -177,8 +193,9 @@ func TestOthersBecomeComments(t *testing.T) {
 	dir := t.TempDir()
 	own := filepath.Join(dir, "z-goldsmith.cnf")
 	files := map[string]string{
-		own:                               "bind-address = 127.0.0.1\n",
-		filepath.Join(dir, "50-b.cnf"):    "[mysqld]\nbind-address = 0.0.0.0\n# bind-address = 1.2.3.4\nmax_connections = 5\n",
+		own: "bind-address = 127.0.0.1\n",
+		filepath.Join(dir, "50-b.cnf"): "[mysqld]\nbind-address = 0.0.0.0\n# bind-address = 1.2.3.4\n" +
+			"max_connections = 5\n",
 		filepath.Join(dir, "60-c.cnf"):    "  loose_bind_address=::\n",
 		filepath.Join(dir, "notes.txt"):   "bind-address = 0.0.0.0\n",
 		filepath.Join(dir, "without.cnf"): "[client]\n",
@@ -204,7 +221,8 @@ func TestOthersBecomeComments(t *testing.T) {
 	if !settled() {
 		t.Error("a second time there is still something to do")
 	}
-	files[filepath.Join(dir, "50-b.cnf")] = "[mysqld]\n# set in z-goldsmith.cnf: bind-address = 0.0.0.0\n# bind-address = 1.2.3.4\nmax_connections = 5\n"
+	files[filepath.Join(dir, "50-b.cnf")] = "[mysqld]\n# set in z-goldsmith.cnf: bind-address = 0.0.0.0\n" +
+		"# bind-address = 1.2.3.4\nmax_connections = 5\n"
 	files[filepath.Join(dir, "60-c.cnf")] = "# set in z-goldsmith.cnf:   loose_bind_address=::\n"
 	for path, want := range files {
 		if got, err := os.ReadFile(path); err != nil || string(got) != want {
@@ -263,7 +281,8 @@ func TestHalfASeedIsNotKept(t *testing.T) {
 			dropped = i
 		case strings.HasPrefix(spec.Statements, "CREATE DATABASE"):
 			created = i
-		case strings.HasPrefix(spec.Statements, "CREATE TABLE "+unfinished+" ") && strings.HasSuffix(spec.Statements, "DROP TABLE `shop`."+unfinished+";"):
+		case strings.HasPrefix(spec.Statements, "CREATE TABLE "+unfinished+" ") &&
+			strings.HasSuffix(spec.Statements, "DROP TABLE `shop`."+unfinished+";"):
 			seeded = i
 		}
 	}
@@ -292,7 +311,12 @@ func TestAccountsAreAuditedLast(t *testing.T) {
 // TestOptionFilesAreClosed runs the command of the task on a copy of what a distribution puts into /etc/mysql.
 func TestOptionFilesAreClosed(t *testing.T) {
 	dir := t.TempDir()
-	for name, mode := range map[string]os.FileMode{"my.cnf": 0o644, "my.cnf.fallback": 0o666, "debian.cnf": 0o600, "debian-start": 0o755} {
+	for name, mode := range map[string]os.FileMode{
+		"my.cnf":          0o644,
+		"my.cnf.fallback": 0o666,
+		"debian.cnf":      0o600,
+		"debian-start":    0o755,
+	} {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, nil, mode); err != nil {
 			t.Fatal(err)
@@ -319,7 +343,12 @@ func TestOptionFilesAreClosed(t *testing.T) {
 	if !settled() {
 		t.Error("a second time there is still something to do")
 	}
-	for name, want := range map[string]os.FileMode{"my.cnf": 0o640, "my.cnf.fallback": 0o640, "debian.cnf": 0o600, "debian-start": 0o755} {
+	for name, want := range map[string]os.FileMode{
+		"my.cnf":          0o640,
+		"my.cnf.fallback": 0o640,
+		"debian.cnf":      0o600,
+		"debian-start":    0o755,
+	} {
 		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode().Perm() != want {
 			t.Errorf("%s: got %v, %v, want %v", name, info.Mode(), err, want)
 		}
@@ -365,7 +394,8 @@ func TestDropIn(t *testing.T) {
 			}
 			found = true
 			text := contentOf(t, unit.Content)
-			for _, line := range append(want, "IPAddressDeny=any\n", "ProtectSystem=strict\n", "ReadWritePaths=/var/lib/mysql /var/lib/mysql-files /var/log/mysql\n") {
+			for _, line := range append(want, "IPAddressDeny=any\n", "ProtectSystem=strict\n",
+				"ReadWritePaths=/var/lib/mysql /var/lib/mysql-files /var/log/mysql\n") {
 				if !strings.Contains(text, line) {
 					t.Errorf("%s: no %q in\n%s", flavor, line, text)
 				}

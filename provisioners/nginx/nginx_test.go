@@ -76,7 +76,10 @@ func TestSiteByVersion(t *testing.T) {
 }
 
 func TestModernIsTLS13Alone(t *testing.T) {
-	for level, want := range map[string]string{"modern": "ssl_protocols TLSv1.3;", "intermediate": "ssl_protocols TLSv1.2 TLSv1.3;"} {
+	for level, want := range map[string]string{
+		"modern":       "ssl_protocols TLSv1.3;",
+		"intermediate": "ssl_protocols TLSv1.2 TLSv1.3;",
+	} {
 		p := &Provisioner{}
 		if err := p.Prepare(map[string]any{"site": siteFile, "tls": level}); err != nil {
 			t.Fatal(err)

@@ -83,7 +83,12 @@ func TestDefaults(t *testing.T) {
 func TestEveryFaultAtOnce(t *testing.T) {
 	err := new(
 		Provisioner,
-	).Prepare(map[string]any{"site": "/no/such/site", "upstream": "127.0.0.1:65536", "server_name": "a;b", "tls": "ancient"})
+	).Prepare(map[string]any{
+		"site":        "/no/such/site",
+		"upstream":    "127.0.0.1:65536",
+		"server_name": "a;b",
+		"tls":         "ancient",
+	})
 	if err == nil {
 		t.Fatal("all of it is taken")
 	}
@@ -97,7 +102,12 @@ func TestEveryFaultAtOnce(t *testing.T) {
 func TestUpstreams(t *testing.T) {
 	for upstream, good := range map[string]bool{
 		"127.0.0.1:5000": true, "[::1]:5000": true, "localhost:1": true, "10.0.0.1:65535": true,
-		"127.0.0.1": false, ":5000": false, "127.0.0.1:0": false, "127.0.0.1:http": false, "127.0.0.1; include /x:80": false, "a{b}:80": false,
+		"127.0.0.1":                false,
+		":5000":                    false,
+		"127.0.0.1:0":              false,
+		"127.0.0.1:http":           false,
+		"127.0.0.1; include /x:80": false,
+		"a{b}:80":                  false,
 	} {
 		if err := new(
 			Provisioner,
@@ -129,9 +139,18 @@ func TestSite(t *testing.T) {
 	for i, wants := range [][]string{
 		{"listen 80 ", "return 301 https://$host$request_uri;", "server_name example.com www.example.com;"},
 		{"listen 443 ssl ", "server_name example.com www.example.com;", "ssl_session_tickets off;",
-			"ssl_certificate /run/goldsmith/tls/web.crt;", "ssl_certificate_key /run/goldsmith/tls/web.key;", "Strict-Transport-Security",
-			"proxy_set_header Host $host;", "proxy_set_header X-Real-IP $remote_addr;", "proxy_set_header X-Forwarded-For $remote_addr;", "proxy_set_header X-Forwarded-Proto $scheme;",
-			"proxy_connect_timeout ", "proxy_read_timeout ", "location = /health {", "access_log /var/log/nginx/", "error_log /var/log/nginx/"},
+			"ssl_certificate /run/goldsmith/tls/web.crt;",
+			"ssl_certificate_key /run/goldsmith/tls/web.key;",
+			"Strict-Transport-Security",
+			"proxy_set_header Host $host;",
+			"proxy_set_header X-Real-IP $remote_addr;",
+			"proxy_set_header X-Forwarded-For $remote_addr;",
+			"proxy_set_header X-Forwarded-Proto $scheme;",
+			"proxy_connect_timeout ",
+			"proxy_read_timeout ",
+			"location = /health {",
+			"access_log /var/log/nginx/",
+			"error_log /var/log/nginx/"},
 	} {
 		for _, want := range wants {
 			if !strings.Contains(blocks[i], want) {
@@ -220,7 +239,9 @@ func TestTemplateOfTheUsersOwn(t *testing.T) {
 func TestOrder(t *testing.T) {
 	play := playOf(t, prepared(t, nil), trixie)
 	last := -1
-	for _, name := range []string{"agent", instance.FirstBootUnit, "install nginx", "a pair to test with, in memory", "site", "site is on"} {
+	for _, name := range []string{
+		"agent", instance.FirstBootUnit, "install nginx", "a pair to test with, in memory", "site", "site is on",
+	} {
 		i := index(t, play, name)
 		if i <= last {
 			t.Errorf("%q comes too early", name)
@@ -294,7 +315,8 @@ func TestTestOfASite(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			bin, tmp := t.TempDir(), t.TempDir()
 			shown := filepath.Join(bin, "shown")
-			fake := "#!/bin/sh\nfor last; do :; done\ncat \"$last\" >" + shown + "\necho \"$*\" >>" + shown + "\n" + c.end + "\n"
+			fake := "#!/bin/sh\nfor last; do :; done\ncat \"$last\" >" + shown + "\necho \"$*\" >>" + shown + "\n" +
+				c.end + "\n"
 			if err := os.WriteFile(filepath.Join(bin, "nginx"), []byte(fake), 0o755); err != nil {
 				t.Fatal(err)
 			}
@@ -316,7 +338,9 @@ func TestTestOfASite(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, want := range []string{"\ninclude /etc/nginx/.new-site; }\n", "-t ", "limit_req_zone", "pid /run/nginx-test.pid;"} {
+			for _, want := range []string{
+				"\ninclude /etc/nginx/.new-site; }\n", "-t ", "limit_req_zone", "pid /run/nginx-test.pid;",
+			} {
 				if !strings.Contains(string(text), want) {
 					t.Errorf("Nginx was not given %q:\n%s", want, text)
 				}

@@ -142,7 +142,10 @@ func TestBlocksOfHCL(t *testing.T) {
 			t.Errorf("task %d is\n%+v, want\n%+v", i, play.Tasks[i], want[i])
 		}
 	}
-	if handler := (task.Task{Name: "tell", Spec: task.Service{Unit: "z.service", State: task.Stopped}}); !reflect.DeepEqual(
+	if handler := (task.Task{
+		Name: "tell",
+		Spec: task.Service{Unit: "z.service", State: task.Stopped},
+	}); !reflect.DeepEqual(
 		play.Handlers[0],
 		handler,
 	) {

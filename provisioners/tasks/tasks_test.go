@@ -27,13 +27,24 @@ func TestPrepareNamesTheAttribute(t *testing.T) {
 	}{
 		{map[string]any{}, []string{"task"}},
 		{one(map[string]any{}), []string{`task[0] "it"`, "one is needed"}},
-		{one(map[string]any{"sql": map[string]any{"statements": "x"}, "link": map[string]any{"path": "/a", "target": "b"}}), []string{"2 blocks"}},
-		{one(map[string]any{"file": map[string]any{"path": "/a", "content": "x", "mode": "rw"}}), []string{`task[0] "it"`, "mode"}},
-		{one(map[string]any{"file": map[string]any{"path": "/a", "content": "x", "source": "y"}}), []string{"file.content"}},
-		{one(map[string]any{"file": map[string]any{"path": "/a", "source": "/no/such"}}), []string{"file.source", "/no/such"}},
-		{one(map[string]any{"template": map[string]any{"path": "/a", "source": template}}), []string{"template.source", "t:2", "colour"}},
+		{one(
+			map[string]any{
+				"sql":  map[string]any{"statements": "x"},
+				"link": map[string]any{"path": "/a", "target": "b"},
+			},
+		),
+			[]string{"2 blocks"}},
+		{one(map[string]any{"file": map[string]any{"path": "/a", "content": "x", "mode": "rw"}}),
+			[]string{`task[0] "it"`, "mode"}},
+		{one(map[string]any{"file": map[string]any{"path": "/a", "content": "x", "source": "y"}}),
+			[]string{"file.content"}},
+		{one(map[string]any{"file": map[string]any{"path": "/a", "source": "/no/such"}}),
+			[]string{"file.source", "/no/such"}},
+		{one(map[string]any{"template": map[string]any{"path": "/a", "source": template}}),
+			[]string{"template.source", "t:2", "colour"}},
 		{one(map[string]any{"unit": map[string]any{"unit": "a.service"}}), []string{"unit.content"}},
-		{one(map[string]any{"notify": []string{"nobody"}, "sql": map[string]any{"statements": "x"}}), []string{"notify", "nobody"}},
+		{one(map[string]any{"notify": []string{"nobody"}, "sql": map[string]any{"statements": "x"}}),
+			[]string{"notify", "nobody"}},
 		{one(map[string]any{"command": map[string]any{}}), []string{"command.argv"}},
 	} {
 		err := new(Provisioner).Prepare(c.config)

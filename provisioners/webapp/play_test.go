@@ -139,13 +139,35 @@ func TestLoopbackAlone(t *testing.T) {
 // environment, and hardly a right.
 func TestUnitIsSandboxed(t *testing.T) {
 	p := prepared(t, map[string]any{"binary": static(t, amd64), "user": "web", "address": "127.0.0.1:5001"})
-	for _, os := range []task.OSFacts{{ID: "debian", Version: "12"}, {ID: "debian", Version: "13"}, {ID: "ubuntu", Version: "22.04"}} {
+	for _, os := range []task.OSFacts{
+		{ID: "debian", Version: "12"},
+		{ID: "debian", Version: "13"},
+		{ID: "ubuntu", Version: "22.04"},
+	} {
 		play := playOf(t, p, task.Facts{Arch: "amd64", OS: os})
 		lines := strings.Split(read(t, named(t, play, "unit").Spec.(task.Unit).Content), "\n")
-		for _, want := range []string{"Type=notify", "ExecStart=" + program, "User=web", "Group=web", "Environment=LISTEN=127.0.0.1:5001", "EnvironmentFile=-/run/goldsmith/web.env",
-			"LoadCredential=db_password:/run/goldsmith/credentials/db_password", "LoadCredential=db_ca:/run/goldsmith/credentials/db_ca",
-			"Restart=always", "WatchdogSec=30s", "NoNewPrivileges=yes", "CapabilityBoundingSet=", "ProtectSystem=strict", "ProtectHome=yes", "PrivateTmp=yes",
-			"PrivateDevices=yes", "MemoryDenyWriteExecute=yes", "SystemCallFilter=@system-service", "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX", "IPAddressDeny=any"} {
+		for _, want := range []string{
+			"Type=notify",
+			"ExecStart=" + program,
+			"User=web",
+			"Group=web",
+			"Environment=LISTEN=127.0.0.1:5001",
+			"EnvironmentFile=-/run/goldsmith/web.env",
+			"LoadCredential=db_password:/run/goldsmith/credentials/db_password",
+			"LoadCredential=db_ca:/run/goldsmith/credentials/db_ca",
+			"Restart=always",
+			"WatchdogSec=30s",
+			"NoNewPrivileges=yes",
+			"CapabilityBoundingSet=",
+			"ProtectSystem=strict",
+			"ProtectHome=yes",
+			"PrivateTmp=yes",
+			"PrivateDevices=yes",
+			"MemoryDenyWriteExecute=yes",
+			"SystemCallFilter=@system-service",
+			"RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX",
+			"IPAddressDeny=any",
+		} {
 			if !slices.Contains(lines, want) {
 				t.Errorf("%s %s: there is no %q", os.ID, os.Version, want)
 			}
@@ -214,7 +236,11 @@ func TestWhatThePlayPutsThere(t *testing.T) {
 		t.Errorf("the description is %+v", d)
 	}
 	variables := d.Environments[0].Variables
-	for _, want := range []imagespec.Variable{{Name: "DB_HOST", AddressOf: "db"}, {Name: "DB_NAME", Value: "shop"}, {Name: "DB_USER", Value: "clerk"}} {
+	for _, want := range []imagespec.Variable{
+		{Name: "DB_HOST", AddressOf: "db"},
+		{Name: "DB_NAME", Value: "shop"},
+		{Name: "DB_USER", Value: "clerk"},
+	} {
 		if !slices.Contains(variables, want) {
 			t.Errorf("there is no %+v in %+v", want, variables)
 		}

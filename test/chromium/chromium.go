@@ -278,7 +278,8 @@ func (b *Browser) Axe(source string) []string {
 	b.Evaluate(source+";0", nil)
 	var found []string
 	b.Evaluate(
-		`axe.run(document, {preload: false, resultTypes: ["violations"]}).then(r => r.violations.map(v => v.id + ": " + v.nodes.map(n => n.html + " " + n.failureSummary).join("\n")))`,
+		`axe.run(document, {preload: false, resultTypes: ["violations"]}).then(r => r.violations.map(v => v.id + ": `+
+			`" + v.nodes.map(n => n.html + " " + n.failureSummary).join("\n")))`,
 		&found,
 	)
 	return found

@@ -39,7 +39,8 @@ func TestServerErrorsHideTheStatement(t *testing.T) {
 		{"--------------\nALTER USER 'app'@'h' IDENTIFIED VIA ed25519 USING PASSWORD('" + password + "')\n--------------\n\nERROR 1819 (HY000) at line 4: Your password does not satisfy the current policy requirements\n",
 			"ERROR 1819 (HY000) at line 4: Your password does not satisfy the current policy requirements"},
 		{"ERROR 1064 (42000) at line 2: You have an error in your SQL syntax; check the manual for the right syntax to use near '" + password + "' at line 1\n",
-			"ERROR 1064 (42000) at line 2: You have an error in your SQL syntax; check the manual for the right syntax to use"},
+			"ERROR 1064 (42000) at line 2: You have an error in your SQL syntax; check the manual for the right " +
+				"syntax to use"},
 		{password, ""},
 	} {
 		if got := serverErrors(c.stderr); got != c.want {
@@ -68,7 +69,12 @@ func TestPasswordIsSetAtEachBoot(t *testing.T) {
 
 func TestBindTo(t *testing.T) {
 	for _, c := range []struct{ name, before, after, fault string }{
-		{"replaced in place", "[mysqld]\nbind-address = 127.0.0.1\nport = 3306\n", "[mysqld]\nbind-address = 10.0.2.10\nport = 3306\n", ""},
+		{
+			"replaced in place",
+			"[mysqld]\nbind-address = 127.0.0.1\nport = 3306\n",
+			"[mysqld]\nbind-address = 10.0.2.10\nport = 3306\n",
+			"",
+		},
 		{"already so", "bind-address = 10.0.2.10\n", "bind-address = 10.0.2.10\n", ""},
 		{"none", "[mysqld]\n", "", "one bind-address"},
 		{"two", "bind-address = 1.1.1.1\nbind-address = 2.2.2.2\n", "", "one bind-address"},
@@ -94,7 +100,12 @@ func TestBindTo(t *testing.T) {
 }
 
 func TestHostPattern(t *testing.T) {
-	for cidr, want := range map[string]string{"10.0.1.0/24": "10.0.1.0/255.255.255.0", "10.0.1.77/24": "10.0.1.0/255.255.255.0", "10.0.0.0/16": "10.0.0.0/255.255.0.0", "10.1.2.3/32": "10.1.2.3/255.255.255.255"} {
+	for cidr, want := range map[string]string{
+		"10.0.1.0/24":  "10.0.1.0/255.255.255.0",
+		"10.0.1.77/24": "10.0.1.0/255.255.255.0",
+		"10.0.0.0/16":  "10.0.0.0/255.255.0.0",
+		"10.1.2.3/32":  "10.1.2.3/255.255.255.255",
+	} {
 		if got, err := hostPattern(cidr); err != nil || got != want {
 			t.Errorf("%s: got %s, %v, want %s", cidr, got, err, want)
 		}
@@ -107,7 +118,10 @@ func TestHostPattern(t *testing.T) {
 func TestAccountStatements(t *testing.T) {
 	settings := mysqlsetup.Settings{Flavor: "mysql", Database: "app", Username: "app"}
 	got := accountStatements(settings, []string{"10.0.1.0/255.255.255.0"}, `it's\a`, []string{"%"})
-	for _, want := range []string{"SET sql_log_bin = 0;\n", "DROP USER 'app'@'%';", `BY 'it\'s\\a' REQUIRE SSL`, "REVOKE ALL PRIVILEGES", "GRANT SELECT, INSERT, UPDATE, DELETE ON `app`.* TO 'app'@'10.0.1.0/255.255.255.0'"} {
+	for _, want := range []string{
+		"SET sql_log_bin = 0;\n", "DROP USER 'app'@'%';", `BY 'it\'s\\a' REQUIRE SSL`, "REVOKE ALL PRIVILEGES",
+		"GRANT SELECT, INSERT, UPDATE, DELETE ON `app`.* TO 'app'@'10.0.1.0/255.255.255.0'",
+	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)
 		}
