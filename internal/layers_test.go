@@ -108,7 +108,14 @@ var weights = map[string][]string{
 		"github.com/hashicorp/",
 		"github.com/aws/aws-sdk-go-v2/service/ec2",
 	},
-	"cmd/goldsmith": {module + "/builder", module + "/provisioners", "github.com/hashicorp/packer-plugin-sdk"},
+	// A template engine looks methods up by reflection: the linker keeps all of EC2's client then, which is 40 MB.
+	"cmd/goldsmith": {
+		module + "/builder",
+		module + "/provisioners",
+		"github.com/hashicorp/packer-plugin-sdk",
+		"html/template",
+		"text/template",
+	},
 	// commonsteps brings the clients of several clouds; packerstep has what we need of it.
 	".": {module + "/localcloud", module + "/cmd", "github.com/hashicorp/packer-plugin-sdk/multistep/commonsteps"},
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
 )
 
-// drawing is an SVG as the template writes it: shapes in the order in which they are painted.
+// drawing is an SVG: shapes in the order in which they are painted.
 type drawing struct {
 	ID, Title, Text string
 	Width, Height   number
