@@ -10,12 +10,10 @@ package ec2fake
 
 import (
 	"context"
-	"fmt"
 	"reflect"
 	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
@@ -23,19 +21,18 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake/identity"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake/resource"
 )
 
 // Number is the account's number.
-const Number = "123456789012"
+const Number = resource.AccountID
 
 // Account is an AWS account. Its fields are set before the first call.
 type Account struct {
-	// Lag is how long a thing, or a tag, is not found after it was made.
-	Lag time.Duration
-	// Pace is how long instances, images, volumes, gateways and balancers take to get from one state to the next.
-	Pace time.Duration
-	// Page is how many results an answer has at most; 0 has them all in one.
-	Page int
+	*resource.Behaviour
+
 	// Console is what an instance has written to its console. Without it that is nothing.
 	Console func(types.Instance) string
 	// Healthy tells whether an instance is for its load balancer. Without it all are.
@@ -45,8 +42,8 @@ type Account struct {
 	mu       sync.Mutex
 	region   string
 	regions  map[string]*Region
-	identity identity
-	numbers  map[string]int // the last number by prefix
+	identity *identity.State
+	numbers  resource.Numbers
 	calls    []Call
 	faults   []*fault
 	watchers []watcher
@@ -68,13 +65,15 @@ type answered struct{ input, output any }
 
 // New is an empty account. Who names no region is in us-east-1.
 func New(t testing.TB) *Account {
+	behaviour := &resource.Behaviour{}
 	return &Account{
-		t:        t,
-		region:   "us-east-1",
-		regions:  map[string]*Region{},
-		numbers:  map[string]int{},
-		tokens:   map[string]answered{},
-		identity: newIdentity(),
+		Behaviour: behaviour,
+		t:         t,
+		region:    "us-east-1",
+		regions:   map[string]*Region{},
+		numbers:   resource.Numbers{},
+		tokens:    map[string]answered{},
+		identity:  identity.New(behaviour),
 	}
 }
 
@@ -126,7 +125,7 @@ func (a *Account) Forget() {
 func (a *Account) Things() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	all := a.identity.things()
+	all := a.identity.Things()
 	for _, r := range a.regions {
 		all = append(all, r.things()...)
 	}
@@ -160,7 +159,7 @@ func (a *Account) handle(
 func (a *Account) answer(service string, call Call) (any, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	do := operations[service+"."+call.Name]
+	do := operations[service][call.Name]
 	if do == nil {
 		a.t.Errorf("ec2fake: nobody told of %s of %s: %+v", call.Name, service, call.Input)
 		return nil, Err("UnsupportedOperation", call.Name)
@@ -195,12 +194,19 @@ func snapshot(input any) any {
 	return copied.Interface()
 }
 
-func (a *Account) newID(prefix string) string {
-	a.numbers[prefix]++
-	return fmt.Sprintf("%s-%08x", prefix, a.numbers[prefix])
+// Err is an error of AWS.
+func Err(code, message string) error { return resource.Err(code, message) }
+
+// AddProfile puts an instance profile with a role of its name into the account.
+func (a *Account) AddProfile(name string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.identity.Add(name)
 }
 
-// Err is an error of AWS.
-func Err(code, message string) error {
-	return &smithy.GenericAPIError{Code: code, Message: message}
+// Policy is the document of a role's policy, or empty.
+func (a *Account) Policy(role, name string) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.identity.Policy(role, name)
 }

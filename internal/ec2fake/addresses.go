@@ -8,13 +8,16 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake/resource"
 )
 
-func newAddresses() table[types.Address] {
-	return table[types.Address]{
-		missing: "InvalidAllocationID.NotFound",
-		tags:    func(a *types.Address) *[]types.Tag { return &a.Tags },
-		values: func(a *types.Address, name string) []string {
+func newAddresses(store *resource.Store) resource.Table[types.Address] {
+	return resource.Table[types.Address]{
+		Store:   store,
+		Missing: "InvalidAllocationID.NotFound",
+		Tags:    func(a *types.Address) *[]types.Tag { return &a.Tags },
+		Values: func(a *types.Address, name string) []string {
 			return map[string][]string{
 				"public-ip":     {aws.ToString(a.PublicIp)},
 				"allocation-id": {aws.ToString(a.AllocationId)},
@@ -37,14 +40,14 @@ func interfaceValues(i *types.NetworkInterface, name string) []string {
 	}[name]
 }
 
-var addressOperations = ops(
-	op(allocateAddress), op(describeAddresses), op(associateAddress), op(disassociateAddress), op(releaseAddress),
+var addressOperations = resource.Join(
+	resource.Op(allocateAddress), resource.Op(describeAddresses), resource.Op(associateAddress),
+	resource.Op(disassociateAddress), resource.Op(releaseAddress),
 )
 
 func allocateAddress(r *Region, in *ec2.AllocateAddressInput) (*ec2.AllocateAddressOutput, error) {
-	r.account.numbers["elastic"]++
-	ip := aws.String("198.51.100." + strconv.Itoa(r.account.numbers["elastic"]))
-	made := create(r, &r.compute.addresses, "eipalloc", types.ResourceTypeElasticIp, in.TagSpecifications,
+	ip := aws.String("198.51.100." + strconv.Itoa(r.store.Numbers.Next("elastic")))
+	made := r.compute.addresses.Create("eipalloc", types.ResourceTypeElasticIp, in.TagSpecifications,
 		func(id string) *types.Address {
 			return &types.Address{AllocationId: aws.String(id), PublicIp: ip, Domain: in.Domain}
 		})
@@ -52,7 +55,7 @@ func allocateAddress(r *Region, in *ec2.AllocateAddressInput) (*ec2.AllocateAddr
 }
 
 func describeAddresses(r *Region, in *ec2.DescribeAddressesInput) (*ec2.DescribeAddressesOutput, error) {
-	found, err := describe(r, &r.compute.addresses, in.AllocationIds, in.Filters)
+	found, err := r.compute.addresses.Describe(in.AllocationIds, in.Filters)
 	found = slices.DeleteFunc(found, func(a types.Address) bool {
 		return len(in.PublicIps) > 0 && !slices.Contains(in.PublicIps, aws.ToString(a.PublicIp))
 	})
@@ -61,11 +64,11 @@ func describeAddresses(r *Region, in *ec2.DescribeAddressesInput) (*ec2.Describe
 
 func associateAddress(r *Region, in *ec2.AssociateAddressInput) (*ec2.AssociateAddressOutput, error) {
 	r.settle()
-	address, err := find(r, &r.compute.addresses, in.AllocationId)
+	address, err := r.compute.addresses.Find(in.AllocationId)
 	if err != nil {
 		return nil, err
 	}
-	i, err := find(r, &r.compute.instances, in.InstanceId)
+	i, err := r.compute.instances.Find(in.InstanceId)
 	if err != nil {
 		return nil, err
 	}
@@ -75,24 +78,24 @@ func associateAddress(r *Region, in *ec2.AssociateAddressInput) (*ec2.AssociateA
 	if address.AssociationId != nil && !aws.ToBool(in.AllowReassociation) {
 		return nil, Err("Resource.AlreadyAssociated", fmt.Sprintf("%s is associated", *address.AllocationId))
 	}
-	r.takeAddress(address)
-	address.AssociationId = aws.String(r.account.newID("eipassoc"))
+	r.compute.takeAddress(address)
+	address.AssociationId = aws.String(r.store.Numbers.ID("eipassoc"))
 	address.InstanceId, address.NetworkInterfaceId = i.InstanceId, i.NetworkInterfaces[0].NetworkInterfaceId
 	i.PublicIpAddress = address.PublicIp
 	return &ec2.AssociateAddressOutput{AssociationId: address.AssociationId}, nil
 }
 
-func (r *Region) takeAddress(address *types.Address) {
-	if i := r.compute.instances.get(aws.ToString(address.InstanceId)); i != nil {
+func (c *compute) takeAddress(address *types.Address) {
+	if i := c.instances.Get(aws.ToString(address.InstanceId)); i != nil {
 		i.PublicIpAddress = nil
 	}
 	address.AssociationId, address.InstanceId, address.NetworkInterfaceId = nil, nil, nil
 }
 
 func disassociateAddress(r *Region, in *ec2.DisassociateAddressInput) (*ec2.DisassociateAddressOutput, error) {
-	for _, row := range r.compute.addresses.rows {
-		if row.value.AssociationId != nil && *row.value.AssociationId == aws.ToString(in.AssociationId) {
-			r.takeAddress(row.value)
+	for _, row := range r.compute.addresses.Rows {
+		if row.Value.AssociationId != nil && *row.Value.AssociationId == aws.ToString(in.AssociationId) {
+			r.compute.takeAddress(row.Value)
 			return nil, nil
 		}
 	}
@@ -100,41 +103,41 @@ func disassociateAddress(r *Region, in *ec2.DisassociateAddressInput) (*ec2.Disa
 }
 
 func releaseAddress(r *Region, in *ec2.ReleaseAddressInput) (*ec2.ReleaseAddressOutput, error) {
-	address, err := find(r, &r.compute.addresses, in.AllocationId)
+	address, err := r.compute.addresses.Find(in.AllocationId)
 	if err != nil {
 		return nil, err
 	}
 	if address.AssociationId != nil {
 		return nil, Err("InvalidIPAddress.InUse", fmt.Sprintf("Address %s is in use.", *address.PublicIp))
 	}
-	r.compute.addresses.remove(*address.AllocationId)
+	r.compute.addresses.Remove(*address.AllocationId)
 	return nil, nil
 }
 
-var interfaceOperations = ops(op(describeNetworkInterfaces), op(assignPrivateIPAddresses))
+var interfaceOperations = resource.Join(resource.Op(describeNetworkInterfaces), resource.Op(assignPrivateIPAddresses))
 
 func describeNetworkInterfaces(
 	r *Region, in *ec2.DescribeNetworkInterfacesInput,
 ) (*ec2.DescribeNetworkInterfacesOutput, error) {
 	r.settle()
-	found, err := describe(r, &r.compute.interfaces, in.NetworkInterfaceIds, in.Filters)
+	found, err := r.compute.interfaces.Describe(in.NetworkInterfaceIds, in.Filters)
 	return &ec2.DescribeNetworkInterfacesOutput{NetworkInterfaces: found}, err
 }
 
 func assignPrivateIPAddresses(
 	r *Region, in *ec2.AssignPrivateIpAddressesInput,
 ) (*ec2.AssignPrivateIpAddressesOutput, error) {
-	eni, err := find(r, &r.compute.interfaces, in.NetworkInterfaceId)
+	eni, err := r.compute.interfaces.Find(in.NetworkInterfaceId)
 	if err != nil {
 		return nil, err
 	}
 	for _, wanted := range in.PrivateIpAddresses {
 		is := func(a types.NetworkInterfacePrivateIpAddress) bool { return aws.ToString(a.PrivateIpAddress) == wanted }
-		for _, row := range r.compute.interfaces.rows {
-			if slices.ContainsFunc(row.value.PrivateIpAddresses, is) && !aws.ToBool(in.AllowReassignment) {
+		for _, row := range r.compute.interfaces.Rows {
+			if slices.ContainsFunc(row.Value.PrivateIpAddresses, is) && !aws.ToBool(in.AllowReassignment) {
 				return nil, Err("InvalidParameterValue", "Address "+wanted+" is in use.")
 			}
-			row.value.PrivateIpAddresses = slices.DeleteFunc(slices.Clone(row.value.PrivateIpAddresses), is)
+			row.Value.PrivateIpAddresses = slices.DeleteFunc(slices.Clone(row.Value.PrivateIpAddresses), is)
 		}
 		eni.PrivateIpAddresses = append(slices.Clone(eni.PrivateIpAddresses),
 			types.NetworkInterfacePrivateIpAddress{PrivateIpAddress: aws.String(wanted), Primary: aws.Bool(false)})
@@ -147,11 +150,11 @@ func (r *Region) PrivateAddresses(instance string) []string {
 	r.account.mu.Lock()
 	defer r.account.mu.Unlock()
 	var all []string
-	for _, row := range r.compute.interfaces.rows {
-		if a := row.value.Attachment; a == nil || aws.ToString(a.InstanceId) != instance {
+	for _, row := range r.compute.interfaces.Rows {
+		if a := row.Value.Attachment; a == nil || aws.ToString(a.InstanceId) != instance {
 			continue
 		}
-		for _, address := range row.value.PrivateIpAddresses {
+		for _, address := range row.Value.PrivateIpAddresses {
 			all = append(all, aws.ToString(address.PrivateIpAddress))
 		}
 	}

@@ -8,13 +8,16 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake/resource"
 )
 
-func newRoutes() table[types.RouteTable] {
-	return table[types.RouteTable]{
-		missing: "InvalidRouteTableID.NotFound",
-		tags:    func(t *types.RouteTable) *[]types.Tag { return &t.Tags },
-		values: func(t *types.RouteTable, name string) []string {
+func newRoutes(store *resource.Store) resource.Table[types.RouteTable] {
+	return resource.Table[types.RouteTable]{
+		Store:   store,
+		Missing: "InvalidRouteTableID.NotFound",
+		Tags:    func(t *types.RouteTable) *[]types.Tag { return &t.Tags },
+		Values: func(t *types.RouteTable, name string) []string {
 			switch name {
 			case "vpc-id":
 				return []string{aws.ToString(t.VpcId)}
@@ -30,11 +33,12 @@ func newRoutes() table[types.RouteTable] {
 	}
 }
 
-func newGroups() table[types.SecurityGroup] {
-	return table[types.SecurityGroup]{
-		missing: "InvalidGroup.NotFound",
-		tags:    func(g *types.SecurityGroup) *[]types.Tag { return &g.Tags },
-		values: func(g *types.SecurityGroup, name string) []string {
+func newGroups(store *resource.Store) resource.Table[types.SecurityGroup] {
+	return resource.Table[types.SecurityGroup]{
+		Store:   store,
+		Missing: "InvalidGroup.NotFound",
+		Tags:    func(g *types.SecurityGroup) *[]types.Tag { return &g.Tags },
+		Values: func(g *types.SecurityGroup, name string) []string {
 			return map[string][]string{
 				"vpc-id":     {aws.ToString(g.VpcId)},
 				"group-id":   {aws.ToString(g.GroupId)},
@@ -49,17 +53,18 @@ func isMain(t *types.RouteTable) bool {
 	return slices.ContainsFunc(t.Associations, func(a types.RouteTableAssociation) bool { return aws.ToBool(a.Main) })
 }
 
-var routeOperations = ops(
-	op(createRouteTable), op(describeRouteTables), op(deleteRouteTable), op(createRoute), op(replaceRoute),
-	op(associateRouteTable), op(replaceRouteTableAssociation), op(disassociateRouteTable),
+var routeOperations = resource.Join(
+	resource.Op(createRouteTable), resource.Op(describeRouteTables), resource.Op(deleteRouteTable),
+	resource.Op(createRoute), resource.Op(replaceRoute), resource.Op(associateRouteTable),
+	resource.Op(replaceRouteTableAssociation), resource.Op(disassociateRouteTable),
 )
 
 func createRouteTable(r *Region, in *ec2.CreateRouteTableInput) (*ec2.CreateRouteTableOutput, error) {
-	vpc, err := find(r, &r.network.vpcs, in.VpcId)
+	vpc, err := r.network.vpcs.Find(in.VpcId)
 	if err != nil {
 		return nil, err
 	}
-	made := create(r, &r.network.routes, "rtb", types.ResourceTypeRouteTable, in.TagSpecifications,
+	made := r.network.routes.Create("rtb", types.ResourceTypeRouteTable, in.TagSpecifications,
 		func(id string) *types.RouteTable {
 			return &types.RouteTable{
 				RouteTableId: aws.String(id),
@@ -71,16 +76,16 @@ func createRouteTable(r *Region, in *ec2.CreateRouteTableInput) (*ec2.CreateRout
 				}},
 			}
 		})
-	return &ec2.CreateRouteTableOutput{RouteTable: tagged(r, &r.network.routes, *made.RouteTableId)}, nil
+	return &ec2.CreateRouteTableOutput{RouteTable: r.network.routes.Tagged(*made.RouteTableId)}, nil
 }
 
 func describeRouteTables(r *Region, in *ec2.DescribeRouteTablesInput) (*ec2.DescribeRouteTablesOutput, error) {
 	r.settleNATs()
-	found, err := describe(r, &r.network.routes, in.RouteTableIds, in.Filters)
+	found, err := r.network.routes.Describe(in.RouteTableIds, in.Filters)
 	for i := range found {
 		found[i].Routes = slices.Clone(found[i].Routes)
 		for j, route := range found[i].Routes {
-			if r.goneTarget(route) {
+			if r.network.goneTarget(route) {
 				found[i].Routes[j].State = types.RouteStateBlackhole
 			}
 		}
@@ -89,50 +94,50 @@ func describeRouteTables(r *Region, in *ec2.DescribeRouteTablesInput) (*ec2.Desc
 }
 
 // goneTarget tells whether what a route leads to is not there any more.
-func (r *Region) goneTarget(route types.Route) bool {
+func (n *network) goneTarget(route types.Route) bool {
 	if id := aws.ToString(route.NatGatewayId); id != "" {
-		nat := r.network.nats.get(id)
+		nat := n.nats.Get(id)
 		return nat == nil || nat.State == types.NatGatewayStateDeleted
 	}
 	id := aws.ToString(route.GatewayId)
-	return id != "local" && r.network.gateways.get(id) == nil
+	return id != "local" && n.gateways.Get(id) == nil
 }
 
 func deleteRouteTable(r *Region, in *ec2.DeleteRouteTableInput) (*ec2.DeleteRouteTableOutput, error) {
-	table, err := find(r, &r.network.routes, in.RouteTableId)
+	table, err := r.network.routes.Find(in.RouteTableId)
 	if err != nil {
 		return nil, err
 	}
 	if len(table.Associations) > 0 {
 		return nil, Err("DependencyViolation", *table.RouteTableId+" has dependencies and cannot be deleted.")
 	}
-	r.network.routes.remove(*table.RouteTableId)
+	r.network.routes.Remove(*table.RouteTableId)
 	return nil, nil
 }
 
 func createRoute(r *Region, in *ec2.CreateRouteInput) (*ec2.CreateRouteOutput, error) {
-	table, err := find(r, &r.network.routes, in.RouteTableId)
+	table, err := r.network.routes.Find(in.RouteTableId)
 	if err != nil {
 		return nil, err
 	}
 	if slices.ContainsFunc(table.Routes, isTo(in.DestinationCidrBlock)) {
 		return nil, Err("RouteAlreadyExists", "The route identified by "+*in.DestinationCidrBlock+" already exists.")
 	}
-	return nil, r.setRoute(table, in.DestinationCidrBlock, in.GatewayId, in.NatGatewayId)
+	return nil, r.network.setRoute(table, in.DestinationCidrBlock, in.GatewayId, in.NatGatewayId)
 }
 
 func isTo(cidr *string) func(types.Route) bool {
 	return func(route types.Route) bool { return aws.ToString(route.DestinationCidrBlock) == aws.ToString(cidr) }
 }
 
-func (r *Region) setRoute(table *types.RouteTable, to, gateway, nat *string) error {
+func (n *network) setRoute(table *types.RouteTable, to, gateway, nat *string) error {
 	if gateway != nil {
-		if _, err := find(r, &r.network.gateways, gateway); err != nil {
+		if _, err := n.gateways.Find(gateway); err != nil {
 			return err
 		}
 	}
 	if nat != nil {
-		if _, err := find(r, &r.network.nats, nat); err != nil {
+		if _, err := n.nats.Find(nat); err != nil {
 			return err
 		}
 	}
@@ -146,18 +151,18 @@ func (r *Region) setRoute(table *types.RouteTable, to, gateway, nat *string) err
 }
 
 func replaceRoute(r *Region, in *ec2.ReplaceRouteInput) (*ec2.ReplaceRouteOutput, error) {
-	table, err := find(r, &r.network.routes, in.RouteTableId)
+	table, err := r.network.routes.Find(in.RouteTableId)
 	if err != nil {
 		return nil, err
 	}
 	if !slices.ContainsFunc(table.Routes, isTo(in.DestinationCidrBlock)) {
 		return nil, Err("InvalidRoute.NotFound", "There is no route to "+*in.DestinationCidrBlock)
 	}
-	return nil, r.setRoute(table, in.DestinationCidrBlock, in.GatewayId, in.NatGatewayId)
+	return nil, r.network.setRoute(table, in.DestinationCidrBlock, in.GatewayId, in.NatGatewayId)
 }
 
-func (r *Region) associate(table *types.RouteTable, subnet *string) *string {
-	id := aws.String(r.account.newID("rtbassoc"))
+func (n *network) associate(table *types.RouteTable, subnet *string) *string {
+	id := aws.String(n.routes.Store.Numbers.ID("rtbassoc"))
 	table.Associations = append(slices.Clone(table.Associations), types.RouteTableAssociation{
 		RouteTableAssociationId: id,
 		RouteTableId:            table.RouteTableId,
@@ -168,29 +173,29 @@ func (r *Region) associate(table *types.RouteTable, subnet *string) *string {
 }
 
 func associateRouteTable(r *Region, in *ec2.AssociateRouteTableInput) (*ec2.AssociateRouteTableOutput, error) {
-	table, err := find(r, &r.network.routes, in.RouteTableId)
+	table, err := r.network.routes.Find(in.RouteTableId)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := find(r, &r.network.subnets, in.SubnetId); err != nil {
+	if _, err := r.network.subnets.Find(in.SubnetId); err != nil {
 		return nil, err
 	}
-	for _, row := range r.network.routes.rows {
-		for _, a := range row.value.Associations {
+	for _, row := range r.network.routes.Rows {
+		for _, a := range row.Value.Associations {
 			if aws.ToString(a.SubnetId) == *in.SubnetId {
-				return nil, Err("Resource.AlreadyAssociated", *in.SubnetId+" is associated with "+row.id)
+				return nil, Err("Resource.AlreadyAssociated", *in.SubnetId+" is associated with "+row.ID)
 			}
 		}
 	}
-	return &ec2.AssociateRouteTableOutput{AssociationId: r.associate(table, in.SubnetId)}, nil
+	return &ec2.AssociateRouteTableOutput{AssociationId: r.network.associate(table, in.SubnetId)}, nil
 }
 
 // dissociate takes a subnet from its route table, and tells the subnet.
-func (r *Region) dissociate(association *string) (*string, error) {
-	for _, row := range r.network.routes.rows {
-		for i, a := range row.value.Associations {
+func (n *network) dissociate(association *string) (*string, error) {
+	for _, row := range n.routes.Rows {
+		for i, a := range row.Value.Associations {
 			if a.RouteTableAssociationId != nil && *a.RouteTableAssociationId == aws.ToString(association) {
-				row.value.Associations = slices.Delete(slices.Clone(row.value.Associations), i, i+1)
+				row.Value.Associations = slices.Delete(slices.Clone(row.Value.Associations), i, i+1)
 				return a.SubnetId, nil
 			}
 		}
@@ -201,36 +206,36 @@ func (r *Region) dissociate(association *string) (*string, error) {
 func replaceRouteTableAssociation(
 	r *Region, in *ec2.ReplaceRouteTableAssociationInput,
 ) (*ec2.ReplaceRouteTableAssociationOutput, error) {
-	table, err := find(r, &r.network.routes, in.RouteTableId)
+	table, err := r.network.routes.Find(in.RouteTableId)
 	if err != nil {
 		return nil, err
 	}
-	subnet, err := r.dissociate(in.AssociationId)
+	subnet, err := r.network.dissociate(in.AssociationId)
 	if err != nil {
 		return nil, err
 	}
-	return &ec2.ReplaceRouteTableAssociationOutput{NewAssociationId: r.associate(table, subnet)}, nil
+	return &ec2.ReplaceRouteTableAssociationOutput{NewAssociationId: r.network.associate(table, subnet)}, nil
 }
 
 func disassociateRouteTable(
 	r *Region, in *ec2.DisassociateRouteTableInput,
 ) (*ec2.DisassociateRouteTableOutput, error) {
-	_, err := r.dissociate(in.AssociationId)
+	_, err := r.network.dissociate(in.AssociationId)
 	return nil, err
 }
 
-var groupOperations = ops(
-	op(createSecurityGroup), op(describeSecurityGroups), op(deleteSecurityGroup),
-	op(authorizeSecurityGroupIngress), op(authorizeSecurityGroupEgress),
-	op(revokeSecurityGroupIngress), op(revokeSecurityGroupEgress),
+var groupOperations = resource.Join(
+	resource.Op(createSecurityGroup), resource.Op(describeSecurityGroups), resource.Op(deleteSecurityGroup),
+	resource.Op(authorizeSecurityGroupIngress), resource.Op(authorizeSecurityGroupEgress),
+	resource.Op(revokeSecurityGroupIngress), resource.Op(revokeSecurityGroupEgress),
 )
 
 func createSecurityGroup(r *Region, in *ec2.CreateSecurityGroupInput) (*ec2.CreateSecurityGroupOutput, error) {
-	if _, err := find(r, &r.network.vpcs, in.VpcId); err != nil {
+	if _, err := r.network.vpcs.Find(in.VpcId); err != nil {
 		return nil, err
 	}
-	for _, row := range r.network.groups.rows {
-		if aws.ToString(row.value.VpcId) == *in.VpcId && aws.ToString(row.value.GroupName) == *in.GroupName {
+	for _, row := range r.network.groups.Rows {
+		if aws.ToString(row.Value.VpcId) == *in.VpcId && aws.ToString(row.Value.GroupName) == *in.GroupName {
 			return nil, Err("InvalidGroup.Duplicate", "The security group '"+*in.GroupName+"' already exists")
 		}
 	}
@@ -238,7 +243,7 @@ func createSecurityGroup(r *Region, in *ec2.CreateSecurityGroupInput) (*ec2.Crea
 		IpProtocol: aws.String("-1"),
 		IpRanges:   []types.IpRange{{CidrIp: aws.String("0.0.0.0/0")}},
 	}
-	made := create(r, &r.network.groups, "sg", types.ResourceTypeSecurityGroup, in.TagSpecifications,
+	made := r.network.groups.Create("sg", types.ResourceTypeSecurityGroup, in.TagSpecifications,
 		func(id string) *types.SecurityGroup {
 			return &types.SecurityGroup{
 				GroupId:             aws.String(id),
@@ -249,40 +254,40 @@ func createSecurityGroup(r *Region, in *ec2.CreateSecurityGroupInput) (*ec2.Crea
 				IpPermissionsEgress: []types.IpPermission{all},
 			}
 		})
-	return &ec2.CreateSecurityGroupOutput{GroupId: made.GroupId, Tags: r.tagsOf(*made.GroupId)}, nil
+	return &ec2.CreateSecurityGroupOutput{GroupId: made.GroupId, Tags: r.store.TagsOf(*made.GroupId)}, nil
 }
 
 func describeSecurityGroups(
 	r *Region, in *ec2.DescribeSecurityGroupsInput,
 ) (*ec2.DescribeSecurityGroupsOutput, error) {
-	found, err := describe(r, &r.network.groups, in.GroupIds, in.Filters)
+	found, err := r.network.groups.Describe(in.GroupIds, in.Filters)
 	return &ec2.DescribeSecurityGroupsOutput{SecurityGroups: found}, err
 }
 
 func deleteSecurityGroup(r *Region, in *ec2.DeleteSecurityGroupInput) (*ec2.DeleteSecurityGroupOutput, error) {
 	r.settle()
-	group, err := find(r, &r.network.groups, in.GroupId)
+	group, err := r.network.groups.Find(in.GroupId)
 	if err != nil {
 		return nil, err
 	}
 	id := *group.GroupId
-	for _, row := range r.compute.instances.rows {
+	for _, row := range r.compute.instances.Rows {
 		uses := func(g types.GroupIdentifier) bool { return aws.ToString(g.GroupId) == id }
-		over := row.value.State.Name == types.InstanceStateNameTerminated
-		if !over && slices.ContainsFunc(row.value.SecurityGroups, uses) {
+		over := row.Value.State.Name == types.InstanceStateNameTerminated
+		if !over && slices.ContainsFunc(row.Value.SecurityGroups, uses) {
 			return nil, Err("DependencyViolation", "resource "+id+" has a dependent object")
 		}
 	}
-	for _, row := range r.network.groups.rows {
-		for _, rule := range slices.Concat(row.value.IpPermissions, row.value.IpPermissionsEgress) {
+	for _, row := range r.network.groups.Rows {
+		for _, rule := range slices.Concat(row.Value.IpPermissions, row.Value.IpPermissionsEgress) {
 			for _, pair := range rule.UserIdGroupPairs {
-				if row.id != id && aws.ToString(pair.GroupId) == id {
+				if row.ID != id && aws.ToString(pair.GroupId) == id {
 					return nil, Err("DependencyViolation", "resource "+id+" has a dependent object")
 				}
 			}
 		}
 	}
-	r.network.groups.remove(id)
+	r.network.groups.Remove(id)
 	return nil, nil
 }
 
@@ -323,7 +328,7 @@ func ruleKey(p types.IpPermission) string {
 }
 
 func authorize(r *Region, id *string, rules []types.IpPermission, egress bool) error {
-	group, err := find(r, &r.network.groups, id)
+	group, err := r.network.groups.Find(id)
 	if err != nil {
 		return err
 	}
@@ -340,7 +345,7 @@ func authorize(r *Region, id *string, rules []types.IpPermission, egress bool) e
 }
 
 func revoke(r *Region, id *string, rules []types.IpPermission, egress bool) error {
-	group, err := find(r, &r.network.groups, id)
+	group, err := r.network.groups.Find(id)
 	if err != nil {
 		return err
 	}
@@ -390,16 +395,16 @@ func revokeSecurityGroupEgress(
 func (r *Region) AddGroup(group types.SecurityGroup) {
 	r.account.mu.Lock()
 	defer r.account.mu.Unlock()
-	r.setTags(*group.GroupId, time.Time{}, group.Tags)
-	r.network.groups.put(*group.GroupId, time.Time{}, &group)
+	r.store.SetTags(*group.GroupId, time.Time{}, group.Tags)
+	r.network.groups.Put(*group.GroupId, time.Time{}, &group)
 }
 
 // Group is a security group as EC2 would describe it, or nil.
 func (r *Region) Group(id string) *types.SecurityGroup {
 	r.account.mu.Lock()
 	defer r.account.mu.Unlock()
-	if r.network.groups.get(id) == nil {
+	if r.network.groups.Get(id) == nil {
 		return nil
 	}
-	return tagged(r, &r.network.groups, id)
+	return r.network.groups.Tagged(id)
 }

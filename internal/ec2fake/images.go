@@ -9,13 +9,15 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake/resource"
 )
 
 // storage are images, snapshots and volumes.
 type storage struct {
-	images    table[types.Image]
-	snapshots table[types.Snapshot]
-	volumes   table[types.Volume]
+	images    resource.Table[types.Image]
+	snapshots resource.Table[types.Snapshot]
+	volumes   resource.Table[types.Volume]
 	// launchers may launch an image, and copiers make volumes of a snapshot.
 	launchers map[string][]types.LaunchPermission
 	copiers   map[string][]types.CreateVolumePermission
@@ -30,17 +32,19 @@ type hold struct {
 	times int
 }
 
-func newStorage() storage {
+func newStorage(store *resource.Store) storage {
 	return storage{
-		images: table[types.Image]{
-			missing: "InvalidAMIID.NotFound",
-			tags:    func(i *types.Image) *[]types.Tag { return &i.Tags },
-			values:  imageValues,
+		images: resource.Table[types.Image]{
+			Store:   store,
+			Missing: "InvalidAMIID.NotFound",
+			Tags:    func(i *types.Image) *[]types.Tag { return &i.Tags },
+			Values:  imageValues,
 		},
-		snapshots: table[types.Snapshot]{
-			missing: "InvalidSnapshot.NotFound",
-			tags:    func(s *types.Snapshot) *[]types.Tag { return &s.Tags },
-			values: func(s *types.Snapshot, name string) []string {
+		snapshots: resource.Table[types.Snapshot]{
+			Store:   store,
+			Missing: "InvalidSnapshot.NotFound",
+			Tags:    func(s *types.Snapshot) *[]types.Tag { return &s.Tags },
+			Values: func(s *types.Snapshot, name string) []string {
 				return map[string][]string{
 					"description": {aws.ToString(s.Description)},
 					"status":      {string(s.State)},
@@ -48,10 +52,11 @@ func newStorage() storage {
 				}[name]
 			},
 		},
-		volumes: table[types.Volume]{
-			missing: "InvalidVolume.NotFound",
-			tags:    func(v *types.Volume) *[]types.Tag { return &v.Tags },
-			values: func(v *types.Volume, name string) []string {
+		volumes: resource.Table[types.Volume]{
+			Store:   store,
+			Missing: "InvalidVolume.NotFound",
+			Tags:    func(v *types.Volume) *[]types.Tag { return &v.Tags },
+			Values: func(v *types.Volume, name string) []string {
 				return map[string][]string{
 					"status":            {string(v.State)},
 					"availability-zone": {aws.ToString(v.AvailabilityZone)},
@@ -66,7 +71,7 @@ func newStorage() storage {
 }
 
 func (s *storage) things() []string {
-	return slices.Concat(s.images.ids(), s.snapshots.ids(), s.volumes.ids())
+	return slices.Concat(s.images.IDs(), s.snapshots.IDs(), s.volumes.IDs())
 }
 
 func imageValues(i *types.Image, name string) []string {
@@ -87,14 +92,15 @@ func imageValues(i *types.Image, name string) []string {
 	return nil
 }
 
-var imageOperations = ops(
-	op(describeImages), op(createImage), op(copyImage), op(registerImage), op(deregisterImage),
-	op(enableImageDeprecation), op(enableImageDeregistrationProtection), op(disableImageDeregistrationProtection),
+var imageOperations = resource.Join(
+	resource.Op(describeImages), resource.Op(createImage), resource.Op(copyImage), resource.Op(registerImage),
+	resource.Op(deregisterImage), resource.Op(enableImageDeprecation),
+	resource.Op(enableImageDeregistrationProtection), resource.Op(disableImageDeregistrationProtection),
 )
 
 func describeImages(r *Region, in *ec2.DescribeImagesInput) (*ec2.DescribeImagesOutput, error) {
-	r.ripen()
-	found, err := describe(r, &r.storage.images, in.ImageIds, in.Filters)
+	r.storage.ripen()
+	found, err := r.storage.images.Describe(in.ImageIds, in.Filters)
 	if err != nil {
 		return nil, err
 	}
@@ -103,34 +109,34 @@ func describeImages(r *Region, in *ec2.DescribeImagesInput) (*ec2.DescribeImages
 		return len(in.Owners) > 0 && !slices.Contains(in.Owners, owner) &&
 			!(owner == Number && slices.Contains(in.Owners, "self"))
 	})
-	found, next := page(r, found, in.NextToken)
+	found, next := resource.Page(r.account.Behaviour, found, in.NextToken)
 	return &ec2.DescribeImagesOutput{Images: found, NextToken: next}, nil
 }
 
 // ripen has what was pending be made when its time has come.
-func (r *Region) ripen() {
-	for id, at := range r.storage.ready {
+func (s *storage) ripen() {
+	for id, at := range s.ready {
 		if time.Now().Before(at) {
 			continue
 		}
-		delete(r.storage.ready, id)
-		if i := r.storage.images.get(id); i != nil && i.State == types.ImageStatePending {
+		delete(s.ready, id)
+		if i := s.images.Get(id); i != nil && i.State == types.ImageStatePending {
 			i.State = types.ImageStateAvailable
 		}
-		if s := r.storage.snapshots.get(id); s != nil && s.State == types.SnapshotStatePending {
+		if s := s.snapshots.Get(id); s != nil && s.State == types.SnapshotStatePending {
 			s.State, s.Progress = types.SnapshotStateCompleted, aws.String("100%")
 		}
-		if v := r.storage.volumes.get(id); v != nil && v.State == types.VolumeStateCreating {
+		if v := s.volumes.Get(id); v != nil && v.State == types.VolumeStateCreating {
 			v.State = types.VolumeStateAvailable
 		}
 	}
 }
 
-func (r *Region) freeName(name *string) error {
-	for _, row := range r.storage.images.rows {
-		if aws.ToString(row.value.Name) == aws.ToString(name) && aws.ToString(row.value.OwnerId) == Number {
+func (s *storage) freeName(name *string) error {
+	for _, row := range s.images.Rows {
+		if aws.ToString(row.Value.Name) == aws.ToString(name) && aws.ToString(row.Value.OwnerId) == Number {
 			return Err("InvalidAMIName.Duplicate", fmt.Sprintf("AMI name %s is already in use by AMI %s",
-				aws.ToString(name), row.id))
+				aws.ToString(name), row.ID))
 		}
 	}
 	return nil
@@ -143,7 +149,7 @@ func (r *Region) newImage(
 	specs []types.TagSpecification,
 	made string, // what the snapshots' descriptions begin with; %s is the image
 ) *types.Image {
-	image := create(r, &r.storage.images, "ami", types.ResourceTypeImage, specs, func(id string) *types.Image {
+	image := r.storage.images.Create("ami", types.ResourceTypeImage, specs, func(id string) *types.Image {
 		return &types.Image{
 			ImageId:        aws.String(id),
 			Name:           name,
@@ -171,7 +177,7 @@ func (r *Region) newImage(
 }
 
 func (r *Region) newSnapshot(description, volume string, specs []types.TagSpecification) *types.Snapshot {
-	made := create(r, &r.storage.snapshots, "snap", types.ResourceTypeSnapshot, specs,
+	made := r.storage.snapshots.Create("snap", types.ResourceTypeSnapshot, specs,
 		func(id string) *types.Snapshot {
 			return &types.Snapshot{
 				SnapshotId:  aws.String(id),
@@ -188,17 +194,17 @@ func (r *Region) newSnapshot(description, volume string, specs []types.TagSpecif
 
 func createImage(r *Region, in *ec2.CreateImageInput) (*ec2.CreateImageOutput, error) {
 	r.settle()
-	i, err := find(r, &r.compute.instances, in.InstanceId)
+	i, err := r.compute.instances.Find(in.InstanceId)
 	if err != nil {
 		return nil, err
 	}
 	if i.State.Name != types.InstanceStateNameRunning && i.State.Name != types.InstanceStateNameStopped {
 		return nil, Err("IncorrectState", fmt.Sprintf("The instance '%s' is %s", *i.InstanceId, i.State.Name))
 	}
-	if err := r.freeName(in.Name); err != nil {
+	if err := r.storage.freeName(in.Name); err != nil {
 		return nil, err
 	}
-	disks := slices.Clone(r.storage.images.get(*i.ImageId).BlockDeviceMappings)
+	disks := slices.Clone(r.storage.images.Get(*i.ImageId).BlockDeviceMappings)
 	for _, more := range in.BlockDeviceMappings {
 		disks = slices.DeleteFunc(disks, func(d types.BlockDeviceMapping) bool {
 			return aws.ToString(d.DeviceName) == aws.ToString(more.DeviceName)
@@ -213,12 +219,11 @@ func createImage(r *Region, in *ec2.CreateImageInput) (*ec2.CreateImageOutput, e
 }
 
 func copyImage(r *Region, in *ec2.CopyImageInput) (*ec2.CopyImageOutput, error) {
-	source, err := find(r.account.in(aws.ToString(in.SourceRegion)),
-		&r.account.in(aws.ToString(in.SourceRegion)).storage.images, in.SourceImageId)
+	source, err := r.account.in(aws.ToString(in.SourceRegion)).storage.images.Find(in.SourceImageId)
 	if err != nil {
 		return nil, err
 	}
-	if err := r.freeName(in.Name); err != nil {
+	if err := r.storage.freeName(in.Name); err != nil {
 		return nil, err
 	}
 	disks := slices.Clone(source.BlockDeviceMappings)
@@ -235,14 +240,14 @@ func copyImage(r *Region, in *ec2.CopyImageInput) (*ec2.CopyImageOutput, error) 
 }
 
 func registerImage(r *Region, in *ec2.RegisterImageInput) (*ec2.RegisterImageOutput, error) {
-	if err := r.freeName(in.Name); err != nil {
+	if err := r.storage.freeName(in.Name); err != nil {
 		return nil, err
 	}
 	for _, disk := range in.BlockDeviceMappings {
 		if disk.Ebs == nil || disk.Ebs.SnapshotId == nil {
 			continue
 		}
-		if _, err := find(r, &r.storage.snapshots, disk.Ebs.SnapshotId); err != nil {
+		if _, err := r.storage.snapshots.Find(disk.Ebs.SnapshotId); err != nil {
 			return nil, err
 		}
 		if disk.Ebs.Encrypted != nil {
@@ -255,21 +260,21 @@ func registerImage(r *Region, in *ec2.RegisterImageInput) (*ec2.RegisterImageOut
 }
 
 func deregisterImage(r *Region, in *ec2.DeregisterImageInput) (*ec2.DeregisterImageOutput, error) {
-	image, err := find(r, &r.storage.images, in.ImageId)
+	image, err := r.storage.images.Find(in.ImageId)
 	if err != nil {
 		return nil, err
 	}
 	if strings.HasPrefix(aws.ToString(image.DeregistrationProtection), "enabled") {
 		return nil, Err("OperationNotPermitted", *image.ImageId+" is protected from being deregistered")
 	}
-	r.storage.images.remove(*image.ImageId)
+	r.storage.images.Remove(*image.ImageId)
 	return nil, nil
 }
 
 func enableImageDeprecation(
 	r *Region, in *ec2.EnableImageDeprecationInput,
 ) (*ec2.EnableImageDeprecationOutput, error) {
-	image, err := find(r, &r.storage.images, in.ImageId)
+	image, err := r.storage.images.Find(in.ImageId)
 	if err != nil {
 		return nil, err
 	}
@@ -280,7 +285,7 @@ func enableImageDeprecation(
 func enableImageDeregistrationProtection(
 	r *Region, in *ec2.EnableImageDeregistrationProtectionInput,
 ) (*ec2.EnableImageDeregistrationProtectionOutput, error) {
-	image, err := find(r, &r.storage.images, in.ImageId)
+	image, err := r.storage.images.Find(in.ImageId)
 	if err != nil {
 		return nil, err
 	}
@@ -294,7 +299,7 @@ func enableImageDeregistrationProtection(
 func disableImageDeregistrationProtection(
 	r *Region, in *ec2.DisableImageDeregistrationProtectionInput,
 ) (*ec2.DisableImageDeregistrationProtectionOutput, error) {
-	image, err := find(r, &r.storage.images, in.ImageId)
+	image, err := r.storage.images.Find(in.ImageId)
 	if err != nil {
 		return nil, err
 	}
@@ -302,12 +307,12 @@ func disableImageDeregistrationProtection(
 	return nil, nil
 }
 
-var sharingOperations = ops(op(describeImageAttribute), op(modifyImageAttribute), op(modifySnapshotAttribute))
+var sharingOperations = resource.Join(resource.Op(describeImageAttribute), resource.Op(modifyImageAttribute), resource.Op(modifySnapshotAttribute))
 
 func describeImageAttribute(
 	r *Region, in *ec2.DescribeImageAttributeInput,
 ) (*ec2.DescribeImageAttributeOutput, error) {
-	if _, err := find(r, &r.storage.images, in.ImageId); err != nil {
+	if _, err := r.storage.images.Find(in.ImageId); err != nil {
 		return nil, err
 	}
 	return &ec2.DescribeImageAttributeOutput{
@@ -317,7 +322,7 @@ func describeImageAttribute(
 }
 
 func modifyImageAttribute(r *Region, in *ec2.ModifyImageAttributeInput) (*ec2.ModifyImageAttributeOutput, error) {
-	image, err := find(r, &r.storage.images, in.ImageId)
+	image, err := r.storage.images.Find(in.ImageId)
 	if err != nil {
 		return nil, err
 	}
@@ -333,7 +338,7 @@ func modifyImageAttribute(r *Region, in *ec2.ModifyImageAttributeInput) (*ec2.Mo
 func modifySnapshotAttribute(
 	r *Region, in *ec2.ModifySnapshotAttributeInput,
 ) (*ec2.ModifySnapshotAttributeOutput, error) {
-	if _, err := find(r, &r.storage.snapshots, in.SnapshotId); err != nil {
+	if _, err := r.storage.snapshots.Find(in.SnapshotId); err != nil {
 		return nil, err
 	}
 	if p := in.CreateVolumePermission; p != nil {
@@ -348,7 +353,7 @@ func (r *Region) AddImage(image types.Image) *types.Image {
 	r.account.mu.Lock()
 	defer r.account.mu.Unlock()
 	if image.ImageId == nil {
-		image.ImageId = aws.String(r.account.newID("ami"))
+		image.ImageId = aws.String(r.store.Numbers.ID("ami"))
 	}
 	if image.OwnerId == nil {
 		image.OwnerId = aws.String(Number)
@@ -363,8 +368,8 @@ func (r *Region) AddImage(image types.Image) *types.Image {
 		image.RootDeviceType = types.DeviceTypeEbs
 	}
 	if image.BlockDeviceMappings == nil {
-		snapshot := r.account.newID("snap")
-		r.storage.snapshots.put(snapshot, time.Time{}, &types.Snapshot{
+		snapshot := r.store.Numbers.ID("snap")
+		r.storage.snapshots.Put(snapshot, time.Time{}, &types.Snapshot{
 			SnapshotId: aws.String(snapshot),
 			OwnerId:    image.OwnerId,
 			StartTime:  aws.Time(time.Now()),
@@ -376,8 +381,8 @@ func (r *Region) AddImage(image types.Image) *types.Image {
 			Ebs:        &types.EbsBlockDevice{SnapshotId: aws.String(snapshot), VolumeSize: aws.Int32(8)},
 		}}
 	}
-	r.setTags(*image.ImageId, time.Time{}, image.Tags)
-	r.storage.images.put(*image.ImageId, time.Time{}, &image)
+	r.store.SetTags(*image.ImageId, time.Time{}, image.Tags)
+	r.storage.images.Put(*image.ImageId, time.Time{}, &image)
 	return &image
 }
 
@@ -385,27 +390,27 @@ func (r *Region) AddImage(image types.Image) *types.Image {
 func (r *Region) Image(id string) *types.Image {
 	r.account.mu.Lock()
 	defer r.account.mu.Unlock()
-	r.ripen()
-	if r.storage.images.get(id) == nil {
+	r.storage.ripen()
+	if r.storage.images.Get(id) == nil {
 		return nil
 	}
-	return tagged(r, &r.storage.images, id)
+	return r.storage.images.Tagged(id)
 }
 
 // SetImage changes an image.
 func (r *Region) SetImage(id string, set func(*types.Image)) {
 	r.account.mu.Lock()
 	defer r.account.mu.Unlock()
-	set(r.storage.images.get(id))
+	set(r.storage.images.Get(id))
 }
 
 // ImageNamed is the account's image of a name, or nil.
 func (r *Region) ImageNamed(name string) *types.Image {
 	r.account.mu.Lock()
 	defer r.account.mu.Unlock()
-	for _, row := range r.storage.images.rows {
-		if aws.ToString(row.value.Name) == name && aws.ToString(row.value.OwnerId) == Number {
-			return tagged(r, &r.storage.images, row.id)
+	for _, row := range r.storage.images.Rows {
+		if aws.ToString(row.Value.Name) == name && aws.ToString(row.Value.OwnerId) == Number {
+			return r.storage.images.Tagged(row.ID)
 		}
 	}
 	return nil
@@ -437,14 +442,14 @@ func (r *Region) AddSnapshot(snapshot types.Snapshot) string {
 	r.account.mu.Lock()
 	defer r.account.mu.Unlock()
 	if snapshot.SnapshotId == nil {
-		snapshot.SnapshotId = aws.String(r.account.newID("snap"))
+		snapshot.SnapshotId = aws.String(r.store.Numbers.ID("snap"))
 	}
 	snapshot.OwnerId, snapshot.State = aws.String(Number), types.SnapshotStateCompleted
 	if snapshot.StartTime == nil {
 		snapshot.StartTime = aws.Time(time.Now())
 	}
-	r.setTags(*snapshot.SnapshotId, time.Time{}, snapshot.Tags)
-	r.storage.snapshots.put(*snapshot.SnapshotId, time.Time{}, &snapshot)
+	r.store.SetTags(*snapshot.SnapshotId, time.Time{}, snapshot.Tags)
+	r.storage.snapshots.Put(*snapshot.SnapshotId, time.Time{}, &snapshot)
 	return *snapshot.SnapshotId
 }
 

@@ -12,16 +12,18 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake/resource"
 )
 
 // compute are instances and what they are launched with.
 type compute struct {
-	instances  table[types.Instance]
-	interfaces table[types.NetworkInterface]
-	keys       table[types.KeyPairInfo]
-	templates  table[types.LaunchTemplate]
+	instances  resource.Table[types.Instance]
+	interfaces resource.Table[types.NetworkInterface]
+	keys       resource.Table[types.KeyPairInfo]
+	templates  resource.Table[types.LaunchTemplate]
 	versions   map[string][]types.LaunchTemplateVersion // by template
-	addresses  table[types.Address]
+	addresses  resource.Table[types.Address]
 	// turns are the states that instances are on the way to.
 	turns map[string]turn
 	// attributes are the changes of instances' attributes.
@@ -36,49 +38,53 @@ type turn struct {
 	at time.Time
 }
 
-func newCompute() compute {
+func newCompute(store *resource.Store) compute {
 	return compute{
-		instances: table[types.Instance]{
-			missing: "InvalidInstanceID.NotFound",
-			tags:    func(i *types.Instance) *[]types.Tag { return &i.Tags },
-			values:  instanceValues,
+		instances: resource.Table[types.Instance]{
+			Store:   store,
+			Missing: "InvalidInstanceID.NotFound",
+			Tags:    func(i *types.Instance) *[]types.Tag { return &i.Tags },
+			Values:  instanceValues,
 		},
-		interfaces: table[types.NetworkInterface]{
-			missing: "InvalidNetworkInterfaceID.NotFound",
-			tags:    func(i *types.NetworkInterface) *[]types.Tag { return &i.TagSet },
-			values:  interfaceValues,
+		interfaces: resource.Table[types.NetworkInterface]{
+			Store:   store,
+			Missing: "InvalidNetworkInterfaceID.NotFound",
+			Tags:    func(i *types.NetworkInterface) *[]types.Tag { return &i.TagSet },
+			Values:  interfaceValues,
 		},
-		keys: table[types.KeyPairInfo]{
-			missing: "InvalidKeyPair.NotFound",
-			tags:    func(k *types.KeyPairInfo) *[]types.Tag { return &k.Tags },
-			values: func(k *types.KeyPairInfo, name string) []string {
+		keys: resource.Table[types.KeyPairInfo]{
+			Store:   store,
+			Missing: "InvalidKeyPair.NotFound",
+			Tags:    func(k *types.KeyPairInfo) *[]types.Tag { return &k.Tags },
+			Values: func(k *types.KeyPairInfo, name string) []string {
 				return map[string][]string{"key-name": {aws.ToString(k.KeyName)}}[name]
 			},
 		},
-		templates: table[types.LaunchTemplate]{
-			missing: "InvalidLaunchTemplateId.NotFound",
-			tags:    func(t *types.LaunchTemplate) *[]types.Tag { return &t.Tags },
-			values: func(t *types.LaunchTemplate, name string) []string {
+		templates: resource.Table[types.LaunchTemplate]{
+			Store:   store,
+			Missing: "InvalidLaunchTemplateId.NotFound",
+			Tags:    func(t *types.LaunchTemplate) *[]types.Tag { return &t.Tags },
+			Values: func(t *types.LaunchTemplate, name string) []string {
 				return map[string][]string{"launch-template-name": {aws.ToString(t.LaunchTemplateName)}}[name]
 			},
 		},
 		versions:  map[string][]types.LaunchTemplateVersion{},
-		addresses: newAddresses(),
+		addresses: newAddresses(store),
 		turns:     map[string]turn{},
 		spot:      map[string]string{},
 	}
 }
 
 func (c *compute) things() []string {
-	all := slices.Concat(c.keys.ids(), c.templates.ids(), c.addresses.ids())
-	for _, row := range c.instances.rows {
-		if row.value.State.Name != types.InstanceStateNameTerminated {
-			all = append(all, row.id)
+	all := slices.Concat(c.keys.IDs(), c.templates.IDs(), c.addresses.IDs())
+	for _, row := range c.instances.Rows {
+		if row.Value.State.Name != types.InstanceStateNameTerminated {
+			all = append(all, row.ID)
 		}
 	}
-	for _, row := range c.interfaces.rows {
-		if row.value.Attachment == nil {
-			all = append(all, row.id)
+	for _, row := range c.interfaces.Rows {
+		if row.Value.Attachment == nil {
+			all = append(all, row.ID)
 		}
 	}
 	return all
@@ -106,21 +112,22 @@ func instanceValues(i *types.Instance, name string) []string {
 	return nil
 }
 
-var instanceOperations = ops(
-	op(runInstances), op(describeInstances), op(startInstances), op(stopInstances), op(terminateInstances),
-	op(rebootInstances), op(modifyInstanceAttribute), op(getConsoleOutput), op(describeSpotPriceHistory),
+var instanceOperations = resource.Join(
+	resource.Op(runInstances), resource.Op(describeInstances), resource.Op(startInstances),
+	resource.Op(stopInstances), resource.Op(terminateInstances), resource.Op(rebootInstances),
+	resource.Op(modifyInstanceAttribute), resource.Op(getConsoleOutput), resource.Op(describeSpotPriceHistory),
 )
 
 func runInstances(r *Region, in *ec2.RunInstancesInput) (*ec2.RunInstancesOutput, error) {
-	if _, err := find(r, &r.storage.images, in.ImageId); err != nil {
+	if _, err := r.storage.images.Find(in.ImageId); err != nil {
 		return nil, err
 	}
 	if in.KeyName != nil {
-		if _, err := find(r, &r.compute.keys, in.KeyName); err != nil {
+		if _, err := r.compute.keys.Find(in.KeyName); err != nil {
 			return nil, err
 		}
 	}
-	if p := in.IamInstanceProfile; p != nil && !r.account.identity.knows(r, aws.ToString(p.Name)) {
+	if p := in.IamInstanceProfile; p != nil && !r.account.identity.Knows(aws.ToString(p.Name)) {
 		return nil, Err("InvalidParameterValue", fmt.Sprintf("Value (%s) for parameter iamInstanceProfile.name is "+
 			"invalid. Invalid IAM Instance Profile name", aws.ToString(p.Name)))
 	}
@@ -128,7 +135,7 @@ func runInstances(r *Region, in *ec2.RunInstancesInput) (*ec2.RunInstancesOutput
 	if len(in.NetworkInterfaces) > 0 {
 		spec = in.NetworkInterfaces[0]
 	}
-	subnet, err := find(r, &r.network.subnets, spec.SubnetId)
+	subnet, err := r.network.subnets.Find(spec.SubnetId)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +145,7 @@ func runInstances(r *Region, in *ec2.RunInstancesInput) (*ec2.RunInstancesOutput
 		if err != nil {
 			return nil, err
 		}
-		out.Instances = append(out.Instances, *tagged(r, &r.compute.instances, aws.ToString(made.InstanceId)))
+		out.Instances = append(out.Instances, *r.compute.instances.Tagged(aws.ToString(made.InstanceId)))
 	}
 	return out, nil
 }
@@ -151,13 +158,13 @@ func (r *Region) launch(
 ) (*types.Instance, error) {
 	var groups []types.GroupIdentifier
 	for _, id := range spec.Groups {
-		group, err := find(r, &r.network.groups, aws.String(id))
+		group, err := r.network.groups.Find(aws.String(id))
 		if err != nil {
 			return nil, err
 		}
 		groups = append(groups, types.GroupIdentifier{GroupId: group.GroupId, GroupName: group.GroupName})
 	}
-	made := create(r, &r.compute.instances, "i", types.ResourceTypeInstance, in.TagSpecifications,
+	made := r.compute.instances.Create("i", types.ResourceTypeInstance, in.TagSpecifications,
 		func(id string) *types.Instance {
 			return &types.Instance{
 				InstanceId:     aws.String(id),
@@ -181,7 +188,7 @@ func (r *Region) launch(
 	}
 	r.plugInterface(made, in, spec, subnet)
 	r.plugDisks(made, in)
-	r.toward(*made.InstanceId, types.InstanceStateNameRunning)
+	r.compute.toward(*made.InstanceId, types.InstanceStateNameRunning)
 	return made, nil
 }
 
@@ -191,8 +198,7 @@ func (r *Region) plugInterface(
 	spec types.InstanceNetworkInterfaceSpecification,
 	subnet *types.Subnet,
 ) {
-	r.account.numbers["address"]++
-	number := r.account.numbers["address"]
+	number := r.store.Numbers.Next("address")
 	private := made.PrivateIpAddress
 	if prefix, err := netip.ParsePrefix(aws.ToString(subnet.CidrBlock)); err == nil {
 		address := prefix.Addr()
@@ -206,7 +212,7 @@ func (r *Region) plugInterface(
 		spec.AssociatePublicIpAddress == nil && aws.ToBool(subnet.MapPublicIpOnLaunch) {
 		made.PublicIpAddress = aws.String("192.0.2." + strconv.Itoa(number))
 	}
-	eni := create(r, &r.compute.interfaces, "eni", types.ResourceTypeNetworkInterface, in.TagSpecifications,
+	eni := r.compute.interfaces.Create("eni", types.ResourceTypeNetworkInterface, in.TagSpecifications,
 		func(id string) *types.NetworkInterface {
 			return &types.NetworkInterface{
 				NetworkInterfaceId: aws.String(id),
@@ -231,7 +237,7 @@ func (r *Region) plugInterface(
 
 // plugDisks makes the volumes that an instance's image and its launch ask for. They go with it.
 func (r *Region) plugDisks(made *types.Instance, in *ec2.RunInstancesInput) {
-	disks := slices.Clone(r.storage.images.get(*in.ImageId).BlockDeviceMappings)
+	disks := slices.Clone(r.storage.images.Get(*in.ImageId).BlockDeviceMappings)
 	for _, wanted := range in.BlockDeviceMappings {
 		disks = slices.DeleteFunc(disks, func(d types.BlockDeviceMapping) bool {
 			return aws.ToString(d.DeviceName) == aws.ToString(wanted.DeviceName)
@@ -242,7 +248,7 @@ func (r *Region) plugDisks(made *types.Instance, in *ec2.RunInstancesInput) {
 		if disk.Ebs == nil {
 			continue
 		}
-		volume := create(r, &r.storage.volumes, "vol", types.ResourceTypeVolume, in.TagSpecifications,
+		volume := r.storage.volumes.Create("vol", types.ResourceTypeVolume, in.TagSpecifications,
 			func(id string) *types.Volume {
 				return &types.Volume{
 					VolumeId:         aws.String(id),
@@ -254,13 +260,13 @@ func (r *Region) plugDisks(made *types.Instance, in *ec2.RunInstancesInput) {
 					State:            types.VolumeStateInUse,
 				}
 			})
-		r.plug(volume, made, aws.ToString(disk.DeviceName), true)
+		plug(volume, made, aws.ToString(disk.DeviceName), true)
 	}
 }
 
 // toward has an instance be in a state after the account's pace.
-func (r *Region) toward(id string, state types.InstanceStateName) {
-	r.compute.turns[id] = turn{state, time.Now().Add(r.account.Pace)}
+func (c *compute) toward(id string, state types.InstanceStateName) {
+	c.turns[id] = turn{state, time.Now().Add(c.instances.Store.Behaviour.Pace)}
 }
 
 // settle has the instances be in the states that they have come to by now.
@@ -270,7 +276,7 @@ func (r *Region) settle() {
 			continue
 		}
 		delete(r.compute.turns, id)
-		instance := r.compute.instances.get(id)
+		instance := r.compute.instances.Get(id)
 		if instance.State.Name == types.InstanceStateNameTerminated {
 			continue
 		}
@@ -284,23 +290,23 @@ func (r *Region) settle() {
 // dismantle frees what a terminated instance had.
 func (r *Region) dismantle(i *types.Instance) {
 	for _, eni := range i.NetworkInterfaces {
-		r.compute.interfaces.remove(aws.ToString(eni.NetworkInterfaceId))
+		r.compute.interfaces.Remove(aws.ToString(eni.NetworkInterfaceId))
 	}
-	for _, row := range slices.Clone(r.storage.volumes.rows) {
-		for _, a := range row.value.Attachments {
+	for _, row := range slices.Clone(r.storage.volumes.Rows) {
+		for _, a := range row.Value.Attachments {
 			if aws.ToString(a.InstanceId) != *i.InstanceId {
 				continue
 			}
 			if aws.ToBool(a.DeleteOnTermination) {
-				r.storage.volumes.remove(row.id)
+				r.storage.volumes.Remove(row.ID)
 			} else {
-				row.value.Attachments, row.value.State = nil, types.VolumeStateAvailable
+				row.Value.Attachments, row.Value.State = nil, types.VolumeStateAvailable
 			}
 		}
 	}
-	for _, row := range r.compute.addresses.rows {
-		if aws.ToString(row.value.InstanceId) == *i.InstanceId {
-			row.value.InstanceId, row.value.AssociationId, row.value.NetworkInterfaceId = nil, nil, nil
+	for _, row := range r.compute.addresses.Rows {
+		if aws.ToString(row.Value.InstanceId) == *i.InstanceId {
+			row.Value.InstanceId, row.Value.AssociationId, row.Value.NetworkInterfaceId = nil, nil, nil
 		}
 	}
 	i.NetworkInterfaces, i.PrivateIpAddress, i.PublicIpAddress = nil, nil, nil
@@ -308,11 +314,11 @@ func (r *Region) dismantle(i *types.Instance) {
 
 func describeInstances(r *Region, in *ec2.DescribeInstancesInput) (*ec2.DescribeInstancesOutput, error) {
 	r.settle()
-	found, err := describe(r, &r.compute.instances, in.InstanceIds, in.Filters)
+	found, err := r.compute.instances.Describe(in.InstanceIds, in.Filters)
 	if err != nil {
 		return nil, err
 	}
-	found, next := page(r, found, in.NextToken)
+	found, next := resource.Page(r.account.Behaviour, found, in.NextToken)
 	out := &ec2.DescribeInstancesOutput{NextToken: next}
 	for _, i := range found {
 		i.State = &types.InstanceState{Name: i.State.Name}
@@ -326,7 +332,7 @@ func change(r *Region, ids []string, by, to types.InstanceStateName) ([]types.In
 	r.settle()
 	var all []*types.Instance
 	for _, id := range ids {
-		i, err := find(r, &r.compute.instances, aws.String(id))
+		i, err := r.compute.instances.Find(aws.String(id))
 		if err != nil {
 			return nil, err
 		}
@@ -341,7 +347,7 @@ func change(r *Region, ids []string, by, to types.InstanceStateName) ([]types.In
 		was := i.State
 		if was.Name != to && was.Name != types.InstanceStateNameTerminated {
 			i.State = &types.InstanceState{Name: by}
-			r.toward(*i.InstanceId, to)
+			r.compute.toward(*i.InstanceId, to)
 		}
 		changes = append(changes, types.InstanceStateChange{
 			InstanceId:    i.InstanceId,
@@ -370,7 +376,7 @@ func terminateInstances(r *Region, in *ec2.TerminateInstancesInput) (*ec2.Termin
 
 func rebootInstances(r *Region, in *ec2.RebootInstancesInput) (*ec2.RebootInstancesOutput, error) {
 	for _, id := range in.InstanceIds {
-		if _, err := find(r, &r.compute.instances, aws.String(id)); err != nil {
+		if _, err := r.compute.instances.Find(aws.String(id)); err != nil {
 			return nil, err
 		}
 	}
@@ -381,7 +387,7 @@ func modifyInstanceAttribute(
 	r *Region, in *ec2.ModifyInstanceAttributeInput,
 ) (*ec2.ModifyInstanceAttributeOutput, error) {
 	r.settle()
-	i, err := find(r, &r.compute.instances, in.InstanceId)
+	i, err := r.compute.instances.Find(in.InstanceId)
 	if err != nil {
 		return nil, err
 	}
@@ -394,13 +400,13 @@ func modifyInstanceAttribute(
 
 func getConsoleOutput(r *Region, in *ec2.GetConsoleOutputInput) (*ec2.GetConsoleOutputOutput, error) {
 	r.settle()
-	i, err := find(r, &r.compute.instances, in.InstanceId)
+	i, err := r.compute.instances.Find(in.InstanceId)
 	if err != nil {
 		return nil, err
 	}
 	out := &ec2.GetConsoleOutputOutput{InstanceId: in.InstanceId, Timestamp: aws.Time(time.Now())}
 	if r.account.Console != nil {
-		told := *tagged(r, &r.compute.instances, *i.InstanceId)
+		told := *r.compute.instances.Tagged(*i.InstanceId)
 		out.Output = aws.String(base64.StdEncoding.EncodeToString([]byte(r.account.Console(told))))
 	}
 	return out, nil
@@ -422,30 +428,30 @@ func describeSpotPriceHistory(
 	return out, nil
 }
 
-var keyOperations = ops(op(importKeyPair), op(deleteKeyPair), op(describeKeyPairs))
+var keyOperations = resource.Join(resource.Op(importKeyPair), resource.Op(deleteKeyPair), resource.Op(describeKeyPairs))
 
 func importKeyPair(r *Region, in *ec2.ImportKeyPairInput) (*ec2.ImportKeyPairOutput, error) {
 	name := aws.ToString(in.KeyName)
-	if r.compute.keys.get(name) != nil {
+	if r.compute.keys.Get(name) != nil {
 		return nil, Err("InvalidKeyPair.Duplicate", fmt.Sprintf("The keypair '%s' already exists.", name))
 	}
-	r.compute.keys.put(name, time.Now(), &types.KeyPairInfo{
+	r.compute.keys.Put(name, time.Now(), &types.KeyPairInfo{
 		KeyName:    in.KeyName,
-		KeyPairId:  aws.String(r.account.newID("key")),
+		KeyPairId:  aws.String(r.store.Numbers.ID("key")),
 		PublicKey:  aws.String(strings.TrimSpace(string(in.PublicKeyMaterial))),
 		CreateTime: aws.Time(time.Now()),
 	})
-	r.born(name, types.ResourceTypeKeyPair, in.TagSpecifications)
+	r.store.Born(name, types.ResourceTypeKeyPair, in.TagSpecifications)
 	return &ec2.ImportKeyPairOutput{KeyName: in.KeyName}, nil
 }
 
 func deleteKeyPair(r *Region, in *ec2.DeleteKeyPairInput) (*ec2.DeleteKeyPairOutput, error) {
-	r.compute.keys.remove(aws.ToString(in.KeyName)) // one that is not there is no error to EC2
+	r.compute.keys.Remove(aws.ToString(in.KeyName)) // one that is not there is no error to EC2
 	return nil, nil
 }
 
 func describeKeyPairs(r *Region, in *ec2.DescribeKeyPairsInput) (*ec2.DescribeKeyPairsOutput, error) {
-	found, err := describe(r, &r.compute.keys, in.KeyNames, in.Filters)
+	found, err := r.compute.keys.Describe(in.KeyNames, in.Filters)
 	return &ec2.DescribeKeyPairsOutput{KeyPairs: found}, err
 }
 
@@ -454,10 +460,10 @@ func (r *Region) Instance(id string) *types.Instance {
 	r.account.mu.Lock()
 	defer r.account.mu.Unlock()
 	r.settle()
-	if r.compute.instances.get(id) == nil {
+	if r.compute.instances.Get(id) == nil {
 		return nil
 	}
-	return tagged(r, &r.compute.instances, id)
+	return r.compute.instances.Tagged(id)
 }
 
 // Instances are the ids of the instances that are not terminated.
@@ -466,9 +472,9 @@ func (r *Region) Instances() []string {
 	defer r.account.mu.Unlock()
 	r.settle()
 	var ids []string
-	for _, row := range r.compute.instances.rows {
-		if row.value.State.Name != types.InstanceStateNameTerminated {
-			ids = append(ids, row.id)
+	for _, row := range r.compute.instances.Rows {
+		if row.Value.State.Name != types.InstanceStateNameTerminated {
+			ids = append(ids, row.ID)
 		}
 	}
 	return ids
@@ -479,7 +485,7 @@ func (r *Region) End(id, code, message string) {
 	r.account.mu.Lock()
 	defer r.account.mu.Unlock()
 	delete(r.compute.turns, id)
-	i := r.compute.instances.get(id)
+	i := r.compute.instances.Get(id)
 	i.State = &types.InstanceState{Name: types.InstanceStateNameTerminated}
 	i.StateReason = &types.StateReason{Code: aws.String(code), Message: aws.String(message)}
 	r.dismantle(i)

@@ -9,28 +9,31 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake/resource"
 )
 
 // network are VPCs and what is in them.
 type network struct {
-	vpcs     table[types.Vpc]
-	subnets  table[types.Subnet]
-	gateways table[types.InternetGateway]
-	nats     table[types.NatGateway]
-	routes   table[types.RouteTable]
-	groups   table[types.SecurityGroup]
+	vpcs     resource.Table[types.Vpc]
+	subnets  resource.Table[types.Subnet]
+	gateways resource.Table[types.InternetGateway]
+	nats     resource.Table[types.NatGateway]
+	routes   resource.Table[types.RouteTable]
+	groups   resource.Table[types.SecurityGroup]
 	// hostnames are the VPCs whose instances get DNS names.
 	hostnames map[string]bool
 	// ready is when a NAT gateway has come to where it is going.
 	ready map[string]time.Time
 }
 
-func newNetwork() network {
+func newNetwork(store *resource.Store) network {
 	return network{
-		vpcs: table[types.Vpc]{
-			missing: "InvalidVpcID.NotFound",
-			tags:    func(v *types.Vpc) *[]types.Tag { return &v.Tags },
-			values: func(v *types.Vpc, name string) []string {
+		vpcs: resource.Table[types.Vpc]{
+			Store:   store,
+			Missing: "InvalidVpcID.NotFound",
+			Tags:    func(v *types.Vpc) *[]types.Tag { return &v.Tags },
+			Values: func(v *types.Vpc, name string) []string {
 				return map[string][]string{
 					"vpc-id":     {aws.ToString(v.VpcId)},
 					"cidr":       {aws.ToString(v.CidrBlock)},
@@ -38,10 +41,11 @@ func newNetwork() network {
 				}[name]
 			},
 		},
-		subnets: table[types.Subnet]{
-			missing: "InvalidSubnetID.NotFound",
-			tags:    func(s *types.Subnet) *[]types.Tag { return &s.Tags },
-			values: func(s *types.Subnet, name string) []string {
+		subnets: resource.Table[types.Subnet]{
+			Store:   store,
+			Missing: "InvalidSubnetID.NotFound",
+			Tags:    func(s *types.Subnet) *[]types.Tag { return &s.Tags },
+			Values: func(s *types.Subnet, name string) []string {
 				return map[string][]string{
 					"vpc-id":            {aws.ToString(s.VpcId)},
 					"subnet-id":         {aws.ToString(s.SubnetId)},
@@ -50,10 +54,11 @@ func newNetwork() network {
 				}[name]
 			},
 		},
-		gateways: table[types.InternetGateway]{
-			missing: "InvalidInternetGatewayID.NotFound",
-			tags:    func(g *types.InternetGateway) *[]types.Tag { return &g.Tags },
-			values: func(g *types.InternetGateway, name string) []string {
+		gateways: resource.Table[types.InternetGateway]{
+			Store:   store,
+			Missing: "InvalidInternetGatewayID.NotFound",
+			Tags:    func(g *types.InternetGateway) *[]types.Tag { return &g.Tags },
+			Values: func(g *types.InternetGateway, name string) []string {
 				if name != "attachment.vpc-id" {
 					return nil
 				}
@@ -64,67 +69,70 @@ func newNetwork() network {
 				return ids
 			},
 		},
-		nats: table[types.NatGateway]{
-			missing: "NatGatewayNotFound",
-			tags:    func(n *types.NatGateway) *[]types.Tag { return &n.Tags },
-			values: func(n *types.NatGateway, name string) []string {
+		nats: resource.Table[types.NatGateway]{
+			Store:   store,
+			Missing: "NatGatewayNotFound",
+			Tags:    func(n *types.NatGateway) *[]types.Tag { return &n.Tags },
+			Values: func(n *types.NatGateway, name string) []string {
 				return map[string][]string{"state": {string(n.State)}, "vpc-id": {aws.ToString(n.VpcId)}}[name]
 			},
 		},
-		routes:    newRoutes(),
-		groups:    newGroups(),
+		routes:    newRoutes(store),
+		groups:    newGroups(store),
 		hostnames: map[string]bool{},
 		ready:     map[string]time.Time{},
 	}
 }
 
 func (n *network) things() []string {
-	all := slices.Concat(n.vpcs.ids(), n.subnets.ids(), n.gateways.ids(), n.groups.ids())
-	for _, row := range n.nats.rows {
-		if row.value.State != types.NatGatewayStateDeleted {
-			all = append(all, row.id)
+	all := slices.Concat(n.vpcs.IDs(), n.subnets.IDs(), n.gateways.IDs(), n.groups.IDs())
+	for _, row := range n.nats.Rows {
+		if row.Value.State != types.NatGatewayStateDeleted {
+			all = append(all, row.ID)
 		}
 	}
-	for _, row := range n.routes.rows {
-		if !isMain(row.value) {
-			all = append(all, row.id)
+	for _, row := range n.routes.Rows {
+		if !isMain(row.Value) {
+			all = append(all, row.ID)
 		}
 	}
 	return all
 }
 
-var vpcOperations = ops(
-	op(createVpc), op(describeVpcs), op(describeVpcAttribute), op(modifyVpcAttribute), op(deleteVpc),
-	op(createSubnet), op(describeSubnets), op(modifySubnetAttribute), op(deleteSubnet),
-	op(createInternetGateway), op(describeInternetGateways), op(attachInternetGateway), op(detachInternetGateway),
-	op(deleteInternetGateway), op(createNatGateway), op(describeNatGateways), op(deleteNatGateway),
+var vpcOperations = resource.Join(
+	resource.Op(createVpc), resource.Op(describeVpcs), resource.Op(describeVpcAttribute),
+	resource.Op(modifyVpcAttribute), resource.Op(deleteVpc), resource.Op(createSubnet),
+	resource.Op(describeSubnets), resource.Op(modifySubnetAttribute), resource.Op(deleteSubnet),
+	resource.Op(createInternetGateway), resource.Op(describeInternetGateways), resource.Op(attachInternetGateway),
+	resource.Op(detachInternetGateway), resource.Op(deleteInternetGateway), resource.Op(createNatGateway),
+	resource.Op(describeNatGateways), resource.Op(deleteNatGateway),
 )
 
 func createVpc(r *Region, in *ec2.CreateVpcInput) (*ec2.CreateVpcOutput, error) {
 	if _, err := netip.ParsePrefix(aws.ToString(in.CidrBlock)); err != nil {
 		return nil, Err("InvalidParameterValue", err.Error())
 	}
-	made := create(r, &r.network.vpcs, "vpc", types.ResourceTypeVpc, in.TagSpecifications,
+	made := r.network.vpcs.Create("vpc", types.ResourceTypeVpc, in.TagSpecifications,
 		func(id string) *types.Vpc {
 			return &types.Vpc{VpcId: aws.String(id), CidrBlock: in.CidrBlock, State: types.VpcStateAvailable}
 		})
-	create(r, &r.network.routes, "rtb", types.ResourceTypeRouteTable, nil, func(id string) *types.RouteTable {
+	r.network.routes.Create("rtb", types.ResourceTypeRouteTable, nil, func(id string) *types.RouteTable {
 		return &types.RouteTable{
 			RouteTableId: aws.String(id),
 			VpcId:        made.VpcId,
 			Associations: []types.RouteTableAssociation{{Main: aws.Bool(true), RouteTableId: aws.String(id)}},
 		}
 	})
-	return &ec2.CreateVpcOutput{Vpc: tagged(r, &r.network.vpcs, *made.VpcId)}, nil
+	return &ec2.CreateVpcOutput{Vpc: r.network.vpcs.Tagged(*made.VpcId)}, nil
 }
 
 func describeVpcs(r *Region, in *ec2.DescribeVpcsInput) (*ec2.DescribeVpcsOutput, error) {
-	found, err := describe(r, &r.network.vpcs, in.VpcIds, in.Filters)
+	found, err := r.network.vpcs.Describe(in.VpcIds, in.Filters)
 	return &ec2.DescribeVpcsOutput{Vpcs: found}, err
 }
 
 func describeVpcAttribute(r *Region, in *ec2.DescribeVpcAttributeInput) (*ec2.DescribeVpcAttributeOutput, error) {
-	if _, err := find(r, &r.network.vpcs, in.VpcId); err != nil {
+	if _, err := r.network.vpcs.Find(in.VpcId); err != nil {
 		return nil, err
 	}
 	return &ec2.DescribeVpcAttributeOutput{
@@ -135,7 +143,7 @@ func describeVpcAttribute(r *Region, in *ec2.DescribeVpcAttributeInput) (*ec2.De
 }
 
 func modifyVpcAttribute(r *Region, in *ec2.ModifyVpcAttributeInput) (*ec2.ModifyVpcAttributeOutput, error) {
-	if _, err := find(r, &r.network.vpcs, in.VpcId); err != nil {
+	if _, err := r.network.vpcs.Find(in.VpcId); err != nil {
 		return nil, err
 	}
 	if in.EnableDnsHostnames != nil {
@@ -145,49 +153,49 @@ func modifyVpcAttribute(r *Region, in *ec2.ModifyVpcAttributeInput) (*ec2.Modify
 }
 
 func deleteVpc(r *Region, in *ec2.DeleteVpcInput) (*ec2.DeleteVpcOutput, error) {
-	vpc, err := find(r, &r.network.vpcs, in.VpcId)
+	vpc, err := r.network.vpcs.Find(in.VpcId)
 	if err != nil {
 		return nil, err
 	}
 	id := *vpc.VpcId
-	for _, row := range r.network.subnets.rows {
-		if aws.ToString(row.value.VpcId) == id {
-			return nil, Err("DependencyViolation", id+" has dependencies: "+row.id)
+	for _, row := range r.network.subnets.Rows {
+		if aws.ToString(row.Value.VpcId) == id {
+			return nil, Err("DependencyViolation", id+" has dependencies: "+row.ID)
 		}
 	}
-	for _, row := range r.network.groups.rows {
-		if aws.ToString(row.value.VpcId) == id {
-			return nil, Err("DependencyViolation", id+" has dependencies: "+row.id)
+	for _, row := range r.network.groups.Rows {
+		if aws.ToString(row.Value.VpcId) == id {
+			return nil, Err("DependencyViolation", id+" has dependencies: "+row.ID)
 		}
 	}
-	for _, row := range r.network.gateways.rows {
-		for _, a := range row.value.Attachments {
+	for _, row := range r.network.gateways.Rows {
+		for _, a := range row.Value.Attachments {
 			if aws.ToString(a.VpcId) == id {
-				return nil, Err("DependencyViolation", id+" has dependencies: "+row.id)
+				return nil, Err("DependencyViolation", id+" has dependencies: "+row.ID)
 			}
 		}
 	}
-	for _, row := range slices.Clone(r.network.routes.rows) {
-		if aws.ToString(row.value.VpcId) == id {
-			if !isMain(row.value) {
-				return nil, Err("DependencyViolation", id+" has dependencies: "+row.id)
+	for _, row := range slices.Clone(r.network.routes.Rows) {
+		if aws.ToString(row.Value.VpcId) == id {
+			if !isMain(row.Value) {
+				return nil, Err("DependencyViolation", id+" has dependencies: "+row.ID)
 			}
-			r.network.routes.remove(row.id)
+			r.network.routes.Remove(row.ID)
 		}
 	}
-	r.network.vpcs.remove(id)
+	r.network.vpcs.Remove(id)
 	return nil, nil
 }
 
 func createSubnet(r *Region, in *ec2.CreateSubnetInput) (*ec2.CreateSubnetOutput, error) {
-	if _, err := find(r, &r.network.vpcs, in.VpcId); err != nil {
+	if _, err := r.network.vpcs.Find(in.VpcId); err != nil {
 		return nil, err
 	}
 	zone := in.AvailabilityZone
 	if zone == nil {
 		zone = aws.String(r.name + "a")
 	}
-	made := create(r, &r.network.subnets, "subnet", types.ResourceTypeSubnet, in.TagSpecifications,
+	made := r.network.subnets.Create("subnet", types.ResourceTypeSubnet, in.TagSpecifications,
 		func(id string) *types.Subnet {
 			return &types.Subnet{
 				SubnetId:                aws.String(id),
@@ -198,18 +206,18 @@ func createSubnet(r *Region, in *ec2.CreateSubnetInput) (*ec2.CreateSubnetOutput
 				State:                   types.SubnetStateAvailable,
 			}
 		})
-	return &ec2.CreateSubnetOutput{Subnet: tagged(r, &r.network.subnets, *made.SubnetId)}, nil
+	return &ec2.CreateSubnetOutput{Subnet: r.network.subnets.Tagged(*made.SubnetId)}, nil
 }
 
 func describeSubnets(r *Region, in *ec2.DescribeSubnetsInput) (*ec2.DescribeSubnetsOutput, error) {
-	found, err := describe(r, &r.network.subnets, in.SubnetIds, in.Filters)
+	found, err := r.network.subnets.Describe(in.SubnetIds, in.Filters)
 	return &ec2.DescribeSubnetsOutput{Subnets: found}, err
 }
 
 func modifySubnetAttribute(
 	r *Region, in *ec2.ModifySubnetAttributeInput,
 ) (*ec2.ModifySubnetAttributeOutput, error) {
-	subnet, err := find(r, &r.network.subnets, in.SubnetId)
+	subnet, err := r.network.subnets.Find(in.SubnetId)
 	if err != nil {
 		return nil, err
 	}
@@ -221,18 +229,18 @@ func modifySubnetAttribute(
 
 func deleteSubnet(r *Region, in *ec2.DeleteSubnetInput) (*ec2.DeleteSubnetOutput, error) {
 	r.settle()
-	subnet, err := find(r, &r.network.subnets, in.SubnetId)
+	subnet, err := r.network.subnets.Find(in.SubnetId)
 	if err != nil {
 		return nil, err
 	}
-	for _, row := range r.compute.interfaces.rows {
-		if aws.ToString(row.value.SubnetId) == *subnet.SubnetId {
-			return nil, Err("DependencyViolation", *subnet.SubnetId+" has dependencies: "+row.id)
+	for _, row := range r.compute.interfaces.Rows {
+		if aws.ToString(row.Value.SubnetId) == *subnet.SubnetId {
+			return nil, Err("DependencyViolation", *subnet.SubnetId+" has dependencies: "+row.ID)
 		}
 	}
-	r.network.subnets.remove(*subnet.SubnetId)
-	for _, row := range r.network.routes.rows {
-		row.value.Associations = slices.DeleteFunc(row.value.Associations, func(a types.RouteTableAssociation) bool {
+	r.network.subnets.Remove(*subnet.SubnetId)
+	for _, row := range r.network.routes.Rows {
+		row.Value.Associations = slices.DeleteFunc(row.Value.Associations, func(a types.RouteTableAssociation) bool {
 			return aws.ToString(a.SubnetId) == *subnet.SubnetId
 		})
 	}
@@ -242,30 +250,30 @@ func deleteSubnet(r *Region, in *ec2.DeleteSubnetInput) (*ec2.DeleteSubnetOutput
 func createInternetGateway(
 	r *Region, in *ec2.CreateInternetGatewayInput,
 ) (*ec2.CreateInternetGatewayOutput, error) {
-	made := create(r, &r.network.gateways, "igw", types.ResourceTypeInternetGateway, in.TagSpecifications,
+	made := r.network.gateways.Create("igw", types.ResourceTypeInternetGateway, in.TagSpecifications,
 		func(id string) *types.InternetGateway {
 			return &types.InternetGateway{InternetGatewayId: aws.String(id)}
 		})
 	return &ec2.CreateInternetGatewayOutput{
-		InternetGateway: tagged(r, &r.network.gateways, *made.InternetGatewayId),
+		InternetGateway: r.network.gateways.Tagged(*made.InternetGatewayId),
 	}, nil
 }
 
 func describeInternetGateways(
 	r *Region, in *ec2.DescribeInternetGatewaysInput,
 ) (*ec2.DescribeInternetGatewaysOutput, error) {
-	found, err := describe(r, &r.network.gateways, in.InternetGatewayIds, in.Filters)
+	found, err := r.network.gateways.Describe(in.InternetGatewayIds, in.Filters)
 	return &ec2.DescribeInternetGatewaysOutput{InternetGateways: found}, err
 }
 
 func attachInternetGateway(
 	r *Region, in *ec2.AttachInternetGatewayInput,
 ) (*ec2.AttachInternetGatewayOutput, error) {
-	gateway, err := find(r, &r.network.gateways, in.InternetGatewayId)
+	gateway, err := r.network.gateways.Find(in.InternetGatewayId)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := find(r, &r.network.vpcs, in.VpcId); err != nil {
+	if _, err := r.network.vpcs.Find(in.VpcId); err != nil {
 		return nil, err
 	}
 	if len(gateway.Attachments) > 0 {
@@ -281,7 +289,7 @@ func attachInternetGateway(
 func detachInternetGateway(
 	r *Region, in *ec2.DetachInternetGatewayInput,
 ) (*ec2.DetachInternetGatewayOutput, error) {
-	gateway, err := find(r, &r.network.gateways, in.InternetGatewayId)
+	gateway, err := r.network.gateways.Find(in.InternetGatewayId)
 	if err != nil {
 		return nil, err
 	}
@@ -295,31 +303,31 @@ func detachInternetGateway(
 func deleteInternetGateway(
 	r *Region, in *ec2.DeleteInternetGatewayInput,
 ) (*ec2.DeleteInternetGatewayOutput, error) {
-	gateway, err := find(r, &r.network.gateways, in.InternetGatewayId)
+	gateway, err := r.network.gateways.Find(in.InternetGatewayId)
 	if err != nil {
 		return nil, err
 	}
 	if len(gateway.Attachments) > 0 {
 		return nil, Err("DependencyViolation", *gateway.InternetGatewayId+" is attached")
 	}
-	r.network.gateways.remove(*gateway.InternetGatewayId)
+	r.network.gateways.Remove(*gateway.InternetGatewayId)
 	return nil, nil
 }
 
 func createNatGateway(r *Region, in *ec2.CreateNatGatewayInput) (*ec2.CreateNatGatewayOutput, error) {
-	subnet, err := find(r, &r.network.subnets, in.SubnetId)
+	subnet, err := r.network.subnets.Find(in.SubnetId)
 	if err != nil {
 		return nil, err
 	}
-	address, err := find(r, &r.compute.addresses, in.AllocationId)
+	address, err := r.compute.addresses.Find(in.AllocationId)
 	if err != nil {
 		return nil, err
 	}
 	if address.AssociationId != nil {
 		return nil, Err("Resource.AlreadyAssociated", *address.AllocationId+" is already associated")
 	}
-	address.AssociationId = aws.String(r.account.newID("eipassoc"))
-	made := create(r, &r.network.nats, "nat", types.ResourceTypeNatgateway, in.TagSpecifications,
+	address.AssociationId = aws.String(r.store.Numbers.ID("eipassoc"))
+	made := r.network.nats.Create("nat", types.ResourceTypeNatgateway, in.TagSpecifications,
 		func(id string) *types.NatGateway {
 			return &types.NatGateway{
 				NatGatewayId:        aws.String(id),
@@ -330,7 +338,7 @@ func createNatGateway(r *Region, in *ec2.CreateNatGatewayInput) (*ec2.CreateNatG
 			}
 		})
 	r.network.ready[*made.NatGatewayId] = time.Now().Add(r.account.Pace)
-	return &ec2.CreateNatGatewayOutput{NatGateway: tagged(r, &r.network.nats, *made.NatGatewayId)}, nil
+	return &ec2.CreateNatGatewayOutput{NatGateway: r.network.nats.Tagged(*made.NatGatewayId)}, nil
 }
 
 func (r *Region) settleNATs() {
@@ -339,13 +347,13 @@ func (r *Region) settleNATs() {
 			continue
 		}
 		delete(r.network.ready, id)
-		nat := r.network.nats.get(id)
+		nat := r.network.nats.Get(id)
 		if nat.State == types.NatGatewayStatePending {
 			nat.State = types.NatGatewayStateAvailable
 			continue
 		}
 		nat.State = types.NatGatewayStateDeleted
-		if address := r.compute.addresses.get(aws.ToString(nat.NatGatewayAddresses[0].AllocationId)); address != nil {
+		if address := r.compute.addresses.Get(aws.ToString(nat.NatGatewayAddresses[0].AllocationId)); address != nil {
 			address.AssociationId = nil
 		}
 	}
@@ -353,13 +361,13 @@ func (r *Region) settleNATs() {
 
 func describeNatGateways(r *Region, in *ec2.DescribeNatGatewaysInput) (*ec2.DescribeNatGatewaysOutput, error) {
 	r.settleNATs()
-	found, err := describe(r, &r.network.nats, in.NatGatewayIds, in.Filter)
+	found, err := r.network.nats.Describe(in.NatGatewayIds, in.Filter)
 	return &ec2.DescribeNatGatewaysOutput{NatGateways: found}, err
 }
 
 func deleteNatGateway(r *Region, in *ec2.DeleteNatGatewayInput) (*ec2.DeleteNatGatewayOutput, error) {
 	r.settleNATs()
-	nat, err := find(r, &r.network.nats, in.NatGatewayId)
+	nat, err := r.network.nats.Find(in.NatGatewayId)
 	if err != nil {
 		return nil, err
 	}
@@ -376,13 +384,13 @@ func (r *Region) AddSubnet(subnet types.Subnet) string {
 	r.account.mu.Lock()
 	defer r.account.mu.Unlock()
 	if subnet.SubnetId == nil {
-		subnet.SubnetId = aws.String(r.account.newID("subnet"))
+		subnet.SubnetId = aws.String(r.store.Numbers.ID("subnet"))
 	}
 	if subnet.VpcId == nil {
-		subnet.VpcId = aws.String(r.account.newID("vpc"))
+		subnet.VpcId = aws.String(r.store.Numbers.ID("vpc"))
 	}
-	if r.network.vpcs.get(*subnet.VpcId) == nil {
-		r.network.vpcs.put(*subnet.VpcId, time.Time{}, &types.Vpc{
+	if r.network.vpcs.Get(*subnet.VpcId) == nil {
+		r.network.vpcs.Put(*subnet.VpcId, time.Time{}, &types.Vpc{
 			VpcId:     subnet.VpcId,
 			CidrBlock: aws.String("10.0.0.0/16"),
 			State:     types.VpcStateAvailable,
@@ -394,8 +402,8 @@ func (r *Region) AddSubnet(subnet types.Subnet) string {
 	if subnet.AvailabilityZone == nil {
 		subnet.AvailabilityZone = aws.String(r.name + "a")
 	}
-	r.setTags(*subnet.SubnetId, time.Time{}, subnet.Tags)
-	r.network.subnets.put(*subnet.SubnetId, time.Time{}, &subnet)
+	r.store.SetTags(*subnet.SubnetId, time.Time{}, subnet.Tags)
+	r.network.subnets.Put(*subnet.SubnetId, time.Time{}, &subnet)
 	return *subnet.SubnetId
 }
 
@@ -403,10 +411,10 @@ func (r *Region) AddSubnet(subnet types.Subnet) string {
 func (r *Region) RemoveSubnets() {
 	r.account.mu.Lock()
 	defer r.account.mu.Unlock()
-	r.network.subnets.rows = nil
+	r.network.subnets.Rows = nil
 }
 
-var regionOperations = ops(op(describeRegions), op(describeAvailabilityZones), op(createTags), op(deleteTags))
+var regionOperations = resource.Join(resource.Op(describeRegions), resource.Op(describeAvailabilityZones), resource.Op(createTags), resource.Op(deleteTags))
 
 func describeRegions(r *Region, in *ec2.DescribeRegionsInput) (*ec2.DescribeRegionsOutput, error) {
 	out := &ec2.DescribeRegionsOutput{}
@@ -448,7 +456,7 @@ func createTags(r *Region, in *ec2.CreateTagsInput) (*ec2.CreateTagsOutput, erro
 		}
 	}
 	for _, id := range in.Resources {
-		r.setTags(id, time.Now(), in.Tags)
+		r.store.SetTags(id, time.Now(), in.Tags)
 	}
 	return nil, nil
 }
@@ -458,17 +466,17 @@ func deleteTags(r *Region, in *ec2.DeleteTagsInput) (*ec2.DeleteTagsOutput, erro
 		if err := r.exists(id); err != nil {
 			return nil, err
 		}
-		r.tags[id] = slices.DeleteFunc(r.tags[id], func(is tag) bool {
-			return slices.ContainsFunc(in.Tags, func(gone types.Tag) bool { return *gone.Key == *is.Key })
-		})
+		for _, gone := range in.Tags {
+			r.store.DeleteTag(id, *gone.Key)
+		}
 	}
 	return nil, nil
 }
 
 // exists refuses ids of what is not there.
 func (r *Region) exists(id string) error {
-	if slices.Contains(r.things(), id) || r.compute.instances.get(id) != nil || r.compute.interfaces.get(id) != nil ||
-		r.network.routes.get(id) != nil {
+	if slices.Contains(r.things(), id) || r.compute.instances.Get(id) != nil || r.compute.interfaces.Get(id) != nil ||
+		r.network.routes.Get(id) != nil {
 		return nil
 	}
 	return Err("InvalidID", "The ID '"+id+"' is not valid")

@@ -1,55 +1,32 @@
 package ec2fake
 
 import (
-	"maps"
-	"reflect"
-	"strings"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake/balancing"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake/identity"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake/parameters"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake/resource"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake/scaling"
 )
 
 // operations are the calls that the account answers, by service and name.
-var operations = func() map[string]func(*Region, any) (any, error) {
-	all := map[string]func(*Region, any) (any, error){}
-	for service, parts := range map[string][]map[string]func(*Region, any) (any, error){
-		"EC2": {
-			instanceOperations, interfaceOperations, keyOperations, templateOperations, imageOperations,
-			sharingOperations, volumeOperations, vpcOperations, routeOperations, groupOperations, addressOperations,
-			regionOperations,
-		},
-		"IAM":                       {roleOperations},
-		"SSM":                       {parameterOperations},
-		"STS":                       {callerOperations},
-		"Auto Scaling":              {scalingOperations, refreshOperations},
-		"Elastic Load Balancing v2": {balancerOperations, targetOperations},
-	} {
-		for _, part := range parts {
-			for name, do := range part {
-				all[service+"."+name] = do
-			}
-		}
-	}
-	return all
-}()
-
-// ops puts operations under their names.
-func ops(all ...map[string]func(*Region, any) (any, error)) map[string]func(*Region, any) (any, error) {
-	merged := map[string]func(*Region, any) (any, error){}
-	for _, one := range all {
-		maps.Copy(merged, one)
-	}
-	return merged
+var operations = map[string]resource.Operations[Region]{
+	"EC2": resource.Join(
+		instanceOperations, interfaceOperations, keyOperations, templateOperations, imageOperations,
+		sharingOperations, volumeOperations, vpcOperations, routeOperations, groupOperations, addressOperations,
+		regionOperations,
+	),
+	"IAM":                       in(identity.Operations, func(r *Region) *identity.State { return r.account.identity }),
+	"SSM":                       in(parameters.Operations, func(r *Region) *parameters.State { return r.parameters }),
+	"STS":                       resource.Op(getCallerIdentity),
+	"Auto Scaling":              in(scaling.Operations, func(r *Region) *scaling.State { return r.scaling }),
+	"Elastic Load Balancing v2": in(balancing.Operations, func(r *Region) *balancing.State { return r.balancing }),
 }
 
-// op is an operation by the name of its input.
-func op[I, O any](do func(*Region, *I) (*O, error)) map[string]func(*Region, any) (any, error) {
-	name := strings.TrimSuffix(reflect.TypeFor[I]().Name(), "Input")
-	return map[string]func(*Region, any) (any, error){name: func(r *Region, in any) (any, error) {
-		out, err := do(r, in.(*I))
-		if err != nil {
-			return nil, err
-		}
-		if out == nil {
-			out = new(O)
-		}
-		return out, nil
-	}}
+// in are operations of a service on what a region has of it.
+func in[S any](all resource.Operations[S], of func(*Region) *S) resource.Operations[Region] {
+	regional := resource.Operations[Region]{}
+	for name, do := range all {
+		regional[name] = func(r *Region, input any) (any, error) { return do(of(r), input) }
+	}
+	return regional
 }

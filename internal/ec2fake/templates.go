@@ -10,18 +10,21 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake/resource"
 )
 
-var templateOperations = ops(
-	op(createLaunchTemplate), op(createLaunchTemplateVersion), op(describeLaunchTemplates),
-	op(describeLaunchTemplateVersions), op(deleteLaunchTemplate),
+var templateOperations = resource.Join(
+	resource.Op(createLaunchTemplate), resource.Op(createLaunchTemplateVersion),
+	resource.Op(describeLaunchTemplates), resource.Op(describeLaunchTemplateVersions),
+	resource.Op(deleteLaunchTemplate),
 )
 
 // template is a launch template by its id or its name.
-func (r *Region) template(id, name *string) (*types.LaunchTemplate, error) {
-	for _, row := range r.compute.templates.rows {
-		if row.id == aws.ToString(id) || id == nil && aws.ToString(row.value.LaunchTemplateName) == aws.ToString(name) {
-			return row.value, nil
+func (c *compute) template(id, name *string) (*types.LaunchTemplate, error) {
+	for _, row := range c.templates.Rows {
+		if row.ID == aws.ToString(id) || id == nil && aws.ToString(row.Value.LaunchTemplateName) == aws.ToString(name) {
+			return row.Value, nil
 		}
 	}
 	if id != nil {
@@ -31,10 +34,10 @@ func (r *Region) template(id, name *string) (*types.LaunchTemplate, error) {
 }
 
 func createLaunchTemplate(r *Region, in *ec2.CreateLaunchTemplateInput) (*ec2.CreateLaunchTemplateOutput, error) {
-	if _, err := r.template(nil, in.LaunchTemplateName); err == nil {
+	if _, err := r.compute.template(nil, in.LaunchTemplateName); err == nil {
 		return nil, Err("InvalidLaunchTemplateName.AlreadyExistsException", *in.LaunchTemplateName)
 	}
-	made := create(r, &r.compute.templates, "lt", types.ResourceTypeLaunchTemplate, in.TagSpecifications,
+	made := r.compute.templates.Create("lt", types.ResourceTypeLaunchTemplate, in.TagSpecifications,
 		func(id string) *types.LaunchTemplate {
 			return &types.LaunchTemplate{
 				LaunchTemplateId:     aws.String(id),
@@ -44,13 +47,13 @@ func createLaunchTemplate(r *Region, in *ec2.CreateLaunchTemplateInput) (*ec2.Cr
 				CreateTime:           aws.Time(time.Now()),
 			}
 		})
-	if _, err := r.addVersion(made, in.VersionDescription, in.LaunchTemplateData); err != nil {
+	if _, err := r.compute.addVersion(made, in.VersionDescription, in.LaunchTemplateData); err != nil {
 		return nil, err
 	}
 	return &ec2.CreateLaunchTemplateOutput{LaunchTemplate: made}, nil
 }
 
-func (r *Region) addVersion(
+func (c *compute) addVersion(
 	template *types.LaunchTemplate,
 	description *string,
 	wanted *types.RequestLaunchTemplateData,
@@ -74,27 +77,27 @@ func (r *Region) addVersion(
 		CreateTime:         aws.Time(time.Now()),
 	}
 	id := *template.LaunchTemplateId
-	r.compute.versions[id] = append(r.compute.versions[id], made)
+	c.versions[id] = append(c.versions[id], made)
 	return &made, nil
 }
 
 func createLaunchTemplateVersion(
 	r *Region, in *ec2.CreateLaunchTemplateVersionInput,
 ) (*ec2.CreateLaunchTemplateVersionOutput, error) {
-	template, err := r.template(in.LaunchTemplateId, in.LaunchTemplateName)
+	template, err := r.compute.template(in.LaunchTemplateId, in.LaunchTemplateName)
 	if err != nil {
 		return nil, err
 	}
-	made, err := r.addVersion(template, in.VersionDescription, in.LaunchTemplateData)
+	made, err := r.compute.addVersion(template, in.VersionDescription, in.LaunchTemplateData)
 	return &ec2.CreateLaunchTemplateVersionOutput{LaunchTemplateVersion: made}, err
 }
 
 func describeLaunchTemplates(
 	r *Region, in *ec2.DescribeLaunchTemplatesInput,
 ) (*ec2.DescribeLaunchTemplatesOutput, error) {
-	found, err := describe(r, &r.compute.templates, in.LaunchTemplateIds, in.Filters)
+	found, err := r.compute.templates.Describe(in.LaunchTemplateIds, in.Filters)
 	for _, name := range in.LaunchTemplateNames {
-		if _, err := r.template(nil, aws.String(name)); err != nil {
+		if _, err := r.compute.template(nil, aws.String(name)); err != nil {
 			return nil, err
 		}
 	}
@@ -108,13 +111,13 @@ func describeLaunchTemplates(
 func describeLaunchTemplateVersions(
 	r *Region, in *ec2.DescribeLaunchTemplateVersionsInput,
 ) (*ec2.DescribeLaunchTemplateVersionsOutput, error) {
-	template, err := r.template(in.LaunchTemplateId, in.LaunchTemplateName)
+	template, err := r.compute.template(in.LaunchTemplateId, in.LaunchTemplateName)
 	if err != nil {
 		return nil, err
 	}
 	out := &ec2.DescribeLaunchTemplateVersionsOutput{}
 	for _, version := range in.Versions {
-		found, err := r.templateVersion(template, version)
+		found, err := r.compute.templateVersion(template, version)
 		if err != nil {
 			return nil, err
 		}
@@ -126,10 +129,10 @@ func describeLaunchTemplateVersions(
 	return out, nil
 }
 
-func (r *Region) templateVersion(
+func (c *compute) templateVersion(
 	template *types.LaunchTemplate, version string,
 ) (*types.LaunchTemplateVersion, error) {
-	all := r.compute.versions[*template.LaunchTemplateId]
+	all := c.versions[*template.LaunchTemplateId]
 	number, err := strconv.Atoi(version)
 	switch version {
 	case "$Latest":
@@ -145,10 +148,39 @@ func (r *Region) templateVersion(
 }
 
 func deleteLaunchTemplate(r *Region, in *ec2.DeleteLaunchTemplateInput) (*ec2.DeleteLaunchTemplateOutput, error) {
-	template, err := r.template(in.LaunchTemplateId, in.LaunchTemplateName)
+	template, err := r.compute.template(in.LaunchTemplateId, in.LaunchTemplateName)
 	if err != nil {
 		return nil, err
 	}
-	r.compute.templates.remove(*template.LaunchTemplateId)
+	r.compute.templates.Remove(*template.LaunchTemplateId)
 	return &ec2.DeleteLaunchTemplateOutput{LaunchTemplate: template}, nil
+}
+
+// launchOf is the launch that a template's version asks for.
+func launchOf(data *types.ResponseLaunchTemplateData, subnet string) *ec2.RunInstancesInput {
+	input := &ec2.RunInstancesInput{
+		ImageId:      data.ImageId,
+		InstanceType: data.InstanceType,
+		KeyName:      data.KeyName,
+		UserData:     data.UserData,
+		SubnetId:     aws.String(subnet),
+		MinCount:     aws.Int32(1),
+		MaxCount:     aws.Int32(1),
+	}
+	if p := data.IamInstanceProfile; p != nil {
+		input.IamInstanceProfile = &types.IamInstanceProfileSpecification{Name: p.Name}
+	}
+	for _, spec := range data.TagSpecifications {
+		input.TagSpecifications = append(input.TagSpecifications,
+			types.TagSpecification{ResourceType: spec.ResourceType, Tags: spec.Tags})
+	}
+	for _, eni := range data.NetworkInterfaces {
+		input.NetworkInterfaces = append(input.NetworkInterfaces, types.InstanceNetworkInterfaceSpecification{
+			DeviceIndex:              eni.DeviceIndex,
+			Groups:                   eni.Groups,
+			SubnetId:                 aws.String(subnet),
+			AssociatePublicIpAddress: eni.AssociatePublicIpAddress,
+		})
+	}
+	return input
 }

@@ -8,17 +8,20 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake/resource"
 )
 
-var volumeOperations = ops(
-	op(createVolume), op(describeVolumes), op(attachVolume), op(detachVolume), op(modifyVolume), op(deleteVolume),
-	op(createSnapshot), op(describeSnapshots), op(deleteSnapshot), op(describeSnapshotAttribute),
+var volumeOperations = resource.Join(
+	resource.Op(createVolume), resource.Op(describeVolumes), resource.Op(attachVolume), resource.Op(detachVolume),
+	resource.Op(modifyVolume), resource.Op(deleteVolume), resource.Op(createSnapshot),
+	resource.Op(describeSnapshots), resource.Op(deleteSnapshot), resource.Op(describeSnapshotAttribute),
 )
 
 func createVolume(r *Region, in *ec2.CreateVolumeInput) (*ec2.CreateVolumeOutput, error) {
 	if in.SnapshotId != nil {
-		r.ripen()
-		snapshot, err := find(r, &r.storage.snapshots, in.SnapshotId)
+		r.storage.ripen()
+		snapshot, err := r.storage.snapshots.Find(in.SnapshotId)
 		if err != nil {
 			return nil, err
 		}
@@ -26,7 +29,7 @@ func createVolume(r *Region, in *ec2.CreateVolumeInput) (*ec2.CreateVolumeOutput
 			return nil, Err("IncorrectState", fmt.Sprintf("Snapshot %s is %s", *in.SnapshotId, snapshot.State))
 		}
 	}
-	made := create(r, &r.storage.volumes, "vol", types.ResourceTypeVolume, in.TagSpecifications,
+	made := r.storage.volumes.Create("vol", types.ResourceTypeVolume, in.TagSpecifications,
 		func(id string) *types.Volume {
 			return &types.Volume{
 				VolumeId:         aws.String(id),
@@ -47,20 +50,20 @@ func createVolume(r *Region, in *ec2.CreateVolumeInput) (*ec2.CreateVolumeOutput
 		VolumeId:         made.VolumeId,
 		AvailabilityZone: made.AvailabilityZone,
 		State:            made.State,
-		Tags:             r.tagsOf(*made.VolumeId),
+		Tags:             r.store.TagsOf(*made.VolumeId),
 	}, nil
 }
 
 func describeVolumes(r *Region, in *ec2.DescribeVolumesInput) (*ec2.DescribeVolumesOutput, error) {
-	r.ripen()
+	r.storage.ripen()
 	r.settle()
-	found, err := describe(r, &r.storage.volumes, in.VolumeIds, in.Filters)
-	found, next := page(r, found, in.NextToken)
+	found, err := r.storage.volumes.Describe(in.VolumeIds, in.Filters)
+	found, next := resource.Page(r.account.Behaviour, found, in.NextToken)
 	return &ec2.DescribeVolumesOutput{Volumes: found, NextToken: next}, err
 }
 
 // plug attaches a volume to an instance, which shows it among its disks.
-func (r *Region) plug(volume *types.Volume, i *types.Instance, device string, goes bool) {
+func plug(volume *types.Volume, i *types.Instance, device string, goes bool) {
 	volume.State = types.VolumeStateInUse
 	volume.Attachments = []types.VolumeAttachment{{
 		VolumeId:            volume.VolumeId,
@@ -80,13 +83,13 @@ func (r *Region) plug(volume *types.Volume, i *types.Instance, device string, go
 }
 
 func attachVolume(r *Region, in *ec2.AttachVolumeInput) (*ec2.AttachVolumeOutput, error) {
-	r.ripen()
+	r.storage.ripen()
 	r.settle()
-	volume, err := find(r, &r.storage.volumes, in.VolumeId)
+	volume, err := r.storage.volumes.Find(in.VolumeId)
 	if err != nil {
 		return nil, err
 	}
-	i, err := find(r, &r.compute.instances, in.InstanceId)
+	i, err := r.compute.instances.Find(in.InstanceId)
 	if err != nil {
 		return nil, err
 	}
@@ -100,20 +103,20 @@ func attachVolume(r *Region, in *ec2.AttachVolumeInput) (*ec2.AttachVolumeOutput
 	case aws.ToString(i.Placement.AvailabilityZone) != aws.ToString(volume.AvailabilityZone):
 		return nil, Err("InvalidVolume.ZoneMismatch", *volume.VolumeId+" is not in the zone of "+*i.InstanceId)
 	}
-	r.plug(volume, i, aws.ToString(in.Device), false)
+	plug(volume, i, aws.ToString(in.Device), false)
 	return &ec2.AttachVolumeOutput{VolumeId: in.VolumeId, InstanceId: in.InstanceId}, nil
 }
 
 func detachVolume(r *Region, in *ec2.DetachVolumeInput) (*ec2.DetachVolumeOutput, error) {
 	r.settle()
-	volume, err := find(r, &r.storage.volumes, in.VolumeId)
+	volume, err := r.storage.volumes.Find(in.VolumeId)
 	if err != nil {
 		return nil, err
 	}
 	if len(volume.Attachments) == 0 {
 		return nil, Err("IncorrectState", fmt.Sprintf("Volume '%s' is in the 'available' state.", *volume.VolumeId))
 	}
-	if i := r.compute.instances.get(aws.ToString(volume.Attachments[0].InstanceId)); i != nil {
+	if i := r.compute.instances.Get(aws.ToString(volume.Attachments[0].InstanceId)); i != nil {
 		i.BlockDeviceMappings = slices.DeleteFunc(slices.Clone(i.BlockDeviceMappings),
 			func(m types.InstanceBlockDeviceMapping) bool {
 				return m.Ebs != nil && aws.ToString(m.Ebs.VolumeId) == *volume.VolumeId
@@ -124,7 +127,7 @@ func detachVolume(r *Region, in *ec2.DetachVolumeInput) (*ec2.DetachVolumeOutput
 }
 
 func modifyVolume(r *Region, in *ec2.ModifyVolumeInput) (*ec2.ModifyVolumeOutput, error) {
-	volume, err := find(r, &r.storage.volumes, in.VolumeId)
+	volume, err := r.storage.volumes.Find(in.VolumeId)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +148,7 @@ func modifyVolume(r *Region, in *ec2.ModifyVolumeInput) (*ec2.ModifyVolumeOutput
 
 func deleteVolume(r *Region, in *ec2.DeleteVolumeInput) (*ec2.DeleteVolumeOutput, error) {
 	r.settle()
-	volume, err := find(r, &r.storage.volumes, in.VolumeId)
+	volume, err := r.storage.volumes.Find(in.VolumeId)
 	if err != nil {
 		return nil, err
 	}
@@ -153,12 +156,12 @@ func deleteVolume(r *Region, in *ec2.DeleteVolumeInput) (*ec2.DeleteVolumeOutput
 		return nil, Err("VolumeInUse", fmt.Sprintf("Volume %s is currently attached to %s", *volume.VolumeId,
 			aws.ToString(volume.Attachments[0].InstanceId)))
 	}
-	r.storage.volumes.remove(*volume.VolumeId)
+	r.storage.volumes.Remove(*volume.VolumeId)
 	return nil, nil
 }
 
 func createSnapshot(r *Region, in *ec2.CreateSnapshotInput) (*ec2.CreateSnapshotOutput, error) {
-	volume, err := find(r, &r.storage.volumes, in.VolumeId)
+	volume, err := r.storage.volumes.Find(in.VolumeId)
 	if err != nil {
 		return nil, err
 	}
@@ -168,19 +171,19 @@ func createSnapshot(r *Region, in *ec2.CreateSnapshotInput) (*ec2.CreateSnapshot
 }
 
 func describeSnapshots(r *Region, in *ec2.DescribeSnapshotsInput) (*ec2.DescribeSnapshotsOutput, error) {
-	r.ripen()
-	found, err := describe(r, &r.storage.snapshots, in.SnapshotIds, in.Filters)
+	r.storage.ripen()
+	found, err := r.storage.snapshots.Describe(in.SnapshotIds, in.Filters)
 	found = slices.DeleteFunc(found, func(s types.Snapshot) bool {
 		return slices.Contains(in.OwnerIds, "self") && aws.ToString(s.OwnerId) != Number
 	})
-	found, next := page(r, found, in.NextToken)
+	found, next := resource.Page(r.account.Behaviour, found, in.NextToken)
 	return &ec2.DescribeSnapshotsOutput{Snapshots: found, NextToken: next}, err
 }
 
 func describeSnapshotAttribute(
 	r *Region, in *ec2.DescribeSnapshotAttributeInput,
 ) (*ec2.DescribeSnapshotAttributeOutput, error) {
-	if _, err := find(r, &r.storage.snapshots, in.SnapshotId); err != nil {
+	if _, err := r.storage.snapshots.Find(in.SnapshotId); err != nil {
 		return nil, err
 	}
 	return &ec2.DescribeSnapshotAttributeOutput{
@@ -190,7 +193,7 @@ func describeSnapshotAttribute(
 }
 
 func deleteSnapshot(r *Region, in *ec2.DeleteSnapshotInput) (*ec2.DeleteSnapshotOutput, error) {
-	snapshot, err := find(r, &r.storage.snapshots, in.SnapshotId)
+	snapshot, err := r.storage.snapshots.Find(in.SnapshotId)
 	if err != nil {
 		return nil, err
 	}
@@ -199,14 +202,14 @@ func deleteSnapshot(r *Region, in *ec2.DeleteSnapshotInput) (*ec2.DeleteSnapshot
 		r.storage.held[id] = hold{h.by, h.times - 1}
 		return nil, Err("InvalidSnapshot.InUse", "The snapshot "+id+" is currently in use by "+h.by)
 	}
-	for _, row := range r.storage.images.rows {
-		for _, disk := range row.value.BlockDeviceMappings {
+	for _, row := range r.storage.images.Rows {
+		for _, disk := range row.Value.BlockDeviceMappings {
 			if disk.Ebs != nil && aws.ToString(disk.Ebs.SnapshotId) == id {
-				return nil, Err("InvalidSnapshot.InUse", "The snapshot "+id+" is currently in use by "+row.id)
+				return nil, Err("InvalidSnapshot.InUse", "The snapshot "+id+" is currently in use by "+row.ID)
 			}
 		}
 	}
-	r.storage.snapshots.remove(id)
+	r.storage.snapshots.Remove(id)
 	return nil, nil
 }
 
@@ -214,10 +217,10 @@ func deleteSnapshot(r *Region, in *ec2.DeleteSnapshotInput) (*ec2.DeleteSnapshot
 func (r *Region) Volume(id string) *types.Volume {
 	r.account.mu.Lock()
 	defer r.account.mu.Unlock()
-	r.ripen()
+	r.storage.ripen()
 	r.settle()
-	if r.storage.volumes.get(id) == nil {
+	if r.storage.volumes.Get(id) == nil {
 		return nil
 	}
-	return tagged(r, &r.storage.volumes, id)
+	return r.storage.volumes.Tagged(id)
 }

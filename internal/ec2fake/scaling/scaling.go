@@ -1,7 +1,9 @@
-package ec2fake
+// Package scaling is Auto Scaling of the fake account, in one region: groups, which fill themselves when they are
+// looked at, and instance refreshes.
+package scaling
 
 import (
-	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -9,12 +11,25 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling/types"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
-	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake/resource"
 )
 
-// scaling are Auto Scaling groups, by name, and their refreshes.
-type scaling struct {
+// Fleet is what groups make instances of.
+type Fleet interface {
+	// Launch launches an instance for a group, and tells its id and what it was launched from.
+	Launch(from types.LaunchTemplateSpecification, subnet, group string) (
+		id string, launched types.LaunchTemplateSpecification, err error,
+	)
+	Terminate(id string) error
+	Terminated(id string) bool
+	Healthy(id string) bool
+}
+
+// State are Auto Scaling groups, by name, and their refreshes.
+type State struct {
+	store     *resource.Store
+	fleet     Fleet
 	groups    map[string]*types.AutoScalingGroup
 	refreshes map[string][]*refresh // the youngest first
 }
@@ -26,11 +41,18 @@ type refresh struct {
 	ends time.Time
 }
 
-func newScaling() scaling {
-	return scaling{groups: map[string]*types.AutoScalingGroup{}, refreshes: map[string][]*refresh{}}
+// New is a region without groups.
+func New(store *resource.Store, fleet Fleet) *State {
+	return &State{
+		store:     store,
+		fleet:     fleet,
+		groups:    map[string]*types.AutoScalingGroup{},
+		refreshes: map[string][]*refresh{},
+	}
 }
 
-func (s *scaling) things() []string {
+// Things are the names of the groups.
+func (s *State) Things() []string {
 	var all []string
 	for name := range s.groups {
 		all = append(all, "autoScalingGroup/"+name)
@@ -38,23 +60,27 @@ func (s *scaling) things() []string {
 	return all
 }
 
-var scalingOperations = ops(
-	op(createAutoScalingGroup), op(describeAutoScalingGroups), op(updateAutoScalingGroup), op(deleteAutoScalingGroup),
-	op(createOrUpdateTags), op(suspendProcesses), op(resumeProcesses), op(describeScalingActivities),
+// Operations are those of Auto Scaling.
+var Operations = resource.Join(
+	resource.Op(createAutoScalingGroup), resource.Op(describeAutoScalingGroups),
+	resource.Op(updateAutoScalingGroup), resource.Op(deleteAutoScalingGroup), resource.Op(createOrUpdateTags),
+	resource.Op(suspendProcesses), resource.Op(resumeProcesses), resource.Op(describeScalingActivities),
+	resource.Op(startInstanceRefresh), resource.Op(describeInstanceRefreshes), resource.Op(rollbackInstanceRefresh),
+	resource.Op(cancelInstanceRefresh),
 )
 
-func (r *Region) scalingGroup(name *string) (*types.AutoScalingGroup, error) {
-	if group := r.scaling.groups[aws.ToString(name)]; group != nil {
+func (s *State) scalingGroup(name *string) (*types.AutoScalingGroup, error) {
+	if group := s.groups[aws.ToString(name)]; group != nil {
 		return group, nil
 	}
-	return nil, Err("ValidationError", "AutoScalingGroup name not found - "+aws.ToString(name))
+	return nil, resource.Err("ValidationError", "AutoScalingGroup name not found - "+aws.ToString(name))
 }
 
 func createAutoScalingGroup(
-	r *Region, in *autoscaling.CreateAutoScalingGroupInput,
+	s *State, in *autoscaling.CreateAutoScalingGroupInput,
 ) (*autoscaling.CreateAutoScalingGroupOutput, error) {
 	name := aws.ToString(in.AutoScalingGroupName)
-	if r.scaling.groups[name] != nil {
+	if s.groups[name] != nil {
 		return nil, &types.AlreadyExistsFault{Message: aws.String("AutoScalingGroup by this name already exists")}
 	}
 	group := &types.AutoScalingGroup{
@@ -75,10 +101,10 @@ func createAutoScalingGroup(
 	for _, tag := range in.Tags {
 		group.Tags = append(group.Tags, describedTag(tag))
 	}
-	if err := r.fill(group); err != nil {
+	if err := s.fill(group); err != nil {
 		return nil, err
 	}
-	r.scaling.groups[name] = group
+	s.groups[name] = group
 	return nil, nil
 }
 
@@ -93,107 +119,57 @@ func describedTag(tag types.Tag) types.TagDescription {
 }
 
 // fill has a group have as many instances as it should.
-func (r *Region) fill(group *types.AutoScalingGroup) error {
-	r.settle()
+func (s *State) fill(group *types.AutoScalingGroup) error {
 	group.Instances = slices.DeleteFunc(group.Instances, func(i types.Instance) bool {
-		member := r.compute.instances.get(*i.InstanceId)
-		return member.State.Name == ec2types.InstanceStateNameTerminated
+		return s.fleet.Terminated(*i.InstanceId)
 	})
 	wanted := int(aws.ToInt32(group.DesiredCapacity))
 	for len(group.Instances) > wanted {
 		last := group.Instances[len(group.Instances)-1]
 		group.Instances = group.Instances[:len(group.Instances)-1]
-		if err := r.terminate(*last.InstanceId); err != nil {
+		if err := s.fleet.Terminate(*last.InstanceId); err != nil {
 			return err
 		}
 	}
 	for len(group.Instances) < wanted {
-		if err := r.addMember(group, aws.ToString(group.LaunchTemplate.Version)); err != nil {
+		if err := s.addMember(group, aws.ToString(group.LaunchTemplate.Version)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r *Region) terminate(id string) error {
-	_, err := terminateInstances(r, &ec2.TerminateInstancesInput{InstanceIds: []string{id}})
-	return err
-}
-
 // addMember launches an instance of a version of the group's launch template.
-func (r *Region) addMember(group *types.AutoScalingGroup, version string) error {
-	template, err := r.template(group.LaunchTemplate.LaunchTemplateId, group.LaunchTemplate.LaunchTemplateName)
-	if err != nil {
-		return err
-	}
-	found, err := r.templateVersion(template, version)
-	if err != nil {
-		return err
-	}
+func (s *State) addMember(group *types.AutoScalingGroup, version string) error {
 	subnets := strings.Split(aws.ToString(group.VPCZoneIdentifier), ",")
-	input := launchOf(found.LaunchTemplateData, subnets[len(group.Instances)%len(subnets)])
-	out, err := runInstances(r, input)
+	template := *group.LaunchTemplate
+	template.Version = aws.String(version)
+	id, launched, err := s.fleet.Launch(template, subnets[len(group.Instances)%len(subnets)],
+		*group.AutoScalingGroupName)
 	if err != nil {
 		return err
 	}
-	id := *out.Instances[0].InstanceId
-	r.setTags(id, time.Time{}, []ec2types.Tag{{
-		Key:   aws.String("aws:autoscaling:groupName"),
-		Value: group.AutoScalingGroupName,
-	}})
 	group.Instances = append(group.Instances, types.Instance{
 		InstanceId:     aws.String(id),
 		LifecycleState: types.LifecycleStateInService,
 		HealthStatus:   aws.String("Healthy"),
-		LaunchTemplate: &types.LaunchTemplateSpecification{
-			LaunchTemplateId: template.LaunchTemplateId,
-			Version:          aws.String(fmt.Sprint(*found.VersionNumber)),
-		},
+		LaunchTemplate: &launched,
 	})
 	return nil
 }
 
-// launchOf is the launch that a template's version asks for.
-func launchOf(data *ec2types.ResponseLaunchTemplateData, subnet string) *ec2.RunInstancesInput {
-	input := &ec2.RunInstancesInput{
-		ImageId:      data.ImageId,
-		InstanceType: data.InstanceType,
-		KeyName:      data.KeyName,
-		UserData:     data.UserData,
-		SubnetId:     aws.String(subnet),
-		MinCount:     aws.Int32(1),
-		MaxCount:     aws.Int32(1),
-	}
-	if p := data.IamInstanceProfile; p != nil {
-		input.IamInstanceProfile = &ec2types.IamInstanceProfileSpecification{Name: p.Name}
-	}
-	for _, spec := range data.TagSpecifications {
-		input.TagSpecifications = append(input.TagSpecifications,
-			ec2types.TagSpecification{ResourceType: spec.ResourceType, Tags: spec.Tags})
-	}
-	for _, eni := range data.NetworkInterfaces {
-		input.NetworkInterfaces = append(input.NetworkInterfaces, ec2types.InstanceNetworkInterfaceSpecification{
-			DeviceIndex:              eni.DeviceIndex,
-			Groups:                   eni.Groups,
-			SubnetId:                 aws.String(subnet),
-			AssociatePublicIpAddress: eni.AssociatePublicIpAddress,
-		})
-	}
-	return input
-}
-
 func describeAutoScalingGroups(
-	r *Region, in *autoscaling.DescribeAutoScalingGroupsInput,
+	s *State, in *autoscaling.DescribeAutoScalingGroupsInput,
 ) (*autoscaling.DescribeAutoScalingGroupsOutput, error) {
 	out := &autoscaling.DescribeAutoScalingGroupsOutput{}
-	for name, group := range r.scaling.groups {
+	for name, group := range s.groups {
 		if len(in.AutoScalingGroupNames) > 0 && !slices.Contains(in.AutoScalingGroupNames, name) {
 			continue
 		}
-		if err := r.refreshOn(name); err != nil {
+		if err := s.refreshOn(name); err != nil {
 			return nil, err
 		}
-		if err := r.fill(group); err != nil {
+		if err := s.fill(group); err != nil {
 			return nil, err
 		}
 		copied := *group
@@ -207,9 +183,9 @@ func describeAutoScalingGroups(
 }
 
 func updateAutoScalingGroup(
-	r *Region, in *autoscaling.UpdateAutoScalingGroupInput,
+	s *State, in *autoscaling.UpdateAutoScalingGroupInput,
 ) (*autoscaling.UpdateAutoScalingGroupOutput, error) {
-	group, err := r.scalingGroup(in.AutoScalingGroupName)
+	group, err := s.scalingGroup(in.AutoScalingGroupName)
 	if err != nil {
 		return nil, err
 	}
@@ -225,13 +201,13 @@ func updateAutoScalingGroup(
 	if in.LaunchTemplate != nil {
 		group.LaunchTemplate = in.LaunchTemplate
 	}
-	return nil, r.fill(group)
+	return nil, s.fill(group)
 }
 
 func deleteAutoScalingGroup(
-	r *Region, in *autoscaling.DeleteAutoScalingGroupInput,
+	s *State, in *autoscaling.DeleteAutoScalingGroupInput,
 ) (*autoscaling.DeleteAutoScalingGroupOutput, error) {
-	group, err := r.scalingGroup(in.AutoScalingGroupName)
+	group, err := s.scalingGroup(in.AutoScalingGroupName)
 	if err != nil {
 		return nil, err
 	}
@@ -239,20 +215,20 @@ func deleteAutoScalingGroup(
 		return nil, &types.ResourceInUseFault{Message: aws.String("The group has instances")}
 	}
 	for _, member := range group.Instances {
-		if err := r.terminate(*member.InstanceId); err != nil {
+		if err := s.fleet.Terminate(*member.InstanceId); err != nil {
 			return nil, err
 		}
 	}
-	delete(r.scaling.groups, *in.AutoScalingGroupName)
-	delete(r.scaling.refreshes, *in.AutoScalingGroupName)
+	delete(s.groups, *in.AutoScalingGroupName)
+	delete(s.refreshes, *in.AutoScalingGroupName)
 	return nil, nil
 }
 
 func createOrUpdateTags(
-	r *Region, in *autoscaling.CreateOrUpdateTagsInput,
+	s *State, in *autoscaling.CreateOrUpdateTagsInput,
 ) (*autoscaling.CreateOrUpdateTagsOutput, error) {
 	for _, tag := range in.Tags {
-		group, err := r.scalingGroup(tag.ResourceId)
+		group, err := s.scalingGroup(tag.ResourceId)
 		if err != nil {
 			return nil, err
 		}
@@ -264,9 +240,9 @@ func createOrUpdateTags(
 }
 
 func suspendProcesses(
-	r *Region, in *autoscaling.SuspendProcessesInput,
+	s *State, in *autoscaling.SuspendProcessesInput,
 ) (*autoscaling.SuspendProcessesOutput, error) {
-	group, err := r.scalingGroup(in.AutoScalingGroupName)
+	group, err := s.scalingGroup(in.AutoScalingGroupName)
 	if err != nil {
 		return nil, err
 	}
@@ -278,9 +254,9 @@ func suspendProcesses(
 }
 
 func resumeProcesses(
-	r *Region, in *autoscaling.ResumeProcessesInput,
+	s *State, in *autoscaling.ResumeProcessesInput,
 ) (*autoscaling.ResumeProcessesOutput, error) {
-	group, err := r.scalingGroup(in.AutoScalingGroupName)
+	group, err := s.scalingGroup(in.AutoScalingGroupName)
 	if err != nil {
 		return nil, err
 	}
@@ -292,40 +268,36 @@ func resumeProcesses(
 }
 
 func describeScalingActivities(
-	*Region, *autoscaling.DescribeScalingActivitiesInput,
+	*State, *autoscaling.DescribeScalingActivitiesInput,
 ) (*autoscaling.DescribeScalingActivitiesOutput, error) {
 	return nil, nil
 }
 
-var refreshOperations = ops(
-	op(startInstanceRefresh), op(describeInstanceRefreshes), op(rollbackInstanceRefresh), op(cancelInstanceRefresh),
-)
-
 func startInstanceRefresh(
-	r *Region, in *autoscaling.StartInstanceRefreshInput,
+	s *State, in *autoscaling.StartInstanceRefreshInput,
 ) (*autoscaling.StartInstanceRefreshOutput, error) {
-	group, err := r.scalingGroup(in.AutoScalingGroupName)
+	group, err := s.scalingGroup(in.AutoScalingGroupName)
 	if err != nil {
 		return nil, err
 	}
 	name := *in.AutoScalingGroupName
-	if err := r.refreshOn(name); err != nil {
+	if err := s.refreshOn(name); err != nil {
 		return nil, err
 	}
-	if r.activeRefresh(name) != nil {
+	if s.activeRefresh(name) != nil {
 		return nil, &types.InstanceRefreshInProgressFault{Message: aws.String("A refresh is already in progress")}
 	}
-	started := &refresh{from: aws.ToString(group.LaunchTemplate.Version), ends: time.Now().Add(r.account.Pace)}
-	started.InstanceRefreshId = aws.String(r.account.newID("refresh"))
+	started := &refresh{from: aws.ToString(group.LaunchTemplate.Version), ends: time.Now().Add(s.store.Behaviour.Pace)}
+	started.InstanceRefreshId = aws.String(s.store.Numbers.ID("refresh"))
 	started.AutoScalingGroupName, started.Status = in.AutoScalingGroupName, types.InstanceRefreshStatusInProgress
 	started.DesiredConfiguration, started.Preferences = in.DesiredConfiguration, in.Preferences
 	started.StartTime = aws.Time(time.Now())
-	r.scaling.refreshes[name] = append([]*refresh{started}, r.scaling.refreshes[name]...)
+	s.refreshes[name] = append([]*refresh{started}, s.refreshes[name]...)
 	return &autoscaling.StartInstanceRefreshOutput{InstanceRefreshId: started.InstanceRefreshId}, nil
 }
 
-func (r *Region) activeRefresh(group string) *refresh {
-	all := r.scaling.refreshes[group]
+func (s *State) activeRefresh(group string) *refresh {
+	all := s.refreshes[group]
 	if len(all) == 0 || all[0].EndTime != nil {
 		return nil
 	}
@@ -333,20 +305,20 @@ func (r *Region) activeRefresh(group string) *refresh {
 }
 
 // refreshOn has a refresh end whose time has come: well if the new instances are healthy.
-func (r *Region) refreshOn(name string) error {
-	active := r.activeRefresh(name)
+func (s *State) refreshOn(name string) error {
+	active := s.activeRefresh(name)
 	if active == nil || time.Now().Before(active.ends) {
 		return nil
 	}
 	active.EndTime, active.PercentageComplete = aws.Time(time.Now()), aws.Int32(100)
-	group := r.scaling.groups[name]
+	group := s.groups[name]
 	to := group.LaunchTemplate
 	if active.DesiredConfiguration != nil {
 		to = active.DesiredConfiguration.LaunchTemplate
 	}
 	if active.Status == types.InstanceRefreshStatusRollbackInProgress {
 		active.Status = types.InstanceRefreshStatusRollbackSuccessful
-		return r.replaceMembers(group, active.from)
+		return s.replaceMembers(group, active.from)
 	}
 	if active.Status == types.InstanceRefreshStatusCancelling {
 		active.Status = types.InstanceRefreshStatusCancelled
@@ -354,58 +326,51 @@ func (r *Region) refreshOn(name string) error {
 	}
 	old := group.LaunchTemplate
 	group.LaunchTemplate = to
-	if err := r.replaceMembers(group, aws.ToString(to.Version)); err != nil {
+	if err := s.replaceMembers(group, aws.ToString(to.Version)); err != nil {
 		return err
 	}
 	active.Status = types.InstanceRefreshStatusSuccessful
-	if !slices.ContainsFunc(group.Instances, func(i types.Instance) bool { return !r.healthy(*i.InstanceId) }) {
+	if !slices.ContainsFunc(group.Instances, func(i types.Instance) bool { return !s.fleet.Healthy(*i.InstanceId) }) {
 		return nil
 	}
 	active.Status, active.StatusReason = types.InstanceRefreshStatusFailed, aws.String("instances are not healthy")
 	if active.Preferences != nil && aws.ToBool(active.Preferences.AutoRollback) {
 		active.Status, group.LaunchTemplate = types.InstanceRefreshStatusRollbackSuccessful, old
-		return r.replaceMembers(group, active.from)
+		return s.replaceMembers(group, active.from)
 	}
 	return nil
 }
 
 // replaceMembers has all instances of a group be of a version.
-func (r *Region) replaceMembers(group *types.AutoScalingGroup, version string) error {
+func (s *State) replaceMembers(group *types.AutoScalingGroup, version string) error {
 	for _, member := range slices.Clone(group.Instances) {
 		if aws.ToString(member.LaunchTemplate.Version) == version {
 			continue
 		}
-		if err := r.terminate(*member.InstanceId); err != nil {
+		if err := s.fleet.Terminate(*member.InstanceId); err != nil {
 			return err
 		}
 		group.Instances = slices.DeleteFunc(group.Instances, func(i types.Instance) bool {
 			return *i.InstanceId == *member.InstanceId
 		})
-		if err := r.addMember(group, version); err != nil {
+		if err := s.addMember(group, version); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r *Region) healthy(id string) bool {
-	if r.account.Healthy == nil {
-		return true
-	}
-	return r.account.Healthy(*tagged(r, &r.compute.instances, id))
-}
-
 func describeInstanceRefreshes(
-	r *Region, in *autoscaling.DescribeInstanceRefreshesInput,
+	s *State, in *autoscaling.DescribeInstanceRefreshesInput,
 ) (*autoscaling.DescribeInstanceRefreshesOutput, error) {
-	if _, err := r.scalingGroup(in.AutoScalingGroupName); err != nil {
+	if _, err := s.scalingGroup(in.AutoScalingGroupName); err != nil {
 		return nil, err
 	}
-	if err := r.refreshOn(*in.AutoScalingGroupName); err != nil {
+	if err := s.refreshOn(*in.AutoScalingGroupName); err != nil {
 		return nil, err
 	}
 	out := &autoscaling.DescribeInstanceRefreshesOutput{}
-	for _, found := range r.scaling.refreshes[*in.AutoScalingGroupName] {
+	for _, found := range s.refreshes[*in.AutoScalingGroupName] {
 		if len(in.InstanceRefreshIds) == 0 || slices.Contains(in.InstanceRefreshIds, *found.InstanceRefreshId) {
 			out.InstanceRefreshes = append(out.InstanceRefreshes, found.InstanceRefresh)
 		}
@@ -413,37 +378,49 @@ func describeInstanceRefreshes(
 	return out, nil
 }
 
-func (r *Region) turnBack(name *string, status types.InstanceRefreshStatus) (*string, error) {
-	if err := r.refreshOn(aws.ToString(name)); err != nil {
+func (s *State) turnBack(name *string, status types.InstanceRefreshStatus) (*string, error) {
+	if err := s.refreshOn(aws.ToString(name)); err != nil {
 		return nil, err
 	}
-	active := r.activeRefresh(aws.ToString(name))
+	active := s.activeRefresh(aws.ToString(name))
 	if active == nil {
 		return nil, &types.ActiveInstanceRefreshNotFoundFault{Message: aws.String("No in progress Instance Refresh")}
 	}
-	active.Status, active.ends = status, time.Now().Add(r.account.Pace)
+	active.Status, active.ends = status, time.Now().Add(s.store.Behaviour.Pace)
 	return active.InstanceRefreshId, nil
 }
 
 func rollbackInstanceRefresh(
-	r *Region, in *autoscaling.RollbackInstanceRefreshInput,
+	s *State, in *autoscaling.RollbackInstanceRefreshInput,
 ) (*autoscaling.RollbackInstanceRefreshOutput, error) {
-	id, err := r.turnBack(in.AutoScalingGroupName, types.InstanceRefreshStatusRollbackInProgress)
+	id, err := s.turnBack(in.AutoScalingGroupName, types.InstanceRefreshStatusRollbackInProgress)
 	return &autoscaling.RollbackInstanceRefreshOutput{InstanceRefreshId: id}, err
 }
 
 func cancelInstanceRefresh(
-	r *Region, in *autoscaling.CancelInstanceRefreshInput,
+	s *State, in *autoscaling.CancelInstanceRefreshInput,
 ) (*autoscaling.CancelInstanceRefreshOutput, error) {
-	id, err := r.turnBack(in.AutoScalingGroupName, types.InstanceRefreshStatusCancelling)
+	id, err := s.turnBack(in.AutoScalingGroupName, types.InstanceRefreshStatusCancelling)
 	return &autoscaling.CancelInstanceRefreshOutput{InstanceRefreshId: id}, err
 }
 
-// ScalingGroup is an Auto Scaling group, or nil.
-func (r *Region) ScalingGroup(name string) *types.AutoScalingGroup {
-	r.account.mu.Lock()
-	defer r.account.mu.Unlock()
-	group := r.scaling.groups[name]
+// Members are the instances of the groups that have a target group.
+func (s *State) Members(targetGroup string) []string {
+	var ids []string
+	for _, name := range slices.Sorted(maps.Keys(s.groups)) {
+		if !slices.Contains(s.groups[name].TargetGroupARNs, targetGroup) {
+			continue
+		}
+		for _, member := range s.groups[name].Instances {
+			ids = append(ids, *member.InstanceId)
+		}
+	}
+	return ids
+}
+
+// Group is a copy of a group, or nil.
+func (s *State) Group(name string) *types.AutoScalingGroup {
+	group := s.groups[name]
 	if group == nil {
 		return nil
 	}

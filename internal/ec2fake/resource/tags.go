@@ -1,0 +1,58 @@
+package resource
+
+import (
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+)
+
+// tag is a tag with the time when it was set.
+type tag struct {
+	types.Tag
+	set time.Time
+}
+
+// TagsOf are the tags of a thing that callers see.
+func (s *Store) TagsOf(id string) []types.Tag {
+	var all []types.Tag
+	for _, tag := range s.tags[id] {
+		if s.Behaviour.Visible(tag.set) {
+			all = append(all, tag.Tag)
+		}
+	}
+	return all
+}
+
+// Tag is the value of a tag on a thing, whether callers see it already or not.
+func (s *Store) Tag(id, key string) string {
+	for _, tag := range s.tags[id] {
+		if aws.ToString(tag.Key) == key {
+			return aws.ToString(tag.Value)
+		}
+	}
+	return ""
+}
+
+// SetTags gives tags to what is there, or, with a zero time, to what is made with them.
+func (s *Store) SetTags(id string, at time.Time, tags []types.Tag) {
+	for _, given := range tags {
+		s.DeleteTag(id, *given.Key)
+		s.tags[id] = append(s.tags[id], tag{given, at})
+	}
+}
+
+// DeleteTag takes a tag from a thing.
+func (s *Store) DeleteTag(id, key string) {
+	s.tags[id] = slices.DeleteFunc(s.tags[id], func(is tag) bool { return *is.Key == key })
+}
+
+// Born gives what is made the tags that its maker asked for.
+func (s *Store) Born(id string, kind types.ResourceType, specs []types.TagSpecification) {
+	for _, spec := range specs {
+		if spec.ResourceType == kind {
+			s.SetTags(id, time.Time{}, spec.Tags)
+		}
+	}
+}
