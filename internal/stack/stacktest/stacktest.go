@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
@@ -35,6 +36,32 @@ func Config(t *testing.T, api http.Handler) aws.Config {
 		t.Fatal(err)
 	}
 	return conf
+}
+
+// Direct is a configuration whose calls are answered by a handler of the test's, without a network: in a bubble of
+// testing/synctest time goes by.
+func Direct(api http.Handler) aws.Config {
+	return aws.Config{
+		Region:      "us-east-1",
+		HTTPClient:  direct{api},
+		Credentials: credentials.NewStaticCredentialsProvider("a", "b", ""),
+		Retryer:     func() aws.Retryer { return aws.NopRetryer{} },
+	}
+}
+
+type direct struct{ api http.Handler }
+
+// Do implements aws.HTTPClient.
+func (d direct) Do(r *http.Request) (*http.Response, error) {
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	w := httptest.NewRecorder()
+	d.api.ServeHTTP(w, r)
+	if err := r.Context().Err(); err != nil { // the caller gave up meanwhile
+		return nil, err
+	}
+	return w.Result(), nil
 }
 
 // WithParameters is a default stack whose parameters are in a store of the test's, and which has nothing else.

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
@@ -26,6 +25,7 @@ const agentData = "sudo -n " + instance.AgentPath + " data "
 
 // data is the tier in one deployment.
 type data struct {
+	volumes  *volumes
 	run      *tier.Run
 	stack    *stack.Stack
 	tier     stack.Tier
@@ -39,7 +39,13 @@ type data struct {
 
 // New returns a data tier of a deployment.
 func New(run *tier.Run, t stack.Tier) tier.Tier {
-	return &data{run: run, stack: run.Stack, tier: t}
+	own := &volumes{run: run, stack: run.Stack, tier: t}
+	return &data{
+		volumes: own,
+		run:     run,
+		stack:   run.Stack,
+		tier:    t,
+	}
 }
 
 // Outcome implements tier.Tier.
@@ -47,7 +53,7 @@ func (d *data) Outcome() tier.Outcome { return d.outcome }
 
 // Plan implements tier.Tier.
 func (d *data) Plan(ctx context.Context) (err error) {
-	if d.volume, d.zone, err = d.ensureVolume(ctx); err != nil {
+	if d.volume, d.zone, err = d.volumes.ensure(ctx); err != nil {
 		return err
 	}
 	return d.decide()
@@ -163,7 +169,7 @@ func (d *data) bringNew(ctx context.Context) error {
 	if err := d.checkData(ctx); err != nil {
 		return err
 	}
-	if err := d.setServer(ctx, launched.ID); err != nil {
+	if err := d.volumes.noteServer(ctx, launched.ID, d.server); err != nil {
 		return err
 	}
 	if d.decision.Old.ID != "" {
@@ -209,7 +215,7 @@ func (d *data) waitStandby(ctx context.Context, id string) (instance.Standby, er
 // checkData refuses what would lose the data, before anything is stopped: a database server that could not open it, and
 // an old instance that does not have it on the volume.
 func (d *data) checkData(ctx context.Context) error {
-	v, err := d.volumeByID(ctx, d.volume)
+	v, err := d.volumes.byID(ctx, d.volume)
 	if err != nil {
 		return err
 	}
@@ -247,7 +253,7 @@ func (d *data) Shift(ctx context.Context) error {
 		return err
 	}
 	err = d.run.Timed(d.step("snapshot", deployreport.SnapshotTitle), func() (err error) {
-		d.outcome.Snapshot, err = d.snapshot(ctx, d.heldVolume())
+		d.outcome.Snapshot, err = d.volumes.snapshot(ctx, d.heldVolume())
 		return err
 	})
 	if err != nil {
@@ -255,7 +261,7 @@ func (d *data) Shift(ctx context.Context) error {
 	}
 	d.run.Set(func(r *record.Record) { r.Snapshot = d.outcome.Snapshot })
 	if d.run.Snapshot == "" {
-		if err := d.run.Timed(d.step("detach", "detach"), func() error { return d.detach(ctx, d.volume) }); err != nil {
+		if err := d.run.Timed(d.step("detach", "detach"), func() error { return d.volumes.detach(ctx, d.volume) }); err != nil {
 			return err
 		}
 	}
@@ -273,10 +279,10 @@ func (d *data) takeOver(ctx context.Context) error {
 	id := d.newest().ID
 	err := d.run.Timed(d.step("attach", "attach"), func() error {
 		// The tag comes first: a server may have changed the data from the moment on that it has it.
-		if err := d.setServer(ctx, d.volume); err != nil {
+		if err := d.volumes.noteServer(ctx, d.volume, d.server); err != nil {
 			return err
 		}
-		return d.attach(ctx, d.volume, id)
+		return d.volumes.attach(ctx, d.volume, id)
 	})
 	if err != nil {
 		return err
@@ -343,23 +349,13 @@ func (d *data) Remove(ctx context.Context, all []stack.Instance) error {
 		stack.Instance{}))...); err != nil {
 		return err
 	}
-	found, err := d.volumes(ctx, d.tier.Name+","+stack.Candidate)
+	found, err := d.volumes.tagged(ctx, d.tier.Name+","+stack.Candidate)
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, v := range found {
-		errs = append(errs, d.deleteVolume(ctx, aws.ToString(v.VolumeId)))
+		errs = append(errs, d.volumes.remove(ctx, aws.ToString(v.VolumeId)))
 	}
 	return errors.Join(errs...)
-}
-
-func (d *data) deleteVolume(ctx context.Context, id string) error {
-	if err := d.volumeAvailable(ctx, id); err != nil {
-		return err
-	}
-	if _, err := d.stack.EC2.DeleteVolume(ctx, &ec2.DeleteVolumeInput{VolumeId: aws.String(id)}); err != nil {
-		return fmt.Errorf("delete volume %s: %w", id, err)
-	}
-	return nil
 }

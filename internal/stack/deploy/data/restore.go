@@ -32,10 +32,10 @@ func (d *data) restoreVolume(ctx context.Context) error {
 	if server := stack.TagOf(of.Tags, stack.ServerTag); server != "" {
 		tags = append(tags, stack.ServerTag, server)
 	}
-	input := d.volumeInput(d.zone)
+	input := d.volumes.input(d.zone)
 	input.SnapshotId = aws.String(id)
 	input.Size = aws.Int32(max(aws.ToInt32(input.Size), aws.ToInt32(of.VolumeSize)))
-	made, err := d.createVolume(ctx, input, tags...)
+	made, err := d.volumes.create(ctx, input, tags...)
 	if err != nil {
 		return fmt.Errorf("make a volume of snapshot %s: %w", id, err)
 	}
@@ -44,7 +44,7 @@ func (d *data) restoreVolume(ctx context.Context) error {
 	if err := d.decide(); err != nil {
 		return err
 	}
-	return d.volumeAvailable(ctx, made)
+	return d.volumes.available(ctx, made)
 }
 
 // heldVolume is the one that the old instance has.

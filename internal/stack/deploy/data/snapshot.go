@@ -15,19 +15,19 @@ import (
 )
 
 // snapshot keeps the data as it is at this moment. The volume may be used again at once.
-func (d *data) snapshot(ctx context.Context, volume string) (string, error) {
-	v, err := d.volumeByID(ctx, volume)
+func (v *volumes) snapshot(ctx context.Context, volume string) (string, error) {
+	own, err := v.byID(ctx, volume)
 	if err != nil {
 		return "", err
 	}
-	tags := []string{stack.DataTag, d.tier.Name, stack.DeployTag, d.run.ID}
-	if server := stack.TagOf(v.Tags, stack.ServerTag); server != "" {
+	tags := []string{stack.DataTag, v.tier.Name, stack.DeployTag, v.run.ID}
+	if server := stack.TagOf(own.Tags, stack.ServerTag); server != "" {
 		tags = append(tags, stack.ServerTag, server)
 	}
-	out, err := d.stack.EC2.CreateSnapshot(ctx, &ec2.CreateSnapshotInput{
+	out, err := v.stack.EC2.CreateSnapshot(ctx, &ec2.CreateSnapshotInput{
 		VolumeId:          aws.String(volume),
-		Description:       aws.String("Data of stack " + d.stack.Name + " before deployment " + d.run.ID),
-		TagSpecifications: d.stack.TagsFor(types.ResourceTypeSnapshot, d.stack.Name+"-data before "+d.run.ID, tags...),
+		Description:       aws.String("Data of stack " + v.stack.Name + " before deployment " + v.run.ID),
+		TagSpecifications: v.stack.TagsFor(types.ResourceTypeSnapshot, v.stack.Name+"-data before "+v.run.ID, tags...),
 	})
 	if err != nil {
 		return "", fmt.Errorf("make a snapshot of %s: %w", volume, err)
@@ -73,7 +73,7 @@ func PruneSnapshots(ctx context.Context, s *stack.Stack, t stack.Tier, keep int)
 	return errors.Join(errs...)
 }
 
-func (d *data) hasSnapshot(ctx context.Context, volume string) (bool, error) {
-	all, err := snapshots(ctx, d.stack, d.tier)
+func (v *volumes) hasSnapshot(ctx context.Context, volume string) (bool, error) {
+	all, err := snapshots(ctx, v.stack, v.tier)
 	return slices.ContainsFunc(all, func(s types.Snapshot) bool { return aws.ToString(s.VolumeId) == volume }), err
 }

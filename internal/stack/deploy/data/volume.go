@@ -14,20 +14,29 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/deploy/tier"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/plan"
 )
 
 // dataDevice is the device name that the data volume is attached as.
 const dataDevice = "/dev/sdf"
 
-// currentVolume is the volume that the instance which serves is made for or, where none serves, the one with the tag;
+// volumes are a tier's data volume, what is made of it, and what is left of others.
+type volumes struct {
+	run   *tier.Run
+	stack *stack.Stack
+	tier  stack.Tier
+}
+
+// current is the volume that the instance which serves is made for or, where none serves, the one with the tag;
 // nil where there is none yet.
-func (d *data) currentVolume(ctx context.Context, all []stack.Instance) (*types.Volume, error) {
-	if own := stack.ServingOf(all, d.tier.Name).Detail.Volume; own != "" {
-		return d.volumeByID(ctx, own)
+func (v *volumes) current(ctx context.Context, all []stack.Instance) (*types.Volume, error) {
+	if own := stack.ServingOf(all, v.tier.Name).Detail.Volume; own != "" {
+		return v.byID(ctx, own)
 	}
-	found, err := d.volumes(ctx, d.tier.Name)
+	found, err := v.tagged(ctx, v.tier.Name)
 	switch {
 	case err != nil || len(found) == 0:
 		return nil, err
@@ -35,19 +44,19 @@ func (d *data) currentVolume(ctx context.Context, all []stack.Instance) (*types.
 		return &found[0], nil
 	}
 	return nil, fmt.Errorf("find the data volume of stack %s: %s and %s both have the tag %s=%s; one should",
-		d.stack.Name,
-		aws.ToString(found[0].VolumeId), aws.ToString(found[1].VolumeId), stack.DataTag, d.tier.Name)
+		v.stack.Name,
+		aws.ToString(found[0].VolumeId), aws.ToString(found[1].VolumeId), stack.DataTag, v.tier.Name)
 }
 
-// volumes are the stack's data volumes whose tag has one of some comma-separated values.
-func (d *data) volumes(ctx context.Context, values string) ([]types.Volume, error) {
+// tagged are the stack's data volumes whose tag has one of some comma-separated values.
+func (v *volumes) tagged(ctx context.Context, values string) ([]types.Volume, error) {
 	var all []types.Volume
-	filters := d.stack.OwnFilters("tag:"+stack.DataTag, values)
-	for pages := ec2.NewDescribeVolumesPaginator(d.stack.EC2,
+	filters := v.stack.OwnFilters("tag:"+stack.DataTag, values)
+	for pages := ec2.NewDescribeVolumesPaginator(v.stack.EC2,
 		&ec2.DescribeVolumesInput{Filters: filters}); pages.HasMorePages(); {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("find the data volumes of stack %s: %w", d.stack.Name, err)
+			return nil, fmt.Errorf("find the data volumes of stack %s: %w", v.stack.Name, err)
 		}
 		all = append(all, page.Volumes...)
 	}
@@ -56,13 +65,13 @@ func (d *data) volumes(ctx context.Context, values string) ([]types.Volume, erro
 	}), nil
 }
 
-func (d *data) volumeByID(ctx context.Context, id string) (*types.Volume, error) {
-	out, err := d.stack.EC2.DescribeVolumes(ctx, &ec2.DescribeVolumesInput{VolumeIds: []string{id}})
+func (v *volumes) byID(ctx context.Context, id string) (*types.Volume, error) {
+	out, err := v.stack.EC2.DescribeVolumes(ctx, &ec2.DescribeVolumesInput{VolumeIds: []string{id}})
 	if err == nil && len(out.Volumes) == 0 {
 		err = errors.New("EC2 does not describe it")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("find the data volume %s of stack %s: %w", id, d.stack.Name, err)
+		return nil, fmt.Errorf("find the data volume %s of stack %s: %w", id, v.stack.Name, err)
 	}
 	return &out.Volumes[0], nil
 }
@@ -77,82 +86,82 @@ func attachedTo(v *types.Volume) string {
 	return ""
 }
 
-// ensureVolume makes the data volume where there is none, in the zone of the tier's subnet, and tells its zone. One
+// ensure makes the data volume where there is none, in the zone of the tier's subnet, and tells its zone. One
 // that is there is made what the stack file says.
-func (d *data) ensureVolume(ctx context.Context) (id, zone string, err error) {
-	v, err := d.currentVolume(ctx, d.run.Instances)
+func (v *volumes) ensure(ctx context.Context) (id, zone string, err error) {
+	own, err := v.current(ctx, v.run.Instances)
 	if err != nil {
 		return "", "", err
 	}
-	if v != nil {
-		return aws.ToString(v.VolumeId), aws.ToString(v.AvailabilityZone), d.changeVolume(ctx, v)
+	if own != nil {
+		return aws.ToString(own.VolumeId), aws.ToString(own.AvailabilityZone), v.change(ctx, own)
 	}
-	subnet, err := d.run.Network.SubnetOf(d.stack, d.tier, "")
+	subnet, err := v.run.Network.SubnetOf(v.stack, v.tier, "")
 	if err != nil {
 		return "", "", err
 	}
-	wanted := d.tier.Data.Volume
+	wanted := v.tier.Data.Volume
 	change := plan.Change{
 		Action: plan.Create,
 		What:   fmt.Sprintf("data volume of %d GiB, %s", wanted.Size, wanted.Type),
 		Reason: plan.Missing,
 	}
-	err = d.run.Act.Do(change, func() (string, error) {
-		id, err = d.createVolume(ctx, d.volumeInput(subnet.Zone), stack.DataTag, d.tier.Name)
+	err = v.run.Act.Do(change, func() (string, error) {
+		id, err = v.create(ctx, v.input(subnet.Zone), stack.DataTag, v.tier.Name)
 		if err != nil {
-			return "", fmt.Errorf("make the data volume of stack %s: %w", d.stack.Name, err)
+			return "", fmt.Errorf("make the data volume of stack %s: %w", v.stack.Name, err)
 		}
-		d.stack.Logf("made data volume %s of %d GiB", id, wanted.Size)
-		return id, d.volumeAvailable(ctx, id)
+		v.stack.Logf("made data volume %s of %d GiB", id, wanted.Size)
+		return id, v.available(ctx, id)
 	})
 	return id, subnet.Zone, err
 }
 
-// createVolume makes a data volume with tags, as keys and values in turn.
-func (d *data) createVolume(ctx context.Context, input *ec2.CreateVolumeInput, tags ...string) (string, error) {
-	all := append(d.tier.TagPairs(), tags...)
-	input.TagSpecifications = d.stack.TagsFor(types.ResourceTypeVolume, d.stack.Name+"-data", all...)
-	made, err := d.stack.EC2.CreateVolume(ctx, input)
+// create makes a data volume with tags, as keys and values in turn.
+func (v *volumes) create(ctx context.Context, input *ec2.CreateVolumeInput, tags ...string) (string, error) {
+	all := append(v.tier.TagPairs(), tags...)
+	input.TagSpecifications = v.stack.TagsFor(types.ResourceTypeVolume, v.stack.Name+"-data", all...)
+	made, err := v.stack.EC2.CreateVolume(ctx, input)
 	if err != nil {
 		return "", err
 	}
 	return aws.ToString(made.VolumeId), nil
 }
 
-// volumeInput asks for a volume as the stack file describes it.
-func (d *data) volumeInput(zone string) *ec2.CreateVolumeInput {
-	v := d.tier.Data.Volume
+// input asks for a volume as the stack file describes it.
+func (v *volumes) input(zone string) *ec2.CreateVolumeInput {
+	wanted := v.tier.Data.Volume
 	input := &ec2.CreateVolumeInput{
 		AvailabilityZone: aws.String(zone),
-		Size:             aws.Int32(v.Size),
-		VolumeType:       types.VolumeType(v.Type),
-		Encrypted:        aws.Bool(v.Encrypted),
+		Size:             aws.Int32(wanted.Size),
+		VolumeType:       types.VolumeType(wanted.Type),
+		Encrypted:        aws.Bool(wanted.Encrypted),
 		ClientToken:      aws.String(uuid.NewString()),
 	}
-	if v.IOPS > 0 {
-		input.Iops = aws.Int32(v.IOPS)
+	if wanted.IOPS > 0 {
+		input.Iops = aws.Int32(wanted.IOPS)
 	}
-	if v.Throughput > 0 {
-		input.Throughput = aws.Int32(v.Throughput)
+	if wanted.Throughput > 0 {
+		input.Throughput = aws.Int32(wanted.Throughput)
 	}
-	if v.KMSKeyID != "" {
-		input.KmsKeyId = aws.String(v.KMSKeyID)
+	if wanted.KMSKeyID != "" {
+		input.KmsKeyId = aws.String(wanted.KMSKeyID)
 	}
 	return input
 }
 
-// volumeDifferences are what a volume is otherwise than in the stack file, and what of that cannot be changed.
-func (d *data) volumeDifferences(v *types.Volume) (different []string, err error) {
-	is, wanted := v, d.tier.Data.Volume
+// differences are what a volume is otherwise than in the stack file, and what of that cannot be changed.
+func (v *volumes) differences(own *types.Volume) (different []string, err error) {
+	is, wanted := own, v.tier.Data.Volume
 	if aws.ToBool(is.Encrypted) != wanted.Encrypted {
 		return nil, fmt.Errorf("data volume %s: its encryption is %v, and the stack file wants %v, to which a "+
 			"volume cannot be "+
-			"changed", aws.ToString(v.VolumeId), aws.ToBool(is.Encrypted), wanted.Encrypted)
+			"changed", aws.ToString(own.VolumeId), aws.ToBool(is.Encrypted), wanted.Encrypted)
 	}
 	if aws.ToInt32(is.Size) > wanted.Size {
 		return nil, fmt.Errorf("data volume %s: it has %d GiB, and the stack file wants %d; a volume cannot be "+
 			"made smaller",
-			aws.ToString(v.VolumeId), aws.ToInt32(is.Size), wanted.Size)
+			aws.ToString(own.VolumeId), aws.ToInt32(is.Size), wanted.Size)
 	}
 	note := func(name string, is, wanted any) {
 		different = append(different, fmt.Sprintf("%s is %v and not %v", name, is, wanted))
@@ -172,24 +181,24 @@ func (d *data) volumeDifferences(v *types.Volume) (different []string, err error
 	return different, nil
 }
 
-// changeVolume makes the data volume what the stack file says, while it is in use. The file system on it grows when the
+// change makes the data volume what the stack file says, while it is in use. The file system on it grows when the
 // next database takes it.
-func (d *data) changeVolume(ctx context.Context, v *types.Volume) error {
-	different, err := d.volumeDifferences(v)
+func (v *volumes) change(ctx context.Context, own *types.Volume) error {
+	different, err := v.differences(own)
 	if err != nil || len(different) == 0 {
 		return err
 	}
-	id := aws.ToString(v.VolumeId)
+	id := aws.ToString(own.VolumeId)
 	reason := "its " + strings.Join(different, ", its ")
-	return d.run.Act.Do(plan.Change{
+	return v.run.Act.Do(plan.Change{
 		Action: plan.Modify,
 		What:   "data volume",
 		ID:     id,
 		Reason: reason,
 	}, func() (string, error) {
-		input := d.volumeInput("")
-		_, err := d.stack.EC2.ModifyVolume(ctx, &ec2.ModifyVolumeInput{
-			VolumeId:   v.VolumeId,
+		input := v.input("")
+		_, err := v.stack.EC2.ModifyVolume(ctx, &ec2.ModifyVolumeInput{
+			VolumeId:   own.VolumeId,
 			Size:       input.Size,
 			VolumeType: input.VolumeType,
 			Iops:       input.Iops,
@@ -198,14 +207,14 @@ func (d *data) changeVolume(ctx context.Context, v *types.Volume) error {
 		if err != nil {
 			return "", fmt.Errorf("change data volume %s, whose %s: %w", id, strings.Join(different, ", "), err)
 		}
-		d.stack.Logf("changed data volume %s, whose %s", id, strings.Join(different, ", "))
+		v.stack.Logf("changed data volume %s, whose %s", id, strings.Join(different, ", "))
 		return id, nil
 	})
 }
 
-func (d *data) volumeAvailable(ctx context.Context, id string) error {
+func (v *volumes) available(ctx context.Context, id string) error {
 	err := await.Until(ctx, 5*time.Minute, func(ctx context.Context) (bool, error) {
-		out, err := d.stack.EC2.DescribeVolumes(ctx, &ec2.DescribeVolumesInput{VolumeIds: []string{id}})
+		out, err := v.stack.EC2.DescribeVolumes(ctx, &ec2.DescribeVolumesInput{VolumeIds: []string{id}})
 		if err != nil || len(out.Volumes) == 0 {
 			return false, err
 		}
@@ -224,11 +233,11 @@ func (d *data) volumeAvailable(ctx context.Context, id string) error {
 }
 
 // attach gives the data volume to an instance. Who had it may be on its way out still.
-func (d *data) attach(ctx context.Context, volume, id string) error {
-	if err := d.volumeAvailable(ctx, volume); err != nil {
+func (v *volumes) attach(ctx context.Context, volume, id string) error {
+	if err := v.available(ctx, volume); err != nil {
 		return err
 	}
-	_, err := d.stack.EC2.AttachVolume(ctx, &ec2.AttachVolumeInput{
+	_, err := v.stack.EC2.AttachVolume(ctx, &ec2.AttachVolumeInput{
 		VolumeId:   aws.String(volume),
 		InstanceId: aws.String(id),
 		Device:     aws.String(dataDevice),
@@ -236,27 +245,104 @@ func (d *data) attach(ctx context.Context, volume, id string) error {
 	if err != nil {
 		return fmt.Errorf("attach %s to %s: %w", volume, id, err)
 	}
-	d.run.Observer.Moved("the data volume "+volume, id)
+	v.run.Observer.Moved("the data volume "+volume, id)
 	return nil
 }
 
 // detach takes a volume away from whoever has it; it must be unmounted there.
-func (d *data) detach(ctx context.Context, volume string) error {
-	if _, err := d.stack.EC2.DetachVolume(ctx, &ec2.DetachVolumeInput{VolumeId: aws.String(volume)}); err != nil {
+func (v *volumes) detach(ctx context.Context, volume string) error {
+	if _, err := v.stack.EC2.DetachVolume(ctx, &ec2.DetachVolumeInput{VolumeId: aws.String(volume)}); err != nil {
 		// It may be nobody's already: a deployment was killed right here.
-		v, failed := d.volumeByID(ctx, volume)
-		if failed != nil || attachedTo(v) != "" {
+		own, failed := v.byID(ctx, volume)
+		if failed != nil || attachedTo(own) != "" {
 			return errors.Join(fmt.Errorf("detach %s: %w", volume, err), failed)
 		}
 	}
-	return d.volumeAvailable(ctx, volume)
+	return v.available(ctx, volume)
 }
 
-// setServer notes the new instance's database server on it, or on the volume whose data it opens.
-func (d *data) setServer(ctx context.Context, id string) error {
-	tags := stack.TagList(stack.ServerTag, d.server.String())
-	if _, err := d.stack.EC2.CreateTags(ctx, &ec2.CreateTagsInput{Resources: []string{id}, Tags: tags}); err != nil {
-		return fmt.Errorf("tag %s with %s: %w", id, d.server, err)
+// noteServer notes a database server on the instance that has it, or on the volume whose data it opens.
+func (v *volumes) noteServer(ctx context.Context, id string, server instance.Server) error {
+	tags := stack.TagList(stack.ServerTag, server.String())
+	if _, err := v.stack.EC2.CreateTags(ctx, &ec2.CreateTagsInput{Resources: []string{id}, Tags: tags}); err != nil {
+		return fmt.Errorf("tag %s with %s: %w", id, server, err)
 	}
 	return nil
+}
+
+func (v *volumes) remove(ctx context.Context, id string) error {
+	if err := v.available(ctx, id); err != nil {
+		return err
+	}
+	if _, err := v.stack.EC2.DeleteVolume(ctx, &ec2.DeleteVolumeInput{VolumeId: aws.String(id)}); err != nil {
+		return fmt.Errorf("delete volume %s: %w", id, err)
+	}
+	return nil
+}
+
+// converge has the volume of the instance that serves be the tier's only one. Another is removed if it was never
+// taken, or if what is on it is in a snapshot.
+func (v *volumes) converge(ctx context.Context, act *plan.Actor, own *types.Volume) error {
+	if own == nil {
+		return nil
+	}
+	all, err := v.tagged(ctx, v.tier.Name+","+stack.Candidate)
+	if err != nil {
+		return err
+	}
+	id := aws.ToString(own.VolumeId)
+	if stack.TagOf(own.Tags, stack.DataTag) != v.tier.Name {
+		change := plan.Change{
+			Action: plan.Modify,
+			What:   "data volume",
+			ID:     id,
+			Reason: "its tag does not say that it is",
+		}
+		if err := act.Do(change, func() (string, error) { return id, v.tag(ctx, id) }); err != nil {
+			return err
+		}
+	}
+	var errs []error
+	for _, other := range all {
+		if aws.ToString(other.VolumeId) != id {
+			errs = append(errs, v.removeOther(ctx, act, other, id))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (v *volumes) tag(ctx context.Context, id string) error {
+	tags := stack.TagList(stack.DataTag, v.tier.Name)
+	if _, err := v.stack.EC2.CreateTags(ctx, &ec2.CreateTagsInput{Resources: []string{id}, Tags: tags}); err != nil {
+		return fmt.Errorf("tag %s as the data volume: %w", id, err)
+	}
+	return nil
+}
+
+// removeOther removes a volume in whose place is another, unless it has data that is nowhere else.
+func (v *volumes) removeOther(ctx context.Context, act *plan.Actor, other types.Volume, kept string) error {
+	id := aws.ToString(other.VolumeId)
+	if stack.TagOf(other.Tags, stack.DataTag) == v.tier.Name {
+		saved, err := v.hasSnapshot(ctx, id)
+		if err != nil {
+			return err
+		}
+		if !saved {
+			v.stack.Logf("%s was the data volume, and no snapshot has what is on it: it stays", id)
+			return nil
+		}
+	}
+	change := plan.Change{
+		Action: plan.Remove,
+		What:   "volume",
+		ID:     id,
+		Reason: "in its place is " + kept,
+	}
+	return act.Do(change, func() (string, error) {
+		if err := v.remove(ctx, id); err != nil {
+			return "", err
+		}
+		v.stack.Logf("removed volume %s, in whose place is %s", id, kept)
+		return id, nil
+	})
 }

@@ -69,8 +69,8 @@ func TestChangedVolume(t *testing.T) {
 			}
 			c.change(v)
 			s := defaultstack.New(conf, stackfile.Default(), t.Logf)
-			d := &data{run: &tier.Run{Stack: s, Act: plan.NewActor(false)}, stack: s, tier: s.Tier("db")}
-			err := d.changeVolume(t.Context(), v)
+			own := &volumes{run: &tier.Run{Stack: s, Act: plan.NewActor(false)}, stack: s, tier: s.Tier("db")}
+			err := own.change(t.Context(), v)
 			if c.fault == "" && err != nil || c.fault != "" && (err == nil || !strings.Contains(err.Error(), c.fault)) {
 				t.Errorf("got %v, want %q", err, c.fault)
 			}

@@ -23,11 +23,11 @@ func TestVolumesThatAreNew(t *testing.T) {
 		{"a volume that is new", volume, map[string]stacktest.Fault{"DescribeVolumes": stacktest.For(30*time.Second,
 			"InvalidVolume.NotFound", "The volume 'vol-1' does not exist.")},
 			func(ctx context.Context, s *stack.Stack) error {
-				return (&data{stack: s}).volumeAvailable(ctx, "vol-1")
+				return (&volumes{stack: s}).available(ctx, "vol-1")
 			}},
 		{"a volume, too many calls", volume, map[string]stacktest.Fault{"DescribeVolumes": stacktest.For(2*time.Minute, "RequestLimitExceeded", "Request limit exceeded.")},
 			func(ctx context.Context, s *stack.Stack) error {
-				return (&data{stack: s}).volumeAvailable(ctx, "vol-1")
+				return (&volumes{stack: s}).available(ctx, "vol-1")
 			}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -37,6 +37,7 @@ type group struct {
 	tier         stack.Tier
 	scaling      *autoscaling.Client
 	balancer     *balancer
+	refreshes    *refreshes
 	certificates *certificates
 	probe        probe.Probe
 	address      types.Address // the elastic one
@@ -49,10 +50,17 @@ type group struct {
 
 func newGroup(run *tier.Run, t stack.Tier) *group {
 	known := &certificates{}
+	scaling := clientOf(run.Stack)
 	return &group{
-		run:          run,
-		tier:         t,
-		scaling:      clientOf(run.Stack),
+		run:     run,
+		tier:    t,
+		scaling: scaling,
+		refreshes: &refreshes{
+			run:     run,
+			tier:    t,
+			scaling: scaling,
+			group:   groupName(run.Stack, t),
+		},
 		balancer:     newBalancer(run, t),
 		certificates: known,
 		probe:        newProbe(run, t, known),
@@ -85,7 +93,9 @@ func (g *scalingGroup) ids() []string {
 }
 
 // name is that of the group and of its launch template.
-func (g *group) name() string { return "goldsmith-" + g.run.Stack.Name + "-" + g.tier.Name }
+func (g *group) name() string { return groupName(g.run.Stack, g.tier) }
+
+func groupName(s *stack.Stack, t stack.Tier) string { return "goldsmith-" + s.Name + "-" + t.Name }
 
 // Outcome implements tier.Tier.
 func (g *group) Outcome() tier.Outcome { return g.outcome }
@@ -101,7 +111,7 @@ func (g *group) check(ctx context.Context) error {
 	if found, err := g.find(ctx); err != nil || found == nil {
 		return err
 	}
-	if _, err := g.lastRefresh(ctx); err != nil {
+	if _, err := g.refreshes.last(ctx); err != nil {
 		return fmt.Errorf("deploy stack %s: its API answers no question about instance refreshes, by which an Auto "+
 			"Scaling group "+
 			"is redeployed; nothing was changed: %w", s.Name, err)
@@ -544,7 +554,7 @@ func (g *group) convergeGroup(ctx context.Context, act *plan.Actor) error {
 			return err
 		}
 	}
-	if err := g.takeBackRefresh(ctx, act, found); err != nil {
+	if err := g.refreshes.takeBack(ctx, act, found); err != nil {
 		return err
 	}
 	if !act.Dry() {
@@ -559,7 +569,7 @@ func (g *group) convergeGroup(ctx context.Context, act *plan.Actor) error {
 	change.Reason = "it is not of the version of its launch template that serves"
 	return act.Do(change, func() (string, error) {
 		g.run.Stack.Logf("group %s goes back to version %s of its launch template", found.name, found.serving)
-		return found.name, g.goBack(ctx, found)
+		return found.name, g.refreshes.goBack(ctx, found)
 	})
 }
 

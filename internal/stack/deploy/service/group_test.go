@@ -2,12 +2,9 @@ package service
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"os"
 	"reflect"
@@ -22,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/console"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/defaultstack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/deploy/tier"
@@ -72,92 +70,83 @@ func (a *scalingAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.calls = append(a.calls, r.Form)
-	result := ""
+	if set, ok := map[string]string{
+		"GetConsoleOutput":  "<instanceId>i-1</instanceId>",
+		"DescribeInstances": "<reservationSet/>",
+	}[action]; ok {
+		const namespace = "http://ec2.amazonaws.com/doc/2016-11-15/"
+		fmt.Fprintf(w, `<%[1]sResponse xmlns="%[2]s"><requestId>1</requestId>%[3]s</%[1]sResponse>`, action, namespace, set)
+		return
+	}
+	result, known := a.result(action)
 	fault := a.failures[action]
-	switch action {
-	case "DescribeAutoScalingGroups":
-		var members strings.Builder
-		for i, version := range a.members {
-			fmt.Fprintf(
-				&members,
-				`<member><InstanceId>i-%017d</InstanceId><LifecycleState>InService</LifecycleState><HealthStatus>Healthy</HealthStatus>
-				<LaunchTemplate><LaunchTemplateId>lt-0a20c965061f64abc</LaunchTemplateId><Version>%s</Version></LaunchTemplate></member>`,
-				i,
-				version,
-			)
-		}
-		var held strings.Builder
-		for _, process := range a.held {
-			fmt.Fprintf(
-				&held,
-				"<SuspendedProcesses><member><ProcessName>%s</ProcessName></member></SuspendedProcesses>",
-				process,
-			)
-		}
-		result = fmt.Sprintf(
-			`<AutoScalingGroups><member><AutoScalingGroupName>goldsmith-golden-web</AutoScalingGroupName><DesiredCapacity>%d</DesiredCapacity>
-			<LaunchTemplate><LaunchTemplateId>lt-0a20c965061f64abc</LaunchTemplateId><Version>%s</Version></LaunchTemplate><Instances>%s</Instances>
-			%s<Tags><member><Key>goldsmith:version</Key><Value>%s</Value></member></Tags></member></AutoScalingGroups>`,
-			len(a.members),
-			a.groupVersion,
-			members.String(),
-			held.String(),
-			a.serving,
-		)
-	case "StartInstanceRefresh", "RollbackInstanceRefresh", "CancelInstanceRefresh":
-		result = "<InstanceRefreshId>" + refreshID + "</InstanceRefreshId>"
-	case "DescribeInstanceRefreshes":
-		if len(a.refreshes) > 0 {
-			now := a.refreshes[0]
-			if len(a.refreshes) > 1 {
-				a.refreshes = a.refreshes[1:]
-			}
-			reason := ""
-			if now.reason != "" {
-				reason = "<StatusReason>" + now.reason + "</StatusReason>"
-			}
-			result = fmt.Sprintf(
-				`<InstanceRefreshes><member><InstanceRefreshId>%s</InstanceRefreshId><AutoScalingGroupName>goldsmith-golden-web</AutoScalingGroupName>
-				<Status>%s</Status>%s<StartTime>2026-06-02T18:11:27Z</StartTime><PercentageComplete>%d</PercentageComplete><InstancesToUpdate>5</InstancesToUpdate></member></InstanceRefreshes>`,
-				refreshID,
-				now.status,
-				reason,
-				now.percent,
-			)
-		} else {
-			result = "<InstanceRefreshes/>"
-		}
-	case "SuspendProcesses", "ResumeProcesses":
-	case "GetConsoleOutput":
-		fmt.Fprintf(
-			w,
-			`<GetConsoleOutputResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>1</requestId><instanceId>i-1</instanceId></GetConsoleOutputResponse>`,
-		)
-		return
-	case "DescribeInstances":
-		fmt.Fprintf(
-			w,
-			`<DescribeInstancesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>1</requestId><reservationSet/></DescribeInstancesResponse>`,
-		)
-		return
-	default:
+	if !known {
 		fault = "InvalidAction"
 	}
+	const namespace = "http://autoscaling.amazonaws.com/doc/2011-01-01/"
 	if fault != "" {
 		w.WriteHeader(http.StatusBadRequest)
-		fmt.Fprintf(
-			w,
-			`<ErrorResponse xmlns="http://autoscaling.amazonaws.com/doc/2011-01-01/"><Error><Type>Sender</Type><Code>%s</Code><Message>said the test</Message></Error><RequestId>1</RequestId></ErrorResponse>`,
-			fault,
-		)
+		fmt.Fprintf(w, `<ErrorResponse xmlns="%s"><Error><Type>Sender</Type><Code>%s</Code>`+
+			`<Message>said the test</Message></Error><RequestId>1</RequestId></ErrorResponse>`, namespace, fault)
 		return
 	}
-	fmt.Fprintf(
-		w,
-		`<%[1]sResponse xmlns="http://autoscaling.amazonaws.com/doc/2011-01-01/"><%[1]sResult>%[2]s</%[1]sResult><ResponseMetadata><RequestId>7c6e177f-f082-11e1-ac58-3714bEXAMPLE</RequestId></ResponseMetadata></%[1]sResponse>`,
-		action,
-		result,
-	)
+	fmt.Fprintf(w, `<%[1]sResponse xmlns="%[2]s"><%[1]sResult>%[3]s</%[1]sResult><ResponseMetadata>`+
+		`<RequestId>7c6e177f-f082-11e1-ac58-3714bEXAMPLE</RequestId></ResponseMetadata></%[1]sResponse>`,
+		action, namespace, result)
+}
+
+// result is the answer to an action of Auto Scaling, and whether there is one.
+func (a *scalingAPI) result(action string) (text string, known bool) {
+	switch action {
+	case "DescribeAutoScalingGroups":
+		return a.described(), true
+	case "StartInstanceRefresh", "RollbackInstanceRefresh", "CancelInstanceRefresh":
+		return "<InstanceRefreshId>" + refreshID + "</InstanceRefreshId>", true
+	case "DescribeInstanceRefreshes":
+		return a.nextRefresh(), true
+	case "SuspendProcesses", "ResumeProcesses":
+		return "", true
+	}
+	return "", false
+}
+
+// described is the group as it is now.
+func (a *scalingAPI) described() string {
+	const template = `<LaunchTemplate><LaunchTemplateId>lt-0a20c965061f64abc</LaunchTemplateId>` +
+		`<Version>%s</Version></LaunchTemplate>`
+	var members, held strings.Builder
+	for i, version := range a.members {
+		fmt.Fprintf(&members, `<member><InstanceId>i-%017d</InstanceId><LifecycleState>InService</LifecycleState>`+
+			`<HealthStatus>Healthy</HealthStatus>`+template+`</member>`, i, version)
+	}
+	for _, process := range a.held {
+		fmt.Fprintf(&held, "<SuspendedProcesses><member><ProcessName>%s</ProcessName></member></SuspendedProcesses>",
+			process)
+	}
+	return fmt.Sprintf(`<AutoScalingGroups><member><AutoScalingGroupName>goldsmith-golden-web</AutoScalingGroupName>`+
+		`<DesiredCapacity>%d</DesiredCapacity>`+template+`<Instances>%s</Instances>%s<Tags><member>`+
+		`<Key>goldsmith:version</Key><Value>%s</Value></member></Tags></member></AutoScalingGroups>`,
+		len(a.members), a.groupVersion, members.String(), held.String(), a.serving)
+}
+
+// nextRefresh is the next of the refreshes, or the last one again.
+func (a *scalingAPI) nextRefresh() string {
+	if len(a.refreshes) == 0 {
+		return "<InstanceRefreshes/>"
+	}
+	now := a.refreshes[0]
+	if len(a.refreshes) > 1 {
+		a.refreshes = a.refreshes[1:]
+	}
+	reason := ""
+	if now.reason != "" {
+		reason = "<StatusReason>" + now.reason + "</StatusReason>"
+	}
+	return fmt.Sprintf(`<InstanceRefreshes><member><InstanceRefreshId>%s</InstanceRefreshId>`+
+		`<AutoScalingGroupName>goldsmith-golden-web</AutoScalingGroupName><Status>%s</Status>%s`+
+		`<StartTime>2026-06-02T18:11:27Z</StartTime><PercentageComplete>%d</PercentageComplete>`+
+		`<InstancesToUpdate>5</InstancesToUpdate></member></InstanceRefreshes>`,
+		refreshID, now.status, reason, now.percent)
 }
 
 // asked are the calls of an action.
@@ -167,34 +156,40 @@ func (a *scalingAPI) asked(action string) []url.Values {
 	return slices.DeleteFunc(slices.Clone(a.calls), func(form url.Values) bool { return form.Get("Action") != action })
 }
 
-// page is a web tier's page; its answers can be changed.
+// page is a web tier's page, whose answers can be changed. Who answers is its certificate's digest.
 type page struct {
 	mu  sync.Mutex
 	bad bool
 }
 
-func (p *page) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+const shown = "sha256:page"
+
+func (p *page) get(ctx context.Context, asked string, fingerprints ...string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.bad {
-		w.WriteHeader(http.StatusServiceUnavailable)
+	switch {
+	case asked != "https://192.0.2.1/health":
+		return fmt.Errorf("nobody answers at %s", asked)
+	case !slices.Contains(fingerprints, shown):
+		return fmt.Errorf("only %v are trusted", fingerprints)
+	case p.bad:
+		return errors.New("503")
 	}
+	return ctx.Err()
 }
 
 // refreshing is a deployment of a group whose API and page are the test's, and what it said.
 func refreshing(t *testing.T, api *scalingAPI) (*group, *page, *strings.Builder) {
 	t.Helper()
 	p, said := &page{}, &strings.Builder{}
-	shown := httptest.NewTLSServer(p)
-	t.Cleanup(shown.Close)
 	file := stackfile.Default()
 	file.Web.Scaling, file.Web.Count = "asg", 2
 	logf := func(format string, args ...any) { fmt.Fprintf(said, format+"\n", args...) }
-	s := defaultstack.New(stacktest.Config(t, api), file, logf)
-	sum := sha256.Sum256(shown.Certificate().Raw)
-	g := newGroup(&tier.Run{Stack: s, Act: plan.NewActor(false), Reach: tier.DirectReach}, s.Tier("web"))
-	g.certificates.add("i-shown", hex.EncodeToString(sum[:]))
-	g.address = types.Address{PublicIp: aws.String(strings.TrimPrefix(shown.URL, "https://"))}
+	s := defaultstack.New(stacktest.Direct(api), file, logf)
+	s.Consoles = &console.Reader{} // the time of one test is not that of another
+	g := newGroup(&tier.Run{Stack: s, Act: plan.NewActor(false), Reach: tier.Reach{Get: p.get}}, s.Tier("web"))
+	g.certificates.add("i-shown", shown)
+	g.address = types.Address{PublicIp: aws.String("192.0.2.1")}
 	g.found = testGroup
 	return g, p, said
 }
@@ -209,45 +204,46 @@ var testGroup = &scalingGroup{
 // TestRefreshAsksForWhatTheFileSays holds the request to AWS's rules: the last checkpoint is 100, the version is a
 // number, the range between the percentages is at most 100.
 func TestRefreshAsksForWhatTheFileSays(t *testing.T) {
-	t.Parallel()
-	api := &scalingAPI{
-		serving:      "3",
-		groupVersion: "3",
-		members:      []string{"3", "4"},
-		refreshes: []refreshAnswer{{status: "Pending"}, {"InProgress", "Reached checkpoint at 50%.", 50}, {
-			status:  "Baking",
-			percent: 100,
-		}, {status: "Successful", percent: 100}},
-	}
-	r, _, said := refreshing(t, api)
-	d := &r.run.Stack.Settings.Deploy
-	d.Checkpoints, d.CheckpointDelay, d.MinHealthyPercentage, d.BakeTime = []int32{20,
-		50}, 90*time.Second, 5, 1500*time.Millisecond
-	if err := r.refresh(t.Context(), "4"); err != nil {
-		t.Fatal(err)
-	}
-	started := api.asked("StartInstanceRefresh")
-	if len(started) != 1 {
-		t.Fatalf("%d refreshes were started", len(started))
-	}
-	for parameter, want := range map[string]string{
-		"AutoScalingGroupName": "goldsmith-golden-web", "Strategy": "Rolling",
-		"DesiredConfiguration.LaunchTemplate.LaunchTemplateId": "lt-0a20c965061f64abc", "DesiredConfiguration.LaunchTemplate.Version": "4",
-		"Preferences.MinHealthyPercentage": "5", "Preferences.MaxHealthyPercentage": "105", "Preferences.InstanceWarmup": "15", "Preferences.SkipMatching": "false",
-		"Preferences.AutoRollback": "true", "Preferences.BakeTime": "2", "Preferences.CheckpointDelay": "90",
-		"Preferences.CheckpointPercentages.member.1": "20", "Preferences.CheckpointPercentages.member.2": "50", "Preferences.CheckpointPercentages.member.3": "100",
-		"Preferences.CheckpointPercentages.member.4": "",
-	} {
-		if got := started[0].Get(parameter); got != want {
-			t.Errorf("%s is %q, want %q", parameter, got, want)
+	synctest.Test(t, func(t *testing.T) {
+		api := &scalingAPI{
+			serving:      "3",
+			groupVersion: "3",
+			members:      []string{"3", "4"},
+			refreshes: []refreshAnswer{{status: "Pending"}, {"InProgress", "Reached checkpoint at 50%.", 50}, {
+				status:  "Baking",
+				percent: 100,
+			}, {status: "Successful", percent: 100}},
 		}
-	}
-	for _, want := range []string{"Pending, 0 %", "InProgress, 50 %: Reached checkpoint at 50%.", "Baking, 100 %",
-		"Successful, 100 %"} {
-		if !strings.Contains(said.String(), want) {
-			t.Errorf("%q was not told:\n%s", want, said)
+		r, _, said := refreshing(t, api)
+		d := &r.run.Stack.Settings.Deploy
+		d.Checkpoints, d.CheckpointDelay, d.MinHealthyPercentage, d.BakeTime = []int32{20,
+			50}, 90*time.Second, 5, 1500*time.Millisecond
+		if err := r.refresh(t.Context(), "4"); err != nil {
+			t.Fatal(err)
 		}
-	}
+		started := api.asked("StartInstanceRefresh")
+		if len(started) != 1 {
+			t.Fatalf("%d refreshes were started", len(started))
+		}
+		for parameter, want := range map[string]string{
+			"AutoScalingGroupName": "goldsmith-golden-web", "Strategy": "Rolling",
+			"DesiredConfiguration.LaunchTemplate.LaunchTemplateId": "lt-0a20c965061f64abc", "DesiredConfiguration.LaunchTemplate.Version": "4",
+			"Preferences.MinHealthyPercentage": "5", "Preferences.MaxHealthyPercentage": "105", "Preferences.InstanceWarmup": "15", "Preferences.SkipMatching": "false",
+			"Preferences.AutoRollback": "true", "Preferences.BakeTime": "2", "Preferences.CheckpointDelay": "90",
+			"Preferences.CheckpointPercentages.member.1": "20", "Preferences.CheckpointPercentages.member.2": "50", "Preferences.CheckpointPercentages.member.3": "100",
+			"Preferences.CheckpointPercentages.member.4": "",
+		} {
+			if got := started[0].Get(parameter); got != want {
+				t.Errorf("%s is %q, want %q", parameter, got, want)
+			}
+		}
+		for _, want := range []string{"Pending, 0 %", "InProgress, 50 %: Reached checkpoint at 50%.", "Baking, 100 %",
+			"Successful, 100 %"} {
+			if !strings.Contains(said.String(), want) {
+				t.Errorf("%q was not told:\n%s", want, said)
+			}
+		}
+	})
 }
 
 func TestCheckpointsEndOnceInAHundred(t *testing.T) {
@@ -255,7 +251,7 @@ func TestCheckpointsEndOnceInAHundred(t *testing.T) {
 	for _, test := range []struct{ given, want []int32 }{{nil, nil}, {[]int32{100}, []int32{100}},
 		{[]int32{30, 100}, []int32{30, 100}}, {[]int32{30}, []int32{30, 100}}} {
 		r.run.Stack.Settings.Deploy.Checkpoints = test.given
-		p := r.preferences(false)
+		p := r.refreshes.preferences(false)
 		if !slices.Equal(p.CheckpointPercentages, test.want) || (p.CheckpointDelay != nil) != (test.want != nil) {
 			t.Errorf("%v: %v, delay %v", test.given, p.CheckpointPercentages, p.CheckpointDelay)
 		}
@@ -274,19 +270,20 @@ func TestEndsOfRefreshes(t *testing.T) {
 			false}, {refreshAnswer{"RollbackFailed", "Launching failed.", 0}, true},
 	} {
 		t.Run(test.end.status, func(t *testing.T) {
-			t.Parallel()
-			api := &scalingAPI{
-				serving:      "3",
-				groupVersion: "3",
-				members:      []string{"3"},
-				refreshes:    []refreshAnswer{{status: "InProgress", percent: 20}, test.end},
-			}
-			r, _, _ := refreshing(t, api)
-			err := r.refresh(t.Context(), "4")
-			if err == nil || !strings.Contains(err.Error(), test.end.status) || !strings.Contains(err.Error(),
-				test.end.reason) || errors.Is(err, tier.ErrNeedsPerson) != test.person {
-				t.Errorf("%v", err)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				api := &scalingAPI{
+					serving:      "3",
+					groupVersion: "3",
+					members:      []string{"3"},
+					refreshes:    []refreshAnswer{{status: "InProgress", percent: 20}, test.end},
+				}
+				r, _, _ := refreshing(t, api)
+				err := r.refresh(t.Context(), "4")
+				if err == nil || !strings.Contains(err.Error(), test.end.status) || !strings.Contains(err.Error(),
+					test.end.reason) || errors.Is(err, tier.ErrNeedsPerson) != test.person {
+					t.Errorf("%v", err)
+				}
+			})
 		})
 	}
 }
@@ -327,91 +324,93 @@ func TestRefreshGoesBack(t *testing.T) {
 		{"nothing to do", []refreshAnswer{{status: "Successful", percent: 100}}, nil, []string{"3"}, nil, "", false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			api := &scalingAPI{
-				serving:      "3",
-				groupVersion: "3",
-				members:      test.members,
-				refreshes:    test.refreshes,
-				failures:     test.failures,
-			}
-			r, _, _ := refreshing(t, api)
-			err := r.convergeGroup(t.Context(), plan.NewActor(false))
-			if test.err == "" && err != nil || test.err != "" && (err == nil || !strings.Contains(err.Error(),
-				test.err) || errors.Is(err, tier.ErrNeedsPerson) != test.person) {
-				t.Errorf("%v", err)
-			}
-			var changes []string
-			for _, form := range api.calls {
-				if action := form.Get("Action"); !strings.HasPrefix(action, "Describe") {
-					changes = append(changes, action)
+			synctest.Test(t, func(t *testing.T) {
+				api := &scalingAPI{
+					serving:      "3",
+					groupVersion: "3",
+					members:      test.members,
+					refreshes:    test.refreshes,
+					failures:     test.failures,
 				}
-			}
-			if !slices.Equal(changes, test.want) {
-				t.Errorf("asked for %v, want %v", changes, test.want)
-			}
-			for _, form := range api.asked("StartInstanceRefresh") {
-				if form.Get("DesiredConfiguration.LaunchTemplate.Version") != "3" ||
-					form.Get("Preferences.SkipMatching") != "true" ||
-					form.Get("Preferences.BakeTime") != "" {
-					t.Errorf("it goes back by %v", form)
+				r, _, _ := refreshing(t, api)
+				err := r.convergeGroup(t.Context(), plan.NewActor(false))
+				if test.err == "" && err != nil || test.err != "" && (err == nil || !strings.Contains(err.Error(),
+					test.err) || errors.Is(err, tier.ErrNeedsPerson) != test.person) {
+					t.Errorf("%v", err)
 				}
-			}
+				var changes []string
+				for _, form := range api.calls {
+					if action := form.Get("Action"); !strings.HasPrefix(action, "Describe") {
+						changes = append(changes, action)
+					}
+				}
+				if !slices.Equal(changes, test.want) {
+					t.Errorf("asked for %v, want %v", changes, test.want)
+				}
+				for _, form := range api.asked("StartInstanceRefresh") {
+					if form.Get("DesiredConfiguration.LaunchTemplate.Version") != "3" ||
+						form.Get("Preferences.SkipMatching") != "true" ||
+						form.Get("Preferences.BakeTime") != "" {
+						t.Errorf("it goes back by %v", form)
+					}
+				}
+			})
 		})
 	}
 }
 
 // TestInterruptTakesTheRefreshBack is ctrl-C while EC2 is at it.
 func TestInterruptTakesTheRefreshBack(t *testing.T) {
-	t.Parallel()
-	api := &scalingAPI{
-		serving:      "3",
-		groupVersion: "3",
-		members:      []string{"3"},
-		refreshes:    []refreshAnswer{{status: "InProgress", percent: 10}},
-	}
-	r, _, _ := refreshing(t, api)
-	ctx, interrupt := context.WithCancel(t.Context())
-	api.then = func(action string) {
-		if action == "DescribeInstanceRefreshes" {
-			interrupt()
+	synctest.Test(t, func(t *testing.T) {
+		api := &scalingAPI{
+			serving:      "3",
+			groupVersion: "3",
+			members:      []string{"3"},
+			refreshes:    []refreshAnswer{{status: "InProgress", percent: 10}},
 		}
-	}
-	if err := r.refresh(ctx, "4"); !errors.Is(err, context.Canceled) {
-		t.Fatalf("%v", err)
-	}
-	// The answer to the request that was given up may still be under way.
-	api.mu.Lock()
-	api.then, api.refreshes = nil, []refreshAnswer{{status: "InProgress", percent: 10}, {status: "RollbackSuccessful"}}
-	api.mu.Unlock()
-	if err := r.convergeGroup(
-		t.Context(),
-		plan.NewActor(false),
-	); err != nil ||
-		len(api.asked("RollbackInstanceRefresh")) != 1 {
-		t.Errorf("%v; rollbacks: %v", err, api.asked("RollbackInstanceRefresh"))
-	}
+		r, _, _ := refreshing(t, api)
+		ctx, interrupt := context.WithCancel(t.Context())
+		api.then = func(action string) {
+			if action == "DescribeInstanceRefreshes" {
+				interrupt()
+			}
+		}
+		if err := r.refresh(ctx, "4"); !errors.Is(err, context.Canceled) {
+			t.Fatalf("%v", err)
+		}
+		// The answer to the request that was given up may still be under way.
+		api.mu.Lock()
+		api.then, api.refreshes = nil, []refreshAnswer{{status: "InProgress", percent: 10}, {status: "RollbackSuccessful"}}
+		api.mu.Unlock()
+		if err := r.convergeGroup(
+			t.Context(),
+			plan.NewActor(false),
+		); err != nil ||
+			len(api.asked("RollbackInstanceRefresh")) != 1 {
+			t.Errorf("%v; rollbacks: %v", err, api.asked("RollbackInstanceRefresh"))
+		}
+	})
 }
 
 // TestSickPageEndsTheWaiting: EC2 finds its instances healthy, and the page is not.
 func TestSickPageEndsTheWaiting(t *testing.T) {
-	t.Parallel()
-	api := &scalingAPI{
-		serving:      "3",
-		groupVersion: "3",
-		members:      []string{"3"},
-		refreshes:    []refreshAnswer{{status: "Baking", percent: 100}},
-	}
-	r, p, _ := refreshing(t, api)
-	p.bad = true
-	if err := r.refresh(t.Context(), "4"); err == nil || !strings.Contains(err.Error(),
-		"was healthy and then was not") {
-		t.Errorf("%v", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		api := &scalingAPI{
+			serving:      "3",
+			groupVersion: "3",
+			members:      []string{"3"},
+			refreshes:    []refreshAnswer{{status: "Baking", percent: 100}},
+		}
+		r, p, _ := refreshing(t, api)
+		p.bad = true
+		if err := r.refresh(t.Context(), "4"); err == nil || !strings.Contains(err.Error(),
+			"was healthy and then was not") {
+			t.Errorf("%v", err)
+		}
+	})
 }
 
 func TestSomebodyElsesRefresh(t *testing.T) {
-	t.Parallel()
 	r, _, _ := refreshing(
 		t,
 		&scalingAPI{failures: map[string]string{"StartInstanceRefresh": "InstanceRefreshInProgress"}},
@@ -424,7 +423,6 @@ func TestSomebodyElsesRefresh(t *testing.T) {
 
 // TestNoRefreshesNoDeployment: an API that cannot refresh is found out before anything is changed.
 func TestNoRefreshesNoDeployment(t *testing.T) {
-	t.Parallel()
 	api := &scalingAPI{
 		serving:      "3",
 		groupVersion: "3",
@@ -511,7 +509,7 @@ func TestNoAutoRollback(t *testing.T) {
 		tier.ErrNeedsPerson) {
 		t.Errorf("%v", err)
 	}
-	if aws.ToBool(r.preferences(false).AutoRollback) {
+	if aws.ToBool(r.refreshes.preferences(false).AutoRollback) {
 		t.Error("EC2 is asked to go back")
 	}
 }
@@ -548,34 +546,36 @@ func TestPolicyCoversGroups(t *testing.T) {
 
 // TestGroupKeepsItsInstancesWhileTheDatabaseMoves: their pages are sick then, and EC2 would replace them all.
 func TestGroupKeepsItsInstancesWhileTheDatabaseMoves(t *testing.T) {
-	api := &scalingAPI{serving: "3", groupVersion: "3", members: []string{"3"}}
-	r, _, _ := refreshing(t, api)
-	processes := func(action string) []string {
-		var all []string
-		for _, form := range api.asked(action) {
-			all = append(all, form.Get("ScalingProcesses.member.1"), form.Get("ScalingProcesses.member.2"))
+	synctest.Test(t, func(t *testing.T) {
+		api := &scalingAPI{serving: "3", groupVersion: "3", members: []string{"3"}}
+		r, _, _ := refreshing(t, api)
+		processes := func(action string) []string {
+			var all []string
+			for _, form := range api.asked(action) {
+				all = append(all, form.Get("ScalingProcesses.member.1"), form.Get("ScalingProcesses.member.2"))
+			}
+			return all
 		}
-		return all
-	}
-	want := []string{"HealthCheck", "ReplaceUnhealthy"}
-	err := r.Hold(t.Context(), func() error {
-		if got := processes("SuspendProcesses"); !slices.Equal(got, want) {
-			t.Errorf("suspended: %v", got)
+		want := []string{"HealthCheck", "ReplaceUnhealthy"}
+		err := r.Hold(t.Context(), func() error {
+			if got := processes("SuspendProcesses"); !slices.Equal(got, want) {
+				t.Errorf("suspended: %v", got)
+			}
+			return nil
+		})
+		if got := processes("ResumeProcesses"); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%v; resumed: %v", err, got)
 		}
-		return nil
+		failed := errors.New("failed")
+		if err := r.Hold(t.Context(), func() error { return failed }); !errors.Is(err,
+			failed) || len(api.asked("ResumeProcesses")) != 1 {
+			t.Errorf("%v; what failed is to be settled first", err)
+		}
+		api.held = want[:1]
+		if err := r.convergeGroup(t.Context(), plan.NewActor(false)); err != nil || len(api.asked("ResumeProcesses")) != 2 {
+			t.Errorf("%v: a group that a killed deployment held stays so", err)
+		}
 	})
-	if got := processes("ResumeProcesses"); err != nil || !slices.Equal(got, want) {
-		t.Errorf("%v; resumed: %v", err, got)
-	}
-	failed := errors.New("failed")
-	if err := r.Hold(t.Context(), func() error { return failed }); !errors.Is(err,
-		failed) || len(api.asked("ResumeProcesses")) != 1 {
-		t.Errorf("%v; what failed is to be settled first", err)
-	}
-	api.held = want[:1]
-	if err := r.convergeGroup(t.Context(), plan.NewActor(false)); err != nil || len(api.asked("ResumeProcesses")) != 2 {
-		t.Errorf("%v: a group that a killed deployment held stays so", err)
-	}
 }
 
 // TestGroupWithAProfileThatIsNew has Auto Scaling learn of the profile later than EC2.
@@ -589,7 +589,7 @@ func TestGroupWithAProfileThatIsNew(t *testing.T) {
 			map[string]stacktest.Fault{"StartInstanceRefresh": stacktest.For(30*time.Second, "ValidationError",
 				"You must use a valid fully-formed launch template. "+stacktest.BadProfile)},
 		)
-		id, err := newGroup(&tier.Run{Stack: s}, s.Tier("web")).startRefresh(t.Context(), &scalingGroup{
+		id, err := newGroup(&tier.Run{Stack: s}, s.Tier("web")).refreshes.start(t.Context(), &scalingGroup{
 			name:     "g",
 			template: "lt-1",
 		}, "2", nil)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/deploy/tier"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/launch"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/plan"
@@ -28,9 +29,17 @@ func pauses(checkpoints []int32) []int32 {
 	return checkpoints
 }
 
+// refreshes are the instance refreshes of one group.
+type refreshes struct {
+	run     *tier.Run
+	tier    stack.Tier
+	scaling *autoscaling.Client
+	group   string
+}
+
 // preferences are the stack file's wishes as EC2 takes them.
-func (g *group) preferences(skipMatching bool) *astypes.RefreshPreferences {
-	d, h := g.run.Stack.Settings.Deploy, g.tier.Service.Probe
+func (r *refreshes) preferences(skipMatching bool) *astypes.RefreshPreferences {
+	d, h := r.run.Stack.Settings.Deploy, r.tier.Service.Probe
 	p := &astypes.RefreshPreferences{
 		MinHealthyPercentage: aws.Int32(d.MinHealthyPercentage),
 		// A tenth more than wanted, so that new instances come before old ones go; EC2 takes no wider range than 100.
@@ -49,8 +58,8 @@ func (g *group) preferences(skipMatching bool) *astypes.RefreshPreferences {
 	return p
 }
 
-// startRefresh has EC2 replace the group's instances by ones of a version of its launch template.
-func (g *group) startRefresh(
+// start has EC2 replace the group's instances by ones of a version of its launch template.
+func (r *refreshes) start(
 	ctx context.Context, found *scalingGroup, version string, preferences *astypes.RefreshPreferences,
 ) (string, error) {
 	input := &autoscaling.StartInstanceRefreshInput{
@@ -64,7 +73,7 @@ func (g *group) startRefresh(
 	}
 	var out *autoscaling.StartInstanceRefreshOutput
 	err := roles.OnceKnown(ctx, func(ctx context.Context) (err error) {
-		out, err = g.scaling.StartInstanceRefresh(ctx, input)
+		out, err = r.scaling.StartInstanceRefresh(ctx, input)
 		return err
 	})
 	if awserr.Code(err) == "InstanceRefreshInProgress" {
@@ -79,14 +88,14 @@ func (g *group) startRefresh(
 	return aws.ToString(out.InstanceRefreshId), nil
 }
 
-// lastRefresh is the group's youngest refresh, or nil.
-func (g *group) lastRefresh(ctx context.Context) (*astypes.InstanceRefresh, error) {
-	out, err := g.scaling.DescribeInstanceRefreshes(ctx, &autoscaling.DescribeInstanceRefreshesInput{
-		AutoScalingGroupName: aws.String(g.name()),
+// last is the group's youngest refresh, or nil.
+func (r *refreshes) last(ctx context.Context) (*astypes.InstanceRefresh, error) {
+	out, err := r.scaling.DescribeInstanceRefreshes(ctx, &autoscaling.DescribeInstanceRefreshesInput{
+		AutoScalingGroupName: aws.String(r.group),
 		MaxRecords:           aws.Int32(1),
 	})
 	if err != nil {
-		return nil, fmt.Errorf("look at the instance refreshes of group %s: %w", g.name(), err)
+		return nil, fmt.Errorf("look at the instance refreshes of group %s: %w", r.group, err)
 	}
 	if len(out.InstanceRefreshes) == 0 {
 		return nil, nil
@@ -96,26 +105,26 @@ func (g *group) lastRefresh(ctx context.Context) (*astypes.InstanceRefresh, erro
 
 // follow waits for the end of a refresh and tells how far it is. beside is done between two looks, if it is given; its
 // error ends the waiting, not the refresh.
-func (g *group) follow(ctx context.Context, id string, beside func() error) (*astypes.InstanceRefresh, error) {
+func (r *refreshes) follow(ctx context.Context, id string, beside func() error) (*astypes.InstanceRefresh, error) {
 	told := ""
 	for {
-		out, err := g.scaling.DescribeInstanceRefreshes(ctx, &autoscaling.DescribeInstanceRefreshesInput{
-			AutoScalingGroupName: aws.String(g.name()),
+		out, err := r.scaling.DescribeInstanceRefreshes(ctx, &autoscaling.DescribeInstanceRefreshesInput{
+			AutoScalingGroupName: aws.String(r.group),
 			InstanceRefreshIds:   []string{id},
 		})
 		if awserr.Transient(err) && await.Sleep(ctx, launch.SlowPoll) == nil {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("look at instance refresh %s of group %s: %w", id, g.name(), err)
+			return nil, fmt.Errorf("look at instance refresh %s of group %s: %w", id, r.group, err)
 		}
 		if len(out.InstanceRefreshes) == 0 {
-			return nil, fmt.Errorf("look at instance refresh %s of group %s: there is none", id, g.name())
+			return nil, fmt.Errorf("look at instance refresh %s of group %s: there is none", id, r.group)
 		}
 		refresh := &out.InstanceRefreshes[0]
 		if now := progress(refresh); now != told {
 			told = now
-			g.run.Stack.Logf("instance refresh: %s", now)
+			r.run.Stack.Logf("instance refresh: %s", now)
 		}
 		switch refresh.Status {
 		case astypes.InstanceRefreshStatusSuccessful, astypes.InstanceRefreshStatusFailed,
@@ -129,7 +138,7 @@ func (g *group) follow(ctx context.Context, id string, beside func() error) (*as
 			}
 		}
 		if err := await.Sleep(ctx, groupPoll); err != nil {
-			return refresh, fmt.Errorf("wait for instance refresh %s of group %s, which is %s: %w", id, g.name(),
+			return refresh, fmt.Errorf("wait for instance refresh %s of group %s, which is %s: %w", id, r.group,
 				told, err)
 		}
 	}
@@ -159,15 +168,15 @@ func ended(refresh *astypes.InstanceRefresh, name string) error {
 
 // goBack replaces those of the group's instances that are not of the version that serves, and waits until that is done.
 // Nobody watches a version that is known to be good.
-func (g *group) goBack(ctx context.Context, found *scalingGroup) error {
-	preferences := g.preferences(true)
+func (r *refreshes) goBack(ctx context.Context, found *scalingGroup) error {
+	preferences := r.preferences(true)
 	preferences.CheckpointPercentages, preferences.CheckpointDelay = nil, nil
 	preferences.BakeTime, preferences.AutoRollback = nil, nil
-	id, err := g.startRefresh(ctx, found, found.serving, preferences)
+	id, err := r.start(ctx, found, found.serving, preferences)
 	if err != nil {
 		return err
 	}
-	refresh, err := g.follow(ctx, id, nil)
+	refresh, err := r.follow(ctx, id, nil)
 	if err != nil {
 		return err
 	}
@@ -177,14 +186,14 @@ func (g *group) goBack(ctx context.Context, found *scalingGroup) error {
 // refresh replaces the instances and asks the page meanwhile, through the bake time too: a page that was healthy and
 // then is not ends it.
 func (g *group) refresh(ctx context.Context, version string) error {
-	id, err := g.startRefresh(ctx, g.found, version, g.preferences(false))
+	id, err := g.refreshes.start(ctx, g.found, version, g.refreshes.preferences(false))
 	if err != nil {
 		return err
 	}
 	g.run.Stack.Logf("instance refresh %s: group %s goes to version %s of its launch template", id, g.found.name,
 		version)
 	bad := int32(0)
-	refresh, err := g.follow(ctx, id, func() error {
+	refresh, err := g.refreshes.follow(ctx, id, func() error {
 		now, err := g.find(ctx)
 		if err != nil || now == nil {
 			return err
@@ -205,23 +214,23 @@ func (g *group) refresh(ctx context.Context, version string) error {
 	return ended(refresh, g.found.name)
 }
 
-// takeBackRefresh ends a refresh that is under way, with the instances of before, and waits for that.
-func (g *group) takeBackRefresh(ctx context.Context, act *plan.Actor, found *scalingGroup) error {
-	refresh, err := g.lastRefresh(ctx)
+// takeBack ends a refresh that is under way, with the instances of before, and waits for that.
+func (r *refreshes) takeBack(ctx context.Context, act *plan.Actor, found *scalingGroup) error {
+	refresh, err := r.last(ctx)
 	if err != nil || refresh == nil || !underWay(refresh) {
 		return err
 	}
 	change := plan.Change{
 		Action: plan.Modify,
-		What:   g.tier.Name + " group",
+		What:   r.tier.Name + " group",
 		ID:     found.name,
 		Reason: "an instance refresh is under way",
 	}
 	return act.Do(change, func() (string, error) {
-		if err := g.rollBackRefresh(ctx, found, refresh); err != nil {
+		if err := r.rollBack(ctx, found, refresh); err != nil {
 			return "", err
 		}
-		return g.awaitRefresh(ctx, found, refresh)
+		return r.await(ctx, found, refresh)
 	})
 }
 
@@ -235,19 +244,19 @@ func underWay(refresh *astypes.InstanceRefresh) bool {
 	return false
 }
 
-// rollBackRefresh has EC2 take a refresh back, or cancel one that cannot be, unless that is under way.
-func (g *group) rollBackRefresh(ctx context.Context, found *scalingGroup, refresh *astypes.InstanceRefresh) error {
+// rollBack has EC2 take a refresh back, or cancel one that cannot be, unless that is under way.
+func (r *refreshes) rollBack(ctx context.Context, found *scalingGroup, refresh *astypes.InstanceRefresh) error {
 	switch refresh.Status {
 	case astypes.InstanceRefreshStatusCancelling, astypes.InstanceRefreshStatusRollbackInProgress:
 		return nil
 	}
 	id, name := aws.ToString(refresh.InstanceRefreshId), aws.String(found.name)
-	g.run.Stack.Logf("instance refresh %s goes back", id)
-	_, err := g.scaling.RollbackInstanceRefresh(ctx,
+	r.run.Stack.Logf("instance refresh %s goes back", id)
+	_, err := r.scaling.RollbackInstanceRefresh(ctx,
 		&autoscaling.RollbackInstanceRefreshInput{AutoScalingGroupName: name})
 	var irreversible *astypes.IrreversibleInstanceRefreshFault
 	if errors.As(err, &irreversible) {
-		_, err = g.scaling.CancelInstanceRefresh(ctx,
+		_, err = r.scaling.CancelInstanceRefresh(ctx,
 			&autoscaling.CancelInstanceRefreshInput{AutoScalingGroupName: name})
 	}
 	var over *astypes.ActiveInstanceRefreshNotFoundFault
@@ -257,11 +266,11 @@ func (g *group) rollBackRefresh(ctx context.Context, found *scalingGroup, refres
 	return nil
 }
 
-// awaitRefresh waits for the end of a refresh that goes back.
-func (g *group) awaitRefresh(
+// await waits for the end of a refresh that goes back.
+func (r *refreshes) await(
 	ctx context.Context, found *scalingGroup, refresh *astypes.InstanceRefresh,
 ) (name string, err error) {
-	if refresh, err = g.follow(ctx, aws.ToString(refresh.InstanceRefreshId), nil); err != nil {
+	if refresh, err = r.follow(ctx, aws.ToString(refresh.InstanceRefreshId), nil); err != nil {
 		return "", err
 	}
 	if refresh.Status == astypes.InstanceRefreshStatusRollbackFailed {
