@@ -38,7 +38,7 @@ func underAuthority(ctx context.Context, m *machine, use func(dir, ca string) er
 	}
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "ca.crt")
-	if err := os.WriteFile(path, ca, 0o600); err != nil {
+	if err = os.WriteFile(path, ca, 0o600); err != nil {
 		return err
 	}
 	// The old pair is kept beside it until it is back: also in memory, and gone at the next boot.

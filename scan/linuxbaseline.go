@@ -11,7 +11,8 @@ const linuxCommon = `
 sysctls=$(systemd-analyze cat-config --no-pager sysctl.d)
 parameter() {
   printf '%s\n' "$sysctls" | awk -F= -v key="$1" '/^[[:space:]]*[#;]/ { next }
-    { k = $1; gsub(/[[:space:]]/, "", k); sub(/^-/, "", k); if (index(k, ".") == 0) gsub("/", ".", k); if (k == key) { v = $2; gsub(/^[[:space:]]+|[[:space:]]+$/, "", v); last = v } }
+    { k = $1; gsub(/[[:space:]]/, "", k); sub(/^-/, "", k); if (index(k, ".") == 0) gsub("/", ".", k) }
+    k == key { v = $2; gsub(/^[[:space:]]+|[[:space:]]+$/, "", v); last = v }
     END { print last == "" ? "not configured" : last }'
   file=/proc/sys/$(echo "$1" | tr . /)
   if [ -w "$file" ]; then cat "$file"; else echo -; fi
@@ -25,9 +26,9 @@ options() {
 }
 definition() { awk -v key="$1" '$1 == key { print $2 }' /etc/login.defs; }
 auditd() { sed -n "s/^$1[[:space:]]*=[[:space:]]*//p" /etc/audit/auditd.conf; }
-setid="/usr/bin/rcp /usr/bin/rlogin /usr/bin/rsh /usr/libexec/openssh/ssh-keysign /usr/lib/openssh/ssh-keysign /sbin/netreport
-  /usr/sbin/usernetctl /usr/sbin/userisdnctl /usr/sbin/pppd /usr/bin/lockfile /usr/bin/mail-lock /usr/bin/mail-unlock
-  /usr/bin/mail-touchlock /usr/bin/dotlockfile /usr/bin/arping /usr/sbin/uuidd /usr/bin/mtr /usr/lib/pt_chown
+setid="/usr/bin/rcp /usr/bin/rlogin /usr/bin/rsh /usr/libexec/openssh/ssh-keysign /usr/lib/openssh/ssh-keysign
+  /sbin/netreport /usr/sbin/usernetctl /usr/sbin/userisdnctl /usr/sbin/pppd /usr/bin/lockfile
+  /usr/bin/mail-lock /usr/bin/mail-unlock /usr/bin/mail-touchlock /usr/bin/dotlockfile /usr/bin/arping /usr/sbin/uuidd /usr/bin/mtr /usr/lib/pt_chown
   /usr/lib/eject/dmcrypt-get-device /usr/lib/mc/cons.saver"
 apt_option() { apt-config dump "$1" | sed -n 's/^[^ ]* "\(.*\)";$/\1/p'; }`
 

@@ -32,7 +32,8 @@ if systemd-detect-virt --quiet --container; then
     if [ -e "$file" ] && [ ! -w "$file" ]; then echo "skip-test=KRNL-6000:$key"; fi
   done
 fi >custom.prf
-sh ./lynis audit system --quick --quiet --no-colors --logfile "$dir/log" --report-file "$dir/report" </dev/null >"$dir/out" 2>&1 || true
+sh ./lynis audit system --quick --quiet --no-colors --logfile "$dir/log" --report-file "$dir/report" \
+  </dev/null >"$dir/out" 2>&1 || true
 sed "s/^skip-test=/not_asked[]=/" custom.prf
 cat "$dir/report" || { cat "$dir/out" >&2; exit 1; }
 `
@@ -59,7 +60,7 @@ func lynisTree() ([]byte, error) {
 		if err != nil {
 			return err
 		}
-		if err := archive.WriteHeader(&tar.Header{Name: name, Mode: 0o600, Size: int64(len(content))}); err != nil {
+		if err = archive.WriteHeader(&tar.Header{Name: name, Mode: 0o600, Size: int64(len(content))}); err != nil {
 			return err
 		}
 		_, err = archive.Write(content)
@@ -117,7 +118,7 @@ func parseLynis(report string) (verdict string, found []finding, err error) {
 		}
 	}
 	if index < 0 || !finished {
-		return "", nil, fmt.Errorf("Lynis has not come to its end: its report has %d bytes", len(report))
+		return "", nil, fmt.Errorf("lynis has not come to its end: its report has %d bytes", len(report))
 	}
 	if index < leastHardening {
 		found = append(

@@ -31,7 +31,7 @@ finish=true
 		"cut off":  strings.Replace(report, "finish=true\n", "", 1),
 		"empty":    "",
 	} {
-		if _, _, err := parseLynis(cut); err == nil {
+		if _, _, err = parseLynis(cut); err == nil {
 			t.Errorf("%s: it is taken for a judgement", name)
 		}
 	}

@@ -408,7 +408,8 @@ func collect() string {
 
 const collector = `set -eu
 export LC_ALL=C
-if [ -x /usr/sbin/mariadbd ]; then flavor=mariadb server=mariadbd client=mariadb; else flavor=mysql server=mysqld client=mysql; fi
+flavor=mysql server=mysqld client=mysql
+if [ -x /usr/sbin/mariadbd ]; then flavor=mariadb server=mariadbd client=mariadb; fi
 sql() { $client --no-defaults --protocol=socket --user=root --batch --skip-column-names --execute="$1"; }
 fact() { printf 'fact\t%s\t%s\n' "$1" "$2"; }
 line() { tr '\n' ' ' | sed 's/ *$//'; }
@@ -419,14 +420,34 @@ fact version "$(sql 'SELECT VERSION()')"
 fact processes "$(ps -C $server -o pid= | wc -l)"
 fact process_user "$(ps -C $server -o user= | line)"
 fact shell "$(getent passwd mysql | cut -d: -f7)"
-fact mysql_pwd "$({ grep -lsz '^MYSQL_PWD=' /proc/[0-9]*/environ; grep -ls MYSQL_PWD /etc/environment /etc/profile /etc/profile.d/* /etc/bash.bashrc /root/.profile /root/.bashrc /home/*/.profile /home/*/.bashrc; } | line)"
-fact histories "$(for f in /root/.mysql_history /root/.mariadb_history /home/*/.mysql_history /home/*/.mariadb_history; do if [ -s "$f" ] && [ ! -c "$f" ]; then echo "$f"; fi; done | line)"
-fact password_arguments "$(for p in $(ps -C $server,$client -o pid=); do tr '\0' '\n' <"/proc/$p/cmdline" | grep -E -e '^(--password=|-p).' || true; done | cut -c1-10 | line)"
-fact passwords "$(grep -rlEs '^[[:space:]]*password[[:space:]]*=[[:space:]]*[^[:space:]]' /etc/mysql /root/.my.cnf /home/*/.my.cnf | line)"
+profiles="/etc/environment /etc/profile /etc/profile.d/* /etc/bash.bashrc"
+profiles="$profiles /root/.profile /root/.bashrc /home/*/.profile /home/*/.bashrc"
+fact mysql_pwd "$({ grep -lsz '^MYSQL_PWD=' /proc/[0-9]*/environ; grep -ls MYSQL_PWD $profiles; } | line)"
+fact histories "$(
+  for f in /root/.mysql_history /root/.mariadb_history /home/*/.mysql_history /home/*/.mariadb_history; do
+    if [ -s "$f" ] && [ ! -c "$f" ]; then echo "$f"; fi
+  done | line
+)"
+fact password_arguments "$(
+  for p in $(ps -C $server,$client -o pid=); do
+    tr '\0' '\n' <"/proc/$p/cmdline" | grep -E -e '^(--password=|-p).' || true
+  done | cut -c1-10 | line
+)"
+fact passwords "$(
+  grep -rlEs '^[[:space:]]*password[[:space:]]*=[[:space:]]*[^[:space:]]' \
+    /etc/mysql /root/.my.cnf /home/*/.my.cnf | line
+)"
 fact data_device "$(stat -c %d "$(value datadir)")"
 fact root_device "$(stat -c %d /)"
 fact listeners "$(ss -Hltnp | grep "\"$server\"" | awk '{ print $4 }' | line)"
-if [ $flavor = mariadb ]; then fact sockets "$(systemctl show --property=Id,LoadState mariadb.socket mariadb-extra.socket mariadb@.socket mariadb-extra@.socket 2>/dev/null | awk -F= '$1 == "Id" { id = $2 } $1 == "LoadState" && $2 != "masked" && $2 != "not-found" { print id }' | line)"; fi
+if [ $flavor = mariadb ]; then
+  fact sockets "$(
+    systemctl show --property=Id,LoadState \
+      mariadb.socket mariadb-extra.socket mariadb@.socket mariadb-extra@.socket 2>/dev/null |
+      awk -F= '$1 == "Id" { id = $2 }
+        $1 == "LoadState" && $2 != "masked" && $2 != "not-found" { print id }' | line
+  )"
+fi
 file datadir "$(value datadir)"
 file ibdata1 "$(value datadir)/ibdata1"
 file log "$(value log_error)"
@@ -442,15 +463,20 @@ variables=$(sql "SHOW GLOBAL VARIABLES WHERE Variable_name IN (@names@)")
 echo "$variables" | sed 's/^/variable\t/'
 sql "SELECT 'schema', schema_name FROM information_schema.schemata"
 sql "SELECT 'right', REPLACE(grantee, '''', ''), '', privilege_type FROM information_schema.user_privileges
-  UNION ALL SELECT 'right', REPLACE(grantee, '''', ''), '', 'GRANT OPTION' FROM information_schema.user_privileges WHERE is_grantable = 'YES'
-  UNION ALL SELECT 'right', REPLACE(grantee, '''', ''), table_schema, privilege_type FROM information_schema.schema_privileges
-  UNION ALL SELECT 'right', REPLACE(grantee, '''', ''), table_schema, 'GRANT OPTION' FROM information_schema.schema_privileges WHERE is_grantable = 'YES'"
+  UNION ALL SELECT 'right', REPLACE(grantee, '''', ''), '', 'GRANT OPTION'
+    FROM information_schema.user_privileges WHERE is_grantable = 'YES'
+  UNION ALL SELECT 'right', REPLACE(grantee, '''', ''), table_schema, privilege_type
+    FROM information_schema.schema_privileges
+  UNION ALL SELECT 'right', REPLACE(grantee, '''', ''), table_schema, 'GRANT OPTION'
+    FROM information_schema.schema_privileges WHERE is_grantable = 'YES'"
 if [ $flavor = mariadb ]; then
   sql "SELECT 'account', User, Host, JSON_VALUE(Priv, '\$.plugin'), IFNULL(JSON_VALUE(Priv, '\$.account_locked'), 0),
-    IFNULL(JSON_VALUE(Priv, '\$.authentication_string'), '') NOT IN ('', 'invalid'), Priv LIKE '%\"unix_socket\"%', IFNULL(JSON_VALUE(Priv, '\$.ssl_type'), 0) > 0
+    IFNULL(JSON_VALUE(Priv, '\$.authentication_string'), '') NOT IN ('', 'invalid'), Priv LIKE '%\"unix_socket\"%',
+    IFNULL(JSON_VALUE(Priv, '\$.ssl_type'), 0) > 0
     FROM mysql.global_priv WHERE IFNULL(JSON_VALUE(Priv, '\$.is_role'), 0) = 0"
 else
-  sql "SELECT 'account', User, Host, plugin, account_locked = 'Y', authentication_string <> '' AND plugin <> 'auth_socket', plugin = 'auth_socket', ssl_type <> '' FROM mysql.user"
+  sql "SELECT 'account', User, Host, plugin, account_locked = 'Y',
+    authentication_string <> '' AND plugin <> 'auth_socket', plugin = 'auth_socket', ssl_type <> '' FROM mysql.user"
 fi
 echo end
 `

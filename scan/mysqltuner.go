@@ -17,12 +17,11 @@ func mysqltuner(ctx context.Context, m *machine) (string, []finding, error) {
 	}
 	// It begins each query with a command of the client, which MySQL's has to be allowed. In some servers' figures it
 	// divides by zero, after the part that counts.
-	out, err := m.root(
-		ctx,
-		`d=$(mktemp -d) && tar -C "$d" -xf - && printf '[client]\nuser=root\n[mysql]\nloose-commands=ON\n' >"$d/my.cnf" &&
-		{ perl "$d/bin/mysqltuner" --nocolor --defaults-file "$d/my.cnf" --passwordfile "$d/share/mysqltuner/basic_passwords.txt" --cvefile "$d/share/mysqltuner/vulnerabilities.csv" 2>/dev/null || true; } && rm -r "$d"`,
-		files,
-	)
+	out, err := m.root(ctx, `d=$(mktemp -d) && tar -C "$d" -xf - &&
+		printf '[client]\nuser=root\n[mysql]\nloose-commands=ON\n' >"$d/my.cnf" &&
+		{ perl "$d/bin/mysqltuner" --nocolor --defaults-file "$d/my.cnf" \
+			--passwordfile "$d/share/mysqltuner/basic_passwords.txt" \
+			--cvefile "$d/share/mysqltuner/vulnerabilities.csv" 2>/dev/null || true; } && rm -r "$d"`, files)
 	if err != nil {
 		return "", nil, err
 	}

@@ -38,8 +38,8 @@ func observatory(ctx context.Context, m *machine) (verdict string, found []findi
 		cmd.Dir, cmd.Env = dir, append(os.Environ(), "NODE_EXTRA_CA_CERTS="+ca)
 		var stdout, stderr bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &stdout, &stderr
-		if err := cmd.Run(); err != nil {
-			return fmt.Errorf("HTTP Observatory: %w: %s%s", err, last(stdout.String()), last(stderr.String()))
+		if failed := cmd.Run(); failed != nil {
+			return fmt.Errorf("HTTP Observatory: %w: %s%s", failed, last(stdout.String()), last(stderr.String()))
 		}
 		verdict, found, err = parseObservatory(stdout.Bytes())
 		return err

@@ -13,8 +13,10 @@ const sslscanSample = `<?xml version="1.0" encoding="UTF-8"?>
   <protocol type="tls" version="1.3" enabled="1" />
   <compression supported="0" />
   <heartbleed sslversion="TLSv1.3" vulnerable="0" />
-  <cipher status="preferred" sslversion="TLSv1.3" bits="128" cipher="TLS_AES_128_GCM_SHA256" id="0x1301" strength="acceptable" />
-  <cipher status="accepted" sslversion="TLSv1.3" bits="256" cipher="TLS_AES_256_GCM_SHA384" id="0x1302" strength="acceptable" />
+  <cipher status="preferred" sslversion="TLSv1.3" bits="128" cipher="TLS_AES_128_GCM_SHA256" id="0x1301" ` +
+	`strength="acceptable" />
+  <cipher status="accepted" sslversion="TLSv1.3" bits="256" cipher="TLS_AES_256_GCM_SHA384" id="0x1302" ` +
+	`strength="acceptable" />
  <certificates>
   <certificate type="short">
    <self-signed>false</self-signed>

@@ -18,15 +18,15 @@ func testssl(ctx context.Context, m *machine) (verdict string, found []finding, 
 		cmd := exec.CommandContext(ctx, "testssl", "--quiet", "--color", "0", "--warnings", "off", "--nodns", "none",
 			"--add-ca", ca, "--jsonfile", report, "--ip", m.public, webName+":443")
 		cmd.Dir = dir
-		out, err := cmd.CombinedOutput()
+		out, ended := cmd.CombinedOutput()
 		// Its exit status counts findings; from 242 on they are errors of its own.
 		var exit *exec.ExitError
-		if err != nil && (!errors.As(err, &exit) || exit.ExitCode() >= 242 || exit.ExitCode() < 0) {
-			return fmt.Errorf("testssl %s: %w: %s", m.public, err, last(string(out)))
+		if ended != nil && (!errors.As(ended, &exit) || exit.ExitCode() >= 242 || exit.ExitCode() < 0) {
+			return fmt.Errorf("testssl %s: %w: %s", m.public, ended, last(string(out)))
 		}
-		text, err := os.ReadFile(report)
-		if err != nil {
-			return fmt.Errorf("read testssl's report: %w: %s", err, last(string(out)))
+		text, unread := os.ReadFile(report)
+		if unread != nil {
+			return fmt.Errorf("read testssl's report: %w: %s", unread, last(string(out)))
 		}
 		verdict, found, err = parseTestSSL(text)
 		return err

@@ -84,7 +84,8 @@ import json, sys, boto3
 image, subnet = sys.argv[1:]
 ec2 = boto3.client('ec2')
 def run(image):
-    i = ec2.run_instances(ImageId=image, InstanceType='t3.micro', MinCount=1, MaxCount=1, SubnetId=subnet)['Instances'][0]['InstanceId']
+    made = ec2.run_instances(ImageId=image, InstanceType='t3.micro', MinCount=1, MaxCount=1, SubnetId=subnet)
+    i = made['Instances'][0]['InstanceId']
     ec2.get_waiter('instance_running').wait(InstanceIds=[i], WaiterConfig={'Delay': 1})
     return i
 def end(i):
@@ -107,7 +108,8 @@ try:
     refused = False
 except ec2.exceptions.ClientError as e:
     refused = e.response['Error']['Code']
-json.dump({'type': described['RootDeviceType'], 'refused': refused, 'ssm': bool(boto3.client('ssm').get_parameter(Name='/goldsmith/` + rig.StackName + `/db/app_password')['Parameter']['Value']),
+secret = boto3.client('ssm').get_parameter(Name='/goldsmith/` + rig.StackName + `/db/app_password')
+json.dump({'type': described['RootDeviceType'], 'refused': refused, 'ssm': bool(secret['Parameter']['Value']),
            'me': boto3.client('sts').get_caller_identity()['Account']}, sys.stdout)
 `
 	path := filepath.Join(t.TempDir(), "client.py")

@@ -34,8 +34,11 @@ source "null" "t" {
 build {
   sources = ["source.null.t"]
   provisioner "shell-local" {
-    inline = ["cat >'${path.root}/told.json' <<'END'\n${jsonencode({ network = data.goldsmith-network.s, release = data.goldsmith-release.s })}\nEND"]
+    inline = ["cat >'${path.root}/told.json' <<'END'\n${jsonencode(local.told)}\nEND"]
   }
+}
+locals {
+  told = { network = data.goldsmith-network.s, release = data.goldsmith-release.s }
 }
 `
 	path := filepath.Join(dir, "t.pkr.hcl")

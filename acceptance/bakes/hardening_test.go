@@ -194,7 +194,8 @@ func TestSystemInForce(t *testing.T) {
 // build's own connection is never cut.
 func TestHardeningTwice(t *testing.T) {
 	look := rig.Command(`apt-config dump >/run/apt-config
-for line in 'APT::Periodic::Unattended-Upgrade "1";' 'APT::Periodic::Update-Package-Lists "1";' 'Unattended-Upgrade::Automatic-Reboot "false";'; do
+for line in 'APT::Periodic::Unattended-Upgrade "1";' 'APT::Periodic::Update-Package-Lists "1";' \
+  'Unattended-Upgrade::Automatic-Reboot "false";'; do
   grep -qxF "$line" /run/apt-config || { echo "there is no $line" >&2; exit 1; }
 done
 [ "$(grep -c '^Unattended-Upgrade::Origins-Pattern:: "' /run/apt-config)" = 2 ]

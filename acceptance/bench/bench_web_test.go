@@ -132,12 +132,10 @@ func report(b *testing.B, applications []*served, paths []string) {
 func startFlask(b *testing.B, port int, mark string, keep bool) {
 	b.Helper()
 	// python3-nacl is for PyMySQL: MariaDB's accounts are ed25519 ones.
-	rig.MustOnInstance(
-		b,
-		"bench-web",
-		`command -v gunicorn >/dev/null || sudo sh -c 'export DEBIAN_FRONTEND=noninteractive; apt-get -q=2 update &&
-		apt-get -q=2 install --no-install-recommends -y python3-flask gunicorn python3-pymysql python3-nacl >/dev/null'`,
-	)
+	rig.MustOnInstance(b, "bench-web", `command -v gunicorn >/dev/null || sudo sh -c '
+		export DEBIAN_FRONTEND=noninteractive
+		apt-get -q=2 update && apt-get -q=2 install --no-install-recommends -y \
+			python3-flask gunicorn python3-pymysql python3-nacl >/dev/null'`)
 	text, err := os.ReadFile(filepath.Join("testdata", "flask", "app.py"))
 	if err != nil {
 		b.Fatal(err)
@@ -155,36 +153,31 @@ func startFlask(b *testing.B, port int, mark string, keep bool) {
 	if keep {
 		kept = "1"
 	}
-	rig.MustOnInstance(
-		b,
-		"bench-web",
-		fmt.Sprintf(
-			`sudo systemd-run --quiet --unit=flask-%[1]d --property=User=$(systemctl show -P User goldsmith-webapp) \
-		--property=EnvironmentFile=/run/goldsmith/web.env --property=LoadCredential=db_password:/run/goldsmith/credentials/db_password \
-		--property=LoadCredential=db_ca:/run/goldsmith/credentials/db_ca --property=WorkingDirectory=/opt/flask --property=PrivateTmp=yes \
+	rig.MustOnInstance(b, "bench-web", fmt.Sprintf(
+		`sudo systemd-run --quiet --unit=flask-%[1]d --property=User=$(systemctl show -P User goldsmith-webapp) \
+		--property=EnvironmentFile=/run/goldsmith/web.env \
+		--property=LoadCredential=db_password:/run/goldsmith/credentials/db_password \
+		--property=LoadCredential=db_ca:/run/goldsmith/credentials/db_ca \
+		--property=WorkingDirectory=/opt/flask --property=PrivateTmp=yes \
 		--setenv=PYTHONDONTWRITEBYTECODE=1 --setenv=KEEP_CONNECTION=%[2]s --setenv=MARK=%[3]s \
 		gunicorn --workers 4 --bind 127.0.0.1:%[1]d app:app
-		for i in $(seq 100); do python3 -c 'import urllib.request as u; u.urlopen("http://127.0.0.1:%[1]d/health")' 2>/dev/null && exit; sleep 0.1; done; sudo journalctl -u flask-%[1]d -n 20 --no-pager >&2; exit 1`,
-			port,
-			kept,
-			rig.Quote(mark),
-		),
-	)
+		for i in $(seq 100); do
+			python3 -c 'import urllib.request as u; u.urlopen("http://127.0.0.1:%[1]d/health")' 2>/dev/null && exit
+			sleep 0.1
+		done
+		sudo journalctl -u flask-%[1]d -n 20 --no-pager >&2; exit 1`,
+		port, kept, rig.Quote(mark)))
 }
 
 // passTo has Nginx pass to an application, with all else as it is, and waits until that application answers. Limits on
 // requests and connections of one client would be measured instead: they are off for all.
 func passTo(b *testing.B, address string, a *served) {
 	b.Helper()
-	rig.MustOnInstance(
-		b,
-		"bench-web",
-		fmt.Sprintf(
-			`cd /etc/nginx/sites-enabled && sudo sed -i --follow-symlinks -E 's/(server 127\.0\.0\.1):[0-9]+;/\1:%d;/; /^ *limit_(req|conn) /d' * &&
-		sudo nginx -t -q && sudo systemctl restart nginx`,
-			a.port,
-		),
-	) // not reload: workers of before would end connections later
+	// Not reload: workers of before would end connections later.
+	rig.MustOnInstance(b, "bench-web", fmt.Sprintf(`cd /etc/nginx/sites-enabled &&
+		sudo sed -i --follow-symlinks -E \
+			's/(server 127\.0\.0\.1):[0-9]+;/\1:%d;/; /^ *limit_(req|conn) /d' * &&
+		sudo nginx -t -q && sudo systemctl restart nginx`, a.port))
 	for range 100 {
 		if answer := rig.WaitHealthy(b, address, time.Minute); strings.Contains(answer, `"`+a.mark+`"`) {
 			return

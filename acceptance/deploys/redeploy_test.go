@@ -241,9 +241,10 @@ provisioner "goldsmith-systemd" {
       After=goldsmith-ready.service
       [Service]
       ExecStart=/bin/sh -c '\
-        imds() { curl --silent "$$@"; }; \
-        token=$$(imds --request PUT --header "X-aws-ec2-metadata-token-ttl-seconds: 3600" http://169.254.169.254/latest/api/token); \
-        until [ "$$(imds --header "X-aws-ec2-metadata-token: $$token" http://169.254.169.254/latest/meta-data/public-ipv4)" = %s ]; do sleep 0.2; done; \
+        imds() { path=$$1; shift; curl --silent "$$@" "http://169.254.169.254/latest/$$path"; }; \
+        token=$$(imds api/token --request PUT --header "X-aws-ec2-metadata-token-ttl-seconds: 3600"); \
+        address() { imds meta-data/public-ipv4 --header "X-aws-ec2-metadata-token: $$token"; }; \
+        until [ "$$(address)" = %s ]; do sleep 0.2; done; \
         sleep 5; systemctl stop goldsmith-webapp nginx'
       [Install]
       WantedBy=multi-user.target

@@ -202,7 +202,8 @@ func useCloud() error {
 	if err != nil {
 		return fmt.Errorf("goldsmith cloud env: %w", err)
 	}
-	for _, match := range regexp.MustCompile(`(?m)^export (\w+)=['"]?([^'"\n]*)['"]?$`).FindAllStringSubmatch(string(out), -1) {
+	exports := regexp.MustCompile(`(?m)^export (\w+)=['"]?([^'"\n]*)['"]?$`)
+	for _, match := range exports.FindAllStringSubmatch(string(out), -1) {
 		os.Setenv(match[1], match[2])
 	}
 	os.Setenv("PACKER_PLUGIN_PATH", filepath.Join(Repository, ".build", "plugins"))

@@ -128,10 +128,10 @@ func (d *debian) systemctl(verb, unit string) (string, error) {
 
 func (d *debian) client(statements string) (string, error) {
 	words := strings.Fields(statements)
-	switch {
-	case words[0] == "SELECT":
+	switch words[0] {
+	case "SELECT":
 		return map[bool]string{true: "1\n", false: "0\n"}[d.databases[words[1]]], nil
-	case words[0] == "CREATE":
+	case "CREATE":
 		d.databases[words[1]] = true
 		return "", nil
 	}
@@ -321,8 +321,8 @@ func on(t *testing.T, m task.Machine, dry bool, spec task.Spec) ([]task.Event, t
 	}
 	defer reader.Close()
 	go func() {
-		if err := task.Encode(writer, sent, dry); err != nil {
-			t.Error(err)
+		if refused := task.Encode(writer, sent, dry); refused != nil {
+			t.Error(refused)
 		}
 		writer.Close()
 	}()

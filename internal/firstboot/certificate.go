@@ -106,7 +106,7 @@ func SignedCertificate(ca, caKey string, id Identity) (certificate, key []byte, 
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the stack's certificate authority: %w", err)
 	}
-	if err := validNow("the stack's authority", parent); err != nil {
+	if err = validNow("the stack's authority", parent); err != nil {
 		return nil, nil, fmt.Errorf("sign the server's certificate: %w", err)
 	}
 	template, err := certificateFor(id)

@@ -224,7 +224,9 @@ func parameterStore(t *testing.T, stored map[string]string) *cloud {
 				answer.Parameters = append(answer.Parameters, parameter{name, value})
 			}
 		}
-		json.NewEncoder(w).Encode(answer)
+		if err := json.NewEncoder(w).Encode(answer); err != nil {
+			t.Error(err)
+		}
 	}))
 	t.Cleanup(server.Close)
 	return &cloud{secrets: secretsAt(server.URL)}

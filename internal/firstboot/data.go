@@ -80,7 +80,7 @@ func (t *dataTier) takeVolume(ctx context.Context, volume string) error {
 	if err != nil {
 		return err
 	}
-	if err := tell(instance.StandbyPrefix + string(line)); err != nil {
+	if err = tell(instance.StandbyPrefix + string(line)); err != nil {
 		return err
 	}
 	device, err := waitForVolume(ctx, volume)
@@ -138,19 +138,12 @@ func mountVolume(ctx context.Context, device string) error {
 	switch {
 	case err == nil:
 		// 1 says that errors were corrected.
-		if err := run(ctx, "e2fsck", "-p", device); err != nil && (!errors.As(err, &exit) || exit.ExitCode() > 1) {
-			return err
+		checked := run(ctx, "e2fsck", "-p", device)
+		if checked != nil && (!errors.As(checked, &exit) || exit.ExitCode() > 1) {
+			return checked
 		}
 	case errors.As(err, &exit) && exit.ExitCode() == 2: // no signature of anything that is known
-		blank, err := isBlank(device)
-		if err != nil {
-			return err
-		}
-		if !blank {
-			return fmt.Errorf("%s holds something that is no file system; it is not formatted", device)
-		}
-		slog.Info("the volume is blank: making a file system", "device", device)
-		if err := run(ctx, "mkfs.ext4", "-q", "-F", "-L", "goldsmith-data", device); err != nil {
+		if err := makeFileSystem(ctx, device); err != nil {
 			return err
 		}
 	default:
@@ -160,6 +153,18 @@ func mountVolume(ctx context.Context, device string) error {
 		return err
 	}
 	return run(ctx, "resize2fs", device) // the volume may have grown; else this does nothing
+}
+
+func makeFileSystem(ctx context.Context, device string) error {
+	blank, err := isBlank(device)
+	if err != nil {
+		return err
+	}
+	if !blank {
+		return fmt.Errorf("%s holds something that is no file system; it is not formatted", device)
+	}
+	slog.Info("the volume is blank: making a file system", "device", device)
+	return run(ctx, "mkfs.ext4", "-q", "-F", "-L", "goldsmith-data", device)
 }
 
 // isBlank looks at the start and the end of a device, where all that a volume can hold has its marks.
@@ -219,10 +224,10 @@ func guard(own instance.Server) error {
 	text, err := os.ReadFile(serverNote)
 	if err == nil {
 		var last instance.Server
-		if err := json.Unmarshal(text, &last); err != nil {
+		if err = json.Unmarshal(text, &last); err != nil {
 			return fmt.Errorf("read %s: %w", serverNote, err)
 		}
-		if err := own.Opens(last); err != nil {
+		if err = own.Opens(last); err != nil {
 			return err
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {

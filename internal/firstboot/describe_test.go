@@ -83,9 +83,9 @@ func TestPortsAreNamedTogether(t *testing.T) {
 	_, loopback := listener(t, "127.0.0.1:0")
 	_, open := listener(t, "0.0.0.0:0")
 	i := Instance{Identity: Identity{Private: "127.0.0.1"}}
-	ports := func(any, own int) check {
+	ports := func(public, own int) check {
 		return portChecks([]imagespec.Port{
-			{Name: "any", Port: any, Address: imagespec.AnyAddress},
+			{Name: "any", Port: public, Address: imagespec.AnyAddress},
 			{Name: "own", Port: own, Address: imagespec.InstanceAddress},
 		}, i)[0]
 	}
@@ -257,7 +257,7 @@ func (f *fakeSetup) Server(context.Context) (instance.Server, error) {
 	return instance.Server{Flavor: "store", Version: "1.2"}, f.call("server")
 }
 func (f *fakeSetup) Start(context.Context, Instance) error { return f.call("start") }
-func (f *fakeSetup) Pause(context.Context)                 { f.call("pause") }
+func (f *fakeSetup) Pause(context.Context)                 { _ = f.call("pause") }
 func (f *fakeSetup) Resume(context.Context, bool) error    { return f.call("resume") }
 func (f *fakeSetup) call(name string) error {
 	f.calls = append(f.calls, name)

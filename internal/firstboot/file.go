@@ -50,7 +50,7 @@ func WriteFile(path string, content []byte, mode fs.FileMode, uid, gid int) erro
 		owned = f.Chown(uid, gid)
 	}
 	_, err = f.Write(content)
-	if err := errors.Join(owned, f.Chmod(mode), err, f.Sync(), f.Close()); err != nil {
+	if err = errors.Join(owned, f.Chmod(mode), err, f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return os.Rename(f.Name(), path)

@@ -95,11 +95,11 @@ func prepare(ctx context.Context, b Boot, d imagespec.Description, setup Setup) 
 	if err != nil {
 		return err
 	}
-	if err := makeDirectories(); err != nil {
+	if err = makeDirectories(); err != nil {
 		return err
 	}
 	if setup != nil {
-		if err := setup.Prepare(ctx, b); err != nil {
+		if err = setup.Prepare(ctx, b); err != nil {
 			return err
 		}
 	}
@@ -121,7 +121,7 @@ func prepare(ctx context.Context, b Boot, d imagespec.Description, setup Setup) 
 	if err := letThrough(ctx, b.Settings, d, needs); err != nil {
 		return err
 	}
-	return b.Instance.write()
+	return b.write()
 }
 
 func makeDirectories() error {

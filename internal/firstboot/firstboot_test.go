@@ -34,7 +34,7 @@ func TestOwnCertificate(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"192.0.2.7", "10.0.1.5", "ip-10-0-1-5.ec2.internal"} {
-		if err := pair.Leaf.VerifyHostname(name); err != nil {
+		if err = pair.Leaf.VerifyHostname(name); err != nil {
 			t.Error(err)
 		}
 	}

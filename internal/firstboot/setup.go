@@ -37,14 +37,14 @@ func (s Setups) of(d imagespec.Description) (Setup, error) {
 	if d.Setup == nil {
 		return nil, nil
 	}
-	make, ok := s[d.Setup.Name]
+	newSetup, ok := s[d.Setup.Name]
 	if !ok {
 		known := slices.Sorted(maps.Keys(s))
 		return nil, fmt.Errorf("read the image's description: setup %q is not known here, only %s"+
 			"\nhint: bake the image anew, all of it with one version of goldsmith",
 			d.Setup.Name, strings.Join(known, ", "))
 	}
-	setup, err := make(d.Setup.Settings)
+	setup, err := newSetup(d.Setup.Settings)
 	if err != nil {
 		return nil, fmt.Errorf("read the image's description: setup %s: %w", d.Setup.Name, err)
 	}

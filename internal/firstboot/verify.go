@@ -117,7 +117,7 @@ func wait(ctx context.Context, i Instance, checks []check) instance.Report {
 		report := once(ctx, i, checks)
 		// Whoever reads the console must not have to wait for the end to learn what is being waited for.
 		if missing := failures(report); !report.Ready && missing != said && time.Since(at) > sayEvery {
-			tell(instance.WaitingPrefix + missing)
+			_ = tell(instance.WaitingPrefix + missing) // the report at the end has it too
 			said, at = missing, time.Now()
 		}
 		if report.Ready || hopeless(report) || time.Now().After(deadline) || ctx.Err() != nil {

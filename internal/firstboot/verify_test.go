@@ -93,10 +93,11 @@ func TestListensOnlyOn(t *testing.T) {
 	}
 	defer wanted.Close()
 	port := wanted.Addr().(*net.TCPAddr).Port
-	if detail, err := listensOnlyOn(port, "127.0.0.1"); err != nil || detail != wanted.Addr().String() {
+	detail, err := listensOnlyOn(port, "127.0.0.1")
+	if err != nil || detail != wanted.Addr().String() {
 		t.Errorf("got %q, %v", detail, err)
 	}
-	if _, err := listensOnlyOn(port, "10.0.2.10"); err == nil || !strings.Contains(err.Error(), "10.0.2.10") {
+	if _, err = listensOnlyOn(port, "10.0.2.10"); err == nil || !strings.Contains(err.Error(), "10.0.2.10") {
 		t.Errorf("another address: %v", err)
 	}
 	second, err := net.Listen("tcp", net.JoinHostPort("127.0.0.2", strconv.Itoa(port)))

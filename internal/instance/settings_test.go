@@ -30,7 +30,7 @@ func TestSettingsTravelInUserData(t *testing.T) {
 			t.Errorf("cloud-init would not take %q", text)
 		}
 		var config map[string]any
-		if err := yaml.Unmarshal(
+		if err = yaml.Unmarshal(
 			text,
 			&config,
 		); err != nil ||

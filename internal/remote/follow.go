@@ -28,7 +28,7 @@ func (f *follower) line(text []byte) {
 	var e task.Event
 	if err := json.Unmarshal(text, &e); err != nil {
 		if trimmed := strings.TrimSpace(string(text)); trimmed != "" {
-			f.ui.Message(trimmed) // something on the machine that writes where it should not: a login script, say
+			f.ui.Say(trimmed) // something on the machine that writes where it should not: a login script, say
 		}
 		return
 	}
@@ -49,7 +49,7 @@ func (f *follower) event(e task.Event) {
 		if e.Waits != "" {
 			waits = "; it waits: " + e.Waits
 		}
-		f.ui.Message(fmt.Sprintf("    ... [%s] at work for %.0f s%s", e.Task, e.Seconds, waits))
+		f.ui.Say(fmt.Sprintf("    ... [%s] at work for %.0f s%s", e.Task, e.Seconds, waits))
 	case task.EventTask:
 		f.current, f.last = "", e.Task
 		f.task(e)
@@ -74,9 +74,9 @@ func (f *follower) task(e task.Event) {
 		head += fmt.Sprintf(" (%.1f s)", e.Seconds)
 	}
 	if e.Outcome != task.Failed {
-		f.ui.Message(head)
+		f.ui.Say(head)
 		if f.check && e.Diff != "" {
-			f.ui.Message(indent(e.Diff))
+			f.ui.Say(indent(e.Diff))
 		}
 		return
 	}

@@ -26,10 +26,10 @@ type scripted struct {
 func (s *scripted) Start(_ context.Context, cmd *packersdk.RemoteCmd) error {
 	go func() {
 		if cmd.Stdin != nil {
-			io.Copy(io.Discard, cmd.Stdin)
+			_, _ = io.Copy(io.Discard, cmd.Stdin)
 		}
-		io.WriteString(cmd.Stdout, s.stdout)
-		io.WriteString(cmd.Stderr, s.stderr)
+		_, _ = io.WriteString(cmd.Stdout, s.stdout) // the reader may refuse what is too long
+		_, _ = io.WriteString(cmd.Stderr, s.stderr)
 		cmd.SetExited(s.status)
 	}()
 	return nil
@@ -108,25 +108,15 @@ func TestNothingThatAMachineSaysSteersTheTerminal(t *testing.T) {
 func TestAMachineMayNotWriteWithoutEnd(t *testing.T) {
 	long := strings.Repeat("x", lineLimit+2)
 	a := &agent{comm: &scripted{stdout: long}, command: "agent"}
-	if _, err := a.apply(
-		t.Context(),
-		packersdk.TestUi(t),
-		task.Play{Name: "p"},
-		false,
-	); err == nil ||
-		!strings.Contains(err.Error(), "a line of more than") {
+	_, err := a.apply(t.Context(), packersdk.TestUi(t), task.Play{Name: "p"}, false)
+	if err == nil || !strings.Contains(err.Error(), "a line of more than") {
 		t.Errorf("a line without end: %v", err)
 	}
-	if _, err := run(
-		t.Context(),
-		&scripted{stdout: strings.Repeat("y", answerLimit+1)},
-		"true",
-		nil,
-	); err == nil ||
-		!strings.Contains(err.Error(), "more than") {
+	_, err = run(t.Context(), &scripted{stdout: strings.Repeat("y", answerLimit+1)}, "true", nil)
+	if err == nil || !strings.Contains(err.Error(), "more than") {
 		t.Errorf("an answer without end: %v", err)
 	}
-	_, err := run(t.Context(), &scripted{stderr: strings.Repeat(long, 5) + "the end", status: 1}, "true", nil)
+	_, err = run(t.Context(), &scripted{stderr: strings.Repeat(long, 5) + "the end", status: 1}, "true", nil)
 	if err == nil || len(err.Error()) > lineLimit {
 		t.Errorf("complaints without end: %d bytes", len(fmt.Sprint(err)))
 	}

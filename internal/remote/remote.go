@@ -54,7 +54,7 @@ func Provision(
 	if err != nil {
 		return task.Recap{}, err
 	}
-	if err := a.settle(ctx, ui, o.waits()...); err != nil {
+	if err = a.settle(ctx, ui, o.waits()...); err != nil {
 		return task.Recap{}, err
 	}
 	facts, err := a.facts(ctx, o.Candidates)
@@ -219,7 +219,7 @@ func exitError(status int, stderr *tail) error {
 func wait(ctx context.Context, comm packersdk.Communicator, cmd *packersdk.RemoteCmd) (int, error) {
 	complaints := newOutput(cmd.Stderr, math.MaxInt64)
 	cmd.Stderr = complaints
-	defer complaints.end()
+	defer func() { _ = complaints.end() }() // the command's own error is told
 	if err := comm.Start(ctx, cmd); err != nil {
 		return 0, err
 	}

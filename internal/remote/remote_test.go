@@ -85,11 +85,11 @@ func (m *machine) Start(ctx context.Context, cmd *packersdk.RemoteCmd) error {
 		if m.cut != "" && strings.Contains(cmd.Command, m.cut) {
 			time.Sleep(300 * time.Millisecond)
 			cmd.SetExited(packersdk.CmdDisconnect)
-			shell.Process.Kill()
-			shell.Wait()
+			_ = shell.Process.Kill()
+			_ = shell.Wait()
 			return
 		}
-		shell.Wait()
+		_ = shell.Wait() // its exit code is told
 		cmd.SetExited(shell.ProcessState.ExitCode())
 	}()
 	return nil
@@ -124,7 +124,8 @@ func TestProvisionTwice(t *testing.T) {
 	if err != nil || recap.Changed != 1 {
 		t.Fatalf("first: %+v, %v", recap, err)
 	}
-	if text, err := os.ReadFile(path); err != nil || string(text) != "x\n" {
+	text, err := os.ReadFile(path)
+	if err != nil || string(text) != "x\n" {
 		t.Errorf("made %q, %v", text, err)
 	}
 	if n := m.ran(); n != 5 {

@@ -39,20 +39,14 @@ func Seal(
 	}
 	ui = PlainUi(ui)
 	for _, note := range result.Notes {
-		ui.Message("note: " + note)
+		ui.Say("note: " + note)
 	}
 	if len(result.Faults) == 0 {
 		if err := result.Manifest.Keep(); err != nil {
 			return result, err
 		}
-		ui.Message(
-			fmt.Sprintf(
-				"sealed: %d packages, %d files that are not a package's; manifest %s",
-				result.Packages,
-				result.Files,
-				result.Digest,
-			),
-		)
+		ui.Sayf("sealed: %d packages, %d files that are not a package's; manifest %s",
+			result.Packages, result.Files, result.Digest)
 		return result, nil
 	}
 	var told []string
@@ -125,26 +119,10 @@ func (a *agent) seal(ctx context.Context, request seal.Request, find seal.Judge)
 	defer fromAgent.Close()
 	talked := make(chan error, 1)
 	go func() {
-		talked <- func() error {
-			out, in := json.NewEncoder(toAgent), json.NewDecoder(io.LimitReader(fromAgent, sealLimit))
-			if err := out.Encode(request); err != nil {
-				return err
-			}
-			var texts []seal.Text
-			if err := in.Decode(&texts); err != nil {
-				return err
-			}
-			faults, err := find(texts)
-			if err != nil {
-				return err
-			}
-			if err := out.Encode(faults); err != nil {
-				return err
-			}
-			return in.Decode(&result)
-		}()
+		talked <- talk(json.NewEncoder(toAgent), json.NewDecoder(io.LimitReader(fromAgent, sealLimit)),
+			request, find, &result)
 		toAgent.Close()
-		io.Copy(io.Discard, fromAgent) // nobody must wait for a reader
+		_, _ = io.Copy(io.Discard, fromAgent) // nobody must wait for a reader
 	}()
 	var stderr tail
 	status, err := wait(
@@ -154,11 +132,30 @@ func (a *agent) seal(ctx context.Context, request seal.Request, find seal.Judge)
 	)
 	stdout.Close()
 	stdin.Close()
-	talk := <-talked
+	talkErr := <-talked
 	if err == nil && status != 0 {
 		err = exitError(status, &stderr)
 	}
-	return result, errors.Join(err, talk)
+	return result, errors.Join(err, talkErr)
+}
+
+// talk is what is said to the agent, out, and read from it, in.
+func talk(out *json.Encoder, in *json.Decoder, request seal.Request, find seal.Judge, result *seal.Result) error {
+	if err := out.Encode(request); err != nil {
+		return err
+	}
+	var texts []seal.Text
+	if err := in.Decode(&texts); err != nil {
+		return err
+	}
+	faults, err := find(texts)
+	if err != nil {
+		return err
+	}
+	if err := out.Encode(faults); err != nil {
+		return err
+	}
+	return in.Decode(result)
 }
 
 func judge(texts []seal.Text, allow []string) ([]seal.Fault, error) {

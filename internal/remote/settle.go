@@ -24,7 +24,7 @@ func Settle(ctx context.Context, ui packersdk.Ui, comm packersdk.Communicator) e
 func (a *agent) settle(ctx context.Context, ui packersdk.Ui, more ...string) error {
 	said := newLines(func(line []byte) {
 		if text := strings.TrimSpace(string(line)); text != "" {
-			ui.Message(text)
+			ui.Say(text)
 		}
 	})
 	var stderr bytes.Buffer

@@ -23,7 +23,7 @@ func (u plainUi) Say(text string) { u.Ui.Say(plaintext.Lines(text)) }
 
 func (u plainUi) Sayf(format string, args ...any) { u.Say(fmt.Sprintf(format, args...)) }
 
-func (u plainUi) Message(text string) { u.Ui.Message(plaintext.Lines(text)) }
+func (u plainUi) Message(text string) { u.Say(text) }
 
 func (u plainUi) Error(text string) { u.Ui.Error(plaintext.Lines(text)) }
 

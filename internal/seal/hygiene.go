@@ -322,7 +322,7 @@ func erase(path string) error {
 		return err
 	}
 	if !info.IsDir() {
-		if err := overwrite(path); err != nil {
+		if err = overwrite(path); err != nil {
 			return fmt.Errorf("overwrite %s: %w", path, err)
 		}
 		return os.Remove(path)

@@ -100,7 +100,7 @@ func TestEveryItemFindsItsFault(t *testing.T) {
 				if len(faults) == 0 || faults[0].Item != item.name {
 					t.Fatalf("found %v, want %q at %s", faults, item.name, path)
 				}
-				if err := clean(root, nil); err != nil {
+				if err = clean(root, nil); err != nil {
 					t.Fatal(err)
 				}
 				if faults, err = check(root, nil); err != nil || len(faults) > 0 && !notMended[item.name] {

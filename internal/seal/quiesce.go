@@ -56,7 +56,7 @@ func quiesce(ctx context.Context) error {
 	}
 	// auditd refuses to be stopped by systemd, on purpose; it ends by a signal.
 	if len(loaded(ctx, []string{"auditd.service"})) > 0 {
-		run(ctx, "systemctl", "kill", "--signal=TERM", "auditd.service") // an inactive one has nobody to tell
+		_ = run(ctx, "systemctl", "kill", "--signal=TERM", "auditd.service") // an inactive one has nobody to tell
 	}
 	// The journal goes on in memory.
 	if _, err := os.Stat("/var/log/journal"); err == nil {

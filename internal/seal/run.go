@@ -31,10 +31,10 @@ func Run(ctx context.Context, r Request, judge Judge) (Result, error) {
 		return Result{}, err
 	}
 	// What runs is noted before it is stopped.
-	if err := observe(ctx, m, runtime.GOARCH); err != nil {
+	if err = observe(ctx, m, runtime.GOARCH); err != nil {
 		return Result{}, err
 	}
-	if err := quiesce(ctx); err != nil {
+	if err = quiesce(ctx); err != nil {
 		return Result{}, err
 	}
 	left, err := removeTraces(r.Keep)
@@ -131,11 +131,11 @@ func (r *Result) finish(m *manifest.Manifest) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(manifest.Directory, 0o755); err != nil {
+	if err = os.MkdirAll(manifest.Directory, 0o755); err != nil {
 		return err
 	}
 	for name, content := range documents {
-		if err := os.WriteFile(filepath.Join(manifest.Directory, name), content, 0o644); err != nil {
+		if err = os.WriteFile(filepath.Join(manifest.Directory, name), content, 0o644); err != nil {
 			return fmt.Errorf("write the image's manifest: %w", err)
 		}
 	}

@@ -185,7 +185,7 @@ func TestFreeBlocks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := file.Truncate(16 << 20); err != nil {
+	if err = file.Truncate(16 << 20); err != nil {
 		t.Fatal(err)
 	}
 	file.Close()
@@ -194,18 +194,21 @@ func TestFreeBlocks(t *testing.T) {
 		{"mkfs.ext4", "-q", image},
 		{"debugfs", "-w", "-R", "write " + secret + " secret", image},
 	} {
-		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %v: %s", argv, err, out)
+		out, failed := exec.Command(argv[0], argv[1:]...).CombinedOutput()
+		if failed != nil {
+			t.Fatalf("%v: %v: %s", argv, failed, out)
 		}
 	}
 	needles := needlesOf([]string{canary})
-	if found, err := scanFreeBlocks(context.Background(), image, needles); err != nil || len(found) > 0 {
+	found, err := scanFreeBlocks(context.Background(), image, needles)
+	if err != nil || len(found) > 0 {
 		t.Fatalf("while a file has the blocks: %v, %v", found, err)
 	}
-	if out, err := exec.Command("debugfs", "-w", "-R", "rm secret", image).CombinedOutput(); err != nil {
+	out, err := exec.Command("debugfs", "-w", "-R", "rm secret", image).CombinedOutput()
+	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	found, err := scanFreeBlocks(context.Background(), image, needles)
+	found, err = scanFreeBlocks(context.Background(), image, needles)
 	if err != nil || len(found) == 0 || found[0].Item != "free blocks" {
 		t.Errorf("after the file is gone: %v, %v", found, err)
 	}

@@ -157,14 +157,14 @@ func watch(root, since string, ready io.Closer) error {
 			return err
 		}
 		// A new pipe for the next one: a reader must not get two answers, nor wait for one that was given to another.
-		if err := layPipe(since); err != nil {
+		if err = layPipe(since); err != nil {
 			return err
 		}
 		changes, err := sealed.changes()
 		if err == nil {
-			json.NewEncoder(pipe).Encode(changes) // a reader that is gone again is no matter
+			_ = json.NewEncoder(pipe).Encode(changes) // a reader that is gone again is no matter
 		}
-		if err := errors.Join(err, pipe.Close()); err != nil {
+		if err = errors.Join(err, pipe.Close()); err != nil {
 			return err
 		}
 	}
@@ -200,7 +200,7 @@ func StartWatch(ctx context.Context, command string) error {
 	if err != nil {
 		return fmt.Errorf("watch what is changed after the seal: %w", err)
 	}
-	stop := context.AfterFunc(ctx, func() { watcher.Process.Kill() })
+	stop := context.AfterFunc(ctx, func() { _ = watcher.Process.Kill() })
 	defer stop()
 	if _, err := noted.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		return fmt.Errorf("watch what is changed after the seal: %w", err)

@@ -43,22 +43,21 @@ func TestWhatIsChangedAfterTheSealIsSeen(t *testing.T) {
 		{"nothing", func(*testing.T, string) {}, nil},
 		{"a key", func(t *testing.T, root string) {
 			plant(t, root, "home/admin/.ssh/authorized_keys", "ssh-ed25519 AAAA x\n")
-		},
-			[]string{"/home/admin/.ssh", "/home/admin/.ssh/authorized_keys"}},
+		}, []string{"/home/admin/.ssh", "/home/admin/.ssh/authorized_keys"}},
 		{"a new file, backdated",
-			func(t *testing.T, root string) { os.Chtimes(plant(t, root, "etc/new", "x"), year, year) },
+			func(t *testing.T, root string) { must(t, os.Chtimes(plant(t, root, "etc/new", "x"), year, year)) },
 			[]string{"/etc/new"}},
 		{"other content of the same size, backdated", func(t *testing.T, root string) {
 			info, _ := os.Stat(filepath.Join(root, "etc/app.conf"))
-			os.Chtimes(plant(t, root, "etc/app.conf", "a=2\n"), info.ModTime(), info.ModTime())
+			must(t, os.Chtimes(plant(t, root, "etc/app.conf", "a=2\n"), info.ModTime(), info.ModTime()))
 		}, []string{"/etc/app.conf"}},
 		{"a file in /tmp", func(t *testing.T, root string) { plant(t, root, "tmp/upload", "x") },
 			[]string{"/tmp", "/tmp/upload"}},
-		{"a mode", func(_ *testing.T, root string) { os.Chmod(filepath.Join(root, "etc/app.conf"), 0o666) },
+		{"a mode", func(t *testing.T, root string) { must(t, os.Chmod(filepath.Join(root, "etc/app.conf"), 0o666)) },
 			[]string{"/etc/app.conf"}},
-		{"a directory's mode", func(_ *testing.T, root string) { os.Chmod(filepath.Join(root, "etc"), 0o777) },
+		{"a directory's mode", func(t *testing.T, root string) { must(t, os.Chmod(filepath.Join(root, "etc"), 0o777)) },
 			[]string{"/etc"}},
-		{"a link", func(_ *testing.T, root string) { os.Symlink("/run/x", filepath.Join(root, "etc/link")) },
+		{"a link", func(t *testing.T, root string) { must(t, os.Symlink("/run/x", filepath.Join(root, "etc/link"))) },
 			[]string{"/etc/link"}},
 		{"a log", func(t *testing.T, root string) { plant(t, root, "var/log/app.log", "password=x") },
 			[]string{"/var/log/app.log"}},
@@ -115,5 +114,12 @@ func TestWatchAnswersEachReader(t *testing.T) {
 			t.Fatalf("answer %d: %q, %v", want, text, err)
 		}
 		plant(t, root, filepath.Join("etc", string(rune('a'+want))), "x")
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

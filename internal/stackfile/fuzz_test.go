@@ -41,27 +41,38 @@ func FuzzRead(f *testing.F) {
 	f.Fuzz(func(t *testing.T, source []byte) {
 		file, err := parse("testdata/fuzz.hcl", source)
 		if err == nil {
-			if file.Name == "" || file.Web.Count < 1 || file.Web.Scaling == "" ||
-				!file.Network.Existing() && !file.Database.ServiceAddress.IsValid() {
-				t.Errorf("%q is good, and is not complete: %+v", source, file)
-			}
-			if _, err := file.MarshalJSON(); err != nil {
-				t.Errorf("%q: %v", source, err)
-			}
+			assertComplete(t, source, file)
 			return
 		}
 		var faults Faults
 		if file != nil || !errors.As(err, &faults) || len(faults) == 0 {
 			t.Fatalf("%q: got %+v, %v, want faults", source, file, err)
 		}
-		for i, d := range faults {
-			if d.Subject == nil || d.Subject.Start.Line < 1 || d.Summary == "" || d.Detail == "" ||
-				i > 0 && d.Subject.Start.Byte < faults[i-1].Subject.Start.Byte {
-				t.Errorf("%q: fault %d: %+v", source, i, d)
-			}
-		}
+		assertOrdered(t, source, faults)
 		if _, again := parse("testdata/fuzz.hcl", source); again == nil || again.Error() != err.Error() {
 			t.Errorf("%q: once %v, then %v", source, err, again)
 		}
 	})
+}
+
+func assertComplete(t *testing.T, source []byte, file *File) {
+	t.Helper()
+	if file.Name == "" || file.Web.Count < 1 || file.Web.Scaling == "" ||
+		!file.Network.Existing() && !file.Database.ServiceAddress.IsValid() {
+		t.Errorf("%q is good, and is not complete: %+v", source, file)
+	}
+	if _, err := file.MarshalJSON(); err != nil {
+		t.Errorf("%q: %v", source, err)
+	}
+}
+
+// assertOrdered wants each fault to have a place, and the faults to be in the order of their places.
+func assertOrdered(t *testing.T, source []byte, faults Faults) {
+	t.Helper()
+	for i, d := range faults {
+		if d.Subject == nil || d.Subject.Start.Line < 1 || d.Summary == "" || d.Detail == "" ||
+			i > 0 && d.Subject.Start.Byte < faults[i-1].Subject.Start.Byte {
+			t.Errorf("%q: fault %d: %+v", source, i, d)
+		}
+	}
 }

@@ -118,7 +118,7 @@ func encodeBlob(w io.Writer, encoder *json.Encoder, blob Blob) error {
 		return err
 	}
 	defer content.Close()
-	if err := encoder.Encode(frame{Blob: blob.Digest, Size: blob.Size}); err != nil {
+	if err = encoder.Encode(frame{Blob: blob.Digest, Size: blob.Size}); err != nil {
 		return err
 	}
 	n, err := io.Copy(w, io.LimitReader(content, blob.Size))

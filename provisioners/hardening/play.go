@@ -33,7 +33,8 @@ const (
 )
 
 // included fails where the server would never read what was written for it.
-const included = `grep -Eqi '^[[:space:]]*include[[:space:]]+("?)/etc/ssh/sshd_config\.d/\*\.conf' /etc/ssh/sshd_config || {
+const included = `file=/etc/ssh/sshd_config
+grep -Eqi '^[[:space:]]*include[[:space:]]+("?)/etc/ssh/sshd_config\.d/\*\.conf' $file || {
   echo "/etc/ssh/sshd_config has no line: Include /etc/ssh/sshd_config.d/*.conf" >&2
   exit 1
 }`
@@ -217,7 +218,8 @@ func accounts() []task.Task {
 
 // setID are programs that need not run with another's rights where nobody has a password and nobody but root mounts.
 // The package manager is told, so that an update does not bring the rights back.
-const setID = `for f in /usr/lib/openssh/ssh-keysign /usr/bin/chfn /usr/bin/chsh /usr/bin/newgrp /usr/bin/gpasswd /usr/bin/mount /usr/bin/umount; do
+const setID = `for f in /usr/lib/openssh/ssh-keysign /usr/bin/chfn /usr/bin/chsh /usr/bin/newgrp /usr/bin/gpasswd \
+  /usr/bin/mount /usr/bin/umount; do
   [ ! -e "$f" ] || dpkg-statoverride --list "$f" >/dev/null || `
 
 // permissions are those of files that packages bring.

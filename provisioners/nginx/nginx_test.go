@@ -91,7 +91,7 @@ func TestModernIsTLS13Alone(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := play.Validate(); err != nil {
+		if err = play.Validate(); err != nil {
 			t.Error(err)
 		}
 		site, err := p.config.site(task.Facts{})

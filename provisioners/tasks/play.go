@@ -15,7 +15,7 @@ func (c *Config) play(facts task.Facts, agent task.Blob) (task.Play, error) {
 	data := map[string]any{"vars": c.Vars, "facts": render.Facts(facts)}
 	tasks, err := convert("task", c.Tasks, data)
 	handlers, handlerErr := convert("handler", c.Handlers, data)
-	if err := errors.Join(err, handlerErr); err != nil {
+	if err = errors.Join(err, handlerErr); err != nil {
 		return task.Play{}, err
 	}
 	if slices.ContainsFunc(c.Tasks, func(t Task) bool { return t.Blocks[assertKind] != nil }) {

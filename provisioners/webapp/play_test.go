@@ -215,7 +215,7 @@ func TestWhatThePlayPutsThere(t *testing.T) {
 		t.Errorf("the unit is not verified: %+v", handler)
 	}
 	dir := t.TempDir()
-	if err := os.WriteFile(
+	if err = os.WriteFile(
 		filepath.Join(dir, "webapp.json"),
 		[]byte(read(t, named(t, play, "describe webapp").Spec.(task.File).Content)),
 		0o644,
@@ -224,7 +224,7 @@ func TestWhatThePlayPutsThere(t *testing.T) {
 	}
 	// Its probes go through the port of the server in front of it.
 	const front = `{"version":1,"kind":"service","ports":[{"name":"https","port":443,"address":"any","tls":true}]}`
-	if err := os.WriteFile(filepath.Join(dir, "front.json"), []byte(front), 0o644); err != nil {
+	if err = os.WriteFile(filepath.Join(dir, "front.json"), []byte(front), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	d, err := imagespec.Read(dir, instance.KindService)

@@ -91,7 +91,7 @@ func Start(t testing.TB) *Browser {
 		if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); err != nil {
 			t.Errorf("end Chromium: %v", err)
 		}
-		cmd.Wait()
+		_ = cmd.Wait() // killed
 		messages.Close()
 		if t.Failed() {
 			t.Logf("Chromium said:\n%s", log.String())

@@ -57,12 +57,12 @@ type Terminal struct {
 
 // Exit ends the session with an exit status.
 func (s *Session) Exit(status uint32) {
-	s.channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{status}))
+	_, _ = s.channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{status}))
 }
 
 // Killed ends the session as a signal does.
 func (s *Session) Killed(signal string) {
-	s.channel.SendRequest("exit-signal", false, ssh.Marshal(struct {
+	_, _ = s.channel.SendRequest("exit-signal", false, ssh.Marshal(struct {
 		Signal   string
 		Core     bool
 		Message  string
@@ -83,10 +83,10 @@ func (s *Session) Shell() {
 		return
 	}
 	go func() { // the command ends without waiting for the end of its input
-		io.Copy(in, s.In)
+		_, _ = io.Copy(in, s.In)
 		in.Close()
 	}()
-	cmd.Wait()
+	_ = cmd.Wait()
 	s.Exit(uint32(cmd.ProcessState.ExitCode()))
 }
 
@@ -165,7 +165,7 @@ func (s *Server) Serve(conn net.Conn, config *ssh.ServerConfig) {
 		case "direct-tcpip":
 			go forward(channel)
 		default:
-			channel.Reject(ssh.UnknownChannelType, "")
+			_ = channel.Reject(ssh.UnknownChannelType, "")
 		}
 	}
 }
@@ -179,12 +179,12 @@ func forward(wanted ssh.NewChannel) {
 		OriginPort uint32
 	}
 	if err := ssh.Unmarshal(wanted.ExtraData(), &to); err != nil {
-		wanted.Reject(ssh.ConnectionFailed, err.Error())
+		_ = wanted.Reject(ssh.ConnectionFailed, err.Error())
 		return
 	}
 	conn, err := net.Dial("tcp", net.JoinHostPort(to.Host, strconv.Itoa(int(to.Port))))
 	if err != nil {
-		wanted.Reject(ssh.ConnectionFailed, err.Error())
+		_ = wanted.Reject(ssh.ConnectionFailed, err.Error())
 		return
 	}
 	defer conn.Close()
@@ -194,10 +194,10 @@ func forward(wanted ssh.NewChannel) {
 	}
 	go ssh.DiscardRequests(requests)
 	go func() {
-		io.Copy(channel, conn)
+		_, _ = io.Copy(channel, conn)
 		channel.Close()
 	}()
-	io.Copy(conn, channel)
+	_, _ = io.Copy(conn, channel)
 }
 
 // session serves a session until it has ended.
@@ -229,27 +229,28 @@ func (s *Session) take(server *Server, request *ssh.Request) {
 	}
 	var size struct{ Width, Height, X, Y uint32 }
 	var text struct{ Value string }
+	// What cannot be read is empty, which the test then finds.
 	switch request.Type {
 	case "pty-req":
-		ssh.Unmarshal(request.Payload, &payload)
+		_ = ssh.Unmarshal(request.Payload, &payload)
 		s.Terminal = &Terminal{
 			Kind:   payload.Kind,
 			Width:  int(payload.Width),
 			Height: int(payload.Height),
 		}
 	case "window-change":
-		ssh.Unmarshal(request.Payload, &size)
+		_ = ssh.Unmarshal(request.Payload, &size)
 		s.Resized <- [2]int{int(size.Width), int(size.Height)}
 	case "signal":
-		ssh.Unmarshal(request.Payload, &text)
+		_ = ssh.Unmarshal(request.Payload, &text)
 		s.Signals <- text.Value
 	case "exec", "shell":
-		ssh.Unmarshal(request.Payload, &text)
+		_ = ssh.Unmarshal(request.Payload, &text)
 		s.Command = text.Value
 	}
 	// The answer comes before the command's end can close the channel.
 	if request.WantReply {
-		request.Reply(request.Type != "env", nil)
+		_ = request.Reply(request.Type != "env", nil)
 	}
 	switch request.Type {
 	case "exec", "shell":
@@ -269,6 +270,6 @@ func (s *Session) Files(root string) {
 	if err != nil {
 		return
 	}
-	server.Serve()
+	_ = server.Serve()
 	server.Close()
 }

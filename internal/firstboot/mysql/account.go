@@ -28,9 +28,9 @@ func (s *server) Start(ctx context.Context, i firstboot.Instance) error {
 	}
 	var hosts []string
 	for _, client := range i.Settings.Clients {
-		host, err := hostPattern(client)
-		if err != nil {
-			return err
+		host, invalid := hostPattern(client)
+		if invalid != nil {
+			return invalid
 		}
 		hosts = append(hosts, host)
 	}

@@ -36,9 +36,12 @@ func TestStrongPasswords(t *testing.T) {
 func TestServerErrorsHideTheStatement(t *testing.T) {
 	const password = "Kx7-vR2mXz94pLs8"
 	for _, c := range []struct{ stderr, want string }{
-		{"--------------\nALTER USER 'app'@'h' IDENTIFIED VIA ed25519 USING PASSWORD('" + password + "')\n--------------\n\nERROR 1819 (HY000) at line 4: Your password does not satisfy the current policy requirements\n",
+		{"--------------\nALTER USER 'app'@'h' IDENTIFIED VIA ed25519 USING PASSWORD('" + password + "')\n" +
+			"--------------\n\n" +
+			"ERROR 1819 (HY000) at line 4: Your password does not satisfy the current policy requirements\n",
 			"ERROR 1819 (HY000) at line 4: Your password does not satisfy the current policy requirements"},
-		{"ERROR 1064 (42000) at line 2: You have an error in your SQL syntax; check the manual for the right syntax to use near '" + password + "' at line 1\n",
+		{"ERROR 1064 (42000) at line 2: You have an error in your SQL syntax; check the manual for the right " +
+			"syntax to use near '" + password + "' at line 1\n",
 			"ERROR 1064 (42000) at line 2: You have an error in your SQL syntax; check the manual for the right " +
 				"syntax to use"},
 		{password, ""},
@@ -155,7 +158,10 @@ func programs(t *testing.T, scripts map[string]string) {
 
 // TestStatementsAreNoArgument: an argument could be read by every process, and statements hold a password.
 func TestStatementsAreNoArgument(t *testing.T) {
-	const client = `[ "$*" = "--no-defaults --protocol=socket --user=root --batch --skip-column-names" ] || { echo "arguments $*" >&2; exit 1; }
+	const client = `[ "$*" = "--no-defaults --protocol=socket --user=root --batch --skip-column-names" ] || {
+  echo "arguments $*" >&2
+  exit 1
+}
 /bin/cat`
 	for _, name := range []string{"mariadb", "mysql"} {
 		programs(t, map[string]string{name: client})

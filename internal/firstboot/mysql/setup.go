@@ -55,11 +55,11 @@ func (s *server) Prepare(_ context.Context, b firstboot.Boot) error {
 		return err
 	}
 	if s.Bind {
-		if err := bindTo(s.Config, b.Identity.Address(), gid); err != nil {
+		if err = bindTo(s.Config, b.Identity.Address(), gid); err != nil {
 			return err
 		}
 	}
-	if err := s.renewID(); err != nil {
+	if err = s.renewID(); err != nil {
 		return err
 	}
 	certificate, key, err := firstboot.SignedCertificate(b.Secret("", mysqlsetup.CAParameter),

@@ -69,7 +69,8 @@ func generate(root string) (string, error) {
 		if section.heading == "" {
 			fmt.Fprintf(
 				&page,
-				"`goldsmith stack validate stack.hcl` checks a file, and shows what it comes to.\n\n```hcl\n%s```\n\n## At the top\n\n",
+				"`goldsmith stack validate stack.hcl` checks a file, and shows what it comes to.\n\n```hcl\n%s```\n\n"+
+					"## At the top\n\n",
 				sample,
 			)
 		}

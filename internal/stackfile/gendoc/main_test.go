@@ -45,7 +45,8 @@ func TestWhatCannotBeDocumented(t *testing.T) {
 
 func TestFieldsOfAPage(t *testing.T) {
 	path := t.TempDir() + "/a.go"
-	source := "package a\n\n// A is all.\ntype A struct {\n\tZ\n\t// Two\n\t// lines.\n\tB int32 `hcl:\"b\"`\n\t// A block.\n\tC Z `hcl:\"c,block,db\"`\n}\n"
+	source := "package a\n\n// A is all.\ntype A struct {\n\tZ\n\t// Two\n\t// lines.\n\tB int32 `hcl:\"b\"`\n" +
+		"\t// A block.\n\tC Z `hcl:\"c,block,db\"`\n}\n"
 	if err := os.WriteFile(path, []byte(source), 0o600); err != nil {
 		t.Fatal(err)
 	}
