@@ -315,30 +315,26 @@ func (s Settings) addressFaults() []error {
 		errs = append(errs, errors.New("clients: a data tier needs a range at least"))
 	}
 	for _, need := range s.Needs {
-		if !tierName.MatchString(need.Tier) || need.Address == "" || strings.ContainsAny(need.Address, " \t\r\n\"'\\") {
-			errs = append(
-				errs,
-				fmt.Errorf("needs: tier %q at %q: a tier's name and an address are needed", need.Tier, need.Address),
-			)
-		}
-		if need.Port < 0 || need.Port > 65535 {
-			errs = append(
-				errs,
-				fmt.Errorf("needs: tier %s: port %d should be within 1 and 65535", need.Tier, need.Port),
-			)
-		}
+		errs = append(errs, need.faults()...)
 	}
 	if address, err := netip.ParseAddr(s.ServiceAddress); s.ServiceAddress != "" && (err != nil || !address.Is4()) {
 		errs = append(errs, fmt.Errorf("service_address %q: an IPv4 address is needed", s.ServiceAddress))
 	}
 	if s.DataVolume != "" && (s.Kind != KindData || !volumeID.MatchString(s.DataVolume)) {
-		errs = append(
-			errs,
-			fmt.Errorf(
-				"data_volume %q: a volume's id such as vol-0123456789abcdef0 is needed, and a data tier",
-				s.DataVolume,
-			),
-		)
+		errs = append(errs, fmt.Errorf(
+			"data_volume %q: a volume's id such as vol-0123456789abcdef0 is needed, and a data tier", s.DataVolume))
+	}
+	return errs
+}
+
+func (t TierAddress) faults() []error {
+	var errs []error
+	if !tierName.MatchString(t.Tier) || t.Address == "" || strings.ContainsAny(t.Address, " \t\r\n\"'\\") {
+		errs = append(errs,
+			fmt.Errorf("needs: tier %q at %q: a tier's name and an address are needed", t.Tier, t.Address))
+	}
+	if t.Port < 0 || t.Port > 65535 {
+		errs = append(errs, fmt.Errorf("needs: tier %s: port %d should be within 1 and 65535", t.Tier, t.Port))
 	}
 	return errs
 }

@@ -217,10 +217,7 @@ func check(root string, keep []string) ([]Fault, error) {
 	var faults []Fault
 	for _, i := range hygiene {
 		fault := func(path, text string) {
-			faults = append(
-				faults,
-				Fault{Item: i.name, Path: "/" + strings.TrimPrefix(strings.TrimPrefix(path, root), "/"), Text: text},
-			)
+			faults = append(faults, Fault{Item: i.name, Path: inside(root, path), Text: text})
 		}
 		for _, path := range existing(root, homes, i.gone) {
 			if !kept(root, path, keep) {
@@ -233,17 +230,12 @@ func check(root string, keep []string) ([]Fault, error) {
 			}
 		}
 		for _, dir := range i.tree {
-			err := filepath.WalkDir(filepath.Join(root, dir), func(path string, d fs.DirEntry, err error) error {
-				if errors.Is(err, fs.ErrNotExist) {
-					return nil
-				}
-				if err == nil && !d.IsDir() && !kept(root, path, keep) {
-					fault(path, "it must not be in an image")
-				}
-				return err
-			})
+			left, err := filesBelow(root, dir, keep)
 			if err != nil {
 				return nil, err
+			}
+			for _, path := range left {
+				fault(path, "it must not be in an image")
 			}
 		}
 		if i.check != nil {
@@ -253,6 +245,21 @@ func check(root string, keep []string) ([]Fault, error) {
 		}
 	}
 	return faults, nil
+}
+
+// filesBelow are the files of a tree, if it is there, but for those that are kept.
+func filesBelow(root, dir string, keep []string) ([]string, error) {
+	var found []string
+	err := filepath.WalkDir(filepath.Join(root, dir), func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err == nil && !d.IsDir() && !kept(root, path, keep) {
+			found = append(found, path)
+		}
+		return err
+	})
+	return found, err
 }
 
 // existing expands patterns to what is there.

@@ -67,24 +67,7 @@ func inspect(ctx context.Context, root string, needles []needle, owned map[strin
 			}
 		})
 	}
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if d.IsDir() {
-			info, err := d.Info()
-			if slices.Contains(notOnDisk, inside(root, path)) ||
-				err == nil && path != root && mountedReadOnly(path, info) {
-				return fs.SkipDir
-			}
-			return nil
-		}
-		if d.Type()&(fs.ModeSocket|fs.ModeNamedPipe|fs.ModeDevice|fs.ModeCharDevice) != 0 {
-			return nil
-		}
+	err := eachFile(root, func(path string) error {
 		select {
 		case work <- path:
 			return nil
@@ -101,6 +84,30 @@ func inspect(ctx context.Context, root string, needles []needle, owned map[strin
 	slices.SortFunc(in.texts, func(a, b Text) int { return strings.Compare(a.Path, b.Path) })
 	slices.SortFunc(in.faults, func(a, b Fault) int { return strings.Compare(a.Path+a.Text, b.Path+b.Text) })
 	return &in, nil
+}
+
+// eachFile calls visit for each regular file and link on the machine's own disk.
+func eachFile(root string, visit func(path string) error) error {
+	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			info, gone := d.Info()
+			if slices.Contains(notOnDisk, inside(root, path)) ||
+				gone == nil && path != root && mountedReadOnly(path, info) {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if d.Type()&(fs.ModeSocket|fs.ModeNamedPipe|fs.ModeDevice|fs.ModeCharDevice) != 0 {
+			return nil
+		}
+		return visit(path)
+	})
 }
 
 // inside is a path as the machine itself has it.
@@ -172,11 +179,16 @@ func (in *inspection) read(root, path string, needles []needle, owned map[string
 	if !strings.HasPrefix(name, "/var/lib/dpkg/") {
 		in.judge(name, head.Bytes(), info.Size())
 	}
-	if !slices.ContainsFunc(notListed, func(dir string) bool { return strings.HasPrefix(name, dir) }) &&
-		!strings.Contains(name, "/__pycache__/") {
+	if listed(name) {
 		in.add(record)
 	}
 	return nil
+}
+
+// listed tells whether a file that is no package's belongs into the manifest: caches do not.
+func listed(name string) bool {
+	return !slices.ContainsFunc(notListed, func(dir string) bool { return strings.HasPrefix(name, dir) }) &&
+		!strings.Contains(name, "/__pycache__/")
 }
 
 // judge looks for private keys, and notes texts for the scanner's rules.

@@ -83,25 +83,8 @@ func (c *Config) faults() []error {
 	if c.Flavor != "auto" && c.Flavor != "mysql" && c.Flavor != "mariadb" {
 		errs = append(errs, fmt.Errorf("flavor: %q should be one of auto, mariadb, mysql", c.Flavor))
 	}
-	if c.BindAddress != "instance" {
-		address, err := netip.ParseAddr(c.BindAddress)
-		if err != nil || !address.Is4() {
-			errs = append(
-				errs,
-				fmt.Errorf(
-					"bind_address: %q should be an IPv4 address, or instance for the instance's private one",
-					c.BindAddress,
-				),
-			)
-		} else if address.IsUnspecified() {
-			errs = append(
-				errs,
-				errors.New(
-					"bind_address: 0.0.0.0 listens on every address; name one, or instance for the instance's "+
-						"private one",
-				),
-			)
-		}
+	if err := c.bindAddressFault(); err != nil {
+		errs = append(errs, err)
 	}
 	if c.Port < 1 || c.Port > 65535 {
 		errs = append(errs, fmt.Errorf("port: %d should be within 1 and 65535", c.Port))
@@ -127,18 +110,8 @@ func (c *Config) faults() []error {
 			fmt.Errorf("database: %s belongs to the server or is removed; the application needs another", c.Database),
 		)
 	}
-	for _, flavor := range []string{"mysql", "mariadb"} {
-		if c.Flavor != "auto" && c.Flavor != flavor {
-			continue
-		}
-		if _, err := c.render(flavor, render.SampleFacts()); err != nil {
-			errs = append(errs, fmt.Errorf("config: %w", err))
-			break
-		}
-		if _, err := render.File(c.DropIn, c.values(flavor, render.SampleFacts())); err != nil {
-			errs = append(errs, fmt.Errorf("drop_in: %w", err))
-			break
-		}
+	if err := c.templateFault(); err != nil {
+		errs = append(errs, err)
 	}
 	if c.Seed != "" {
 		if _, err := os.ReadFile(c.Seed); err != nil {
@@ -146,4 +119,36 @@ func (c *Config) faults() []error {
 		}
 	}
 	return errs
+}
+
+func (c *Config) bindAddressFault() error {
+	if c.BindAddress == "instance" {
+		return nil
+	}
+	address, err := netip.ParseAddr(c.BindAddress)
+	if err != nil || !address.Is4() {
+		return fmt.Errorf("bind_address: %q should be an IPv4 address, or instance for the instance's private one",
+			c.BindAddress)
+	}
+	if address.IsUnspecified() {
+		return errors.New("bind_address: 0.0.0.0 listens on every address; name one, or instance for the " +
+			"instance's private one")
+	}
+	return nil
+}
+
+// templateFault renders the templates for each flavor that may be met.
+func (c *Config) templateFault() error {
+	for _, flavor := range []string{"mysql", "mariadb"} {
+		if c.Flavor != "auto" && c.Flavor != flavor {
+			continue
+		}
+		if _, err := c.render(flavor, render.SampleFacts()); err != nil {
+			return fmt.Errorf("config: %w", err)
+		}
+		if _, err := render.File(c.DropIn, c.values(flavor, render.SampleFacts())); err != nil {
+			return fmt.Errorf("drop_in: %w", err)
+		}
+	}
+	return nil
 }

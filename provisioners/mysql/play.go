@@ -136,77 +136,88 @@ func (c *Config) play(facts task.Facts, agent task.Blob) (task.Play, error) {
 	if err != nil {
 		return task.Play{}, fmt.Errorf("drop_in: %w", err)
 	}
+	boot, err := c.bootTasks(f, agent)
+	if err != nil {
+		return task.Play{}, err
+	}
+	contents, err := c.contents()
+	if err != nil {
+		return task.Play{}, err
+	}
+	restart := []string{"restart the server"}
+	return task.Play{
+		Name: "mysql",
+		Tasks: slices.Concat(
+			boot,
+			[]task.Task{
+				{Name: "install " + server, Spec: task.Package{Names: []string{server}}},
+				instance.WaitForData(f.unit),
+			},
+			places(restart),
+			f.serverTasks(settings, dropIn, restart),
+			secure(f, restart),
+			contents,
+			[]task.Task{onlyReadByServer(), noExposedAccount(f)},
+		),
+		Handlers: []task.Task{{Name: restart[0], Spec: task.Command{Shell: restartScript(f.unit)}}},
+	}, nil
+}
+
+// bootTasks prepare first boot, and describe the tier to it.
+func (c *Config) bootTasks(f flavor, agent task.Blob) ([]task.Task, error) {
 	first, err := instance.FirstBootTasks(agent)
 	if err != nil {
-		return task.Play{}, err
+		return nil, err
 	}
-	// The server reads the files of a directory by name, and what it reads last counts. MySQL's own are named by
-	// letters.
-	configPath := f.configDir + "/z-goldsmith.cnf"
 	data, err := instance.DataTasks()
 	if err != nil {
-		return task.Play{}, err
+		return nil, err
 	}
-	description, err := c.description(f, configPath)
+	description, err := c.description(f, f.configPath())
 	if err != nil {
-		return task.Play{}, err
+		return nil, err
 	}
 	describe, err := imagespec.Task("mysql", description)
 	if err != nil {
-		return task.Play{}, err
+		return nil, err
 	}
-	play := task.Play{Name: "mysql", Tasks: append(slices.Concat(first, data), describe), Handlers: []task.Task{
-		{Name: "restart the server", Spec: task.Command{Shell: restartScript(f.unit)}},
-	}}
+	return append(slices.Concat(first, data), describe), nil
+}
+
+// configPath is the file of our settings. The server reads the files of a directory by name, and what it reads last
+// counts. MySQL's own are named by letters.
+func (f flavor) configPath() string { return f.configDir + "/z-goldsmith.cnf" }
+
+// serverTasks configure and start the server.
+func (f flavor) serverTasks(settings, dropIn []byte, restart []string) []task.Task {
 	yes := true
-	restart := []string{"restart the server"}
-	play.Tasks = append(
-		play.Tasks,
-		task.Task{Name: "install " + server, Spec: task.Package{Names: []string{server}}},
-		instance.WaitForData(f.unit),
-	)
-	play.Tasks = append(play.Tasks, places(restart)...)
-	play.Tasks = append(
-		play.Tasks,
-		task.Task{
+	tasks := []task.Task{
+		{
 			Name:   "keep the server in",
 			Notify: restart,
 			Spec:   task.Unit{Unit: f.unit, DropIn: "20-hardening.conf", Content: task.Bytes(dropIn)},
 		},
-		task.Task{
+		{
 			Name:   "configure the server",
 			Notify: restart,
 			Spec: task.File{
-				Path:    configPath,
+				Path:    f.configPath(),
 				Mode:    "0640",
 				Group:   "mysql",
 				Content: task.Bytes(settings),
 				Test:    f.validate,
 			},
 		},
-		oneBindAddress(configPath, restart),
-	)
+		oneBindAddress(f.configPath(), restart),
+	}
 	if f.name == "mariadb" {
 		// A socket unit would listen on addresses of its own.
 		for _, socket := range []string{"mariadb.socket", "mariadb-extra.socket"} {
-			play.Tasks = append(
-				play.Tasks,
-				task.Task{Name: "mask " + socket, Spec: task.Service{Unit: socket, Masked: &yes}},
-			)
+			tasks = append(tasks, task.Task{Name: "mask " + socket, Spec: task.Service{Unit: socket, Masked: &yes}})
 		}
 	}
-	play.Tasks = append(
-		play.Tasks,
-		task.Task{Name: "start the server", Spec: task.Service{Unit: f.unit, State: task.Started, Enabled: &yes}},
-	)
-	play.Tasks = append(play.Tasks, secure(f, restart)...)
-	contents, err := c.contents()
-	if err != nil {
-		return task.Play{}, err
-	}
-	play.Tasks = append(play.Tasks, contents...)
-	play.Tasks = append(play.Tasks, onlyReadByServer(), noExposedAccount(f))
-	return play, nil
+	return append(tasks,
+		task.Task{Name: "start the server", Spec: task.Service{Unit: f.unit, State: task.Started, Enabled: &yes}})
 }
 
 // restartScript is the real start that every new configuration is put to. systemctl says only that it failed; the

@@ -181,51 +181,50 @@ func TestUnitIsSandboxed(t *testing.T) {
 	}
 }
 
-func TestWhatThePlayPutsThere(t *testing.T) {
+// shopPlay is the play of a program for arm64, with settings that are not the defaults.
+func shopPlay(t *testing.T) (play task.Play, binary string) {
+	t.Helper()
 	path := static(t, arm64)
-	play := playOf(
-		t,
-		prepared(t, map[string]any{"binary": path, "user": "web", "database": "shop", "username": "clerk"}),
-		task.Facts{Arch: "arm64"},
-	)
+	options := map[string]any{"binary": path, "user": "web", "database": "shop", "username": "clerk"}
+	return playOf(t, prepared(t, options), task.Facts{Arch: "arm64"}), path
+}
+
+func TestWhatThePlayPutsThere(t *testing.T) {
+	play, path := shopPlay(t)
 	wrote, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if file := named(t, play, "program").Spec.(task.File); read(t, file.Content) != string(wrote) ||
-		file.Mode != "0755" ||
-		file.Path != program ||
-		file.Owner != "" {
+	file := named(t, play, "program").Spec.(task.File)
+	if read(t, file.Content) != string(wrote) || file.Mode != "0755" || file.Path != program || file.Owner != "" {
 		t.Errorf("the program is %+v", file)
 	}
-	if user := named(t, play, "user web").Spec.(task.User); !user.System || user.Group != "web" ||
-		user.Shell != "/usr/sbin/nologin" ||
-		user.CreateHome {
+	user := named(t, play, "user web").Spec.(task.User)
+	if !user.System || user.Group != "web" || user.Shell != "/usr/sbin/nologin" || user.CreateHome {
 		t.Errorf("the user is %+v", user)
 	}
-	if service := named(t, play, "the application starts at boot").Spec.(task.Service); service.Enabled == nil ||
-		!*service.Enabled {
+	service := named(t, play, "the application starts at boot").Spec.(task.Service)
+	if service.Enabled == nil || !*service.Enabled {
 		t.Errorf("it does not start at boot: %+v", service)
 	}
-	if handler := play.Handlers[0]; !slices.Equal(named(t, play, "unit").Notify, []string{handler.Name}) ||
-		!slices.Equal(
-			handler.Spec.(task.Command).Argv,
-			[]string{"systemd-analyze", "verify", "/etc/systemd/system/" + unit},
-		) {
+	handler := play.Handlers[0]
+	verify := []string{"systemd-analyze", "verify", "/etc/systemd/system/" + unit}
+	if !slices.Equal(named(t, play, "unit").Notify, []string{handler.Name}) ||
+		!slices.Equal(handler.Spec.(task.Command).Argv, verify) {
 		t.Errorf("the unit is not verified: %+v", handler)
 	}
+}
+
+func TestDescriptionOfThePlay(t *testing.T) {
+	play, _ := shopPlay(t)
 	dir := t.TempDir()
-	if err = os.WriteFile(
-		filepath.Join(dir, "webapp.json"),
-		[]byte(read(t, named(t, play, "describe webapp").Spec.(task.File).Content)),
-		0o644,
-	); err != nil {
-		t.Fatal(err)
-	}
+	described := read(t, named(t, play, "describe webapp").Spec.(task.File).Content)
 	// Its probes go through the port of the server in front of it.
 	const front = `{"version":1,"kind":"service","ports":[{"name":"https","port":443,"address":"any","tls":true}]}`
-	if err = os.WriteFile(filepath.Join(dir, "front.json"), []byte(front), 0o644); err != nil {
-		t.Fatal(err)
+	for _, f := range []struct{ name, text string }{{"webapp.json", described}, {"front.json", front}} {
+		if err := os.WriteFile(filepath.Join(dir, f.name), []byte(f.text), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 	d, err := imagespec.Read(dir, instance.KindService)
 	if err != nil {
