@@ -46,11 +46,12 @@ func Verify(ctx context.Context) error {
 	} else if err != nil {
 		return err
 	}
-	checks, err := readChecks(i)
+	checks, answered, err := readChecks(i)
 	if err != nil {
 		return err
 	}
 	report := wait(ctx, i, checks)
+	report.Answers = answered
 	line, err := json.Marshal(report)
 	if err != nil {
 		return err
@@ -67,12 +68,12 @@ func Verify(ctx context.Context) error {
 // descriptionCheck is the name of the check that fails if the image's description cannot be read.
 const descriptionCheck = "description"
 
-// readChecks are the checks of an instance. Where first boot failed nothing is known of the tier: then the image's are
-// taken, to tell what runs nevertheless.
-func readChecks(i Instance) ([]check, error) {
+// readChecks are the checks of an instance, and what it answers to others. Where first boot failed nothing is known of
+// the tier: then the image's are taken, to tell what runs nevertheless.
+func readChecks(i Instance) ([]check, []instance.Answer, error) {
 	assertions, err := instance.Assertions(instance.AssertDir)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	d, err := i.describe()
 	for _, kind := range []string{instance.KindData, instance.KindService} {
@@ -88,7 +89,7 @@ func readChecks(i Instance) ([]check, error) {
 			check{name: descriptionCheck, run: func(context.Context) (string, error) { return "", fault }},
 		)
 	}
-	return checks, nil
+	return checks, d.Answers(), nil
 }
 
 // tell writes a line to the console, from where the API shows it, and to the journal.

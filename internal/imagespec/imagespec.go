@@ -7,9 +7,13 @@
 package imagespec
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/netip"
 	"path/filepath"
+	"slices"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/task"
@@ -92,6 +96,29 @@ func (p Probe) Command() (instance.Assertion, bool) {
 		Timeout: p.Timeout,
 	}
 	return a, len(p.Argv) > 0 || p.Shell != ""
+}
+
+// Answers are the probes that can be asked from other machines: HTTP requests to a port that is not on loopback.
+func (d Description) Answers() []instance.Answer {
+	var all []instance.Answer
+	for _, p := range d.Probes {
+		at := slices.IndexFunc(d.Ports, func(port Port) bool { return port.Name == p.Port })
+		if p.Path == "" || at < 0 {
+			continue
+		}
+		port := d.Ports[at]
+		if ip, err := netip.ParseAddr(port.Address); err == nil && ip.IsLoopback() {
+			continue
+		}
+		all = append(all, instance.Answer{
+			Name:   p.Name,
+			Port:   port.Port,
+			TLS:    port.TLS,
+			Path:   p.Path,
+			Status: cmp.Or(p.Status, http.StatusOK),
+		})
+	}
+	return all
 }
 
 // Secret is a parameter of the stack that the instance reads with its own role.

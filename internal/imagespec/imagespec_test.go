@@ -110,6 +110,42 @@ func TestFragmentsComeBackMerged(t *testing.T) {
 	}
 }
 
+// TestAnswersAreForOthers: neither a command nor what is on loopback can be asked from another machine.
+func TestAnswersAreForOthers(t *testing.T) {
+	d := Description{
+		Ports: []Port{
+			{Name: "out", Port: 443, Address: AnyAddress, TLS: true},
+			{Name: "own", Port: 81, Address: InstanceAddress},
+			{Name: "in", Port: 5000, Address: "127.0.0.1"},
+		},
+		Probes: []Probe{
+			{Name: "a", Port: "out", Path: "/a"},
+			{Name: "b", Port: "own", Path: "/b", Status: 301},
+			{Name: "c", Port: "in", Path: "/c"},
+			{Name: "d", Port: "out"},
+			{Name: "e", Argv: []string{"true"}},
+		},
+	}
+	want := []instance.Answer{
+		{
+			Name:   "a",
+			Port:   443,
+			TLS:    true,
+			Path:   "/a",
+			Status: 200,
+		},
+		{
+			Name:   "b",
+			Port:   81,
+			Path:   "/b",
+			Status: 301,
+		},
+	}
+	if got := d.Answers(); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
 func TestNothingIsDescribed(t *testing.T) {
 	dir := write(t, nil)
 	if version, err := Check(dir); version != 0 || err != nil {

@@ -68,12 +68,14 @@ type TierAddress struct {
 
 // Report is what an instance says about itself on its serial console once it has checked itself.
 type Report struct {
-	Ready      bool      `json:"ready"`
-	Tier       string    `json:"tier,omitempty"`
-	InstanceID string    `json:"instance_id,omitempty"`
-	ImageID    string    `json:"image_id,omitempty"`
-	Checks     []Check   `json:"checks"`
-	Time       time.Time `json:"time"`
+	Ready      bool    `json:"ready"`
+	Tier       string  `json:"tier,omitempty"`
+	InstanceID string  `json:"instance_id,omitempty"`
+	ImageID    string  `json:"image_id,omitempty"`
+	Checks     []Check `json:"checks"`
+	// Answers are what the image says that its instances answer.
+	Answers []Answer  `json:"answers,omitempty"`
+	Time    time.Time `json:"time"`
 	// Uptime is seconds from the kernel's start (in a container, the machine's) to the report.
 	Uptime float64 `json:"uptime"`
 }
@@ -83,6 +85,25 @@ type Check struct {
 	Name   string `json:"name"`
 	OK     bool   `json:"ok"`
 	Detail string `json:"detail,omitempty"` // what was found; never a secret
+}
+
+// Answer is an HTTP request that an instance answers to others.
+type Answer struct {
+	Name string `json:"name"`
+	Port int    `json:"port"`
+	// TLS is with the certificate of the report.
+	TLS  bool   `json:"tls,omitempty"`
+	Path string `json:"path"`
+	// Status is the HTTP status that is wanted.
+	Status int `json:"status"`
+}
+
+// maxAnswers is how many requests one report may name: whoever broke into an instance may write reports.
+const maxAnswers = 16
+
+// whole tells whether the answer can be asked for.
+func (a Answer) whole() bool {
+	return a.Port > 0 && a.Port <= 65535 && strings.HasPrefix(a.Path, "/") && a.Path == plaintext.Line(a.Path)
 }
 
 // ReportPrefix starts the console line that carries a Report as JSON.
@@ -348,6 +369,11 @@ func FindReport(console []byte) (Report, bool) {
 	r.Tier, r.InstanceID, r.ImageID = plaintext.Line(r.Tier), plaintext.Line(r.InstanceID), plaintext.Line(r.ImageID)
 	for i, c := range r.Checks {
 		r.Checks[i].Name, r.Checks[i].Detail = plaintext.Line(c.Name), plaintext.Lines(c.Detail)
+	}
+	r.Answers = slices.DeleteFunc(r.Answers, func(a Answer) bool { return !a.whole() })
+	r.Answers = r.Answers[:min(len(r.Answers), maxAnswers)]
+	for i, a := range r.Answers {
+		r.Answers[i].Name = plaintext.Line(a.Name)
 	}
 	return r, true
 }

@@ -1,6 +1,7 @@
 package instance
 
 import (
+	"encoding/json"
 	"errors"
 	"maps"
 	"reflect"
@@ -87,6 +88,31 @@ func TestUserDataThatIsRefused(t *testing.T) {
 				t.Errorf("%v: is it that there are no settings?", err)
 			}
 		})
+	}
+}
+
+// TestReportedAnswersAreBounded: whoever broke into an instance may write reports.
+func TestReportedAnswersAreBounded(t *testing.T) {
+	report := Report{}
+	for _, a := range []Answer{
+		{Port: 0, Path: "/"},
+		{Port: 70000, Path: "/"},
+		{Port: 443, Path: "@192.0.2.9/"},
+		{Port: 443, Path: "/a\x1b[2J"},
+		{Port: 443, Path: "/good"},
+	} {
+		report.Answers = append(report.Answers, a)
+	}
+	for range 100 {
+		report.Answers = append(report.Answers, Answer{Port: 80, Path: "/more"})
+	}
+	line, err := json.Marshal(report)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, ok := FindReport([]byte(ReportPrefix + string(line) + "\n"))
+	if !ok || len(found.Answers) != maxAnswers || found.Answers[0].Path != "/good" {
+		t.Errorf("got %+v", found.Answers)
 	}
 }
 

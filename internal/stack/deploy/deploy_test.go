@@ -24,6 +24,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/deploy/tier"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/deployreport"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/plan"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/probe"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/record"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
@@ -84,6 +85,21 @@ func (w *world) console(i types.Instance) string {
 		Ready:  true,
 		Time:   time.Now(),
 		Checks: []instance.Check{{Name: "certificate", OK: true, Detail: "sha256:" + *i.InstanceId}},
+		Answers: []instance.Answer{
+			{
+				Name:   "described",
+				Port:   443,
+				TLS:    true,
+				Path:   "/described",
+				Status: 200,
+			},
+			{
+				Name:   "inside",
+				Port:   9000,
+				Path:   "/inside",
+				Status: 200,
+			},
+		},
 	}
 	if strings.HasPrefix(*i.ImageId, "ami-web") {
 		return line(instance.ReportPrefix, report)
@@ -111,11 +127,11 @@ func (w *world) reach() *tier.Reach {
 			}
 			return ctx.Err()
 		},
-		Get: func(ctx context.Context, url string, _ ...string) error {
+		Get: func(ctx context.Context, q probe.Question, _ ...string) error {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			if w.sick != nil {
-				return w.sick(url)
+				return w.sick(q.URL)
 			}
 			return ctx.Err()
 		},
@@ -262,6 +278,14 @@ func TestFailuresGoBack(t *testing.T) {
 			w.sick = func(url string) error {
 				if strings.Contains(url, "198.51.100.") {
 					return errors.New("503")
+				}
+				return nil
+			}
+		},
+		"what the image describes is not answered": func(w *world) {
+			w.sick = func(url string) error {
+				if strings.HasSuffix(url, "/described") {
+					return errors.New("404")
 				}
 				return nil
 			}

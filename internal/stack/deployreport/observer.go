@@ -142,11 +142,11 @@ func (o *Observer) sample(ctx context.Context) {
 	limited, cancel := context.WithTimeout(ctx, sampleTimeout)
 	defer cancel()
 	asked := time.Now()
-	page := probe.URL(o.check, address)
+	page := probe.Health(o.check, address)
 	err := probe.Get(limited, page, certificates...)
 	taken := report.Sample{At: asked, OK: err == nil, Took: time.Since(asked)}
 	if err != nil {
-		taken.Detail = faultOf(page, err)
+		taken.Detail = faultOf(page.URL, err)
 	}
 	if ctx.Err() == nil { // else it was the end of the deployment that broke it off
 		o.change(func() { o.samples = append(o.samples, taken) })

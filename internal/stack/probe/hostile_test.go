@@ -26,7 +26,7 @@ func TestAPageCannotSteerTheTerminal(t *testing.T) {
 	}))
 	defer page.Close()
 	sum := sha256.Sum256(page.Certificate().Raw)
-	err := Get(t.Context(), page.URL, hex.EncodeToString(sum[:]))
+	err := Get(t.Context(), Question{page.URL, http.StatusOK}, hex.EncodeToString(sum[:]))
 	if err == nil || !harmless(err.Error()) || strings.Contains(err.Error(), "\n") || len(err.Error()) > 2000 {
 		t.Errorf("got %q", err)
 	}

@@ -11,17 +11,26 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
 
-// Get asks a URL for its health. Whoever answers must have a certificate with one of the fingerprints.
-func Get(ctx context.Context, url string, fingerprints ...string) error {
+// Question is what somebody is asked, and the HTTP status that is wanted.
+type Question struct {
+	URL    string
+	Status int
+}
+
+// Get asks a question. Whoever answers it by TLS must have a certificate with one of the fingerprints.
+func Get(ctx context.Context, q Question, fingerprints ...string) error {
 	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{
 		// The instance made the certificate itself: instead of a chain, its digest is verified, which came by way of
 		// the API.
@@ -33,7 +42,10 @@ func Get(ctx context.Context, url string, fingerprints ...string) error {
 			return nil
 		}}}
 	client := &http.Client{Transport: transport}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if q.Status >= 300 && q.Status < 400 { // it is the redirection that is wanted
+		client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, q.URL, nil)
 	if err != nil {
 		return err
 	}
@@ -43,15 +55,36 @@ func Get(ctx context.Context, url string, fingerprints ...string) error {
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, 500))
-	if err == nil && response.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s answers %s: %s", url, plaintext.Line(response.Status), plaintext.Line(string(body)))
+	if err == nil && response.StatusCode != q.Status {
+		err = fmt.Errorf("%s answers %s: %s", q.URL, plaintext.Line(response.Status), plaintext.Line(string(body)))
 	}
 	return err
 }
 
-// URL is what an address is asked for.
-func URL(check stackfile.HealthCheck, address string) string {
-	return "https://" + address + check.Path
+// Health is what an address is asked by a health check.
+func Health(check stackfile.HealthCheck, address string) Question {
+	return Question{URL: "https://" + address + check.Path, Status: http.StatusOK}
+}
+
+// Described are the questions that an instance's image says it answers, at an address of it or of a load balancer in
+// front of it that passes only some ports on.
+func Described(answers []instance.Answer, ports []int32, address string) []Question {
+	var all []Question
+	for _, a := range answers {
+		if !slices.Contains(ports, int32(a.Port)) {
+			continue
+		}
+		scheme, usual := "http", 80
+		if a.TLS {
+			scheme, usual = "https", 443
+		}
+		host := address
+		if a.Port != usual {
+			host = net.JoinHostPort(address, strconv.Itoa(a.Port))
+		}
+		all = append(all, Question{URL: scheme + "://" + host + a.Path, Status: a.Status})
+	}
+	return all
 }
 
 // Probe asks the instances of one tier.
@@ -60,14 +93,37 @@ type Probe struct {
 	// Fingerprints are those of certificates that may be shown at the moment.
 	Fingerprints func() []string
 	// Get asks a URL; it is the function Get but in tests.
-	Get func(ctx context.Context, url string, fingerprints ...string) error
+	Get func(ctx context.Context, q Question, fingerprints ...string) error
+	// Ports are those at which the instances can be asked from outside.
+	Ports []int32
 }
 
 // Once asks an address once.
 func (p Probe) Once(ctx context.Context, address string) error {
 	limited, cancel := context.WithTimeout(ctx, p.Check.Timeout)
 	defer cancel()
-	return p.Get(limited, URL(p.Check, address), p.Fingerprints()...)
+	return p.Get(limited, Health(p.Check, address), p.Fingerprints()...)
+}
+
+// Answers waits until an address gives all answers that the image of who is there describes, within the check's
+// deadline.
+func (p Probe) Answers(ctx context.Context, address string, answers []instance.Answer) error {
+	limited, cancel := context.WithTimeout(ctx, p.Check.Deadline)
+	defer cancel()
+	for _, q := range Described(answers, p.Ports, address) {
+		for {
+			asking, done := context.WithTimeout(limited, p.Check.Timeout)
+			err := p.Get(asking, q, p.Fingerprints()...)
+			done()
+			if err == nil {
+				break
+			}
+			if ended := await.Sleep(limited, p.Check.Interval); ended != nil {
+				return errors.Join(err, ended)
+			}
+		}
+	}
+	return nil
 }
 
 // Healthy waits until an address answers well so many times in a row, within the check's deadline.

@@ -91,7 +91,11 @@ const (
 const askLimit = 5 * time.Second
 
 // Of asks EC2 for the stack's instances, and each instance of a service tier how it is.
-func Of(ctx context.Context, s *stack.Stack) (Status, error) {
+func Of(ctx context.Context, s *stack.Stack) (Status, error) { return of(ctx, s, probe.Get) }
+
+type getter = func(ctx context.Context, q probe.Question, fingerprints ...string) error
+
+func of(ctx context.Context, s *stack.Stack, get getter) (Status, error) {
 	now := Status{Stack: s.Name, Region: s.Config.Region, Addresses: map[string]string{}}
 	current, _, err := release.Current(ctx, s)
 	if err != nil {
@@ -120,7 +124,7 @@ func Of(ctx context.Context, s *stack.Stack) (Status, error) {
 	for _, i := range all {
 		now.Instances = append(now.Instances, Instance{Instance: i, Release: releases[i.Image]})
 	}
-	askAll(ctx, s, now.Instances)
+	askAll(ctx, s, get, now.Instances)
 	return now, nil
 }
 
@@ -196,10 +200,10 @@ func releasesOf(ctx context.Context, s *stack.Stack, all []stack.Instance) (map[
 
 // askAll finds out the health of instances: first of the service tiers', each from outside, then of the data tiers',
 // which the others' answers tell of.
-func askAll(ctx context.Context, s *stack.Stack, all []Instance) {
+func askAll(ctx context.Context, s *stack.Stack, get getter, all []Instance) {
 	var group sync.WaitGroup
 	for i := range all {
-		group.Go(func() { all[i].Health, all[i].Reason = ask(ctx, s, all[i].Instance) })
+		group.Go(func() { all[i].Health, all[i].Reason = ask(ctx, s, get, all[i].Instance) })
 	}
 	group.Wait()
 	for i := range all {
@@ -234,8 +238,9 @@ func seenBy(t stack.Tier, clients []Instance) (health, reason string) {
 	return Unknown, "it was good when it came up; no instance that uses it can tell how it is now"
 }
 
-// ask finds out the health of one instance: by its report and, where it has a public address, by its probe.
-func ask(ctx context.Context, s *stack.Stack, i stack.Instance) (health, reason string) {
+// ask finds out the health of one instance: by its report and, where it has a public address, by its answers to
+// the health check and to what its image describes.
+func ask(ctx context.Context, s *stack.Stack, get getter, i stack.Instance) (health, reason string) {
 	if i.State != "running" {
 		return Bad, "it is " + i.State
 	}
@@ -257,11 +262,15 @@ func ask(ctx context.Context, s *stack.Stack, i stack.Instance) (health, reason 
 	case i.Public == "":
 		return Unknown, "it was good when it came up, and has no public address to ask it by"
 	}
-	if err := probe.Get(ctx, probe.URL(t.Service.Probe, i.Public), launch.CertificateOf(report)); err != nil {
-		if errors.Is(err, context.DeadlineExceeded) {
-			err = fmt.Errorf("no answer in %s", askLimit)
+	questions := append([]probe.Question{probe.Health(t.Service.Probe, i.Public)},
+		probe.Described(report.Answers, t.Service.Ports, i.Public)...)
+	for _, q := range questions {
+		if err := get(ctx, q, launch.CertificateOf(report)); err != nil {
+			if errors.Is(err, context.DeadlineExceeded) {
+				err = fmt.Errorf("no answer in %s", askLimit)
+			}
+			return Bad, err.Error()
 		}
-		return Bad, err.Error()
 	}
 	return Good, ""
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/deploy/tier"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/launch"
@@ -42,9 +43,10 @@ type group struct {
 	probe        probe.Probe
 	address      types.Address // the elastic one
 	decision     tier.Decision
-	found        *scalingGroup // nil before it is made
-	version      string        // of the launch template, that is to serve
-	baked        bool          // EC2 waited for the bake time, and the page was asked meanwhile
+	answers      []instance.Answer // of the image of its instances
+	found        *scalingGroup     // nil before it is made
+	version      string            // of the launch template, that is to serve
+	baked        bool              // EC2 waited for the bake time, and the page was asked meanwhile
 	outcome      tier.Outcome
 }
 
@@ -481,6 +483,9 @@ func (g *group) Shift(ctx context.Context) error {
 	return run.Timed(tier.StepOf(g.tier, "probe", "https from outside"), func() error {
 		if err := g.probe.Healthy(ctx, own, g.tier.Service.Probe.HealthyThreshold); err != nil {
 			return fmt.Errorf("ask %s from outside, at %s: %w", first, own, err)
+		}
+		if err := g.probe.Answers(ctx, own, g.answers); err != nil {
+			return fmt.Errorf("ask %s from outside, at %s, for what its image describes: %w", first, own, err)
 		}
 		return nil
 	})

@@ -26,6 +26,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/launch"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/network"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/plan"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/probe"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/stacktest"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
@@ -164,12 +165,12 @@ type page struct {
 
 const shown = "sha256:page"
 
-func (p *page) get(ctx context.Context, asked string, fingerprints ...string) error {
+func (p *page) get(ctx context.Context, q probe.Question, fingerprints ...string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
-	case asked != "https://192.0.2.1/health":
-		return fmt.Errorf("nobody answers at %s", asked)
+	case q.URL != "https://192.0.2.1/health":
+		return fmt.Errorf("nobody answers at %s", q.URL)
 	case !slices.Contains(fingerprints, shown):
 		return fmt.Errorf("only %v are trusted", fingerprints)
 	case p.bad:

@@ -95,7 +95,12 @@ func (c *certificates) fingerprints() []string {
 
 // newProbe asks a tier whose certificates are noted in c.
 func newProbe(run *tier.Run, t stack.Tier, c *certificates) probe.Probe {
-	return probe.Probe{Check: t.Service.Probe, Fingerprints: c.fingerprints, Get: run.Reach.Get}
+	return probe.Probe{
+		Check:        t.Service.Probe,
+		Fingerprints: c.fingerprints,
+		Get:          run.Reach.Get,
+		Ports:        t.Service.Ports,
+	}
 }
 
 // setURL notes where the tier is found.

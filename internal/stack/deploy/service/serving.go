@@ -107,6 +107,7 @@ func (g *group) trust(ctx context.Context, id string) error {
 	}
 	digest := launch.CertificateOf(report)
 	g.certificates.add(id, digest)
+	g.answers = report.Answers
 	g.run.Observer.Trust(digest)
 	return nil
 }

@@ -26,6 +26,7 @@ type single struct {
 	address      types.Address // the elastic one
 	decision     tier.Decision
 	serving      stack.Instance
+	answers      []instance.Answer // of its image
 	outcome      tier.Outcome
 }
 
@@ -101,6 +102,7 @@ func (s *single) noteReady(ctx context.Context, id string, report instance.Repor
 	if s.serving, err = launch.Latest(ctx, s.run.Stack, id); err != nil {
 		return err
 	}
+	s.answers = report.Answers
 	if s.outcome.Fingerprint = launch.CertificateOf(report); s.outcome.Fingerprint != "" {
 		s.certificates.add(id, s.outcome.Fingerprint)
 	}
@@ -116,7 +118,13 @@ func (s *single) Shift(ctx context.Context) error {
 		return fmt.Errorf("ask %s from outside: it has no public address, or its report no certificate", s.serving.ID)
 	}
 	err := run.Timed(tier.StepOf(s.tier, "probe", "https from outside"), func() error {
-		return s.healthy(ctx, s.serving.Public, s.tier.Service.Probe.HealthyThreshold)
+		if err := s.healthy(ctx, s.serving.Public, s.tier.Service.Probe.HealthyThreshold); err != nil {
+			return err
+		}
+		if err := s.probe.Answers(ctx, s.serving.Public, s.answers); err != nil {
+			return fmt.Errorf("ask %s from outside for what its image describes: %w", s.serving.ID, err)
+		}
+		return nil
 	})
 	if err != nil {
 		return err

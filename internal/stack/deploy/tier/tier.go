@@ -89,8 +89,8 @@ type Outcome struct {
 type Reach struct {
 	// Command runs a command on an instance.
 	Command func(ctx context.Context, s *stack.Stack, i stack.Instance, command string) error
-	// Get asks a URL; whoever answers has a certificate with one of the fingerprints.
-	Get func(ctx context.Context, url string, fingerprints ...string) error
+	// Get asks a question; whoever answers by TLS has a certificate with one of the fingerprints.
+	Get func(ctx context.Context, q probe.Question, fingerprints ...string) error
 }
 
 // DirectReach reaches them over SSH and HTTPS.
