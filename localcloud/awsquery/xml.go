@@ -71,7 +71,7 @@ func (n *Node) write(b *bytes.Buffer) {
 		fmt.Fprintf(b, " xmlns=%q", n.Space)
 	}
 	b.WriteString(">")
-	xml.EscapeText(b, []byte(n.text))
+	_ = xml.EscapeText(b, []byte(n.text))
 	for _, child := range n.Children {
 		child.write(b)
 	}

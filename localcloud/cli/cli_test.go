@@ -74,7 +74,8 @@ func TestEnv(t *testing.T) {
 			t.Fatal(err)
 		}
 		rules := filepath.Join(cache, "goldsmith", "nobody-has-it", "botocore")
-		for _, want := range []string{"export AWS_ENDPOINT_URL='" + endpoint + "'", "export AWS_ACCESS_KEY_ID='AKIAEXAMPLE'",
+		for _, want := range []string{
+			"export AWS_ENDPOINT_URL='" + endpoint + "'", "export AWS_ACCESS_KEY_ID='AKIAEXAMPLE'",
 			"export AWS_SECRET_ACCESS_KEY='secret'", "unset AWS_SESSION_TOKEN", "export AWS_REGION='us-east-1'",
 			"export AWS_EC2_METADATA_DISABLED='true'", "export AWS_DATA_PATH='" + rules + ":/mine'"} {
 			if !slices.Contains(strings.Split(out, "\n"), want) {
@@ -122,7 +123,8 @@ func TestBadNames(t *testing.T) {
 		}
 	}
 	for _, name := range []string{
-		"", ".", "..", "../x", "../../x", "a/b", "/", "A", "-a", "a b", "a\n", "\x1b[2J", "a'b", strings.Repeat("a", 300),
+		"", ".", "..", "../x", "../../x", "a/b", "/", "A", "-a", "a b", "a\n", "\x1b[2J", "a'b",
+		strings.Repeat("a", 300),
 	} {
 		for _, verb := range verbs {
 			// An empty variable is as good as none, and means the cloud local.

@@ -32,7 +32,7 @@ AWS_DATA_PATH: a directory of endpoint rules below your cache directory, which t
 Exit codes: 0 done; 1 failed; 2 bad input.`,
 		Example: "  eval \"$(goldsmith cloud env)\"",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			key, err := keyOf(*name)
+			key, err := keyOf(cmd.Context(), *name)
 			if err != nil {
 				return err
 			}
@@ -59,12 +59,12 @@ Exit codes: 0 done; 1 failed; 2 bad input.`,
 }
 
 // keyOf is the caller's access key of a cloud.
-func keyOf(name string) (identity.OperatorKey, error) {
+func keyOf(ctx context.Context, name string) (identity.OperatorKey, error) {
 	key, err := daemon.OperatorKey(name)
 	switch {
 	case !errors.Is(err, daemon.ErrNoKey):
 		return key, err
-	case !answers(context.Background(), name):
+	case !answers(ctx, name):
 		return key, fmt.Errorf("read the access key of local cloud %s: it is not up\nhint: goldsmith cloud up%s",
 			name, nameFlag(name))
 	default:

@@ -54,9 +54,9 @@ func logIn(ctx context.Context, name, wanted string, command []string, key, user
 	}
 	through := []machine{target}
 	if target.Public == "" {
-		gateway, err := gatewayTo(all, target)
-		if err != nil {
-			return err
+		gateway, findErr := gatewayTo(all, target)
+		if findErr != nil {
+			return findErr
 		}
 		through = []machine{gateway, target}
 	}

@@ -26,8 +26,8 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/daemon"
 )
 
-func client(name string) (*ec2.Client, error) {
-	key, err := keyOf(name)
+func client(ctx context.Context, name string) (*ec2.Client, error) {
+	key, err := keyOf(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func machines(ctx context.Context, name string) ([]machine, error) {
 	} else if err != nil {
 		return nil, err
 	}
-	ec2API, err := client(name)
+	ec2API, err := client(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +179,7 @@ func look(ctx context.Context, name string) (status, error) {
 	if found.Endpoint, err = daemon.Endpoint(name); err != nil {
 		return status{}, err
 	}
-	ec2API, err := client(name)
+	ec2API, err := client(ctx, name)
 	if err != nil {
 		return status{}, err
 	}
@@ -236,7 +236,10 @@ Exit codes: 0 done; 1 failed; 2 bad input.`,
 					return err
 				}
 				text, err := os.ReadFile(path)
-				cmd.OutOrStdout().Write(text)
+				if err != nil {
+					return err
+				}
+				_, err = cmd.OutOrStdout().Write(text)
 				return err
 			}
 			m, err := lookUp(cmd.Context(), *name, args[0])
@@ -264,7 +267,7 @@ func lookUp(ctx context.Context, name, wanted string) (machine, error) {
 }
 
 func console(ctx context.Context, name, id string) ([]byte, error) {
-	ec2API, err := client(name)
+	ec2API, err := client(ctx, name)
 	if err != nil {
 		return nil, err
 	}

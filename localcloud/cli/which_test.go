@@ -42,7 +42,7 @@ func TestAnswering(t *testing.T) {
 }
 
 func TestKeyOfACloudThatIsNotUp(t *testing.T) {
-	_, err := keyOf("nobody-has-it")
+	_, err := keyOf(t.Context(), "nobody-has-it")
 	if err == nil || !strings.Contains(err.Error(), "it is not up\nhint: goldsmith cloud up --name nobody-has-it") {
 		t.Errorf("got %v", err)
 	}

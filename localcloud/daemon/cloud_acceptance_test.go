@@ -52,12 +52,7 @@ func (c *cloud) up() Running {
 	c.Helper()
 	c.Setenv("GOLDSMITH_TEST_DAEMON", "1")
 	started := time.Now()
-	running, err := Start(
-		context.Background(),
-		testCloud,
-		[]string{"/proc/self/exe"},
-		func(line string) { c.Log(line) },
-	)
+	running, err := Start(c.Context(), testCloud, []string{"/proc/self/exe"}, func(line string) { c.Log(line) })
 	if err != nil {
 		c.Fatal(err)
 	}
@@ -65,14 +60,21 @@ func (c *cloud) up() Running {
 	return running
 }
 
-// TestCloud takes an instance through its life, and the cloud through a stop and a crash.
-func TestCloud(t *testing.T) {
-	ctx := context.Background()
+// newCloud returns the test's cloud, which is not up yet and is destroyed at the end.
+func newCloud(t *testing.T) *cloud {
 	endpoint, err := Endpoint(testCloud)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cloud{t, ec2.New(ec2.Options{
+	t.Cleanup(func() {
+		if err := Destroy(context.Background(), testCloud); err != nil {
+			t.Error(err)
+		}
+		if left := leftovers(); len(left) > 0 {
+			t.Errorf("left on the host:\n%s", strings.Join(left, "\n"))
+		}
+	})
+	return &cloud{t, ec2.New(ec2.Options{
 		Region:       awsquery.Region,
 		BaseEndpoint: &endpoint,
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
@@ -80,88 +82,85 @@ func TestCloud(t *testing.T) {
 			return aws.Credentials{AccessKeyID: key.AccessKeyID, SecretAccessKey: key.SecretAccessKey}, err
 		}),
 	})}
-	t.Cleanup(func() {
-		if err := Destroy(ctx, testCloud); err != nil {
-			t.Error(err)
-		}
-		if left := leftovers(); len(left) > 0 {
-			t.Errorf("left on the host:\n%s", strings.Join(left, "\n"))
-		}
-	})
+}
+
+// TestCloud takes an instance through its life, and the cloud through a stop and a crash.
+func TestCloud(t *testing.T) {
+	c := newCloud(t)
 	c.up()
 	c.allowWeb()
-	id := c.launch(moto.BaseImages["trixie"].ID, "#!/bin/sh\necho made >/etc/note\n"+
-		"systemd-run --unit=page /usr/bin/python3 -m http.server 80 --directory /etc\n")
+	const servePage = "systemd-run --unit=page /usr/bin/python3 -m http.server 80 --directory /etc\n"
+	id := c.launch(moto.BaseImages["trixie"].ID, "#!/bin/sh\necho made >/etc/note\n"+servePage)
 	if got := c.page(id); got != "made\n" {
 		t.Fatalf("the instance says %q", got)
 	}
 	c.stop(id)
 	image := c.bake(id)
-	second := c.launch(
-		image,
-		"#!/bin/sh\ncp /etc/note /etc/first\necho second >>/etc/note\nsystemd-run --unit=page /usr/bin/python3 -m http.server 80 --directory /etc\n",
-	)
+	second := c.launch(image, "#!/bin/sh\ncp /etc/note /etc/first\necho second >>/etc/note\n"+servePage)
 	if got := c.page(second); got != "made\nsecond\n" {
 		t.Errorf("an instance of the image says %q", got)
 	}
 	before := c.everything()
 
-	t.Run("down and up", func(t *testing.T) {
-		c := &cloud{t, c.ec2}
-		if err := Stop(ctx, testCloud); err != nil {
-			t.Fatal(err)
-		}
-		if left := leftovers(); len(left) > 0 {
-			t.Errorf("left on the host:\n%s", strings.Join(left, "\n"))
-		}
-		if _, err := Find(testCloud); !errors.Is(err, ErrDown) {
-			t.Errorf("after down: %v", err)
-		}
-		c.up()
-		if after := c.everything(); !slices.Equal(before, after) {
-			t.Errorf("before %v\nafter  %v", before, after)
-		}
-		c.start(second)
-	})
-	t.Run("crash", func(t *testing.T) {
-		c := &cloud{t, c.ec2}
-		running, err := Find(testCloud)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := syscall.Kill(running.PID, syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
-		if c.up().PID == running.PID {
-			t.Error("it is the same process")
-		}
-		if after := c.everything(); !slices.Equal(before, after) {
-			t.Errorf("before %v\nafter  %v", before, after)
-		}
-		c.start(second)
-	})
+	t.Run("down and up", func(t *testing.T) { (&cloud{t, c.ec2}).downAndUp(before, second) })
+	t.Run("crash", func(t *testing.T) { (&cloud{t, c.ec2}).crash(before, second) })
 	t.Run("poweroff from within", func(t *testing.T) {
-		c := &cloud{t, c.ec2}
-		c.powersItselfOff(types.ShutdownBehaviorStop, types.InstanceStateNameStopped)
-		c.powersItselfOff(types.ShutdownBehaviorTerminate, types.InstanceStateNameTerminated)
+		within := &cloud{t, c.ec2}
+		within.powersItselfOff(types.ShutdownBehaviorStop, types.InstanceStateNameStopped)
+		within.powersItselfOff(types.ShutdownBehaviorTerminate, types.InstanceStateNameTerminated)
 	})
-	if _, err := c.ec2.TerminateInstances(
-		ctx,
-		&ec2.TerminateInstancesInput{InstanceIds: []string{id, second}},
-	); err != nil {
+	_, err := c.ec2.TerminateInstances(t.Context(), &ec2.TerminateInstancesInput{InstanceIds: []string{id, second}})
+	if err != nil {
 		t.Fatal(err)
 	}
 	c.waitFor(second, types.InstanceStateNameTerminated)
-	if _, err := c.ec2.StartInstances(ctx, &ec2.StartInstancesInput{InstanceIds: []string{id}}); err == nil {
+	_, err = c.ec2.StartInstances(t.Context(), &ec2.StartInstancesInput{InstanceIds: []string{id}})
+	if err == nil {
 		t.Error("a terminated instance was started")
 	}
+}
+
+// downAndUp checks that a stop leaves nothing on the host, and that a start brings back what there was before.
+func (c *cloud) downAndUp(before []string, instance string) {
+	if err := Stop(c.Context(), testCloud); err != nil {
+		c.Fatal(err)
+	}
+	if left := leftovers(); len(left) > 0 {
+		c.Errorf("left on the host:\n%s", strings.Join(left, "\n"))
+	}
+	if _, err := Find(testCloud); !errors.Is(err, ErrDown) {
+		c.Errorf("after down: %v", err)
+	}
+	c.up()
+	if after := c.everything(); !slices.Equal(before, after) {
+		c.Errorf("before %v\nafter  %v", before, after)
+	}
+	c.start(instance)
+}
+
+// crash kills the daemon and checks that a start brings back what there was before.
+func (c *cloud) crash(before []string, instance string) {
+	running, err := Find(testCloud)
+	if err != nil {
+		c.Fatal(err)
+	}
+	if err = syscall.Kill(running.PID, syscall.SIGKILL); err != nil {
+		c.Fatal(err)
+	}
+	if c.up().PID == running.PID {
+		c.Error("it is the same process")
+	}
+	if after := c.everything(); !slices.Equal(before, after) {
+		c.Errorf("before %v\nafter  %v", before, after)
+	}
+	c.start(instance)
 }
 
 // allowWeb opens the default group to the operator.
 func (c *cloud) allowWeb() {
 	c.Helper()
 	groups, err := c.ec2.DescribeSecurityGroups(
-		context.Background(),
+		c.Context(),
 		&ec2.DescribeSecurityGroupsInput{
 			Filters: []types.Filter{{Name: aws.String("group-name"), Values: []string{"default"}}},
 		},
@@ -170,7 +169,7 @@ func (c *cloud) allowWeb() {
 		c.Fatal(err)
 	}
 	_, err = c.ec2.AuthorizeSecurityGroupIngress(
-		context.Background(),
+		c.Context(),
 		&ec2.AuthorizeSecurityGroupIngressInput{
 			GroupId: groups.SecurityGroups[0].GroupId,
 			IpPermissions: []types.IpPermission{
@@ -191,7 +190,7 @@ func (c *cloud) allowWeb() {
 func (c *cloud) launch(image, userData string) string {
 	c.Helper()
 	out, err := c.ec2.RunInstances(
-		context.Background(),
+		c.Context(),
 		&ec2.RunInstancesInput{
 			ImageId:      &image,
 			InstanceType: types.InstanceTypeT3Micro,
@@ -209,7 +208,7 @@ func (c *cloud) launch(image, userData string) string {
 
 func (c *cloud) describe(id string) types.Instance {
 	c.Helper()
-	out, err := c.ec2.DescribeInstances(context.Background(), &ec2.DescribeInstancesInput{InstanceIds: []string{id}})
+	out, err := c.ec2.DescribeInstances(c.Context(), &ec2.DescribeInstancesInput{InstanceIds: []string{id}})
 	if err != nil {
 		c.Fatal(err)
 	}
@@ -231,7 +230,7 @@ func (c *cloud) waitFor(id string, state types.InstanceStateName) {
 func (c *cloud) stop(id string) {
 	c.Helper()
 	if _, err := c.ec2.StopInstances(
-		context.Background(),
+		c.Context(),
 		&ec2.StopInstancesInput{InstanceIds: []string{id}},
 	); err != nil {
 		c.Fatal(err)
@@ -242,7 +241,7 @@ func (c *cloud) stop(id string) {
 func (c *cloud) start(id string) {
 	c.Helper()
 	if _, err := c.ec2.StartInstances(
-		context.Background(),
+		c.Context(),
 		&ec2.StartInstancesInput{InstanceIds: []string{id}},
 	); err != nil {
 		c.Fatal(err)
@@ -253,14 +252,17 @@ func (c *cloud) start(id string) {
 func (c *cloud) bake(id string) string {
 	c.Helper()
 	out, err := c.ec2.CreateImage(
-		context.Background(),
+		c.Context(),
 		&ec2.CreateImageInput{InstanceId: &id, Name: aws.String("baked")},
 	)
 	if err != nil {
 		c.Fatal(err)
 	}
-	if err := ec2.NewImageAvailableWaiter(c.ec2, func(o *ec2.ImageAvailableWaiterOptions) { o.MinDelay, o.MaxDelay = 100*time.Millisecond, time.Second }).
-		Wait(context.Background(), &ec2.DescribeImagesInput{ImageIds: []string{*out.ImageId}}, time.Minute); err != nil {
+	available := ec2.NewImageAvailableWaiter(c.ec2, func(o *ec2.ImageAvailableWaiterOptions) {
+		o.MinDelay, o.MaxDelay = 100*time.Millisecond, time.Second
+	})
+	err = available.Wait(c.Context(), &ec2.DescribeImagesInput{ImageIds: []string{*out.ImageId}}, time.Minute)
+	if err != nil {
 		c.Fatal(err)
 	}
 	return *out.ImageId
@@ -287,7 +289,7 @@ func (c *cloud) page(id string) string {
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	out, err := c.ec2.GetConsoleOutput(context.Background(), &ec2.GetConsoleOutputInput{InstanceId: &id})
+	out, err := c.ec2.GetConsoleOutput(c.Context(), &ec2.GetConsoleOutputInput{InstanceId: &id})
 	if err != nil {
 		c.Fatal(err)
 	}
@@ -300,7 +302,7 @@ func (c *cloud) page(id string) string {
 func (c *cloud) powersItselfOff(behaviour types.ShutdownBehavior, want types.InstanceStateName) {
 	c.Helper()
 	out, err := c.ec2.RunInstances(
-		context.Background(),
+		c.Context(),
 		&ec2.RunInstancesInput{
 			ImageId:                           aws.String(moto.BaseImages["trixie"].ID),
 			InstanceType:                      types.InstanceTypeT3Micro,
@@ -324,7 +326,7 @@ func (c *cloud) powersItselfOff(behaviour types.ShutdownBehavior, want types.Ins
 		c.Errorf("the reason is %+v", reason)
 	}
 	if _, err := c.ec2.TerminateInstances(
-		context.Background(),
+		c.Context(),
 		&ec2.TerminateInstancesInput{InstanceIds: []string{id}},
 	); err != nil {
 		c.Error(err)
@@ -334,7 +336,7 @@ func (c *cloud) powersItselfOff(behaviour types.ShutdownBehavior, want types.Ins
 // everything is the ids of all that there is, with what must outlast a restart.
 func (c *cloud) everything() []string {
 	c.Helper()
-	ctx := context.Background()
+	ctx := c.Context()
 	var all []string
 	instances, err := c.ec2.DescribeInstances(ctx, &ec2.DescribeInstancesInput{})
 	if err != nil {
@@ -375,7 +377,11 @@ func (c *cloud) everything() []string {
 // leftovers are the processes, loop devices and firewall tables of the test's cloud.
 func leftovers() []string {
 	var left []string
-	for _, probe := range [][]string{{"ps", "-eo", "args"}, {"losetup", "--list", "--noheadings", "--output", "BACK-FILE"}, {"cat", "/proc/self/mounts"}} {
+	for _, probe := range [][]string{
+		{"ps", "-eo", "args"},
+		{"losetup", "--list", "--noheadings", "--output", "BACK-FILE"},
+		{"cat", "/proc/self/mounts"},
+	} {
 		out, _ := exec.Command(probe[0], probe[1:]...).Output()
 		for line := range strings.Lines(string(out)) {
 			if strings.Contains(line, "goldsmith/"+testCloud+"/") {

@@ -78,10 +78,10 @@ func Serve(ctx context.Context, c Config) (err error) {
 	}
 	unix.Umask(0o022) // what is made has the mode that is asked for, whoever started this
 	// All users may see which clouds there are and which addresses they have, and nothing of what is in them.
-	if err := errors.Join(os.MkdirAll(stateRoot, 0o755), os.Chmod(stateRoot, 0o755)); err != nil {
+	if err = errors.Join(os.MkdirAll(stateRoot, 0o755), os.Chmod(stateRoot, 0o755)); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(config.StateDir, 0o700); err != nil {
+	if err = os.MkdirAll(config.StateDir, 0o700); err != nil {
 		return err
 	}
 	unlock, err := lockDaemon(c.Name)
@@ -231,7 +231,7 @@ func (d *daemon) serve(ctx context.Context, server *endpoint.Server) error {
 				ErrorLog:          slog.NewLogLogger(d.log.Handler(), slog.LevelError),
 			}
 			serving.Go(func() error { return ignoreClosed(web.Serve(listener)) })
-			stops = append(stops, func() { d.shutDown(web) })
+			stops = append(stops, func() { d.shutDown(context.WithoutCancel(ctx), web) })
 		}
 		return writeReady(d.runDir, Running{
 			PID:      os.Getpid(),
@@ -268,8 +268,8 @@ func ignoreClosed(err error) error {
 }
 
 // shutDown lets requests under way end, for a while.
-func (d *daemon) shutDown(web *http.Server) {
-	ctx, cancel := context.WithTimeout(context.Background(), shutdown)
+func (d *daemon) shutDown(ctx context.Context, web *http.Server) {
+	ctx, cancel := context.WithTimeout(ctx, shutdown)
 	defer cancel()
 	if err := web.Shutdown(ctx); err != nil {
 		d.log.Warn("requests were cut off", "error", err)

@@ -57,7 +57,7 @@ func findKey(name string) (identity.OperatorKey, error) {
 	if err != nil {
 		return identity.OperatorKey{}, err
 	}
-	if key, err := readKey(keyPath(config.StateDir)); err == nil {
+	if key, readErr := readKey(keyPath(config.StateDir)); readErr == nil {
 		return key, nil // root
 	}
 	home, err := os.UserHomeDir()

@@ -95,10 +95,10 @@ func Start(ctx context.Context, name string, argv []string, progress func(string
 		return Running{}, fmt.Errorf("start cloud %s: %w", name, err)
 	}
 	defer unlock()
-	if running, err := Find(name); err == nil && running.answers(ctx) {
+	if running, findErr := Find(name); findErr == nil && running.answers(ctx) {
 		return running, nil
 	}
-	if err := stop(ctx, name); err != nil { // what a crash left, one that just ends, or one that never became ready
+	if err = stop(ctx, name); err != nil { // what a crash left, one that just ends, or one that never became ready
 		return Running{}, err
 	}
 	last, err := spawn(ctx, argv, progress)
@@ -145,7 +145,7 @@ func spawn(ctx context.Context, argv []string, progress func(string)) (last stri
 	if err != nil {
 		return "", err
 	}
-	defer context.AfterFunc(ctx, func() { cmd.Process.Signal(syscall.SIGTERM) })()
+	defer context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })()
 	for lines := bufio.NewScanner(reader); lines.Scan(); {
 		last = lines.Text()
 		progress(last)
@@ -190,7 +190,7 @@ func Destroy(ctx context.Context, name string) error {
 		if err != nil {
 			return err
 		}
-		return host.Destroy(config)
+		return host.Destroy(context.WithoutCancel(ctx), config)
 	})
 }
 
@@ -217,7 +217,7 @@ func stop(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	return host.Clear(config)
+	return host.Clear(context.WithoutCancel(ctx), config)
 }
 
 // stopProcess asks the process that holds the daemon's lock to end, and makes it if it does not.
@@ -231,7 +231,7 @@ func stopProcess(ctx context.Context, name string) error {
 		if err != nil || !held {
 			return err
 		}
-		if err := signalHolder(path, name, step.signal); err != nil {
+		if err = signalHolder(path, name, step.signal); err != nil {
 			if held, lost := lockfile.Held(path); lost == nil && !held { // it ended by itself meanwhile
 				return nil
 			}

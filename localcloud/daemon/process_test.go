@@ -58,7 +58,7 @@ func bystander(t *testing.T) (pid int, ended <-chan struct{}) {
 	}
 	done := make(chan struct{})
 	go func() {
-		cmd.Wait()
+		_ = cmd.Wait()
 		close(done)
 	}()
 	t.Cleanup(func() {

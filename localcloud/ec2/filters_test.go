@@ -37,10 +37,10 @@ func TestFilters(t *testing.T) {
 			[]string{"Filter.1.Name", "block-device-mapping.device-name", "Filter.1.Value.1", "/dev/sdf"}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			rest, filters, err := awsquery.TakeFilters(awsquery.NewCall("ec2", "DescribeInstances",
-				c.form...), instanceFilters)
-			if err != nil {
-				t.Fatal(err)
+			call := awsquery.NewCall("ec2", "DescribeInstances", c.form...)
+			rest, filters, refused := awsquery.TakeFilters(call, instanceFilters)
+			if refused != nil {
+				t.Fatal(refused)
 			}
 			if got := filters.Pass(item); got != c.want {
 				t.Errorf("got %v", got)

@@ -14,6 +14,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/eni"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/tool"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/metadata"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/records"
@@ -62,7 +63,7 @@ func (s *Instances) BringUp(ctx context.Context, id string, volumes []launchVolu
 	if err == nil {
 		return s.noteRunning(id)
 	}
-	s.setState(id, "shutting-down", "Server.InternalError: "+host.Public(err))
+	s.setState(id, "shutting-down", "Server.InternalError: "+tool.Public(err))
 	return errors.Join(fmt.Errorf("launch instance %s: %w", id, err), s.forget(ctx, id))
 }
 
@@ -80,10 +81,10 @@ func (s *Instances) makeMachine(ctx context.Context, id string, volumes []launch
 	if err != nil {
 		return err
 	}
-	if err := s.network.Apply(ctx); err != nil {
+	if err = s.network.Apply(ctx); err != nil {
 		return err
 	}
-	if err := s.metadata.Refresh(ctx, id); err != nil {
+	if err = s.metadata.Refresh(ctx, id); err != nil {
 		return err
 	}
 	machine, err := s.machineOf(item)
@@ -198,7 +199,7 @@ func (s *Instances) startMachine(ctx context.Context, id string) error {
 	if err == nil {
 		return s.noteRunning(id)
 	}
-	s.setState(id, "stopped", "Server.InternalError: "+host.Public(err))
+	s.setState(id, "stopped", "Server.InternalError: "+tool.Public(err))
 	_, told := s.moto.CallUnjournaled(ctx, awsquery.NewCall("ec2", "StopInstances", "InstanceId.1", id))
 	return errors.Join(fmt.Errorf("start instance %s: %w", id, err), told)
 }
@@ -217,7 +218,7 @@ func (s *Instances) stop(ctx context.Context, c *awsquery.Call) (*awsquery.Node,
 	return s.transition("StopInstances", ids, "stopping", []string{"stopping", "stopped"},
 		func(ctx context.Context, id string) error {
 			if err := s.machinery.StopMachine(ctx, id, force); err != nil {
-				s.setState(id, "running", "Server.InternalError: "+host.Public(err))
+				s.setState(id, "running", "Server.InternalError: "+tool.Public(err))
 				return err
 			}
 			s.setState(id, "stopped", userInitiated)
@@ -234,7 +235,7 @@ func (s *Instances) reboot(_ context.Context, c *awsquery.Call) (*awsquery.Node,
 		s.queue.Enqueue(id, func(ctx context.Context) error {
 			err := s.machinery.RebootMachine(ctx, id)
 			if err != nil {
-				s.setState(id, "stopped", "Server.InternalError: "+host.Public(err))
+				s.setState(id, "stopped", "Server.InternalError: "+tool.Public(err))
 			}
 			return err
 		})
@@ -277,7 +278,7 @@ func (s *Instances) terminateRecord(ctx context.Context, id string, c *awsquery.
 			volumes = append(volumes, mapping.Get("ebs", "volumeId"))
 		}
 	}
-	if err := s.addresses.FreeInstance(ctx, id); err != nil {
+	if err = s.addresses.FreeInstance(ctx, id); err != nil {
 		return nil, err
 	}
 	_, err = s.moto.Forward(ctx, c.With("InstanceId", id))

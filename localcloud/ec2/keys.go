@@ -104,17 +104,16 @@ func makeKey(kind string) (private, public string, err error) {
 	var half any
 	switch kind {
 	case "ed25519":
-		publicKey, key, err := ed25519.GenerateKey(rand.Reader)
-		if err != nil {
+		var key ed25519.PrivateKey
+		if half, key, err = ed25519.GenerateKey(rand.Reader); err != nil {
 			return "", "", err
 		}
 		if block, err = ssh.MarshalPrivateKey(key, ""); err != nil {
 			return "", "", err
 		}
-		half = publicKey
 	case "", "rsa":
-		key, err := rsa.GenerateKey(rand.Reader, 2048)
-		if err != nil {
+		var key *rsa.PrivateKey
+		if key, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
 			return "", "", err
 		}
 		block = &pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}

@@ -249,10 +249,10 @@ func (s *Launches) planLaunch(ctx context.Context, original *awsquery.Call) (*la
 	if l.subnet, err = netip.ParsePrefix(subnet.Get("cidrBlock")); err != nil {
 		return nil, err
 	}
-	if err := s.planAddresses(ctx, l, subnet); err != nil {
+	if err = s.planAddresses(ctx, l, subnet); err != nil {
 		return nil, err
 	}
-	if err := s.planGroups(ctx, c, subnet.Get("vpcId")); err != nil {
+	if err = s.planGroups(ctx, c, subnet.Get("vpcId")); err != nil {
 		return nil, err
 	}
 	if l.userData, err = base64.StdEncoding.DecodeString(c.Get("UserData")); err != nil {

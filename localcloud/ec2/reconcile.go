@@ -23,10 +23,10 @@ func (s *Instances) Reconcile(ctx context.Context) error {
 	for _, item := range items {
 		id := item.Get("instanceId")
 		record, known := s.records.Instance(id)
-		_, real := machines[id]
-		if !known || !real || record.State == "terminated" || record.State == "shutting-down" {
+		_, hasMachine := machines[id]
+		if !known || !hasMachine || record.State == "terminated" || record.State == "shutting-down" {
 			s.log.Warn("an instance was half made or half ended; it is terminated", "instance", id, "known", known,
-				"machine", real)
+				"machine", hasMachine)
 			if err := s.forget(ctx, id); err != nil {
 				return err
 			}

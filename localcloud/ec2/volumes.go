@@ -7,7 +7,7 @@ import (
 	"syscall"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/tool"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/records"
 )
@@ -119,8 +119,8 @@ func (s *Volumes) attach(ctx context.Context, c *awsquery.Call) (*awsquery.Node,
 		return nil, awsquery.Fault("InvalidParameterValue",
 			"Invalid value '%[1]s' for unixDevice. Attachment point %[1]s is already in use", device)
 	}
-	if err := s.machinery.AttachVolume(ctx, volume, instance, device); err != nil {
-		return nil, awsquery.Fault("InvalidParameterValue", "%s", host.Public(err))
+	if err = s.machinery.AttachVolume(ctx, volume, instance, device); err != nil {
+		return nil, awsquery.Fault("InvalidParameterValue", "%s", tool.Public(err))
 	}
 	answered, err := s.moto.Forward(ctx, c)
 	if err != nil {

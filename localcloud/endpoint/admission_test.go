@@ -13,7 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/imds"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/identity"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto/mototest"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/records"
@@ -23,7 +23,7 @@ func operatorCredentials() aws.Credentials {
 	return aws.Credentials{AccessKeyID: operatorKey.AccessKeyID, SecretAccessKey: operatorKey.SecretAccessKey}
 }
 
-func sdkCredentials(c host.Credentials) aws.Credentials {
+func sdkCredentials(c imds.Credentials) aws.Credentials {
 	return aws.Credentials{AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.Token}
 }
 

@@ -7,7 +7,7 @@ import (
 	"net/http"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/tool"
 )
 
 // writeError answers in the service's own format, so that an SDK shows the message and does not retry. Status 400 is
@@ -16,7 +16,7 @@ func writeError(w http.ResponseWriter, service string, err error) {
 	var known *awsquery.Error
 	if !errors.As(err, &known) {
 		// What a program of the host said is for the log.
-		known = &awsquery.Error{Code: "LocalCloudFailure", Message: host.Public(err)}
+		known = &awsquery.Error{Code: "LocalCloudFailure", Message: tool.Public(err)}
 	}
 	status := cmp.Or(known.Status, http.StatusBadRequest)
 	w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -24,18 +24,18 @@ func writeError(w http.ResponseWriter, service string, err error) {
 		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 		w.Header().Set("X-Amzn-Errortype", known.Code)
 		w.WriteHeader(status)
-		json.NewEncoder(w).Encode(map[string]string{"__type": known.Code, "message": known.Message})
+		_ = json.NewEncoder(w).Encode(map[string]string{"__type": known.Code, "message": known.Message})
 		return
 	}
 	w.Header().Set("Content-Type", "text/xml;charset=UTF-8")
 	w.WriteHeader(status)
 	if service == "ec2" || service == "" {
 		failure := awsquery.Element("Error", awsquery.Text("Code", known.Code), awsquery.Text("Message", known.Message))
-		w.Write(awsquery.Element("Response", awsquery.Element("Errors", failure),
+		_, _ = w.Write(awsquery.Element("Response", awsquery.Element("Errors", failure),
 			awsquery.Text("RequestID", awsquery.RequestID())).Bytes())
 		return
 	}
 	failure := awsquery.Element("Error", awsquery.Text("Type", "Sender"), awsquery.Text("Code", known.Code),
 		awsquery.Text("Message", known.Message))
-	w.Write(awsquery.Element("ErrorResponse", failure, awsquery.Text("RequestId", awsquery.RequestID())).Bytes())
+	_, _ = w.Write(awsquery.Element("ErrorResponse", failure, awsquery.Text("RequestId", awsquery.RequestID())).Bytes())
 }

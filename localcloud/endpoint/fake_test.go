@@ -23,6 +23,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/imds"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/network"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/identity"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto/mototest"
@@ -44,8 +46,8 @@ type machinery struct {
 	machines map[string]bool
 	images   []string
 	ran      []host.Machine
-	metadata map[string]host.Metadata
-	topology host.Topology
+	metadata map[string]imds.Metadata
+	topology network.Topology
 	dial     string // where Dial leads
 	// whileApplying is called by Apply.
 	whileApplying func()
@@ -57,7 +59,7 @@ func newMachinery(t *testing.T, allowed ...string) *machinery {
 		exits:    make(chan host.Exit),
 		allowed:  map[string]error{},
 		machines: map[string]bool{},
-		metadata: map[string]host.Metadata{},
+		metadata: map[string]imds.Metadata{},
 		images:   []string{moto.BaseImages["trixie"].ID},
 	}
 	for _, method := range append(allowed, "Apply") {
@@ -135,13 +137,13 @@ func (m *machinery) Images() []string {
 	return slices.Clone(m.images)
 }
 
-func (m *machinery) SetMetadata(id string, told host.Metadata) {
+func (m *machinery) SetMetadata(id string, told imds.Metadata) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.metadata[id] = told
 }
 
-func (m *machinery) Apply(_ context.Context, topology host.Topology) error {
+func (m *machinery) Apply(_ context.Context, topology network.Topology) error {
 	m.mu.Lock()
 	m.topology = topology
 	whileApplying := m.whileApplying

@@ -55,20 +55,26 @@ func newGroup(t *testing.T) (*Server, *mototest.Moto, *machinery) {
 			"</launchTemplateId><versionNumber>2</versionNumber></launchTemplateVersion>",
 		"DescribeLaunchTemplates": "<launchTemplates><item><launchTemplateId>" + testTemplate +
 			"</launchTemplateId><launchTemplateName>web</launchTemplateName>" +
-			"<defaultVersionNumber>1</defaultVersionNumber><latestVersionNumber>2</latestVersionNumber></item></launchTemplates>",
+			"<defaultVersionNumber>1</defaultVersionNumber><latestVersionNumber>2</latestVersionNumber></item>" +
+			"</launchTemplates>",
 		"CreateAutoScalingGroup": "",
 		"UpdateAutoScalingGroup": "",
 		"DeleteAutoScalingGroup": "",
-		"DescribeAutoScalingGroups": "<DescribeAutoScalingGroupsResult><AutoScalingGroups><member><AutoScalingGroupName>g</AutoScalingGroupName><Instances/>" +
-			"<Tags><member><Key>of</Key><Value>group</Value><PropagateAtLaunch>true</PropagateAtLaunch></member><member><Key>own</Key><Value>1</Value><PropagateAtLaunch>false</PropagateAtLaunch></member></Tags>" +
+		"DescribeAutoScalingGroups": "<DescribeAutoScalingGroupsResult><AutoScalingGroups><member>" +
+			"<AutoScalingGroupName>g</AutoScalingGroupName><Instances/>" +
+			"<Tags><member><Key>of</Key><Value>group</Value><PropagateAtLaunch>true</PropagateAtLaunch></member>" +
+			"<member><Key>own</Key><Value>1</Value><PropagateAtLaunch>false</PropagateAtLaunch></member></Tags>" +
 			"</member></AutoScalingGroups></DescribeAutoScalingGroupsResult>",
 		"CreateTargetGroup": "<CreateTargetGroupResult><TargetGroups><member><TargetGroupArn>" + testTargets +
 			"</TargetGroupArn></member></TargetGroups></CreateTargetGroupResult>",
 		"CreateLoadBalancer": "<CreateLoadBalancerResult><LoadBalancers><member><LoadBalancerArn>" + testBalancer +
 			"</LoadBalancerArn><VpcId>" + testVPC + "</VpcId></member></LoadBalancers></CreateLoadBalancerResult>",
-		"CreateListener":       "<CreateListenerResult><Listeners><member><ListenerArn>arn:aws:elasticloadbalancing:us-east-1:123456789012:listener/net/b/1/443</ListenerArn></member></Listeners></CreateListenerResult>",
+		"CreateListener": "<CreateListenerResult><Listeners><member>" +
+			"<ListenerArn>arn:aws:elasticloadbalancing:us-east-1:123456789012:listener/net/b/1/443</ListenerArn>" +
+			"</member></Listeners></CreateListenerResult>",
 		"DescribeTargetHealth": "<DescribeTargetHealthResult><TargetHealthDescriptions/></DescribeTargetHealthResult>",
-		"DescribeAddresses":    "<addressesSet><item><publicIp>127.66.9.40</publicIp><allocationId>eipalloc-00000000000000001</allocationId></item></addressesSet>",
+		"DescribeAddresses": "<addressesSet><item><publicIp>127.66.9.40</publicIp>" +
+			"<allocationId>eipalloc-00000000000000001</allocationId></item></addressesSet>",
 	} {
 		b.Set(action, inner)
 	}
@@ -77,7 +83,8 @@ func newGroup(t *testing.T) (*Server, *mototest.Moto, *machinery) {
 	for i := range 9 {
 		fmt.Fprintf(
 			&interfaces,
-			"<item><networkInterfaceId>eni-%017d</networkInterfaceId><vpcId>%s</vpcId><privateIpAddress>10.0.9.%d</privateIpAddress>"+
+			"<item><networkInterfaceId>eni-%017d</networkInterfaceId><vpcId>%s</vpcId>"+
+				"<privateIpAddress>10.0.9.%d</privateIpAddress>"+
 				"<attachment><instanceId>i-%017d</instanceId><deviceIndex>0</deviceIndex></attachment></item>",
 			i,
 			testVPC,
@@ -110,7 +117,8 @@ func newGroup(t *testing.T) (*Server, *mototest.Moto, *machinery) {
 	for _, id := range []string{"i-00000000000000001", "i-00000000000000002"} {
 		waitForState(t, s, id, "running")
 	}
-	for deadline := time.Now().Add(time.Minute); len(s.records.Members("g")) != 2; time.Sleep(time.Millisecond) { // it may run a moment before
+	// It may run a moment before.
+	for deadline := time.Now().Add(time.Minute); len(s.records.Members("g")) != 2; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the group has %v", s.records.Members("g"))
 		}

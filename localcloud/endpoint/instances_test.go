@@ -80,16 +80,19 @@ func newRegion(t *testing.T) *mototest.Moto {
 			}
 			return "<imagesSet><item><imageId>" + form.Get("ImageId.1") +
 				"</imageId><imageState>available</imageState><rootDeviceName>/dev/sda1</rootDeviceName>" +
-				"<blockDeviceMapping><item><ebs><snapshotId>snap-00000000000000001</snapshotId></ebs></item></blockDeviceMapping></item></imagesSet>"
+				"<blockDeviceMapping><item><ebs><snapshotId>snap-00000000000000001</snapshotId></ebs></item>" +
+				"</blockDeviceMapping></item></imagesSet>"
 		},
 		"DescribeSubnets": mototest.Canned("<subnetSet><item><subnetId>" + testSubnet + "</subnetId><vpcId>" +
 			testVPC + "</vpcId><cidrBlock>10.0.1.0/28</cidrBlock>" +
-			"<availabilityZone>us-east-1a</availabilityZone><mapPublicIpOnLaunch>true</mapPublicIpOnLaunch></item></subnetSet>"),
+			"<availabilityZone>us-east-1a</availabilityZone><mapPublicIpOnLaunch>true</mapPublicIpOnLaunch></item>" +
+			"</subnetSet>"),
 		"DescribeVpcs": mototest.Canned("<vpcSet><item><vpcId>" + testVPC +
 			"</vpcId><cidrBlock>10.0.0.0/16</cidrBlock></item></vpcSet>"),
 		"DescribeSecurityGroups": mototest.Canned("<securityGroupInfo><item><groupId>" + testGroup +
 			"</groupId><groupName>default</groupName><vpcId>" + testVPC + "</vpcId></item>" +
-			"<item><groupId>sg-00000000000000009</groupId><groupName>foreign</groupName><vpcId>vpc-00000000000000009</vpcId></item></securityGroupInfo>"),
+			"<item><groupId>sg-00000000000000009</groupId><groupName>foreign</groupName>" +
+			"<vpcId>vpc-00000000000000009</vpcId></item></securityGroupInfo>"),
 		"DescribeNetworkInterfaces": mototest.Canned(
 			"<networkInterfaceSet><item><networkInterfaceId>eni-00000000000000099</networkInterfaceId>" +
 				"<privateIpAddress>10.0.1.5</privateIpAddress></item></networkInterfaceSet>"),

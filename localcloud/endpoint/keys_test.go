@@ -16,7 +16,8 @@ func TestCreateKeyPair(t *testing.T) {
 		t.Run("type "+kind, func(t *testing.T) {
 			b := mototest.New(t, map[string]func(url.Values) string{
 				"ImportKeyPair": mototest.Canned(
-					"<keyName>k</keyName><keyFingerprint>aa</keyFingerprint><keyPairId>key-00000000000000001</keyPairId>",
+					"<keyName>k</keyName><keyFingerprint>aa</keyFingerprint>" +
+						"<keyPairId>key-00000000000000001</keyPairId>",
 				),
 				"DescribeKeyPairs": mototest.Canned(
 					"<keySet><item><keyPairId>key-00000000000000001</keyPairId><keyName>k</keyName></item></keySet>"),

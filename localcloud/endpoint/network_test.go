@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/network"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto/mototest"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/records"
@@ -21,7 +21,8 @@ func twoTiers(t *testing.T) *mototest.Moto {
 	ok := mototest.Canned("<return>true</return>")
 	return mototest.New(t, map[string]func(url.Values) string{
 		"DescribeVpcs": mototest.Canned(
-			`<vpcSet><item><vpcId>vpc-1</vpcId><cidrBlock>10.0.0.0/16</cidrBlock><cidrBlockAssociationSet><item><cidrBlock>10.0.0.0/16</cidrBlock></item>
+			`<vpcSet><item><vpcId>vpc-1</vpcId><cidrBlock>10.0.0.0/16</cidrBlock>
+			<cidrBlockAssociationSet><item><cidrBlock>10.0.0.0/16</cidrBlock></item>
 			<item><cidrBlock>10.1.0.0/16</cidrBlock></item></cidrBlockAssociationSet></item></vpcSet>`,
 		),
 		"DescribeSubnets": mototest.Canned(
@@ -98,38 +99,38 @@ func TestTopology(t *testing.T) {
 	if len(got.VPCs) != 1 || len(got.VPCs[0].CIDRs) != 2 {
 		t.Fatalf("got %+v", got)
 	}
-	network := got.VPCs[0]
-	for i, want := range []host.Internet{host.ViaGateway, host.ViaNAT, host.NoInternet} {
-		if subnet := network.Subnets[i]; subnet.Internet != want || subnet.Gateway != subnet.CIDR.Addr().Next() {
+	made := got.VPCs[0]
+	for i, want := range []network.Internet{network.ViaGateway, network.ViaNAT, network.NoInternet} {
+		if subnet := made.Subnets[i]; subnet.Internet != want || subnet.Gateway != subnet.CIDR.Addr().Next() {
 			t.Errorf("%s: internet %v by %s, want %v", subnet.ID, subnet.Internet, subnet.Gateway, want)
 		}
 	}
 	// The elastic address goes before the automatic one; a NAT gateway's interface has no machine.
-	if len(got.Public) != 1 || !reflect.DeepEqual(got.Public[netip.MustParseAddr("127.66.9.8")], host.Target{
+	if len(got.Public) != 1 || !reflect.DeepEqual(got.Public[netip.MustParseAddr("127.66.9.8")], network.Target{
 		VPC:     "vpc-1",
 		Private: netip.MustParseAddr("10.0.1.4"),
 	}) {
 		t.Errorf("public addresses: %v", got.Public)
 	}
-	if len(network.Interfaces) != 2 || !network.Interfaces[0].Public || network.Interfaces[1].Public ||
-		len(network.Interfaces[0].PrivateIPs) != 2 {
-		t.Errorf("interfaces: %+v", network.Interfaces)
+	if len(made.Interfaces) != 2 || !made.Interfaces[0].Public || made.Interfaces[1].Public ||
+		len(made.Interfaces[0].PrivateIPs) != 2 {
+		t.Errorf("interfaces: %+v", made.Interfaces)
 	}
-	if want := []host.Rule{{
+	if want := []network.Rule{{
 		Protocol: "tcp",
 		From:     3306,
 		To:       3306,
 		Group:    "sg-web",
-	}}; !slices.Equal(network.Groups[1].Ingress, want) {
-		t.Errorf("the database's rules: %+v", network.Groups[1].Ingress)
+	}}; !slices.Equal(made.Groups[1].Ingress, want) {
+		t.Errorf("the database's rules: %+v", made.Groups[1].Ingress)
 	}
-	if want := []host.Rule{{
+	if want := []network.Rule{{
 		Protocol: "-1",
 		From:     -1,
 		To:       -1,
 		CIDR:     netip.MustParsePrefix("0.0.0.0/0"),
-	}}; !slices.Equal(network.Groups[0].Egress, want) {
-		t.Errorf("the web's egress: %+v", network.Groups[0].Egress)
+	}}; !slices.Equal(made.Groups[0].Egress, want) {
+		t.Errorf("the web's egress: %+v", made.Groups[0].Egress)
 	}
 }
 
@@ -299,8 +300,10 @@ func TestInterfaces(t *testing.T) {
 		"DescribeSubnets": mototest.Canned("<subnetSet><item><subnetId>" + subnet +
 			"</subnetId><cidrBlock>10.0.1.0/24</cidrBlock></item></subnetSet>"),
 		"DescribeNetworkInterfaces": mototest.Canned(
-			"<networkInterfaceSet><item><networkInterfaceId>eni-1</networkInterfaceId><privateIpAddress>10.0.1.9</privateIpAddress></item>" +
-				`<item><networkInterfaceId>eni-2</networkInterfaceId><privateIpAddress>10.0.1.8"</privateIpAddress></item></networkInterfaceSet>`,
+			"<networkInterfaceSet><item><networkInterfaceId>eni-1</networkInterfaceId>" +
+				"<privateIpAddress>10.0.1.9</privateIpAddress></item>" +
+				`<item><networkInterfaceId>eni-2</networkInterfaceId><privateIpAddress>10.0.1.8"</privateIpAddress>` +
+				`</item></networkInterfaceSet>`,
 		),
 		"DescribeSecurityGroups": mototest.Canned("<securityGroupInfo><item><groupId>" + group +
 			"</groupId></item></securityGroupInfo>"),

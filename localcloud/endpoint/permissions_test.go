@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/tool"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto/mototest"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/records"
 )
@@ -22,7 +22,8 @@ func withGroup(t *testing.T) (*Server, *mototest.Moto, *machinery) {
 			`<vpcSet><item><vpcId>vpc-00000000000000001</vpcId><cidrBlock>10.0.0.0/16</cidrBlock></item></vpcSet>`,
 		),
 		"DescribeSecurityGroups": mototest.Canned(
-			`<securityGroupInfo><item><groupId>sg-00000000000000001</groupId><vpcId>vpc-00000000000000001</vpcId><ipPermissions>
+			`<securityGroupInfo><item><groupId>sg-00000000000000001</groupId><vpcId>vpc-00000000000000001</vpcId>
+			<ipPermissions>
 			<item><ipProtocol>tcp</ipProtocol><fromPort>80</fromPort><toPort>80</toPort><ipRanges><item>
 			<cidrIp>10.0.0.0/8</cidrIp><description>why</description></item></ipRanges></item>
 			<item><ipProtocol>tcp</ipProtocol><fromPort>70000</fromPort><toPort>70000</toPort><ipRanges><item>
@@ -163,7 +164,7 @@ func TestWhatCannotBeMadeRealIsTakenBack(t *testing.T) {
 	b.Answers["StopInstances"] = mototest.Canned("<instancesSet/>")
 	change(t, s, func(o *records.State) { o.Instances["i-00000000000000001"] = &records.Instance{State: "stopped"} })
 	mustRequest(t, s, "CreateTags", "ResourceId.1", "vpc-00000000000000001", "Tag.1.Key", "k")
-	failure := &host.ToolError{Doing: "set the firewall", Err: errors.New("exit status 1"), Output: "root:x:0:0"}
+	failure := &tool.Error{Doing: "set the firewall", Err: errors.New("exit status 1"), Output: "root:x:0:0"}
 	m.allowed["Apply"], m.allowed["DeleteVolume"] = failure, failure
 	for action, parameters := range map[string][]string{
 		"AuthorizeSecurityGroupIngress": permission("tcp", "81", "81", "10.0.0.0/8"),

@@ -82,7 +82,7 @@ type Server struct {
 }
 
 // New makes a server; Start makes it ready to serve.
-func New(config Config, real Machinery) *Server {
+func New(config Config, machinery Machinery) *Server {
 	s := &Server{
 		config:  config,
 		moto:    moto.New(config.Dial, config.Log),
@@ -90,14 +90,14 @@ func New(config Config, real Machinery) *Server {
 		queue:   workqueue.New(config.Log),
 	}
 	s.keys = identity.New(s.moto, s.records, config.Key)
-	s.targets = targets.New(s.records, real)
-	instanceData := metadata.New(s.moto, s.records, s.keys, real)
+	s.targets = targets.New(s.records, machinery)
+	instanceData := metadata.New(s.moto, s.records, s.keys, machinery)
 	network := vpc.New(vpc.Config{
 		Moto:      s.moto,
 		Records:   s.records,
 		Targets:   s.targets,
 		Metadata:  instanceData,
-		Machinery: real,
+		Machinery: machinery,
 		Log:       config.Log,
 	})
 	compute := ec2.New(ec2.Config{
@@ -106,7 +106,7 @@ func New(config Config, real Machinery) *Server {
 		Queue:     s.queue,
 		VPC:       network,
 		Metadata:  instanceData,
-		Machinery: real,
+		Machinery: machinery,
 		Change:    &s.change,
 		Gone:      func(record records.Instance) { s.groups.InstanceGone(record) },
 		Log:       config.Log,
@@ -176,7 +176,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, from Side) {
 	c, err := s.admit(r, from)
 	if err == nil && c.Service == awsquery.CheckIPService {
 		w.Header().Set("Content-Type", "text/plain")
-		io.WriteString(w, s.callerAddress(r)+"\n")
+		_, _ = io.WriteString(w, s.callerAddress(r)+"\n")
 		return
 	}
 	var a *awsquery.Answer
@@ -197,7 +197,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, from Side) {
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Content-Length", strconv.Itoa(len(a.Body)))
 	w.WriteHeader(a.Status)
-	w.Write(a.Body)
+	_, _ = w.Write(a.Body)
 }
 
 // callerAddress is the caller's address as instances see it. Requests from the host come from loopback.

@@ -125,7 +125,8 @@ func TestAnswersThatLackWhatIsLookedFor(t *testing.T) {
 	empty["DescribeImages"] = mototest.Canned("<imagesSet><item><imageId>" + moto.BaseImages["trixie"].ID +
 		"</imageId><imageState>available</imageState></item></imagesSet>")
 	empty["DescribeSubnets"] = mototest.Canned(
-		"<subnetSet><item><subnetId>subnet-00000000000000001</subnetId><cidrBlock>10.0.1.0/24</cidrBlock></item></subnetSet>",
+		"<subnetSet><item><subnetId>subnet-00000000000000001</subnetId><cidrBlock>10.0.1.0/24</cidrBlock></item>" +
+			"</subnetSet>",
 	)
 	m := newMachinery(t, "CreateVolume", "CreateSnapshot", "DeleteVolume", "DeleteSnapshot")
 	s := newServer(t, mototest.New(t, empty), m)

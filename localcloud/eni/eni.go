@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/network"
 )
 
 // PublicName is the DNS name of a public address.
@@ -29,14 +29,14 @@ func OverlayInterface(eni *awsquery.Node, public string) {
 }
 
 // InterfaceOf is an instance's one interface.
-func InterfaceOf(item *awsquery.Node) (host.Interface, error) {
+func InterfaceOf(item *awsquery.Node) (network.Interface, error) {
 	interfaces := item.Items("networkInterfaceSet")
 	if len(interfaces) == 0 {
-		return host.Interface{}, fmt.Errorf("instance %s has no network interface", item.Get("instanceId"))
+		return network.Interface{}, fmt.Errorf("instance %s has no network interface", item.Get("instanceId"))
 	}
 	eni := interfaces[0]
 	addresses, err := PrivateAddresses(eni)
-	return host.Interface{
+	return network.Interface{
 		ID:         eni.Get("networkInterfaceId"),
 		VPC:        eni.Get("vpcId"),
 		Subnet:     eni.Get("subnetId"),

@@ -100,7 +100,7 @@ func (s *APIServer) start(ctx context.Context, environment map[string]string) er
 		return err
 	}
 	go func() {
-		s.python.Wait()
+		_ = s.python.Wait()
 		close(s.done)
 	}()
 	return s.waitUntilItAnswers(ctx, log.Name())
@@ -135,7 +135,7 @@ func (s *APIServer) Done() <-chan struct{} { return s.done }
 func (s *APIServer) Close() error {
 	var survivors error
 	if s.python != nil && s.python.Process != nil {
-		s.python.Process.Kill()
+		_ = s.python.Process.Kill()
 		<-s.done
 		survivors = process.EndMachines(s.disk)
 	}

@@ -16,7 +16,7 @@ import (
 
 // Clear removes what a crashed cloud of this name left outside its own mount namespace. It must not run beside a cloud
 // of the same name.
-func Clear(config Config) error {
+func Clear(ctx context.Context, config Config) error {
 	if err := CheckName(config.Name); err != nil {
 		return fmt.Errorf("clear: %w", err)
 	}
@@ -28,9 +28,9 @@ func Clear(config Config) error {
 	errs := []error{process.EndMachines(config.mountDir()), cgroup.Remove(config.group())}
 	// The table is of the number: one that never was up has neither. An older cloud may share its number with another.
 	if known {
-		if unlock, err := lockAddresses(config, addressesOf(number)); err == nil {
+		if unlock, lockErr := lockAddresses(config, addressesOf(number)); lockErr == nil {
 			defer unlock()
-			errs = append(errs, network.DeleteHostTable(number))
+			errs = append(errs, network.DeleteHostTable(ctx, number))
 		}
 	}
 	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(config.RunDir))
@@ -59,19 +59,19 @@ func lockAddresses(config Config, addresses Addresses) (unlock func(), err error
 }
 
 // Destroy removes all that a cloud of this name keeps. It must not run beside it.
-func Destroy(config Config) error {
-	if err := Clear(config); err != nil {
+func Destroy(ctx context.Context, config Config) error {
+	if err := Clear(ctx, config); err != nil {
 		return err
 	}
-	return forget(config)
+	return forget(ctx, config)
 }
 
 // forget removes what a cloud keeps on disk, and then its number, which another may have from then on.
-func forget(config Config) error {
+func forget(ctx context.Context, config Config) error {
 	if err := removeDir(config.StateDir); err != nil {
 		return err
 	}
-	return dropNumber(context.Background(), config)
+	return dropNumber(ctx, config)
 }
 
 // Exists tells whether there is anything of a cloud of this name, up or down.

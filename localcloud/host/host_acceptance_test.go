@@ -24,6 +24,7 @@ import (
 	"github.com/prometheus/procfs"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/debian"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/imds"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/netns"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/network"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/nspawn"
@@ -65,7 +66,7 @@ func runInOwnMounts() int {
 type cloud struct {
 	*testing.T
 	*Host
-	topology Topology
+	topology network.Topology
 	web, db  Machine
 }
 
@@ -96,7 +97,7 @@ func openCloud(ctx context.Context, config Config, say func(string)) (*cloud, er
 	}
 	c := &cloud{Host: h, topology: topology, web: testMachine(topology, 0), db: testMachine(topology, 1)}
 	for _, m := range []Machine{c.web, c.db} {
-		h.SetMetadata(m.ID, Metadata{InstanceID: m.ID, UserData: []byte("hello"), TokensRequired: true})
+		h.SetMetadata(m.ID, imds.Metadata{InstanceID: m.ID, UserData: []byte("hello"), TokensRequired: true})
 		if err := h.RunMachine(ctx, m); err != nil {
 			return nil, err
 		}
@@ -172,7 +173,11 @@ func checkNothingOutside(t *testing.T, config Config) {
 			t.Fatalf("%s: %v: %s", command, err, out)
 		}
 		for line := range strings.Lines(string(out)) {
-			for _, ours := range []string{fmt.Sprintf("goldsmith_%d\n", numberOfName(config.Name)), config.StateDir + "/", "goldsmith-" + config.Name} {
+			for _, ours := range []string{
+				fmt.Sprintf("goldsmith_%d\n", numberOfName(config.Name)),
+				config.StateDir + "/",
+				"goldsmith-" + config.Name,
+			} {
 				if strings.Contains(line, ours) {
 					t.Errorf("left: %s", line)
 				}
@@ -271,7 +276,7 @@ func testSecurityGroups(c *cloud) {
 	everybody := netip.MustParsePrefix("0.0.0.0/0")
 	group := &c.topology.VPCs[0].Groups[0]
 	before := group.Ingress
-	group.Ingress = []Rule{
+	group.Ingress = []network.Rule{
 		{Protocol: "icmp", From: 8, To: 0, CIDR: everybody}, {Protocol: "icmp", From: -1, To: -1, CIDR: everybody},
 		{Protocol: "icmpv6", From: -1, To: -1, CIDR: everybody}, {Protocol: "udp", From: 0, To: 65535, CIDR: everybody},
 		{Protocol: "50", From: -1, To: -1, Group: "sg-web"}, {Protocol: "tcp", From: 0, To: 1, Group: "sg-unknown"},
@@ -301,7 +306,7 @@ func testInternet(c *cloud) {
 	if c.reaches(c.db, "198.51.100.10", "3142") {
 		c.Error("db gets out without a route")
 	}
-	c.topology.VPCs[0].Subnets[1].Internet = ViaNAT
+	c.topology.VPCs[0].Subnets[1].Internet = network.ViaNAT
 	c.apply()
 	if !c.reaches(c.db, "198.51.100.10", "3142") {
 		c.Error("db does not get out by NAT")
@@ -379,7 +384,8 @@ func testMetadata(c *cloud) {
 	); code != "401" {
 		c.Errorf("without a token: %s, want 401", code)
 	}
-	const ask = `T=$(curl -s -X PUT -H "X-aws-ec2-metadata-token-ttl-seconds: 60" http://169.254.169.254/latest/api/token)
+	const ask = `T=$(curl -s -X PUT -H "X-aws-ec2-metadata-token-ttl-seconds: 60" \
+			http://169.254.169.254/latest/api/token)
 		curl -s -H "X-aws-ec2-metadata-token: $T" http://169.254.169.254/latest/`
 	if got := c.must(c.web, ask+"user-data"); got != "hello" {
 		c.Errorf("user-data is %q", got)
@@ -417,19 +423,20 @@ func testSameAddresses(c *cloud) {
 	twin.ID, twin.Interfaces = "vpc-twin", slices.Clone(twin.Interfaces[:1])
 	twin.Interfaces[0].ID = "eni-0twin"
 	both.VPCs = append(both.VPCs, twin)
-	both.Public[public] = Target{VPC: twin.ID, Private: netip.MustParseAddr("10.0.1.10")}
+	both.Public[public] = network.Target{VPC: twin.ID, Private: netip.MustParseAddr("10.0.1.10")}
 	c.noError(c.Apply(c.Context(), both))
 	m := testMachine(both, 0)
 	m.ID, m.RootVolume, m.Interface.ID, m.Interface.VPC = "i-twin", "vol-twin", "eni-0twin", twin.ID
 	c.noError(c.RunMachine(c.Context(), m))
 	c.must(
 		m,
-		"timeout 30 bash -c 'until systemctl is-system-running --wait; do sleep 0.1; done'; systemctl stop ssh.socket ssh.service",
+		"timeout 30 bash -c 'until systemctl is-system-running --wait; do sleep 0.1; done'; systemctl stop "+
+			"ssh.socket ssh.service",
 	)
 	c.waitForBanner()
 	conn, err := net.Dial("tcp", public.String()+":22")
 	c.noError(err)
-	conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	c.noError(conn.SetReadDeadline(time.Now().Add(5 * time.Second)))
 	if n, err := conn.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 		c.Errorf("the twin, which refuses, answers with %d bytes, %v, want a reset", n, err)
 	}
@@ -471,7 +478,8 @@ func testVolume(c *cloud) {
 	c.noError(c.AttachVolume(ctx, "vol-data", c.web.ID, "/dev/sdf"))
 	c.must(
 		c.web,
-		"mkfs.ext4 -q /dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_voldata && mount /dev/sdf /mnt && echo kept >/mnt/note",
+		"mkfs.ext4 -q /dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_voldata && mount /dev/sdf /mnt && echo kept "+
+			">/mnt/note",
 	)
 	if err := c.DetachVolume(ctx, c.web.ID, "/dev/sdf", false); !errors.Is(err, syscall.EBUSY) {
 		c.Errorf("detach while mounted: %v, want EBUSY", err)
@@ -497,7 +505,8 @@ func testRunsNothingOfMachines(c *cloud) {
 	c.noError(c.CreateVolume(ctx, "vol-marked", 1, ""))
 	c.noError(c.AttachVolume(ctx, "vol-marked", c.db.ID, "/dev/sdf"))
 	const byID = "/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_volmarked"
-	const look = "stat -c '%F %a %U' /dev/sdf; readlink " + byID + "; dd if=" + byID + " bs=1M count=1 status=none | wc -c"
+	const look = "stat -c '%F %a %U' /dev/sdf; readlink " + byID + "; dd if=" + byID + " bs=1M count=1 status=none " +
+		"| wc -c"
 	if got := c.must(c.db, look); got != "block special file 660 root\n/dev/sdf\n1048576" {
 		c.Errorf("the device is %q", got)
 	}
@@ -607,19 +616,19 @@ func TestCrash(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
+	if err = cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if line != "up\n" {
 		t.Fatalf("the cloud says %q, %v", line, err)
 	}
-	if _, err := Open(t.Context(), config); err == nil {
+	if _, err = Open(t.Context(), config); err == nil {
 		t.Error("a second cloud of the same name opens")
 	}
-	cmd.Process.Kill()
-	cmd.Wait()
-	if err := Clear(config); err != nil {
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	if err = Clear(t.Context(), config); err != nil {
 		t.Error(err)
 	}
 	checkNothingOutside(t, config)
@@ -649,19 +658,19 @@ func runUntilKilled(dir string) error {
 	select {}
 }
 
-func testTopology(addresses Addresses) Topology {
-	out := []Rule{{Protocol: "-1", From: -1, To: -1, CIDR: netip.MustParsePrefix("0.0.0.0/0")}}
+func testTopology(addresses Addresses) network.Topology {
+	out := []network.Rule{{Protocol: "-1", From: -1, To: -1, CIDR: netip.MustParsePrefix("0.0.0.0/0")}}
 	web, db := netip.MustParseAddr("10.0.1.10"), netip.MustParseAddr("10.0.2.10")
-	return Topology{
-		Public: map[netip.Addr]Target{addresses.API.Addr().Next(): {VPC: "vpc-test", Private: web}},
-		VPCs: []VPC{{
+	return network.Topology{
+		Public: map[netip.Addr]network.Target{addresses.API.Addr().Next(): {VPC: "vpc-test", Private: web}},
+		VPCs: []network.VPC{{
 			ID: "vpc-test", CIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16")},
-			Subnets: []Subnet{
+			Subnets: []network.Subnet{
 				{
 					ID:       "subnet-public",
 					CIDR:     netip.MustParsePrefix("10.0.1.0/24"),
 					Gateway:  netip.MustParseAddr("10.0.1.1"),
-					Internet: ViaGateway,
+					Internet: network.ViaGateway,
 				},
 				{
 					ID:      "subnet-private",
@@ -669,7 +678,7 @@ func testTopology(addresses Addresses) Topology {
 					Gateway: netip.MustParseAddr("10.0.2.1"),
 				},
 			},
-			Interfaces: []NetworkInterface{
+			Interfaces: []network.NetworkInterface{
 				{
 					ID:         "eni-0web",
 					Subnet:     "subnet-public",
@@ -679,21 +688,25 @@ func testTopology(addresses Addresses) Topology {
 				},
 				{ID: "eni-0db", Subnet: "subnet-private", PrivateIPs: []netip.Addr{db}, Groups: []string{"sg-db"}},
 			},
-			Groups: []SecurityGroup{
+			Groups: []network.SecurityGroup{
 				{
 					ID: "sg-web",
-					Ingress: []Rule{
+					Ingress: []network.Rule{
 						{Protocol: "tcp", From: 22, To: 22, CIDR: netip.MustParsePrefix("198.51.100.1/32")},
 					},
 					Egress: out,
 				},
-				{ID: "sg-db", Ingress: []Rule{{Protocol: "tcp", From: 22, To: 22, Group: "sg-web"}}, Egress: out},
+				{
+					ID:      "sg-db",
+					Ingress: []network.Rule{{Protocol: "tcp", From: 22, To: 22, Group: "sg-web"}},
+					Egress:  out,
+				},
 			},
 		}},
 	}
 }
 
-func testMachine(topology Topology, index int) Machine {
+func testMachine(topology network.Topology, index int) Machine {
 	i := topology.VPCs[0].Interfaces[index]
 	name := strings.TrimPrefix(i.ID, "eni-0")
 	return Machine{
@@ -702,7 +715,7 @@ func testMachine(topology Topology, index int) Machine {
 		RootVolume: "vol-" + name,
 		RootSizeGB: 2,
 		Hostname:   name,
-		Interface: Interface{
+		Interface: network.Interface{
 			ID:         i.ID,
 			VPC:        "vpc-test",
 			Subnet:     i.Subnet,
@@ -718,7 +731,7 @@ func (c *cloud) waitForBanner() {
 	address := c.addresses.API.Addr().Next().String() + ":22"
 	for range 200 {
 		if conn, err := net.Dial("tcp", address); err == nil {
-			conn.SetReadDeadline(time.Now().Add(2 * time.Second))
+			c.noError(conn.SetReadDeadline(time.Now().Add(2 * time.Second)))
 			banner := make([]byte, 4)
 			_, err = io.ReadFull(conn, banner)
 			conn.Close()

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/debian"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/network"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/nspawn"
 )
 
@@ -111,7 +112,7 @@ func TestBadIDsReachNoPath(t *testing.T) {
 			Image:      "ami-1",
 			RootVolume: "vol-3",
 			RootSizeGB: 1,
-			Interface: Interface{
+			Interface: network.Interface{
 				ID:         "eni-1",
 				VPC:        "vpc-1",
 				Subnet:     "subnet-1",
@@ -124,22 +125,24 @@ func TestBadIDsReachNoPath(t *testing.T) {
 	}
 	for _, id := range bad {
 		calls := map[string]func() error{
-			"ImportBase, image":         func() error { return h.ImportBase(id, "trixie") },
-			"ImportBase, base":          func() error { return h.ImportBase("ami-1", id) },
-			"EnsureBase":                func() error { return h.EnsureBase(ctx, id, func(string) {}) },
-			"CreateImage, machine":      func() error { return h.CreateImage(ctx, id, "ami-2", "snap-2") },
-			"CreateImage, image":        func() error { return h.CreateImage(ctx, "i-1", id, "snap-2") },
-			"CreateImage, snapshot":     func() error { return h.CreateImage(ctx, "i-1", "ami-2", id) },
-			"DeleteImage":               func() error { return h.DeleteImage(ctx, id) },
-			"RunMachine":                func() error { return runWith(func(m *Machine) { m.ID = id }) },
-			"RunMachine, image":         func() error { return runWith(func(m *Machine) { m.Image = id }) },
-			"RunMachine, root":          func() error { return runWith(func(m *Machine) { m.RootVolume = id }) },
-			"RunMachine, interface":     func() error { return runWith(func(m *Machine) { m.Interface.ID = id }) },
-			"RunMachine, VPC":           func() error { return runWith(func(m *Machine) { m.Interface.VPC = id }) },
-			"RunMachine, subnet":        func() error { return runWith(func(m *Machine) { m.Interface.Subnet = id }) },
-			"RunMachine, MAC":           func() error { return runWith(func(m *Machine) { m.Interface.MAC = id }) },
-			"UpdateMachine":             func() error { return h.UpdateMachine(id, func(*Machine) {}) },
-			"UpdateMachine, to":         func() error { return h.UpdateMachine("i-1", func(m *Machine) { m.RootVolume = id }) },
+			"ImportBase, image":     func() error { return h.ImportBase(id, "trixie") },
+			"ImportBase, base":      func() error { return h.ImportBase("ami-1", id) },
+			"EnsureBase":            func() error { return h.EnsureBase(ctx, id, func(string) {}) },
+			"CreateImage, machine":  func() error { return h.CreateImage(ctx, id, "ami-2", "snap-2") },
+			"CreateImage, image":    func() error { return h.CreateImage(ctx, "i-1", id, "snap-2") },
+			"CreateImage, snapshot": func() error { return h.CreateImage(ctx, "i-1", "ami-2", id) },
+			"DeleteImage":           func() error { return h.DeleteImage(ctx, id) },
+			"RunMachine":            func() error { return runWith(func(m *Machine) { m.ID = id }) },
+			"RunMachine, image":     func() error { return runWith(func(m *Machine) { m.Image = id }) },
+			"RunMachine, root":      func() error { return runWith(func(m *Machine) { m.RootVolume = id }) },
+			"RunMachine, interface": func() error { return runWith(func(m *Machine) { m.Interface.ID = id }) },
+			"RunMachine, VPC":       func() error { return runWith(func(m *Machine) { m.Interface.VPC = id }) },
+			"RunMachine, subnet":    func() error { return runWith(func(m *Machine) { m.Interface.Subnet = id }) },
+			"RunMachine, MAC":       func() error { return runWith(func(m *Machine) { m.Interface.MAC = id }) },
+			"UpdateMachine":         func() error { return h.UpdateMachine(id, func(*Machine) {}) },
+			"UpdateMachine, to": func() error {
+				return h.UpdateMachine("i-1", func(m *Machine) { m.RootVolume = id })
+			},
 			"StartMachine":              func() error { return h.StartMachine(ctx, id) },
 			"StopMachine":               func() error { return h.StopMachine(ctx, id, true) },
 			"RebootMachine":             func() error { return h.RebootMachine(ctx, id) },

@@ -157,8 +157,8 @@ func (h *Host) Images() []string {
 // sweep changes the state, has it forget the images that nothing needs then, and returns their layers, to be removed.
 func (h *Host) sweep(change func(*state) error) (layers []string, err error) {
 	err = h.change(func(s *state) error {
-		if err := change(s); err != nil {
-			return err
+		if refused := change(s); refused != nil {
+			return refused
 		}
 		for _, id := range s.unused() {
 			delete(s.Images, id)

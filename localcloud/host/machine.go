@@ -115,7 +115,7 @@ func (h *Host) start(ctx context.Context, id string) (failed *activeMachine, err
 	h.mu.Lock()
 	h.machines[id] = running
 	h.mu.Unlock()
-	go h.watch(running)
+	go h.watch(context.WithoutCancel(ctx), running)
 	for _, device := range slices.Sorted(maps.Keys(m.Volumes)) {
 		volume := m.Volumes[device]
 		if err := booted.Plug(volume, h.config.volumePath(volume), device); err != nil {
@@ -174,7 +174,7 @@ func (h *Host) bootNspawn(ctx context.Context, spec nspawn.Spec) (container, err
 
 // watch waits for a machine's end and takes down what it had. It starts a machine again that reboots by itself, and
 // reports an end that nobody had asked for.
-func (h *Host) watch(m *activeMachine) {
+func (h *Host) watch(ctx context.Context, m *activeMachine) {
 	end := m.container.Wait()
 	unlock := h.locks.lock(m.id) // what is under way with the machine ends first
 	if err := m.container.Close(); err != nil {
@@ -188,7 +188,7 @@ func (h *Host) watch(m *activeMachine) {
 	switch {
 	case end == nil || stopped:
 	case nspawn.IsReboot(end):
-		_, exit.Err = h.start(context.Background(), m.id)
+		_, exit.Err = h.start(ctx, m.id)
 		stopped = exit.Err == nil
 	default:
 		console, _, _ := h.Console(m.id) // without it, the exit status is all that is known
@@ -341,7 +341,7 @@ func (h *Host) Console(id string) ([]byte, time.Time, error) {
 		return nil, time.Time{}, err
 	}
 	if info.Size() > consoleBytes {
-		if _, err := f.Seek(-consoleBytes, io.SeekEnd); err != nil {
+		if _, err = f.Seek(-consoleBytes, io.SeekEnd); err != nil {
 			return nil, time.Time{}, err
 		}
 	}

@@ -210,7 +210,7 @@ func changeNumbers(ctx context.Context, config Config, change func(numbers) erro
 	if err != nil {
 		return err
 	}
-	if err := change(all); err != nil {
+	if err = change(all); err != nil {
 		return err
 	}
 	text, err := json.Marshal(all)

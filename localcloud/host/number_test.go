@@ -92,7 +92,7 @@ func TestNamesShareNoAddress(t *testing.T) {
 	if again := take(t, test); again != first {
 		t.Errorf("the first has number %d now", again)
 	}
-	if err := forget(test); err != nil {
+	if err := forget(t.Context(), test); err != nil {
 		t.Fatal(err)
 	}
 	if got := take(t, nobodys); got != second {
@@ -223,8 +223,8 @@ func TestBadNamesRemoveNothing(t *testing.T) {
 			"open":      opened,
 			"addresses": addressed,
 			"exists":    looked,
-			"clear":     Clear(config),
-			"destroy":   Destroy(config),
+			"clear":     Clear(t.Context(), config),
+			"destroy":   Destroy(t.Context(), config),
 		} {
 			if !errors.Is(err, ErrBadName) {
 				t.Errorf("%s %q: %v", verb, name, err)
@@ -250,7 +250,11 @@ func TestForgetFollowsNoLink(t *testing.T) {
 	if err := os.Symlink(filepath.Dir(precious), config.StateDir); err != nil {
 		t.Fatal(err)
 	}
-	if err := forget(config); err == nil || !strings.Contains(err.Error(), "symbolic link") || !exists(precious) {
+	if err := forget(
+		t.Context(),
+		config,
+	); err == nil || !strings.Contains(err.Error(), "symbolic link") ||
+		!exists(precious) {
 		t.Errorf("got %v; what it leads to is there: %v", err, exists(precious))
 	}
 }

@@ -197,7 +197,7 @@ func (h *Host) Close(ctx context.Context) error {
 		h.cache.Close()
 	}
 	if h.network != nil {
-		errs = append(errs, h.network.Close())
+		errs = append(errs, h.network.Close(ctx))
 	}
 	if h.runner != nil {
 		errs = append(errs, h.runner.Close())

@@ -70,7 +70,11 @@ func TestUnused(t *testing.T) {
 		{name: "others stand on it", deleted: []string{"ami-1", "ami-2"}},
 		{name: "the top", deleted: []string{"ami-3"}, want: []string{"ami-3"}},
 		{name: "a machine stands on it", deleted: []string{"ami-3", "ami-2"}, machine: "ami-3"},
-		{name: "all, to the old base", deleted: []string{"ami-1", "ami-2", "ami-3", "ami-side"}, want: []string{"ami-1", "ami-2", "ami-3", "ami-side", "trixie-old"}},
+		{
+			name:    "all, to the old base",
+			deleted: []string{"ami-1", "ami-2", "ami-3", "ami-side"},
+			want:    []string{"ami-1", "ami-2", "ami-3", "ami-side", "trixie-old"},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := testState()
@@ -142,13 +146,13 @@ func TestChangeIsWholeOrNot(t *testing.T) {
 	if !errors.Is(err, refused) || len(h.state.Machines) > 0 {
 		t.Errorf("got %v, and %v", err, h.state.Machines)
 	}
-	if err := h.change(add); err != nil {
+	if err = h.change(add); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Remove(h.config.statePath()); err != nil {
+	if err = os.Remove(h.config.statePath()); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Mkdir(h.config.statePath(), 0o700); err != nil { // which no file can replace
+	if err = os.Mkdir(h.config.statePath(), 0o700); err != nil { // which no file can replace
 		t.Fatal(err)
 	}
 	err = h.change(func(s *state) error { return s.detach("i-1", "/dev/sdf") })

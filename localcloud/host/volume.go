@@ -153,7 +153,7 @@ func (h *Host) AttachVolume(_ context.Context, volume, machine, device string) e
 		return err
 	}
 	if running != nil {
-		if err := running.container.Plug(volume, h.config.volumePath(volume), device); err != nil {
+		if err = running.container.Plug(volume, h.config.volumePath(volume), device); err != nil {
 			return err
 		}
 	}

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/imds"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/records"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/sigv4"
@@ -40,7 +40,7 @@ type Keys struct {
 
 	// issuing is held while a metadata service is given credentials; issued are the last ones of each instance.
 	issuing sync.Mutex
-	issued  map[awsquery.Caller]host.Credentials
+	issued  map[awsquery.Caller]imds.Credentials
 }
 
 // STSHandlers answer calls of STS. Its temporary keys are made here, as moto makes ones that can be guessed.
@@ -73,7 +73,7 @@ func New(moto *moto.Client, records *records.Store, key OperatorKey) *Keys {
 		records:  records,
 		key:      key,
 		sessions: map[string]session{},
-		issued:   map[awsquery.Caller]host.Credentials{},
+		issued:   map[awsquery.Caller]imds.Credentials{},
 	}
 }
 
@@ -118,9 +118,9 @@ func (k *Keys) Find(id string) (sigv4.Key, awsquery.Caller, bool) {
 }
 
 // issue makes a temporary key.
-func (k *Keys) issue(who awsquery.Caller, last time.Duration) host.Credentials {
+func (k *Keys) issue(who awsquery.Caller, last time.Duration) imds.Credentials {
 	now := time.Now()
-	made := host.Credentials{
+	made := imds.Credentials{
 		AccessKeyID:     "ASIA" + randomID(),
 		SecretAccessKey: randomSecret(),
 		Token: base64.StdEncoding.EncodeToString([]byte(rand.Text() + rand.Text() + rand.Text() +
@@ -142,14 +142,14 @@ func (k *Keys) issue(who awsquery.Caller, last time.Duration) host.Credentials {
 const renewal = 15 * time.Minute
 
 // ForInstance gives out a role's temporary credentials to one instance, the same ones for most of their time.
-func (k *Keys) ForInstance(role *awsquery.Node, instance string) func(context.Context) (host.Credentials, error) {
+func (k *Keys) ForInstance(role *awsquery.Node, instance string) func(context.Context) (imds.Credentials, error) {
 	name := role.Get("RoleName")
 	who := awsquery.Caller{
 		ARN:     "arn:aws:sts::" + awsquery.Account + ":assumed-role/" + name + "/" + instance,
 		UserID:  role.Get("RoleId") + ":" + instance,
 		Machine: true,
 	}
-	return func(context.Context) (host.Credentials, error) {
+	return func(context.Context) (imds.Credentials, error) {
 		k.issuing.Lock()
 		defer k.issuing.Unlock()
 		last := k.issued[who]

@@ -7,7 +7,7 @@ import (
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/eni"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/imds"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/identity"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/records"
@@ -23,7 +23,7 @@ type Service struct {
 
 // Machinery runs the metadata services.
 type Machinery interface {
-	SetMetadata(instance string, metadata host.Metadata)
+	SetMetadata(instance string, metadata imds.Metadata)
 }
 
 // New makes the one of a cloud.
@@ -48,7 +48,7 @@ func (s *Service) Refresh(ctx context.Context, id string) error {
 		return err
 	}
 	private := i.PrivateIPs[0].String()
-	m := host.Metadata{
+	m := imds.Metadata{
 		InstanceID:     id,
 		ImageID:        item.Get("imageId"),
 		InstanceType:   item.Get("instanceType"),
@@ -83,7 +83,7 @@ func (s *Service) Refresh(ctx context.Context, id string) error {
 }
 
 // addRole gives the metadata the role of an instance profile and a way to make credentials of it.
-func (s *Service) addRole(ctx context.Context, m *host.Metadata, arn string) error {
+func (s *Service) addRole(ctx context.Context, m *imds.Metadata, arn string) error {
 	name := arn[strings.LastIndexByte(arn, '/')+1:]
 	described, err := s.moto.Ask(ctx, awsquery.NewCall("iam", "GetInstanceProfile", "InstanceProfileName", name))
 	if err != nil {

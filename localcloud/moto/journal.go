@@ -76,12 +76,12 @@ func (j *journal) rewrite(entries []entry) error {
 	var content bytes.Buffer
 	encoder := json.NewEncoder(&content)
 	for _, e := range entries {
-		if err := encoder.Encode(e); err != nil {
+		if err = encoder.Encode(e); err != nil {
 			return errors.Join(err, f.Close())
 		}
 	}
 	_, err = f.Write(content.Bytes())
-	if err := errors.Join(err, f.Sync(), os.Rename(j.path+".new", j.path), syncDir(filepath.Dir(j.path))); err != nil {
+	if err = errors.Join(err, f.Sync(), os.Rename(j.path+".new", j.path), syncDir(filepath.Dir(j.path))); err != nil {
 		return errors.Join(fmt.Errorf("write journal: %w", err), f.Close())
 	}
 	if j.file != nil {
@@ -240,7 +240,7 @@ func (j *journal) append(e entry) error {
 	}
 	text = append(text, '\n')
 	_, err = j.file.WriteAt(text, j.size)
-	if err := errors.Join(err, j.file.Sync()); err != nil {
+	if err = errors.Join(err, j.file.Sync()); err != nil {
 		return errors.Join(err, j.file.Truncate(j.size))
 	}
 	j.size += int64(len(text))

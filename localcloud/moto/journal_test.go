@@ -197,7 +197,7 @@ func TestJournalOfBefore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, append(text, '\n'), 0o600); err != nil {
+	if err = os.WriteFile(path, append(text, '\n'), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	j, err := openJournal(path)
@@ -235,7 +235,8 @@ func TestCreated(t *testing.T) {
 	run := awsquery.NewCall("ec2", "RunInstances", "NetworkInterface.1.SubnetId", "subnet-00000000000000001")
 	// An answer also tells of what was there before; the VPC is of the server's own making and in no line.
 	answered := []byte(
-		`<i>i-00000000000000001</i><v>vpc-00000000000000009</v><s>subnet-00000000000000001</s><g>sg-00000000000000001</g><e>eni-00000000000000001</e>`,
+		`<i>i-00000000000000001</i><v>vpc-00000000000000009</v><s>subnet-00000000000000001</s>` +
+			`<g>sg-00000000000000001</g><e>eni-00000000000000001</e>`,
 	)
 	if got := l.created(run, answered); !slices.Equal(got, []string{"i-00000000000000001", "eni-00000000000000001"}) {
 		t.Errorf("got %v", got)

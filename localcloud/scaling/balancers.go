@@ -109,7 +109,7 @@ func (b *Balancers) createTargetGroup(ctx context.Context, c *awsquery.Call) (*a
 		"HealthyThresholdCount":   &record.Healthy,
 		"UnhealthyThresholdCount": &record.Unhealthy,
 	} {
-		if value, err := strconv.Atoi(c.Get(parameter)); err == nil { // traffic-port is the default
+		if value, parseErr := strconv.Atoi(c.Get(parameter)); parseErr == nil { // traffic-port is the default
 			*into = value
 		}
 	}

@@ -136,7 +136,7 @@ func (g *Groups) update(ctx context.Context, c *awsquery.Call) (*awsquery.Node, 
 			"An active instance refresh with a desired configuration exists. All configuration options derived from"+
 				" the desired configuration are not available for update while the instance refresh is active.")
 	}
-	if err := g.read(ctx, c, &group); err != nil {
+	if err = g.read(ctx, c, &group); err != nil {
 		return nil, err
 	}
 	if zones := c.Get("VPCZoneIdentifier"); zones != "" {

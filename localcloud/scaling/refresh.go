@@ -223,8 +223,9 @@ func (g *Groups) runRefresh(ctx context.Context, name, id string) {
 func (g *Groups) replaceAll(ctx context.Context, name string, r records.Refresh, template records.Template) error {
 	var old []string
 	for _, id := range g.records.Members(name) {
-		if record, _ := g.records.Instance(id); !g.targets.IsDraining(id) &&
-			!(r.SkipMatching && record.Template == template) {
+		record, _ := g.records.Instance(id)
+		matches := r.SkipMatching && record.Template == template
+		if !g.targets.IsDraining(id) && !matches {
 			old = append(old, id)
 		}
 	}
@@ -242,7 +243,7 @@ func (g *Groups) replaceAll(ctx context.Context, name string, r records.Refresh,
 			continue
 		}
 		percent := 100 * (total - len(old)) / total
-		if err := g.records.ChangeRefresh(name, r.ID,
+		if err = g.records.ChangeRefresh(name, r.ID,
 			func(r *records.Refresh) { r.Percent, r.Left = percent, len(old) }); err != nil {
 			return err
 		}

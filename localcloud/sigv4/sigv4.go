@@ -79,8 +79,8 @@ func ScopeOf(r *http.Request) Scope {
 	return s.Scope
 }
 
-// Verify returns what a request is signed for. find knows the keys. The errors are those of this package. A body that is
-// not signed is accepted where unsignedBody says so.
+// Verify returns what a request is signed for. find knows the keys. The errors are those of this package. A body that
+// is not signed is accepted where unsignedBody says so.
 func Verify(
 	r *http.Request,
 	body []byte,

@@ -94,26 +94,87 @@ func TestVerify(t *testing.T) {
 		{name: "an empty body", method: "POST", target: "/"},
 		{name: "a query", method: "GET", target: "/?b=2&a=x%20y&a=%2F~&Action=DescribeVpcs&empty="},
 		{name: "a path", method: "PUT", target: "/snapshots/snap-1/blocks/3%20x", body: "x"},
-		{name: "a session", method: "POST", target: "/", body: "x", id: "ASIAEXAMPLE", secret: "temporary/secret+key", token: "token/+="},
+		{
+			name:   "a session",
+			method: "POST",
+			target: "/",
+			body:   "x",
+			id:     "ASIAEXAMPLE",
+			secret: "temporary/secret+key",
+			token:  "token/+=",
+		},
 		{name: "a clock that is a little late", method: "POST", target: "/", at: now.Add(-4 * time.Minute)},
 
 		{name: "an unknown key", method: "POST", target: "/", id: "AKIDOTHER", want: ErrUnknownKey},
 		{name: "another secret", method: "POST", target: "/", secret: "x", want: ErrMismatch},
 		{name: "an empty secret", method: "POST", target: "/", secret: " ", want: ErrMismatch},
-		{name: "no token", method: "POST", target: "/", id: "ASIAEXAMPLE", secret: "temporary/secret+key", want: ErrUnknownKey},
-		{name: "another token", method: "POST", target: "/", id: "ASIAEXAMPLE", secret: "temporary/secret+key", token: "x", want: ErrUnknownKey},
+		{
+			name:   "no token",
+			method: "POST",
+			target: "/",
+			id:     "ASIAEXAMPLE",
+			secret: "temporary/secret+key",
+			want:   ErrUnknownKey,
+		},
+		{
+			name:   "another token",
+			method: "POST",
+			target: "/",
+			id:     "ASIAEXAMPLE",
+			secret: "temporary/secret+key",
+			token:  "x",
+			want:   ErrUnknownKey,
+		},
 		{name: "a token where there is none", method: "POST", target: "/", token: "x", want: ErrUnknownKey},
-		{name: "a session that ended", method: "POST", target: "/", id: "ASIAENDED", secret: "temporary/secret+key", token: "token/+=", want: ErrExpired},
+		{
+			name:   "a session that ended",
+			method: "POST",
+			target: "/",
+			id:     "ASIAENDED",
+			secret: "temporary/secret+key",
+			token:  "token/+=",
+			want:   ErrExpired,
+		},
 		{name: "an old signature", method: "POST", target: "/", at: now.Add(-6 * time.Minute), want: ErrExpired},
-		{name: "a signature of the future", method: "POST", target: "/", at: now.Add(6 * time.Minute), want: ErrExpired},
+		{
+			name:   "a signature of the future",
+			method: "POST",
+			target: "/",
+			at:     now.Add(6 * time.Minute),
+			want:   ErrExpired,
+		},
 
 		{name: "another body", method: "POST", target: "/", body: "a", change: func(r *http.Request) {
 			r.Body = io.NopCloser(strings.NewReader("b"))
 		}, want: ErrMismatch},
-		{name: "another path", method: "POST", target: "/", change: func(r *http.Request) { r.URL.Path = "/moto-api/reset" }, want: ErrMismatch},
-		{name: "another query", method: "GET", target: "/?a=1", change: func(r *http.Request) { r.URL.RawQuery = "a=2" }, want: ErrMismatch},
-		{name: "another method", method: "POST", target: "/", change: func(r *http.Request) { r.Method = "PUT" }, want: ErrMismatch},
-		{name: "another host", method: "POST", target: "/", change: func(r *http.Request) { r.Host = "evil.example" }, want: ErrMismatch},
+		{
+			name:   "another path",
+			method: "POST",
+			target: "/",
+			change: func(r *http.Request) { r.URL.Path = "/moto-api/reset" },
+			want:   ErrMismatch,
+		},
+		{
+			name:   "another query",
+			method: "GET",
+			target: "/?a=1",
+			change: func(r *http.Request) { r.URL.RawQuery = "a=2" },
+			want:   ErrMismatch,
+		},
+		{
+			name:   "another method",
+			method: "POST",
+			target: "/",
+			change: func(r *http.Request) { r.Method = "PUT" },
+			want:   ErrMismatch,
+		},
+		{
+			name:   "another host",
+			method: "POST",
+			target: "/",
+			change: func(r *http.Request) { r.Host = "evil.example" },
+			want:   ErrMismatch,
+		},
 		{name: "another header", method: "POST", target: "/", change: func(r *http.Request) {
 			r.Header.Set("X-Amz-Target", "AmazonSSM.DeleteParameter")
 		}, want: ErrMismatch},
@@ -124,18 +185,36 @@ func TestVerify(t *testing.T) {
 			r.Header.Set("X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD")
 		}, want: ErrMismatch},
 
-		{name: "nothing", method: "POST", target: "/", change: func(r *http.Request) { r.Header.Del("Authorization") }, want: ErrMissing},
+		{
+			name:   "nothing",
+			method: "POST",
+			target: "/",
+			change: func(r *http.Request) { r.Header.Del("Authorization") },
+			want:   ErrMissing,
+		},
 		{name: "another algorithm", method: "POST", target: "/", change: func(r *http.Request) {
 			r.Header.Set("Authorization", "Basic dGVzdDp0ZXN0")
 		}, want: ErrIncomplete},
 		{name: "words without values", method: "POST", target: "/", change: func(r *http.Request) {
 			r.Header.Set("Authorization", algorithm+" Credential, SignedHeaders, =,,")
 		}, want: ErrIncomplete},
-		{name: "no date", method: "POST", target: "/", change: func(r *http.Request) { r.Header.Del("X-Amz-Date") }, want: ErrIncomplete},
+		{
+			name:   "no date",
+			method: "POST",
+			target: "/",
+			change: func(r *http.Request) { r.Header.Del("X-Amz-Date") },
+			want:   ErrIncomplete,
+		},
 		{name: "a host that is not signed", method: "POST", target: "/", change: func(r *http.Request) {
 			r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"), "host;", "", 1))
 		}, want: ErrIncomplete},
-		{name: "two signatures", method: "POST", target: "/", change: func(r *http.Request) { r.URL.RawQuery = "X-Amz-Signature=x" }, want: ErrIncomplete},
+		{
+			name:   "two signatures",
+			method: "POST",
+			target: "/",
+			change: func(r *http.Request) { r.URL.RawQuery = "X-Amz-Signature=x" },
+			want:   ErrIncomplete,
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.id == "" {
@@ -201,11 +280,36 @@ func TestPresigned(t *testing.T) {
 		{"near its end", now.Add(9 * time.Minute), same, nil},
 		{"after its end", now.Add(11 * time.Minute), same, ErrExpired},
 		{"before its time", now.Add(-6 * time.Minute), same, ErrExpired},
-		{"with another action", now, func(a string) string { return strings.Replace(a, "DescribeVpcs", "DeleteVpc", 1) }, ErrMismatch},
-		{"made valid for longer", now, func(a string) string { return strings.Replace(a, "Expires=600", "Expires=6000", 1) }, ErrMismatch},
-		{"for longer than is allowed", now, func(a string) string { return strings.Replace(a, "Expires=600", "Expires=604801", 1) }, ErrIncomplete},
-		{"with a parameter twice", now, func(a string) string { return a + "&X-Amz-Date=20260102T030405Z" }, ErrIncomplete},
-		{"with another token", now, func(a string) string { return strings.Replace(a, "X-Amz-Security-Token=", "X-Amz-Security-Token=x", 1) }, ErrUnknownKey},
+		{
+			"with another action",
+			now,
+			func(a string) string { return strings.Replace(a, "DescribeVpcs", "DeleteVpc", 1) },
+			ErrMismatch,
+		},
+		{
+			"made valid for longer",
+			now,
+			func(a string) string { return strings.Replace(a, "Expires=600", "Expires=6000", 1) },
+			ErrMismatch,
+		},
+		{
+			"for longer than is allowed",
+			now,
+			func(a string) string { return strings.Replace(a, "Expires=600", "Expires=604801", 1) },
+			ErrIncomplete,
+		},
+		{
+			"with a parameter twice",
+			now,
+			func(a string) string { return a + "&X-Amz-Date=20260102T030405Z" },
+			ErrIncomplete,
+		},
+		{
+			"with another token",
+			now,
+			func(a string) string { return strings.Replace(a, "X-Amz-Security-Token=", "X-Amz-Security-Token=x", 1) },
+			ErrUnknownKey,
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := Verify(presigned(t, c.change), nil, c.at, false, find)
@@ -249,7 +353,8 @@ func TestOtherSigners(t *testing.T) {
 		value := s.expected(r, digest("Action=DescribeVpcs"), secret)
 		r.Header.Set(
 			"Authorization",
-			algorithm+" Credential=AKIDEXAMPLE/20260102/us-east-1/ssm/aws4_request,SignedHeaders="+headers+",Signature="+value,
+			algorithm+" Credential=AKIDEXAMPLE/20260102/us-east-1/ssm/aws4_request,SignedHeaders="+headers+
+				",Signature="+value,
 		)
 		if _, err := Verify(r, bodyOf(r), now, false, find); err != nil {
 			t.Errorf("%s: %v", headers, err)

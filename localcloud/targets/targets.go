@@ -188,7 +188,7 @@ func (c *Checker) ask(ctx context.Context, t target) error {
 		return err
 	}
 	defer response.Body.Close()
-	io.Copy(io.Discard, io.LimitReader(response.Body, 1<<20))
+	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, 1<<20))
 	if response.StatusCode < 200 || response.StatusCode > 399 {
 		return fmt.Errorf("health checks failed with these codes: [%d]", response.StatusCode)
 	}

@@ -81,7 +81,7 @@ func (a *Addresses) associate(ctx context.Context, c *awsquery.Call) (*awsquery.
 			"resource %s is already associated with load balancer %s", address.Get("allocationId"), balancer)
 	}
 	if id := c.Get("InstanceId"); id != "" {
-		if err := a.records.InStates([]string{id}, "given an address", "pending", "running", "stopping",
+		if err = a.records.InStates([]string{id}, "given an address", "pending", "running", "stopping",
 			"stopped"); err != nil {
 			return nil, err
 		}
@@ -91,7 +91,7 @@ func (a *Addresses) associate(ctx context.Context, c *awsquery.Call) (*awsquery.
 			return nil, awsquery.Fault("Resource.AlreadyAssociated",
 				"resource %s is already associated with associate-id %s", address.Get("allocationId"), association)
 		}
-		if _, err := a.moto.Forward(ctx, awsquery.NewCall("ec2", "DisassociateAddress",
+		if _, err = a.moto.Forward(ctx, awsquery.NewCall("ec2", "DisassociateAddress",
 			"AssociationId", association)); err != nil {
 			return nil, err
 		}

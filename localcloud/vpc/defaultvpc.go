@@ -13,42 +13,52 @@ func (n *Network) OpenDefaultVPC(ctx context.Context) error {
 	if err != nil || vpc == "" {
 		return err // it was deleted
 	}
-	steps := []func() error{
-		func() error {
-			_, err := n.moto.Forward(ctx, awsquery.NewCall("ec2", "CreateInternetGateway"))
-			return err
-		},
-		func() error {
-			gateway, err := n.moto.First(ctx, awsquery.NewCall("ec2", "DescribeInternetGateways"),
-				"internetGatewaySet", "internetGatewayId")
-			if err != nil {
-				return err
-			}
-			_, err = n.moto.Forward(ctx, awsquery.NewCall("ec2", "AttachInternetGateway", "InternetGatewayId", gateway,
-				"VpcId", vpc))
-			return err
-		},
-		func() error {
-			gateway, err := n.moto.First(ctx, awsquery.NewCall("ec2", "DescribeInternetGateways"),
-				"internetGatewaySet", "internetGatewayId")
-			if err != nil {
-				return err
-			}
-			table, err := n.moto.First(ctx, awsquery.NewCall("ec2", "DescribeRouteTables", "Filter.1.Name", "vpc-id",
-				"Filter.1.Value.1", vpc), "routeTableSet", "routeTableId")
-			if err != nil {
-				return err
-			}
-			_, err = n.moto.Forward(ctx, awsquery.NewCall("ec2", "CreateRoute", "RouteTableId", table,
-				"DestinationCidrBlock", "0.0.0.0/0", "GatewayId", gateway))
-			return err
-		},
-		func() error { return n.admitMembers(ctx, vpc) },
+	steps := []func(ctx context.Context, vpc string) error{
+		n.createGateway,
+		n.attachGateway,
+		n.routeToGateway,
+		n.admitMembers,
 	}
 	// A crash may have come between two of them.
 	for i := len(n.moto.Journaled()); err == nil && i < len(steps); i++ {
-		err = steps[i]()
+		err = steps[i](ctx, vpc)
 	}
+	return err
+}
+
+func (n *Network) createGateway(ctx context.Context, _ string) error {
+	_, err := n.moto.Forward(ctx, awsquery.NewCall("ec2", "CreateInternetGateway"))
+	return err
+}
+
+// defaultGateway is the id of the first internet gateway, which the default VPC gets.
+func (n *Network) defaultGateway(ctx context.Context) (string, error) {
+	return n.moto.First(ctx, awsquery.NewCall("ec2", "DescribeInternetGateways"), "internetGatewaySet",
+		"internetGatewayId")
+}
+
+func (n *Network) attachGateway(ctx context.Context, vpc string) error {
+	gateway, err := n.defaultGateway(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = n.moto.Forward(ctx, awsquery.NewCall("ec2", "AttachInternetGateway", "InternetGatewayId", gateway,
+		"VpcId", vpc))
+	return err
+}
+
+func (n *Network) routeToGateway(ctx context.Context, vpc string) error {
+	gateway, err := n.defaultGateway(ctx)
+	if err != nil {
+		return err
+	}
+	table, err := n.moto.First(ctx, awsquery.NewCall("ec2", "DescribeRouteTables", "Filter.1.Name", "vpc-id",
+		"Filter.1.Value.1", vpc), "routeTableSet", "routeTableId")
+	if err != nil {
+		return err
+	}
+	_, err = n.moto.Forward(ctx, awsquery.NewCall("ec2", "CreateRoute", "RouteTableId", table,
+		"DestinationCidrBlock", "0.0.0.0/0", "GatewayId", gateway))
 	return err
 }
 

@@ -49,7 +49,7 @@ func (s *Interfaces) create(ctx context.Context, c *awsquery.Call) (*awsquery.No
 	if err != nil {
 		return nil, err
 	}
-	if err := s.securityGroups.Exist(ctx, c.List("SecurityGroupId")); err != nil {
+	if err = s.securityGroups.Exist(ctx, c.List("SecurityGroupId")); err != nil {
 		return nil, err
 	}
 	taken, err := s.network.TakenIn(ctx, c.Get("SubnetId"))

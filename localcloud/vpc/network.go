@@ -12,7 +12,7 @@ import (
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/eni"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/network"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/records"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/targets"
@@ -27,7 +27,7 @@ type Network struct {
 	log       *slog.Logger
 
 	mu      sync.Mutex // held while the network is read and applied
-	applied host.Topology
+	applied network.Topology
 }
 
 // Handlers answer the calls of EC2 for networks that are more than a record.
@@ -88,7 +88,7 @@ func (n *Network) Apply(ctx context.Context) error {
 		return nil
 	}
 	if err := n.machinery.Apply(ctx, topology); err != nil {
-		n.applied = host.Topology{} // a part of it may be there
+		n.applied = network.Topology{} // a part of it may be there
 		return &moto.UnrealError{Err: err}
 	}
 	n.applied = topology
@@ -108,11 +108,11 @@ func (r *resources) homes() map[string]records.Home {
 
 // topology reads the records into a topology. What no network can have is left out and told: one such thing, of a
 // version of this program that checked less, is not to cost the rest.
-func (n *Network) topology(r *resources) host.Topology {
-	t := host.Topology{Public: map[netip.Addr]host.Target{}}
-	vpcs := map[string]*host.VPC{}
+func (n *Network) topology(r *resources) network.Topology {
+	t := network.Topology{Public: map[netip.Addr]network.Target{}}
+	vpcs := map[string]*network.VPC{}
 	for _, item := range r.vpcs {
-		vpc := &host.VPC{ID: item.Get("vpcId")}
+		vpc := &network.VPC{ID: item.Get("vpcId")}
 		for _, block := range append([]string{item.Get("cidrBlock")},
 			item.All("cidrBlockAssociationSet", "*", "cidrBlock")...) {
 			cidr, err := netip.ParsePrefix(block)
@@ -131,7 +131,7 @@ func (n *Network) topology(r *resources) host.Topology {
 			continue
 		}
 		if vpc := vpcs[item.Get("vpcId")]; vpc != nil {
-			vpc.Subnets = append(vpc.Subnets, host.Subnet{
+			vpc.Subnets = append(vpc.Subnets, network.Subnet{
 				ID:       item.Get("subnetId"),
 				CIDR:     cidr,
 				Gateway:  cidr.Masked().Addr().Next(),
@@ -142,7 +142,7 @@ func (n *Network) topology(r *resources) host.Topology {
 	for _, item := range r.groups {
 		if vpc := vpcs[item.Get("vpcId")]; vpc != nil {
 			id := item.Get("groupId")
-			vpc.Groups = append(vpc.Groups, host.SecurityGroup{
+			vpc.Groups = append(vpc.Groups, network.SecurityGroup{
 				ID:      id,
 				Ingress: n.possible(id, rules(item.Items("ipPermissions"))),
 				Egress:  n.possible(id, rules(item.Items("ipPermissionsEgress"))),
@@ -166,8 +166,8 @@ func (n *Network) leftOut(id string, err error) {
 }
 
 // possible are the rules that a firewall can have.
-func (n *Network) possible(group string, all []host.Rule) []host.Rule {
-	return slices.DeleteFunc(all, func(rule host.Rule) bool {
+func (n *Network) possible(group string, all []network.Rule) []network.Rule {
+	return slices.DeleteFunc(all, func(rule network.Rule) bool {
 		err := rule.Check()
 		if err != nil {
 			n.leftOut(group, err)
@@ -177,7 +177,7 @@ func (n *Network) possible(group string, all []host.Rule) []host.Rule {
 }
 
 // addInterface adds an instance's interface; others lead to no machine.
-func (n *Network) addInterface(t *host.Topology, vpc *host.VPC, nic *awsquery.Node) error {
+func (n *Network) addInterface(t *network.Topology, vpc *network.VPC, nic *awsquery.Node) error {
 	id := nic.Get("attachment", "instanceId")
 	record, known := n.records.Instance(id)
 	if !known || vpc == nil || nic.Get("attachment", "deviceIndex") != "0" {
@@ -189,13 +189,13 @@ func (n *Network) addInterface(t *host.Topology, vpc *host.VPC, nic *awsquery.No
 	}
 	public := n.records.PublicOf(id, record)
 	groups := slices.DeleteFunc(nic.All("groupSet", "*", "groupId"), func(id string) bool {
-		there := slices.ContainsFunc(vpc.Groups, func(g host.SecurityGroup) bool { return g.ID == id })
+		there := slices.ContainsFunc(vpc.Groups, func(g network.SecurityGroup) bool { return g.ID == id })
 		if !there {
 			n.leftOut(nic.Get("networkInterfaceId"), fmt.Errorf("security group %s is not there", id))
 		}
 		return !there
 	})
-	vpc.Interfaces = append(vpc.Interfaces, host.NetworkInterface{
+	vpc.Interfaces = append(vpc.Interfaces, network.NetworkInterface{
 		ID:         nic.Get("networkInterfaceId"),
 		Subnet:     nic.Get("subnetId"),
 		PrivateIPs: addresses,
@@ -207,13 +207,13 @@ func (n *Network) addInterface(t *host.Topology, vpc *host.VPC, nic *awsquery.No
 		if err != nil {
 			return err
 		}
-		t.Public[address] = host.Target{VPC: vpc.ID, Private: addresses[0]}
+		t.Public[address] = network.Target{VPC: vpc.ID, Private: addresses[0]}
 	}
 	return nil
 }
 
 // internet finds the target of a subnet's default route, by its own route table or else the VPC's main one.
-func (r *resources) internet(vpc, subnet string) host.Internet {
+func (r *resources) internet(vpc, subnet string) network.Internet {
 	var table *awsquery.Node
 	for _, item := range r.tables {
 		if item.Get("vpcId") != vpc {
@@ -232,23 +232,27 @@ func (r *resources) internet(vpc, subnet string) host.Internet {
 		for _, gateway := range r.gateways {
 			if gateway.Get("internetGatewayId") == route.Get("gatewayId") &&
 				slices.Contains(gateway.All("attachmentSet", "*", "vpcId"), vpc) {
-				return host.ViaGateway
+				return network.ViaGateway
 			}
 		}
 		for _, nat := range r.nats {
 			if nat.Get("natGatewayId") == route.Get("natGatewayId") && nat.Get("state") == "available" {
-				return host.ViaNAT
+				return network.ViaNAT
 			}
 		}
 	}
-	return host.NoInternet
+	return network.NoInternet
 }
 
 // rules reads a group's permissions.
-func rules(permissions []*awsquery.Node) []host.Rule {
-	var all []host.Rule
+func rules(permissions []*awsquery.Node) []network.Rule {
+	var all []network.Rule
 	for _, p := range permissions {
-		rule := host.Rule{Protocol: p.Get("ipProtocol"), From: number(p.Get("fromPort")), To: number(p.Get("toPort"))}
+		rule := network.Rule{
+			Protocol: p.Get("ipProtocol"),
+			From:     number(p.Get("fromPort")),
+			To:       number(p.Get("toPort")),
+		}
 		for _, item := range p.Items("ipRanges") {
 			if cidr, err := netip.ParsePrefix(item.Get("cidrIp")); err == nil {
 				rule.CIDR = cidr
@@ -283,7 +287,7 @@ func (n *Network) Forward(ctx context.Context, c *awsquery.Call) (*awsquery.Node
 }
 
 // addBalancers has the elastic addresses of load balancers lead to the healthy targets of each listener.
-func (n *Network) addBalancers(t *host.Topology, r *resources) {
+func (n *Network) addBalancers(t *network.Topology, r *resources) {
 	homes := r.homes()
 	public := map[string]netip.Addr{} // by allocation
 	for _, item := range r.addresses {
@@ -299,7 +303,7 @@ func (n *Network) addBalancers(t *host.Topology, r *resources) {
 	}
 	n.records.View(func(o *records.State) {
 		for _, balancer := range o.Balancers {
-			to := host.Target{VPC: balancer.VPC, Balanced: map[uint16][]netip.AddrPort{}}
+			to := network.Target{VPC: balancer.VPC, Balanced: map[uint16][]netip.AddrPort{}}
 			for listener, group := range balancer.Listeners {
 				to.Balanced[uint16(listener)] = healthy[group]
 			}

@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/network"
 )
 
 // What a rule of a security group says ends up in the firewall of a VPC. Moto records anything; here a rule
@@ -202,7 +202,7 @@ func (r *ruleOfPeer) admitPorts() error {
 	to, err2 := strconv.Atoi(r.to)
 	numbers := err1 == nil && err2 == nil
 	// The peer is another matter; this one is of no consequence.
-	probe := host.Rule{
+	probe := network.Rule{
 		Protocol: r.protocol,
 		From:     -1,
 		To:       -1,

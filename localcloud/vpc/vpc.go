@@ -6,7 +6,7 @@ import (
 	"maps"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/network"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/metadata"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/records"
@@ -15,7 +15,7 @@ import (
 
 // Router makes a network real.
 type Router interface {
-	Apply(context.Context, host.Topology) error
+	Apply(context.Context, network.Topology) error
 }
 
 // Config holds the dependencies of a VPC's parts.

@@ -37,6 +37,8 @@ func New(log *slog.Logger) *Queue {
 
 // Enqueue has work done on a thing after all work on it that was enqueued before. Work that was enqueued before Close
 // is brought to its end, also if the queue stops meanwhile.
+//
+//nolint:contextcheck // the work outlives the call that asks for it
 func (q *Queue) Enqueue(thing string, work func(context.Context) error) {
 	done := make(chan struct{})
 	q.mu.Lock()
@@ -79,6 +81,8 @@ func (q *Queue) EnqueueAfter(delay time.Duration, thing string, work func(contex
 }
 
 // Go runs work whose context ends when the queue stops.
+//
+//nolint:contextcheck // the work outlives the call that asks for it
 func (q *Queue) Go(work func(context.Context)) {
 	q.mu.Lock()
 	begun := q.beginLocked()

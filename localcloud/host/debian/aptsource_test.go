@@ -48,9 +48,24 @@ func TestPickMirrors(t *testing.T) {
 		uris             []string
 		mirror, security string
 	}{
-		{"both", []string{"http://m.example/debian/", "http://m.example/debian-security"}, "http://m.example/debian", "http://m.example/debian-security"},
-		{"a mirror deep down", []string{"https://m.example/pub/linux/debian"}, "https://m.example/pub/linux/debian", ""},
-		{"another project's archive first", []string{"https://db.example/repo/11.8/debian", "http://m.example/debian"}, "http://m.example/debian", ""},
+		{
+			"both",
+			[]string{"http://m.example/debian/", "http://m.example/debian-security"},
+			"http://m.example/debian",
+			"http://m.example/debian-security",
+		},
+		{
+			"a mirror deep down",
+			[]string{"https://m.example/pub/linux/debian"},
+			"https://m.example/pub/linux/debian",
+			"",
+		},
+		{
+			"another project's archive first",
+			[]string{"https://db.example/repo/11.8/debian", "http://m.example/debian"},
+			"http://m.example/debian",
+			"",
+		},
 		{"no Debian", []string{"http://m.example/ubuntu", "file:/srv/debian", "cdrom:[x]/debian"}, "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -88,7 +103,8 @@ func TestCacheSettings(t *testing.T) {
 	apt := Apt{Mirror: "https://m.example/debian", Proxy: "http://proxy.example:3128"}
 	got := cacheSettings(apt, "/cache", "/run", netip.MustParseAddrPort("127.66.0.1:4569"))
 	for _, want := range []string{
-		"Remap-main: http://m.example/debian ; https://m.example/debian\n", "ForceManaged: 1\n", "BindAddress: 127.66.0.1\n", "Port: 4569\n", "Proxy: http://proxy.example:3128\n",
+		"Remap-main: http://m.example/debian ; https://m.example/debian\n", "ForceManaged: 1\n",
+		"BindAddress: 127.66.0.1\n", "Port: 4569\n", "Proxy: http://proxy.example:3128\n",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is missing in:\n%s", want, got)

@@ -77,7 +77,8 @@ const furnished = 3
 func (r recipe) digest(apt Apt) string {
 	h := sha256.New()
 	fmt.Fprintln(h, furnished, r, apt)
-	fs.WalkDir(basefiles, ".", func(path string, entry fs.DirEntry, err error) error {
+	// What is embedded can be read.
+	_ = fs.WalkDir(basefiles, ".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || !r.instance {
 			return err
 		}
@@ -262,7 +263,7 @@ func (b *Bases) furnish(dir string) error {
 		{"etc/hosts", "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"},
 		{"etc/resolv.conf", ""},
 	} {
-		if err := replaceIn(root, file.path, []byte(file.content)); err != nil {
+		if err = replaceIn(root, file.path, []byte(file.content)); err != nil {
 			return err
 		}
 	}

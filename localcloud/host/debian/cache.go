@@ -176,7 +176,7 @@ func (c *Cache) run(lock *os.File) (*cacheServer, error) {
 		return nil, err
 	}
 	go func() {
-		s.process.Wait()
+		_ = s.process.Wait()
 		close(s.done)
 	}()
 	return s, nil
@@ -272,11 +272,11 @@ func (c *Cache) Close() {
 	if c.server == nil {
 		return
 	}
-	c.server.process.Process.Signal(unix.SIGTERM)
+	_ = c.server.process.Process.Signal(unix.SIGTERM)
 	select {
 	case <-c.server.done:
 	case <-time.After(5 * time.Second):
-		c.server.process.Process.Kill()
+		_ = c.server.process.Process.Kill()
 		<-c.server.done
 	}
 	os.Remove(c.addressPath())

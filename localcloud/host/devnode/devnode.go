@@ -72,13 +72,13 @@ func Add(root *os.File, device, volume string, number uint64) error {
 	}
 	defer links.Close()
 	var owner unix.Stat_t
-	if err := unix.Fstat(int(dev.Fd()), &owner); err != nil {
+	if err = unix.Fstat(int(dev.Fd()), &owner); err != nil {
 		return fmt.Errorf("look at the machine's /dev: %w", err)
 	}
-	if err := remove(dev, name); err != nil {
+	if err = remove(dev, name); err != nil {
 		return err
 	}
-	if err := unix.Mknodat(int(dev.Fd()), name, unix.S_IFBLK|0o660, int(number)); err != nil {
+	if err = unix.Mknodat(int(dev.Fd()), name, unix.S_IFBLK|0o660, int(number)); err != nil {
 		return &os.PathError{Op: "make the machine's", Path: device, Err: err}
 	}
 	err = own(dev, name, owner, 0o660)

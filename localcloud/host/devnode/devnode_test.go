@@ -98,7 +98,7 @@ func TestNodeTakesTheName(t *testing.T) {
 	link(t, precious, id)
 	err := Add(root, "/dev/sdf", "vol-1", unix.Mkdev(7, 200))
 	if errors.Is(err, unix.EPERM) { // device nodes are for root; the rest of the way is in TestNodesFollowNoLinks
-		if _, err := os.Lstat(filepath.Join(dev, "sdf")); !errors.Is(err, os.ErrNotExist) {
+		if _, err = os.Lstat(filepath.Join(dev, "sdf")); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("what has the name: %v", err)
 		}
 		return

@@ -15,6 +15,7 @@ import (
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/process"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/tool"
 )
 
@@ -142,7 +143,7 @@ func Unmount(dir string) error {
 	for range 100 {
 		err = unix.Unmount(dir, 0)
 		if err == nil || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
-			if err := os.Remove(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+			if err = os.Remove(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
 				return err
 			}
 			return nil
@@ -172,7 +173,7 @@ func CopyFrozen(ctx context.Context, dir, path, to string) error {
 	}
 	defer f.Close()
 	const fifreeze, fithaw = 0xC0045877, 0xC0045878 // linux/fs.h
-	if err := unix.IoctlSetInt(int(f.Fd()), fifreeze, 0); err != nil {
+	if err = unix.IoctlSetInt(int(f.Fd()), fifreeze, 0); err != nil {
 		return fmt.Errorf("freeze %s: %w", dir, err)
 	}
 	err = CopySparse(ctx, path, to)
@@ -185,7 +186,7 @@ func MountedIn(pid int, device *os.File) (bool, error) {
 	if err := unix.Fstat(int(device.Fd()), &stat); err != nil {
 		return false, err
 	}
-	mounts, err := mountinfo.PidMountInfo(pid)
+	mounts, err := process.Mounts(pid)
 	if err != nil {
 		return false, err
 	}

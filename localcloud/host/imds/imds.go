@@ -137,7 +137,7 @@ func (s *Server) serveData(w http.ResponseWriter, r *http.Request, m Metadata) {
 	}
 	if path == "user-data" && len(m.UserData) > 0 {
 		w.Header().Set("Content-Type", "application/octet-stream")
-		w.Write(m.UserData)
+		_, _ = w.Write(m.UserData)
 		return
 	}
 	tree := valueTree(m)
@@ -164,7 +164,7 @@ func serveCredentials(w http.ResponseWriter, r *http.Request, m Metadata) {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	json.NewEncoder(w).Encode(map[string]string{
+	_ = json.NewEncoder(w).Encode(map[string]string{
 		"Code":            "Success",
 		"Type":            "AWS-HMAC",
 		"LastUpdated":     time.Now().UTC().Format(time.RFC3339),

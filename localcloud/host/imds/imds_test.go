@@ -67,7 +67,13 @@ func TestMetadataTokens(t *testing.T) {
 	}{
 		{"no token", "GET", id, nil, 401},
 		{"nonsense for a token", "GET", id, map[string]string{tokenHeader: "nonsense"}, 401},
-		{"a token of another machine", "GET", id, map[string]string{tokenHeader: (&Server{key: [32]byte{1}}).token(time.Now().Add(time.Hour))}, 401},
+		{
+			"a token of another machine",
+			"GET",
+			id,
+			map[string]string{tokenHeader: (&Server{key: [32]byte{1}}).token(time.Now().Add(time.Hour))},
+			401,
+		},
 		{"an expired token", "GET", id, map[string]string{tokenHeader: s.token(time.Now().Add(-time.Second))}, 401},
 		{"a token", "GET", id, map[string]string{tokenHeader: s.token(time.Now().Add(time.Hour))}, 200},
 		{"token without time to live", "PUT", token, nil, 400},
@@ -116,7 +122,12 @@ func TestMetadataData(t *testing.T) {
 			t.Errorf("%s: %d %q, want %q", path, code, got, want)
 		}
 	}
-	for _, path := range []string{"meta-data/public-ipv4", "meta-data/iam/security-credentials/other", "meta-data/none", "none"} {
+	for _, path := range []string{
+		"meta-data/public-ipv4",
+		"meta-data/iam/security-credentials/other",
+		"meta-data/none",
+		"none",
+	} {
 		if code, got := get(path); code != 404 {
 			t.Errorf("%s: %d %q, want 404", path, code, got)
 		}
@@ -135,7 +146,11 @@ func TestMetadataData(t *testing.T) {
 		t.Errorf("the identity document is %s", text)
 	}
 	s.metadata.UserData, s.metadata.Credentials = nil, nil
-	for _, path := range []string{"user-data", "meta-data/iam/security-credentials/", "meta-data/iam/security-credentials/web"} {
+	for _, path := range []string{
+		"user-data",
+		"meta-data/iam/security-credentials/",
+		"meta-data/iam/security-credentials/web",
+	} {
 		if code, got := get(path); code != 404 {
 			t.Errorf("%s of a machine that has none: %d %q, want 404", path, code, got)
 		}
@@ -150,7 +165,13 @@ func TestRouter(t *testing.T) {
 	router.Bind(web, []netip.Addr{address("10.0.1.10"), address("10.0.1.11")})
 	router.Bind(db, []netip.Addr{address("10.0.2.10")})
 	router.Bind(web, []netip.Addr{address("10.0.1.11")})
-	for from, want := range map[string]string{"10.0.1.11:4000": "i-web", "10.0.2.10:4000": "i-db", "10.0.1.10:4000": "", "10.0.9.9:4000": "", "nonsense": ""} {
+	for from, want := range map[string]string{
+		"10.0.1.11:4000": "i-web",
+		"10.0.2.10:4000": "i-db",
+		"10.0.1.10:4000": "",
+		"10.0.9.9:4000":  "",
+		"nonsense":       "",
+	} {
 		r := httptest.NewRequest("GET", "/latest/meta-data/instance-id", nil)
 		r.RemoteAddr = from
 		w := httptest.NewRecorder()

@@ -24,7 +24,8 @@ type Router struct {
 // Serve starts a router that answers on a listener until it is closed.
 func Serve(listener net.Listener) *Router {
 	r := &Router{listener: listener, servers: map[netip.Addr]*Server{}}
-	go (&http.Server{Handler: r, ReadHeaderTimeout: 10 * time.Second}).Serve(listener)
+	server := &http.Server{Handler: r, ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = server.Serve(listener) }() // until the listener is closed
 	return r
 }
 

@@ -44,11 +44,11 @@ func add(name string) error {
 	if err != nil {
 		return err
 	}
-	if err := handle.Close(); err != nil {
+	if err = handle.Close(); err != nil {
 		return err
 	}
 	filters := []Sysctl{{"net/ipv4/conf/all/rp_filter", "0"}, {"net/ipv4/conf/default/rp_filter", "0"}}
-	if err := setSysctls(filters); err != nil {
+	if err = setSysctls(filters); err != nil {
 		return err
 	}
 	links, err := OpenLinks(name)

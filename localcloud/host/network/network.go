@@ -55,7 +55,7 @@ type Network struct {
 func Open(ctx context.Context, c Config) (*Network, error) {
 	n := &Network{config: c, routers: map[string]*router{}, metadata: map[string]*imds.Server{}}
 	if err := n.open(ctx); err != nil {
-		return nil, errors.Join(err, n.Close())
+		return nil, errors.Join(err, n.Close(context.WithoutCancel(ctx)))
 	}
 	return n, nil
 }
@@ -80,12 +80,12 @@ func (n *Network) open(ctx context.Context) error {
 }
 
 // Close takes all of it down.
-func (n *Network) Close() error {
+func (n *Network) Close(ctx context.Context) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var errs []error
 	if n.relay != nil {
-		errs = append(errs, n.relay.close())
+		errs = append(errs, n.relay.close(ctx))
 	}
 	for _, vpc := range sortedKeys(n.routers) {
 		errs = append(errs, n.removeRouter(vpc))

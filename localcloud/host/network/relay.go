@@ -59,13 +59,13 @@ table ip %[1]s {
 }
 
 // DeleteHostTable removes the redirect of a cloud's public addresses; it is no error if there is none.
-func DeleteHostTable(number uint32) error {
+func DeleteHostTable(ctx context.Context, number uint32) error {
 	rules := fmt.Sprintf("table ip %[1]s\ndelete table ip %[1]s\n", hostTable(number))
-	return netns.LoadRules(context.Background(), "", rules)
+	return netns.LoadRules(ctx, "", rules)
 }
 
-func (r *relay) close() error {
-	return errors.Join(DeleteHostTable(r.number), r.listener.Close())
+func (r *relay) close(ctx context.Context) error {
+	return errors.Join(DeleteHostTable(ctx, r.number), r.listener.Close())
 }
 
 func (r *relay) set(public map[netip.Addr]Target, links map[string]string) {
@@ -100,7 +100,7 @@ func (r *relay) handle(client *net.TCPConn) {
 	defer client.Close()
 	server, err := r.connect(client)
 	if err != nil {
-		client.SetLinger(0) // reset, as if refused
+		_ = client.SetLinger(0) // reset, as if refused
 		return
 	}
 	defer server.Close()

@@ -225,10 +225,10 @@ func (r *router) plug(namespace string, i Interface, subnet Subnet) error {
 		return err
 	}
 	link := device(i.ID)
-	if err := r.links.AddVeth(link, netns.Peer{Device: machineDevice, Namespace: namespace, MAC: mac}); err != nil {
+	if err = r.links.AddVeth(link, netns.Peer{Device: machineDevice, Namespace: namespace, MAC: mac}); err != nil {
 		return err
 	}
-	if err := netns.SetSysctls(r.namespace, answerForOthers(link)...); err != nil {
+	if err = netns.SetSysctls(r.namespace, answerForOthers(link)...); err != nil {
 		return err
 	}
 	// A machine that was stopped may have got other addresses meanwhile.
@@ -236,7 +236,7 @@ func (r *router) plug(namespace string, i Interface, subnet Subnet) error {
 	if applied := r.wanted[i.ID]; len(applied) > 0 {
 		addresses = applied
 	}
-	if err := r.route(i.ID, addresses, nil); err != nil {
+	if err = r.route(i.ID, addresses, nil); err != nil {
 		return err
 	}
 	inside, err := netns.OpenLinks(namespace)

@@ -97,12 +97,20 @@ func TestWriteRule(t *testing.T) {
 		want string
 	}{
 		{"everything", Rule{Protocol: "-1", From: -1, To: -1, CIDR: everybody}, "accept"},
-		{"a network whose address has host bits", Rule{Protocol: "-1", From: -1, To: -1, CIDR: netip.MustParsePrefix("10.0.1.7/24")}, "ip saddr 10.0.1.0/24 accept"},
+		{
+			"a network whose address has host bits",
+			Rule{Protocol: "-1", From: -1, To: -1, CIDR: netip.MustParsePrefix("10.0.1.7/24")},
+			"ip saddr 10.0.1.0/24 accept",
+		},
 		{"ports", Rule{Protocol: "udp", From: 5000, To: 6000, CIDR: everybody}, "udp dport 5000-6000 accept"},
 		{"all ports", Rule{Protocol: "6", From: 0, To: 65535, CIDR: everybody}, "meta l4proto tcp accept"},
 		{"a group", Rule{Protocol: "tcp", From: 1, To: 1, Group: "sg-1"}, "ip saddr @sg_1 tcp dport 1-1 accept"},
 		{"a group that is no more", Rule{Protocol: "tcp", From: 1, To: 1, Group: "sg-2"}, ""},
-		{"a kind of ping", Rule{Protocol: "icmp", From: 8, To: 0, CIDR: everybody}, "meta l4proto icmp icmp type 8 icmp code 0 accept"},
+		{
+			"a kind of ping",
+			Rule{Protocol: "icmp", From: 8, To: 0, CIDR: everybody},
+			"meta l4proto icmp icmp type 8 icmp code 0 accept",
+		},
 		{"every ping", Rule{Protocol: "1", From: -1, To: -1, CIDR: everybody}, "meta l4proto icmp accept"},
 		{"another protocol", Rule{Protocol: "50", From: -1, To: -1, CIDR: everybody}, "meta l4proto 50 accept"},
 		{"IPv6", Rule{Protocol: "tcp", From: 1, To: 1, CIDR: netip.MustParsePrefix("::/0")}, ""},

@@ -95,7 +95,8 @@ var rulesetLines = func() *regexp.Regexp {
 		list    = `\{ ` + address + `(, ` + address + `)* \}`
 		spoofed = `(drop|ip saddr != ` + list + ` drop)`
 		peer    = `(ip (saddr|daddr) (@sg_[a-z0-9]+|` + address + `/[0-9]+) )?`
-		what    = `(meta l4proto ([0-9]+|tcp|udp) |(tcp|udp) dport [0-9]+-[0-9]+ |meta l4proto icmp (icmp type [0-9]+ )?(icmp code [0-9]+ )?)?`
+		what    = `(meta l4proto ([0-9]+|tcp|udp) |(tcp|udp) dport [0-9]+-[0-9]+ |meta l4proto icmp (icmp type ` +
+			`[0-9]+ )?(icmp code [0-9]+ )?)?`
 	)
 	return regexp.MustCompile(`^(` + strings.Join([]string{
 		`flush ruleset`,
@@ -138,7 +139,8 @@ func TestRulesetLines(t *testing.T) {
 // nftChecks tells whether nft(8) can be asked to judge a rule set: that needs root, and the kernel's tables.
 func nftChecks() bool {
 	return nftCheck(
-		"flush ruleset\ntable ip probe {\n  chain forward {\n    type filter hook forward priority filter; policy drop;\n  }\n}\n",
+		"flush ruleset\ntable ip probe {\n  chain forward {\n    type filter hook forward priority filter; policy "+
+			"drop;\n  }\n}\n",
 	) == nil
 }
 
@@ -216,7 +218,10 @@ func FuzzRuleset(f *testing.F) {
 		f.Log("nft cannot judge here: only the shape of each line is looked at")
 	}
 	f.Fuzz(
-		func(t *testing.T, protocol string, from, to int, cidr, peer, vpc, subnet, eni, address, sg, other, otherMember string) {
+		func(
+			t *testing.T, protocol string, from, to int,
+			cidr, peer, vpc, subnet, eni, address, sg, other, otherMember string,
+		) {
 			rule := Rule{Protocol: protocol, From: from, To: to, Group: peer}
 			rule.CIDR, _ = netip.ParsePrefix(cidr)
 			addresses := func(text string) []netip.Addr {

@@ -79,12 +79,22 @@ func Inits(dir string) ([]int, error) {
 	return pids, nil
 }
 
+// Mounts returns the mounts of a process's mount namespace.
+func Mounts(pid int) ([]*mountinfo.Info, error) {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/mountinfo", pid))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return mountinfo.GetMountsFromReader(f, nil)
+}
+
 // IsInit tells whether a process is the first one of a machine whose disk is mounted at or below a directory.
 func IsInit(pid int, dir string) bool {
 	if !leadsNamespace(procfs.DefaultMountPoint, pid) {
 		return false
 	}
-	mounts, err := mountinfo.PidMountInfo(pid)
+	mounts, err := Mounts(pid)
 	return err == nil && rootIsOn(mounts, dir)
 }
 

@@ -43,11 +43,11 @@ func Splice(a, b *net.TCPConn) {
 	for _, way := range [][2]*net.TCPConn{{a, b}, {b, a}} {
 		both.Go(func() {
 			if _, err := io.Copy(way[1], way[0]); err != nil {
-				way[1].SetLinger(0)
+				_ = way[1].SetLinger(0)
 				way[1].Close()
 				return
 			}
-			way[1].CloseWrite()
+			_ = way[1].CloseWrite()
 		})
 	}
 	both.Wait()
@@ -63,9 +63,9 @@ func OriginalDestination(conn *net.TCPConn) (netip.AddrPort, error) {
 	var failure error
 	err = raw.Control(func(fd uintptr) {
 		// The kernel answers with a sockaddr_in, for which this structure has room.
-		answer, err := unix.GetsockoptIPv6Mreq(int(fd), unix.IPPROTO_IP, unix.SO_ORIGINAL_DST)
-		if err != nil {
-			failure = err
+		var answer *unix.IPv6Mreq
+		answer, failure = unix.GetsockoptIPv6Mreq(int(fd), unix.IPPROTO_IP, unix.SO_ORIGINAL_DST)
+		if failure != nil {
 			return
 		}
 		b := answer.Multiaddr

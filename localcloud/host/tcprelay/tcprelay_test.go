@@ -36,7 +36,9 @@ func TestAcceptOutlivesAShortage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if err = conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
 	var timeout net.Error
 	if _, err := conn.Read(make([]byte, 1)); errors.As(err, &timeout) && timeout.Timeout() {
 		t.Error("the connection was never handled")

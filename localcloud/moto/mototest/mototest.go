@@ -74,7 +74,9 @@ func (b *Moto) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		b.calls = append(b.calls, "reset")
 		return
 	}
-	r.ParseForm()
+	if err := r.ParseForm(); err != nil {
+		b.t.Error(err)
+	}
 	action := r.PostForm.Get("Action")
 	answer := b.Answers[action]
 	if answer == nil {
