@@ -59,7 +59,7 @@ func (b *Builder) Prepare(raws ...any) ([]string, []string, error) {
 func (b *Builder) Run(ctx context.Context, ui packersdk.Ui, hook packersdk.Hook) (packersdk.Artifact, error) {
 	ctx, done := hangup.Plugin.Begin(ctx)
 	defer done()
-	conf, err := awsconfig.Load(ctx, b.config.Access.Options())
+	conf, err := awsconfig.Load(ctx, b.config.Options())
 	if err != nil {
 		return nil, awsconfig.Explain(err)
 	}
@@ -73,8 +73,8 @@ func (b *Builder) Run(ctx context.Context, ui packersdk.Ui, hook packersdk.Hook)
 		id:      newID(),
 		started: time.Now().UTC(),
 		caller: func(ctx context.Context) (string, error) {
-			address, err := awsconfig.CallerAddress(ctx, conf)
-			return address.String(), err
+			address, callErr := awsconfig.CallerAddress(ctx, conf)
+			return address.String(), callErr
 		},
 		elsewhere: func(region string) *ec2.Client {
 			return ec2.NewFromConfig(conf, func(o *ec2.Options) { o.Region = region })

@@ -58,7 +58,10 @@ func TestPrepareNamesTheAttribute(t *testing.T) {
 		{map[string]any{"source_ami": "debian"}, "source_ami"},
 		{map[string]any{"source_ami_filter": filter}, "source_ami_filter"},
 		{
-			map[string]any{"source_ami": "", "source_ami_filter": map[string]any{"filters": map[string]string{"name": "x"}}},
+			map[string]any{
+				"source_ami":        "",
+				"source_ami_filter": map[string]any{"filters": map[string]string{"name": "x"}},
+			},
 			"source_ami_filter.owners",
 		},
 		{
@@ -67,17 +70,26 @@ func TestPrepareNamesTheAttribute(t *testing.T) {
 		},
 		{map[string]any{"subnet_id": "10.0.1.0/24"}, "subnet_id"},
 		{
-			map[string]any{"subnet_id": "subnet-0123456789abcdef0", "subnet_filter": map[string]any{"filters": map[string]string{"a": "b"}}},
+			map[string]any{
+				"subnet_id":     "subnet-0123456789abcdef0",
+				"subnet_filter": map[string]any{"filters": map[string]string{"a": "b"}},
+			},
 			"subnet_filter",
 		},
 		{
-			map[string]any{"vpc_id": "vpc-0123456789abcdef0", "vpc_filter": map[string]any{"filters": map[string]string{"a": "b"}}},
+			map[string]any{
+				"vpc_id":     "vpc-0123456789abcdef0",
+				"vpc_filter": map[string]any{"filters": map[string]string{"a": "b"}},
+			},
 			"vpc_filter",
 		},
 		{map[string]any{"subnet_filter": map[string]any{"most_free": true, "random": true}}, "most_free"},
 		{map[string]any{"security_group_id": "web"}, "security_group_ids"},
 		{
-			map[string]any{"security_group_id": "sg-0123456789abcdef0", "temporary_security_group_source_cidrs": []string{"192.0.2.1/32"}},
+			map[string]any{
+				"security_group_id":                     "sg-0123456789abcdef0",
+				"temporary_security_group_source_cidrs": []string{"192.0.2.1/32"},
+			},
 			"temporary_security_group_source_cidrs",
 		},
 		{
@@ -117,7 +129,15 @@ func TestPrepareNamesTheAttribute(t *testing.T) {
 			t.Errorf("%v: got %v, want an error that names %s", c.change, err, c.want)
 		}
 	}
-	for _, change := range []map[string]any{nil, {"subnet_id": awsaccess.Unknown, "vpc_id": awsaccess.Unknown, "security_group_ids": []string{awsaccess.Unknown}, "source_ami": awsaccess.Unknown}} {
+	for _, change := range []map[string]any{
+		nil,
+		{
+			"subnet_id":          awsaccess.Unknown,
+			"vpc_id":             awsaccess.Unknown,
+			"security_group_ids": []string{awsaccess.Unknown},
+			"source_ami":         awsaccess.Unknown,
+		},
+	} {
 		if _, _, err := new(Builder).Prepare(valid(change)); err != nil {
 			t.Errorf("a good configuration, %v: %v", change, err)
 		}
@@ -247,7 +267,12 @@ func TestCheck(t *testing.T) {
 		{"several", filter(false), young, "most_recent"},
 		{"youngest of several", filter(true), young, ""},
 		{"not available", nil, source(func(i *types.Image) { i.State = types.ImageStatePending }), "pending"},
-		{"instance store", nil, source(func(i *types.Image) { i.RootDeviceType = types.DeviceTypeInstanceStore }), "ebs"},
+		{
+			"instance store",
+			nil,
+			source(func(i *types.Image) { i.RootDeviceType = types.DeviceTypeInstanceStore }),
+			"ebs",
+		},
 		{
 			"unknown", nil,
 			func(a *account) { a.fails("DescribeImages", ec2fake.Err("InvalidAMIID.NotFound", "gone")) },
@@ -286,7 +311,11 @@ func TestCheck(t *testing.T) {
 }
 
 func TestUserData(t *testing.T) {
-	for given, want := range map[string][]string{"": nil, "#!/bin/sh\necho hi\n": {"text/cloud-config", "text/x-shellscript"}, "#cloud-config\na: b\n": {"text/cloud-config", "text/cloud-config"}} {
+	for given, want := range map[string][]string{
+		"":                      nil,
+		"#!/bin/sh\necho hi\n":  {"text/cloud-config", "text/x-shellscript"},
+		"#cloud-config\na: b\n": {"text/cloud-config", "text/cloud-config"},
+	} {
 		b := bakeOf(t, newAccount(t), "b1", map[string]any{"user_data": given})
 		if err := b.makeKeyPair(t.Context()); err != nil {
 			t.Fatal(err)

@@ -82,8 +82,8 @@ type Config struct {
 	// Tags of the instance's volumes, beside `run_tags`.
 	RunVolumeTags map[string]string `mapstructure:"run_volume_tags"`
 
-	// Prove the AMI before it is published: a fresh instance of it in its target subnet must report itself ready. Without
-	// this block the AMI is published as soon as it is there.
+	// Prove the AMI before it is published: a fresh instance of it in its target subnet must report itself ready.
+	// Without this block the AMI is published as soon as it is there.
 	Prove *Prove `mapstructure:"prove"`
 	// End at once with an AMI that is there already, if this build would make the same: of the same inputs and, with a
 	// `prove` block, proved. Without this block every build bakes.
@@ -91,8 +91,8 @@ type Config struct {
 
 	// Types to fall back to, in this order, where EC2 has no capacity for `instance_type`.
 	InstanceTypes []string `mapstructure:"instance_types"`
-	// Several subnets of one VPC, in place of `subnet_id`: the next is tried where one's zone has no capacity. The other
-	// subnets that `subnet_filter` matches are tried too, if `most_free` or `random` lets it match several.
+	// Several subnets of one VPC, in place of `subnet_id`: the next is tried where one's zone has no capacity. The
+	// other subnets that `subnet_filter` matches are tried too, if `most_free` or `random` lets it match several.
 	SubnetIds []string `mapstructure:"subnet_ids"`
 	// Bake on a spot instance, at this price in dollars an hour at most; `auto` is at most the on-demand price. A spot
 	// instance cannot be stopped: it is imaged while EC2 reboots it. The default, also `0`, is an on-demand instance.
@@ -113,13 +113,14 @@ type Config struct {
 	CapacityReservationGroupArn string `mapstructure:"capacity_reservation_group_arn"`
 	// Whether the instance is EBS-optimized. The default is the type's.
 	EbsOptimized bool `mapstructure:"ebs_optimized"`
-	// Whether a burstable instance (t2, t3, t3a, t4g) may burst without limit, at a price. The default is the account's.
+	// Whether a burstable instance (t2, t3, t3a, t4g) may burst without limit, at a price. The default is the
+	// account's.
 	EnableUnlimitedCredits bool `mapstructure:"enable_unlimited_credits"`
 	// What happens when the instance shuts itself down: `stop` or `terminate`. The default is `stop`.
 	InstanceInitiatedShutdownBehavior string `mapstructure:"shutdown_behavior"`
 	// What the instance may do, where there is no `iam_instance_profile`. A role and a profile are made for it, and
 	// removed in every case.
-	TemporaryIamInstanceProfilePolicyDocument *PolicyDocument `mapstructure:"temporary_iam_instance_profile_policy_document"`
+	TemporaryInstanceProfilePolicy *PolicyDocument `mapstructure:"temporary_iam_instance_profile_policy_document"`
 	// Set or clear the AMI's attribute for enhanced networking with ENA. The default is the source AMI's.
 	AMIENASupport config.Trilean `mapstructure:"ena_support"`
 	// Set the AMI's attribute for enhanced networking with SR-IOV.
@@ -130,8 +131,8 @@ type Config struct {
 	// Disks that the AMI has beside those of the instance, or in place of one of them.
 	AMIMappings []BlockDevice `mapstructure:"ami_block_device_mappings"`
 	// Replace an AMI of this name, here and in `ami_regions`. It is deregistered when the new one's disk is ready to be
-	// imaged, as two cannot have one name, and registered again, under a new id, if the new one is not made. The default
-	// is an error before anything is made. `packer build -force` says the same.
+	// imaged, as two cannot have one name, and registered again, under a new id, if the new one is not made. The
+	// default is an error before anything is made. `packer build -force` says the same.
 	AMIForceDeregister bool `mapstructure:"force_deregister"`
 	// Delete the snapshots of the AMI that was replaced, once the new one is whole.
 	AMIForceDeleteSnapshot bool `mapstructure:"force_delete_snapshot"`
@@ -171,8 +172,9 @@ type Config struct {
 type Prove struct {
 	// The stack whose network, roles and parameters the fresh instance gets.
 	Stack string `mapstructure:"stack" required:"true"`
-	// `db` or `web`: what the AMI is for. A db and a web AMI that are built at the same time are proved together, and are
-	// released only if both are good; one that is built alone is proved with its counterpart of the current release.
+	// `db` or `web`: what the AMI is for. A db and a web AMI that are built at the same time are proved together, and
+	// are released only if both are good; one that is built alone is proved with its counterpart of the current
+	// release.
 	Tier string `mapstructure:"tier" required:"true"`
 	// The name of the release, the same for both tiers, and new in every build. The default is the id of Packer's run.
 	Release string `mapstructure:"release"`
@@ -180,21 +182,21 @@ type Prove struct {
 	Timeout string `mapstructure:"timeout"`
 	// The type of the fresh instance. The default is `instance_type`.
 	InstanceType string `mapstructure:"instance_type"`
-	// What becomes of an AMI that is not proved: `deregister` removes it with its snapshots, `keep` leaves it there with
-	// the tag `goldsmith:unproved`. The build fails either way. The default is `deregister`.
+	// What becomes of an AMI that is not proved: `deregister` removes it with its snapshots, `keep` leaves it there
+	// with the tag `goldsmith:unproved`. The build fails either way. The default is `deregister`.
 	OnUnproved string `mapstructure:"on_unproved"`
 
 	timeout time.Duration
 }
 
-// Unchanged is when a build is not needed. Its inputs are the source AMI, this plugin with the agent in it, the builder's
-// options that the image depends on, and all options, templates, seeds and programs of Goldsmith's provisioners. What
-// other provisioners do cannot be seen: name their files in `inputs`.
+// Unchanged is when a build is not needed. Its inputs are the source AMI, this plugin with the agent in it, the
+// builder's options that the image depends on, and all options, templates, seeds and programs of Goldsmith's
+// provisioners. What other provisioners do cannot be seen: name their files in `inputs`.
 type Unchanged struct {
 	// More files and directories of this machine whose content counts, the template itself for one.
 	Inputs []string `mapstructure:"inputs"`
-	// How old the AMI may be, for the sake of packages that have become newer since: a duration such as `72h`. The default
-	// is `168h`, a week.
+	// How old the AMI may be, for the sake of packages that have become newer since: a duration such as `72h`. The
+	// default is `168h`, a week.
 	MaxAge string `mapstructure:"max_age"`
 	// Bake anyway. Packer's own `-force` does the same. The default is false.
 	Force bool `mapstructure:"force"`
@@ -324,7 +326,7 @@ func (c *Config) decode(raws []any) (warnings []string, err error) {
 		return nil, err
 	}
 	c.defaults()
-	return nil, errors.Join(slices.Concat(c.Access.Prepare(), c.Comm.Prepare(&c.ctx), c.faults())...)
+	return nil, errors.Join(slices.Concat(c.Prepare(), c.Comm.Prepare(&c.ctx), c.faults())...)
 }
 
 func (c *Config) defaults() {

@@ -84,8 +84,8 @@ func waitForBanner(ctx context.Context, j *job, m machine, address string) error
 				return ctx.Err()
 			}
 			return fmt.Errorf("SSH of instance %s does not answer on %s within %s (ssh_timeout): %w\n"+
-				"hint: is the address reachable from here, and does security group %v let this machine in?%s", m.instance, address,
-				j.config.Comm.SSHTimeout, last, m.groups, j.consoleTail(ctx, m.instance))
+				"hint: is the address reachable from here, and does security group %v let this machine in?%s",
+				m.instance, address, j.config.Comm.SSHTimeout, last, m.groups, j.consoleTail(ctx, m.instance))
 		case <-time.After(bannerEvery):
 		}
 	}

@@ -31,7 +31,7 @@ func says(t *testing.T, words string) string {
 			if err != nil {
 				return
 			}
-			conn.Write([]byte(words))
+			_, _ = conn.Write([]byte(words))
 			conn.Close()
 		}
 	}()
@@ -39,7 +39,11 @@ func says(t *testing.T, words string) string {
 }
 
 func TestBanner(t *testing.T) {
-	for words, want := range map[string]string{"SSH-2.0-OpenSSH_10\r\n": "", "HTTP/1.1 400\r\n": "no SSH server", "": "EOF"} {
+	for words, want := range map[string]string{
+		"SSH-2.0-OpenSSH_10\r\n": "",
+		"HTTP/1.1 400\r\n":       "no SSH server",
+		"":                       "EOF",
+	} {
 		err := banner(t.Context(), says(t, words))
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want %q", words, err, want)
@@ -83,7 +87,7 @@ func TestInstanceThatEndsMeanwhile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := diedMeanwhile(t.Context(), b.job, theInstance); err != nil {
+	if err = diedMeanwhile(t.Context(), b.job, theInstance); err != nil {
 		t.Errorf("it runs: got %v", err)
 	}
 	a.In(here).End(theInstance, "Server.SpotInstanceTermination", "EC2 wants it back")
@@ -101,7 +105,11 @@ func TestAddressOf(t *testing.T) {
 		instance types.Instance
 		want     string
 	}{
-		{"", both, "192.0.2.9"}, {"", private, "10.0.1.9"}, {"private_ip", both, "10.0.1.9"}, {"public_ip", both, "192.0.2.9"}, {"public_ip", private, ""},
+		{"", both, "192.0.2.9"},
+		{"", private, "10.0.1.9"},
+		{"private_ip", both, "10.0.1.9"},
+		{"public_ip", both, "192.0.2.9"},
+		{"public_ip", private, ""},
 	} {
 		b := bakeOf(t, newAccount(t), "b1", map[string]any{"ssh_interface": c.way})
 		if got := addressOf(b.job.config, c.instance); got != c.want {
@@ -152,7 +160,14 @@ func TestSealOfASealedMachine(t *testing.T) {
 		status                          int
 	}{
 		{"sealed by its provisioner", sealed, `{"paths":null,"count":0}`, "sha256:0123", "", 0},
-		{"written to since", sealed, `{"paths":["/home/admin/.ssh/authorized_keys"],"count":1}`, "sha256:0123", "/home/admin/.ssh/authorized_keys", 0},
+		{
+			"written to since",
+			sealed,
+			`{"paths":["/home/admin/.ssh/authorized_keys"],"count":1}`,
+			"sha256:0123",
+			"/home/admin/.ssh/authorized_keys",
+			0,
+		},
 		{"nobody tells what was written since", sealed, "", "sha256:0123", "look what was written after the seal", 0},
 		{"a mark that nobody can read", "{", "", "", "sealed", 0},
 		{"no answer", "", "", "", "exit status 1", 1},

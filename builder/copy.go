@@ -54,9 +54,9 @@ func (b *bake) copyImage(ctx context.Context) error {
 func (b *bake) copyTo(ctx context.Context, region string) (image string, err error) {
 	j, api := b.job, b.job.elsewhere(region)
 	if b.image.adopted {
-		found, ok, err := unfinishedIn(ctx, api, wanted{j.config, b.image.name, b.inputs})
-		if err != nil {
-			return "", err
+		found, ok, findErr := unfinishedIn(ctx, api, wanted{j.config, b.image.name, b.inputs})
+		if findErr != nil {
+			return "", findErr
 		}
 		if ok && ec2ops.TagValue(found.Tags, buildTag) == b.image.owner {
 			j.ui.Message(fmt.Sprintf("%s: going on from %s", region, aws.ToString(found.ImageId)))
@@ -79,11 +79,11 @@ func (b *bake) copyTo(ctx context.Context, region string) (image string, err err
 	detached, cancel := createContext(ctx)
 	defer cancel()
 	err = onceNameIsFree(detached, b.retired, func(ctx context.Context) error {
-		out, err := api.CopyImage(ctx, input)
-		if err == nil {
+		out, callErr := api.CopyImage(ctx, input)
+		if callErr == nil {
 			image = aws.ToString(out.ImageId)
 		}
-		return err
+		return callErr
 	})
 	if err != nil {
 		return "", err

@@ -72,11 +72,11 @@ func createFrom(
 		TagSpecifications:   tags,
 	}
 	err = onceNameIsFree(detached, retired, func(ctx context.Context) error {
-		out, err := j.ec2.CreateImage(ctx, input)
-		if err == nil {
+		out, callErr := j.ec2.CreateImage(ctx, input)
+		if callErr == nil {
 			id = aws.ToString(out.ImageId)
 		}
-		return err
+		return callErr
 	})
 	if err == nil {
 		j.ui.Message("AMI: " + id)

@@ -142,8 +142,8 @@ func combine(parts ...[]byte) ([]byte, error) {
 	for _, part := range parts {
 		kind := userDataType(part)
 		if kind == "" {
-			return nil, errors.New("user_data: it begins with nothing that cloud-init knows, such as #cloud-config " +
-				"or #!")
+			return nil, errors.New("user_data: it begins with nothing that cloud-init knows, such as #! or " +
+				"#cloud-config")
 		}
 		out, err := w.CreatePart(textproto.MIMEHeader{"Content-Type": {kind + `; charset="utf-8"`}})
 		if err != nil {

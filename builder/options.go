@@ -17,7 +17,7 @@ func (c *Config) optionDefaults() {
 	if c.AMIIMDSSupport == "" {
 		c.AMIIMDSSupport = string(types.ImdsSupportValuesV20)
 	}
-	if p := c.TemporaryIamInstanceProfilePolicyDocument; p != nil && p.Version == "" {
+	if p := c.TemporaryInstanceProfilePolicy; p != nil && p.Version == "" {
 		p.Version = "2012-10-17"
 	}
 	if c.PackerForce {

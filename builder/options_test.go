@@ -109,7 +109,11 @@ func TestOptionsAreChecked(t *testing.T) {
 		{with(encrypted, options{"ami_users": list("123456789012")}), "ami_users"},
 		{with(encrypted, options{"snapshot_users": list("123456789012"), "kms_key_id": "k"}), ""},
 		{
-			with(encrypted, options{"ami_users": list("123456789012"), "kms_key_id": "k", "ami_regions": list("eu-west-1")}),
+			with(encrypted, options{
+				"ami_users":   list("123456789012"),
+				"kms_key_id":  "k",
+				"ami_regions": list("eu-west-1"),
+			}),
 			"region_kms_key_ids",
 		},
 		{options{"ami_regions": list("Frankfurt")}, "ami_regions"},
@@ -117,7 +121,10 @@ func TestOptionsAreChecked(t *testing.T) {
 		{options{"region_kms_key_ids": map[string]string{"us-east-1": "k"}}, "region_kms_key_ids"},
 		{with(encrypted, options{"region_kms_key_ids": map[string]string{"eu-west-1": "k"}}), "region_kms_key_ids"},
 		{
-			with(encrypted, options{"region_kms_key_ids": map[string]string{"eu-west-1": "k", "us-east-1": ""}, "ami_regions": list("eu-west-1")}),
+			with(encrypted, options{
+				"region_kms_key_ids": map[string]string{"eu-west-1": "k", "us-east-1": ""},
+				"ami_regions":        list("eu-west-1"),
+			}),
 			"",
 		},
 		{options{"imds_support": "v1.0"}, "imds_support"},
@@ -135,7 +142,11 @@ func TestOptionsAreChecked(t *testing.T) {
 			"ami_block_device_mappings[0].volume_type",
 		},
 		{
-			options{"ami_block_device_mappings": []any{options{"device_name": "/dev/xvdb", "no_device": true, "volume_size": 1}}},
+			options{"ami_block_device_mappings": []any{options{
+				"device_name": "/dev/xvdb",
+				"no_device":   true,
+				"volume_size": 1,
+			}}},
 			"ami_block_device_mappings[0].no_device",
 		},
 		{options{"tags": map[string]string{unfinishedTag: "x"}}, "tags"},
@@ -548,13 +559,29 @@ func TestFallback(t *testing.T) {
 	}{
 		{"room at once", base, nil, "", list(smallA), ""},
 		{"no room in a zone", base, full{smallA: none}, "", list(smallA, smallC), ""},
-		{"no address in a subnet", base, full{smallA: "InsufficientFreeAddressesInSubnet"}, "", list(smallA, smallB), ""},
+		{
+			"no address in a subnet",
+			base,
+			full{smallA: "InsufficientFreeAddressesInSubnet"},
+			"",
+			list(smallA, smallB),
+			"",
+		},
 		{"no room of a type", base, full{smallA: zone, smallC: none}, "", list(smallA, smallC, mediumA), ""},
 		{"a quota of the account", base, full{smallA: "VcpuLimitExceeded"}, "", list(smallA, mediumA), ""},
 		{"no room after the answer", base, nil, smallA, list(smallA, smallC), ""},
 		{
-			"no room anywhere", base, full{smallA: none, smallC: none, mediumA: none, mediumC: "InsufficientHostCapacity"}, "",
-			list(smallA, smallC, mediumA, mediumC), "instance_types",
+			"no room anywhere",
+			base,
+			full{
+				smallA:  none,
+				smallC:  none,
+				mediumA: none,
+				mediumC: "InsufficientHostCapacity",
+			},
+			"",
+			list(smallA, smallC, mediumA, mediumC),
+			"instance_types",
 		},
 		{"another fault", base, full{smallA: "InvalidKeyPair.NotFound"}, "", list(smallA), "InvalidKeyPair"},
 		{"one type", options{}, full{smallA: none, smallC: none}, "", nil, "subnet_ids"},
@@ -646,8 +673,9 @@ func TestLaunchOptions(t *testing.T) {
 		},
 	})
 	in := a.launches()[0]
+	reservation := in.CapacityReservationSpecification.CapacityReservationTarget
 	if in.Placement.Tenancy != "host" || *in.Placement.HostId != "h-0123456789abcdef0" ||
-		*in.CapacityReservationSpecification.CapacityReservationTarget.CapacityReservationId != "cr-0123456789abcdef0" ||
+		*reservation.CapacityReservationId != "cr-0123456789abcdef0" ||
 		!*in.EbsOptimized || *in.CreditSpecification.CpuCredits != "unlimited" ||
 		in.InstanceInitiatedShutdownBehavior != "terminate" || in.MetadataOptions.InstanceMetadataTags != "enabled" {
 		t.Errorf("launched with %+v", in)
@@ -674,7 +702,11 @@ func TestProfileThatIsNotKnownYet(t *testing.T) {
 	for _, c := range []struct {
 		change options
 		there  bool
-	}{{policy(nil), false}, {options{"iam_instance_profile": "mine"}, true}, {options{"iam_instance_profile": "mine"}, false}} {
+	}{
+		{policy(nil), false},
+		{options{"iam_instance_profile": "mine"}, true},
+		{options{"iam_instance_profile": "mine"}, false},
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			a := newAccount(t)
 			if c.there { // its maker may be as quick

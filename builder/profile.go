@@ -21,7 +21,7 @@ const policyName = "bake"
 
 // wantsProfile tells whether a role and a profile are made for the instance.
 func (c *Config) wantsProfile() bool {
-	return c.TemporaryIamInstanceProfilePolicyDocument != nil && c.IamInstanceProfile == ""
+	return c.TemporaryInstanceProfilePolicy != nil && c.IamInstanceProfile == ""
 }
 
 // makeProfile settles the instance profile, and makes one with a role of its own for a policy of the build's.
@@ -38,7 +38,7 @@ func (b *bake) makeProfile(ctx context.Context) error {
 // createProfile makes the temporary role and its profile. Both have the name that the operator's policy lets the caller
 // pass on.
 func createProfile(ctx context.Context, j *job) error {
-	policy, err := json.Marshal(j.config.TemporaryIamInstanceProfilePolicyDocument)
+	policy, err := json.Marshal(j.config.TemporaryInstanceProfilePolicy)
 	if err != nil {
 		return err
 	}

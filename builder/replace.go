@@ -58,8 +58,8 @@ func checkNames(ctx context.Context, j *job, image builtImage) error {
 	return nil
 }
 
-// setAsideIn frees the name of the AMI to be made. EC2 has one AMI of a name, and none can be renamed, so for the time of
-// the snapshot there is none of this name.
+// setAsideIn frees the name of the AMI to be made. EC2 has one AMI of a name, and none can be renamed, so for the time
+// of the snapshot there is none of this name.
 func (b *bake) setAsideIn(ctx context.Context, region string) error {
 	if !b.job.config.AMIForceDeregister {
 		return nil

@@ -49,10 +49,10 @@ func shareIn(ctx context.Context, j *job, p publication) error {
 	if aws.ToBool(image.Public) && !slices.Contains(c.AMIGroups, "all") {
 		return errors.New(`it is public, and ami_groups does not say "all"`)
 	}
-	if err := setAttributes(ctx, c, p, image); err != nil {
+	if err = setAttributes(ctx, c, p, image); err != nil {
 		return err
 	}
-	if err := shareSnapshots(ctx, c, p.api, image); err != nil {
+	if err = shareSnapshots(ctx, c, p.api, image); err != nil {
 		return err
 	}
 	permissions := c.launchPermissions()
@@ -73,9 +73,9 @@ func shareIn(ctx context.Context, j *job, p publication) error {
 // describeImage is the AMI as it is now: others may have changed it while it was pending.
 func describeImage(ctx context.Context, p publication) (image types.Image, err error) {
 	err = await.Until(ctx, await.Settle, func(ctx context.Context) (bool, error) {
-		found, err := ec2ops.Images(ctx, p.api, &ec2.DescribeImagesInput{ImageIds: []string{p.image}})
-		if err != nil || len(found) == 0 {
-			return false, err
+		found, callErr := ec2ops.Images(ctx, p.api, &ec2.DescribeImagesInput{ImageIds: []string{p.image}})
+		if callErr != nil || len(found) == 0 {
+			return false, callErr
 		}
 		image = found[0]
 		return true, nil

@@ -56,7 +56,7 @@ func inputsOf(j *job, source sourceImage) (inputs.Inputs, error) {
 		return nil, nil
 	}
 	in.Add("source AMI", []byte(source.id))
-	if err := addConfig(in, *j.config, j.region); err != nil {
+	if err = addConfig(in, *j.config, j.region); err != nil {
 		return nil, err
 	}
 	program, err := os.Executable()

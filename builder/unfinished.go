@@ -29,7 +29,8 @@ type unfinishedError struct {
 
 func (u *unfinishedError) Error() string {
 	return fmt.Sprintf("%v\nhint: %s in %s is kept. The same build, run again, goes on from it; "+
-		"packer build -force bakes anew. To be rid of it: aws ec2 deregister-image --delete-associated-snapshots --region %s --image-id %s",
+		"packer build -force bakes anew. To be rid of it: aws ec2 deregister-image --delete-associated-snapshots "+
+		"--region %s --image-id %s",
 		u.err, u.image, u.region, u.region, u.image)
 }
 

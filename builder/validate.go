@@ -107,6 +107,11 @@ func (c *Config) networkFaults() []error {
 			add(&errs, "temporary_security_group_source_cidrs: %q should be a range such as 192.0.2.1/32", cidr)
 		}
 	}
+	return append(errs, c.interfaceFaults()...)
+}
+
+func (c *Config) interfaceFaults() []error {
+	var errs []error
 	if c.SSHInterface != "" && c.SSHInterface != "public_ip" && c.SSHInterface != "private_ip" {
 		add(&errs, "ssh_interface: %q should be public_ip or private_ip", c.SSHInterface)
 	}

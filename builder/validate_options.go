@@ -144,7 +144,11 @@ func (c *Config) reservationFaults() []error {
 	errs := oneOf("capacity_reservation_preference", c.CapacityReservationPreference, "open", "none")
 	errs = append(errs, ids("capacity_reservation_id", "cr-", c.CapacityReservationId)...)
 	count := 0
-	for _, value := range []string{c.CapacityReservationPreference, c.CapacityReservationId, c.CapacityReservationGroupArn} {
+	for _, value := range []string{
+		c.CapacityReservationPreference,
+		c.CapacityReservationId,
+		c.CapacityReservationGroupArn,
+	} {
 		if value != "" {
 			count++
 		}
@@ -161,7 +165,7 @@ func (c *Config) reservationFaults() []error {
 }
 
 func (c *Config) policyFaults() []error {
-	p := c.TemporaryIamInstanceProfilePolicyDocument
+	p := c.TemporaryInstanceProfilePolicy
 	if p == nil {
 		return nil
 	}
