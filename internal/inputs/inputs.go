@@ -75,14 +75,14 @@ func (in Inputs) AddConfig(component string, config any) error {
 		return fmt.Errorf("read the options of %s: %w", component, err)
 	}
 	var attributes map[string]any
-	if err := json.Unmarshal(text, &attributes); err != nil {
+	if err = json.Unmarshal(text, &attributes); err != nil {
 		return fmt.Errorf("read the options of %s: %w", component, err)
 	}
 	maps.DeleteFunc(attributes, func(name string, _ any) bool { return strings.HasPrefix(name, "Packer") })
 	named := map[string]string{} // by path: where a file lies does not count, its name and content do
 	value := nameFiles(attributes, named)
 	for path, name := range named {
-		if err := in.AddFile(component+" "+name, path); err != nil {
+		if err = in.AddFile(component+" "+name, path); err != nil {
 			return err
 		}
 	}

@@ -44,7 +44,7 @@ func TestDocuments(t *testing.T) {
 		t.Errorf("the digest of the same manifest: %s and %s", digest, again)
 	}
 	var bom cyclonedx.BOM
-	if err := cyclonedx.NewBOMDecoder(bytes.NewReader(documents["sbom.cdx.json"]), cyclonedx.BOMFileFormatJSON).
+	if err = cyclonedx.NewBOMDecoder(bytes.NewReader(documents["sbom.cdx.json"]), cyclonedx.BOMFileFormatJSON).
 		Decode(&bom); err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +56,8 @@ func TestDocuments(t *testing.T) {
 		purls[c.PackageURL] = true
 	}
 	for _, want := range []string{
-		"pkg:deb/debian/mariadb-server@1:11.8.3-0%2Bdeb13u1?arch=amd64&distro=debian-13", "pkg:deb/debian/libstdc%2B%2B6@1:14.2.0-19%2Bb1?arch=amd64&distro=debian-13",
+		"pkg:deb/debian/mariadb-server@1:11.8.3-0%2Bdeb13u1?arch=amd64&distro=debian-13",
+		"pkg:deb/debian/libstdc%2B%2B6@1:14.2.0-19%2Bb1?arch=amd64&distro=debian-13",
 		"pkg:golang/example.org/dep@v1.2.3", "pkg:golang/stdlib@1.26.3",
 	} {
 		if !purls[want] {
@@ -126,7 +127,8 @@ func TestDiff(t *testing.T) {
 	b.Files = []File{{Path: "/etc/app.conf", Mode: "0600", Digest: "sha256:1"}}
 	d := Diff(a, b)
 	for what, lines := range map[string][]string{
-		"~ mariadb-server:amd64 1:11.8.3-0+deb13u1 -> 1:11.8.4": d.Packages, "+ rpcbind:amd64 1.2": d.Packages, "~ cron.service enabled -> masked": d.Units, "- old.timer enabled": d.Units,
+		"~ mariadb-server:amd64 1:11.8.3-0+deb13u1 -> 1:11.8.4": d.Packages, "+ rpcbind:amd64 1.2": d.Packages,
+		"~ cron.service enabled -> masked": d.Units, "- old.timer enabled": d.Units,
 		"+ tcp 0.0.0.0:111": d.Sockets, "~ /etc/app.conf": d.Configuration, "- /opt/x": d.Files,
 	} {
 		if !slices.Contains(lines, what) {

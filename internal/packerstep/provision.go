@@ -40,7 +40,7 @@ func hookData(state multistep.StateBag) map[string]any {
 		data = map[string]any{}
 	}
 	data["ID"] = "ERR_ID_NOT_IMPLEMENTED_BY_BUILDER"
-	if id, ok := state.GetOk("instance_id"); ok {
+	if id, made := state.GetOk("instance_id"); made {
 		data["ID"] = id
 	}
 	data["PackerRunUUID"] = os.Getenv("PACKER_RUN_UUID")

@@ -37,7 +37,11 @@ func TestFaults(t *testing.T) {
 	}{
 		{"methods", map[string]string{"a.go": methods(41)}, "a: the type T has 41 methods"},
 		{"methods", map[string]string{"a.go": methods(40)}, ""},
-		{"fields", map[string]string{"a.go": fields(16), "b.go": user}, "a: the struct T has 16 fields and is used in 2 files"},
+		{
+			"fields",
+			map[string]string{"a.go": fields(16), "b.go": user},
+			"a: the struct T has 16 fields and is used in 2 files",
+		},
 		{"fields", map[string]string{"a.go": fields(15), "b.go": user}, ""},
 		{"fields of one file", map[string]string{"a.go": fields(16)}, ""},
 		{"a function", map[string]string{"a.go": many + lines(81)[10:]}, "the function has 81 lines"},
