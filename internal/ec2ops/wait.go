@@ -187,8 +187,13 @@ func UntilTerminated(ctx context.Context, api ec2.DescribeInstancesAPIClient, id
 
 // remaining are those of some instances that EC2 still knows. A filter, unlike an id, may match nothing.
 func remaining(ctx context.Context, api ec2.DescribeInstancesAPIClient, ids []string) ([]string, error) {
-	all, err := Instances(ctx, api, &ec2.DescribeInstancesInput{
-		Filters: []types.Filter{Filter("instance-id", ids...)},
+	var all []types.Instance
+	again := func(err error) bool { return awserr.Transient(err) || awserr.NotFound(err) }
+	err := await.Retry(ctx, await.Settle, again, func(ctx context.Context) (err error) {
+		all, err = Instances(ctx, api, &ec2.DescribeInstancesInput{
+			Filters: []types.Filter{Filter("instance-id", ids...)},
+		})
+		return err
 	})
 	var left []string
 	for _, i := range all {
@@ -253,12 +258,31 @@ func Failed(image types.Image) bool {
 	return true
 }
 
+type volumeRetryable = func(
+	context.Context, *ec2.DescribeVolumesInput, *ec2.DescribeVolumesOutput, error,
+) (bool, error)
+
+// unlessLost ends the SDK's wait in each state that a volume does not come back from: the SDK's own knows one of them.
+func unlessLost(ask volumeRetryable) volumeRetryable {
+	return func(
+		ctx context.Context, in *ec2.DescribeVolumesInput, out *ec2.DescribeVolumesOutput, err error,
+	) (bool, error) {
+		if err == nil && len(out.Volumes) > 0 {
+			switch out.Volumes[0].State {
+			case types.VolumeStateDeleting, types.VolumeStateDeleted, types.VolumeStateError:
+				return false, errors.New("it does not come back from that")
+			}
+		}
+		return ask(ctx, in, out, err)
+	}
+}
+
 // UntilVolume waits until a volume can be attached.
 func UntilVolume(ctx context.Context, api ec2.DescribeVolumesAPIClient, id string, made time.Time) error {
 	p := &Patience[*ec2.DescribeVolumesOutput]{Made: made}
 	waiter := ec2.NewVolumeAvailableWaiter(api, func(o *ec2.VolumeAvailableWaiterOptions) {
 		o.MinDelay, o.MaxDelay = p.delays()
-		o.Retryable = retryable(p, o.Retryable)
+		o.Retryable = retryable(p, unlessLost(o.Retryable))
 	})
 	err := p.ended(ctx, waiter.Wait(ctx, &ec2.DescribeVolumesInput{VolumeIds: []string{id}}, limit(ctx)))
 	if err != nil && p.seen != nil && len(p.seen.Volumes) > 0 {

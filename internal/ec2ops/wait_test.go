@@ -199,6 +199,31 @@ func TestVolumesAndSnapshots(t *testing.T) {
 	})
 }
 
+// oneVolume is EC2 with a volume in a state.
+type oneVolume types.VolumeState
+
+func (v oneVolume) DescribeVolumes(
+	context.Context, *ec2.DescribeVolumesInput, ...func(*ec2.Options),
+) (*ec2.DescribeVolumesOutput, error) {
+	return &ec2.DescribeVolumesOutput{Volumes: []types.Volume{{State: types.VolumeState(v)}}}, nil
+}
+
+// TestVolumeThatIsLost: the SDK's waiter would wait for it until the end.
+func TestVolumeThatIsLost(t *testing.T) {
+	for _, state := range []types.VolumeState{
+		types.VolumeStateError, types.VolumeStateDeleting, types.VolumeStateDeleted,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			began := time.Now()
+			err := UntilVolume(t.Context(), oneVolume(state), "vol-1", time.Time{})
+			if err == nil || !strings.Contains(err.Error(), "vol-1") || !strings.Contains(err.Error(), string(state)) ||
+				time.Since(began) > time.Second {
+				t.Errorf("%s: after %s got %v", state, time.Since(began), err)
+			}
+		})
+	}
+}
+
 func TestTagsAndFilters(t *testing.T) {
 	tags := Tags(map[string]string{"b": "1", "a": "2"}, map[string]string{"b": "3"})
 	if len(tags) != 2 || *tags[0].Key != "a" || TagValue(tags, "b") != "3" || TagValue(tags, "c") != "" {

@@ -11,7 +11,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
-	"github.com/aws/smithy-go"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 )
 
 // Roles of an instance, and of a data volume that is to take the place of another.
@@ -52,19 +53,14 @@ type Detail struct {
 // Instances are the stack's, but for those that are terminated.
 func (s *Stack) Instances(ctx context.Context) ([]Instance, error) {
 	filters := s.OwnFilters("instance-state-name", "pending,running,stopping,stopped")
+	described, err := ec2ops.Instances(ctx, s.EC2, &ec2.DescribeInstancesInput{Filters: filters})
+	if err != nil {
+		return nil, fmt.Errorf("list the instances of stack %s: %w", s.Name, err)
+	}
 	var all []Instance
-	pages := ec2.NewDescribeInstancesPaginator(s.EC2, &ec2.DescribeInstancesInput{Filters: filters})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("list the instances of stack %s: %w", s.Name, err)
-		}
-		for _, reservation := range page.Reservations {
-			for _, i := range reservation.Instances {
-				if tier := TagOf(i.Tags, TierTag); tier != "" {
-					all = append(all, InstanceOf(i, tier))
-				}
-			}
+	for _, i := range described {
+		if tier := ec2ops.TagValue(i.Tags, TierTag); tier != "" {
+			all = append(all, InstanceOf(i, tier))
 		}
 	}
 	slices.SortFunc(all, func(a, b Instance) int { return strings.Compare(a.Tier+a.ID, b.Tier+b.ID) })
@@ -80,17 +76,17 @@ func InstanceOf(i types.Instance, tier string) Instance {
 		Private: aws.ToString(i.PrivateIpAddress),
 		Public:  aws.ToString(i.PublicIpAddress),
 		Since:   aws.ToTime(i.LaunchTime),
-		Role:    cmp.Or(TagOf(i.Tags, RoleTag), Serving),
+		Role:    cmp.Or(ec2ops.TagValue(i.Tags, RoleTag), Serving),
 		Detail: Detail{
-			Deploy:   TagOf(i.Tags, DeployTag),
-			Group:    TagOf(i.Tags, GroupTag),
+			Deploy:   ec2ops.TagValue(i.Tags, DeployTag),
+			Group:    ec2ops.TagValue(i.Tags, GroupTag),
 			Tags:     i.Tags,
 			Type:     string(i.InstanceType),
 			Subnet:   aws.ToString(i.SubnetId),
-			Settings: TagOf(i.Tags, SettingsTag),
-			Service:  TagOf(i.Tags, AddressTag),
-			Server:   TagOf(i.Tags, ServerTag),
-			Volume:   TagOf(i.Tags, VolumeTag),
+			Settings: ec2ops.TagValue(i.Tags, SettingsTag),
+			Service:  ec2ops.TagValue(i.Tags, AddressTag),
+			Server:   ec2ops.TagValue(i.Tags, ServerTag),
+			Volume:   ec2ops.TagValue(i.Tags, VolumeTag),
 		},
 	}
 	if i.State != nil {
@@ -104,21 +100,13 @@ func InstanceOf(i types.Instance, tier string) Instance {
 	return found
 }
 
-// errNotDescribed is an answer without the instance that was asked for. To a caller it is as if EC2 had said so.
-var errNotDescribed = &smithy.GenericAPIError{Code: "InvalidInstanceID.NotFound", Message: "EC2 does not describe it"}
-
 // Describe returns an instance as it is now.
 func (s *Stack) Describe(ctx context.Context, id string) (Instance, error) {
-	out, err := s.EC2.DescribeInstances(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{id}})
+	i, err := ec2ops.Instance(ctx, s.EC2, id)
 	if err != nil {
-		return Instance{}, fmt.Errorf("look at %s: %w", id, err)
+		return Instance{}, err
 	}
-	for _, reservation := range out.Reservations {
-		for _, i := range reservation.Instances {
-			return InstanceOf(i, TagOf(i.Tags, TierTag)), nil
-		}
-	}
-	return Instance{}, fmt.Errorf("look at %s: %w", id, errNotDescribed)
+	return InstanceOf(i, ec2ops.TagValue(i.Tags, TierTag)), nil
 }
 
 // ServingOf is the instance that serves a tier by itself; without one it is empty. Of two, where the end of the older

@@ -19,6 +19,7 @@ import (
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/console"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
 
@@ -108,9 +109,9 @@ func (s *Stack) ParameterPath() string { return "/goldsmith/" + s.Name }
 // OwnFilters returns the filter for what belongs to the stack, and more of them as names and comma-separated values in
 // turn.
 func (s *Stack) OwnFilters(more ...string) []types.Filter {
-	all := []types.Filter{{Name: aws.String("tag:" + StackTag), Values: []string{s.Name}}}
-	for i := 0; i+1 < len(more); i += 2 {
-		all = append(all, types.Filter{Name: aws.String(more[i]), Values: strings.Split(more[i+1], ",")})
+	all := []types.Filter{ec2ops.TagFilter(StackTag, s.Name)}
+	for pair := range slices.Chunk(more, 2) {
+		all = append(all, ec2ops.Filter(pair[0], strings.Split(pair[1], ",")...))
 	}
 	return all
 }
@@ -119,32 +120,14 @@ func (s *Stack) OwnFilters(more ...string) []types.Filter {
 // keys and values in turn.
 func (s *Stack) TagsFor(kind types.ResourceType, name string, more ...string) []types.TagSpecification {
 	pairs := append([]string{NameTag, name, StackTag, s.Name}, more...)
-	return []types.TagSpecification{{ResourceType: kind, Tags: TagList(pairs...)}}
-}
-
-// TagList returns tags of keys and values in turn.
-func TagList(pairs ...string) []types.Tag {
-	var tags []types.Tag
-	for i := 0; i+1 < len(pairs); i += 2 {
-		tags = append(tags, types.Tag{Key: aws.String(pairs[i]), Value: aws.String(pairs[i+1])})
-	}
-	return tags
-}
-
-// TagOf returns the value of a tag, empty where it is not there.
-func TagOf(tags []types.Tag, key string) string {
-	i := slices.IndexFunc(tags, func(tag types.Tag) bool { return aws.ToString(tag.Key) == key })
-	if i < 0 {
-		return ""
-	}
-	return aws.ToString(tags[i].Value)
+	return []types.TagSpecification{{ResourceType: kind, Tags: ec2ops.TagPairs(pairs...)}}
 }
 
 // MissingTags returns the keys of wanted tags that are not there, or have another value.
 func MissingTags(is, wanted []types.Tag) []string {
 	var keys []string
 	for _, tag := range wanted {
-		if TagOf(is, aws.ToString(tag.Key)) != aws.ToString(tag.Value) {
+		if ec2ops.TagValue(is, aws.ToString(tag.Key)) != aws.ToString(tag.Value) {
 			keys = append(keys, aws.ToString(tag.Key))
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/deploy/data"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/deploy/service"
@@ -385,7 +386,7 @@ func setRole(ctx context.Context, s *stack.Stack, role string, ids ...string) er
 	if len(ids) == 0 {
 		return nil
 	}
-	input := &ec2.CreateTagsInput{Resources: ids, Tags: stack.TagList(stack.RoleTag, role)}
+	input := &ec2.CreateTagsInput{Resources: ids, Tags: ec2ops.TagPairs(stack.RoleTag, role)}
 	if _, err := s.EC2.CreateTags(ctx, input); err != nil {
 		return fmt.Errorf("tag %s as %s: %w", strings.Join(ids, ", "), role, err)
 	}

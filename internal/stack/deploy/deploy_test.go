@@ -18,6 +18,7 @@ import (
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/console"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/defaultstack"
@@ -50,7 +51,7 @@ func newWorld(t *testing.T, change func(*stackfile.File)) *world {
 	w.account.Pace, w.account.Console = 3*time.Second, w.console
 	for _, name := range []string{"db-1", "db-2", "web-1", "web-2"} {
 		kind, _, _ := strings.Cut(name, "-")
-		tags := stack.TagList(stack.StackTag, "golden", stack.TierTag, kind)
+		tags := ec2ops.TagPairs(stack.StackTag, "golden", stack.TierTag, kind)
 		w.account.In(region).AddImage(types.Image{
 			ImageId: aws.String("ami-" + name),
 			Name:    aws.String(name),

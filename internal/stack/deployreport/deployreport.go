@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/report"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/login"
@@ -199,7 +200,7 @@ func addSubnets(ctx context.Context, s *stack.Stack, n network.Network, t *repor
 			}
 			t.Subnets = append(t.Subnets, report.Subnet{
 				ID:     id,
-				Name:   stack.TagOf(found.Tags, stack.NameTag),
+				Name:   ec2ops.TagValue(found.Tags, stack.NameTag),
 				CIDR:   aws.ToString(found.CidrBlock),
 				Public: id == n.Public || aws.ToBool(found.MapPublicIpOnLaunch),
 			})
@@ -302,20 +303,15 @@ func addInstances(
 	for _, i := range d.Known {
 		before[i.ID] = i
 	}
-	pages := ec2.NewDescribeInstancesPaginator(s.EC2, &ec2.DescribeInstancesInput{Filters: s.OwnFilters()})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return fmt.Errorf("look at the instances: %w", err)
-		}
-		for _, reservation := range page.Reservations {
-			for _, raw := range reservation.Instances {
-				tier, id := stack.TagOf(raw.Tags, stack.TierTag), aws.ToString(raw.InstanceId)
-				ended := raw.State != nil && raw.State.Name == types.InstanceStateNameTerminated
-				if tier != "" && (!ended || before[id].ID != "") {
-					t.Instances = append(t.Instances, drawn(s, n, d.Record.ID, raw, before[id]))
-				}
-			}
+	all, err := ec2ops.Instances(ctx, s.EC2, &ec2.DescribeInstancesInput{Filters: s.OwnFilters()})
+	if err != nil {
+		return fmt.Errorf("look at the instances: %w", err)
+	}
+	for _, raw := range all {
+		tier, id := ec2ops.TagValue(raw.Tags, stack.TierTag), aws.ToString(raw.InstanceId)
+		ended := raw.State != nil && raw.State.Name == types.InstanceStateNameTerminated
+		if tier != "" && (!ended || before[id].ID != "") {
+			t.Instances = append(t.Instances, drawn(s, n, d.Record.ID, raw, before[id]))
 		}
 	}
 	slices.SortFunc(t.Instances, func(a, b report.Instance) int { return strings.Compare(a.Tier+a.ID, b.Tier+b.ID) })
@@ -325,7 +321,7 @@ func addInstances(
 // drawn is an instance as the report of a deployment shows it; before is what was known of it while it ran.
 func drawn(s *stack.Stack, n network.Network, deploy string, raw types.Instance,
 	before stack.Instance) report.Instance {
-	i := stack.InstanceOf(raw, stack.TagOf(raw.Tags, stack.TierTag))
+	i := stack.InstanceOf(raw, ec2ops.TagValue(raw.Tags, stack.TierTag))
 	ended := i.State == string(types.InstanceStateNameTerminated) ||
 		i.State == string(types.InstanceStateNameShuttingDown)
 	private := []string{cmp.Or(i.Private, before.Private)}
@@ -335,7 +331,7 @@ func drawn(s *stack.Stack, n network.Network, deploy string, raw types.Instance,
 	}
 	d := report.Instance{
 		ID:      i.ID,
-		Name:    stack.TagOf(raw.Tags, stack.NameTag),
+		Name:    ec2ops.TagValue(raw.Tags, stack.NameTag),
 		Tier:    i.Tier,
 		Image:   i.Image,
 		State:   i.State,

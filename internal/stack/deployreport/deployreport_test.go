@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/report"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/defaultstack"
@@ -160,7 +161,7 @@ func TestDrawnInstances(t *testing.T) {
 			InstanceId: aws.String(id),
 			ImageId:    aws.String("ami-1"),
 			State:      &types.InstanceState{Name: types.InstanceStateName(state)},
-			Tags:       stack.TagList(tags...),
+			Tags:       ec2ops.TagPairs(tags...),
 		}
 	}
 	runs := raw("i-1", "running", "Name", "golden-db", stack.RoleTag, stack.Serving, stack.DeployTag, deployed,
@@ -237,7 +238,7 @@ func TestDrawnInstances(t *testing.T) {
 			Serving: true,
 		}},
 	} {
-		c.raw.Tags = append(c.raw.Tags, stack.TagList(stack.TierTag, c.tier)...)
+		c.raw.Tags = append(c.raw.Tags, ec2ops.TagPairs(stack.TierTag, c.tier)...)
 		if got := drawn(s, n, deployed, c.raw, c.before); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: got %+v, want %+v", c.name, got, c.want)
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/google/uuid"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/network"
@@ -111,7 +112,7 @@ func Run(ctx context.Context, s *stack.Stack, n network.Network, l Launch) (stac
 		return stack.Instance{}, err
 	}
 	var out *ec2.RunInstancesOutput
-	err = roles.OnceKnown(ctx, func(ctx context.Context) (err error) {
+	err = ec2ops.OnceProfileKnown(ctx, func(ctx context.Context) (err error) {
 		whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), runLimit)
 		defer cancel()
 		out, err = s.EC2.RunInstances(whole, input)

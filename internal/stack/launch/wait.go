@@ -6,13 +6,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
-	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/console"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 )
@@ -135,18 +134,14 @@ func consoleTail(ctx context.Context, s *stack.Stack, id string) string {
 	return s.Consoles.Tail(limited, s.EC2, id)
 }
 
+// endLimit is how long instances may take to stop or to be terminated.
+const endLimit = 5 * time.Minute
+
 // Terminate ends instances and waits until they are gone.
 func Terminate(ctx context.Context, s *stack.Stack, ids ...string) error {
-	if len(ids) == 0 {
-		return nil
-	}
-	if _, err := s.EC2.TerminateInstances(ctx, &ec2.TerminateInstancesInput{InstanceIds: ids}); err != nil {
-		return fmt.Errorf("terminate %s: %w", strings.Join(ids, ", "), err)
-	}
-	if err := untilState(ctx, s, types.InstanceStateNameTerminated, ids...); err != nil {
-		return fmt.Errorf("terminate %s: %w", strings.Join(ids, ", "), err)
-	}
-	return nil
+	limited, cancel := context.WithTimeout(ctx, endLimit)
+	defer cancel()
+	return ec2ops.Terminate(limited, s.EC2, ids...)
 }
 
 // Stop stops an instance and waits until it has stopped.
@@ -154,7 +149,9 @@ func Stop(ctx context.Context, s *stack.Stack, id string) error {
 	if _, err := s.EC2.StopInstances(ctx, &ec2.StopInstancesInput{InstanceIds: []string{id}}); err != nil {
 		return fmt.Errorf("stop %s: %w", id, err)
 	}
-	if err := untilState(ctx, s, types.InstanceStateNameStopped, id); err != nil {
+	limited, cancel := context.WithTimeout(ctx, endLimit)
+	defer cancel()
+	if _, err := ec2ops.UntilStopped(limited, s.EC2, id, time.Time{}); err != nil {
 		return fmt.Errorf("stop %s: %w", id, err)
 	}
 	return nil
@@ -171,48 +168,6 @@ func Start(ctx context.Context, s *stack.Stack, id string) (last time.Time, err 
 		return last, fmt.Errorf("start %s: %w", id, err)
 	}
 	return report.Time, nil
-}
-
-// untilState waits until instances are stopped or terminated. One that EC2 has forgotten is terminated.
-func untilState(ctx context.Context, s *stack.Stack, state types.InstanceStateName, ids ...string) error {
-	return await.Until(ctx, 5*time.Minute, func(ctx context.Context) (bool, error) {
-		out, err := s.EC2.DescribeInstances(ctx, &ec2.DescribeInstancesInput{InstanceIds: ids})
-		if awserr.NotFound(err) && state == types.InstanceStateNameTerminated {
-			return forgotten(ctx, s, ids)
-		}
-		if err != nil {
-			return false, err
-		}
-		for _, reservation := range out.Reservations {
-			for _, i := range reservation.Instances {
-				switch {
-				case i.State.Name == state:
-				case i.State.Name == types.InstanceStateNameTerminated:
-					return true, fmt.Errorf("%s is terminated", aws.ToString(i.InstanceId))
-				default:
-					return false, nil
-				}
-			}
-		}
-		return true, nil
-	})
-}
-
-// forgotten tells whether none of some instances, of which EC2 has forgotten one at least, is there any more.
-func forgotten(ctx context.Context, s *stack.Stack, ids []string) (bool, error) {
-	filter := types.Filter{Name: aws.String("instance-id"), Values: ids}
-	out, err := s.EC2.DescribeInstances(ctx, &ec2.DescribeInstancesInput{Filters: []types.Filter{filter}})
-	if err != nil {
-		return false, err
-	}
-	for _, reservation := range out.Reservations {
-		for _, i := range reservation.Instances {
-			if i.State.Name != types.InstanceStateNameTerminated {
-				return false, nil
-			}
-		}
-	}
-	return true, nil
 }
 
 // Latest is an instance as it is now. One that was launched a moment ago may not be known everywhere yet.

@@ -11,8 +11,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/record"
 )
@@ -57,11 +57,13 @@ func Remove(ctx context.Context, s *stack.Stack) error {
 	return nil
 }
 
-func natGatewaysDeleted(ctx context.Context, s *stack.Stack, ids ...string) error {
-	waiter := ec2.NewNatGatewayDeletedWaiter(s.EC2, func(o *ec2.NatGatewayDeletedWaiterOptions) {
-		o.MinDelay, o.Retryable = time.Second, await.Patient(o.Retryable)
-	})
-	return waiter.Wait(ctx, &ec2.DescribeNatGatewaysInput{NatGatewayIds: ids}, 5*time.Minute)
+// natLimit is how long a NAT gateway may take to come or to go.
+const natLimit = 5 * time.Minute
+
+func natGatewayDeleted(ctx context.Context, s *stack.Stack, id string) error {
+	limited, cancel := context.WithTimeout(ctx, natLimit)
+	defer cancel()
+	return ec2ops.UntilNATDeleted(limited, s.EC2, id)
 }
 
 // groupIDs are the security groups that are there.
@@ -77,7 +79,7 @@ func removeParts(ctx context.Context, s *stack.Stack, n Network) error {
 		if _, err := s.EC2.DeleteNatGateway(ctx, input); err != nil {
 			return err
 		}
-		if err := natGatewaysDeleted(ctx, s, n.NAT); err != nil {
+		if err := natGatewayDeleted(ctx, s, n.NAT); err != nil {
 			return err
 		}
 	}

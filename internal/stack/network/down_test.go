@@ -20,7 +20,7 @@ func TestOtherWaits(t *testing.T) {
 		{"a NAT gateway, too many calls", map[string]string{"DescribeNatGateways": "<natGatewaySet><item><natGatewayId>nat-1</natGatewayId><state>deleted</state></item></natGatewaySet>"},
 			map[string]stacktest.Fault{"DescribeNatGateways": stacktest.For(time.Minute, "RequestLimitExceeded",
 				"Request limit exceeded.")},
-			func(ctx context.Context, s *stack.Stack) error { return natGatewaysDeleted(ctx, s, "nat-1") }},
+			func(ctx context.Context, s *stack.Stack) error { return natGatewayDeleted(ctx, s, "nat-1") }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 )
 
@@ -194,7 +195,7 @@ func findGroups(ctx context.Context, s *stack.Stack, n *Network) error {
 		return err
 	}
 	for _, group := range out.SecurityGroups {
-		tier := cmp.Or(stack.TagOf(group.Tags, stack.TierTag), strings.TrimSuffix(aws.ToString(group.GroupName), "-sg"))
+		tier := cmp.Or(ec2ops.TagValue(group.Tags, stack.TierTag), strings.TrimSuffix(aws.ToString(group.GroupName), "-sg"))
 		if s.Tier(tier).Name == "" {
 			continue
 		}
@@ -224,7 +225,7 @@ func noteGroup(n *Network, tier string, group types.SecurityGroup) error {
 		return fmt.Errorf("security group %s has its tag, and is in %s and not in %s", id, vpc, n.VPC)
 	}
 	for _, kind := range subnetKinds {
-		for _, id := range strings.Fields(stack.TagOf(group.Tags, stack.SubnetTag+"-"+kind)) {
+		for _, id := range strings.Fields(ec2ops.TagValue(group.Tags, stack.SubnetTag+"-"+kind)) {
 			if !slices.ContainsFunc(n.Subnets[kind], func(known Subnet) bool { return known.ID == id }) {
 				n.Subnets[kind] = append(n.Subnets[kind], Subnet{ID: id})
 			}
@@ -241,7 +242,7 @@ func findSubnets(ctx context.Context, s *stack.Stack, n *Network) error {
 			return err
 		}
 		for _, subnet := range out.Subnets {
-			kind := stack.TagOf(subnet.Tags, stack.SubnetTag)
+			kind := ec2ops.TagValue(subnet.Tags, stack.SubnetTag)
 			n.Subnets[kind] = append(n.Subnets[kind], subnetFrom(subnet))
 		}
 	}
@@ -316,7 +317,7 @@ func findGateways(ctx context.Context, s *stack.Stack, n *Network) error {
 		return err
 	}
 	for _, address := range addresses.Addresses {
-		if kind := stack.TagOf(address.Tags, stack.AddressTag); kind == natAddress || kind == "" {
+		if kind := ec2ops.TagValue(address.Tags, stack.AddressTag); kind == natAddress || kind == "" {
 			n.Address = aws.ToString(address.AllocationId)
 		}
 	}
@@ -337,7 +338,7 @@ func findTables(ctx context.Context, s *stack.Stack, n *Network) error {
 		return err
 	}
 	for _, table := range out.RouteTables {
-		switch stack.TagOf(table.Tags, stack.SubnetTag) {
+		switch ec2ops.TagValue(table.Tags, stack.SubnetTag) {
 		case stack.PublicSubnet:
 			n.PublicTable = aws.ToString(table.RouteTableId)
 		case stack.PrivateSubnet:

@@ -13,8 +13,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/plan"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/record"
@@ -447,10 +447,9 @@ func (u *update) nat(ctx context.Context) error {
 	if u.act.Dry() {
 		return nil
 	}
-	return ec2.NewNatGatewayAvailableWaiter(u.stack.EC2, func(o *ec2.NatGatewayAvailableWaiterOptions) {
-		o.MinDelay, o.Retryable = time.Second, await.Patient(o.Retryable)
-	}).
-		Wait(ctx, &ec2.DescribeNatGatewaysInput{NatGatewayIds: []string{u.n.NAT}}, 5*time.Minute)
+	limited, cancel := context.WithTimeout(ctx, natLimit)
+	defer cancel()
+	return ec2ops.UntilNATAvailable(limited, u.stack.EC2, u.n.NAT, time.Now())
 }
 
 func (u *update) tables(ctx context.Context) error {
@@ -631,13 +630,13 @@ func (u *update) subnetTags() []string {
 
 // noteSubnets has a group that is there say which subnets are the stack's now.
 func (u *update) noteSubnets(ctx context.Context, group string) error {
-	wanted := stack.TagList(u.subnetTags()...)
+	wanted := ec2ops.TagPairs(u.subnetTags()...)
 	out, err := u.stack.EC2.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{GroupIds: []string{group}})
 	if err != nil {
 		return err
 	}
 	for _, tag := range wanted {
-		if stack.TagOf(out.SecurityGroups[0].Tags, aws.ToString(tag.Key)) != aws.ToString(tag.Value) {
+		if ec2ops.TagValue(out.SecurityGroups[0].Tags, aws.ToString(tag.Key)) != aws.ToString(tag.Value) {
 			return u.do(plan.Change{
 				Action: plan.Modify,
 				What:   "security group",

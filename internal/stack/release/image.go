@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/imagespec"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
@@ -51,12 +52,12 @@ func releasedImage(ctx context.Context, s *stack.Stack, tier, name string) (stri
 }
 
 func youngestImage(ctx context.Context, s *stack.Stack, filters []types.Filter) (string, error) {
-	out, err := s.EC2.DescribeImages(ctx, &ec2.DescribeImagesInput{Owners: []string{"self"}, Filters: filters})
+	all, err := ec2ops.OwnImages(ctx, s.EC2, filters...)
 	if err != nil {
 		return "", err
 	}
 	var youngest types.Image
-	for _, found := range out.Images {
+	for _, found := range all {
 		if aws.ToString(found.CreationDate) >= aws.ToString(youngest.CreationDate) {
 			youngest = found
 		}
@@ -80,11 +81,11 @@ func checkImage(ctx context.Context, s *stack.Stack, tier, id string) error {
 	if image.State != types.ImageStateAvailable {
 		return fmt.Errorf("deploy %s image %s: it is %s; it should be available", tier, id, image.State)
 	}
-	if is := stack.TagOf(image.Tags, stack.TierTag); is != "" && is != tier {
+	if is := ec2ops.TagValue(image.Tags, stack.TierTag); is != "" && is != tier {
 		return fmt.Errorf("deploy %s image %s: it is an image of tier %s", tier, id, is)
 	}
-	sealed := stack.TagOf(image.Tags, images.ManifestTag) != ""
-	if err := imagespec.CheckTag(stack.TagOf(image.Tags, imagespec.Tag), sealed); err != nil {
+	sealed := ec2ops.TagValue(image.Tags, images.ManifestTag) != ""
+	if err := imagespec.CheckTag(ec2ops.TagValue(image.Tags, imagespec.Tag), sealed); err != nil {
 		return fmt.Errorf("deploy %s image %s: %w", tier, id, err)
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/launch"
@@ -334,7 +335,7 @@ func (p *Proof) launch(
 	if err != nil {
 		return stack.Instance{}, err
 	}
-	tags := stack.TagList(stack.NameTag, "goldsmith proof of "+image, p.BuildTag, p.Build)
+	tags := ec2ops.TagPairs(stack.NameTag, "goldsmith proof of "+image, p.BuildTag, p.Build)
 	i, err := launch.Run(ctx, p.stack, n, launch.Launch{
 		Tier:         t,
 		Image:        image,

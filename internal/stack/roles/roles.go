@@ -16,6 +16,7 @@ import (
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/plan"
 )
@@ -157,7 +158,7 @@ func create(ctx context.Context, s *stack.Stack, name, policy string) error {
 		return err
 	}
 	add := &iam.AddRoleToInstanceProfileInput{InstanceProfileName: aws.String(name), RoleName: aws.String(name)}
-	err = OnceKnown(ctx, func(ctx context.Context) error {
+	err = ec2ops.OnceProfileKnown(ctx, func(ctx context.Context) error {
 		_, err := s.IAM.AddRoleToInstanceProfile(ctx, add)
 		return err
 	})
@@ -178,12 +179,7 @@ func putPolicy(ctx context.Context, s *stack.Stack, name, policy string) error {
 		PolicyName:     aws.String(policyName),
 		PolicyDocument: aws.String(policy),
 	}
-	return OnceKnown(ctx, func(ctx context.Context) error { _, err := s.IAM.PutRolePolicy(ctx, input); return err })
-}
-
-// OnceKnown repeats a call while a role or an instance profile that it needs may be too new to be known.
-func OnceKnown(ctx context.Context, call func(context.Context) error) error {
-	return await.Retry(ctx, await.Settle, awserr.ProfileIsNew, call)
+	return ec2ops.OnceProfileKnown(ctx, func(ctx context.Context) error { _, err := s.IAM.PutRolePolicy(ctx, input); return err })
 }
 
 // Remove takes roles and profiles away; what is not there is no error.

@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
@@ -192,7 +193,7 @@ func releasesOf(ctx context.Context, s *stack.Stack, all []stack.Instance) (map[
 	}
 	for _, image := range out.Images {
 		if image.ImageId != nil {
-			releases[*image.ImageId] = stack.TagOf(image.Tags, images.ReleaseTag)
+			releases[*image.ImageId] = ec2ops.TagValue(image.Tags, images.ReleaseTag)
 		}
 	}
 	return releases, nil

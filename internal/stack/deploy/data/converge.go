@@ -7,6 +7,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/plan"
@@ -78,7 +79,7 @@ func (d *data) returnVolume(ctx context.Context, v *types.Volume, keeper stack.I
 		}
 	}
 	own, ownErr := instance.ParseServer(keeper.Detail.Server)
-	written, dataErr := instance.ParseServer(stack.TagOf(v.Tags, stack.ServerTag))
+	written, dataErr := instance.ParseServer(ec2ops.TagValue(v.Tags, stack.ServerTag))
 	if ownErr == nil && dataErr == nil && own.Opens(written) != nil {
 		return fmt.Errorf("the data on %s is of %s by now, and %s on %s cannot open it\n"+
 			"hint: to keep %s, tag it: aws ec2 create-tags --resources %s --tags Key=%s,Value=%s; the data of "+

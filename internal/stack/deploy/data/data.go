@@ -11,6 +11,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/deploy/tier"
@@ -225,7 +226,7 @@ func (d *data) checkData(ctx context.Context) error {
 			"else and "+
 			"would be left behind", old.ID, d.volume, holder)
 	}
-	noted := stack.TagOf(v.Tags, stack.ServerTag)
+	noted := ec2ops.TagValue(v.Tags, stack.ServerTag)
 	if noted == "" {
 		return nil
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/record"
 )
@@ -21,7 +22,7 @@ func (d *data) restoreVolume(ctx context.Context) error {
 		return fmt.Errorf("find snapshot %s in %s: %w", id, d.stack.Config.Region, err)
 	}
 	of := out.Snapshots[0]
-	if stack.TagOf(of.Tags, stack.StackTag) != d.stack.Name || stack.TagOf(of.Tags, stack.DataTag) == "" {
+	if ec2ops.TagValue(of.Tags, stack.StackTag) != d.stack.Name || ec2ops.TagValue(of.Tags, stack.DataTag) == "" {
 		return fmt.Errorf("restore snapshot %s: it is not of the data of stack %s, as its tags tell", id, d.stack.Name)
 	}
 	if of.State != types.SnapshotStateCompleted {
@@ -29,7 +30,7 @@ func (d *data) restoreVolume(ctx context.Context) error {
 			aws.ToString(of.Progress))
 	}
 	tags := []string{stack.DataTag, stack.Candidate, stack.DeployTag, d.run.ID}
-	if server := stack.TagOf(of.Tags, stack.ServerTag); server != "" {
+	if server := ec2ops.TagValue(of.Tags, stack.ServerTag); server != "" {
 		tags = append(tags, stack.ServerTag, server)
 	}
 	input := d.volumes.input(d.zone)

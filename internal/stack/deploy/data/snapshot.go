@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 )
 
@@ -21,7 +22,7 @@ func (v *volumes) snapshot(ctx context.Context, volume string) (string, error) {
 		return "", err
 	}
 	tags := []string{stack.DataTag, v.tier.Name, stack.DeployTag, v.run.ID}
-	if server := stack.TagOf(own.Tags, stack.ServerTag); server != "" {
+	if server := ec2ops.TagValue(own.Tags, stack.ServerTag); server != "" {
 		tags = append(tags, stack.ServerTag, server)
 	}
 	out, err := v.stack.EC2.CreateSnapshot(ctx, &ec2.CreateSnapshotInput{
@@ -37,20 +38,12 @@ func (v *volumes) snapshot(ctx context.Context, volume string) (string, error) {
 
 // snapshots are those of a tier's data volume, the youngest first.
 func snapshots(ctx context.Context, s *stack.Stack, t stack.Tier) ([]types.Snapshot, error) {
-	var all []types.Snapshot
-	input := &ec2.DescribeSnapshotsInput{
-		OwnerIds: []string{"self"},
-		Filters:  s.OwnFilters("tag:"+stack.DataTag, t.Name),
-	}
-	for pages := ec2.NewDescribeSnapshotsPaginator(s.EC2, input); pages.HasMorePages(); {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("list the snapshots of stack %s: %w", s.Name, err)
-		}
-		all = append(all, page.Snapshots...)
+	all, err := ec2ops.OwnSnapshots(ctx, s.EC2, s.OwnFilters("tag:"+stack.DataTag, t.Name)...)
+	if err != nil {
+		return nil, fmt.Errorf("list the snapshots of stack %s: %w", s.Name, err)
 	}
 	slices.SortFunc(all, func(a, b types.Snapshot) int {
-		return strings.Compare(stack.TagOf(b.Tags, stack.DeployTag), stack.TagOf(a.Tags, stack.DeployTag))
+		return strings.Compare(ec2ops.TagValue(b.Tags, stack.DeployTag), ec2ops.TagValue(a.Tags, stack.DeployTag))
 	})
 	return all, nil
 }
@@ -68,7 +61,7 @@ func PruneSnapshots(ctx context.Context, s *stack.Stack, t stack.Tier, keep int)
 			errs = append(errs, fmt.Errorf("delete snapshot %s: %w", id, err))
 			continue
 		}
-		s.Logf("deleted snapshot %s, of before deployment %s", id, stack.TagOf(old.Tags, stack.DeployTag))
+		s.Logf("deleted snapshot %s, of before deployment %s", id, ec2ops.TagValue(old.Tags, stack.DeployTag))
 	}
 	return errors.Join(errs...)
 }

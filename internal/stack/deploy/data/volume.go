@@ -13,7 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/google/uuid"
 
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/deploy/tier"
@@ -50,15 +50,10 @@ func (v *volumes) current(ctx context.Context, all []stack.Instance) (*types.Vol
 
 // tagged are the stack's data volumes whose tag has one of some comma-separated values.
 func (v *volumes) tagged(ctx context.Context, values string) ([]types.Volume, error) {
-	var all []types.Volume
 	filters := v.stack.OwnFilters("tag:"+stack.DataTag, values)
-	for pages := ec2.NewDescribeVolumesPaginator(v.stack.EC2,
-		&ec2.DescribeVolumesInput{Filters: filters}); pages.HasMorePages(); {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("find the data volumes of stack %s: %w", v.stack.Name, err)
-		}
-		all = append(all, page.Volumes...)
+	all, err := ec2ops.Volumes(ctx, v.stack.EC2, &ec2.DescribeVolumesInput{Filters: filters})
+	if err != nil {
+		return nil, fmt.Errorf("find the data volumes of stack %s: %w", v.stack.Name, err)
 	}
 	return slices.DeleteFunc(all, func(v types.Volume) bool {
 		return v.State == types.VolumeStateDeleting || v.State == types.VolumeStateDeleted
@@ -212,24 +207,11 @@ func (v *volumes) change(ctx context.Context, own *types.Volume) error {
 	})
 }
 
+// available waits until a volume can be attached. One that was made a moment ago may not be known everywhere.
 func (v *volumes) available(ctx context.Context, id string) error {
-	err := await.Until(ctx, 5*time.Minute, func(ctx context.Context) (bool, error) {
-		out, err := v.stack.EC2.DescribeVolumes(ctx, &ec2.DescribeVolumesInput{VolumeIds: []string{id}})
-		if err != nil || len(out.Volumes) == 0 {
-			return false, err
-		}
-		switch state := out.Volumes[0].State; state {
-		case types.VolumeStateAvailable:
-			return true, nil
-		case types.VolumeStateDeleting, types.VolumeStateDeleted, types.VolumeStateError:
-			return true, fmt.Errorf("it is in state %s", state)
-		}
-		return false, nil
-	})
-	if err != nil {
-		return fmt.Errorf("wait for volume %s to be available: %w", id, err)
-	}
-	return nil
+	limited, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	return ec2ops.UntilVolume(limited, v.stack.EC2, id, time.Now())
 }
 
 // attach gives the data volume to an instance. Who had it may be on its way out still.
@@ -263,7 +245,7 @@ func (v *volumes) detach(ctx context.Context, volume string) error {
 
 // noteServer notes a database server on the instance that has it, or on the volume whose data it opens.
 func (v *volumes) noteServer(ctx context.Context, id string, server instance.Server) error {
-	tags := stack.TagList(stack.ServerTag, server.String())
+	tags := ec2ops.TagPairs(stack.ServerTag, server.String())
 	if _, err := v.stack.EC2.CreateTags(ctx, &ec2.CreateTagsInput{Resources: []string{id}, Tags: tags}); err != nil {
 		return fmt.Errorf("tag %s with %s: %w", id, server, err)
 	}
@@ -291,7 +273,7 @@ func (v *volumes) converge(ctx context.Context, act *plan.Actor, own *types.Volu
 		return err
 	}
 	id := aws.ToString(own.VolumeId)
-	if stack.TagOf(own.Tags, stack.DataTag) != v.tier.Name {
+	if ec2ops.TagValue(own.Tags, stack.DataTag) != v.tier.Name {
 		change := plan.Change{
 			Action: plan.Modify,
 			What:   "data volume",
@@ -312,7 +294,7 @@ func (v *volumes) converge(ctx context.Context, act *plan.Actor, own *types.Volu
 }
 
 func (v *volumes) tag(ctx context.Context, id string) error {
-	tags := stack.TagList(stack.DataTag, v.tier.Name)
+	tags := ec2ops.TagPairs(stack.DataTag, v.tier.Name)
 	if _, err := v.stack.EC2.CreateTags(ctx, &ec2.CreateTagsInput{Resources: []string{id}, Tags: tags}); err != nil {
 		return fmt.Errorf("tag %s as the data volume: %w", id, err)
 	}
@@ -322,7 +304,7 @@ func (v *volumes) tag(ctx context.Context, id string) error {
 // removeOther removes a volume in whose place is another, unless it has data that is nowhere else.
 func (v *volumes) removeOther(ctx context.Context, act *plan.Actor, other types.Volume, kept string) error {
 	id := aws.ToString(other.VolumeId)
-	if stack.TagOf(other.Tags, stack.DataTag) == v.tier.Name {
+	if ec2ops.TagValue(other.Tags, stack.DataTag) == v.tier.Name {
 		saved, err := v.hasSnapshot(ctx, id)
 		if err != nil {
 			return err

@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/deploy/tier"
@@ -22,7 +23,6 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/network"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/plan"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/probe"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/roles"
 )
 
 // The instances of an Auto Scaling group are launched and ended by EC2; what serves is the version of the launch
@@ -291,7 +291,7 @@ func (g *group) resize(ctx context.Context) error {
 			MaxSize:              aws.Int32(count),
 			DesiredCapacity:      aws.Int32(count),
 		}
-		err := roles.OnceKnown(ctx, func(ctx context.Context) error {
+		err := ec2ops.OnceProfileKnown(ctx, func(ctx context.Context) error {
 			_, err := g.scaling.UpdateAutoScalingGroup(ctx, input)
 			return err
 		})
@@ -366,7 +366,7 @@ func (g *group) templateData() (*types.RequestLaunchTemplateData, error) {
 		return nil, err
 	}
 	data := templateOf(input)
-	tags := stack.TagList(append(g.tier.TagPairs(),
+	tags := ec2ops.TagPairs(append(g.tier.TagPairs(),
 		stack.NameTag, s.Name+"-"+g.tier.Name,
 		stack.StackTag, s.Name,
 		stack.TierTag, g.tier.Name,
@@ -427,7 +427,7 @@ func (g *group) createGroup(ctx context.Context, targets []string) error {
 		HealthCheckGracePeriod: aws.Int32(seconds(g.tier.Service.Probe.Deadline)),
 		Tags:                   []astypes.Tag{g.tag(stack.NameTag, g.name()), g.tag(stack.StackTag, s.Name)},
 	}
-	err = roles.OnceKnown(ctx, func(ctx context.Context) error {
+	err = ec2ops.OnceProfileKnown(ctx, func(ctx context.Context) error {
 		_, err := g.scaling.CreateAutoScalingGroup(ctx, input)
 		return err
 	})

@@ -11,11 +11,11 @@ import (
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/deploy/tier"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/launch"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/plan"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/roles"
 )
 
 // An instance refresh is EC2's own way to replace a group's instances. It goes on when the command that started it is
@@ -72,7 +72,7 @@ func (r *refreshes) start(
 		Preferences: preferences,
 	}
 	var out *autoscaling.StartInstanceRefreshOutput
-	err := roles.OnceKnown(ctx, func(ctx context.Context) (err error) {
+	err := ec2ops.OnceProfileKnown(ctx, func(ctx context.Context) (err error) {
 		out, err = r.scaling.StartInstanceRefresh(ctx, input)
 		return err
 	})

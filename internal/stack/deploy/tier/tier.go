@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/deployreport"
@@ -206,7 +207,7 @@ func (r *Run) Keep(ctx context.Context, t stack.Tier, kept stack.Instance) (repo
 
 // Tag gives instances that stay the tags that the stack file adds; like is one of them as it is now.
 func (r *Run) Tag(ctx context.Context, t stack.Tier, what, whose string, like stack.Instance, ids ...string) error {
-	wanted := stack.TagList(t.TagPairs()...)
+	wanted := ec2ops.TagPairs(t.TagPairs()...)
 	missing := stack.MissingTags(like.Detail.Tags, wanted)
 	if len(missing) == 0 {
 		return nil
