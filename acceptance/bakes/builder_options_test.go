@@ -23,7 +23,7 @@ func mustBake(t *testing.T, name, source string) (types.Image, string) {
 	t.Helper()
 	out, err := rig.Bake{Name: name, Source: source}.Run(t)
 	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		t.Fatalf("%v\n%s", err, rig.End(t, out))
 	}
 	return rig.ImageNamed(t, name), out
 }
@@ -105,7 +105,7 @@ temporary_iam_instance_profile_policy_document {
 		t,
 	)
 	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		t.Fatalf("%v\n%s", err, rig.End(t, out))
 	}
 	image := rig.ImageNamed(t, "t-published")
 	t.Cleanup(func() {
@@ -119,7 +119,7 @@ temporary_iam_instance_profile_policy_document {
 		rig.AssertNothingLeft(t, before)
 	})
 	if !strings.Contains(out, "no room: m5.metal") {
-		t.Errorf("it does not say that there was no room:\n%s", out)
+		t.Errorf("it does not say that there was no room:\n%s", rig.End(t, out))
 	}
 	select {
 	case instance := <-seen:
@@ -128,7 +128,7 @@ temporary_iam_instance_profile_policy_document {
 			t.Errorf("baked on %s under %s", instance.InstanceType, *instance.IamInstanceProfile.Arn)
 		}
 	default:
-		t.Errorf("no instance with a profile was seen:\n%s", out)
+		t.Errorf("no instance with a profile was seen:\n%s", rig.End(t, out))
 	}
 	for _, name := range roles(t) {
 		if strings.HasPrefix(name, "goldsmith-build-") {
@@ -205,11 +205,11 @@ func TestReplacedImage(t *testing.T) {
 	out, err := rig.Bake{Name: "t-replaced"}.Run(t)
 	if err == nil || !strings.Contains(out, *first.ImageId) || !strings.Contains(out, "force_deregister") ||
 		strings.Contains(out, "Launching") {
-		t.Errorf("a name that is taken: %v\n%s", err, out)
+		t.Errorf("a name that is taken: %v\n%s", err, rig.End(t, out))
 	}
 	second, out := mustBake(t, "t-replaced", "force_deregister = true\nforce_delete_snapshot = true")
 	if *second.ImageId == *first.ImageId || !strings.Contains(out, "Deregistering "+*first.ImageId) {
-		t.Errorf("%s was not replaced:\n%s", *first.ImageId, out)
+		t.Errorf("%s was not replaced:\n%s", *first.ImageId, rig.End(t, out))
 	}
 	if left, err := rig.API.DescribeSnapshots(
 		ctx,
@@ -232,7 +232,7 @@ func TestReplacedImage(t *testing.T) {
 	if *third.ImageId != *second.ImageId || strings.Contains(out, "Launching") ||
 		!strings.Contains(out, "Going on from the AMI "+*second.ImageId) ||
 		tagged(third.Tags, "goldsmith:unfinished") != "" {
-		t.Errorf("%s was not gone on from:\n%s", *second.ImageId, out)
+		t.Errorf("%s was not gone on from:\n%s", *second.ImageId, rig.End(t, out))
 	}
 	rig.DeregisterNow(t, third)
 	rig.AssertNothingLeft(t, before)
@@ -242,7 +242,7 @@ func TestNoImage(t *testing.T) {
 	before := rig.Inventory(t)
 	out, err := rig.Bake{Source: "skip_create_ami = true"}.Run(t)
 	if err != nil || !strings.Contains(out, "Making no AMI") {
-		t.Errorf("%v\n%s", err, out)
+		t.Errorf("%v\n%s", err, rig.End(t, out))
 	}
 	rig.AssertNothingLeft(t, before)
 }
@@ -265,7 +265,7 @@ func TestOptionFaults(t *testing.T) {
 		out, err := rig.Bake{Source: c.source, Validate: c.validate}.Run(t)
 		for _, want := range c.want {
 			if err == nil || !strings.Contains(out, want) {
-				t.Errorf("%s: %v, without %q:\n%s", c.source, err, want, out)
+				t.Errorf("%s: %v, without %q:\n%s", c.source, err, want, rig.End(t, out))
 			}
 		}
 	}

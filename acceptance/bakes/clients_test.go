@@ -119,7 +119,7 @@ json.dump({'type': described['RootDeviceType'], 'refused': refused, 'ssm': bool(
 	out := rig.Must(t, "/usr/bin/python3", path, *rig.BaseImage(t, "debian-13-amd64-*"), *web.SubnetId)
 	var got struct{ Type, Refused, Me string }
 	if err := json.Unmarshal([]byte(out), &got); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		t.Fatalf("%v\n%s", err, rig.End(t, out))
 	}
 	if got.Type != "ebs" || got.Refused != "InvalidAMIID.Unavailable" && got.Refused != "InvalidAMIID.NotFound" ||
 		got.Me != "123456789012" {
@@ -208,7 +208,7 @@ ssh_bastion_private_key_file          = %q
 		rig.StackName+".pem"))
 	out, err := rig.Bake{Source: source, Provisioners: rig.Command("hostname -I")}.Run(t)
 	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		t.Fatalf("%v\n%s", err, rig.End(t, out))
 	}
 	rig.DeregisterNow(t, rig.ImageNamed(t, "t-*"))
 	rig.AssertNothingLeft(t, before)

@@ -100,7 +100,7 @@ func assertDatabase(t *testing.T, name, flavor, address string) {
 		name,
 		"sudo systemd-analyze security --no-pager --threshold=10 mysql.service",
 	); err != nil {
-		t.Errorf("the server's unit is not kept in: %v\n%s", err, out)
+		t.Errorf("the server's unit is not kept in: %v\n%s", err, rig.End(t, out))
 	}
 	// What of the server's own work the unit could stand in the way of.
 	if out := query(
@@ -130,7 +130,7 @@ func assertControls(t *testing.T, name, flavor string, query func(string) string
 		return rig.Output("go", args...)
 	}
 	if out, err := scan(); err != nil {
-		t.Errorf("%v\n%s", err, out)
+		t.Errorf("%v\n%s", err, rig.End(t, out))
 	}
 	// Both servers refuse an account without a password: it is written past them.
 	blank := "INSERT INTO mysql.user (Host, User, ssl_cipher, x509_issuer, x509_subject, plugin, " +
@@ -166,12 +166,12 @@ func assertControls(t *testing.T, name, flavor string, query func(string) string
 			"echo "+base64.StdEncoding.EncodeToString([]byte(c.plant))+" | base64 -d | sudo mysql",
 		)
 		if out, err := scan(); err == nil || !strings.Contains(out, c.want) {
-			t.Errorf("%s: %v, without %s:\n%s", c.name, err, c.want, out)
+			t.Errorf("%s: %v, without %s:\n%s", c.name, err, c.want, rig.End(t, out))
 		}
 		query(c.remove)
 	}
 	if out, err := scan(); err != nil {
-		t.Errorf("with the faults gone: %v\n%s", err, out)
+		t.Errorf("with the faults gone: %v\n%s", err, rig.End(t, out))
 	}
 }
 

@@ -48,7 +48,7 @@ locals {
 	out := rig.Must(t, rig.Packer(t), "build", path)
 	file, err := os.Open(filepath.Join(dir, "told.json"))
 	if err != nil {
-		t.Fatalf("%v:\n%s", err, out)
+		t.Fatalf("%v:\n%s", err, rig.End(t, out))
 	}
 	defer file.Close()
 	var told struct{ Network, Release map[string]string }
@@ -127,12 +127,12 @@ func TestBakeInTheDataSourcesSubnet(t *testing.T) {
 		Validate: true,
 	}
 	if out, err := b.Run(t); err != nil {
-		t.Errorf("validate: %v:\n%s", err, out)
+		t.Errorf("validate: %v:\n%s", err, rig.End(t, out))
 	}
 	b.Validate = false
 	out, err := b.Run(t)
 	if err != nil {
-		t.Fatalf("%v:\n%s", err, out)
+		t.Fatalf("%v:\n%s", err, rig.End(t, out))
 	}
 	rig.DeregisterNow(t, rig.ImageNamed(t, "t-*"))
 	web := rig.Tier(t, "web")
@@ -144,7 +144,7 @@ func TestBakeInTheDataSourcesSubnet(t *testing.T) {
 		out,
 		want,
 	) {
-		t.Errorf("the output should say %q:\n%s", want, out)
+		t.Errorf("the output should say %q:\n%s", want, rig.End(t, out))
 	}
 	rig.AssertNothingLeft(t, before)
 }
@@ -157,7 +157,7 @@ func TestDataSourcesOfNoStack(t *testing.T) {
 	} {
 		out, err := rig.Bake{Data: dataSource(kind, "no-such-stack")}.Run(t)
 		if err == nil || !strings.Contains(out, want) || strings.Contains(out, "Launching") {
-			t.Errorf("goldsmith-%s: %v: the output should say %q:\n%s", kind, err, want, out)
+			t.Errorf("goldsmith-%s: %v: the output should say %q:\n%s", kind, err, want, rig.End(t, out))
 		}
 	}
 }
@@ -177,7 +177,8 @@ func TestPackerNamesTheAttribute(t *testing.T) {
 				t,
 			)
 			if err == nil || !strings.Contains(out, attribute) {
-				t.Errorf("goldsmith-%s with %q: %v: the output does not name %s:\n%s", kind, line, err, attribute, out)
+				t.Errorf("goldsmith-%s with %q: %v: the output does not name %s:\n%s", kind, line, err, attribute,
+					rig.End(t, out))
 			}
 		}
 	}
@@ -189,7 +190,7 @@ func TestPackerNamesTheAttribute(t *testing.T) {
 	)
 	for _, attribute := range []string{"stack", "stack_file", "token"} {
 		if err == nil || !strings.Contains(out, attribute+": ") && !strings.Contains(out, attribute+` "`) {
-			t.Errorf("%v: the output does not name %s:\n%s", err, attribute, out)
+			t.Errorf("%v: the output does not name %s:\n%s", err, attribute, rig.End(t, out))
 		}
 	}
 }
@@ -234,7 +235,7 @@ func TestDeployAfterTheBuild(t *testing.T) {
 
 	out := build()
 	if now, _ := deployments(t); now != count || strings.Count(out, "goldsmith-deploy is off") != 2 {
-		t.Errorf("off: %d deployments, and before %d:\n%s", now, count, out)
+		t.Errorf("off: %d deployments, and before %d:\n%s", now, count, rig.End(t, out))
 	}
 
 	out = build("-var", "deploy=true")
@@ -242,10 +243,11 @@ func TestDeployAfterTheBuild(t *testing.T) {
 		t,
 	); now != count+1 || last != "done" ||
 		strings.Count(out, "Deploying stack "+rig.StackName) != 1 {
-		t.Errorf("on, with nothing new: %d deployments, the last %s, and before %d:\n%s", now, last, count, out)
+		t.Errorf("on, with nothing new: %d deployments, the last %s, and before %d:\n%s", now, last, count,
+			rig.End(t, out))
 	}
 	if aws.ToString(rig.Tier(t, "db").InstanceId) != db || aws.ToString(rig.Tier(t, "web").InstanceId) != web {
-		t.Errorf("instances of the images that are wanted were replaced:\n%s", out)
+		t.Errorf("instances of the images that are wanted were replaced:\n%s", rig.End(t, out))
 	}
 
 	out = build("-var", "deploy=true", "-var", "force=true", "-var", "ami_prefix=t")
@@ -253,7 +255,7 @@ func TestDeployAfterTheBuild(t *testing.T) {
 		t,
 	); now != count+2 || last != "done" ||
 		strings.Count(out, "Deploying stack "+rig.StackName) != 1 {
-		t.Errorf("on: %d deployments, the last %s, and before %d:\n%s", now, last, count, out)
+		t.Errorf("on: %d deployments, the last %s, and before %d:\n%s", now, last, count, rig.End(t, out))
 	}
 	r := rig.CurrentRelease(t)
 	if r.DB == old.DB || r.Web == old.Web {
@@ -264,7 +266,7 @@ func TestDeployAfterTheBuild(t *testing.T) {
 		DB:   aws.ToString(rig.Tier(t, "db").ImageId),
 		Web:  aws.ToString(rig.Tier(t, "web").ImageId),
 	}); runs != r {
-		t.Errorf("the stack runs %+v, and the release is %+v:\n%s", runs, r, out)
+		t.Errorf("the stack runs %+v, and the release is %+v:\n%s", runs, r, rig.End(t, out))
 	}
 }
 
@@ -298,11 +300,11 @@ func TestFailedDeploymentKeepsTheRelease(t *testing.T) {
 	)
 	if err == nil || !strings.Contains(out, "deploy stack "+rig.StackName+" after the build") ||
 		!strings.Contains(out, "hint: the AMIs and their release stay") {
-		t.Errorf("%v: the output should say what was not done, and what is left:\n%s", err, out)
+		t.Errorf("%v: the output should say what was not done, and what is left:\n%s", err, rig.End(t, out))
 	}
 	now := rig.CurrentRelease(t)
 	if now.Name != "no-time" || now.DB != old.DB || now.Web == old.Web {
-		t.Fatalf("the release is %+v, and was %+v:\n%s", now, old, out)
+		t.Fatalf("the release is %+v, and was %+v:\n%s", now, old, rig.End(t, out))
 	}
 	image := rig.ImageNamed(t, imageTags(t, now.Web)["Name"]) // it is there
 	t.Cleanup(func() { rig.DeregisterNow(t, image) })

@@ -43,13 +43,13 @@ func TestExamples(t *testing.T) {
 				)
 			}
 			if out, err := validate(rig.StackName); err != nil {
-				t.Errorf("%v:\n%s", err, out)
+				t.Errorf("%v:\n%s", err, rig.End(t, out))
 			}
 			if out, err := validate(
 				"Golden!",
 			); err == nil || !strings.Contains(out, "stack") ||
 				!strings.Contains(out, `"Golden!"`) {
-				t.Errorf("a stack of an impossible name: %v:\n%s", err, out)
+				t.Errorf("a stack of an impossible name: %v:\n%s", err, rig.End(t, out))
 			}
 			rig.Must(t, rig.Packer(t), "fmt", "-check", "-diff", directory)
 		})

@@ -225,7 +225,7 @@ func TestKilled(t *testing.T) {
 			}
 			out, err := b.Run(t)
 			if err == nil || !regexp.MustCompile(c.line).MatchString(out) {
-				t.Errorf("%v: the stage was never reached:\n%s", err, out)
+				t.Errorf("%v: the stage was never reached:\n%s", err, rig.End(t, out))
 			}
 			if now := rig.Inventory(t); slices.Equal(before, now) {
 				t.Error("nothing was left behind: this test is about what is")
@@ -343,7 +343,7 @@ func TestValidate(t *testing.T) {
 			"validate",
 			".",
 		); err != nil {
-			t.Errorf("%v\n%s", err, out)
+			t.Errorf("%v\n%s", err, rig.End(t, out))
 		}
 	})
 }

@@ -80,7 +80,7 @@ func TestSSHTakesKeysOnly(t *testing.T) {
 		"PreferredAuthentications=password,keyboard-interactive",
 	)
 	if status == 0 || !regexp.MustCompile(`Authentications that can continue: publickey\r?\n`).MatchString(out) {
-		t.Errorf("a password is asked for, or no answer says otherwise:\n%s", out)
+		t.Errorf("a password is asked for, or no answer says otherwise:\n%s", rig.End(t, out))
 	}
 	// Root with a key that is root's: what is refused is root.
 	rig.MustOnInstance(
@@ -95,7 +95,7 @@ func TestSSHTakesKeysOnly(t *testing.T) {
 		"root",
 		stackKey()...); status == 0 ||
 		!strings.Contains(out, "Permission denied (publickey)") {
-		t.Errorf("root gets in, or something else went wrong:\n%s", out)
+		t.Errorf("root gets in, or something else went wrong:\n%s", rig.End(t, out))
 	}
 }
 
@@ -205,13 +205,13 @@ systemctl is-enabled apt-daily.timer apt-daily-upgrade.timer unattended-upgrades
 	on := hardened("unattended_upgrades = true")
 	out, err := rig.Bake{Provisioners: on + on + look}.Run(t)
 	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		t.Fatalf("%v\n%s", err, rig.End(t, out))
 	}
 	rig.DeregisterNow(t, rig.ImageNamed(t, "t-*"))
 	rig.AssertNothingLeft(t, before)
 	recaps := regexp.MustCompile(`PLAY RECAP hardening.*changed=(\d+)`).FindAllStringSubmatch(out, -1)
 	if len(recaps) != 2 || recaps[0][1] == "0" || recaps[1][1] != "0" {
-		t.Errorf("the recaps are %q:\n%s", recaps, out)
+		t.Errorf("the recaps are %q:\n%s", recaps, rig.End(t, out))
 	}
 }
 
@@ -227,7 +227,7 @@ func TestHardeningRefusesWhatSSHDoes(t *testing.T) {
 	)
 	if err == nil || !strings.Contains(out, `unsupported option "never"`) ||
 		!strings.Contains(out, "validate the new /etc/ssh/sshd_config.d/00-goldsmith.conf") {
-		t.Errorf("%v:\n%s", err, out)
+		t.Errorf("%v:\n%s", err, rig.End(t, out))
 	}
 	rig.AssertNothingLeft(t, before)
 }

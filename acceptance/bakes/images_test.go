@@ -106,7 +106,7 @@ func TestSealRefuses(t *testing.T) {
 				t.Error("an image was made")
 			}
 			if !regexp.MustCompile(c.want).MatchString(out) {
-				t.Errorf("the output does not match %s:\n%s", c.want, out)
+				t.Errorf("the output does not match %s:\n%s", c.want, rig.End(t, out))
 			}
 			if sealed, _, _ := strings.Cut(
 				out,
@@ -127,7 +127,7 @@ func TestSealWithoutItsProvisioner(t *testing.T) {
 	before := rig.Inventory(t)
 	out, err := rig.Bake{Provisioners: rig.Command("useradd guest\necho guest:Wq7vR2mXz94 | chpasswd")}.Run(t)
 	if err == nil || !strings.Contains(out, "guest has a password") {
-		t.Errorf("%v:\n%s", err, out)
+		t.Errorf("%v:\n%s", err, rig.End(t, out))
 	}
 	rig.AssertNothingLeft(t, before)
 }
@@ -228,13 +228,13 @@ provisioner "goldsmith-nginx" {
 	before := rig.Inventory(t)
 	out, err := rig.Bake{Provisioners: provisioners + provisioners}.Run(t)
 	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		t.Fatalf("%v\n%s", err, rig.End(t, out))
 	}
 	rig.DeregisterNow(t, rig.ImageNamed(t, "t-*"))
 	rig.AssertNothingLeft(t, before)
 	recaps := regexp.MustCompile(`PLAY RECAP.*changed=(\d+)`).FindAllStringSubmatch(out, -1)
 	if len(recaps) != 6 {
-		t.Fatalf("%d recaps, want 6:\n%s", len(recaps), out)
+		t.Fatalf("%d recaps, want 6:\n%s", len(recaps), rig.End(t, out))
 	}
 	for i, recap := range recaps {
 		if unchanged := recap[1] == "0"; unchanged != (i >= 3) {

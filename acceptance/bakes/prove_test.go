@@ -73,7 +73,7 @@ func TestUnprovedIsNotPublished(t *testing.T) {
 				t,
 			)
 			if err == nil || !strings.Contains(out, c.want) {
-				t.Errorf("%v; the output should say %q:\n%s", err, c.want, out)
+				t.Errorf("%v; the output should say %q:\n%s", err, c.want, rig.End(t, out))
 			}
 		})
 	}
@@ -119,7 +119,7 @@ func TestUnprovedIsKept(t *testing.T) {
 	)
 	left := unproved(t)
 	if err == nil || len(left) != 1 {
-		t.Fatalf("%v, kept %v:\n%s", err, left, out)
+		t.Fatalf("%v, kept %v:\n%s", err, left, rig.End(t, out))
 	}
 	tags := imageTags(t, left[0])
 	rig.DeregisterNow(t, rig.ImageNamed(t, tags["Name"]))
@@ -128,7 +128,7 @@ func TestUnprovedIsKept(t *testing.T) {
 	}
 	if !strings.Contains(out, "Keeping the AMI "+left[0]) || !strings.Contains(out, "it waits for: ") ||
 		!strings.Contains(out, "goldsmith-webapp.service") {
-		t.Errorf("the output does not say what is kept and why:\n%s", out)
+		t.Errorf("the output does not say what is kept and why:\n%s", rig.End(t, out))
 	}
 	rig.AssertNothingLeft(t, before)
 }
@@ -146,10 +146,10 @@ func TestProvedWithTheCurrentRelease(t *testing.T) {
 		t,
 	)
 	if err != nil {
-		t.Fatalf("%v:\n%s", err, out)
+		t.Fatalf("%v:\n%s", err, rig.End(t, out))
 	}
 	if !strings.Contains(out, "assert the database is far") {
-		t.Errorf("the report has no assertion:\n%s", out)
+		t.Errorf("the report has no assertion:\n%s", rig.End(t, out))
 	}
 	now := rig.CurrentRelease(t)
 	if now.Name != "alone-1" || now.DB != old.DB || now.Web == old.Web {
@@ -161,14 +161,14 @@ func TestProvedWithTheCurrentRelease(t *testing.T) {
 		t,
 	); err == nil ||
 		!strings.Contains(out, "alone-1") {
-		t.Errorf("the name of a release was taken twice: %v\n%s", err, out)
+		t.Errorf("the name of a release was taken twice: %v\n%s", err, rig.End(t, out))
 	}
 }
 
 func TestProveIsChecked(t *testing.T) {
 	out, err := rig.Bake{Source: "prove {\nstack = \"no-such-stack\"\ntier = \"db\"\n}"}.Run(t)
 	if err == nil || !strings.Contains(out, "goldsmith network up --stack no-such-stack") {
-		t.Errorf("%v:\n%s", err, out)
+		t.Errorf("%v:\n%s", err, rig.End(t, out))
 	}
 	out, err = rig.Bake{
 		Validate: true,
@@ -178,7 +178,7 @@ func TestProveIsChecked(t *testing.T) {
 	)
 	for _, attribute := range []string{"prove.stack", "prove.tier", "prove.on_unproved", "prove.timeout"} {
 		if err == nil || !strings.Contains(out, attribute) {
-			t.Errorf("%v: the output does not name %s:\n%s", err, attribute, out)
+			t.Errorf("%v: the output does not name %s:\n%s", err, attribute, rig.End(t, out))
 		}
 	}
 }
@@ -189,11 +189,11 @@ func TestUnchanged(t *testing.T) {
 	out := rig.Must(t, rig.Packer(t), "build", "-color=false", "-var", "stack="+rig.StackName, ".")
 	for _, image := range []string{r.DB, r.Web} {
 		if !strings.Contains(out, "Unchanged: "+image) {
-			t.Errorf("%s was not taken as it is:\n%s", image, out)
+			t.Errorf("%s was not taken as it is:\n%s", image, rig.End(t, out))
 		}
 	}
 	if strings.Contains(out, "Launching") {
-		t.Errorf("an instance was launched for nothing:\n%s", out)
+		t.Errorf("an instance was launched for nothing:\n%s", rig.End(t, out))
 	}
 	if now := rig.CurrentRelease(t); now != r {
 		t.Errorf("the release was %+v and is %+v", r, now)
@@ -213,7 +213,7 @@ func TestUnchanged(t *testing.T) {
 	}
 	out = rig.Must(t, rig.Packer(t), cmd...)
 	if !strings.Contains(out, "unchanged.max_age is 1s") {
-		t.Errorf("an old image was taken, or it was not said why not:\n%s", out)
+		t.Errorf("an old image was taken, or it was not said why not:\n%s", rig.End(t, out))
 	}
 	// That image is the release's now; the old one is proved again with what is there, and takes its place back.
 	now := rig.CurrentRelease(t)
@@ -232,6 +232,6 @@ func TestUnchanged(t *testing.T) {
 		".",
 	)
 	if now := rig.CurrentRelease(t); now.DB != r.DB || now.Web != r.Web {
-		t.Errorf("the release is %+v and not %+v again:\n%s", now, r, out)
+		t.Errorf("the release is %+v and not %+v again:\n%s", now, r, rig.End(t, out))
 	}
 }

@@ -122,7 +122,7 @@ func BenchmarkLaunchToReady(b *testing.B) {
 		b,
 	)
 	if err != nil {
-		b.Fatalf("bake the plain image with the application: %v\n%s", err, out)
+		b.Fatalf("bake the plain image with the application: %v\n%s", err, rig.End(b, out))
 	}
 	layer := rig.ImageNamed(b, "t-*")
 	rig.DeregisterAtEnd(b, layer)

@@ -209,16 +209,16 @@ func measure(b *testing.B, target string, seconds int) load {
 		"https://"+target,
 	)
 	if fault := faultLine.FindString(out); fault != "" {
-		b.Fatalf("wrk against %s: %s\n%s", target, strings.TrimSpace(fault), out)
+		b.Fatalf("wrk against %s: %s\n%s", target, strings.TrimSpace(fault), rig.End(b, out))
 	}
 	rate, latency := rateLine.FindStringSubmatch(out), latencyLine.FindStringSubmatch(out)
 	if rate == nil || latency == nil {
-		b.Fatalf("wrk against %s: there is no rate or no 99th percentile:\n%s", target, out)
+		b.Fatalf("wrk against %s: there is no rate or no 99th percentile:\n%s", target, rig.End(b, out))
 	}
 	perSecond, err1 := strconv.ParseFloat(rate[1], 64)
 	p99, err2 := time.ParseDuration(latency[1])
 	if err1 != nil || err2 != nil {
-		b.Fatalf("wrk against %s: %v, %v:\n%s", target, err1, err2, out)
+		b.Fatalf("wrk against %s: %v, %v:\n%s", target, err1, err2, rig.End(b, out))
 	}
 	return load{perSecond, float64(p99.Microseconds()) / 1000}
 }

@@ -218,7 +218,7 @@ func TestUnreliableAPI(t *testing.T) {
 	})
 	out, err := u.run(rig.DeployArgs("--replace", "all")...)
 	if err != nil {
-		t.Fatalf("%v:\n%s", err, out)
+		t.Fatalf("%v:\n%s", err, rig.End(t, out))
 	}
 	for _, action := range []string{
 		"RunInstances lose", "CreateSnapshot ", "AttachVolume ", "DetachVolume ", "AssignPrivateIpAddresses ",
@@ -280,7 +280,7 @@ func TestRefusedCalls(t *testing.T) {
 			out, err := u.run(args...)
 			var exit *exec.ExitError
 			if len(u.hit) != 1 || !errors.As(err, &exit) || exit.ExitCode() != 1 {
-				t.Errorf("%q failed; %v, want exit code 1:\n%s", u.hit, err, out)
+				t.Errorf("%q failed; %v, want exit code 1:\n%s", u.hit, err, rig.End(t, out))
 			}
 			if now := *rig.Tier(t, "db").InstanceId; now != db {
 				t.Errorf("the database is %s, it was %s", now, db)
@@ -302,7 +302,7 @@ func TestRefusedCalls(t *testing.T) {
 		})
 		before := withoutSnapshots(rig.Inventory(t))
 		if out, err := u.run(rig.DeployArgs("--replace", "web")...); err == nil || len(u.hit) == 0 {
-			t.Errorf("%v; %q failed:\n%s", err, u.hit, out)
+			t.Errorf("%v; %q failed:\n%s", err, u.hit, rig.End(t, out))
 		}
 		rig.Must(t, rig.Goldsmith(), rig.DeployArgs()...)
 		rig.AssertServes(t)
@@ -326,7 +326,7 @@ func TestVolumeThatDoesNotDetach(t *testing.T) {
 	})
 	out, err := u.run(rig.DeployArgs("--replace", "db", "--timeout", "15s")...)
 	if err == nil || !strings.Contains(out, "wait for volume vol-") || !strings.Contains(out, "going back") {
-		t.Errorf("%v:\n%s", err, out)
+		t.Errorf("%v:\n%s", err, rig.End(t, out))
 	}
 	if now := *rig.Tier(t, "db").InstanceId; now != db {
 		t.Errorf("the database is %s, it was %s", now, db)
@@ -377,7 +377,7 @@ func TestAPIGoneHalfWay(t *testing.T) {
 			}
 			for _, want := range c.want {
 				if !strings.Contains(out, want) {
-					t.Errorf("it does not say %q:\n%s", want, out)
+					t.Errorf("it does not say %q:\n%s", want, rig.End(t, out))
 				}
 			}
 			rig.Must(t, rig.Goldsmith(), c.next...)
@@ -416,7 +416,7 @@ func TestFullVolume(t *testing.T) {
 	out, err := rig.Output(rig.Goldsmith(), rig.DeployArgs("--replace", "db")...)
 	if err == nil || !strings.Contains(out, "no space left on the data volume: 0 MiB of ") ||
 		!strings.Contains(out, "hint: make room") {
-		t.Errorf("%v; it should name the cause:\n%s", err, out)
+		t.Errorf("%v; it should name the cause:\n%s", err, rig.End(t, out))
 	}
 	if now := *rig.Tier(t, "db").InstanceId; now != db {
 		t.Errorf("the database is %s, it was %s", now, db)

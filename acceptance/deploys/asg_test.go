@@ -144,7 +144,7 @@ func TestSeveralWebInstances(t *testing.T) {
 		rig.Goldsmith(),
 		with("deploy")...); err == nil ||
 		!strings.Contains(out, "wants a single instance") {
-		t.Errorf("from a group to a single instance: %v\n%s", err, out)
+		t.Errorf("from a group to a single instance: %v\n%s", err, rig.End(t, out))
 	}
 	rig.WriteSeveral(t, file, `scaling = "asg"`, "")
 	if plan := rig.Must(

@@ -63,7 +63,7 @@ func TestNoRequestFailsWhileTheWebTierIsReplaced(t *testing.T) {
 	stop()
 	group.Wait()
 	if err != nil {
-		t.Fatalf("%v:\n%s", err, out)
+		t.Fatalf("%v:\n%s", err, rig.End(t, out))
 	}
 	// Who has a connection to the old instance when the address moves may lose it, as on EC2; who connects does not.
 	from, to := stepOfLastDeployment(t, "move the web address")
@@ -188,7 +188,7 @@ func TestNoWriteIsLostWhileTheDatabaseIsReplaced(t *testing.T) {
 	stop()
 	clients.Wait()
 	if err != nil {
-		t.Fatalf("%v:\n%s", err, out)
+		t.Fatalf("%v:\n%s", err, rig.End(t, out))
 	}
 	after := *rig.Tier(t, "db").InstanceId
 	if after == *before.InstanceId {
@@ -278,7 +278,7 @@ provisioner "goldsmith-systemd" {
 			stop()
 			clients.Wait()
 			if err == nil || !strings.Contains(out, c.want) || !strings.Contains(out, "going back") {
-				t.Errorf("%v; the output should say %q:\n%s", err, c.want, out)
+				t.Errorf("%v; the output should say %q:\n%s", err, c.want, rig.End(t, out))
 			}
 			if now := rig.Tier(t, "db"); *now.InstanceId != *db.InstanceId {
 				t.Errorf("the database is %s, it was %s", *now.InstanceId, *db.InstanceId)
@@ -299,7 +299,7 @@ provisioner "goldsmith-systemd" {
 					"the page's address "+aws.ToString(web.PublicIpAddress)+" to "+*web.InstanceId,
 				)
 			} else if !strings.Contains(out, "\nreport: ") {
-				t.Errorf("it left no report:\n%s", out)
+				t.Errorf("it left no report:\n%s", rig.End(t, out))
 			}
 		})
 	}
@@ -312,7 +312,7 @@ func bakedWith(t *testing.T, source, provisioners string) string {
 	name := fmt.Sprintf("t-redeploy-%d", time.Now().UnixNano())
 	out, err := rig.Bake{Name: name, Source: source, Provisioners: provisioners}.Run(t)
 	if err != nil {
-		t.Fatalf("%v:\n%s", err, out)
+		t.Fatalf("%v:\n%s", err, rig.End(t, out))
 	}
 	image := rig.ImageNamed(t, name)
 	rig.DeregisterAtEnd(t, image)
@@ -372,7 +372,7 @@ func TestKilledDeploy(t *testing.T) {
 			}
 		}
 		if out, err := rig.Output(rig.Goldsmith(), args...); err != nil {
-			t.Fatalf("killed after step %d (%s), %s: %v\n%s", n, last, args[0], err, out)
+			t.Fatalf("killed after step %d (%s), %s: %v\n%s", n, last, args[0], err, rig.End(t, out))
 		}
 		rig.AssertServes(t)
 		if all := stackInstances(t); len(all) != 2 {
@@ -469,7 +469,7 @@ func TestTwoDeploysAtOnce(t *testing.T) {
 		t.Errorf("%v:\n%s", refused, second)
 	}
 	if err != nil {
-		t.Errorf("%v:\n%s", err, out)
+		t.Errorf("%v:\n%s", err, rig.End(t, out))
 	}
 	rig.AssertServes(t)
 }
@@ -483,7 +483,7 @@ func TestInterruptedDeploy(t *testing.T) {
 		func(p *os.Process) { p.Signal(syscall.SIGHUP) },
 		rig.DeployArgs("--replace", "all", "--bake-time", "10m", "--timeout", "20m")...)
 	if err == nil || !strings.Contains(out, "going back") {
-		t.Errorf("%v:\n%s", err, out)
+		t.Errorf("%v:\n%s", err, rig.End(t, out))
 	}
 	if now := rig.Tier(t, "web"); *now.InstanceId != *web.InstanceId {
 		t.Errorf("%s serves, and %s did", *now.InstanceId, *web.InstanceId)
@@ -532,7 +532,7 @@ func TestOlderServerIsRefused(t *testing.T) {
 	out, err := rig.Output(rig.Goldsmith(), rig.DeployArgs("--replace", "db")...)
 	if err == nil || !strings.Contains(out, "the data is of mariadb 99.1.2, and "+server+" is older") ||
 		!strings.Contains(out, " --snapshot snap-") {
-		t.Errorf("%v:\n%s", err, out)
+		t.Errorf("%v:\n%s", err, rig.End(t, out))
 	}
 	if now := rig.MustOnInstance(t, "db", "systemctl show -P ActiveEnterTimestampMonotonic mysql"); now != started {
 		t.Error("the database was stopped all the same")

@@ -34,7 +34,7 @@ func assertReport(t *testing.T, out string, words ...string) {
 	last := records[0]
 	path := filepath.Join(os.Getenv("HOME"), ".goldsmith", "reports", rig.StackName+"-"+last.ID+".html")
 	if !strings.Contains(out, "report: "+path+"\n") {
-		t.Errorf("the output does not say that the report is %s:\n%s", path, out)
+		t.Errorf("the output does not say that the report is %s:\n%s", path, rig.End(t, out))
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {

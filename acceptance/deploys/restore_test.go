@@ -65,7 +65,7 @@ func TestRollbackToASnapshot(t *testing.T) {
 		func(p *os.Process) { p.Signal(os.Interrupt) },
 		back...)
 	if err == nil || !strings.Contains(out, "going back") {
-		t.Errorf("an interrupted rollback: %v\n%s", err, out)
+		t.Errorf("an interrupted rollback: %v\n%s", err, rig.End(t, out))
 	}
 	assertSame(t, before)
 	if now := volumes(); now != held {
@@ -77,7 +77,7 @@ func TestRollbackToASnapshot(t *testing.T) {
 
 	out = rig.Must(t, rig.Goldsmith(), back...)
 	if !strings.Contains(out, "the data goes back to "+snapshot) {
-		t.Errorf("it does not say what becomes of the data:\n%s", out)
+		t.Errorf("it does not say what becomes of the data:\n%s", rig.End(t, out))
 	}
 	if n := rows(t, first.prefix); n != len(first.acked) || n == 0 {
 		t.Errorf("of the rows from before the snapshot there are %d of %d", n, len(first.acked))

@@ -60,7 +60,8 @@ func Main(m *testing.M, name string) (code int) {
 			}
 		}()
 	}
-	if err := stream("make", "golden", "STACK="+StackName); err != nil {
+	fmt.Fprintf(os.Stderr, "acceptance: make golden, in %s\n", Repository)
+	if err := require("make", "golden", "STACK="+StackName); err != nil {
 		return fail(err)
 	}
 	if err := useCloud(); err != nil {
@@ -79,6 +80,9 @@ func prepare() error {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	own := filepath.Join(source, ".build", "acceptance", cloudName)
 	Repository = filepath.Join(own, "checkout")
+	if err := os.RemoveAll(outputs()); err != nil {
+		return err
+	}
 	if err := copyCheckout(source, Repository); err != nil {
 		return fmt.Errorf("copy the checkout: %w", err)
 	}
@@ -96,6 +100,8 @@ func prepare() error {
 	}
 	os.Setenv("HOME", home)
 	os.Setenv("GOLDSMITH_CLOUD", cloudName)
+	// What commands print is looked at by tests, and by people in the log of CI.
+	os.Setenv("PACKER_NO_COLOR", "1")
 	// Set by the make that runs the tests, for its own checkout.
 	for _, name := range []string{
 		"TIMINGS", "PACKER_PLUGIN_PATH", "PACKER_CONFIG_DIR", "MAKEFLAGS", "MFLAGS", "MAKELEVEL",
@@ -169,15 +175,16 @@ func copyFile(from, to string) error {
 
 // destroy removes the tests' cloud, with what it keeps.
 func destroy() error {
-	if err := stream("make", "-s", "goldsmith"); err != nil {
+	if err := require("make", "-s", "goldsmith"); err != nil {
 		return err
 	}
-	return stream(Goldsmith(), "cloud", "down", "--destroy", "--yes")
+	return require(Goldsmith(), "cloud", "down", "--destroy", "--yes")
 }
 
-// tearDown ends the cloud as a user would, and fails when something of it is left on the host.
+// tearDown ends the cloud as a user would, and fails when something of it is left on the host. What failed tests kept
+// of their commands' outputs stays.
 func tearDown() error {
-	if err := stream("make", "-s", "clean"); err != nil {
+	if err := require("make", "-s", "clean"); err != nil {
 		return err
 	}
 	if err := destroy(); err != nil {
@@ -185,6 +192,9 @@ func tearDown() error {
 	}
 	if left := KernelState(); len(left) > 0 {
 		return fmt.Errorf("left on the host after make clean:\n%s", strings.Join(left, "\n"))
+	}
+	if _, err := os.Stat(outputs()); err == nil {
+		return removeAllBut(filepath.Dir(Repository), filepath.Base(outputs()))
 	}
 	return os.RemoveAll(filepath.Dir(Repository))
 }
@@ -217,35 +227,6 @@ func useCloud() error {
 	return nil
 }
 
-// stream runs a command in the repository with its output on the screen.
-func stream(name string, args ...string) error {
-	cmd := exec.Command(name, args...)
-	cmd.Dir = Repository
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("%s %s: %w", name, strings.Join(args, " "), err)
-	}
-	return nil
-}
-
-// Output runs a command in the repository and returns what it printed, both streams together.
-func Output(name string, args ...string) (string, error) {
-	cmd := exec.Command(name, args...)
-	cmd.Dir = Repository
-	out, err := cmd.CombinedOutput()
-	return string(out), err
-}
-
-// Must is output for commands that have to succeed.
-func Must(t testing.TB, name string, args ...string) string {
-	t.Helper()
-	out, err := Output(name, args...)
-	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
-	}
-	return out
-}
-
 // OnInstance runs a shell command on an instance, by its name, over SSH.
 func OnInstance(t testing.TB, name, command string) (string, error) {
 	t.Helper()
@@ -260,7 +241,7 @@ func OnInstance(t testing.TB, name, command string) (string, error) {
 	return strings.TrimSpace(stdout.String()), err
 }
 
-// MustOnInstance is onInstance for commands that have to succeed.
+// MustOnInstance is OnInstance for commands that have to succeed.
 func MustOnInstance(t testing.TB, name, command string) string {
 	t.Helper()
 	out, err := OnInstance(t, name, command)

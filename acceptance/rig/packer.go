@@ -118,7 +118,7 @@ func (b Bake) Run(t testing.TB) (string, error) {
 	}
 	cmd := exec.Command(Packer(t), verb, ".")
 	cmd.Dir = dir
-	cmd.Env = append(append(os.Environ(), "PACKER_NO_COLOR=1"), b.Environment...)
+	cmd.Env = append(os.Environ(), b.Environment...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	watcher := &LineWatcher{On: func(line string) {
 		if b.Interrupt != nil && b.Interrupt.MatchString(line) {
@@ -171,7 +171,7 @@ func RunUntil(t testing.TB, line *regexp.Regexp, then func(*os.Process), args ..
 	cmd.Stdout, cmd.Stderr = watcher, watcher
 	err := cmd.Run()
 	if !seen {
-		t.Errorf("%v: no line matches %s:\n%s", err, line, watcher.All.String())
+		t.Errorf("%v: no line matches %s:\n%s", err, line, End(t, watcher.All.String()))
 	}
 	return watcher.All.String(), err
 }

@@ -32,7 +32,7 @@ func TestAccess(t *testing.T) {
 			}
 		}
 		if out, err := ssh(where, "cloud-init status --long && sudo cloud-init schema --system"); err != nil {
-			t.Errorf("ssh %s: cloud-init has complaints: %v\n%s", where, err, out)
+			t.Errorf("ssh %s: cloud-init has complaints: %v\n%s", where, err, rig.End(t, out))
 		}
 		var exit *exec.ExitError
 		if _, err := ssh(where, "exit", "42"); !errors.As(err, &exit) || exit.ExitCode() != 42 {
@@ -207,7 +207,7 @@ func TestStatusTellsHealth(t *testing.T) {
 	}
 	watch.Stdout, watch.Stderr, watch.Dir = again, again, rig.Repository
 	if err := watch.Run(); err != nil || strings.Contains(again.All.String(), "\x1b") {
-		t.Errorf("--watch, interrupted: %v\n%s", err, again.All.String())
+		t.Errorf("--watch, interrupted: %v\n%s", err, rig.End(t, again.All.String()))
 	}
 }
 

@@ -38,16 +38,19 @@ func TestReadmeAfterGolden(t *testing.T) {
 	})
 	cmd := exec.Command("bash", "--noprofile", "--norc", "-e", "-v", "-c", script.String())
 	cmd.Dir = rig.Repository
-	for _, name := range []string{"HOME", "PATH", "GOLDSMITH_CLOUD", "GOCACHE", "GOMODCACHE", "GOPATH"} {
+	for _, name := range []string{
+		"HOME", "PATH", "GOLDSMITH_CLOUD", "GOCACHE", "GOMODCACHE", "GOPATH", "PACKER_NO_COLOR",
+	} {
 		cmd.Env = append(cmd.Env, name+"="+os.Getenv(name))
 	}
-	out, err := cmd.CombinedOutput()
+	printed, err := cmd.CombinedOutput()
+	out := string(printed)
 	if err != nil {
-		t.Fatalf("%v:\n%s", err, out)
+		t.Fatalf("%v:\n%s", err, rig.End(t, out))
 	}
 	for _, want := range []string{`"ada@example.com"`, "AWS account 123456789012, ", "deploy  ", "(current)"} {
-		if !strings.Contains(string(out), want) {
-			t.Errorf("%q is missing in\n%s", want, out)
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is missing in\n%s", want, rig.End(t, out))
 		}
 	}
 	rig.AssertServes(t)

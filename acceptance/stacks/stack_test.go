@@ -385,7 +385,7 @@ func TestNetwork(t *testing.T) {
 		out,
 		"unchanged",
 	) {
-		t.Errorf("a second `network up` does not say that it changed nothing:\n%s", out)
+		t.Errorf("a second `network up` does not say that it changed nothing:\n%s", rig.End(t, out))
 	}
 	// The private subnet gets out through the NAT gateway, and nothing gets in.
 	rig.MustOnInstance(t, "db", "sudo apt-get -q update")
@@ -523,7 +523,7 @@ func TestCertificateOfTheUsersOwn(t *testing.T) {
 			"web",
 		); err == nil || !strings.Contains(out, want) ||
 			!strings.Contains(out, "/web/tls_certificate") {
-			t.Errorf("%v; the output should say %q:\n%s", err, want, out)
+			t.Errorf("%v; the output should say %q:\n%s", err, want, rig.End(t, out))
 		}
 		if now := *rig.Tier(t, "web").InstanceId; now != old {
 			t.Errorf("%s runs and not %s", now, old)

@@ -192,7 +192,7 @@ deploy {
 		rig.StackName,
 	); err == nil ||
 		!strings.Contains(out, "is of stack blue") {
-		t.Errorf("another stack's file: %v\n%s", err, out)
+		t.Errorf("another stack's file: %v\n%s", err, rig.End(t, out))
 	}
 	destroyAtEnd(t, "blue", before)
 	rig.Must(t, rig.Goldsmith(), "deploy", "--file", file)
@@ -210,7 +210,7 @@ deploy {
 		out,
 		"10.20.2.50/",
 	) {
-		t.Errorf("the database's addresses and size:\n%s", out)
+		t.Errorf("the database's addresses and size:\n%s", rig.End(t, out))
 	}
 	n := networkOf(t, "blue")
 	if out := rig.Must(
@@ -224,7 +224,7 @@ deploy {
 		out,
 		"metrics of MySQL",
 	) {
-		t.Errorf("the rule of the stack file is not there:\n%s", out)
+		t.Errorf("the rule of the stack file is not there:\n%s", rig.End(t, out))
 	}
 	if out := rig.Must(
 		t,
@@ -236,7 +236,7 @@ deploy {
 		"Name=tag:goldsmith:data,Values=db",
 	); !strings.Contains(out, `"Size": 2`) || !strings.Contains(out, `"Throughput": 130`) ||
 		!strings.Contains(out, `"team"`) {
-		t.Errorf("the data volume is not as the stack file says:\n%s", out)
+		t.Errorf("the data volume is not as the stack file says:\n%s", rig.End(t, out))
 	}
 
 	// Tags are given to what runs; another type and other user-data replace the instances.
@@ -278,7 +278,7 @@ deploy {
 				rig.Goldsmith(),
 				append(command, "--file", bad)...); err == nil ||
 				!strings.Contains(out, fault) {
-				t.Errorf("%v of a file with %s: %v, want %q:\n%s", command, change[1], err, fault, out)
+				t.Errorf("%v of a file with %s: %v, want %q:\n%s", command, change[1], err, fault, rig.End(t, out))
 			}
 		}
 		rig.AssertNothingLeft(t, blue)
@@ -336,7 +336,7 @@ deploy {
 		file,
 	); err == nil ||
 		!strings.Contains(out, "has no route to the internet by an internet gateway") {
-		t.Errorf("public subnet without a way out: %v\n%s", err, out)
+		t.Errorf("public subnet without a way out: %v\n%s", err, rig.End(t, out))
 	}
 	var tables []string
 	for _, subnet := range []string{public, private} {

@@ -219,7 +219,7 @@ func TestModernProfile(t *testing.T) {
 	if out, err := (rig.Bake{Source: "skip_create_ami = true", Provisioners: site + rig.Command(shake)}).Run(
 		t,
 	); err != nil {
-		t.Errorf("%v\n%s", err, out)
+		t.Errorf("%v\n%s", err, rig.End(t, out))
 	}
 }
 
