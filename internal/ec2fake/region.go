@@ -45,6 +45,7 @@ func newRegion(a *Account, name string) *Region {
 }
 
 func (r *Region) things() []string {
+	r.settle()
 	return slices.Concat(r.compute.things(), r.storage.things(), r.network.things(), r.scaling.Things(),
 		r.balancing.Things(), r.parameters.Things())
 }

@@ -85,7 +85,7 @@ func New(conf aws.Config, name string, settings Settings, tiers []Tier, logf fun
 		Tiers:    tiers,
 		Settings: settings,
 		Config:   conf,
-		EC2:      ec2.NewFromConfig(conf),
+		EC2:      ec2.NewFromConfig(conf, ec2ops.AwaitNew),
 		IAM:      iam.NewFromConfig(conf),
 		SSM:      ssm.NewFromConfig(conf),
 		Consoles: console.Shared,

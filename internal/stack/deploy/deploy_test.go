@@ -41,6 +41,7 @@ type world struct {
 	mu       sync.Mutex
 	commands []string
 	noSSH    bool
+	full     bool // the data volume is
 	sick     func(url string) error
 }
 
@@ -117,6 +118,12 @@ func (w *world) console(i types.Instance) string {
 	return text
 }
 
+// exited is the error of a command that ended with a status, as *ssh.ExitError is.
+type exited int
+
+func (e exited) Error() string   { return fmt.Sprintf("it ended with %d", int(e)) }
+func (e exited) ExitStatus() int { return int(e) }
+
 func (w *world) reach() *tier.Reach {
 	return &tier.Reach{
 		Command: func(ctx context.Context, _ *stack.Stack, i stack.Instance, command string) error {
@@ -125,6 +132,9 @@ func (w *world) reach() *tier.Reach {
 			w.commands = append(w.commands, command)
 			if w.noSSH {
 				return errors.New("there is no way in")
+			}
+			if w.full && strings.HasSuffix(command, " data room") {
+				return fmt.Errorf("run %s: %w", command, exited(instance.ExitNoRoom))
 			}
 			return ctx.Err()
 		},
@@ -159,6 +169,16 @@ func (w *world) mustDeploy(version string) Deployed {
 		w.t.Fatalf("deploy version %s: %v", version, err)
 	}
 	return deployed
+}
+
+// atCall does something before the nth call from now on.
+func (w *world) atCall(n int, do func()) {
+	w.account.Fail(ec2fake.Fault{When: func(any) bool {
+		if n--; n == 0 {
+			do()
+		}
+		return false
+	}, Err: errors.New("it never strikes")})
 }
 
 // state is what the stack is, but for ids and for what each deployment leaves: snapshots and records.

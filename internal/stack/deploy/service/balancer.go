@@ -112,12 +112,18 @@ func (b *balancer) createBalancer(
 	if err != nil {
 		return nil, err
 	}
-	made, err := b.balancing.CreateLoadBalancer(ctx, &elb.CreateLoadBalancerInput{
+	input := &elb.CreateLoadBalancerInput{
 		Name:           aws.String(b.name("")),
 		Type:           elbtypes.LoadBalancerTypeEnumNetwork,
 		Scheme:         elbtypes.LoadBalancerSchemeEnumInternetFacing,
 		SubnetMappings: mappings,
 		Tags:           b.tags(),
+	}
+	var made *elb.CreateLoadBalancerOutput
+	// A subnet or an address that EC2 made just now may be unknown here.
+	err = await.Retry(ctx, await.Settle, awserr.NotFound, func(ctx context.Context) (err error) {
+		made, err = b.balancing.CreateLoadBalancer(ctx, input)
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make load balancer %s: %w", b.name(""), err)

@@ -1,0 +1,117 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
+)
+
+// TestFullDataVolumeIsNotReplaced: the server on it could not be stopped cleanly. Only the exit status says so.
+func TestFullDataVolumeIsNotReplaced(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.mustDeploy("1")
+		before := w.state()
+		w.full = true
+		_, err := w.deploy(t.Context(), w.deployment("2"))
+		if err == nil || errors.Is(err, ErrNeedsPerson) || !strings.Contains(err.Error(), "replace the database on i-") ||
+			!strings.Contains(err.Error(), "hint: make room") {
+			t.Errorf("got %v", err)
+		}
+		for _, command := range w.commands {
+			if strings.HasSuffix(command, " data hand-over") {
+				t.Error("the database was stopped")
+			}
+		}
+		if after := w.state(); after != before {
+			t.Errorf("before:\n%s\nafter:\n%s", before, after)
+		}
+		w.full = false
+		w.mustDeploy("2")
+	})
+}
+
+// TestInterrupted is ctrl-C at calls all over a redeployment: the stack is what it was, or what it was to be, and
+// nothing is left of the other. So that the test is short, it is not each call.
+func TestInterrupted(t *testing.T) {
+	for name, change := range map[string]func(*stackfile.File){
+		"single": nil,
+		"group":  func(f *stackfile.File) { f.Web.Scaling, f.Web.Count = "asg", 2 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("HOME", t.TempDir())
+			var done string
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, change)
+				w.mustDeploy("1")
+				w.mustDeploy("2")
+				time.Sleep(2 * w.account.Pace)
+				done = w.state()
+			})
+			total := calls(t, change)
+			went := map[string]int{}
+			for n := 1; n <= total; n += 3 {
+				synctest.Test(t, func(t *testing.T) {
+					w := newWorld(t, change)
+					w.mustDeploy("1")
+					before := w.state()
+					ctx, interrupt := context.WithCancel(t.Context())
+					defer interrupt()
+					w.atCall(n, interrupt)
+					_, err := w.deploy(ctx, w.deployment("2"))
+					w.account.Forget()
+					time.Sleep(2 * w.account.Pace) // what ends or begins is there then
+					switch after := w.state(); {
+					case after == before && errors.Is(err, context.Canceled):
+						went["back"]++
+					case after == done && err == nil:
+						went["on"]++
+					default:
+						t.Errorf("interrupted at call %d (%v):\n%s\nbefore:\n%s\nwanted:\n%s", n, err, after, before, done)
+					}
+					if _, again := w.deploy(t.Context(), w.deployment("2")); again != nil || w.state() != done {
+						t.Errorf("interrupted at call %d, the next one: %v\n%s", n, again, w.state())
+					}
+				})
+			}
+			if went["back"] < 10 {
+				t.Errorf("of %d calls: %v", total, went)
+			}
+		})
+	}
+}
+
+// TestEC2ThatLags does not show for a while what was made.
+func TestEC2ThatLags(t *testing.T) {
+	for name, change := range map[string]func(*stackfile.File){
+		"single": nil,
+		"group":  func(f *stackfile.File) { f.Web.Scaling, f.Web.Count = "asg", 2 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("HOME", t.TempDir())
+			var want string
+			for _, lag := range []time.Duration{0, 2 * time.Second, 20 * time.Second} {
+				synctest.Test(t, func(t *testing.T) {
+					w := newWorld(t, change)
+					w.account.Lag = lag
+					w.mustDeploy("1")
+					time.Sleep(lag)
+					w.mustDeploy("2")
+					time.Sleep(lag + 2*w.account.Pace)
+					got := w.state()
+					if lag == 0 {
+						want = got
+					}
+					if got != want {
+						t.Errorf("with a lag of %s:\n%s\nwanted:\n%s", lag, got, want)
+					}
+				})
+			}
+		})
+	}
+}
