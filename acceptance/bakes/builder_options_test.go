@@ -59,7 +59,41 @@ func roles(t *testing.T) []string {
 func TestPublishedImage(t *testing.T) {
 	before := rig.Inventory(t)
 	soon := time.Now().AddDate(1, 0, 0).UTC().Truncate(time.Minute).Format(time.RFC3339)
-	source := fmt.Sprintf(`
+	seen := make(chan types.Instance, 1)
+	out, err := rig.Bake{
+		Name:         "t-published",
+		Source:       publishedSource(soon),
+		Provisioners: rig.Command("sleep 3"),
+		At:           regexp.MustCompile(`at work for 1 s`),
+		Then:         func() { lookAtBuild(seen, "goldsmith build t-published") },
+	}.Run(t)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, rig.End(t, out))
+	}
+	image := rig.ImageNamed(t, "t-published")
+	t.Cleanup(func() {
+		if _, refused := rig.API.DisableImageDeregistrationProtection(context.Background(),
+			&ec2.DisableImageDeregistrationProtectionInput{ImageId: image.ImageId}); refused != nil {
+			t.Error(refused)
+		}
+		rig.DeregisterNow(t, image)
+		rig.AssertNothingLeft(t, before)
+	})
+	t.Run("instance", func(t *testing.T) { assertBuiltWithProfile(t, out, seen) })
+	t.Run("AMI", func(t *testing.T) { assertPublished(t, image, soon) })
+	t.Run("permissions", func(t *testing.T) { assertShared(t, image) })
+	t.Run("tags", func(t *testing.T) { assertPublishedTags(t, image) })
+	t.Run("protection", func(t *testing.T) {
+		_, refused := rig.API.DeregisterImage(t.Context(), &ec2.DeregisterImageInput{ImageId: image.ImageId})
+		if refused == nil || !strings.Contains(refused.Error(), "OperationNotPermitted") {
+			t.Errorf("it is protected, and deregistering it gives %v", refused)
+		}
+	})
+}
+
+// publishedSource has what EC2 cannot serve as the first type, and another account that the AMI is shared with.
+func publishedSource(deprecateAt string) string {
+	return fmt.Sprintf(`
 instance_type   = "m5.metal"
 instance_types  = ["t3.micro"]
 ami_users       = ["210987654321"]
@@ -78,46 +112,25 @@ temporary_iam_instance_profile_policy_document {
     Resource = ["*"]
   }
 }
-`, soon)
-	seen := make(chan types.Instance, 1)
-	out, err := rig.Bake{
-		Name:         "t-published",
-		Source:       source,
-		Provisioners: rig.Command("sleep 3"),
-		At:           regexp.MustCompile(`at work for 1 s`),
-		Then: func() {
-			found, err := rig.API.DescribeInstances(
-				context.Background(),
-				&ec2.DescribeInstancesInput{Filters: []types.Filter{
-					{
-						Name:   aws.String("tag:Name"),
-						Values: []string{"goldsmith build t-published"},
-					},
-					{Name: aws.String("instance-state-name"), Values: []string{"running"}},
-				}},
-			)
-			if err == nil && len(found.Reservations) == 1 &&
-				found.Reservations[0].Instances[0].IamInstanceProfile != nil {
-				seen <- found.Reservations[0].Instances[0]
-			}
+`, deprecateAt)
+}
+
+// lookAtBuild sends the build's instance, if it has a profile.
+func lookAtBuild(seen chan<- types.Instance, name string) {
+	found, err := rig.API.DescribeInstances(context.Background(), &ec2.DescribeInstancesInput{
+		Filters: []types.Filter{
+			{Name: aws.String("tag:Name"), Values: []string{name}},
+			{Name: aws.String("instance-state-name"), Values: []string{"running"}},
 		},
-	}.Run(
-		t,
-	)
-	if err != nil {
-		t.Fatalf("%v\n%s", err, rig.End(t, out))
-	}
-	image := rig.ImageNamed(t, "t-published")
-	t.Cleanup(func() {
-		if _, err := rig.API.DisableImageDeregistrationProtection(
-			context.Background(),
-			&ec2.DisableImageDeregistrationProtectionInput{ImageId: image.ImageId},
-		); err != nil {
-			t.Error(err)
-		}
-		rig.DeregisterNow(t, image)
-		rig.AssertNothingLeft(t, before)
 	})
+	if err == nil && len(found.Reservations) == 1 &&
+		found.Reservations[0].Instances[0].IamInstanceProfile != nil {
+		seen <- found.Reservations[0].Instances[0]
+	}
+}
+
+func assertBuiltWithProfile(t *testing.T, out string, seen <-chan types.Instance) {
+	t.Helper()
 	if !strings.Contains(out, "no room: m5.metal") {
 		t.Errorf("it does not say that there was no room:\n%s", rig.End(t, out))
 	}
@@ -135,40 +148,43 @@ temporary_iam_instance_profile_policy_document {
 			t.Errorf("left behind: %s", name)
 		}
 	}
-	if image.ImdsSupport != types.ImdsSupportValuesV20 ||
-		aws.ToString(image.DeregistrationProtection) != "enabled-without-cooldown" ||
-		aws.ToBool(image.Public) ||
-		!strings.HasPrefix(aws.ToString(image.DeprecationTime), strings.TrimSuffix(soon, "Z")) {
-		t.Errorf(
-			"the AMI is %s, %s, %s, public: %v",
-			image.ImdsSupport,
-			aws.ToString(image.DeregistrationProtection),
-			aws.ToString(image.DeprecationTime),
-			aws.ToBool(image.Public),
-		)
+}
+
+func assertPublished(t *testing.T, image types.Image, soon string) {
+	t.Helper()
+	protection, deprecated := aws.ToString(image.DeregistrationProtection), aws.ToString(image.DeprecationTime)
+	if image.ImdsSupport != types.ImdsSupportValuesV20 || protection != "enabled-without-cooldown" ||
+		aws.ToBool(image.Public) || !strings.HasPrefix(deprecated, strings.TrimSuffix(soon, "Z")) {
+		t.Errorf("the AMI is %s, %s, %s, public: %v",
+			image.ImdsSupport, protection, deprecated, aws.ToBool(image.Public))
 	}
-	ctx := context.Background()
-	permissions, err := rig.API.DescribeImageAttribute(
-		ctx,
-		&ec2.DescribeImageAttributeInput{ImageId: image.ImageId, Attribute: types.ImageAttributeNameLaunchPermission},
-	)
-	if err != nil || len(permissions.LaunchPermissions) != 1 ||
-		aws.ToString(permissions.LaunchPermissions[0].UserId) != "210987654321" {
-		t.Errorf("launch permissions: %+v, %v", permissions, err)
+}
+
+func assertShared(t *testing.T, image types.Image) {
+	t.Helper()
+	launch, err := rig.API.DescribeImageAttribute(t.Context(), &ec2.DescribeImageAttributeInput{
+		ImageId:   image.ImageId,
+		Attribute: types.ImageAttributeNameLaunchPermission,
+	})
+	if err != nil || len(launch.LaunchPermissions) != 1 ||
+		aws.ToString(launch.LaunchPermissions[0].UserId) != "210987654321" {
+		t.Errorf("launch permissions: %+v, %v", launch, err)
 	}
-	snapshot := image.BlockDeviceMappings[0].Ebs.SnapshotId
-	volumes, err := rig.API.DescribeSnapshotAttribute(
-		ctx,
-		&ec2.DescribeSnapshotAttributeInput{
-			SnapshotId: snapshot,
-			Attribute:  types.SnapshotAttributeNameCreateVolumePermission,
-		},
-	)
-	if err != nil || len(volumes.CreateVolumePermissions) != 1 ||
-		aws.ToString(volumes.CreateVolumePermissions[0].UserId) != "210987654321" {
-		t.Errorf("volume permissions: %+v, %v", volumes, err)
+	volume, err := rig.API.DescribeSnapshotAttribute(t.Context(), &ec2.DescribeSnapshotAttributeInput{
+		SnapshotId: image.BlockDeviceMappings[0].Ebs.SnapshotId,
+		Attribute:  types.SnapshotAttributeNameCreateVolumePermission,
+	})
+	if err != nil || len(volume.CreateVolumePermissions) != 1 ||
+		aws.ToString(volume.CreateVolumePermissions[0].UserId) != "210987654321" {
+		t.Errorf("volume permissions: %+v, %v", volume, err)
 	}
-	snapshots, err := rig.API.DescribeSnapshots(ctx, &ec2.DescribeSnapshotsInput{SnapshotIds: []string{*snapshot}})
+}
+
+func assertPublishedTags(t *testing.T, image types.Image) {
+	t.Helper()
+	snapshots, err := rig.API.DescribeSnapshots(t.Context(), &ec2.DescribeSnapshotsInput{
+		SnapshotIds: []string{*image.BlockDeviceMappings[0].Ebs.SnapshotId},
+	})
 	if err != nil || tagged(snapshots.Snapshots[0].Tags, "mine") != "2" ||
 		tagged(snapshots.Snapshots[0].Tags, "both") != "1" {
 		t.Errorf("the snapshot: %+v, %v", snapshots, err)
@@ -177,13 +193,6 @@ temporary_iam_instance_profile_policy_document {
 		tagged(image.Tags, "goldsmith:build") == "" ||
 		tagged(image.Tags, "goldsmith:unfinished") != "" {
 		t.Errorf("the AMI's tags: %+v", image.Tags)
-	}
-	if _, err := rig.API.DeregisterImage(
-		ctx,
-		&ec2.DeregisterImageInput{ImageId: image.ImageId},
-	); err == nil ||
-		!strings.Contains(err.Error(), "OperationNotPermitted") {
-		t.Errorf("it is protected, and deregistering it gives %v", err)
 	}
 }
 
@@ -211,11 +220,9 @@ func TestReplacedImage(t *testing.T) {
 	if *second.ImageId == *first.ImageId || !strings.Contains(out, "Deregistering "+*first.ImageId) {
 		t.Errorf("%s was not replaced:\n%s", *first.ImageId, rig.End(t, out))
 	}
-	if left, err := rig.API.DescribeSnapshots(
-		ctx,
-		&ec2.DescribeSnapshotsInput{SnapshotIds: []string{*first.BlockDeviceMappings[0].Ebs.SnapshotId}},
-	); err == nil &&
-		len(left.Snapshots) > 0 {
+	left, gone := rig.API.DescribeSnapshots(ctx,
+		&ec2.DescribeSnapshotsInput{SnapshotIds: []string{*first.BlockDeviceMappings[0].Ebs.SnapshotId}})
+	if gone == nil && len(left.Snapshots) > 0 {
 		t.Errorf("the snapshot of %s is still there", *first.ImageId)
 	}
 	_, err = rig.API.CreateTags(

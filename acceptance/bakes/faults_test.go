@@ -369,8 +369,8 @@ func foreignNetwork(t *testing.T) (vpcID, subnetID string) {
 	}
 	vpcID = *vpc.Vpc.VpcId
 	t.Cleanup(func() {
-		if _, err := rig.API.DeleteVpc(ctx, &ec2.DeleteVpcInput{VpcId: &vpcID}); err != nil {
-			t.Error(err)
+		if _, refused := rig.API.DeleteVpc(ctx, &ec2.DeleteVpcInput{VpcId: &vpcID}); refused != nil {
+			t.Error(refused)
 		}
 	})
 	subnet, err := rig.API.CreateSubnet(

@@ -44,11 +44,11 @@ func TestImagesHoldNoSecret(t *testing.T) {
 				}
 			}
 			for _, document := range []string{"manifest.json", "sbom.cdx.json", "sbom.spdx.json"} {
-				var any map[string]any
+				var content map[string]any
 				rig.Decode(
 					t,
 					strings.NewReader(rig.MustOnInstance(t, "db", "cat "+root+"/usr/share/goldsmith/"+document)),
-					&any,
+					&content,
 				)
 			}
 			if out := rig.MustOnInstance(t, "db", "cd "+root+" && ls etc/goldsmith/image.d"); out == "" {

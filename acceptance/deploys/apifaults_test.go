@@ -89,8 +89,11 @@ func signAnew(r *httputil.ProxyRequest, target *url.URL) {
 		AccessKeyID:     os.Getenv("AWS_ACCESS_KEY_ID"),
 		SecretAccessKey: os.Getenv("AWS_SECRET_ACCESS_KEY"),
 	}
-	v4.NewSigner().
-		SignHTTP(r.Out.Context(), key, r.Out, hex.EncodeToString(digest[:]), service[1], "us-east-1", time.Now())
+	hash := hex.EncodeToString(digest[:])
+	if err := v4.NewSigner().SignHTTP(
+		r.Out.Context(), key, r.Out, hash, service[1], "us-east-1", time.Now()); err != nil {
+		panic(err) // the key is ours: it can be signed with
+	}
 }
 
 func (u *unreliable) ServeHTTP(w http.ResponseWriter, r *http.Request) {

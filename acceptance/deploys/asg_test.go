@@ -57,31 +57,59 @@ func certificatesAt(t testing.TB, address string) map[string]bool {
 // TestSeveralWebInstances deploys a web tier of several instances, replaces them while a client asks for the page,
 // interrupts a second time, resizes the group, and removes everything. The local cloud's groups have real machines.
 func TestSeveralWebInstances(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "stack.hcl")
-	with := func(args ...string) []string { return append(args, "--file", file) }
-	rig.WriteSeveral(t, file, "count = 2", "min_healthy_percentage = 0")
+	g := webGroup{file: filepath.Join(t.TempDir(), "stack.hcl")}
+	rig.WriteSeveral(t, g.file, "count = 2", "min_healthy_percentage = 0")
 	defer func() {
-		rig.Must(t, rig.Goldsmith(), with("destroy", "--yes")...)
+		g.run(t, "destroy", "--yes")
 		assertNothingOfSeveral(t)
 	}()
-	if plan := rig.Must(
-		t,
-		rig.Goldsmith(),
-		with("stack", "plan")...); !strings.Contains(plan, "web group of 2") ||
-		!strings.Contains(plan, "load balancer") {
+	plan := g.run(t, "stack", "plan")
+	if !strings.Contains(plan, "web group of 2") || !strings.Contains(plan, "load balancer") {
 		t.Errorf("the plan does not tell of the group:\n%s", plan)
 	}
+	// Each needs what the one before it has left.
+	for _, part := range []struct {
+		name string
+		run  func(*testing.T)
+	}{
+		{"deploy", g.deploy},
+		{"replace", g.replaceWhileAsked},
+		{"interrupt", g.interrupt},
+		{"resize", g.resize},
+		{"to a single instance", g.toSingle},
+	} {
+		if !t.Run(part.name, part.run) {
+			return
+		}
+	}
+}
+
+// webGroup is the web tier of a stack with several instances of it.
+type webGroup struct {
+	file    string
+	address string
+	serving []string // ids, in order
+}
+
+func (g *webGroup) args(args ...string) []string { return append(args, "--file", g.file) }
+
+func (g *webGroup) run(t *testing.T, args ...string) string {
+	t.Helper()
+	return rig.Must(t, rig.Goldsmith(), g.args(args...)...)
+}
+
+func (g *webGroup) deploy(t *testing.T) {
 	var deployed struct {
 		URL   string
 		Group []struct{ ID string } `json:"web_group"`
 	}
-	out, err := exec.Command(rig.Goldsmith(), with("deploy", "--json")...).Output()
+	out, err := exec.Command(rig.Goldsmith(), g.args("deploy", "--json")...).Output()
 	if err != nil {
 		t.Fatalf("%v: %s", err, err.(*exec.ExitError).Stderr)
 	}
 	rig.Decode(t, strings.NewReader(string(out)), &deployed)
-	first := rig.Members(t)
-	for _, i := range first {
+	members := rig.Members(t)
+	for _, i := range members {
 		if i.IamInstanceProfile == nil || i.MetadataOptions == nil ||
 			i.MetadataOptions.HttpTokens != types.HttpTokensStateRequired ||
 			i.PublicIpAddress == nil ||
@@ -89,36 +117,31 @@ func TestSeveralWebInstances(t *testing.T) {
 			t.Errorf("%s lacks a profile, a key, IMDSv2 or an address: %+v", *i.InstanceId, i)
 		}
 	}
-	address := strings.Trim(strings.TrimPrefix(deployed.URL, "https://"), "/")
-	if shown := certificatesAt(t, address); len(first) != 2 || len(deployed.Group) != 2 || len(shown) != 2 {
-		t.Fatalf(
-			"%d instances, %d told, and %d certificates at %s; 2 are wanted",
-			len(first),
-			len(deployed.Group),
-			len(shown),
-			address,
-		)
+	g.serving = idsOf(members)
+	g.address = strings.Trim(strings.TrimPrefix(deployed.URL, "https://"), "/")
+	shown := certificatesAt(t, g.address)
+	if len(members) != 2 || len(deployed.Group) != 2 || len(shown) != 2 {
+		t.Fatalf("%d instances, %d told, and %d certificates at %s; 2 are wanted",
+			len(members), len(deployed.Group), len(shown), g.address)
 	}
+}
 
-	failed := 0
-	asked := 0
-	whileAsking(
-		address,
-		func() { rig.Must(t, rig.Goldsmith(), with("deploy", "--replace", "web")...) },
-		&asked,
-		&failed,
-	)
+func (g *webGroup) replaceWhileAsked(t *testing.T) {
+	failed, asked := 0, 0
+	whileAsking(g.address, func() { g.run(t, "deploy", "--replace", "web") }, &asked, &failed)
 	t.Logf("%d requests during an instance refresh", asked)
-	second := rig.Members(t)
 	if failed > 0 || asked == 0 {
 		t.Errorf("%d of %d requests failed while the instances were replaced", failed, asked)
 	}
-	if len(second) != 2 ||
-		slices.ContainsFunc(idsOf(first), func(id string) bool { return slices.Contains(idsOf(second), id) }) {
-		t.Errorf("%v became %v; two others are wanted", idsOf(first), idsOf(second))
+	first, second := g.serving, idsOf(rig.Members(t))
+	if len(second) != 2 || slices.ContainsFunc(first, func(id string) bool { return slices.Contains(second, id) }) {
+		t.Errorf("%v became %v; two others are wanted", first, second)
 	}
+	g.serving = second
+}
 
-	cmd := exec.Command(rig.Goldsmith(), with("deploy", "--replace", "web")...)
+func (g *webGroup) interrupt(t *testing.T) {
+	cmd := exec.Command(rig.Goldsmith(), g.args("deploy", "--replace", "web")...)
 	told, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -129,57 +152,55 @@ func TestSeveralWebInstances(t *testing.T) {
 	var said strings.Builder
 	for lines := bufio.NewScanner(io.TeeReader(told, &said)); lines.Scan(); {
 		if strings.Contains(lines.Text(), "instance refresh: InProgress") {
-			cmd.Process.Signal(os.Interrupt)
+			signalTo(t, cmd.Process, os.Interrupt)
 		}
 	}
-	if cmd.Wait(); cmd.ProcessState.ExitCode() != 1 || !strings.Contains(said.String(), "RollbackSuccessful") {
-		t.Errorf("interrupted: exit code %d\n%s", cmd.ProcessState.ExitCode(), said.String())
+	_ = cmd.Wait() // its exit code is looked at
+	if cmd.ProcessState.ExitCode() != 1 || !strings.Contains(said.String(), "RollbackSuccessful") {
+		t.Errorf("interrupted: exit code %d\n%s", cmd.ProcessState.ExitCode(), rig.End(t, said.String()))
 	}
-	if after := idsOf(rig.Members(t)); !slices.Equal(after, idsOf(second)) {
-		t.Errorf("after an interrupt %v serve, before it %v", after, idsOf(second))
+	if after := idsOf(rig.Members(t)); !slices.Equal(after, g.serving) {
+		t.Errorf("after an interrupt %v serve, before it %v", after, g.serving)
 	}
+}
 
-	rig.WriteSeveral(t, file, "count = 1", "")
-	if out, err := rig.Output(
-		rig.Goldsmith(),
-		with("deploy")...); err == nil ||
-		!strings.Contains(out, "wants a single instance") {
+func (g *webGroup) resize(t *testing.T) {
+	rig.WriteSeveral(t, g.file, "count = 1", "")
+	out, err := rig.Output(rig.Goldsmith(), g.args("deploy")...)
+	if err == nil || !strings.Contains(out, "wants a single instance") {
 		t.Errorf("from a group to a single instance: %v\n%s", err, rig.End(t, out))
 	}
-	rig.WriteSeveral(t, file, `scaling = "asg"`, "")
-	if plan := rig.Must(
-		t,
-		rig.Goldsmith(),
-		with("stack", "plan")...); !strings.Contains(plan, "it has 2 instances and not 1") ||
+	rig.WriteSeveral(t, g.file, `scaling = "asg"`, "")
+	plan := g.run(t, "stack", "plan")
+	if !strings.Contains(plan, "it has 2 instances and not 1") ||
 		!strings.Contains(plan, "1 to change, 0 to replace") {
 		t.Errorf("the plan does not tell of the size alone:\n%s", plan)
 	}
-	rig.Must(t, rig.Goldsmith(), with("deploy")...)
-	if left := idsOf(rig.Members(t)); len(left) != 1 || !slices.Contains(idsOf(second), left[0]) {
-		t.Errorf("a group of one has %v; before it had %v", left, idsOf(second))
+	g.run(t, "deploy")
+	if left := idsOf(rig.Members(t)); len(left) != 1 || !slices.Contains(g.serving, left[0]) {
+		t.Errorf("a group of one has %v; before it had %v", left, g.serving)
 	}
-	rig.WaitHealthy(t, address, time.Minute)
+	rig.WaitHealthy(t, g.address, time.Minute)
+}
 
-	// The way to a single instance that the error names: what is left of the group goes.
+// toSingle goes the way to a single instance that the error names: what is left of the group goes.
+func (g *webGroup) toSingle(t *testing.T) {
 	conf, err := awsconfig.Load(context.Background(), awsconfig.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	name := "goldsmith-" + rig.SeveralName + "-web"
-	if _, err := autoscaling.NewFromConfig(conf).
-		DeleteAutoScalingGroup(context.Background(),
-			&autoscaling.DeleteAutoScalingGroupInput{
-				AutoScalingGroupName: &name,
-				ForceDelete:          aws.Bool(true),
-			}); err != nil {
+	_, err = autoscaling.NewFromConfig(conf).DeleteAutoScalingGroup(context.Background(),
+		&autoscaling.DeleteAutoScalingGroupInput{AutoScalingGroupName: &name, ForceDelete: aws.Bool(true)})
+	if err != nil {
 		t.Fatal(err)
 	}
-	rig.WriteSeveral(t, file, `count = 1`, "")
-	rig.Must(t, rig.Goldsmith(), with("deploy")...)
+	rig.WriteSeveral(t, g.file, `count = 1`, "")
+	g.run(t, "deploy")
 	if left := rig.Members(t); len(left) > 0 {
 		t.Errorf("instances of the group: %v", idsOf(left))
 	}
-	rig.WaitHealthy(t, address, time.Minute)
+	rig.WaitHealthy(t, g.address, time.Minute)
 }
 
 // whileAsking has a client ask for the page, with a connection for each request, until work is done.

@@ -400,8 +400,10 @@ func killAfter(t *testing.T, steps int) string {
 	for {
 		text, _ := os.ReadFile(timings)
 		if lines := strings.Split(strings.TrimSpace(string(text)), "\n"); len(text) > 0 && len(lines) >= steps {
-			cmd.Process.Kill()
-			<-ended
+			if err := cmd.Process.Kill(); err != nil {
+				t.Error(err)
+			}
+			<-ended // killed
 			return lines[len(lines)-1]
 		}
 		select {
@@ -455,13 +457,20 @@ func stackInstances(t *testing.T) []string {
 	return ids
 }
 
+func signalTo(t *testing.T, p *os.Process, signal os.Signal) {
+	t.Helper()
+	if err := p.Signal(signal); err != nil {
+		t.Errorf("send %s to process %d: %v", signal, p.Pid, err)
+	}
+}
+
 // TestTwoDeploysAtOnce tries a second deployment while the first stands still in the middle.
 func TestTwoDeploysAtOnce(t *testing.T) {
 	var second string
 	var refused error
 	out, err := rig.RunUntil(t, regexp.MustCompile(`launched web `), func(first *os.Process) {
-		first.Signal(syscall.SIGSTOP)
-		defer first.Signal(syscall.SIGCONT)
+		signalTo(t, first, syscall.SIGSTOP)
+		defer signalTo(t, first, syscall.SIGCONT)
 		second, refused = rig.Output(rig.Goldsmith(), rig.DeployArgs("--replace", "web")...)
 	}, rig.DeployArgs("--replace", "web")...)
 	if refused == nil || !strings.Contains(second, "another deployment is under way: by ") ||
@@ -480,7 +489,7 @@ func TestInterruptedDeploy(t *testing.T) {
 	out, err := rig.RunUntil(
 		t,
 		regexp.MustCompile(`watching for 10m`),
-		func(p *os.Process) { p.Signal(syscall.SIGHUP) },
+		func(p *os.Process) { signalTo(t, p, syscall.SIGHUP) },
 		rig.DeployArgs("--replace", "all", "--bake-time", "10m", "--timeout", "20m")...)
 	if err == nil || !strings.Contains(out, "going back") {
 		t.Errorf("%v:\n%s", err, rig.End(t, out))

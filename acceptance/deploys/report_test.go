@@ -26,11 +26,8 @@ func assertReport(t *testing.T, out string, words ...string) {
 		From, To   struct{ DB, Web string }
 		Steps      []struct{ Name string }
 	}
-	rig.Decode(
-		t,
-		strings.NewReader(rig.Must(t, rig.Goldsmith(), "history", "--stack", rig.StackName, "--json")),
-		&records,
-	)
+	history := rig.Must(t, rig.Goldsmith(), "history", "--stack", rig.StackName, "--json")
+	rig.Decode(t, strings.NewReader(history), &records)
 	last := records[0]
 	path := filepath.Join(os.Getenv("HOME"), ".goldsmith", "reports", rig.StackName+"-"+last.ID+".html")
 	if !strings.Contains(out, "report: "+path+"\n") {
@@ -45,19 +42,7 @@ func assertReport(t *testing.T, out string, words ...string) {
 	for _, step := range last.Steps {
 		words = append(words, `<th scope="row">`+step.Name+`</th>`)
 	}
-	var network map[string]json.RawMessage
-	rig.Decode(
-		t,
-		strings.NewReader(rig.Must(t, rig.Goldsmith(), "network", "show", "--stack", rig.StackName)),
-		&network,
-	)
-	for _, part := range []string{
-		"vpc", "public_subnet", "private_subnet", "internet_gateway", "nat_gateway", "web_sg", "db_sg",
-	} {
-		var id string
-		rig.Decode(t, strings.NewReader(string(network[part])), &id)
-		words = append(words, id)
-	}
+	words = append(words, networkIDs(t)...)
 	words = append(words, *rig.Tier(t, "db").InstanceId, *rig.Tier(t, "web").InstanceId)
 	for _, word := range words {
 		if word == "" || !strings.Contains(page, word) {
@@ -67,6 +52,28 @@ func assertReport(t *testing.T, out string, words ...string) {
 	if strings.Contains(page, "is not known:") {
 		t.Errorf("%s does not know all of the network", path)
 	}
+	assertSamples(t, path, page)
+	assertPictures(t, path, last.ID)
+}
+
+func networkIDs(t *testing.T) []string {
+	t.Helper()
+	var network map[string]json.RawMessage
+	shown := rig.Must(t, rig.Goldsmith(), "network", "show", "--stack", rig.StackName)
+	rig.Decode(t, strings.NewReader(shown), &network)
+	var ids []string
+	for _, part := range []string{
+		"vpc", "public_subnet", "private_subnet", "internet_gateway", "nat_gateway", "web_sg", "db_sg",
+	} {
+		var id string
+		rig.Decode(t, strings.NewReader(string(network[part])), &id)
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+func assertSamples(t *testing.T, path, page string) {
+	t.Helper()
 	const enough = 5 // of two a second
 	answered := regexp.MustCompile(`(\d+) of (\d+) samples were answered`).FindStringSubmatch(page)
 	if answered == nil {
@@ -75,6 +82,11 @@ func assertReport(t *testing.T, out string, words ...string) {
 	if samples, err := strconv.Atoi(answered[2]); err != nil || samples < enough || answered[1] == "0" {
 		t.Errorf("%s: %s, want at least %d, and not none of them answered", path, answered[0], enough)
 	}
+}
+
+// assertPictures looks at the page as a browser shows it, narrow and wide.
+func assertPictures(t *testing.T, path, id string) {
+	t.Helper()
 	axe, err := os.ReadFile(filepath.Join(rig.Repository, ".tools", "axe", "node_modules", "axe-core", "axe.min.js"))
 	if err != nil {
 		t.Fatalf("%v\nhint: make .tools/axe/installed", err)
@@ -88,7 +100,7 @@ func assertReport(t *testing.T, out string, words ...string) {
 		}
 		// For people to look at.
 		if dir := os.Getenv("SCREENSHOTS"); dir != "" {
-			b.Screenshot(filepath.Join(dir, fmt.Sprintf("%s-%d.png", last.ID, width)))
+			b.Screenshot(filepath.Join(dir, fmt.Sprintf("%s-%d.png", id, width)))
 		}
 	}
 }

@@ -62,7 +62,7 @@ func TestRollbackToASnapshot(t *testing.T) {
 	out, err := rig.RunUntil(
 		t,
 		regexp.MustCompile(`made data volume vol-`),
-		func(p *os.Process) { p.Signal(os.Interrupt) },
+		func(p *os.Process) { signalTo(t, p, os.Interrupt) },
 		back...)
 	if err == nil || !strings.Contains(out, "going back") {
 		t.Errorf("an interrupted rollback: %v\n%s", err, rig.End(t, out))

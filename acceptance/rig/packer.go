@@ -124,7 +124,7 @@ func (b Bake) Run(t testing.TB) (string, error) {
 		if b.Interrupt != nil && b.Interrupt.MatchString(line) {
 			b.Interrupt = nil
 			// As a terminal does at ctrl-C: to all of the foreground group, plugins included.
-			syscall.Kill(-cmd.Process.Pid, cmp.Or(b.Signal, syscall.SIGINT))
+			_ = syscall.Kill(-cmd.Process.Pid, cmp.Or(b.Signal, syscall.SIGINT))
 		}
 		if b.At != nil && b.At.MatchString(line) {
 			b.At = nil

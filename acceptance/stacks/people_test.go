@@ -17,42 +17,55 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/acceptance/rig"
 )
 
+func sshTo(where string, command ...string) (string, error) {
+	return rig.Output(rig.Goldsmith(), append([]string{"ssh", where, "--stack", rig.StackName, "--"}, command...)...)
+}
+
 // TestAccess enters both tiers by the stack's own commands.
 func TestAccess(t *testing.T) {
-	ssh := func(where string, command ...string) (string, error) {
-		return rig.Output(
-			rig.Goldsmith(),
-			append([]string{"ssh", where, "--stack", rig.StackName, "--"}, command...)...)
-	}
 	for _, where := range []string{"web", "db"} {
-		id := *rig.Tier(t, where).InstanceId
-		for _, name := range []string{where, id} {
-			if out, err := ssh(name, "cloud-init", "query", "instance_id"); err != nil || !strings.Contains(out, id) {
-				t.Errorf("ssh %s: %v: %q, want %s", name, err, out, id)
+		t.Run(where, func(t *testing.T) {
+			id := *rig.Tier(t, where).InstanceId
+			for _, name := range []string{where, id} {
+				out, err := sshTo(name, "cloud-init", "query", "instance_id")
+				if err != nil || !strings.Contains(out, id) {
+					t.Errorf("ssh %s: %v: %q, want %s", name, err, out, id)
+				}
 			}
-		}
-		if out, err := ssh(where, "cloud-init status --long && sudo cloud-init schema --system"); err != nil {
-			t.Errorf("ssh %s: cloud-init has complaints: %v\n%s", where, err, rig.End(t, out))
-		}
-		var exit *exec.ExitError
-		if _, err := ssh(where, "exit", "42"); !errors.As(err, &exit) || exit.ExitCode() != 42 {
-			t.Errorf("ssh %s -- exit 42: %v", where, err)
-		}
-		dir := t.TempDir()
-		there := filepath.Join(dir, "-odd:name")
-		if err := os.WriteFile(there, []byte("over "+where), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		back := filepath.Join(dir, "back")
-		rig.Must(t, rig.Goldsmith(), "scp", "--stack", rig.StackName, there, where+":/tmp/goldsmith-copy")
-		rig.Must(t, rig.Goldsmith(), "scp", "--stack", rig.StackName, where+":/tmp/goldsmith-copy", back)
-		if got, err := os.ReadFile(back); err != nil || string(got) != "over "+where {
-			t.Errorf("%s: got %q back, %v", where, got, err)
-		}
-		ssh(where, "rm", "/tmp/goldsmith-copy")
+			if out, err := sshTo(where, "cloud-init status --long && sudo cloud-init schema --system"); err != nil {
+				t.Errorf("ssh %s: cloud-init has complaints: %v\n%s", where, err, rig.End(t, out))
+			}
+			var exit *exec.ExitError
+			if _, err := sshTo(where, "exit", "42"); !errors.As(err, &exit) || exit.ExitCode() != 42 {
+				t.Errorf("ssh %s -- exit 42: %v", where, err)
+			}
+			assertCopied(t, where)
+		})
 	}
-	// The examples of the help.
-	out, err := ssh("db", "sudo", "mysql", "--execute", "SHOW PROCESSLIST")
+}
+
+// assertCopied copies a file of an odd name there and back.
+func assertCopied(t *testing.T, where string) {
+	t.Helper()
+	dir := t.TempDir()
+	there := filepath.Join(dir, "-odd:name")
+	if err := os.WriteFile(there, []byte("over "+where), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	back := filepath.Join(dir, "back")
+	rig.Must(t, rig.Goldsmith(), "scp", "--stack", rig.StackName, there, where+":/tmp/goldsmith-copy")
+	rig.Must(t, rig.Goldsmith(), "scp", "--stack", rig.StackName, where+":/tmp/goldsmith-copy", back)
+	if got, err := os.ReadFile(back); err != nil || string(got) != "over "+where {
+		t.Errorf("%s: got %q back, %v", where, got, err)
+	}
+	if out, err := sshTo(where, "rm", "/tmp/goldsmith-copy"); err != nil {
+		t.Errorf("remove the copy on %s: %v: %s", where, err, out)
+	}
+}
+
+// TestAccessAsTheHelpSays runs the examples of the help.
+func TestAccessAsTheHelpSays(t *testing.T) {
+	out, err := sshTo("db", "sudo", "mysql", "--execute", "SHOW PROCESSLIST")
 	if err != nil || !strings.Contains(out, "SHOW PROCESSLIST") {
 		t.Errorf("a command of several words: %v: %s", err, out)
 	}
@@ -61,36 +74,33 @@ func TestAccess(t *testing.T) {
 	if _, err := os.Stat(log); err != nil {
 		t.Error(err)
 	}
-	// What comes after the instance is never an option of the ssh of this machine.
+}
+
+// TestCommandIsNoOption: what comes after the instance is never an option of the ssh of this machine.
+func TestCommandIsNoOption(t *testing.T) {
 	made := filepath.Join(t.TempDir(), "made")
 	for _, command := range [][]string{{"-oProxyCommand=touch " + made}, {"-oProxyCommand=touch " + made, "true"}} {
-		if out, err := ssh("web", command...); err == nil {
+		if out, err := sshTo("web", command...); err == nil {
 			t.Errorf("%q was run: %s", command, out)
 		}
-		if out, err := rig.Output(
-			rig.Goldsmith(),
-			append([]string{"cloud", "ssh", "web", "--"}, command...)...); err == nil {
+		out, err := rig.Output(rig.Goldsmith(), append([]string{"cloud", "ssh", "web", "--"}, command...)...)
+		if err == nil {
 			t.Errorf("cloud ssh: %q was run: %s", command, out)
 		}
 	}
 	if _, err := os.Stat(made); err == nil {
 		t.Error("a command for an instance was run on this machine")
 	}
+}
+
+func TestAccessToWhatIsNotThere(t *testing.T) {
 	var exit *exec.ExitError
-	if _, err := rig.Output(
-		rig.Goldsmith(),
-		"ssh",
-		"app",
-		"--stack",
-		rig.StackName,
-	); !errors.As(err, &exit) ||
-		exit.ExitCode() != 2 {
+	_, err := rig.Output(rig.Goldsmith(), "ssh", "app", "--stack", rig.StackName)
+	if !errors.As(err, &exit) || exit.ExitCode() != 2 {
 		t.Errorf("ssh app: %v, want exit code 2", err)
 	}
-	if out, err := ssh(
-		"i-0123456789abcdef0",
-	); err == nil ||
-		!strings.Contains(out, "no instance is of that tier or id") {
+	out, err := sshTo("i-0123456789abcdef0")
+	if err == nil || !strings.Contains(out, "no instance is of that tier or id") {
 		t.Errorf("ssh to an unknown instance: %v: %s", err, out)
 	}
 }
@@ -193,15 +203,19 @@ func TestStatusTellsHealth(t *testing.T) {
 			t.Errorf("nobody asks the database, and yet: %+v", i)
 		}
 	}
-	rig.MustOnInstance(t, "web", "sudo systemctl start goldsmith-webapp")
+}
 
+// TestStatusWatches interrupts a status that is shown again and again.
+func TestStatusWatches(t *testing.T) {
 	shown := 0
 	again := &rig.LineWatcher{}
 	watch := exec.Command(rig.Goldsmith(), "status", "--stack", rig.StackName, "--watch", "--interval", "100ms")
 	again.On = func(line string) {
 		if strings.Contains(line, "stack "+rig.StackName+" in ") {
 			if shown++; shown == 2 {
-				watch.Process.Signal(syscall.SIGINT)
+				if err := watch.Process.Signal(syscall.SIGINT); err != nil {
+					t.Error(err)
+				}
 			}
 		}
 	}

@@ -40,14 +40,18 @@ func networkOf(t *testing.T, stack string) (n struct {
 	return n
 }
 
+// ec2CLI runs `aws ec2` with these arguments and returns its answer as text.
+func ec2CLI(t *testing.T, args ...string) string {
+	t.Helper()
+	return strings.TrimSpace(rig.Must(t, "aws", append([]string{"ec2", "--output", "text"}, args...)...))
+}
+
 // TestDrift changes the stack's network by hand, among it a rule for a range in place of the one for the web tier's
 // group: plan tells it all, deploy mends it, and the page answers all the time.
 func TestDrift(t *testing.T) {
 	if told := rig.PlanOf(t, "--stack", rig.StackName); told != "" {
 		t.Fatalf("the plan of a stack that is as it should be:\n%s", told)
 	}
-	n := networkOf(t, rig.StackName)
-	ec2 := func(args ...string) { rig.Must(t, "aws", append([]string{"ec2"}, args...)...) }
 	address := aws.ToString(rig.Tier(t, "web").PublicIpAddress)
 	client, faults, good := rig.Impatient(), []string{}, 0
 	ctx, stop := context.WithCancel(context.Background())
@@ -64,62 +68,7 @@ func TestDrift(t *testing.T) {
 			}
 		}
 	})
-	ec2(
-		"authorize-security-group-ingress",
-		"--group-id",
-		n.DB,
-		"--protocol",
-		"tcp",
-		"--port",
-		"3306",
-		"--cidr",
-		"10.0.1.0/24",
-	)
-	ec2(
-		"revoke-security-group-ingress",
-		"--group-id",
-		n.DB,
-		"--protocol",
-		"tcp",
-		"--port",
-		"3306",
-		"--source-group",
-		n.Web,
-	)
-	ec2(
-		"authorize-security-group-ingress",
-		"--group-id",
-		n.Web,
-		"--protocol",
-		"tcp",
-		"--port",
-		"8000-9000",
-		"--cidr",
-		"0.0.0.0/0",
-	)
-	ec2(
-		"revoke-security-group-egress",
-		"--group-id",
-		n.DB,
-		"--ip-permissions",
-		"IpProtocol=-1,IpRanges=[{CidrIp=0.0.0.0/0}]",
-	)
-	ec2(
-		"replace-route",
-		"--route-table-id",
-		n.PrivateRoutes,
-		"--destination-cidr-block",
-		"0.0.0.0/0",
-		"--gateway-id",
-		n.Gateway,
-	)
-	want := []string{
-		"change private route table: its default route goes to " + n.Gateway,
-		"change security group web-sg: it allows tcp 8000-9000 from 0.0.0.0/0, which the stack does not",
-		"change security group db-sg: it does not allow everything to 0.0.0.0/0",
-		"change security group db-sg: it does not allow tcp 3306 from " + n.Web,
-		"change security group db-sg: it allows tcp 3306 from 10.0.1.0/24, which the stack does not",
-	}
+	want := drift(t)
 	if told := rig.PlanOf(t, "--stack", rig.StackName); told != strings.Join(want, "\n") {
 		t.Errorf("the plan is\n%s\nand should be\n%s", told, strings.Join(want, "\n"))
 	}
@@ -138,13 +87,33 @@ func TestDrift(t *testing.T) {
 	rig.AssertServes(t)
 }
 
-// TestStackFile runs a second stack beside the first, in other ranges and with all that a file can say of a tier, and
-// removes it; the first one is not touched.
-func TestStackFile(t *testing.T) {
-	release := rig.CurrentRelease(t)
-	before := rig.Inventory(t)
-	web, db := rig.Tier(t, "web"), rig.Tier(t, "db")
-	text := fmt.Sprintf(`
+// drift changes the network by hand, and returns what the plan should tell of it.
+func drift(t *testing.T) []string {
+	t.Helper()
+	n := networkOf(t, rig.StackName)
+	for _, change := range []string{
+		"authorize-security-group-ingress --group-id " + n.DB + " --protocol tcp --port 3306 --cidr 10.0.1.0/24",
+		"revoke-security-group-ingress --group-id " + n.DB + " --protocol tcp --port 3306 --source-group " + n.Web,
+		"authorize-security-group-ingress --group-id " + n.Web + " --protocol tcp --port 8000-9000 --cidr 0.0.0.0/0",
+		"revoke-security-group-egress --group-id " + n.DB +
+			" --ip-permissions IpProtocol=-1,IpRanges=[{CidrIp=0.0.0.0/0}]",
+		"replace-route --route-table-id " + n.PrivateRoutes + " --destination-cidr-block 0.0.0.0/0 --gateway-id " +
+			n.Gateway,
+	} {
+		ec2CLI(t, strings.Fields(change)...)
+	}
+	return []string{
+		"change private route table: its default route goes to " + n.Gateway,
+		"change security group web-sg: it allows tcp 8000-9000 from 0.0.0.0/0, which the stack does not",
+		"change security group db-sg: it does not allow everything to 0.0.0.0/0",
+		"change security group db-sg: it does not allow tcp 3306 from " + n.Web,
+		"change security group db-sg: it allows tcp 3306 from 10.0.1.0/24, which the stack does not",
+	}
+}
+
+// blueStack is a stack file in other ranges, with all that a file can say of a tier.
+func blueStack(release rig.Release) string {
+	return fmt.Sprintf(`
 name = "blue"
 network {
   cidr         = "10.20.0.0/16"
@@ -174,79 +143,67 @@ deploy {
   drain_time = "0s"
 }
 `, release.DB, release.Web)
+}
+
+// TestStackFile runs a second stack beside the first, in other ranges and with all that a file can say of a tier, and
+// removes it; the first one is not touched.
+func TestStackFile(t *testing.T) {
+	release := rig.CurrentRelease(t)
+	before := rig.Inventory(t)
+	web, db := rig.Tier(t, "web"), rig.Tier(t, "db")
+	text := blueStack(release)
 	file := stackFileOf(t, text)
-	if told := rig.PlanOf(
-		t,
-		"--file",
-		file,
-	); strings.Count(told, "create ") != 19 ||
-		strings.Contains(told, "change ") {
+	told := rig.PlanOf(t, "--file", file)
+	if strings.Count(told, "create ") != 19 || strings.Contains(told, "change ") {
 		t.Errorf("the plan of a stack that is not there:\n%s", told)
 	}
-	if out, err := rig.Output(
-		rig.Goldsmith(),
-		"deploy",
-		"--file",
-		file,
-		"--stack",
-		rig.StackName,
-	); err == nil ||
-		!strings.Contains(out, "is of stack blue") {
+	out, err := rig.Output(rig.Goldsmith(), "deploy", "--file", file, "--stack", rig.StackName)
+	if err == nil || !strings.Contains(out, "is of stack blue") {
 		t.Errorf("another stack's file: %v\n%s", err, rig.End(t, out))
 	}
 	destroyAtEnd(t, "blue", before)
 	rig.Must(t, rig.Goldsmith(), "deploy", "--file", file)
-	if told := rig.PlanOf(t, "--file", file); told != "" {
+	if told = rig.PlanOf(t, "--file", file); told != "" {
 		t.Errorf("after deploy, the plan is\n%s", told)
 	}
+	t.Run("as the file says", assertBlue)
+	t.Run("plan of a change", func(t *testing.T) { assertBlueChanges(t, text, release) })
+	t.Run("faults", func(t *testing.T) { assertBlueFaults(t, text, release) })
+	rig.Must(t, rig.Goldsmith(), "destroy", "--stack", "blue", "--yes")
+	rig.AssertNothingLeft(t, before)
+	if *rig.Tier(t, "web").InstanceId != *web.InstanceId || *rig.Tier(t, "db").InstanceId != *db.InstanceId {
+		t.Error("the first stack's instances are others")
+	}
+	rig.AssertServes(t)
+}
+
+func assertBlue(t *testing.T) {
 	if out := rig.MustOnInstance(t, "blue-web", "cat /run/hello"); !strings.Contains(out, "hello") {
 		t.Errorf("the user's own script left: %q", out)
 	}
-	if out := rig.MustOnInstance(
-		t,
-		"blue-db",
-		"ip -4 -o address; df --output=size -m /var/lib/mysql | tail -1",
-	); !strings.Contains(
-		out,
-		"10.20.2.50/",
-	) {
-		t.Errorf("the database's addresses and size:\n%s", rig.End(t, out))
+	out := rig.MustOnInstance(t, "blue-db", "ip -4 -o address; df --output=size -m /var/lib/mysql | tail -1")
+	if !strings.Contains(out, "10.20.2.50/") {
+		t.Errorf("the database's addresses and size:\n%s", out)
 	}
-	n := networkOf(t, "blue")
-	if out := rig.Must(
-		t,
-		"aws",
-		"ec2",
-		"describe-security-groups",
-		"--group-ids",
-		n.DB,
-	); !strings.Contains(
-		out,
-		"metrics of MySQL",
-	) {
+	out = rig.Must(t, "aws", "ec2", "describe-security-groups", "--group-ids", networkOf(t, "blue").DB)
+	if !strings.Contains(out, "metrics of MySQL") {
 		t.Errorf("the rule of the stack file is not there:\n%s", rig.End(t, out))
 	}
-	if out := rig.Must(
-		t,
-		"aws",
-		"ec2",
-		"describe-volumes",
-		"--filters",
-		"Name=tag:goldsmith:stack,Values=blue",
-		"Name=tag:goldsmith:data,Values=db",
-	); !strings.Contains(out, `"Size": 2`) || !strings.Contains(out, `"Throughput": 130`) ||
-		!strings.Contains(out, `"team"`) {
-		t.Errorf("the data volume is not as the stack file says:\n%s", rig.End(t, out))
+	out = rig.Must(t, "aws", "ec2", "describe-volumes", "--filters",
+		"Name=tag:goldsmith:stack,Values=blue", "Name=tag:goldsmith:data,Values=db")
+	for _, want := range []string{`"Size": 2`, `"Throughput": 130`, `"team"`} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the data volume is not as the stack file says, without %s:\n%s", want, rig.End(t, out))
+		}
 	}
+}
 
-	// Tags are given to what runs; another type and other user-data replace the instances.
-	more := strings.Replace(
-		strings.Replace(text, `team = "data"`, `team = "data", cost = "7"`, 1),
-		"echo hello",
-		"echo again",
-		1,
-	)
-	told := rig.PlanOf(t, "--file", stackFileOf(t, more), "--replace", "db")
+// assertBlueChanges: tags are given to what runs; another type and other user-data replace the instances.
+func assertBlueChanges(t *testing.T, text string, release rig.Release) {
+	t.Helper()
+	changed := strings.NewReplacer(`team = "data"`, `team = "data", cost = "7"`, "echo hello", "echo again")
+	more := stackFileOf(t, changed.Replace(text))
+	told := rig.PlanOf(t, "--file", more, "--replace", "db")
 	for _, want := range []string{
 		"replace db instance of " + release.DB + ": it is asked for",
 		"replace web instance of " + release.Web + ": its user-data differs",
@@ -255,16 +212,14 @@ deploy {
 			t.Errorf("the plan does not say %q:\n%s", want, told)
 		}
 	}
-	if told := rig.PlanOf(
-		t,
-		"--file",
-		stackFileOf(t, more),
-	); !strings.Contains(
-		told,
-		"change db instance: its tags differ: cost",
-	) {
+	if told = rig.PlanOf(t, "--file", more); !strings.Contains(told, "change db instance: its tags differ: cost") {
 		t.Errorf("the plan does not tell that a tag is missing:\n%s", told)
 	}
+}
+
+// assertBlueFaults: neither plan nor deploy changes anything for a file that cannot be.
+func assertBlueFaults(t *testing.T, text string, release rig.Release) {
+	t.Helper()
 	for fault, change := range map[string][2]string{
 		"service_address: the database of stack blue is found at 10.20.2.50": {"10.20.2.50", "10.20.2.51"},
 		"a volume cannot be made smaller":                                    {"= 2\n", "= 1\n"},
@@ -274,21 +229,13 @@ deploy {
 		bad := stackFileOf(t, strings.Replace(text, change[0], change[1], 1))
 		blue := rig.Inventory(t)
 		for _, command := range [][]string{{"stack", "plan"}, {"deploy"}} {
-			if out, err := rig.Output(
-				rig.Goldsmith(),
-				append(command, "--file", bad)...); err == nil ||
-				!strings.Contains(out, fault) {
+			out, err := rig.Output(rig.Goldsmith(), append(command, "--file", bad)...)
+			if err == nil || !strings.Contains(out, fault) {
 				t.Errorf("%v of a file with %s: %v, want %q:\n%s", command, change[1], err, fault, rig.End(t, out))
 			}
 		}
 		rig.AssertNothingLeft(t, blue)
 	}
-	rig.Must(t, rig.Goldsmith(), "destroy", "--stack", "blue", "--yes")
-	rig.AssertNothingLeft(t, before)
-	if *rig.Tier(t, "web").InstanceId != *web.InstanceId || *rig.Tier(t, "db").InstanceId != *db.InstanceId {
-		t.Error("the first stack's instances are others")
-	}
-	rig.AssertServes(t)
 }
 
 // destroyAtEnd removes a stack if the test has not come to that.
@@ -300,21 +247,80 @@ func destroyAtEnd(t *testing.T, stack string, before []string) {
 	})
 }
 
+// ownVPC is a network that the test makes, as somebody has one before Goldsmith comes.
+type ownVPC struct {
+	vpc, public, private string
+	gateway, address     string
+	nat                  string
+	tables               []string
+}
+
+// madeVPC has two subnets and no routes. It is removed at the end of the test, which then leaves nothing.
+func madeVPC(t *testing.T) *ownVPC {
+	t.Helper()
+	start := rig.Inventory(t)
+	vpc := ec2CLI(t, "create-vpc", "--cidr-block", "10.7.0.0/16", "--query", "Vpc.VpcId")
+	subnet := func(cidr string) string {
+		return ec2CLI(t, "create-subnet", "--vpc-id", vpc, "--cidr-block", cidr, "--query", "Subnet.SubnetId")
+	}
+	v := &ownVPC{
+		vpc:     vpc,
+		public:  subnet("10.7.1.0/24"),
+		private: subnet("10.7.2.0/24"),
+		gateway: ec2CLI(t, "create-internet-gateway", "--query", "InternetGateway.InternetGatewayId"),
+		address: ec2CLI(t, "allocate-address", "--query", "AllocationId"),
+	}
+	t.Cleanup(func() {
+		v.remove(t)
+		rig.AssertNothingLeft(t, start)
+	})
+	ec2CLI(t, "attach-internet-gateway", "--internet-gateway-id", v.gateway, "--vpc-id", vpc)
+	ec2CLI(t, "create-tags", "--resources", vpc, "--tags", "Key=team,Value=shop")
+	ec2CLI(t, "create-tags", "--resources", v.public, "--tags", "Key=kind,Value=public")
+	return v
+}
+
+// route gives each subnet a way out.
+func (v *ownVPC) route(t *testing.T) {
+	t.Helper()
+	for _, subnet := range []string{v.public, v.private} {
+		table := ec2CLI(t, "create-route-table", "--vpc-id", v.vpc, "--query", "RouteTable.RouteTableId")
+		v.tables = append(v.tables, table)
+		ec2CLI(t, "associate-route-table", "--route-table-id", table, "--subnet-id", subnet)
+	}
+	ec2CLI(t, "create-route", "--route-table-id", v.tables[0], "--destination-cidr-block", "0.0.0.0/0",
+		"--gateway-id", v.gateway)
+	v.nat = ec2CLI(t, "create-nat-gateway", "--subnet-id", v.public, "--allocation-id", v.address,
+		"--query", "NatGateway.NatGatewayId")
+	ec2CLI(t, "create-route", "--route-table-id", v.tables[1], "--destination-cidr-block", "0.0.0.0/0",
+		"--nat-gateway-id", v.nat)
+}
+
+func (v *ownVPC) remove(t *testing.T) {
+	t.Helper()
+	if v.nat != "" {
+		ec2CLI(t, "delete-nat-gateway", "--nat-gateway-id", v.nat)
+	}
+	ec2CLI(t, "release-address", "--allocation-id", v.address)
+	for _, subnet := range []string{v.public, v.private} {
+		ec2CLI(t, "delete-subnet", "--subnet-id", subnet)
+	}
+	for _, table := range v.tables {
+		for _, id := range strings.Fields(ec2CLI(t, "describe-route-tables", "--route-table-ids", table,
+			"--query", "RouteTables[].Associations[].RouteTableAssociationId")) {
+			_, _ = rig.Output("aws", "ec2", "disassociate-route-table", "--association-id", id) // went with the subnet
+		}
+		ec2CLI(t, "delete-route-table", "--route-table-id", table)
+	}
+	ec2CLI(t, "detach-internet-gateway", "--internet-gateway-id", v.gateway, "--vpc-id", v.vpc)
+	ec2CLI(t, "delete-internet-gateway", "--internet-gateway-id", v.gateway)
+	ec2CLI(t, "delete-vpc", "--vpc-id", v.vpc)
+}
+
 // TestExistingVPC runs a stack in a VPC that was there before, found by its tags. The VPC stays as it was.
 func TestExistingVPC(t *testing.T) {
 	release := rig.CurrentRelease(t)
-	q := func(args ...string) string {
-		return strings.TrimSpace(rig.Must(t, "aws", append([]string{"ec2", "--output", "text"}, args...)...))
-	}
-	start := rig.Inventory(t)
-	vpc := q("create-vpc", "--cidr-block", "10.7.0.0/16", "--query", "Vpc.VpcId")
-	public := q("create-subnet", "--vpc-id", vpc, "--cidr-block", "10.7.1.0/24", "--query", "Subnet.SubnetId")
-	private := q("create-subnet", "--vpc-id", vpc, "--cidr-block", "10.7.2.0/24", "--query", "Subnet.SubnetId")
-	gateway := q("create-internet-gateway", "--query", "InternetGateway.InternetGatewayId")
-	address := q("allocate-address", "--query", "AllocationId")
-	q("attach-internet-gateway", "--internet-gateway-id", gateway, "--vpc-id", vpc)
-	q("create-tags", "--resources", vpc, "--tags", "Key=team,Value=shop")
-	q("create-tags", "--resources", public, "--tags", "Key=kind,Value=public")
+	v := madeVPC(t)
 	file := stackFileOf(t, fmt.Sprintf(`
 name = "there"
 network {
@@ -328,73 +334,25 @@ deploy {
   bake_time  = "1s"
   drain_time = "0s"
 }
-`, private, release.DB, release.Web))
-	if out, err := rig.Output(
-		rig.Goldsmith(),
-		"deploy",
-		"--file",
-		file,
-	); err == nil ||
-		!strings.Contains(out, "has no route to the internet by an internet gateway") {
+`, v.private, release.DB, release.Web))
+	out, err := rig.Output(rig.Goldsmith(), "deploy", "--file", file)
+	if err == nil || !strings.Contains(out, "has no route to the internet by an internet gateway") {
 		t.Errorf("public subnet without a way out: %v\n%s", err, rig.End(t, out))
 	}
-	var tables []string
-	for _, subnet := range []string{public, private} {
-		table := q("create-route-table", "--vpc-id", vpc, "--query", "RouteTable.RouteTableId")
-		q("associate-route-table", "--route-table-id", table, "--subnet-id", subnet)
-		tables = append(tables, table)
-	}
-	q("create-route", "--route-table-id", tables[0], "--destination-cidr-block", "0.0.0.0/0", "--gateway-id", gateway)
-	nat := q(
-		"create-nat-gateway",
-		"--subnet-id",
-		public,
-		"--allocation-id",
-		address,
-		"--query",
-		"NatGateway.NatGatewayId",
-	)
-	q("create-route", "--route-table-id", tables[1], "--destination-cidr-block", "0.0.0.0/0", "--nat-gateway-id", nat)
+	v.route(t)
 	before := rig.Inventory(t)
-	t.Cleanup(func() {
-		q("delete-nat-gateway", "--nat-gateway-id", nat)
-		q("release-address", "--allocation-id", address)
-		for i, subnet := range []string{public, private} {
-			q("delete-subnet", "--subnet-id", subnet)
-			for _, a := range strings.Fields(
-				q("describe-route-tables", "--route-table-ids", tables[i], "--query",
-					"RouteTables[].Associations[].RouteTableAssociationId"),
-			) {
-				rig.Output("aws", "ec2", "disassociate-route-table", "--association-id", a)
-			}
-			q("delete-route-table", "--route-table-id", tables[i])
-		}
-		q("detach-internet-gateway", "--internet-gateway-id", gateway, "--vpc-id", vpc)
-		q("delete-internet-gateway", "--internet-gateway-id", gateway)
-		q("delete-vpc", "--vpc-id", vpc)
-		rig.AssertNothingLeft(t, start)
-	})
 	destroyAtEnd(t, "there", before)
 	rig.Must(t, rig.Goldsmith(), "deploy", "--file", file)
 	if told := rig.PlanOf(t, "--file", file); told != "" {
 		t.Errorf("after deploy, the plan is\n%s", told)
 	}
 	// The groups' tags say which network it is: whoever has no stack file sees the same.
-	if n := networkOf(t, "there"); n.VPC != vpc || n.Web == "" {
-		t.Errorf("without the stack file the network is %+v, want %s", n, vpc)
+	if n := networkOf(t, "there"); n.VPC != v.vpc || n.Web == "" {
+		t.Errorf("without the stack file the network is %+v, want %s", n, v.vpc)
 	}
-	rig.WaitHealthy(
-		t,
-		q(
-			"describe-instances",
-			"--filters",
-			"Name=tag:goldsmith:stack,Values=there",
-			"Name=tag:goldsmith:tier,Values=web",
-			"--query",
-			"Reservations[].Instances[].PublicIpAddress",
-		),
-		time.Minute,
-	)
+	address := ec2CLI(t, "describe-instances", "--filters", "Name=tag:goldsmith:stack,Values=there",
+		"Name=tag:goldsmith:tier,Values=web", "--query", "Reservations[].Instances[].PublicIpAddress")
+	rig.WaitHealthy(t, address, time.Minute)
 	rig.Must(t, rig.Goldsmith(), "destroy", "--stack", "there", "--yes")
 	rig.AssertNothingLeft(t, before)
 }

@@ -37,85 +37,81 @@ var policy = map[string]string{
 func TestEveryAnswerCarriesThePolicy(t *testing.T) {
 	address := aws.ToString(rig.Tier(t, "web").PublicIpAddress)
 	client := browser(t, address)
-	ask := func(name, method, url string, want int, prepare func(*http.Request)) http.Header {
-		t.Helper()
-		request, err := http.NewRequest(method, url, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if prepare != nil {
-			prepare(request)
-		}
-		response, err := client.Do(request)
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-			return nil
-		}
-		defer response.Body.Close()
-		io.Copy(io.Discard, response.Body)
-		if response.StatusCode != want {
-			t.Errorf("%s: %s, want %d", name, response.Status, want)
-		}
-		for header, value := range policy {
-			if got := response.Header.Values(header); len(got) != 1 || got[0] != value {
-				t.Errorf("%s: %s is %q, want %q once", name, header, got, value)
-			}
-		}
-		if got := response.Header.Values(
-			"Content-Security-Policy",
-		); len(got) != 1 || !strings.Contains(got[0], "default-src 'none'") ||
-			!strings.Contains(got[0], "frame-ancestors 'none'") {
-			t.Errorf("%s: Content-Security-Policy is %q", name, got)
-		}
-		hsts := response.Header.Get("Strict-Transport-Security")
-		if secure := strings.HasPrefix(
-			url,
-			"https:",
-		); secure != (hsts == "max-age=63072000; includeSubDomains") ||
-			!secure && hsts != "" {
-			t.Errorf("%s: Strict-Transport-Security is %q", name, hsts)
-		}
-		if len(response.Header.Values("X-Powered-By")) > 0 {
-			t.Errorf("%s: it says what it is powered by", name)
-		}
-		return response.Header
-	}
-	secure := "https://" + address
-	ask("page", http.MethodGet, secure+"/", http.StatusOK, nil)
-	ask("users", http.MethodGet, secure+"/users", http.StatusOK, nil)
-	ask("no such page", http.MethodGet, secure+"/nothing", http.StatusNotFound, nil)
-	ask("redirect", http.MethodGet, "http://"+address+"/users", http.StatusMovedPermanently, nil)
-	// Over HTTP/2 the server ends such a connection without an answer.
-	two, one := client.Transport, client.Transport.(*http.Transport).Clone()
+	plain, secure := "http://"+address, "https://"+address
+	// Over HTTP/2 the server ends a connection with a large header without an answer.
+	http1 := *client
+	one := client.Transport.(*http.Transport).Clone()
 	one.ForceAttemptHTTP2, one.TLSNextProto = false, map[string]func(string, *tls.Conn) http.RoundTripper{}
 	one.TLSClientConfig.NextProtos = nil
-	client.Transport = one
-	ask("large header", http.MethodGet, secure+"/", http.StatusBadRequest, func(r *http.Request) {
-		r.Header.Set("X-Large", strings.Repeat("a", 12<<10))
-	})
-	client.Transport = two
-	ask("large body", http.MethodPost, secure+"/users", http.StatusRequestEntityTooLarge, func(r *http.Request) {
-		body := bytes.NewReader(make([]byte, 2<<20))
-		r.Body, r.ContentLength = io.NopCloser(body), body.Size()
-	})
+	http1.Transport = one
+
+	assertPolicy(t, client, newRequest(t, http.MethodGet, secure+"/", nil), http.StatusOK)
+	assertPolicy(t, client, newRequest(t, http.MethodGet, secure+"/users", nil), http.StatusOK)
+	assertPolicy(t, client, newRequest(t, http.MethodGet, secure+"/nothing", nil), http.StatusNotFound)
+	assertPolicy(t, client, newRequest(t, http.MethodGet, plain+"/users", nil), http.StatusMovedPermanently)
+	large := newRequest(t, http.MethodGet, secure+"/", nil)
+	large.Header.Set("X-Large", strings.Repeat("a", 12<<10))
+	assertPolicy(t, &http1, large, http.StatusBadRequest)
+	body := bytes.NewReader(make([]byte, 2<<20))
+	assertPolicy(t, client, newRequest(t, http.MethodPost, secure+"/users", body), http.StatusRequestEntityTooLarge)
 	for _, method := range []string{http.MethodDelete, http.MethodPut, http.MethodTrace, http.MethodOptions} {
-		if allow := ask(
-			method,
-			method,
-			secure+"/users",
-			http.StatusMethodNotAllowed,
-			nil,
-		).Get("Allow"); method != http.MethodTrace &&
-			allow != "GET, HEAD, POST" {
+		header := assertPolicy(t, client, newRequest(t, method, secure+"/users", nil), http.StatusMethodNotAllowed)
+		if allow := header.Get("Allow"); method != http.MethodTrace && allow != "GET, HEAD, POST" {
 			t.Errorf("%s: Allow is %q", method, allow)
 		}
 	}
-	ask("plain DELETE", http.MethodDelete, "http://"+address+"/users", http.StatusMethodNotAllowed, nil)
+	assertPolicy(t, client, newRequest(t, http.MethodDelete, plain+"/users", nil), http.StatusMethodNotAllowed)
 
 	rig.MustOnInstance(t, "golden-web", "sudo systemctl stop goldsmith-webapp")
-	ask("no application", http.MethodGet, secure+"/", http.StatusBadGateway, nil)
+	assertPolicy(t, client, newRequest(t, http.MethodGet, secure+"/", nil), http.StatusBadGateway)
 	rig.MustOnInstance(t, "golden-web", "sudo systemctl start goldsmith-webapp")
-	ask("application again", http.MethodGet, secure+"/livez", http.StatusOK, nil)
+	assertPolicy(t, client, newRequest(t, http.MethodGet, secure+"/livez", nil), http.StatusOK)
+}
+
+func newRequest(t *testing.T, method, url string, body io.Reader) *http.Request {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, url, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// assertPolicy sends the request, and wants this status and the headers of each answer. It returns those it got.
+func assertPolicy(t *testing.T, client *http.Client, r *http.Request, want int) http.Header {
+	t.Helper()
+	name := r.Method + " " + r.URL.String()
+	response, err := client.Do(r)
+	if err != nil {
+		t.Errorf("%s: %v", name, err)
+		return nil
+	}
+	defer response.Body.Close()
+	_, _ = io.Copy(io.Discard, response.Body) // the connection is used again
+	if response.StatusCode != want {
+		t.Errorf("%s: %s, want %d", name, response.Status, want)
+	}
+	for header, value := range policy {
+		if got := response.Header.Values(header); len(got) != 1 || got[0] != value {
+			t.Errorf("%s: %s is %q, want %q once", name, header, got, value)
+		}
+	}
+	content := response.Header.Values("Content-Security-Policy")
+	if len(content) != 1 || !strings.Contains(content[0], "default-src 'none'") ||
+		!strings.Contains(content[0], "frame-ancestors 'none'") {
+		t.Errorf("%s: Content-Security-Policy is %q", name, content)
+	}
+	hsts, wanted := response.Header.Get("Strict-Transport-Security"), ""
+	if r.URL.Scheme == "https" {
+		wanted = "max-age=63072000; includeSubDomains"
+	}
+	if hsts != wanted {
+		t.Errorf("%s: Strict-Transport-Security is %q", name, hsts)
+	}
+	if len(response.Header.Values("X-Powered-By")) > 0 {
+		t.Errorf("%s: it says what it is powered by", name)
+	}
+	return response.Header
 }
 
 // TestWritesAreLimited sends more requests that change something than one address may.
@@ -165,7 +161,7 @@ func TestSlowClientIsCutOff(t *testing.T) {
 			if _, err := io.WriteString(conn, sent); err != nil {
 				t.Fatal(err)
 			}
-			conn.SetReadDeadline(time.Now().Add(2 * time.Minute))
+			_ = conn.SetReadDeadline(time.Now().Add(2 * time.Minute))
 			if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
 				t.Error("the server still waits after two minutes")
 			}
