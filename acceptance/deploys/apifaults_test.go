@@ -410,7 +410,7 @@ func TestFullVolume(t *testing.T) {
 		),
 	)
 	t.Cleanup(func() {
-		rig.Output(rig.Goldsmith(), "ssh", "db", "--stack", rig.StackName, "--", "sudo", "rm", "-f", fill)
+		rig.Must(t, rig.Goldsmith(), "ssh", "db", "--stack", rig.StackName, "--", "sudo", "rm", "-f", fill)
 	})
 	if out := rig.MustOnInstance(t, "db", "df --output=avail /var/lib/mysql | tail -1"); strings.TrimSpace(out) != "0" {
 		t.Fatalf("the volume is not full: %s", out)

@@ -5,6 +5,7 @@ package deploys
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -400,10 +401,10 @@ func killAfter(t *testing.T, steps int) string {
 	for {
 		text, _ := os.ReadFile(timings)
 		if lines := strings.Split(strings.TrimSpace(string(text)), "\n"); len(text) > 0 && len(lines) >= steps {
-			if err := cmd.Process.Kill(); err != nil {
+			if err := cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 				t.Error(err)
 			}
-			<-ended // killed
+			_ = <-ended // killed
 			return lines[len(lines)-1]
 		}
 		select {

@@ -55,15 +55,21 @@ var errNoMetadata = errors.New("there is no metadata service")
 
 // connect finds the metadata service; right after the start it may still be silent.
 func connect(ctx context.Context) (*cloud, error) {
+	return connectBy(ctx, func(timeout time.Duration) imds.HTTPClient {
+		return awshttp.NewBuildableClient().WithTimeout(timeout)
+	})
+}
+
+func connectBy(ctx context.Context, httpClient func(timeout time.Duration) imds.HTTPClient) (*cloud, error) {
 	// The first call is repeated here, at short intervals; all others as the SDK does it.
 	probe := imds.New(imds.Options{
-		HTTPClient:     awshttp.NewBuildableClient().WithTimeout(2 * time.Second),
+		HTTPClient:     httpClient(2 * time.Second),
 		EnableFallback: aws.FalseTernary,
 		Retryer:        aws.NopRetryer{},
 	})
 	patient := retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts, o.MaxBackoff = 5, time.Second })
 	client := imds.New(imds.Options{
-		HTTPClient:     awshttp.NewBuildableClient().WithTimeout(5 * time.Second),
+		HTTPClient:     httpClient(5 * time.Second),
 		EnableFallback: aws.FalseTernary,
 		Retryer:        patient,
 	})

@@ -8,8 +8,9 @@ import (
 	"net/http/httptest"
 	"reflect"
 	"strings"
-	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
@@ -138,44 +139,66 @@ func TestUserData(t *testing.T) {
 	}
 }
 
+// handlerClient has a handler answer each request, without a network: only so is its time the bubble's.
+type handlerClient struct{ http.Handler }
+
+func (c handlerClient) Do(r *http.Request) (*http.Response, error) {
+	answer := httptest.NewRecorder()
+	c.ServeHTTP(answer, r)
+	return answer.Result(), nil
+}
+
 // TestMetadataServiceThatComesLate answers nothing at first, and later refuses each item once before it gives it.
 func TestMetadataServiceThatComesLate(t *testing.T) {
-	var mu sync.Mutex
-	asked := map[string]int{}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		mu.Lock()
-		asked[r.URL.Path]++
-		n := asked[r.URL.Path]
-		mu.Unlock()
-		switch {
-		case r.Method == http.MethodPut && n <= 3, r.Method == http.MethodGet && n == 1:
-			http.Error(w, "not yet", http.StatusServiceUnavailable)
-		case r.Method == http.MethodPut:
-			w.Header().Set("X-Aws-Ec2-Metadata-Token-Ttl-Seconds", "300")
-			w.Write([]byte("token"))
-		case r.URL.Path == "/latest/dynamic/instance-identity/document":
-			w.Write([]byte(`{"region":"us-east-1"}`))
-		case r.URL.Path == "/latest/user-data":
-			w.Write([]byte("settings"))
-		case r.URL.Path == "/latest/meta-data/local-ipv4":
-			w.Write([]byte("10.0.1.5"))
-		default:
-			http.NotFound(w, r)
-		}
-	}))
-	t.Cleanup(server.Close)
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "false")
-	t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", server.URL)
-	c, err := connect(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, err := c.userData(t.Context()); err != nil || string(got) != "settings" {
-		t.Errorf("user-data: %q, %v", got, err)
-	}
-	if id, err := c.identity(t.Context()); err != nil || id.Private != "10.0.1.5" {
-		t.Errorf("identity: %+v, %v", id, err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		asked := map[string]int{}
+		service := handlerClient{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			asked[r.URL.Path]++
+			n := asked[r.URL.Path]
+			switch {
+			case r.Method == http.MethodPut && n <= 3, r.Method == http.MethodGet && n == 1:
+				http.Error(w, "not yet", http.StatusServiceUnavailable)
+			case r.Method == http.MethodPut:
+				w.Header().Set("X-Aws-Ec2-Metadata-Token-Ttl-Seconds", "300")
+				w.Write([]byte("token"))
+			case r.URL.Path == "/latest/dynamic/instance-identity/document":
+				w.Write([]byte(`{"region":"us-east-1"}`))
+			case r.URL.Path == "/latest/user-data":
+				w.Write([]byte("settings"))
+			case r.URL.Path == "/latest/meta-data/local-ipv4":
+				w.Write([]byte("10.0.1.5"))
+			default:
+				http.NotFound(w, r)
+			}
+		})}
+		c, err := connectBy(t.Context(), func(time.Duration) imds.HTTPClient { return service })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := c.userData(t.Context()); err != nil || string(got) != "settings" {
+			t.Errorf("user-data: %q, %v", got, err)
+		}
+		if id, err := c.identity(t.Context()); err != nil || id.Private != "10.0.1.5" {
+			t.Errorf("identity: %+v, %v", id, err)
+		}
+	})
+}
+
+// TestNoMetadataService: a machine that never gets an answer is no instance, and its first boot goes on.
+func TestNoMetadataService(t *testing.T) {
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "false")
+	synctest.Test(t, func(t *testing.T) {
+		silent := handlerClient{http.NotFoundHandler()}
+		began := time.Now()
+		_, err := connectBy(t.Context(), func(time.Duration) imds.HTTPClient { return silent })
+		if err == nil || !onEC2() && !errors.Is(err, errNoMetadata) {
+			t.Errorf("got %v", err)
+		}
+		if waited := time.Since(began); waited < patience {
+			t.Errorf("it gave up after %s", waited)
+		}
+	})
 }
 
 func TestConnectObeysItsContext(t *testing.T) {

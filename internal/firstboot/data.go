@@ -21,20 +21,12 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 )
 
-// Where the data of a data tier is.
-const (
-	// volumeDir is where the data volume is mounted. The server's directory is one in it, as the file system's own
-	// lost+found would be data to a server.
-	volumeDir = instance.StateDir + "/data"
-	// serverNote names the newest server that had the data open.
-	serverNote = volumeDir + "/server.json"
-)
-
-// VolumeDir is where the data volume is mounted. A Setup may keep notes there.
-const VolumeDir = volumeDir
+// VolumeDir is where the data volume is mounted. The server's directory is one in it, as the file system's own
+// lost+found would be data to a server. A Setup may keep notes there.
+const VolumeDir = instance.StateDir + "/data"
 
 // dataDir is the server's directory on the volume, and seedDir the image's data on its way there.
-func (t *dataTier) dataDir() string { return filepath.Join(volumeDir, t.data.Name) }
+func (t *dataTier) dataDir() string { return filepath.Join(t.volumeDir, t.data.Name) }
 func (t *dataTier) seedDir() string { return t.dataDir() + ".new" }
 
 // TakeData gives a data tier its volume and its service address. It waits for the volume as long as that takes, and
@@ -60,7 +52,7 @@ func ReleaseData(ctx context.Context, setups Setups) error {
 		return err
 	}
 	var errs []error
-	for _, dir := range []string{t.data.Path, volumeDir} {
+	for _, dir := range []string{t.data.Path, t.volumeDir} {
 		if mounted(dir) {
 			errs = append(errs, run(ctx, "umount", dir))
 		}
@@ -87,18 +79,18 @@ func (t *dataTier) takeVolume(ctx context.Context, volume string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(volumeDir, 0o700); err != nil {
+	if err := os.MkdirAll(t.volumeDir, 0o700); err != nil {
 		return err
 	}
-	if !mounted(volumeDir) {
-		if err := mountVolume(ctx, device); err != nil {
+	if !mounted(t.volumeDir) {
+		if err := mountVolume(ctx, device, t.volumeDir); err != nil {
 			return err
 		}
 	}
 	if err := t.ensureData(ctx); err != nil {
 		return err
 	}
-	if err := guard(own); err != nil {
+	if err := t.guard(own); err != nil {
 		return err
 	}
 	if err := ownedBy(t.dataDir(), t.data.User); err != nil {
@@ -132,7 +124,7 @@ func waitForVolume(ctx context.Context, volume string) (string, error) {
 }
 
 // mountVolume mounts the volume's file system, which it makes only where there is nothing at all.
-func mountVolume(ctx context.Context, device string) error {
+func mountVolume(ctx context.Context, device, dir string) error {
 	err := exec.CommandContext(ctx, "blkid", "--probe", device).Run()
 	var exit *exec.ExitError
 	switch {
@@ -149,7 +141,7 @@ func mountVolume(ctx context.Context, device string) error {
 	default:
 		return fmt.Errorf("look what is on %s: %w", device, err)
 	}
-	if err := run(ctx, "mount", "-t", "ext4", "-o", "noatime,nodev,nosuid,noexec", device, volumeDir); err != nil {
+	if err := run(ctx, "mount", "-t", "ext4", "-o", "noatime,nodev,nosuid,noexec", device, dir); err != nil {
 		return err
 	}
 	return run(ctx, "resize2fs", device) // the volume may have grown; else this does nothing
@@ -198,7 +190,7 @@ func (t *dataTier) ensureData(ctx context.Context) error {
 	if _, err := os.Stat(t.dataDir()); err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	entries, err := os.ReadDir(volumeDir)
+	entries, err := os.ReadDir(t.volumeDir)
 	if err != nil {
 		return err
 	}
@@ -213,19 +205,20 @@ func (t *dataTier) ensureData(ctx context.Context) error {
 	if err := run(ctx, "cp", "--archive", t.data.Path, t.seedDir()); err != nil {
 		return err
 	}
-	if err := run(ctx, "sync", "--file-system", volumeDir); err != nil {
+	if err := run(ctx, "sync", "--file-system", t.volumeDir); err != nil {
 		return err
 	}
 	return os.Rename(t.seedDir(), t.dataDir())
 }
 
-// guard refuses data that the server here could not open, and notes that it will.
-func guard(own instance.Server) error {
-	text, err := os.ReadFile(serverNote)
+// guard refuses data that the server here could not open, and notes on the volume that it will.
+func (t *dataTier) guard(own instance.Server) error {
+	note := filepath.Join(t.volumeDir, "server.json")
+	text, err := os.ReadFile(note)
 	if err == nil {
 		var last instance.Server
 		if err = json.Unmarshal(text, &last); err != nil {
-			return fmt.Errorf("read %s: %w", serverNote, err)
+			return fmt.Errorf("read %s: %w", note, err)
 		}
 		if err = own.Opens(last); err != nil {
 			return err
@@ -240,7 +233,7 @@ func guard(own instance.Server) error {
 	if bytes.Equal(noted, text) { // a volume that is full can be taken again by the server that it comes from
 		return nil
 	}
-	return WriteFile(serverNote, text, 0o600, 0, 0)
+	return WriteFile(note, text, 0o600, 0, 0)
 }
 
 // ownedBy gives a tree to a user whose number is another one in this image. The top is last, so that a change that

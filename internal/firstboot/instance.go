@@ -79,8 +79,9 @@ func (i Instance) describe() (imagespec.Description, error) {
 // dataTier is an instance of a data tier, and what its image says of the data.
 type dataTier struct {
 	Instance
-	data  imagespec.Data
-	setup Setup
+	data      imagespec.Data
+	setup     Setup
+	volumeDir string
 }
 
 // readDataTier is nil on a machine that is no instance of a data tier.
@@ -103,7 +104,7 @@ func readDataTier(setups Setups) (*dataTier, error) {
 	if err != nil || setup == nil || d.Data == nil {
 		return nil, err
 	}
-	return &dataTier{Instance: i, data: *d.Data, setup: setup}, nil
+	return &dataTier{Instance: i, data: *d.Data, setup: setup, volumeDir: VolumeDir}, nil
 }
 
 // Boot is one first boot: the instance, and the secrets that its image's description names.

@@ -144,3 +144,78 @@ func TestAnswers(t *testing.T) {
 		t.Errorf("got %v, want the status and what was said", err)
 	}
 }
+
+func TestFailedUnitsAreNamed(t *testing.T) {
+	programs(t, map[string]string{"systemctl": "exit 0"})
+	if detail, err := noFailedUnit(t.Context()); err != nil || detail != "none" {
+		t.Errorf("nothing failed: %q, %v", detail, err)
+	}
+	programs(t, map[string]string{
+		"systemctl":  `[ "$1" = list-units ] && printf 'a.service loaded failed failed A\nb.mount loaded failed failed B\n'`,
+		"journalctl": "echo 'no such file'",
+	})
+	_, err := noFailedUnit(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "a.service, b.mount") {
+		t.Errorf("got %v, want both units", err)
+	}
+	programs(t, map[string]string{"systemctl": "exit 1"})
+	if _, err = noFailedUnit(t.Context()); err == nil {
+		t.Error("systemd that does not answer is taken for good")
+	}
+}
+
+func TestCertificateCovers(t *testing.T) {
+	dir := t.TempDir()
+	certificate, _, err := ownPair(filepath.Join(dir, "tls"), Identity{Private: "10.0.1.5"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, _ := authority(t, time.Now().Add(-time.Minute))
+	path := func(name, text string) string {
+		p := filepath.Join(dir, name)
+		if err := os.WriteFile(p, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	good := path("good", string(certificate))
+	for _, c := range []struct {
+		name  string
+		path  string
+		host  string
+		own   bool
+		fault string
+	}{
+		{"own", good, "10.0.1.5", true, ""},
+		{"own, for another address", good, "10.0.1.6", true, "10.0.1.6"},
+		{"the user's, for another name", good, "www.example.com", false, ""},
+		{"expired", path("old", old), "10.0.1.5", false, "valid from"},
+		{"none", path("empty", ""), "10.0.1.5", true, "holds no certificate"},
+		{"not there", filepath.Join(dir, "nothing"), "10.0.1.5", true, "no such file"},
+	} {
+		detail, err := certificateCovers(c.path, c.host, c.own)
+		if c.fault == "" && (err != nil || !strings.HasPrefix(detail, "sha256:")) ||
+			c.fault != "" && (err == nil || !strings.Contains(err.Error(), c.fault)) {
+			t.Errorf("%s: got %q, %v, want %q", c.name, detail, err, c.fault)
+		}
+	}
+}
+
+// TestNotAnInstance: this machine has not been through first boot, and none of its data is touched.
+func TestNotAnInstance(t *testing.T) {
+	if err := TakeData(t.Context(), nil); err != nil {
+		t.Errorf("take the data: %v", err)
+	}
+	if err := ReleaseData(t.Context(), nil); err != nil {
+		t.Errorf("release the data: %v", err)
+	}
+	if err := StartSetup(t.Context(), nil); err != nil {
+		t.Errorf("start the setup: %v", err)
+	}
+	if err := HandOver(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "no data volume") {
+		t.Errorf("hand over: %v", err)
+	}
+	if err := Resume(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "no data tier") {
+		t.Errorf("resume: %v", err)
+	}
+}
