@@ -7,6 +7,7 @@ package access
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -145,7 +146,11 @@ func keepAlive(client *ssh.Client) {
 	}
 }
 
-// Run runs a command and returns its standard output. What it says on standard error is part of the error.
+// mostOutput is how much a command may print that Run returns.
+const mostOutput = 4 << 20
+
+// Run runs a command and returns its standard output, which may not be long. What it says on standard error is part of
+// the error.
 func (c *Client) Run(ctx context.Context, command string) (string, error) {
 	session, err := c.target.NewSession()
 	if err != nil {
@@ -154,16 +159,33 @@ func (c *Client) Run(ctx context.Context, command string) (string, error) {
 	defer session.Close()
 	stop := context.AfterFunc(ctx, func() { session.Close() })
 	defer stop()
-	var stdout, stderr bytes.Buffer
-	session.Stdout, session.Stderr = &stdout, &stderr
+	// One that says too much would wait for ever for somebody to read the rest: the connection ends.
+	stdout, stderr := &limited{full: c.Close}, &limited{full: c.Close}
+	session.Stdout, session.Stderr = stdout, stderr
 	if err := session.Run(command); err != nil {
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
-		said := plaintext.Lines(strings.TrimSpace(stderr.String()))
-		return stdout.String(), fmt.Errorf("run %q: %w: %s", command, err, said)
+		err = cmp.Or(stdout.err, stderr.err, err)
+		said := plaintext.Lines(strings.TrimSpace(stderr.kept.String()))
+		return stdout.kept.String(), fmt.Errorf("run %q: %w: %s", command, err, said)
 	}
-	return stdout.String(), nil
+	return stdout.kept.String(), nil
+}
+
+// limited keeps what is written to it, up to mostOutput.
+type limited struct {
+	kept bytes.Buffer // a field, as its ReadFrom would go past Write
+	full func() error
+	err  error
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	if l.kept.Len()+len(p) > mostOutput {
+		l.err = fmt.Errorf("it printed more than %d bytes", mostOutput)
+		return 0, errors.Join(l.err, l.full())
+	}
+	return l.kept.Write(p)
 }
 
 // Close ends the connection, and those by the way of which it goes.

@@ -126,6 +126,17 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// TestRunEndsWhatSaysTooMuch, on either stream, instead of keeping all of it.
+func TestRunEndsWhatSaysTooMuch(t *testing.T) {
+	for _, command := range []string{"yes", "yes >&2"} {
+		client, _ := connect(t, "", (*sshtest.Session).Shell)
+		out, err := client.Run(t.Context(), command)
+		if err == nil || !strings.Contains(err.Error(), "it printed more than 4194304 bytes") || len(out) > mostOutput {
+			t.Errorf("%s: got %d bytes, %v", command, len(out), err)
+		}
+	}
+}
+
 func TestRunEndsWithItsContext(t *testing.T) {
 	started := make(chan struct{})
 	client, _ := connect(t, "", func(s *sshtest.Session) {
