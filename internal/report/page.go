@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"html"
+	"slices"
 	"strings"
 )
 
@@ -86,16 +87,14 @@ func (m *markup) headline(v view) {
 	} {
 		m.addf("    <div><dt>%s</dt><dd>%s</dd></div>\n", fact[0], fact[1])
 	}
-	for _, image := range [][3]string{
-		{"Database image", v.From.Database, v.To.Database},
-		{"Web image", v.From.Web, v.To.Web},
-	} {
-		m.addf(
-			"    <div><dt>%s</dt><dd>"+fromTo+"</dd></div>\n",
-			image[0],
-			cmp.Or(image[1], "none"),
-			cmp.Or(image[2], "none"),
-		)
+	told := map[string]bool{}
+	for _, image := range slices.Concat(v.To.Images, v.From.Images) {
+		if told[image.Tier] {
+			continue
+		}
+		told[image.Tier] = true
+		m.addf("    <div><dt>Image of %s</dt><dd>"+fromTo+"</dd></div>\n",
+			image.Tier, v.From.image(image.Tier), v.To.image(image.Tier))
 	}
 	m.addf("  </dl>\n</section>\n")
 }

@@ -33,8 +33,14 @@ type Report struct {
 	Topology      Topology
 }
 
-// Release is two images that were proved together.
-type Release struct{ Name, Database, Web string }
+// Release is images that were proved together.
+type Release struct {
+	Name   string
+	Images []Image
+}
+
+// Image is the image of a tier.
+type Image struct{ Tier, ID string }
 
 // Step is one thing that was done. Steps of several tiers run side by side.
 type Step struct {
@@ -295,7 +301,7 @@ func word(s Step) string {
 
 // Title is how people call a release; of nothing at all it is the other word.
 func (r Release) Title(nothing string) string {
-	if r.Database+r.Web != "" {
+	if slices.ContainsFunc(r.Images, func(i Image) bool { return i.ID != "" }) {
 		nothing = "images of no release"
 	}
 	return cmp.Or(r.Name, nothing)
@@ -383,6 +389,16 @@ func judge(r Report) (answered string, failures []failure) {
 		)
 	}
 	return answered + ".", failures
+}
+
+// image is that of a tier.
+func (r Release) image(tier string) string {
+	for _, i := range r.Images {
+		if i.Tier == tier {
+			return cmp.Or(i.ID, "none")
+		}
+	}
+	return "none"
 }
 
 // tiers are the tiers of steps, in the order of their first one.

@@ -96,7 +96,7 @@ func cases() map[string]Report {
 // poisoned has the hostile text in each place that takes text.
 func poisoned() Report {
 	r := sample(3, 30)
-	release := Release{hostile, hostile, hostile}
+	release := Release{hostile, []Image{{hostile, hostile}}}
 	r.Stack, r.ID, r.Kind, r.Who, r.Result, r.Reason, r.From, r.To = hostile, hostile, hostile, hostile, hostile, hostile, release, release
 	r.Steps = []Step{{hostile, hostile, after(1), time.Second, hostile, hostile}}
 	r.Moves = []Move{{after(2), hostile}}

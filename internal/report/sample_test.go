@@ -27,10 +27,12 @@ func sample(webs, samples int) Report {
 		Result:  "done",
 		From: Release{
 			"20261120-091500",
-			"ami-0c1d2e3f4a5b6c7d8",
-			"ami-09f8e7d6c5b4a3210",
+			[]Image{{"db", "ami-0c1d2e3f4a5b6c7d8"}, {"web", "ami-09f8e7d6c5b4a3210"}},
 		},
-		To: Release{"20261123-204112", "ami-0aa11bb22cc33dd44", "ami-0ee55ff66aa77bb88"},
+		To: Release{
+			"20261123-204112",
+			[]Image{{"db", "ami-0aa11bb22cc33dd44"}, {"web", "ami-0ee55ff66aa77bb88"}},
+		},
 		Steps: []Step{
 			step(
 				"images, parameters, roles",
@@ -128,9 +130,9 @@ func sample(webs, samples int) Report {
 	}
 	for n := range webs {
 		fresh := n%2 == 0
-		image := r.From.Web
+		image := r.From.image("web")
 		if fresh {
-			image = r.To.Web
+			image = r.To.image("web")
 		}
 		r.Topology.Instances = append(
 			r.Topology.Instances,
@@ -147,8 +149,8 @@ func sample(webs, samples int) Report {
 	}
 	r.Topology.Instances = append(
 		r.Topology.Instances,
-		instance("i-0db00000000000001", "db", r.From.Database, "10.0.2.11", "", false, false),
-		instance("i-0db00000000000002", "db", r.To.Database, "10.0.2.10", "", true, true),
+		instance("i-0db00000000000001", "db", r.From.image("db"), "10.0.2.11", "", false, false),
+		instance("i-0db00000000000002", "db", r.To.image("db"), "10.0.2.10", "", true, true),
 	)
 	for n := range samples {
 		s := Sample{

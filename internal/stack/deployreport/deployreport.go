@@ -131,15 +131,11 @@ func reportOf(s *stack.Stack, r record.Record, reason error) report.Report {
 // SnapshotTitle is the title of the step whose detail is the id of a snapshot.
 const SnapshotTitle = "snapshot"
 
-// imagesOf are images as the report draws them: that of the first data tier, and of the first service tier.
+// imagesOf are images as the report draws them.
 func imagesOf(s *stack.Stack, images record.Images) report.Release {
 	drawn := report.Release{Name: images.Release}
 	for _, t := range s.Tiers {
-		if t.Kind == stack.DataTier {
-			drawn.Database = cmp.Or(drawn.Database, images.Tiers[t.Name])
-		} else {
-			drawn.Web = cmp.Or(drawn.Web, images.Tiers[t.Name])
-		}
+		drawn.Images = append(drawn.Images, report.Image{Tier: t.Name, ID: images.Tiers[t.Name]})
 	}
 	return drawn
 }

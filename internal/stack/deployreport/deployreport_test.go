@@ -56,8 +56,8 @@ func TestReportOfRecord(t *testing.T) {
 		Result:  "rolled back",
 		Reason:  "all of the reason",
 
-		From: report.Release{Database: "ami-1", Web: "ami-2"},
-		To:   report.Release{Name: "r2", Database: "ami-3", Web: "ami-4"},
+		From: report.Release{Images: []report.Image{{Tier: "db", ID: "ami-1"}, {Tier: "web", ID: "ami-2"}}},
+		To:   report.Release{Name: "r2", Images: []report.Image{{Tier: "db", ID: "ami-3"}, {Tier: "web", ID: "ami-4"}}},
 
 		Steps: []report.Step{
 			{Name: "launch web", Tier: "web", Started: began, Took: 1500 * time.Millisecond, Result: "ok"},
