@@ -172,11 +172,11 @@ type Config struct {
 type Prove struct {
 	// The stack whose network, roles and parameters the fresh instance gets.
 	Stack string `mapstructure:"stack" required:"true"`
-	// `db` or `web`: what the AMI is for. A db and a web AMI that are built at the same time are proved together, and
-	// are released only if both are good; one that is built alone is proved with its counterpart of the current
-	// release.
+	// The tier of the stack that the AMI is for, as `db`. AMIs of several tiers that are built at the same time are
+	// proved together, and are released only if all are good; one that is built alone is proved with those of the
+	// current release.
 	Tier string `mapstructure:"tier" required:"true"`
-	// The name of the release, the same for both tiers, and new in every build. The default is the id of Packer's run.
+	// The name of the release, the same for all tiers, and new in every build. The default is the id of Packer's run.
 	Release string `mapstructure:"release"`
 	// How long a fresh instance may take until it is ready, for example `3m`. The default is `5m`.
 	Timeout string `mapstructure:"timeout"`

@@ -98,8 +98,10 @@ func (r *deployFlags) open(cmd *cobra.Command) (*stack.Stack, error) {
 		}
 	}
 	for _, tier := range r.d.Replace {
-		if !slices.Contains([]string{"db", "web", "all"}, tier) {
-			return nil, &usageError{fmt.Errorf("--replace %s: db, web or all is needed", tier)}
+		if !slices.Contains([]string{defaultstack.Database, defaultstack.Web, "all"}, tier) {
+			return nil, &usageError{
+				fmt.Errorf("--replace %s: %s, %s or all is needed", tier, defaultstack.Database, defaultstack.Web),
+			}
 		}
 	}
 	file, err := r.read(cmd)

@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/access"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ask"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/login"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/status"
 )
@@ -25,30 +27,36 @@ Deploying needs no key. No ssh client is needed.`
 const loginExitCodes = `Exit codes: 0 done; 1 failed; 2 bad input; else that of the command on the instance, or 128 and
 the number of the signal that ended it; 255 where there was no way in, or the connection broke.`
 
-// wherever is a tier, or an instance's id.
-var wherever = regexp.MustCompile(`^(db|web|i-[0-9a-f]{8,17})$`)
+var instanceID = regexp.MustCompile(`^i-[0-9a-f]{8,17}$`)
 
-func checkWhere(name string) error {
-	if !wherever.MatchString(name) {
-		return &usageError{fmt.Errorf("%q: db, web or an instance's id is needed", name)}
+// isPlace tells whether a name is that of a tier, or an instance's id.
+func isPlace(s *stack.Stack, name string) bool {
+	return name != "" && s.Tier(name).Name == name || instanceID.MatchString(name)
+}
+
+// places are what isPlace knows, for people.
+func places(s *stack.Stack) string {
+	var names []string
+	for _, t := range s.Tiers {
+		names = append(names, t.Name)
 	}
-	return nil
+	return strings.Join(names, ", ") + " or an instance's id"
 }
 
 // route is the way to the instance that serves a tier, or has an id.
-func (a *account) route(cmd *cobra.Command, name string) ([]access.Hop, error) {
-	s, err := a.open(cmd)
-	if err != nil {
-		return nil, err
+func route(cmd *cobra.Command, s *stack.Stack, name string) (stack.Instance, []access.Hop, error) {
+	if !isPlace(s, name) {
+		return stack.Instance{}, nil, &usageError{fmt.Errorf("%s %q: %s is needed", cmd.Name(), name, places(s))}
 	}
 	target, err := status.Find(cmd.Context(), s, name)
 	if err != nil {
-		return nil, err
+		return target, nil, err
 	}
 	if err := login.CheckKey(cmd.Context(), s); err != nil {
-		return nil, fmt.Errorf("%s %s: %w", cmd.Name(), target.ID, err)
+		return target, nil, fmt.Errorf("%s %s: %w", cmd.Name(), target.ID, err)
 	}
-	return login.SSHRoute(cmd.Context(), s, target)
+	hops, err := login.SSHRoute(cmd.Context(), s, target)
+	return target, hops, err
 }
 
 // enter runs a command on the last of some hops, or a shell if it is empty, at the user's own terminal.

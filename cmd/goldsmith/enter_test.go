@@ -20,10 +20,11 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/access"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/access/sshtest"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 )
 
-// instance is an SSH server whose files are those of a directory, and the way to it.
-func instance(t *testing.T) (hops []access.Hop, root string) {
+// testInstance is an SSH server whose files are those of a directory, and the way to it.
+func testInstance(t *testing.T) (hops []access.Hop, root string) {
 	t.Helper()
 	t.Setenv("SSH_AUTH_SOCK", "")
 	private := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
@@ -63,7 +64,7 @@ func between(t *testing.T, in string) (cmd *cobra.Command, out, complaints *byte
 }
 
 func TestEnter(t *testing.T) {
-	hops, _ := instance(t)
+	hops, _ := testInstance(t)
 	cmd, out, complaints := between(t, "typed")
 	err := enter(cmd, hops, access.Command("sh", "-c", `cat; printf '\033[2J'; echo oh >&2; exit 7`), false)
 	if code(err) != 7 {
@@ -78,10 +79,31 @@ func TestEnter(t *testing.T) {
 	}
 }
 
+// TestShowLog shows the logs that the image of an instance names, and those of the instance's kind of tier only.
 func TestShowLog(t *testing.T) {
-	hops, _ := instance(t)
+	hops, _ := testInstance(t)
+	programs := t.TempDir()
+	sudo := `#!/bin/sh
+case "$*" in
+*/etc/goldsmith/image.d/*)
+	echo '{"version":1,"kind":"service","units":[{"name":"a.service"}],"logs":[{"name":"a","unit":"a.service"}]}'
+	echo '{"version":1,"kind":"service","units":[{"name":"b.service"}],
+		"logs":[{"name":"b","unit":"b.service","path":"/var/log/b/*.log"}]}'
+	echo '{"version":1,"kind":"data","units":[{"name":"c.service"}],"logs":[{"name":"c","unit":"c.service"}]}' ;;
+*--unit=a.service*) echo a ;;
+*journalctl*) printf 'GET \033[2J\n' ;;
+*) exit 4 ;;
+esac
+`
+	if err := os.WriteFile(filepath.Join(programs, "sudo"), []byte(sudo), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", programs+":"+os.Getenv("PATH"))
+	show := func(cmd *cobra.Command, source string) error {
+		return showLog(cmd, hops, stack.ServiceTier, logRequest{source: source, lines: 5})
+	}
 	cmd, out, _ := between(t, "")
-	if err := showLog(cmd, hops, `printf 'GET \033[2J\n'`, false); err != nil {
+	if err := show(cmd, "journal"); err != nil {
 		t.Fatal(err)
 	}
 	if strings.Contains(out.String(), "\x1b") || !strings.HasPrefix(out.String(), "GET ") {
@@ -94,28 +116,64 @@ func TestShowLog(t *testing.T) {
 	}
 	defer file.Close()
 	cmd.SetOut(&plaintext.Writer{W: file})
-	if err := showLog(cmd, hops, `printf '\033[2J\n'`, false); err != nil {
+	if err := show(cmd, "journal"); err != nil {
 		t.Fatal(err)
 	}
-	if text, err := os.ReadFile(file.Name()); string(text) != "\x1b[2J\n" {
+	if text, err := os.ReadFile(file.Name()); string(text) != "GET \x1b[2J\n" {
 		t.Errorf("got %q, %v", text, err)
 	}
-	if err := showLog(cmd, hops, "exit 4", true); code(err) != 4 {
+	cmd, out, _ = between(t, "")
+	if err := show(cmd, "a"); err != nil || out.String() != "a\n" {
+		t.Errorf("got %q, %v", out, err)
+	}
+	if err := show(cmd, "b"); code(err) != 4 {
+		t.Errorf("got %v, exit code %d", err, code(err))
+	}
+	for _, none := range []string{"c", "", "jour"} {
+		err := show(cmd, none)
+		if code(err) != exitBadInput || !strings.Contains(err.Error(), "the instance has journal, a, b") {
+			t.Errorf("source %q: got %v, exit code %d", none, err, code(err))
+		}
+	}
+	hops[0].Port = 1
+	if err := show(cmd, "journal"); code(err) != exitNoWayIn {
+		t.Errorf("got %v, exit code %d", err, code(err))
+	}
+}
+
+// TestPlace: any tier of the stack is one, and any id.
+func TestPlace(t *testing.T) {
+	s := twoTiers()
+	for name, want := range map[string]bool{
+		"store":               true,
+		"front":               true,
+		"i-0123456789abcdef0": true,
+		"web":                 false,
+		"i-x":                 false,
+		"":                    false,
+	} {
+		if isPlace(s, name) != want {
+			t.Errorf("%q: got %v", name, !want)
+		}
+	}
+	cmd, _, _ := between(t, "")
+	_, _, err := route(cmd, s, "web")
+	if code(err) != exitBadInput || !strings.Contains(err.Error(), "store, front or an instance's id is needed") {
 		t.Errorf("got %v, exit code %d", err, code(err))
 	}
 }
 
 func TestTransfer(t *testing.T) {
-	hops, root := instance(t)
+	hops, root := testInstance(t)
 	here := t.TempDir()
 	if err := os.WriteFile(filepath.Join(here, "-odd:name"), []byte("there and back"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{
-		{filepath.Join(here, "-odd:name"), "web:copy"},
-		{"web:copy", filepath.Join(here, "back")},
+		{filepath.Join(here, "-odd:name"), "front:copy"},
+		{"front:copy", filepath.Join(here, "back")},
 	} {
-		what, err := transferOf(args)
+		what, err := transferOf(twoTiers(), args)
 		if err != nil {
 			t.Fatal(err)
 		}

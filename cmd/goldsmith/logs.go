@@ -1,11 +1,9 @@
 package main
 
 import (
-	"cmp"
-	"errors"
+	"context"
 	"fmt"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -14,11 +12,11 @@ import (
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/access"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ask"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/imagespec"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 )
-
-// Sources of logs, by tier; the first is the default.
-var logSources = map[string][]string{"db": {"journal", "mysql"}, "web": {"journal", "nginx", "app"}}
 
 // logRequest is what of a log is wanted.
 type logRequest struct {
@@ -32,10 +30,10 @@ func logsCommand() *cobra.Command {
 	var a account
 	var wanted logRequest
 	logs := &cobra.Command{
-		Use:   "logs db|web",
+		Use:   "logs TIER|ID",
 		Short: "Show an instance's logs",
-		Long: `Shows the end of a log of the instance that serves a tier:
-  journal  everything that systemd's journal has (both tiers; the default)
+		Long: `Shows the end of a log of the instance that serves a tier, or of another one by its id. Its image says
+which logs there are beside the journal, which is all that systemd's has. Those of the default stack:
   mysql    the error log of the database server (db)
   nginx    Nginx's access and error logs (web)
   app      what the web app says (web)
@@ -46,81 +44,109 @@ func logsCommand() *cobra.Command {
 		Example: "  goldsmith logs web --source nginx --follow\n  goldsmith logs db --since '10 minutes ago'",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			command, err := wanted.command(args[0])
-			if err != nil {
-				return &usageError{err}
+			if wanted.lines < 1 {
+				return &usageError{fmt.Errorf("logs --lines %d: at least 1 is needed", wanted.lines)}
 			}
-			hops, err := a.route(cmd, args[0])
+			s, err := a.open(cmd)
 			if err != nil {
 				return err
 			}
-			return showLog(cmd, hops, command, wanted.follow)
+			target, hops, err := route(cmd, s, args[0])
+			if err != nil {
+				return err
+			}
+			return showLog(cmd, hops, s.Tier(target.Tier).Kind, wanted)
 		},
 	}
 	a.flags(logs)
 	f := logs.Flags()
-	f.StringVar(&wanted.source, "source", "", "journal, mysql, nginx or app (default: journal)")
-	f.StringVar(&wanted.since, "since", "", "of the journal and the app: not what is older, in the words of journalctl")
+	f.StringVar(&wanted.source, "source", imagespec.Journal, "the journal, or a log that the image names")
+	f.StringVar(&wanted.since, "since", "", "of what is in the journal: not what is older, in the words of journalctl")
 	f.IntVarP(&wanted.lines, "lines", "n", 100, "how many lines at most")
 	f.BoolVarP(&wanted.follow, "follow", "f", false, "go on with what comes")
 	return logs
 }
 
-// showLog shows what a command on an instance prints. A log may hold what a stranger sent: it must not steer the
+// showLog shows a log of an instance of a tier of some kind. A log may hold what a stranger sent: it must not steer the
 // terminal. A file or a program gets its bytes.
-func showLog(cmd *cobra.Command, hops []access.Hop, command string, follow bool) error {
+func showLog(cmd *cobra.Command, hops []access.Hop, kind stack.Kind, wanted logRequest) error {
 	out := cmd.OutOrStdout()
 	if file, ok := plaintext.Behind(out).(*os.File); ok && !term.IsTerminal(int(file.Fd())) {
 		out = file
 	}
-	err := access.LogIn(cmd.Context(), hops, ask.Passphrase, command, access.Streams{
+	client, err := access.Dial(cmd.Context(), hops, ask.Passphrase)
+	if err != nil {
+		return &access.NoWayInError{Err: err}
+	}
+	defer client.Close()
+	log, err := wanted.find(cmd.Context(), client, kind)
+	if err != nil {
+		return err
+	}
+	command, err := wanted.command(log)
+	if err != nil {
+		return &usageError{err}
+	}
+	err = client.Attach(cmd.Context(), command, access.Streams{
 		Out: out,
 		Err: cmd.ErrOrStderr(),
 	})
-	if follow && cmd.Context().Err() != nil { // which is how one stops following
+	if wanted.follow && cmd.Context().Err() != nil { // which is how one stops following
 		return nil
 	}
 	return err
 }
 
-// command is what is run on an instance of a tier to show the log.
-func (l logRequest) command(tier string) (string, error) {
-	sources := logSources[tier]
-	if sources == nil {
-		return "", fmt.Errorf("logs %s: db or web is needed", tier)
+// readDescription prints the fragments of the description of an instance's image.
+const readDescription = "sudo -n sh -c 'cat " + instance.DescriptionDir + "/*.json'"
+
+// find is the wanted log as the image of an instance describes it; the zero Log is the whole journal.
+func (l logRequest) find(ctx context.Context, client *access.Client, kind stack.Kind) (imagespec.Log, error) {
+	if l.source == imagespec.Journal {
+		return imagespec.Log{}, nil
 	}
-	source := cmp.Or(l.source, sources[0])
-	if !slices.Contains(sources, source) {
-		return "", fmt.Errorf("logs %s --source %s: it has %s", tier, source, strings.Join(sources, ", "))
+	text, err := client.Run(ctx, readDescription)
+	if err != nil {
+		return imagespec.Log{}, fmt.Errorf("logs --source %s: read the image's description: %w", l.source, err)
 	}
-	if l.lines < 1 {
-		return "", fmt.Errorf("logs --lines %d: at least 1 is needed", l.lines)
+	d, err := imagespec.ReadStream(strings.NewReader(text), string(kind))
+	if err != nil {
+		return imagespec.Log{}, fmt.Errorf("logs --source %s: %w", l.source, err)
 	}
-	switch source {
-	case "mysql":
-		return l.tail("/var/log/mysql/error.log")
-	case "nginx":
-		return l.tail("/var/log/nginx/*.log")
-	case "app":
-		return l.journal("--unit=goldsmith-webapp.service"), nil
+	names := []string{imagespec.Journal}
+	for _, log := range d.Logs {
+		if log.Name == l.source {
+			return log, nil
+		}
+		names = append(names, log.Name)
 	}
-	return l.journal(), nil
+	return imagespec.Log{}, &usageError{
+		fmt.Errorf("logs --source %s: the instance has %s", l.source, strings.Join(names, ", ")),
+	}
 }
 
-// tail shows files that only root may read.
-func (l logRequest) tail(files string) (string, error) {
+// command is what is run on an instance to show the log.
+func (l logRequest) command(log imagespec.Log) (string, error) {
+	if log.Path == "" {
+		return l.journal(log.Unit), nil
+	}
+	// Only root may read such files, and expand the pattern.
 	if l.since != "" {
-		return "", errors.New("logs --since: files know no such time; it goes with the journal and the app")
+		return "", fmt.Errorf("logs --since: the files of %s know no such time; it goes with the journal", log.Name)
 	}
 	command := "tail --lines=" + strconv.Itoa(l.lines)
 	if l.follow {
 		command += " --follow=name --retry"
 	}
-	return "sudo -n sh -c '" + command + " " + files + "'", nil
+	return "sudo -n sh -c '" + command + " " + log.Path + "'", nil
 }
 
-func (l logRequest) journal(options ...string) string {
-	command := append([]string{"sudo -n journalctl --no-pager --lines=" + strconv.Itoa(l.lines)}, options...)
+// journal shows that of a unit, or all of it.
+func (l logRequest) journal(unit string) string {
+	command := []string{"sudo -n journalctl --no-pager --lines=" + strconv.Itoa(l.lines)}
+	if unit != "" {
+		command = append(command, "--unit="+access.Quoted(unit))
+	}
 	if l.since != "" {
 		command = append(command, "--since="+access.Quoted(l.since))
 	}

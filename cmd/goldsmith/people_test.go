@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/imagespec"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/status"
 )
@@ -69,41 +70,44 @@ func TestConfirm(t *testing.T) {
 }
 
 func TestLogCommand(t *testing.T) {
+	whole := imagespec.Log{}
+	files := imagespec.Log{Name: "nginx", Unit: "nginx.service", Path: "/var/log/nginx/*.log"}
 	for _, c := range []struct {
-		tier, source, since string
-		lines               int
-		follow              bool
-		want                string
+		log    imagespec.Log
+		since  string
+		lines  int
+		follow bool
+		want   string
 	}{
-		{"db", "", "", 5, false, "sudo -n journalctl --no-pager --lines=5"},
+		{whole, "", 5, false, "sudo -n journalctl --no-pager --lines=5"},
 		{
-			"web", "journal", "it's 10:00", 5, true,
+			whole, "it's 10:00", 5, true,
 			`sudo -n journalctl --no-pager --lines=5 --since='it'"'"'s 10:00' --follow`,
 		},
-		{"web", "app", "", 7, false, "sudo -n journalctl --no-pager --lines=7 --unit=goldsmith-webapp.service"},
-		{"web", "nginx", "", 7, true, "sudo -n sh -c 'tail --lines=7 --follow=name --retry /var/log/nginx/*.log'"},
-		{"db", "mysql", "", 7, false, "sudo -n sh -c 'tail --lines=7 /var/log/mysql/error.log'"},
+		{
+			imagespec.Log{Name: "app", Unit: "goldsmith-webapp.service"}, "", 7, false,
+			"sudo -n journalctl --no-pager --lines=7 --unit=goldsmith-webapp.service",
+		},
+		{files, "", 7, true, "sudo -n sh -c 'tail --lines=7 --follow=name --retry /var/log/nginx/*.log'"},
+		{
+			imagespec.Log{Name: "mysql", Path: "/var/log/mysql/error.log"}, "", 7, false,
+			"sudo -n sh -c 'tail --lines=7 /var/log/mysql/error.log'",
+		},
 	} {
-		if got, err := (logRequest{c.source, c.since, c.lines, c.follow}).command(c.tier); err != nil || got != c.want {
+		got, err := logRequest{since: c.since, lines: c.lines, follow: c.follow}.command(c.log)
+		if err != nil || got != c.want {
 			t.Errorf("%+v: got %q, %v", c, got, err)
 		}
 	}
-	for _, c := range []struct {
-		tier, source, since string
-		lines               int
-		want                string
-	}{
-		{"app", "", "", 5, "db or web"},
-		{"db", "nginx", "", 5, "it has journal, mysql"},
-		{"db", "jour", "", 5, "it has"},
-		{"web", "nginx", "today", 5, "--since"},
-		{"db", "", "", 0, "--lines 0"},
-	} {
-		got, err := (logRequest{c.source, c.since, c.lines, false}).command(c.tier)
-		if err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%+v: got %q, %v", c, got, err)
-		}
+	got, err := logRequest{since: "today", lines: 5}.command(files)
+	if err == nil || !strings.Contains(err.Error(), "--since") {
+		t.Errorf("the time of a file's lines: got %q, %v", got, err)
 	}
+}
+
+// twoTiers is a stack whose tiers have other names than those of the default one.
+func twoTiers() *stack.Stack {
+	return &stack.Stack{Tiers: []stack.Tier{{Name: "store"}, {Name: "front"}}}
 }
 
 func TestTransferOf(t *testing.T) {
@@ -113,11 +117,11 @@ func TestTransferOf(t *testing.T) {
 		upload bool
 		want   []string
 	}{
-		{[]string{"web:/var/log/x", "web:y", "-odd"}, "web", false, []string{"/var/log/x", "y", "-odd"}},
-		{[]string{"-odd", "/tmp/a:b", "c:d", "db:"}, "db", true, []string{"-odd", "/tmp/a:b", "c:d", ""}},
+		{[]string{"front:/var/log/x", "front:y", "-odd"}, "front", false, []string{"/var/log/x", "y", "-odd"}},
+		{[]string{"-odd", "/tmp/a:b", "web:d", "store:"}, "store", true, []string{"-odd", "/tmp/a:b", "web:d", ""}},
 		{[]string{"i-0123456789abcdef0:a:b", "."}, "i-0123456789abcdef0", false, []string{"a:b", "."}},
 	} {
-		got, err := transferOf(c.args)
+		got, err := transferOf(twoTiers(), c.args)
 		if err != nil || got.instance != c.where || got.upload != c.upload {
 			t.Errorf("%q: got %+v, %v", c.args, got, err)
 		}
@@ -127,12 +131,12 @@ func TestTransferOf(t *testing.T) {
 	}
 	for _, bad := range [][]string{
 		{"a", "b"},
-		{"web:a", "db:b"},
-		{"web", "db"},
-		{"web:a", "web:b"},
-		{"a", "web:b", "c"},
+		{"front:a", "store:b"},
+		{"front", "store"},
+		{"front:a", "front:b"},
+		{"a", "front:b", "c"},
 	} {
-		if got, err := transferOf(bad); err == nil {
+		if got, err := transferOf(twoTiers(), bad); err == nil {
 			t.Errorf("%q: got %+v", bad, got)
 		}
 	}

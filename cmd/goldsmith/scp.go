@@ -16,6 +16,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/access"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ask"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 )
 
 func scpCommand() *cobra.Command {
@@ -24,9 +25,9 @@ func scpCommand() *cobra.Command {
 	scp := &cobra.Command{
 		Use:   "scp SOURCE... TARGET",
 		Short: "Copy files to an instance, or from it",
-		Long: `Copies files from or to one instance, whose paths are written as web:PATH, db:PATH or ID:PATH. A
-path on an instance begins in the home directory, and may be a pattern where it is a source. It is
-done as the user that one logs in as or, with --sudo, as root. What a link points to is copied.
+		Long: `Copies files from or to one instance, whose paths are written as TIER:PATH or ID:PATH. A path on an
+instance begins in the home directory, and may be a pattern where it is a source. It is done as the
+user that one logs in as or, with --sudo, as root. What a link points to is copied.
 
 A copy takes its name when it is whole; until then, an older file of that name is as it was. Where
 a large file broke off, the same command goes on: what was copied is kept beside the target, as
@@ -40,12 +41,16 @@ Exit codes: 0 done; 1 failed; 2 bad input; 255 where there was no way in.`,
   goldsmith scp -r ./dump db:/tmp/`,
 		Args: atLeast(2, "a source and a target"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			t, err := transferOf(args)
+			s, err := a.open(cmd)
+			if err != nil {
+				return err
+			}
+			t, err := transferOf(s, args)
 			if err != nil {
 				return &usageError{err}
 			}
 			t.what.Recursive = recursive
-			hops, err := a.route(cmd, t.instance)
+			_, hops, err := route(cmd, s, t.instance)
 			if err != nil {
 				return err
 			}
@@ -70,14 +75,14 @@ type transfer struct {
 }
 
 // transferOf reads the arguments of scp. A path of this machine may begin as an option does, and have a colon in it.
-func transferOf(args []string) (transfer, error) {
+func transferOf(s *stack.Stack, args []string) (transfer, error) {
 	var t transfer
 	paths := make([]string, len(args))
 	remote := make([]bool, len(args))
 	for i, arg := range args {
 		paths[i] = arg
 		name, rest, ok := strings.Cut(arg, ":")
-		if !ok || !wherever.MatchString(name) {
+		if !ok || !isPlace(s, name) {
 			continue
 		}
 		if t.instance != "" && t.instance != name {
@@ -92,7 +97,7 @@ func transferOf(args []string) (transfer, error) {
 		switch {
 		case t.instance == "":
 			return transfer{}, errors.New(
-				"scp: no path is on an instance; one should be written as web:PATH, db:PATH or ID:PATH")
+				"scp: no path is on an instance; one should be written as PLACE:PATH, where PLACE is " + places(s))
 		case remote[i] && t.upload:
 			return transfer{}, fmt.Errorf(
 				"scp: %s and %s are both on the instance\nhint: goldsmith ssh %s -- cp SOURCE TARGET",

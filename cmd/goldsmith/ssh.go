@@ -10,7 +10,7 @@ func sshCommand() *cobra.Command {
 	var a account
 	var tty bool
 	ssh := &cobra.Command{
-		Use:   "ssh db|web|ID [-- COMMAND...]",
+		Use:   "ssh TIER|ID [-- COMMAND...]",
 		Short: "Log in to an instance, or run a command on it",
 		Long: `Logs in to the instance that serves a tier, or to another one by its id. Several words after the
 instance are a command and its arguments, which get there as they are here; a single one is a text
@@ -24,12 +24,13 @@ signal is passed on to the command.
   goldsmith ssh db -- sudo mysql --execute 'SHOW PROCESSLIST'
   goldsmith ssh --tty db -- sudo mysql
   goldsmith ssh web 'df --human-readable / | tail -1'`,
-		Args: atLeast(1, "db, web or an instance's id"),
+		Args: atLeast(1, "a tier or an instance's id"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkWhere(args[0]); err != nil {
+			s, err := a.open(cmd)
+			if err != nil {
 				return err
 			}
-			hops, err := a.route(cmd, args[0])
+			_, hops, err := route(cmd, s, args[0])
 			if err != nil {
 				return err
 			}

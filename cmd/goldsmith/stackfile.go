@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/defaultstack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
 
@@ -84,9 +85,9 @@ func printStack(w io.Writer, f *stackfile.File) error {
 	if d.ServiceAddress.IsValid() {
 		db = append(db, "found at "+d.ServiceAddress.String())
 	}
-	line("db", db...)
+	line(defaultstack.Database, db...)
 	line(
-		"web",
+		defaultstack.Web,
 		append(
 			tierText(f.Web.Tier, f.Web.Count),
 			"kept by "+map[string]string{"single": "Goldsmith", "asg": "an Auto Scaling group"}[f.Web.Scaling],

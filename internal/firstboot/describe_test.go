@@ -142,7 +142,7 @@ func TestFailedUnitSaysItsLog(t *testing.T) {
 	programs(t, map[string]string{"systemctl": "echo failed; exit 3", "journalctl": "exit 0"})
 	d := imagespec.Description{
 		Units: []imagespec.Unit{{Name: "a.service"}},
-		Logs:  []imagespec.Log{{Unit: "a.service", Path: path}},
+		Logs:  []imagespec.Log{{Name: "a", Unit: "a.service", Path: path}},
 	}
 	_, err := checksOf(d, Instance{}, nil)[1].run(t.Context())
 	if err == nil || err.Error() != "failed: [ERROR] Disk is full" {

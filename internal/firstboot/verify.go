@@ -201,7 +201,7 @@ func checksOf(d imagespec.Description, i Instance, assertions []instance.Asserti
 
 func logOf(d imagespec.Description, unit string) string {
 	for _, l := range d.Logs {
-		if l.Unit == unit {
+		if l.Unit == unit && l.Path != "" {
 			return l.Path
 		}
 	}

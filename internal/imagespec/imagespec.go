@@ -171,11 +171,18 @@ type Variable struct {
 	PortOf    string `json:"port_of,omitempty"`
 }
 
-// Log is a file in which a unit says what goes wrong; the journal is read in any case.
+// Log is a source of an instance's logs, beside the whole journal: what a unit says in files or, without a Path, in the
+// journal.
 type Log struct {
+	// Name is the one that the source is asked for by. It is not Journal.
+	Name string `json:"name"`
 	Unit string `json:"unit"`
-	Path string `json:"path"`
+	// Path is a file, or a pattern of files.
+	Path string `json:"path,omitempty"`
 }
+
+// Journal is the name of the source that every instance has: all of systemd's journal.
+const Journal = "journal"
 
 // Data is a directory that is on the data volume of the tier, if it has one.
 type Data struct {

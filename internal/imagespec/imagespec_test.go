@@ -73,7 +73,7 @@ var (
 		Units:   []Unit{{Name: "store.service", Clients: true}},
 		Ports:   []Port{{Name: "store", Port: 7000, Address: InstanceAddress}},
 		Secrets: []Secret{{Parameter: "authority"}},
-		Logs:    []Log{{Unit: "store.service", Path: "/var/log/store.log"}},
+		Logs:    []Log{{Name: "store", Unit: "store.service", Path: "/var/log/store.log"}},
 		Data:    &Data{Unit: "store.service", Path: "/var/lib/store", Name: "store", User: "store"},
 		Setup:   &Setup{Name: "store", Settings: []byte(`{"a":1}`)},
 	}
@@ -146,6 +146,30 @@ func TestAnswersAreForOthers(t *testing.T) {
 	}
 }
 
+// TestReadStream reads what cat prints of several files.
+func TestReadStream(t *testing.T) {
+	var stream strings.Builder
+	for name, d := range map[string]Description{"app": app, "store": store} {
+		_, text := content(t, name, d)
+		stream.WriteString(text)
+	}
+	got, err := ReadStream(strings.NewReader(stream.String()), instance.KindData)
+	if err != nil || !reflect.DeepEqual(got.Logs, store.Logs) || len(got.Units) != 1 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	for text, want := range map[string]string{
+		"":                            "nothing describes it",
+		`{"version":1}{"version":7}`:  "fragment 2: version 7 is not known",
+		`{"version":1,"kind":"data"`:  "fragment 1: unexpected EOF",
+		`{"version":1}cat: no access`: "fragment 2: invalid character",
+	} {
+		_, err := ReadStream(strings.NewReader(text), instance.KindData)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, want %q", text, err, want)
+		}
+	}
+}
+
 func TestNothingIsDescribed(t *testing.T) {
 	dir := write(t, nil)
 	if version, err := Check(dir); version != 0 || err != nil {
@@ -186,7 +210,26 @@ func TestFragmentsThatAreRefused(t *testing.T) {
 			[]string{"/run/goldsmith/e", "tier q"}},
 		{"variable with a quote", map[string]string{"a": `{"version":1,"environments":[{"path":"/run/goldsmith/e","variables":[{"name":"A","value":"a\"b"}]}]}`},
 			[]string{"variable A", "quote"}},
-		{"log of no unit", map[string]string{"a": `{"version":1,"logs":[{"unit":"x.service","path":"/l"}]}`}, []string{"log of x.service"}},
+		{
+			"log of no unit",
+			map[string]string{"a": `{"version":1,"logs":[{"name":"l","unit":"x.service","path":"/l"}]}`},
+			[]string{"log l", "unit x.service"},
+		},
+		{
+			"log without a name",
+			map[string]string{"a": `{"version":1,"units":[{"name":"x.service"}],"logs":[{"unit":"x.service"}]}`},
+			[]string{`log ""`},
+		},
+		{
+			"log that everybody has",
+			map[string]string{"a": `{"version":1,"logs":[{"name":"journal","unit":"x.service"}]}`},
+			[]string{"log journal", "every instance has one"},
+		},
+		{
+			"log that is more than a path",
+			map[string]string{"a": `{"version":1,"logs":[{"name":"l","unit":"x.service","path":"/l; id"}]}`},
+			[]string{"path of log l", "/l; id"},
+		},
 		{"data without a setup", map[string]string{"a": `{"version":1,"data":{"unit":"x.service","path":"/d","name":"d","user":"d"}}`}, []string{"setup"}},
 		{"two of one port", map[string]string{
 			"a": `{"version":1,"ports":[{"name":"p","port":80,"address":"any"}]}`,

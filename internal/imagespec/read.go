@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -27,6 +28,32 @@ func Read(dir, kind string) (Description, error) {
 	if err != nil {
 		return Description{}, err
 	}
+	return mergeFor(all, kind, dir)
+}
+
+// ReadStream is Read of fragments that follow one another in a stream, as cat prints the files of an instance.
+func ReadStream(stream io.Reader, kind string) (Description, error) {
+	var all []fragment
+	for decoder := json.NewDecoder(stream); ; {
+		path := fmt.Sprintf("fragment %d", len(all)+1)
+		var text json.RawMessage
+		err := decoder.Decode(&text)
+		if errors.Is(err, io.EOF) {
+			return mergeFor(all, kind, "what was read")
+		}
+		if err == nil {
+			var f fragment
+			f, err = parseFragment(path, text)
+			all = append(all, f)
+		}
+		if err != nil {
+			return Description{}, fmt.Errorf("read the image's description, %s: %w", path, err)
+		}
+	}
+}
+
+// mergeFor merges those of the fragments that are for a kind of tier. where says where they are.
+func mergeFor(all []fragment, kind, where string) (Description, error) {
 	var other []string
 	found := false
 	for _, f := range all {
@@ -40,7 +67,7 @@ func Read(dir, kind string) (Description, error) {
 		if len(other) > 0 {
 			detail = strings.Join(other, ", ")
 		}
-		return Description{}, fmt.Errorf("%w: %s is wanted, and in %s %s", ErrNotForKind, kind, dir, detail)
+		return Description{}, fmt.Errorf("%w: %s is wanted, and in %s %s", ErrNotForKind, kind, where, detail)
 	}
 	return merge(all, kind)
 }
@@ -76,7 +103,11 @@ func fragments(dir string) ([]fragment, error) {
 	var all []fragment
 	var errs []error
 	for _, path := range paths {
-		f, err := readFragment(path)
+		text, err := os.ReadFile(path)
+		var f fragment
+		if err == nil {
+			f, err = parseFragment(path, text)
+		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("read the image's description %s: %w", path, err))
 			continue
@@ -86,11 +117,7 @@ func fragments(dir string) ([]fragment, error) {
 	return all, errors.Join(errs...)
 }
 
-func readFragment(path string) (fragment, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return fragment{}, err
-	}
+func parseFragment(path string, text []byte) (fragment, error) {
 	var head struct {
 		Version *int `json:"version"`
 	}
@@ -175,7 +202,7 @@ func (m *merger) add(f fragment) {
 		f.Environments,
 		func(e Environment) string { return "file " + e.Path },
 	)
-	m.Logs = take(m, f.path, m.Logs, f.Logs, func(l Log) string { return "log of " + l.Unit })
+	m.Logs = take(m, f.path, m.Logs, f.Logs, func(l Log) string { return "log " + l.Name })
 	m.needs(f)
 	if c := f.Certificate; c != nil && m.takes(f.path, "the certificate", *c) {
 		m.takes(f.path, "file "+c.Path, *c)
@@ -230,7 +257,7 @@ func (m *merger) resolve() {
 	}
 	for _, l := range m.Logs {
 		if _, ok := m.claims["unit "+l.Unit]; !ok {
-			dangling("log of "+l.Unit, "this unit")
+			dangling("log "+l.Name, "unit "+l.Unit)
 		}
 	}
 	for _, e := range m.Environments {

@@ -16,7 +16,9 @@ var (
 	itemName      = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
 	unitName      = regexp.MustCompile(`^[A-Za-z0-9:_.@-]+\.(service|socket|timer|mount|path|target)$`)
 	parameterName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
-	variableName  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	// logPath is what a shell takes for one path or for a pattern of paths.
+	logPath      = regexp.MustCompile(`^[A-Za-z0-9/._*?+:@%-]+$`)
+	variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 )
 
 // validate reports what is wrong with a fragment by itself.
@@ -44,7 +46,7 @@ func (d Description) validate() error {
 		errs = append(errs, e.validate())
 	}
 	for _, l := range d.Logs {
-		errs = append(errs, pattern(unitName, "unit of a log", l.Unit), absolute("log of "+l.Unit, l.Path))
+		errs = append(errs, l.validate())
 	}
 	if c := d.Certificate; c != nil {
 		errs = append(errs, pattern(parameterName, "certificate's parameter", c.Parameter),
@@ -57,6 +59,17 @@ func (d Description) validate() error {
 	}
 	if d.Setup != nil {
 		errs = append(errs, pattern(itemName, "setup", d.Setup.Name))
+	}
+	return errors.Join(errs...)
+}
+
+func (l Log) validate() error {
+	errs := []error{pattern(itemName, "log", l.Name), pattern(unitName, "unit of log "+l.Name, l.Unit)}
+	if l.Name == Journal {
+		errs = append(errs, fmt.Errorf("log %s: every instance has one of this name", l.Name))
+	}
+	if l.Path != "" {
+		errs = append(errs, absolute("log "+l.Name, l.Path), pattern(logPath, "path of log "+l.Name, l.Path))
 	}
 	return errors.Join(errs...)
 }

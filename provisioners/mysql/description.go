@@ -37,7 +37,7 @@ func (c *Config) description(f flavor, config string) (imagespec.Description, er
 			{Parameter: mysqlsetup.CAParameter, Path: mysqlsetup.CAPath, Mode: "0644"},
 			{Parameter: mysqlsetup.CAKeyParameter},
 		},
-		Logs:  []imagespec.Log{{Unit: f.unit, Path: errorLog}},
+		Logs:  []imagespec.Log{{Name: "mysql", Unit: f.unit, Path: errorLog}},
 		Data:  &imagespec.Data{Unit: f.unit, Path: dataDir, Name: "mysql", User: "mysql"},
 		Setup: &imagespec.Setup{Name: mysqlsetup.Name, Settings: settings},
 	}, nil

@@ -67,7 +67,7 @@ func TestDescriptionSaysWhatIsBaked(t *testing.T) {
 		t.Errorf("got the ports %+v", d.Ports)
 	}
 	if want := []imagespec.Log{
-		{Unit: "mariadb.service", Path: "/var/log/mysql/error.log"},
+		{Name: "mysql", Unit: "mariadb.service", Path: "/var/log/mysql/error.log"},
 	}; !reflect.DeepEqual(
 		d.Logs,
 		want,

@@ -24,4 +24,5 @@ var description = imagespec.Description{
 		KeyPath:      certificate + ".key",
 		Group:        "www-data",
 	},
+	Logs: []imagespec.Log{{Name: "nginx", Unit: "nginx.service", Path: "/var/log/nginx/*.log"}},
 }

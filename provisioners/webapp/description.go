@@ -33,6 +33,7 @@ func (c *Config) describe() (task.Task, error) {
 			{Tier: databaseTier, Parameter: "app_password", Path: instance.RunDir + "/credentials/db_password"},
 			{Tier: databaseTier, Parameter: "ca", Path: instance.RunDir + "/credentials/db_ca"},
 		},
+		Logs:  []imagespec.Log{{Name: "app", Unit: unit}},
 		Needs: []imagespec.Need{{Tier: databaseTier, Port: 3306, Units: []string{unit}}},
 		Environments: []imagespec.Environment{{
 			Path: instance.RunDir + "/web.env",
