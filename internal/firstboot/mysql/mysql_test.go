@@ -219,3 +219,40 @@ func TestVersionOfTheServer(t *testing.T) {
 		}
 	}
 }
+
+// TestRowsAreCompared: fewer rows than before are a loss, and so is what the server finds wrong; a server that is slow,
+// with nothing in its memory yet, is not.
+func TestRowsAreCompared(t *testing.T) {
+	const fine = `printf 'app.users\tcheck\tstatus\tOK\n'`
+	for _, c := range []struct {
+		name   string
+		count  string
+		check  string
+		faults []string
+	}{
+		{"as many", "echo 3", fine, nil},
+		{"more", "echo 4", fine, nil},
+		{"as many, after more than countLimit", "/bin/sleep 0.7; echo 3", fine, nil},
+		{"fewer", "echo 2", fine, []string{"table users has 2 rows, and had 3"}},
+		{"no answer", "echo 'ERROR 1146 (42S02) at line 1: no table' >&2; exit 1", fine, []string{"ERROR 1146"}},
+		{"broken", "echo 3", `printf 'app.users\tcheck\terror\tCorrupt\n'`, []string{"table users: Corrupt"}},
+		{"fewer, and broken", "echo 2", `printf 'app.users\tcheck\terror\tCorrupt\n'`,
+			[]string{"has 2 rows", "Corrupt"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			programs(t, map[string]string{
+				"mariadb": "case $(/bin/cat) in *COUNT*) " + c.count + ";; CHECK*) " + c.check + ";; *) exit 9;; esac",
+			})
+			s := server{Settings: mysqlsetup.Settings{Flavor: "mariadb", Database: "app"}}
+			err := s.compare(t.Context(), rows{"users": 3})
+			if len(c.faults) == 0 && err != nil || len(c.faults) > 0 && err == nil {
+				t.Fatalf("got %v, want %q", err, c.faults)
+			}
+			for _, want := range c.faults {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("got %v, want %q", err, want)
+				}
+			}
+		})
+	}
+}

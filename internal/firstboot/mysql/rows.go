@@ -17,8 +17,9 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/firstboot"
 )
 
-// countLimit is how long the rows of one table may take to be counted, countBudget those of all: nobody can write while
-// they are. What is larger is not counted, and not compared.
+// countLimit is how long the rows of one table may take to be counted, countBudget those of all, on the server that
+// gives the data up: nobody can write while they are. What is larger is not counted, and not compared. The server that
+// takes the data has nothing in its memory yet, and counts as long as that takes.
 const (
 	countLimit  = 500 * time.Millisecond
 	countBudget = 2 * time.Second
@@ -77,7 +78,9 @@ func (s *server) countRows(ctx context.Context) (rows, error) {
 		if name, names, _ = strings.Cut(names, "\n"); time.Since(started) > countBudget {
 			break
 		}
-		n, err := s.countTable(ctx, name)
+		limited, cancel := context.WithTimeout(ctx, countLimit)
+		n, err := s.countTable(limited, name)
+		cancel()
 		if err != nil {
 			slog.Info("a table is not counted", "table", name, "error", err)
 			continue
@@ -88,12 +91,7 @@ func (s *server) countRows(ctx context.Context) (rows, error) {
 }
 
 func (s *server) countTable(ctx context.Context, name string) (int64, error) {
-	limited, cancel := context.WithTimeout(ctx, countLimit)
-	defer cancel()
-	out, err := sql(
-		limited,
-		fmt.Sprintf("SELECT COUNT(*) FROM `%s`.`%s`", s.Database, strings.ReplaceAll(name, "`", "``")),
-	)
+	out, err := sql(ctx, fmt.Sprintf("SELECT COUNT(*) FROM `%s`.`%s`", s.Database, strings.ReplaceAll(name, "`", "``")))
 	if err != nil {
 		return 0, err
 	}
@@ -113,6 +111,13 @@ func (s *server) compareRows(ctx context.Context) error {
 	if err := json.Unmarshal(text, &before); err != nil {
 		return fmt.Errorf("read %s: %w", rowsNote, err)
 	}
+	if err := s.compare(ctx, before); err != nil {
+		return err
+	}
+	return os.Remove(rowsNote)
+}
+
+func (s *server) compare(ctx context.Context, before rows) error {
 	var wrong []string
 	for _, name := range slices.Sorted(maps.Keys(before)) {
 		want := before[name]
@@ -129,7 +134,7 @@ func (s *server) compareRows(ctx context.Context) error {
 	if len(wrong) > 0 {
 		return fmt.Errorf("compare the data with what the instance before had: %s", strings.Join(wrong, "; "))
 	}
-	return os.Remove(rowsNote)
+	return nil
 }
 
 // checkTable is what the server finds wrong with a table, or empty.
