@@ -13,6 +13,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/cgroup"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/disk"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/netns"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/nspawn"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/process"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/tool"
 )
@@ -87,7 +88,7 @@ func (s *APIServer) start(ctx context.Context, environment map[string]string) er
 		"--resolv-conf=off", "--timezone=off",
 		// It parses what anybody with a key sends. It writes nothing, and needs no right but to listen.
 		"--user=nobody", "--drop-capability=all", "--no-new-privileges=yes", "--read-only", "--tmpfs=/tmp",
-		"--link-journal=no", "--console=pipe", "--machine=" + s.namespace(),
+		"--link-journal=no", "--console=pipe", "--machine=" + s.host.config.apiMachine(),
 		"--network-namespace-path=" + filepath.Join(netns.Dir, s.namespace()),
 	}
 	for key, value := range environment {
@@ -139,6 +140,6 @@ func (s *APIServer) Close() error {
 		<-s.done
 		survivors = process.EndMachines(s.disk)
 	}
-	return errors.Join(survivors, disk.Unmount(s.root), os.RemoveAll(s.disk), netns.Delete(s.namespace()),
-		cgroup.Remove(s.cgroup()))
+	return errors.Join(survivors, disk.Unmount(s.root), os.RemoveAll(s.disk), nspawn.Forget(s.host.config.apiMachine()),
+		netns.Delete(s.namespace()), cgroup.Remove(s.cgroup()))
 }

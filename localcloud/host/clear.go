@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/moby/sys/mountinfo"
@@ -11,6 +12,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/cgroup"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/lockfile"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/network"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/nspawn"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/process"
 )
 
@@ -25,7 +27,7 @@ func Clear(ctx context.Context, config Config) error {
 		return fmt.Errorf("clear: %w", err)
 	}
 	number, known := all.known(config)
-	errs := []error{process.EndMachines(config.mountDir()), cgroup.Remove(config.group())}
+	errs := []error{process.EndMachines(config.mountDir()), forgetMachines(config), cgroup.Remove(config.group())}
 	// The table is of the number: one that never was up has neither. An older cloud may share its number with another.
 	if known {
 		if unlock, lockErr := lockAddresses(config, addressesOf(number)); lockErr == nil {
@@ -41,6 +43,19 @@ func Clear(ctx context.Context, config Config) error {
 		return errors.Join(append(errs, fmt.Errorf("clear %s: %w", config.RunDir, err))...)
 	}
 	return errors.Join(append(errs, removeDir(config.RunDir))...)
+}
+
+// forgetMachines removes what systemd-nspawn has left of machines that ran in the crashed cloud.
+func forgetMachines(config Config) error {
+	machines, err := os.ReadDir(config.dir("machines"))
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
+	errs := []error{err, nspawn.Forget(config.apiMachine())}
+	for _, machine := range machines {
+		errs = append(errs, nspawn.Forget(machine.Name()))
+	}
+	return errors.Join(errs...)
 }
 
 // lockAddresses makes sure that no other cloud uses the addresses: one of another record of numbers, or one of a time

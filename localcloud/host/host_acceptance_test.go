@@ -184,6 +184,15 @@ func checkNothingOutside(t *testing.T, config Config) {
 			}
 		}
 	}
+	machines, err := filepath.Glob(config.dir("machines") + "/*")
+	if err != nil || len(machines) == 0 {
+		t.Errorf("the cloud had no machines: %v", err)
+	}
+	for _, machine := range append(machines, config.apiMachine()) {
+		if left := filepath.Join("/run/systemd/nspawn/propagate", filepath.Base(machine)); exists(left) {
+			t.Errorf("left: %s", left)
+		}
+	}
 	if pids, err := process.Inits(config.mountDir()); err != nil || len(pids) > 0 {
 		t.Errorf("left: machines with first processes %v, %v", pids, err)
 	}

@@ -33,3 +33,6 @@ func (c Config) mountDir() string { return filepath.Join(c.RunDir, "mnt") }
 
 // group names the control group above those of the cloud's machines.
 func (c Config) group() string { return "goldsmith-" + c.Name }
+
+// apiMachine names the machine of the API server.
+func (c Config) apiMachine() string { return c.group() + "-api" }

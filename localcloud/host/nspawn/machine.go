@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -93,8 +94,18 @@ func (m *Machine) Close() error {
 		disk.Unmount(r.rootDir(m.id)),
 		disk.Unmount(r.DiskMount(m.id)),
 		r.layers.release(m.layers),
+		Forget(m.id),
 		cgroup.Remove(r.cgroup(m.id)),
 		r.config.Network.Unplug(m.nic))...)
+}
+
+// Forget removes the directory that systemd-nspawn leaves in /run for each machine that ever ran, which must have ended.
+func Forget(machine string) error {
+	err := os.Remove(filepath.Join("/run/systemd/nspawn/propagate", machine))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // Plug makes the device node of a volume, whose file this is.
