@@ -138,6 +138,14 @@ func TestRecords(t *testing.T) {
 	if ok, err := Confirm("b1"); !ok || err != nil {
 		t.Errorf("all ran in the build: %v, %v", ok, err)
 	}
+}
+
+func TestDirectoryThatOthersCanWriteTo(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	t.Setenv("PACKER_RUN_UUID", "11111111-2222-3333-4444-555555555555")
+	if err := Begin(); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.Chmod(run(), 0o777); err != nil {
 		t.Fatal(err)
 	}

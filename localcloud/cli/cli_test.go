@@ -50,11 +50,8 @@ func TestEnv(t *testing.T) {
 	t.Setenv("HOME", home)
 	t.Setenv("GOLDSMITH_CLOUD", "nobody-has-it")
 	t.Setenv("AWS_DATA_PATH", "/mine:"+filepath.Join(cache, "goldsmith", "other", "botocore"))
-	if out, err := run(
-		t,
-		"env",
-	); err == nil || out != "" ||
-		!strings.Contains(err.Error(), "hint: goldsmith cloud up") {
+	out, err := run(t, "env")
+	if err == nil || out != "" || !strings.Contains(err.Error(), "hint: goldsmith cloud up") {
 		t.Errorf("without a key: %v\n%s", err, out)
 	}
 	for _, name := range []string{"nobody-has-it", "other-one"} {
@@ -69,7 +66,7 @@ func TestEnv(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		out, err := run(t, "env")
+		out, err = run(t, "env")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -82,29 +79,35 @@ func TestEnv(t *testing.T) {
 				t.Errorf("no line %s in\n%s", want, out)
 			}
 		}
-		content, err := os.ReadFile(filepath.Join(rules, "ec2", "2016-11-15", "endpoint-rule-set-1.json"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var set struct {
-			Version string
-			Rules   []struct {
-				Type       string
-				Conditions []any
-				Endpoint   struct{ URL any }
-			}
-		}
-		if err := json.Unmarshal(content, &set); err != nil {
-			t.Fatal(err)
-		}
-		if last := set.Rules[len(set.Rules)-1]; set.Version != "1.0" || last.Endpoint.URL != endpoint ||
-			last.Conditions == nil ||
-			len(last.Conditions) != 0 {
-			t.Errorf("got %s", content)
+		checkRules(t, rules, endpoint)
+	}
+	out, err = run(t, "env", "--name", "other-one")
+	if err != nil || strings.Contains(out, endpoint) {
+		t.Errorf("another cloud has the same address: %v\n%s", err, out)
+	}
+}
+
+// checkRules checks that botocore's rules in a directory lead to an endpoint in the end.
+func checkRules(t *testing.T, dir, endpoint string) {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(dir, "ec2", "2016-11-15", "endpoint-rule-set-1.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var set struct {
+		Version string
+		Rules   []struct {
+			Type       string
+			Conditions []any
+			Endpoint   struct{ URL any }
 		}
 	}
-	if out, err := run(t, "env", "--name", "other-one"); err != nil || strings.Contains(out, endpoint) {
-		t.Errorf("another cloud has the same address: %v\n%s", err, out)
+	if err = json.Unmarshal(content, &set); err != nil {
+		t.Fatal(err)
+	}
+	if last := set.Rules[len(set.Rules)-1]; set.Version != "1.0" || last.Endpoint.URL != endpoint ||
+		last.Conditions == nil || len(last.Conditions) != 0 {
+		t.Errorf("got %s", content)
 	}
 }
 

@@ -275,7 +275,13 @@ func TestRefreshReplacesAndGoesBack(t *testing.T) {
 		string(m.ran[2].UserData) != "second" {
 		t.Errorf("%v of versions %v", ids, versions)
 	}
-	// A version whose instances never get healthy: the group's grace period is what it waits for.
+	m.dial = page.Listener.Addr().String()
+	goesBack(t, s, ids)
+}
+
+// goesBack refreshes the group to a version whose instances never get healthy. The group's grace period is the wait.
+func goesBack(t *testing.T, s *Server, ids []string) {
+	t.Helper()
 	if err := s.records.Update(func(o *records.State) {
 		o.Groups["g"].Grace = 0
 		o.Templates[testTemplate]["3"] = url.Values{}
@@ -285,7 +291,6 @@ func TestRefreshReplacesAndGoesBack(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	m.dial = page.Listener.Addr().String()
 	if status, root := groupRequest(t, s, "autoscaling", "StartInstanceRefresh", "AutoScalingGroupName", "g",
 		"DesiredConfiguration.LaunchTemplate.LaunchTemplateId", testTemplate,
 		"DesiredConfiguration.LaunchTemplate.Version", "3", "Preferences.AutoRollback",

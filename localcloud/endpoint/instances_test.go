@@ -147,18 +147,7 @@ func TestLife(t *testing.T) {
 			t.Errorf("moto got %s=%q, want %q", name, form.Get(name), want)
 		}
 	}
-	machine := m.ran[0]
-	if machine.RootSizeGB != 20 || string(machine.UserData) != "hello" ||
-		!slices.Equal(machine.Interface.PrivateIPs, []netip.Addr{netip.MustParseAddr("10.0.1.4")}) {
-		t.Errorf("the machine is %+v", machine)
-	}
-	if told := m.metadata[first]; !told.TokensRequired || told.PublicIPv4 != "127.66.9.2" {
-		t.Errorf("its metadata are %+v", told)
-	}
-	if output := mustRequest(t, s, "GetConsoleOutput", "InstanceId",
-		first).Get("output"); output != base64.StdEncoding.EncodeToString([]byte("console of "+first)) {
-		t.Errorf("console %q", output)
-	}
+	checkRuns(t, s, m)
 	moved := mustRequest(t, s, "StopInstances", "InstanceId.1", first)
 	if moved.Get("instancesSet", "item", "currentState", "name") != "stopping" ||
 		moved.Get("instancesSet", "item", "previousState", "name") != "running" {
@@ -179,6 +168,23 @@ func TestLife(t *testing.T) {
 	}
 	if lines := reopenedJournal(t, s); len(lines) != 0 {
 		t.Errorf("the journal keeps %d lines of an instance that is gone", len(lines))
+	}
+}
+
+// checkRuns checks the machine of the first instance, its metadata and its console.
+func checkRuns(t *testing.T, s *Server, m *machinery) {
+	t.Helper()
+	machine := m.ran[0]
+	if machine.RootSizeGB != 20 || string(machine.UserData) != "hello" ||
+		!slices.Equal(machine.Interface.PrivateIPs, []netip.Addr{netip.MustParseAddr("10.0.1.4")}) {
+		t.Errorf("the machine is %+v", machine)
+	}
+	if told := m.metadata[first]; !told.TokensRequired || told.PublicIPv4 != "127.66.9.2" {
+		t.Errorf("its metadata are %+v", told)
+	}
+	if output := mustRequest(t, s, "GetConsoleOutput", "InstanceId",
+		first).Get("output"); output != base64.StdEncoding.EncodeToString([]byte("console of "+first)) {
+		t.Errorf("console %q", output)
 	}
 }
 

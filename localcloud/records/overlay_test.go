@@ -47,19 +47,20 @@ func TestFileOfAnEarlierVersion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var before, after any
-	if err := json.Unmarshal([]byte(written), &before); err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(content, &after); err != nil {
-		t.Fatal(err)
-	}
-	if !reflect.DeepEqual(before, after) {
+	if !reflect.DeepEqual(parsed(t, []byte(written)), parsed(t, content)) {
 		t.Errorf("written as\n%s", content)
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v: access keys are in it", info, err)
 	}
+}
+
+func parsed(t *testing.T, document []byte) (value any) {
+	t.Helper()
+	if err := json.Unmarshal(document, &value); err != nil {
+		t.Fatal(err)
+	}
+	return value
 }
 
 func TestFileThatCannotBeWritten(t *testing.T) {

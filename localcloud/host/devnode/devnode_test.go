@@ -85,6 +85,19 @@ func TestMakeBelow(t *testing.T) {
 	}
 }
 
+// checkNode checks a device node and the link to it by id.
+func checkNode(t *testing.T, path, id string) {
+	t.Helper()
+	var node unix.Stat_t
+	err := unix.Lstat(path, &node)
+	if err != nil || node.Mode != unix.S_IFBLK|0o660 || node.Rdev != unix.Mkdev(7, 200) {
+		t.Errorf("the node is %o of device %d, %v", node.Mode, node.Rdev, err)
+	}
+	if to, err := os.Readlink(id); err != nil || to != "/dev/sdf" {
+		t.Errorf("the link by id leads to %q, %v", to, err)
+	}
+}
+
 // What has the name already goes, be it a link or a file, and what the link leads to stays.
 func TestNodeTakesTheName(t *testing.T) {
 	root, dev, outside := machineRoot(t)
@@ -106,14 +119,7 @@ func TestNodeTakesTheName(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var node unix.Stat_t
-	err = unix.Lstat(filepath.Join(dev, "sdf"), &node)
-	if err != nil || node.Mode != unix.S_IFBLK|0o660 || node.Rdev != unix.Mkdev(7, 200) {
-		t.Errorf("the node is %o of device %d, %v", node.Mode, node.Rdev, err)
-	}
-	if to, err := os.Readlink(id); err != nil || to != "/dev/sdf" {
-		t.Errorf("the link by id leads to %q, %v", to, err)
-	}
+	checkNode(t, filepath.Join(dev, "sdf"), id)
 	for range 2 { // what is gone already is no error
 		if err := Remove(root, "/dev/sdf", "vol-1"); err != nil {
 			t.Fatal(err)
