@@ -28,7 +28,8 @@ definition() { awk -v key="$1" '$1 == key { print $2 }' /etc/login.defs; }
 auditd() { sed -n "s/^$1[[:space:]]*=[[:space:]]*//p" /etc/audit/auditd.conf; }
 setid="/usr/bin/rcp /usr/bin/rlogin /usr/bin/rsh /usr/libexec/openssh/ssh-keysign /usr/lib/openssh/ssh-keysign
   /sbin/netreport /usr/sbin/usernetctl /usr/sbin/userisdnctl /usr/sbin/pppd /usr/bin/lockfile
-  /usr/bin/mail-lock /usr/bin/mail-unlock /usr/bin/mail-touchlock /usr/bin/dotlockfile /usr/bin/arping /usr/sbin/uuidd /usr/bin/mtr /usr/lib/pt_chown
+  /usr/bin/mail-lock /usr/bin/mail-unlock /usr/bin/mail-touchlock /usr/bin/dotlockfile
+  /usr/bin/arping /usr/sbin/uuidd /usr/bin/mtr /usr/lib/pt_chown
   /usr/lib/eject/dmcrypt-get-device /usr/lib/mc/cons.saver"
 apt_option() { apt-config dump "$1" | sed -n 's/^[^ ]* "\(.*\)";$/\1/p'; }`
 

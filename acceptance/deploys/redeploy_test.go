@@ -404,7 +404,8 @@ func killAfter(t *testing.T, steps int) string {
 			if err := cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 				t.Error(err)
 			}
-			_ = <-ended // killed
+			err := <-ended
+			t.Logf("killed after %d steps: %v", len(lines), err)
 			return lines[len(lines)-1]
 		}
 		select {

@@ -135,7 +135,7 @@ func mountVolume(ctx context.Context, device, dir string) error {
 			return checked
 		}
 	case errors.As(err, &exit) && exit.ExitCode() == 2: // no signature of anything that is known
-		if err := makeFileSystem(ctx, device); err != nil {
+		if err = makeFileSystem(ctx, device); err != nil {
 			return err
 		}
 	default:

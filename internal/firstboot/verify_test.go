@@ -151,7 +151,7 @@ func TestFailedUnitsAreNamed(t *testing.T) {
 		t.Errorf("nothing failed: %q, %v", detail, err)
 	}
 	programs(t, map[string]string{
-		"systemctl":  `[ "$1" = list-units ] && printf 'a.service loaded failed failed A\nb.mount loaded failed failed B\n'`,
+		"systemctl":  `[ "$1" = list-units ] && echo 'a.service loaded failed' && echo 'b.mount loaded failed'`,
 		"journalctl": "echo 'no such file'",
 	})
 	_, err := noFailedUnit(t.Context())

@@ -93,16 +93,13 @@ func TestUserDataThatIsRefused(t *testing.T) {
 
 // TestReportedAnswersAreBounded: whoever broke into an instance may write reports.
 func TestReportedAnswersAreBounded(t *testing.T) {
-	report := Report{}
-	for _, a := range []Answer{
+	report := Report{Answers: []Answer{
 		{Port: 0, Path: "/"},
 		{Port: 70000, Path: "/"},
 		{Port: 443, Path: "@192.0.2.9/"},
 		{Port: 443, Path: "/a\x1b[2J"},
 		{Port: 443, Path: "/good"},
-	} {
-		report.Answers = append(report.Answers, a)
-	}
+	}}
 	for range 100 {
 		report.Answers = append(report.Answers, Answer{Port: 80, Path: "/more"})
 	}

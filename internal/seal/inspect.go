@@ -129,14 +129,7 @@ func (in *inspection) read(root, path string, needles []needle, owned map[string
 	}
 	sum, packaged := owned[name]
 	if info.Mode()&fs.ModeSymlink != 0 {
-		if packaged {
-			return nil
-		}
-		if record.Link, err = os.Readlink(path); err != nil {
-			return err
-		}
-		in.add(record)
-		return nil
+		return in.readLink(path, record, packaged)
 	}
 	file, err := os.Open(path)
 	if err != nil {
@@ -182,6 +175,19 @@ func (in *inspection) read(root, path string, needles []needle, owned map[string
 	if listed(name) {
 		in.add(record)
 	}
+	return nil
+}
+
+// readLink notes a link that is no package's.
+func (in *inspection) readLink(path string, record manifest.File, packaged bool) error {
+	if packaged {
+		return nil
+	}
+	var err error
+	if record.Link, err = os.Readlink(path); err != nil {
+		return err
+	}
+	in.add(record)
 	return nil
 }
 
