@@ -23,7 +23,10 @@ func TestUntil(t *testing.T) {
 	}{
 		{"at once", []string{"done"}, "", 0},
 		{"not yet", []string{"", "", "done"}, "", 500 * time.Millisecond},
-		{"not known everywhere", []string{"InvalidVolume.NotFound", "InvalidInstanceID.NotFound", "done"}, "", 500 * time.Millisecond},
+		{
+			"not known everywhere", []string{"InvalidVolume.NotFound", "InvalidInstanceID.NotFound", "done"}, "",
+			500 * time.Millisecond,
+		},
 		{"too many calls", []string{"RequestLimitExceeded", "Throttling", "done"}, "", 5 * time.Second},
 		{"the service's own fault", []string{"InternalError", "done"}, "", 2 * time.Second},
 		{"not for AWS to mend", []string{"", "UnauthorizedOperation", "done"}, "UnauthorizedOperation", 0},

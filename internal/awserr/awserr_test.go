@@ -34,12 +34,27 @@ func TestProfileIsNew(t *testing.T) {
 		code, message string
 		want          bool
 	}{
-		{"InvalidParameterValue", "Value (goldsmith-golden-db) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name", true},
-		{"InvalidParameterValue", "Value (arn:aws:iam::123456789012:instance-profile/x) for parameter iamInstanceProfile.arn is invalid. Invalid IAM Instance Profile ARN", true},
-		{"InvalidParameterValue", `IAM Instance Profile "arn:aws:iam::123456789012:instance-profile/x" has no associated IAM Roles`, true},
+		{
+			"InvalidParameterValue",
+			"Value (goldsmith-golden-db) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name",
+			true,
+		},
+		{
+			"InvalidParameterValue",
+			"Value (arn:aws:iam::123456789012:instance-profile/x) for parameter iamInstanceProfile.arn is invalid. Invalid IAM Instance Profile ARN",
+			true,
+		},
+		{
+			"InvalidParameterValue",
+			`IAM Instance Profile "arn:aws:iam::123456789012:instance-profile/x" has no associated IAM Roles`, true,
+		},
 		{"InvalidParameterValue", "Invalid IAM Instance Profile name", true},
 		{"InvalidIamInstanceProfileName", "x", true},
-		{"ValidationError", "You must use a valid fully-formed launch template. Value (goldsmith-golden-web) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name", true},
+		{
+			"ValidationError",
+			"You must use a valid fully-formed launch template. Value (goldsmith-golden-web) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name",
+			true,
+		},
 		{"ValidationError", "Invalid IamInstanceProfile: goldsmith-golden-web", true},
 		{"NoSuchEntity", "Instance Profile goldsmith-golden-db cannot be found.", true},
 		{"NoSuchEntity", "The role with name goldsmith-golden-db cannot be found.", true},
@@ -47,11 +62,25 @@ func TestProfileIsNew(t *testing.T) {
 
 		{"InvalidParameterValue", "Value (t9.huge) for parameter instanceType is invalid.", false},
 		{"InvalidParameterValue", "Value (sg-1) for parameter groupId is invalid. The value cannot be empty", false},
-		{"InvalidParameterCombination", "The parameter iamInstanceProfile.name may not be used in combination with iamInstanceProfile.arn", false},
-		{"ValidationError", "You must use a valid fully-formed launch template. The image id '[ami-1]' does not exist", false},
+		{
+			"InvalidParameterCombination",
+			"The parameter iamInstanceProfile.name may not be used in combination with iamInstanceProfile.arn",
+			false,
+		},
+		{
+			"ValidationError",
+			"You must use a valid fully-formed launch template. The image id '[ami-1]' does not exist", false,
+		},
 		{"ValidationError", "1 validation error detected: Value '0' at 'maxSize' failed to satisfy constraint", false},
-		{"UnauthorizedOperation", "You are not authorized to perform: iam:PassRole on the iamInstanceProfile.name", false},
-		{"AccessDenied", "User: x is not authorized to perform: iam:PassRole on resource: role/goldsmith-golden-db; Invalid IAM Instance Profile name", false},
+		{
+			"UnauthorizedOperation",
+			"You are not authorized to perform: iam:PassRole on the iamInstanceProfile.name", false,
+		},
+		{
+			"AccessDenied",
+			"User: x is not authorized to perform: iam:PassRole on resource: role/goldsmith-golden-db; Invalid IAM Instance Profile name",
+			false,
+		},
 		{"NoSuchEntity", "The user with name x cannot be found.", false},
 		{"NoSuchEntity", "Policy arn:aws:iam::aws:policy/x does not exist or is not attachable.", false},
 	} {

@@ -138,7 +138,7 @@ func (a *Account) handle(
 	in middleware.InitializeInput,
 	_ middleware.InitializeHandler,
 ) (out middleware.InitializeOutput, metadata middleware.Metadata, err error) {
-	if err := ctx.Err(); err != nil {
+	if err = ctx.Err(); err != nil {
 		return out, metadata, &smithy.CanceledError{Err: err}
 	}
 	region, name := awsmiddleware.GetRegion(ctx), middleware.GetOperationName(ctx)

@@ -153,7 +153,7 @@ func TestImageAndItsEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := api.DescribeInstances(t.Context(), nil); err != nil {
+	if _, err = api.DescribeInstances(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	made, err := api.CreateImage(t.Context(), &ec2.CreateImageInput{InstanceId: aws.String(id), Name: aws.String("n")})

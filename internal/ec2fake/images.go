@@ -107,7 +107,7 @@ func describeImages(r *Region, in *ec2.DescribeImagesInput) (*ec2.DescribeImages
 	found = slices.DeleteFunc(found, func(i types.Image) bool {
 		owner := aws.ToString(i.OwnerId)
 		return len(in.Owners) > 0 && !slices.Contains(in.Owners, owner) &&
-			!(owner == Number && slices.Contains(in.Owners, "self"))
+			(owner != Number || !slices.Contains(in.Owners, "self"))
 	})
 	found, next := resource.Page(r.account.Behaviour, found, in.NextToken)
 	return &ec2.DescribeImagesOutput{Images: found, NextToken: next}, nil
@@ -307,7 +307,9 @@ func disableImageDeregistrationProtection(
 	return nil, nil
 }
 
-var sharingOperations = resource.Join(resource.Op(describeImageAttribute), resource.Op(modifyImageAttribute), resource.Op(modifySnapshotAttribute))
+var sharingOperations = resource.Join(
+	resource.Op(describeImageAttribute), resource.Op(modifyImageAttribute), resource.Op(modifySnapshotAttribute),
+)
 
 func describeImageAttribute(
 	r *Region, in *ec2.DescribeImageAttributeInput,

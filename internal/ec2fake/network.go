@@ -414,7 +414,10 @@ func (r *Region) RemoveSubnets() {
 	r.network.subnets.Rows = nil
 }
 
-var regionOperations = resource.Join(resource.Op(describeRegions), resource.Op(describeAvailabilityZones), resource.Op(createTags), resource.Op(deleteTags))
+var regionOperations = resource.Join(
+	resource.Op(describeRegions), resource.Op(describeAvailabilityZones), resource.Op(createTags),
+	resource.Op(deleteTags),
+)
 
 func describeRegions(r *Region, in *ec2.DescribeRegionsInput) (*ec2.DescribeRegionsOutput, error) {
 	out := &ec2.DescribeRegionsOutput{}

@@ -96,8 +96,11 @@ func describeLaunchTemplates(
 	r *Region, in *ec2.DescribeLaunchTemplatesInput,
 ) (*ec2.DescribeLaunchTemplatesOutput, error) {
 	found, err := r.compute.templates.Describe(in.LaunchTemplateIds, in.Filters)
+	if err != nil {
+		return nil, err
+	}
 	for _, name := range in.LaunchTemplateNames {
-		if _, err := r.compute.template(nil, aws.String(name)); err != nil {
+		if _, err = r.compute.template(nil, aws.String(name)); err != nil {
 			return nil, err
 		}
 	}

@@ -91,15 +91,41 @@ func TestDeregister(t *testing.T) {
 		want    string // of the error
 	}{
 		{"plain", account{snapshots: []string{"snap-1", "snap-2"}}, imageOf("available", "snap-1", "snap-2"), 0, ""},
-		{"in use for a while", account{snapshots: []string{"snap-1", "snap-2"}, inUse: "ami-1", until: 20 * time.Second}, imageOf("available", "snap-1", "snap-2"), 0, ""},
-		{"in use for ever", account{snapshots: []string{"snap-1"}, inUse: "ami-1", until: time.Hour}, imageOf("available", "snap-1"), 1, "delete snap-1 of ami-1"},
-		{"in use by another", account{snapshots: []string{"snap-1"}, inUse: "ami-2", until: time.Hour}, imageOf("available", "snap-1"), 1, "in use by ami-2"},
+		{
+			"in use for a while",
+			account{snapshots: []string{"snap-1", "snap-2"}, inUse: "ami-1", until: 20 * time.Second},
+			imageOf("available", "snap-1", "snap-2"), 0, "",
+		},
+		{
+			"in use for ever", account{snapshots: []string{"snap-1"}, inUse: "ami-1", until: time.Hour},
+			imageOf("available", "snap-1"), 1, "delete snap-1 of ami-1",
+		},
+		{
+			"in use by another", account{snapshots: []string{"snap-1"}, inUse: "ami-2", until: time.Hour},
+			imageOf("available", "snap-1"), 1, "in use by ami-2",
+		},
 		{"gone already", account{}, imageOf("available", "snap-1"), 0, ""},
-		{"being made", account{snapshots: []string{"snap-1"}, described: []string{"snap-1"}, from: 5 * time.Second}, imageOf("pending"), 0, ""},
-		{"being made, one of two is named", account{snapshots: []string{"snap-1", "snap-2"}, described: []string{"snap-1", "snap-2"}}, imageOf("pending", "snap-1"), 0, ""},
+		{
+			"being made",
+			account{snapshots: []string{"snap-1"}, described: []string{"snap-1"}, from: 5 * time.Second},
+			imageOf("pending"), 0, "",
+		},
+		{
+			"being made, one of two is named",
+			account{snapshots: []string{"snap-1", "snap-2"}, described: []string{"snap-1", "snap-2"}},
+			imageOf("pending", "snap-1"), 0, "",
+		},
 		{"being made, and none is", account{}, imageOf("pending"), 0, ""},
-		{"the image is gone", account{snapshots: []string{"snap-1"}, fault: &smithy.GenericAPIError{Code: "InvalidAMIID.Unavailable"}}, imageOf("available", "snap-1"), 0, ""},
-		{"EC2 has a fault", account{snapshots: []string{"snap-1"}, fault: &smithy.GenericAPIError{Code: "Unavailable"}}, imageOf("available", "snap-1"), 1, "deregister ami-1"},
+		{
+			"the image is gone",
+			account{snapshots: []string{"snap-1"}, fault: &smithy.GenericAPIError{Code: "InvalidAMIID.Unavailable"}},
+			imageOf("available", "snap-1"), 0, "",
+		},
+		{
+			"EC2 has a fault",
+			account{snapshots: []string{"snap-1"}, fault: &smithy.GenericAPIError{Code: "Unavailable"}},
+			imageOf("available", "snap-1"), 1, "deregister ami-1",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

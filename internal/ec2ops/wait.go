@@ -95,7 +95,7 @@ func (p *Patience[O]) ended(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return ctx.Err()
-	case ctx.Err() == nil && !(timed && time.Until(end) <= least): // the waiter ends that much before the context
+	case ctx.Err() == nil && (!timed || time.Until(end) > least): // the waiter ends that much before the context
 		return err
 	case p.last != nil && !errors.Is(p.last, context.DeadlineExceeded):
 		return fmt.Errorf("%w: %w", context.DeadlineExceeded, p.last)

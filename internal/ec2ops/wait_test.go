@@ -48,7 +48,7 @@ func TestInstanceFromItsLaunchToItsEnd(t *testing.T) {
 		if err != nil || i.State.Name != types.InstanceStateNameRunning {
 			t.Fatalf("got %+v, %v", i.State, err)
 		}
-		if _, err := api.StopInstances(t.Context(), &ec2.StopInstancesInput{InstanceIds: []string{id}}); err != nil {
+		if _, err = api.StopInstances(t.Context(), &ec2.StopInstancesInput{InstanceIds: []string{id}}); err != nil {
 			t.Fatal(err)
 		}
 		if i, err = UntilStopped(
@@ -186,7 +186,7 @@ func TestVolumesAndSnapshots(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := UntilVolume(t.Context(), api, *volume.VolumeId, time.Now()); err != nil {
+		if err = UntilVolume(t.Context(), api, *volume.VolumeId, time.Now()); err != nil {
 			t.Error(err)
 		}
 		made, err := api.CreateSnapshot(t.Context(), &ec2.CreateSnapshotInput{VolumeId: volume.VolumeId})

@@ -239,7 +239,7 @@ func (a *Account) removeRole(ctx context.Context, role iamtypes.Role) error {
 		return err
 	}
 	for _, p := range profiles.InstanceProfiles {
-		if err := a.removeProfile(ctx, aws.ToString(p.InstanceProfileName), role.RoleName); err != nil {
+		if err = a.removeProfile(ctx, aws.ToString(p.InstanceProfileName), role.RoleName); err != nil {
 			return err
 		}
 	}
@@ -249,7 +249,7 @@ func (a *Account) removeRole(ctx context.Context, role iamtypes.Role) error {
 	}
 	for _, policy := range policies.PolicyNames {
 		input := &iam.DeleteRolePolicyInput{RoleName: role.RoleName, PolicyName: aws.String(policy)}
-		if _, err := a.IAM.DeleteRolePolicy(ctx, input); err != nil && !awserr.NotFound(err) {
+		if _, err = a.IAM.DeleteRolePolicy(ctx, input); err != nil && !awserr.NotFound(err) {
 			return err
 		}
 	}

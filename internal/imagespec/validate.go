@@ -166,7 +166,7 @@ func absolute(what, path string) error {
 	if filepath.IsAbs(path) && filepath.Clean(path) == path {
 		return nil
 	}
-	return fmt.Errorf("%s: path %q should be absolute, without . and ..", what, path)
+	return fmt.Errorf("%s: path %q should be absolute, and have no . or .. in it", what, path)
 }
 
 // inMemory wants a path below the run directory: what is secret or of one boot only is not written to a disk.

@@ -46,11 +46,22 @@ func put(t *testing.T, root, path, content string) {
 
 func TestBusyUnits(t *testing.T) {
 	for _, c := range []struct{ name, shown, want string }{
-		{"all done", "Id=cloud-init-local.service\nActiveState=active\nJob=\n\nId=cloud-final.service\nActiveState=active\n", ""},
+		{
+			"all done",
+			"Id=cloud-init-local.service\nActiveState=active\nJob=\n\nId=cloud-final.service\nActiveState=active\n",
+			"",
+		},
 		{"not there", "Id=cloud-init.service\nActiveState=inactive\n", ""},
 		{"failed", "Id=cloud-final.service\nActiveState=failed\nJob=0\n", ""},
-		{"at work", "Id=cloud-init.service\nActiveState=active\n\nId=cloud-final.service\nActiveState=activating\nJob=120\n", "cloud-final.service is activating"},
-		{"about to be", "Job=77\nId=cloud-final.service\nActiveState=inactive\n", "cloud-final.service is about to start"},
+		{
+			"at work",
+			"Id=cloud-init.service\nActiveState=active\n\nId=cloud-final.service\nActiveState=activating\nJob=120\n",
+			"cloud-final.service is activating",
+		},
+		{
+			"about to be", "Job=77\nId=cloud-final.service\nActiveState=inactive\n",
+			"cloud-final.service is about to start",
+		},
 		{"empty", "", ""},
 	} {
 		m, _, _ := booted(t, c.shown)
@@ -145,7 +156,7 @@ func TestMain(m *testing.M) {
 		err = syscall.FcntlFlock(file.Fd(), syscall.F_SETLK, &syscall.Flock_t{Type: syscall.F_WRLCK})
 	}
 	fmt.Println(err)
-	bufio.NewReader(os.Stdin).ReadString('\n') // until the test lets go
+	_, _ = bufio.NewReader(os.Stdin).ReadString('\n') // until the test lets go
 }
 
 // lock has another process lock a file as apt does, until the returned function is called.
@@ -167,7 +178,7 @@ func lock(t *testing.T, path string) (pid int, release func()) {
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "<nil>\n" {
 		t.Fatalf("lock %s: %q, %v", path, line, err)
 	}
-	return cmd.Process.Pid, func() { in.Close(); cmd.Wait() }
+	return cmd.Process.Pid, func() { in.Close(); _ = cmd.Wait() }
 }
 
 func TestApt(t *testing.T) {

@@ -24,23 +24,23 @@ func (r *rollout) prepare(ctx context.Context, all []stack.Instance) (err error)
 	if r.tiers, err = tiersOf(ctx, r.run, all); err != nil {
 		return err
 	}
-	if err := r.findImages(ctx); err != nil {
+	if err = r.findImages(ctx); err != nil {
 		return err
 	}
 	s, act := r.stack, r.run.Act
 	if r.run.Network, err = network.Ensure(ctx, s, act); err != nil {
 		return err
 	}
-	if err := login.EnsureKey(ctx, s, act); err != nil {
+	if err = login.EnsureKey(ctx, s, act); err != nil {
 		return err
 	}
-	if err := parameters.Ensure(ctx, s, act); err != nil {
+	if err = parameters.Ensure(ctx, s, act); err != nil {
 		return err
 	}
-	if err := roles.Ensure(ctx, s, act); err != nil {
+	if err = roles.Ensure(ctx, s, act); err != nil {
 		return err
 	}
-	if err := r.recoverKilled(ctx); err != nil {
+	if err = r.recoverKilled(ctx); err != nil {
 		return fmt.Errorf("put right what an earlier deployment left: %w; %w", err, ErrNeedsPerson)
 	}
 	if r.run.Instances, err = s.Instances(ctx); err != nil {

@@ -49,8 +49,8 @@ func WaitConsole(
 			return seen, gaveUp(ctx, s, id, said, seen, withLast(limited.Err(), last))
 		case err == nil:
 			seen = latest
-			if ok, err := shows(seen); ok || err != nil {
-				return seen, err
+			if ok, failed := shows(seen); ok || failed != nil {
+				return seen, failed
 			}
 		case !awserr.Transient(err) && (!awserr.NotFound(err) || time.Since(began) > await.Settle):
 			return seen, err

@@ -145,14 +145,14 @@ func ownKey(path string) (public ssh.PublicKey, made bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	if err = os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, false, err
 	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, false, err
 	}
-	if err := errors.Join(pem.Encode(f, block), f.Sync(), f.Close()); err != nil {
+	if err = errors.Join(pem.Encode(f, block), f.Sync(), f.Close()); err != nil {
 		return nil, false, errors.Join(err, os.Remove(path))
 	}
 	public, err = ssh.NewPublicKey(edPublic)

@@ -165,7 +165,7 @@ func removeTable(ctx context.Context, s *stack.Stack) func(*string) error {
 		}
 		for _, table := range out.RouteTables {
 			for _, association := range table.Associations {
-				_, err := s.EC2.DisassociateRouteTable(ctx,
+				_, err = s.EC2.DisassociateRouteTable(ctx,
 					&ec2.DisassociateRouteTableInput{AssociationId: association.RouteTableAssociationId})
 				if err != nil && !awserr.NotFound(err) {
 					return err

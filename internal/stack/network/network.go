@@ -199,7 +199,7 @@ func findGroups(ctx context.Context, s *stack.Stack, n *Network) error {
 		if s.Tier(tier).Name == "" {
 			continue
 		}
-		if err := noteGroup(n, tier, group); err != nil {
+		if err = noteGroup(n, tier, group); err != nil {
 			return err
 		}
 	}

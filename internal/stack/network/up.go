@@ -560,7 +560,7 @@ func (u *update) associate(ctx context.Context, table, subnet string) error {
 	for _, other := range out.RouteTables {
 		for _, a := range other.Associations {
 			if aws.ToString(a.SubnetId) == subnet {
-				_, err := u.stack.EC2.ReplaceRouteTableAssociation(ctx, &ec2.ReplaceRouteTableAssociationInput{
+				_, err = u.stack.EC2.ReplaceRouteTableAssociation(ctx, &ec2.ReplaceRouteTableAssociationInput{
 					AssociationId: a.RouteTableAssociationId,
 					RouteTableId:  aws.String(table),
 				})

@@ -22,7 +22,7 @@ func harmless(text string) bool {
 func TestAPageCannotSteerTheTerminal(t *testing.T) {
 	page := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
-		io.WriteString(w, hostile+strings.Repeat("x", 1<<20))
+		_, _ = io.WriteString(w, hostile+strings.Repeat("x", 1<<20))
 	}))
 	defer page.Close()
 	sum := sha256.Sum256(page.Certificate().Raw)

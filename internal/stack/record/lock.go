@@ -141,7 +141,7 @@ func breakLock(ctx context.Context, s *stack.Stack, own Holder) error {
 	}
 	if ok {
 		s.Logf("taking over from %s on %s, whose deployment %s ended without a word", other.Who, other.Host, other.ID)
-		if err := removeLock(ctx, s); err != nil {
+		if err = removeLock(ctx, s); err != nil {
 			return err
 		}
 	}
@@ -174,7 +174,7 @@ func renewLock(ctx context.Context, s *stack.Stack, own *Holder) error {
 	if err != nil {
 		return err
 	}
-	s.SSM.PutParameter(ctx, &ssm.PutParameterInput{
+	_, _ = s.SSM.PutParameter(ctx, &ssm.PutParameterInput{ // else it is renewed by the next heartbeat
 		Name:      aws.String(lockParameter(s)),
 		Value:     aws.String(string(text)),
 		Type:      types.ParameterTypeString,

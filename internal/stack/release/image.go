@@ -29,7 +29,7 @@ func FindImage(ctx context.Context, s *stack.Stack, t stack.Tier, asked string, 
 	}
 	found, err := youngestImage(ctx, s, s.OwnFilters("tag:"+stack.TierTag, t.Name, "state", "available"))
 	if err == nil && found == "" {
-		err = fmt.Errorf("there is none\nhint: packer build -var stack=%s .", s.Name)
+		err = fmt.Errorf("there is none\nhint: packer build -var stack=%s ./", s.Name)
 	}
 	if err != nil {
 		return "", fmt.Errorf("find the %s image of stack %s: %w", t.Name, s.Name, err)

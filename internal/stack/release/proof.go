@@ -76,14 +76,15 @@ func (p *Proof) announce(ctx context.Context, c Candidate) error {
 		return err
 	}
 	if c.State == Baking || c.State == Baked {
-		p.stop = p.repeat(p.Tier, c)
+		p.stop = p.repeat(ctx, p.Tier, c)
 	}
 	return nil
 }
 
-// repeat writes something again and again, until what it returns is called.
-func (p *Proof) repeat(part string, c Candidate) (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
+// repeat writes something again and again, until what it returns is called: a build that is interrupted still has to
+// clean up, and says how it ended.
+func (p *Proof) repeat(begun context.Context, part string, c Candidate) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(begun))
 	var group sync.WaitGroup
 	group.Go(func() {
 		for await.Sleep(ctx, stack.Heartbeat) == nil {
@@ -199,7 +200,7 @@ func (p *Proof) releaseOf(found map[string]string) Release {
 
 // proveTogether proves all images and tells the builds that wait.
 func (p *Proof) proveTogether(ctx context.Context, r Release) error {
-	stop := p.repeat(proofPart, Candidate{State: Proving})
+	stop := p.repeat(ctx, proofPart, Candidate{State: Proving})
 	err := p.proveAndPublish(ctx, r)
 	stop()
 	outcome := Candidate{State: Proved}
@@ -282,10 +283,10 @@ func (p *Proof) prove(ctx context.Context, r Release) (err error) {
 		return err
 	}
 	act := plan.NewActor(false)
-	if err := parameters.Ensure(ctx, p.stack, act); err != nil {
+	if err = parameters.Ensure(ctx, p.stack, act); err != nil {
 		return err
 	}
-	if err := roles.Ensure(ctx, p.stack, act); err != nil {
+	if err = roles.Ensure(ctx, p.stack, act); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.Timeout)

@@ -147,7 +147,7 @@ func create(ctx context.Context, s *stack.Stack, name, policy string) error {
 	if err != nil && awserr.Code(err) != "EntityAlreadyExists" {
 		return err
 	}
-	if err := putPolicy(ctx, s, name, policy); err != nil {
+	if err = putPolicy(ctx, s, name, policy); err != nil {
 		return err
 	}
 	_, err = s.IAM.CreateInstanceProfile(ctx, &iam.CreateInstanceProfileInput{
@@ -159,8 +159,8 @@ func create(ctx context.Context, s *stack.Stack, name, policy string) error {
 	}
 	add := &iam.AddRoleToInstanceProfileInput{InstanceProfileName: aws.String(name), RoleName: aws.String(name)}
 	err = ec2ops.OnceProfileKnown(ctx, func(ctx context.Context) error {
-		_, err := s.IAM.AddRoleToInstanceProfile(ctx, add)
-		return err
+		_, failed := s.IAM.AddRoleToInstanceProfile(ctx, add)
+		return failed
 	})
 	// A profile has one role at most: it has it.
 	if err != nil && awserr.Code(err) != "LimitExceeded" && awserr.Code(err) != "EntityAlreadyExists" {

@@ -20,7 +20,8 @@ func TestPoliciesNameNoMoreThanNeeded(t *testing.T) {
 		"parameter/goldsmith/golden/db/app_password") {
 		t.Errorf("%v: %s", err, web)
 	}
-	if db, err := tierPolicy(s, s.Tier("db")); err != nil || !strings.Contains(db, "ca_key") || strings.Contains(db,
+	db, err := tierPolicy(s, s.Tier("db"))
+	if err != nil || !strings.Contains(db, "ca_key") || strings.Contains(db,
 		"web/tls_key") {
 		t.Errorf("%v: %s", err, db)
 	}

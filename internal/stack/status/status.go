@@ -106,7 +106,7 @@ func of(ctx context.Context, s *stack.Stack, get getter) (Status, error) {
 	if now.URL, err = serviceURL(ctx, s); err != nil {
 		return now, err
 	}
-	if err := addDeployments(ctx, s, &now); err != nil {
+	if err = addDeployments(ctx, s, &now); err != nil {
 		return now, err
 	}
 	all, err := s.Instances(ctx)

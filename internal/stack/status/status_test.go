@@ -31,18 +31,18 @@ type world struct {
 	*ec2fake.Account
 	stack   *stack.Stack
 	db, web string
-	// console is an instance's, but for those that are ready.
-	console map[string]string
+	// said is what an instance has on its console, but for those that are ready.
+	said map[string]string
 	// bad are the answers to questions that are not answered well.
 	bad map[string]error
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{Account: ec2fake.New(t), console: map[string]string{}, bad: map[string]error{}}
-	w.Account.Console = func(i types.Instance) string {
-		if said, ok := w.console[*i.InstanceId]; ok {
-			return said
+	w := &world{Account: ec2fake.New(t), said: map[string]string{}, bad: map[string]error{}}
+	w.Console = func(i types.Instance) string {
+		if text, ok := w.said[*i.InstanceId]; ok {
+			return text
 		}
 		text, err := json.Marshal(instance.Report{
 			Ready:   true,
@@ -161,9 +161,15 @@ func TestHealthOfInstances(t *testing.T) {
 		{"the page misses its database", "db", map[string]error{page: broken}, "", Bad, "as i-", Bad},
 		{"what the image describes", "web", map[string]error{old: errors.New("404")}, "", Bad, "404", Unknown},
 		{"what nobody else can ask", "web", map[string]error{closed: errors.New("404")}, "", Good, "", Good},
-		{"no answer in time", "web", map[string]error{page: context.DeadlineExceeded}, "", Bad, "no answer in 5s", Unknown},
+		{
+			"no answer in time", "web", map[string]error{page: context.DeadlineExceeded}, "", Bad,
+			"no answer in 5s", Unknown,
+		},
 		{"no report yet", "web", nil, instance.WaitingPrefix + "unit x\n", Unknown, "it waits for: unit x", Unknown},
-		{"not ready", "db", nil, report(`{"ready":false,"checks":[{"name":"unit y","detail":"failed"}]}`), Bad, "unit y: failed", Good},
+		{
+			"not ready", "db", nil, report(`{"ready":false,"checks":[{"name":"unit y","detail":"failed"}]}`), Bad,
+			"unit y: failed", Good,
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -174,7 +180,7 @@ func TestHealthOfInstances(t *testing.T) {
 					own, other = w.db, w.web
 				}
 				if c.console != "" {
-					w.console[own] = c.console
+					w.said[own] = c.console
 				}
 				if health, reason := w.health(t, own); health != c.health || !strings.Contains(reason, c.reason) {
 					t.Errorf("got %s, %s", health, reason)

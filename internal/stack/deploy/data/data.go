@@ -160,9 +160,9 @@ func (d *data) bringNew(ctx context.Context) error {
 	}
 	d.outcome.Launched = append(d.outcome.Launched, launched)
 	err = d.run.Timed(d.step("standby", d.tier.Name+" on standby"), func() error {
-		standby, err := d.waitStandby(ctx, launched.ID)
+		standby, failed := d.waitStandby(ctx, launched.ID)
 		d.server = standby.Server
-		return err
+		return failed
 	})
 	if err != nil {
 		return err
@@ -262,7 +262,8 @@ func (d *data) Shift(ctx context.Context) error {
 	}
 	d.run.Set(func(r *record.Record) { r.Snapshot = d.outcome.Snapshot })
 	if d.run.Snapshot == "" {
-		if err := d.run.Timed(d.step("detach", "detach"), func() error { return d.volumes.detach(ctx, d.volume) }); err != nil {
+		detach := func() error { return d.volumes.detach(ctx, d.volume) }
+		if err := d.run.Timed(d.step("detach", "detach"), detach); err != nil {
 			return err
 		}
 	}
@@ -288,7 +289,10 @@ func (d *data) takeOver(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = d.run.Ready(d.tier, func() error { _, err := launch.WaitReady(ctx, d.stack, id, time.Time{}); return err })
+	err = d.run.Ready(d.tier, func() error {
+		_, failed := launch.WaitReady(ctx, d.stack, id, time.Time{})
+		return failed
+	})
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,9 @@ func TestVolumesThatAreNew(t *testing.T) {
 			func(ctx context.Context, s *stack.Stack) error {
 				return (&volumes{stack: s}).available(ctx, "vol-1")
 			}},
-		{"a volume, too many calls", volume, map[string]stacktest.Fault{"DescribeVolumes": stacktest.For(2*time.Minute, "RequestLimitExceeded", "Request limit exceeded.")},
+		{
+			"a volume, too many calls", volume,
+			map[string]stacktest.Fault{"DescribeVolumes": stacktest.For(2*time.Minute, "RequestLimitExceeded", "Request limit exceeded.")},
 			func(ctx context.Context, s *stack.Stack) error {
 				return (&volumes{stack: s}).available(ctx, "vol-1")
 			}},

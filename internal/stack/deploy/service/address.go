@@ -27,12 +27,12 @@ func ensureAddress(ctx context.Context, run *tier.Run, t stack.Tier) (types.Addr
 	var address types.Address
 	change := plan.Change{Action: plan.Create, What: "elastic IP of the page", Reason: plan.Missing}
 	err = run.Act.Do(change, func() (string, error) {
-		made, err := s.EC2.AllocateAddress(ctx, &ec2.AllocateAddressInput{
+		made, failed := s.EC2.AllocateAddress(ctx, &ec2.AllocateAddressInput{
 			Domain:            types.DomainTypeVpc,
 			TagSpecifications: s.TagsFor(types.ResourceTypeElasticIp, s.Name+"-"+t.Name, stack.AddressTag, t.Name),
 		})
-		if err != nil {
-			return "", fmt.Errorf("allocate the address of stack %s: %w", s.Name, err)
+		if failed != nil {
+			return "", fmt.Errorf("allocate the address of stack %s: %w", s.Name, failed)
 		}
 		s.Logf("made elastic IP %s", aws.ToString(made.PublicIp))
 		address = types.Address{AllocationId: made.AllocationId, PublicIp: made.PublicIp}
@@ -53,8 +53,8 @@ func giveAddress(ctx context.Context, run *tier.Run, address types.Address, id s
 		return fmt.Errorf("give %s to %s: %w", ip, id, err)
 	}
 	err = tier.AwaitAddress(ctx, ip, id, func(ctx context.Context) (bool, error) {
-		i, err := run.Stack.Describe(ctx, id)
-		return err == nil && i.Public == ip, err
+		i, failed := run.Stack.Describe(ctx, id)
+		return failed == nil && i.Public == ip, failed
 	})
 	if err == nil {
 		run.Observer.Moved("the page's address "+ip, id)

@@ -428,8 +428,8 @@ func (g *group) createGroup(ctx context.Context, targets []string) error {
 		Tags:                   []astypes.Tag{g.tag(stack.NameTag, g.name()), g.tag(stack.StackTag, s.Name)},
 	}
 	err = ec2ops.OnceProfileKnown(ctx, func(ctx context.Context) error {
-		_, err := g.scaling.CreateAutoScalingGroup(ctx, input)
-		return err
+		_, failed := g.scaling.CreateAutoScalingGroup(ctx, input)
+		return failed
 	})
 	if err != nil {
 		return fmt.Errorf("make the Auto Scaling group %s: %w", g.name(), err)
@@ -554,12 +554,12 @@ func (g *group) convergeGroup(ctx context.Context, act *plan.Actor) error {
 	change := plan.Change{Action: plan.Modify, What: g.tier.Name + " group", ID: found.name}
 	if found.held {
 		change.Reason = "EC2 does not replace its sick instances"
-		err := act.Do(change, func() (string, error) { return found.name, g.resumeReplacing(ctx, found) })
+		err = act.Do(change, func() (string, error) { return found.name, g.resumeReplacing(ctx, found) })
 		if err != nil {
 			return err
 		}
 	}
-	if err := g.refreshes.takeBack(ctx, act, found); err != nil {
+	if err = g.refreshes.takeBack(ctx, act, found); err != nil {
 		return err
 	}
 	if !act.Dry() {

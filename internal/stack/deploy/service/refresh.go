@@ -194,16 +194,16 @@ func (g *group) refresh(ctx context.Context, version string) error {
 		version)
 	bad := int32(0)
 	refresh, err := g.refreshes.follow(ctx, id, func() error {
-		now, err := g.find(ctx)
-		if err != nil || now == nil {
-			return err
+		now, failed := g.find(ctx)
+		if failed != nil || now == nil {
+			return failed
 		}
 		for _, m := range now.members {
 			if !m.inService {
 				continue
 			}
-			if err := g.trust(ctx, m.id); err != nil {
-				return err
+			if failed = g.trust(ctx, m.id); failed != nil {
+				return failed
 			}
 		}
 		return g.probe.StillHealthy(ctx, aws.ToString(g.address.PublicIp), &bad)

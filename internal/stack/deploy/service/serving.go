@@ -175,11 +175,11 @@ func (g *group) removeAll(ctx context.Context, act *plan.Actor, reason string) e
 			ID:     found.name,
 			Reason: reason,
 		}
-		if err := act.Do(change, func() (string, error) { return found.name, g.deleteGroup(ctx, found) }); err != nil {
+		if err = act.Do(change, func() (string, error) { return found.name, g.deleteGroup(ctx, found) }); err != nil {
 			return err
 		}
 	}
-	if err := g.balancer.remove(ctx, act, reason); err != nil || act.Dry() {
+	if err = g.balancer.remove(ctx, act, reason); err != nil || act.Dry() {
 		return err
 	}
 	input := &ec2.DeleteLaunchTemplateInput{LaunchTemplateName: aws.String(g.name())}

@@ -135,8 +135,8 @@ func (s *single) Shift(ctx context.Context) error {
 		return nil
 	}
 	err = run.Timed(tier.StepOf(s.tier, "address", "move the "+s.tier.Name+" address"), func() error {
-		if err := giveAddress(ctx, run, s.address, s.serving.ID); err != nil {
-			return err
+		if failed := giveAddress(ctx, run, s.address, s.serving.ID); failed != nil {
+			return failed
 		}
 		s.serving.Public = own
 		return s.healthy(ctx, own, 1)

@@ -174,7 +174,7 @@ func (r *Run) Launch(ctx context.Context, t stack.Tier, d Decision, more ...stri
 // Keep has an instance that stays have its tags, run, and be ready. Of one that was stopped the console may still show
 // the report of its last boot: another is waited for.
 func (r *Run) Keep(ctx context.Context, t stack.Tier, kept stack.Instance) (report instance.Report, err error) {
-	if err := r.Tag(ctx, t, t.Name+" instance", "its", kept, kept.ID); err != nil {
+	if err = r.Tag(ctx, t, t.Name+" instance", "its", kept, kept.ID); err != nil {
 		return report, err
 	}
 	var last time.Time
@@ -189,7 +189,7 @@ func (r *Run) Keep(ctx context.Context, t stack.Tier, kept stack.Instance) (repo
 			ID:     kept.ID,
 			Reason: "it is " + kept.State,
 		}
-		err := r.Act.Do(c, func() (_ string, err error) {
+		err = r.Act.Do(c, func() (_ string, err error) {
 			r.Stack.Logf("starting %s %s", t.Name, kept.ID)
 			last, err = launch.Start(ctx, r.Stack, kept.ID)
 			return kept.ID, err
