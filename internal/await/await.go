@@ -22,9 +22,9 @@ const (
 	busyPause = 3 * time.Second
 )
 
-// Until looks until there is nothing more to wait for, at first often and then less so. An error that comes with done, or
-// that time does not mend, is the end. A thing that is not found is not there yet, until Settle is over: who waits for
-// something to go says so with done.
+// Until looks until there is nothing more to wait for, at first often and then less so. An error that comes with
+// done, or that time does not mend, is the end. A thing that is not found is not there yet, until Settle is over: who
+// waits for something to go says so with done.
 func Until(ctx context.Context, limit time.Duration, look func(context.Context) (done bool, err error)) error {
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -73,7 +73,8 @@ func Retry(ctx context.Context, limit time.Duration, again func(error) bool, cal
 	}
 }
 
-// Patient has a waiter of the SDK wait on when AWS has too much to do; ask is its own Retryable. Its other answers stay.
+// Patient has a waiter of the SDK wait on when AWS has too much to do; ask is its own Retryable. Its other answers
+// stay.
 func Patient[I, O any](
 	ask func(context.Context, I, O, error) (bool, error),
 ) func(context.Context, I, O, error) (bool, error) {

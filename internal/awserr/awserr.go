@@ -1,5 +1,6 @@
 // Package awserr says what an error of an AWS service means. Codes and messages are looked at here and nowhere else.
-// They are those of https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html or were seen in the wild.
+// They are those of https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html or were seen in the
+// wild.
 package awserr
 
 import (
@@ -50,8 +51,8 @@ var serverFaults = []string{
 	"Unavailable",
 }
 
-// Transient tells whether the same question may be answered in a while: the caller asked too often, or the service has a
-// fault of its own. It is meant for calls that change nothing: want of capacity is a server's fault, too.
+// Transient tells whether the same question may be answered in a while: the caller asked too often, or the service
+// has a fault of its own. It is meant for calls that change nothing: want of capacity is a server's fault, too.
 func Transient(err error) bool {
 	return Throttled(err) || slices.Contains(serverFaults, Code(err)) || status(err) >= http.StatusInternalServerError
 }
@@ -64,17 +65,19 @@ func status(err error) int {
 	return 0
 }
 
-// newProfile are messages for an instance profile that another service does not know, or whose role it does not know yet.
+// newProfile are messages for an instance profile that another service does not know, or whose role it does not know
+// yet.
 var newProfile = regexp.MustCompile(
-	`(?i)invalid iam ?instance ?profile|parameter iaminstanceprofile(\.(name|arn))? is invalid|iam instance profile .* has no associated iam roles`,
+	`(?i)invalid iam ?instance ?profile|parameter iaminstanceprofile(\.(name|arn))? is invalid|iam instance profile ` +
+		`.* has no associated iam roles`,
 )
 
 // newRole are IAM's own messages for a profile, or a role, that not all of its servers know.
 var newRole = regexp.MustCompile(`(?i)^(instance ?profile|(the )?role) `)
 
-// ProfileIsNew tells whether a call may have failed only because an instance profile, or its role, was made a moment ago:
-// IAM's answers take some seconds to be known to EC2, to Auto Scaling, and to all of IAM itself. A profile that is not
-// there at all cannot be told from it.
+// ProfileIsNew tells whether a call may have failed only because an instance profile, or its role, was made a moment
+// ago: IAM's answers take some seconds to be known to EC2, to Auto Scaling, and to all of IAM itself. A profile that
+// is not there at all cannot be told from it.
 func ProfileIsNew(err error) bool {
 	var api smithy.APIError
 	if !errors.As(err, &api) {

@@ -36,12 +36,14 @@ func TestProfileIsNew(t *testing.T) {
 	}{
 		{
 			"InvalidParameterValue",
-			"Value (goldsmith-golden-db) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name",
+			"Value (goldsmith-golden-db) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance " +
+				"Profile name",
 			true,
 		},
 		{
 			"InvalidParameterValue",
-			"Value (arn:aws:iam::123456789012:instance-profile/x) for parameter iamInstanceProfile.arn is invalid. Invalid IAM Instance Profile ARN",
+			"Value (arn:aws:iam::123456789012:instance-profile/x) for parameter iamInstanceProfile.arn is invalid. " +
+				"Invalid IAM Instance Profile ARN",
 			true,
 		},
 		{
@@ -52,7 +54,8 @@ func TestProfileIsNew(t *testing.T) {
 		{"InvalidIamInstanceProfileName", "x", true},
 		{
 			"ValidationError",
-			"You must use a valid fully-formed launch template. Value (goldsmith-golden-web) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name",
+			"You must use a valid fully-formed launch template. Value (goldsmith-golden-web) for parameter " +
+				"iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name",
 			true,
 		},
 		{"ValidationError", "Invalid IamInstanceProfile: goldsmith-golden-web", true},
@@ -78,7 +81,8 @@ func TestProfileIsNew(t *testing.T) {
 		},
 		{
 			"AccessDenied",
-			"User: x is not authorized to perform: iam:PassRole on resource: role/goldsmith-golden-db; Invalid IAM Instance Profile name",
+			"User: x is not authorized to perform: iam:PassRole on resource: role/goldsmith-golden-db; Invalid IAM " +
+				"Instance Profile name",
 			false,
 		},
 		{"NoSuchEntity", "The user with name x cannot be found.", false},
@@ -97,11 +101,17 @@ func TestProfileIsNew(t *testing.T) {
 
 func TestNotFound(t *testing.T) {
 	for code, want := range map[string]bool{
-		"InvalidInstanceID.NotFound": true, "InvalidVolume.NotFound": true, "InvalidSnapshot.NotFound": true, "InvalidAMIID.NotFound": true,
-		"InvalidGroup.NotFound": true, "InvalidKeyPair.NotFound": true, "InvalidAllocationID.NotFound": true, "InvalidNetworkInterfaceID.NotFound": true,
-		"NatGatewayNotFound": true, "InvalidLaunchTemplateName.NotFoundException": true, "InvalidLaunchTemplateId.NotFound": true, "LoadBalancerNotFound": true,
-		"ParameterNotFound": true, "ActiveInstanceRefreshNotFoundFault": true, "NoSuchEntity": true, "InvalidAMIID.Unavailable": true,
-		"": false, "Unavailable": false, "ServiceUnavailable": false, "InvalidInstanceID.Malformed": false, "InvalidSnapshot.InUse": false, "DependencyViolation": false,
+		"InvalidInstanceID.NotFound": true, "InvalidVolume.NotFound": true, "InvalidSnapshot.NotFound": true,
+		"InvalidAMIID.NotFound": true,
+		"InvalidGroup.NotFound": true, "InvalidKeyPair.NotFound": true, "InvalidAllocationID.NotFound": true,
+		"InvalidNetworkInterfaceID.NotFound": true,
+		"NatGatewayNotFound":                 true, "InvalidLaunchTemplateName.NotFoundException": true,
+		"InvalidLaunchTemplateId.NotFound": true, "LoadBalancerNotFound": true,
+		"ParameterNotFound": true, "ActiveInstanceRefreshNotFoundFault": true, "NoSuchEntity": true,
+		"InvalidAMIID.Unavailable": true,
+		"":                         false, "Unavailable": false, "ServiceUnavailable": false,
+		"InvalidInstanceID.Malformed": false,
+		"InvalidSnapshot.InUse":       false, "DependencyViolation": false,
 		"RequestLimitExceeded": false, "UnauthorizedOperation": false,
 	} {
 		if got := NotFound(api(code, "m")); got != want {
@@ -117,16 +127,28 @@ func TestTransient(t *testing.T) {
 		}
 	}
 	for code, want := range map[string]bool{
-		"RequestLimitExceeded": true, "SlowDown": true, "Throttling": true, "ThrottlingException": true, "RequestThrottled": true, "TooManyRequestsException": true,
-		"EC2ThrottledException": true, "InternalError": true, "InternalFailure": true, "ServiceUnavailable": true, "Unavailable": true,
-		"": false, "InstanceLimitExceeded": false, "LimitExceeded": false, "AuthFailure": false, "ExpiredToken": false, "InvalidInstanceID.NotFound": false,
+		"RequestLimitExceeded": true, "SlowDown": true, "Throttling": true, "ThrottlingException": true,
+		"RequestThrottled": true, "TooManyRequestsException": true,
+		"EC2ThrottledException": true, "InternalError": true, "InternalFailure": true, "ServiceUnavailable": true,
+		"Unavailable": true,
+		"":            false, "InstanceLimitExceeded": false, "LimitExceeded": false, "AuthFailure": false,
+		"ExpiredToken": false, "InvalidInstanceID.NotFound": false,
 		"InvalidAMIID.Unavailable": false, "UnauthorizedOperation": false,
 	} {
 		if got := Transient(api(code, "m")); got != want {
 			t.Errorf("%s: got %v", code, got)
 		}
 	}
-	for status, want := range map[int]bool{400: false, 403: false, 404: false, 429: true, 500: true, 502: true, 503: true, 504: true} {
+	for status, want := range map[int]bool{
+		400: false,
+		403: false,
+		404: false,
+		429: true,
+		500: true,
+		502: true,
+		503: true,
+		504: true,
+	} {
 		if got := Transient(fmt.Errorf("ask: %w", answer(status))); got != want {
 			t.Errorf("status %d: got %v", status, got)
 		}
@@ -143,7 +165,9 @@ func TestSnapshotInUse(t *testing.T) {
 	if image != "ami-0fe12" || !inUse {
 		t.Errorf("got %q, %v", image, inUse)
 	}
-	for _, err := range []error{nil, api("InvalidSnapshot.NotFound", "ami-0fe12"), api("VolumeInUse", "in use by ami-0fe12")} {
+	for _, err := range []error{
+		nil, api("InvalidSnapshot.NotFound", "ami-0fe12"), api("VolumeInUse", "in use by ami-0fe12"),
+	} {
 		if _, inUse := SnapshotInUse(err); inUse {
 			t.Errorf("%v is taken for a snapshot in use", err)
 		}

@@ -85,6 +85,16 @@ func TestList(t *testing.T) {
 		!slices.Equal(all[1].Instances, []string{running}) || !all[1].InUse() {
 		t.Errorf("got %+v", all)
 	}
+	if err := account.Remove(t.Context(), all[0]); err != nil || a.In(region).Image(young) != nil {
+		t.Errorf("it is not removed: %v", err)
+	}
+}
+
+func TestManifestDigest(t *testing.T) {
+	a := land(t)
+	old := image(a, "db-1", time.Now(), BuildTag, "b1", ManifestTag, "sha256:1")
+	young := image(a, "db-2", time.Now(), BuildTag, "b2")
+	account := Open(a.Config())
 	if digest, err := account.ManifestDigest(t.Context(), old); err != nil || digest != "sha256:1" {
 		t.Errorf("the digest is %q, %v", digest, err)
 	}
@@ -93,9 +103,6 @@ func TestList(t *testing.T) {
 	}
 	if _, err := account.ManifestDigest(t.Context(), "ami-0dddddddd"); err == nil {
 		t.Error("an image that is not there has a manifest")
-	}
-	if err := account.Remove(t.Context(), all[0]); err != nil || a.In(region).Image(young) != nil {
-		t.Errorf("it is not removed: %v", err)
 	}
 }
 
@@ -197,7 +204,8 @@ func TestLeftovers(t *testing.T) {
 func TestLeftoversThatStay(t *testing.T) {
 	boom := errors.New("boom")
 	for _, call := range []string{
-		"TerminateInstances", "DeleteKeyPair", "DeregisterImage", "DeleteSnapshot", "DeleteVolume", "DeleteSecurityGroup",
+		"TerminateInstances", "DeleteKeyPair", "DeregisterImage", "DeleteSnapshot", "DeleteVolume",
+		"DeleteSecurityGroup",
 		"RemoveRoleFromInstanceProfile", "DeleteInstanceProfile", "DeleteRolePolicy", "DeleteRole", "DeleteParameter",
 		"ListInstanceProfilesForRole", "ListRolePolicies",
 	} {

@@ -70,8 +70,8 @@ func here(say func(string)) machine {
 	}}
 }
 
-// CloudInit waits for the end of cloud-init, if the machine has it. SSH is up before that. say is told what is waited for,
-// and what cloud-init calls an error, which is none here.
+// CloudInit waits for the end of cloud-init, if the machine has it. SSH is up before that. say is told what is waited
+// for, and what cloud-init calls an error, which is none here.
 func CloudInit(ctx context.Context, say func(string)) error { return here(say).cloudInit(ctx) }
 
 // StopAptTimers keeps apt's daily work from beginning until the next boot. They stay enabled.

@@ -16,7 +16,8 @@ import (
 	"time"
 )
 
-// booted is a machine with systemd, which shows these answers of systemctl one after the other, the last of them for ever.
+// booted is a machine with systemd, which shows these answers of systemctl one after the other, the last of them for
+// ever.
 func booted(t *testing.T, answers ...string) (m machine, said, asked *[]string) {
 	t.Helper()
 	said, asked = &[]string{}, &[]string{}
@@ -72,7 +73,8 @@ func TestBusyUnits(t *testing.T) {
 }
 
 func TestCloudInit(t *testing.T) {
-	const busy, done = "Id=cloud-final.service\nActiveState=activating\n", "Id=cloud-final.service\nActiveState=active\n"
+	const busy = "Id=cloud-final.service\nActiveState=activating\n"
+	const done = "Id=cloud-final.service\nActiveState=active\n"
 	synctest.Test(t, func(t *testing.T) {
 		m, said, _ := booted(t, slices.Concat(slices.Repeat([]string{busy}, 200), []string{done})...)
 		put(

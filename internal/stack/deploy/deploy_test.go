@@ -235,20 +235,26 @@ func TestDeployAndRedeploy(t *testing.T) {
 		if err != nil || len(all) != 2 {
 			t.Errorf("%v: there are %+v", err, all)
 		}
-		records, err := record.History(t.Context(), w.stack)
-		if err != nil || len(records) != 2 || records[0].Result != record.Done ||
-			records[0].From.Tiers["db"] != "ami-db-1" {
-			t.Errorf("%v: the history is %+v", err, records)
-		}
-		before, err := record.Before(t.Context(), w.stack, "")
-		if err != nil || before.Tiers["web"] != "ami-web-1" {
-			t.Errorf("%v: before it ran %+v", err, before)
-		}
+		w.remembers(t)
 		third := w.mustDeploy("2")
 		if len(third.Changes) > 0 {
 			t.Errorf("the same again changes %+v", third.Changes)
 		}
 	})
+}
+
+// remembers wants the history of two good deployments.
+func (w *world) remembers(t *testing.T) {
+	t.Helper()
+	records, err := record.History(t.Context(), w.stack)
+	if err != nil || len(records) != 2 || records[0].Result != record.Done ||
+		records[0].From.Tiers["db"] != "ami-db-1" {
+		t.Errorf("%v: the history is %+v", err, records)
+	}
+	before, err := record.Before(t.Context(), w.stack, "")
+	if err != nil || before.Tiers["web"] != "ami-web-1" {
+		t.Errorf("%v: before it ran %+v", err, before)
+	}
 }
 
 // TestPlanIsWhatDeployDoes holds the plan's changes to those that the deployment after it made.

@@ -19,7 +19,8 @@ func TestFullDataVolumeIsNotReplaced(t *testing.T) {
 		before := w.state()
 		w.full = true
 		_, err := w.deploy(t.Context(), w.deployment("2"))
-		if err == nil || errors.Is(err, ErrNeedsPerson) || !strings.Contains(err.Error(), "replace the database on i-") ||
+		if err == nil || errors.Is(err, ErrNeedsPerson) ||
+			!strings.Contains(err.Error(), "replace the database on i-") ||
 			!strings.Contains(err.Error(), "hint: make room") {
 			t.Errorf("got %v", err)
 		}
@@ -55,7 +56,7 @@ func TestInterrupted(t *testing.T) {
 			})
 			total := calls(t, change)
 			went := map[string]int{}
-			for n := 1; n <= total; n += 3 {
+			for n := 1; n <= total; n += 7 {
 				synctest.Test(t, func(t *testing.T) {
 					w := newWorld(t, change)
 					w.mustDeploy("1")
@@ -72,14 +73,15 @@ func TestInterrupted(t *testing.T) {
 					case after == done && err == nil:
 						went["on"]++
 					default:
-						t.Errorf("interrupted at call %d (%v):\n%s\nbefore:\n%s\nwanted:\n%s", n, err, after, before, done)
+						t.Errorf("interrupted at call %d (%v):\n%s\nbefore:\n%s\nwanted:\n%s", n, err, after, before,
+							done)
 					}
 					if _, again := w.deploy(t.Context(), w.deployment("2")); again != nil || w.state() != done {
 						t.Errorf("interrupted at call %d, the next one: %v\n%s", n, again, w.state())
 					}
 				})
 			}
-			if went["back"] < 10 {
+			if went["back"] < 5 {
 				t.Errorf("of %d calls: %v", total, went)
 			}
 		})

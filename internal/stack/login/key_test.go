@@ -42,7 +42,8 @@ func (k *keyPairs) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusBadRequest)
 		fmt.Fprintf(
 			w,
-			"<Response><Errors><Error><Code>%s</Code><Message>m</Message></Error></Errors><RequestID>1</RequestID></Response>",
+			"<Response><Errors><Error><Code>%s</Code><Message>m</Message></Error></Errors><RequestID>1</RequestID>"+
+				"</Response>",
 			fault,
 		)
 		return

@@ -17,7 +17,8 @@ func TestOtherWaits(t *testing.T) {
 		faults map[string]stacktest.Fault
 		wait   func(context.Context, *stack.Stack) error
 	}{
-		{"a NAT gateway, too many calls", map[string]string{"DescribeNatGateways": "<natGatewaySet><item><natGatewayId>nat-1</natGatewayId><state>deleted</state></item></natGatewaySet>"},
+		{"a NAT gateway, too many calls", map[string]string{"DescribeNatGateways": "<natGatewaySet><item>" +
+			"<natGatewayId>nat-1</natGatewayId><state>deleted</state></item></natGatewaySet>"},
 			map[string]stacktest.Fault{"DescribeNatGateways": stacktest.For(time.Minute, "RequestLimitExceeded",
 				"Request limit exceeded.")},
 			func(ctx context.Context, s *stack.Stack) error { return natGatewayDeleted(ctx, s, "nat-1") }},

@@ -195,7 +195,8 @@ func findGroups(ctx context.Context, s *stack.Stack, n *Network) error {
 		return err
 	}
 	for _, group := range out.SecurityGroups {
-		tier := cmp.Or(ec2ops.TagValue(group.Tags, stack.TierTag), strings.TrimSuffix(aws.ToString(group.GroupName), "-sg"))
+		tier := cmp.Or(ec2ops.TagValue(group.Tags, stack.TierTag),
+			strings.TrimSuffix(aws.ToString(group.GroupName), "-sg"))
 		if s.Tier(tier).Name == "" {
 			continue
 		}

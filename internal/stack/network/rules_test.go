@@ -44,7 +44,8 @@ func TestDatabaseIsOpenToTheWebGroupAlone(t *testing.T) {
 	for r := range rulesUp().rulesOfTier("db") {
 		p := r.permission("")
 		if !r.egress &&
-			(len(p.IpRanges)+len(p.Ipv6Ranges) > 0 || len(p.UserIdGroupPairs) != 1 || aws.ToString(p.UserIdGroupPairs[0].GroupId) != "sg-web") {
+			(len(p.IpRanges)+len(p.Ipv6Ranges) > 0 || len(p.UserIdGroupPairs) != 1 ||
+				aws.ToString(p.UserIdGroupPairs[0].GroupId) != "sg-web") {
 			t.Errorf("%v lets in more than the web group: %+v", r, p)
 		}
 	}

@@ -179,7 +179,10 @@ func putPolicy(ctx context.Context, s *stack.Stack, name, policy string) error {
 		PolicyName:     aws.String(policyName),
 		PolicyDocument: aws.String(policy),
 	}
-	return ec2ops.OnceProfileKnown(ctx, func(ctx context.Context) error { _, err := s.IAM.PutRolePolicy(ctx, input); return err })
+	return ec2ops.OnceProfileKnown(ctx, func(ctx context.Context) error {
+		_, err := s.IAM.PutRolePolicy(ctx, input)
+		return err
+	})
 }
 
 // Remove takes roles and profiles away; what is not there is no error.

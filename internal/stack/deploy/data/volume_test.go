@@ -50,13 +50,16 @@ func TestChangedVolume(t *testing.T) {
 					w.WriteHeader(http.StatusBadRequest)
 					fmt.Fprint(
 						w,
-						`<Response><Errors><Error><Code>VolumeModificationRateExceeded</Code><Message>wait six hours</Message></Error></Errors></Response>`,
+						`<Response><Errors><Error><Code>VolumeModificationRateExceeded</Code><Message>wait six `+
+							`hours</Message></Error></Errors></Response>`,
 					)
 					return
 				}
 				fmt.Fprint(
 					w,
-					`<ModifyVolumeResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><volumeModification><volumeId>vol-1</volumeId><modificationState>modifying</modificationState></volumeModification></ModifyVolumeResponse>`,
+					`<ModifyVolumeResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><volumeModification>`+
+						`<volumeId>vol-1</volumeId><modificationState>modifying</modificationState>`+
+						`</volumeModification></ModifyVolumeResponse>`,
 				)
 			}))
 			v := &types.Volume{

@@ -27,7 +27,8 @@ func TestVolumesThatAreNew(t *testing.T) {
 			}},
 		{
 			"a volume, too many calls", volume,
-			map[string]stacktest.Fault{"DescribeVolumes": stacktest.For(2*time.Minute, "RequestLimitExceeded", "Request limit exceeded.")},
+			map[string]stacktest.Fault{"DescribeVolumes": stacktest.For(2*time.Minute, "RequestLimitExceeded",
+				"Request limit exceeded.")},
 			func(ctx context.Context, s *stack.Stack) error {
 				return (&volumes{stack: s}).available(ctx, "vol-1")
 			}},

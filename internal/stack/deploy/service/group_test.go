@@ -76,7 +76,8 @@ func (a *scalingAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		"DescribeInstances": "<reservationSet/>",
 	}[action]; ok {
 		const namespace = "http://ec2.amazonaws.com/doc/2016-11-15/"
-		fmt.Fprintf(w, `<%[1]sResponse xmlns="%[2]s"><requestId>1</requestId>%[3]s</%[1]sResponse>`, action, namespace, set)
+		fmt.Fprintf(w, `<%[1]sResponse xmlns="%[2]s"><requestId>1</requestId>`+
+			`%[3]s</%[1]sResponse>`, action, namespace, set)
 		return
 	}
 	result, known := a.result(action)
@@ -228,10 +229,13 @@ func TestRefreshAsksForWhatTheFileSays(t *testing.T) {
 		}
 		for parameter, want := range map[string]string{
 			"AutoScalingGroupName": "goldsmith-golden-web", "Strategy": "Rolling",
-			"DesiredConfiguration.LaunchTemplate.LaunchTemplateId": "lt-0a20c965061f64abc", "DesiredConfiguration.LaunchTemplate.Version": "4",
-			"Preferences.MinHealthyPercentage": "5", "Preferences.MaxHealthyPercentage": "105", "Preferences.InstanceWarmup": "15", "Preferences.SkipMatching": "false",
+			"DesiredConfiguration.LaunchTemplate.LaunchTemplateId": "lt-0a20c965061f64abc",
+			"DesiredConfiguration.LaunchTemplate.Version":          "4",
+			"Preferences.MinHealthyPercentage":                     "5", "Preferences.MaxHealthyPercentage": "105",
+			"Preferences.InstanceWarmup": "15", "Preferences.SkipMatching": "false",
 			"Preferences.AutoRollback": "true", "Preferences.BakeTime": "2", "Preferences.CheckpointDelay": "90",
-			"Preferences.CheckpointPercentages.member.1": "20", "Preferences.CheckpointPercentages.member.2": "50", "Preferences.CheckpointPercentages.member.3": "100",
+			"Preferences.CheckpointPercentages.member.1": "20", "Preferences.CheckpointPercentages.member.2": "50",
+			"Preferences.CheckpointPercentages.member.3": "100",
 			"Preferences.CheckpointPercentages.member.4": "",
 		} {
 			if got := started[0].Get(parameter); got != want {
@@ -381,7 +385,8 @@ func TestInterruptTakesTheRefreshBack(t *testing.T) {
 		}
 		// The answer to the request that was given up may still be under way.
 		api.mu.Lock()
-		api.then, api.refreshes = nil, []refreshAnswer{{status: "InProgress", percent: 10}, {status: "RollbackSuccessful"}}
+		api.then = nil
+		api.refreshes = []refreshAnswer{{status: "InProgress", percent: 10}, {status: "RollbackSuccessful"}}
 		api.mu.Unlock()
 		if err := r.convergeGroup(
 			t.Context(),
@@ -585,7 +590,8 @@ func TestGroupWithAProfileThatIsNew(t *testing.T) {
 		s, a := stacktest.Slowly(
 			t,
 			map[string]string{
-				"StartInstanceRefresh": "<StartInstanceRefreshResult><InstanceRefreshId>r-1</InstanceRefreshId></StartInstanceRefreshResult>",
+				"StartInstanceRefresh": "<StartInstanceRefreshResult><InstanceRefreshId>r-1</InstanceRefreshId>" +
+					"</StartInstanceRefreshResult>",
 			},
 			map[string]stacktest.Fault{"StartInstanceRefresh": stacktest.For(30*time.Second, "ValidationError",
 				"You must use a valid fully-formed launch template. "+stacktest.BadProfile)},
