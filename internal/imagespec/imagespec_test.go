@@ -194,21 +194,51 @@ func TestFragmentsThatAreRefused(t *testing.T) {
 	}{
 		{"no JSON", map[string]string{"a": `{"version":`}, []string{"a.json"}},
 		{"no version", map[string]string{"a": `{"unit":"x.service"}`}, []string{"a.json", "no version", "hint: "}},
-		{"a later version", map[string]string{"a": `{"version":2,"jobs":[]}`}, []string{"a.json", "version 2", "version 1", "hint: bake"}},
+		{
+			"a later version", map[string]string{"a": `{"version":2,"jobs":[]}`},
+			[]string{"a.json", "version 2", "version 1", "hint: bake"},
+		},
 		{"unknown field", map[string]string{"a": `{"version":1,"unitz":[]}`}, []string{"a.json", "unitz"}},
 		{"kind", map[string]string{"a": `{"version":1,"kind":"thing"}`}, []string{"a.json", "data or service"}},
 		{"unit", map[string]string{"a": `{"version":1,"units":[{"name":"x; reboot"}]}`}, []string{"unit", "x; reboot"}},
-		{"port", map[string]string{"a": `{"version":1,"ports":[{"name":"p","port":70000,"address":"some"}]}`}, []string{"70000", "some"}},
+		{
+			"port", map[string]string{"a": `{"version":1,"ports":[{"name":"p","port":70000,"address":"some"}]}`},
+			[]string{"70000", "some"},
+		},
 		{"probe", map[string]string{"a": `{"version":1,"probes":[{"name":"p"},{"name":"q","argv":["x"],"port":"y"}]}`},
 			[]string{"probe p", "probe q"}},
-		{"probe of no port", map[string]string{"a": `{"version":1,"probes":[{"name":"p","port":"none"}]}`}, []string{"a.json", "probe p", "port none"}},
-		{"secret on the disk", map[string]string{"a": `{"version":1,"secrets":[{"parameter":"x","path":"/etc/x"}]}`}, []string{"/etc/x", "in memory"}},
-		{"secret by way of ..", map[string]string{"a": `{"version":1,"secrets":[{"parameter":"x","path":"/run/goldsmith/../../etc/x"}]}`}, []string{"absolute"}},
-		{"secret's mode", map[string]string{"a": `{"version":1,"secrets":[{"parameter":"x","path":"/run/goldsmith/x","mode":"rw"}]}`}, []string{"mode"}},
-		{"secret for nobody", map[string]string{"a": `{"version":1,"secrets":[{"parameter":"x"}]}`}, []string{"a.json", "setup"}},
-		{"variable of no tier", map[string]string{"a": `{"version":1,"environments":[{"path":"/run/goldsmith/e","variables":[{"name":"A","address_of":"q"}]}]}`},
+		{
+			"probe of no port", map[string]string{"a": `{"version":1,"probes":[{"name":"p","port":"none"}]}`},
+			[]string{"a.json", "probe p", "port none"},
+		},
+		{
+			"secret on the disk",
+			map[string]string{"a": `{"version":1,"secrets":[{"parameter":"x","path":"/etc/x"}]}`},
+			[]string{"/etc/x", "in memory"},
+		},
+		{
+			"secret by way of ..",
+			map[string]string{"a": `{"version":1,"secrets":[{"parameter":"x","path":"/run/goldsmith/../../etc/x"}]}`},
+			[]string{"absolute"},
+		},
+		{
+			"secret's mode",
+			map[string]string{"a": `{"version":1,"secrets":[{"parameter":"x","path":"/run/goldsmith/x","mode":"rw"}]}`},
+			[]string{"mode"},
+		},
+		{
+			"secret for nobody", map[string]string{"a": `{"version":1,"secrets":[{"parameter":"x"}]}`},
+			[]string{"a.json", "setup"},
+		},
+		{
+			"variable of no tier",
+			map[string]string{"a": `{"version":1,"environments":[{"path":"/run/goldsmith/e","variables":[{"name":"A",` +
+				`"address_of":"q"}]}]}`},
 			[]string{"/run/goldsmith/e", "tier q"}},
-		{"variable with a quote", map[string]string{"a": `{"version":1,"environments":[{"path":"/run/goldsmith/e","variables":[{"name":"A","value":"a\"b"}]}]}`},
+		{
+			"variable with a quote",
+			map[string]string{"a": `{"version":1,"environments":[{"path":"/run/goldsmith/e","variables":[{"name":"A",` +
+				`"value":"a\"b"}]}]}`},
 			[]string{"variable A", "quote"}},
 		{
 			"log of no unit",
@@ -230,20 +260,30 @@ func TestFragmentsThatAreRefused(t *testing.T) {
 			map[string]string{"a": `{"version":1,"logs":[{"name":"l","unit":"x.service","path":"/l; id"}]}`},
 			[]string{"path of log l", "/l; id"},
 		},
-		{"data without a setup", map[string]string{"a": `{"version":1,"data":{"unit":"x.service","path":"/d","name":"d","user":"d"}}`}, []string{"setup"}},
+		{
+			"data without a setup",
+			map[string]string{"a": `{"version":1,"data":{"unit":"x.service","path":"/d","name":"d","user":"d"}}`},
+			[]string{"setup"},
+		},
 		{"two of one port", map[string]string{
 			"a": `{"version":1,"ports":[{"name":"p","port":80,"address":"any"}]}`,
-			"b": `{"version":1,"ports":[{"name":"q","port":80,"address":"any"}]}`}, []string{"port 80", "a.json", "b.json"}},
+			"b": `{"version":1,"ports":[{"name":"q","port":80,"address":"any"}]}`}, []string{"port 80", "a.json",
+			"b.json"}},
 		{"two of one unit", map[string]string{
 			"a": `{"version":1,"units":[{"name":"x.service"}]}`,
-			"b": `{"version":1,"units":[{"name":"x.service","clients":true}]}`}, []string{"unit x.service", "a.json", "b.json"}},
+			"b": `{"version":1,"units":[{"name":"x.service","clients":true}]}`}, []string{"unit x.service", "a.json",
+			"b.json"}},
 		{"two of one file", map[string]string{
 			"a": `{"version":1,"secrets":[{"parameter":"x","path":"/run/goldsmith/x"}]}`,
-			"b": `{"version":1,"secrets":[{"parameter":"y","path":"/run/goldsmith/x"}]}`}, []string{"file /run/goldsmith/x", "a.json", "b.json"}},
+			"b": `{"version":1,"secrets":[{"parameter":"y",` +
+				`"path":"/run/goldsmith/x"}]}`}, []string{"file /run/goldsmith/x",
+			"a.json", "b.json"}},
 		{"two setups", map[string]string{
-			"a": `{"version":1,"setup":{"name":"x"}}`, "b": `{"version":1,"setup":{"name":"y"}}`}, []string{"setup", "a.json", "b.json"}},
+			"a": `{"version":1,"setup":{"name":"x"}}`, "b": `{"version":1,"setup":{"name":"y"}}`}, []string{"setup",
+			"a.json", "b.json"}},
 		{"two ports of a need", map[string]string{
-			"a": `{"version":1,"needs":[{"tier":"t","port":1}]}`, "b": `{"version":1,"needs":[{"tier":"t","port":2}]}`}, []string{"tier t", "a.json", "b.json"}},
+			"a": `{"version":1,"needs":[{"tier":"t","port":1}]}`,
+			"b": `{"version":1,"needs":[{"tier":"t","port":2}]}`}, []string{"tier t", "a.json", "b.json"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := write(t, c.fragments)
@@ -263,8 +303,10 @@ func TestFragmentsThatAreRefused(t *testing.T) {
 // TestFragmentsMayAgree: several may say the same of an item, and need the same tier.
 func TestFragmentsMayAgree(t *testing.T) {
 	d, err := Read(write(t, map[string]string{
-		"a": `{"version":1,"kind":"service","needs":[{"tier":"t","port":1,"units":["a.service"]}],"secrets":[{"parameter":"x","path":"/run/goldsmith/x"}]}`,
-		"b": `{"version":1,"kind":"service","needs":[{"tier":"t","port":1,"units":["b.service","a.service"]}],"secrets":[{"parameter":"x","path":"/run/goldsmith/x"}]}`,
+		"a": `{"version":1,"kind":"service","needs":[{"tier":"t","port":1,"units":["a.service"]}],` +
+			`"secrets":[{"parameter":"x","path":"/run/goldsmith/x"}]}`,
+		"b": `{"version":1,"kind":"service","needs":[{"tier":"t","port":1,"units":["b.service","a.service"]}],` +
+			`"secrets":[{"parameter":"x","path":"/run/goldsmith/x"}]}`,
 		"c": `{"version":1,"units":[{"name":"both.service"}]}`,
 	}), instance.KindService)
 	if err != nil {
