@@ -11,7 +11,6 @@ import (
 	"os/user"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -213,5 +212,5 @@ func ActiveHolder(ctx context.Context, s *stack.Stack) (h Holder, ok bool, err e
 // dead tells whether a holder cannot come back: it has been silent for too long, or its process on this very machine is
 // gone.
 func (h Holder) dead(host string) bool {
-	return time.Since(h.Renewed) > lockExpires || h.Host == host && errors.Is(syscall.Kill(h.PID, 0), syscall.ESRCH)
+	return time.Since(h.Renewed) > lockExpires || h.Host == host && gone(h.PID)
 }
