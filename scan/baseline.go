@@ -34,12 +34,8 @@ func baselineScript(before string, controls []control) string {
 	var script strings.Builder
 	script.WriteString("export LC_ALL=C\n" + before + "\n")
 	for _, c := range controls {
-		fmt.Fprintf(
-			&script,
-			"printf '\\036%%s\\037' '%s'\n( %s\n) </dev/null 2>&1 || echo \"exit status $?\"\n",
-			c.id,
-			c.ask,
-		)
+		fmt.Fprintf(&script, "printf '\\036%%s\\037' '%s'\n( %s\n) </dev/null 2>&1 || echo \"exit status $?\"\n",
+			c.id, c.ask)
 	}
 	script.WriteString("printf '\\036end\\037'\n")
 	return script.String()

@@ -93,9 +93,7 @@ func throwawayPair(address string) (ca, pair []byte, err error) {
 	rand.Read(serial)
 	serial[0] &= 0x7f
 	authority := &x509.Certificate{
-		SerialNumber: big.NewInt(
-			1,
-		),
+		SerialNumber:          big.NewInt(1),
 		Subject:               pkix.Name{CommonName: "Goldsmith throwaway authority"},
 		NotBefore:             start,
 		NotAfter:              start.AddDate(1, 0, 0),
@@ -104,9 +102,7 @@ func throwawayPair(address string) (ca, pair []byte, err error) {
 		IsCA:                  true,
 	}
 	server := &x509.Certificate{
-		SerialNumber: new(
-			big.Int,
-		).SetBytes(serial),
+		SerialNumber:          new(big.Int).SetBytes(serial),
 		Subject:               pkix.Name{CommonName: webName},
 		NotBefore:             start,
 		NotAfter:              start.AddDate(0, 0, 90),
@@ -125,13 +121,8 @@ func throwawayPair(address string) (ca, pair []byte, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	authorityDER, err := x509.CreateCertificate(
-		rand.Reader,
-		authority,
-		authority,
-		&authorityKey.PublicKey,
-		authorityKey,
-	)
+	authorityDER, err := x509.CreateCertificate(rand.Reader, authority, authority, &authorityKey.PublicKey,
+		authorityKey)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -144,10 +135,7 @@ func throwawayPair(address string) (ca, pair []byte, err error) {
 		return nil, nil, err
 	}
 	block := func(kind string, der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}) }
-	return block(
-			"CERTIFICATE",
-			authorityDER,
-		), append(
-			block("CERTIFICATE", serverDER),
-			block("PRIVATE KEY", keyDER)...), nil
+	return block("CERTIFICATE", authorityDER), append(
+		block("CERTIFICATE", serverDER),
+		block("PRIVATE KEY", keyDER)...), nil
 }

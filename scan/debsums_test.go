@@ -21,10 +21,7 @@ debsums: missing file /usr/bin/passwd (from passwd package)
 	if want := []string{
 		"/usr/bin/sudo",
 		"missing file /usr/bin/passwd (from passwd package)",
-	}; !slices.Equal(
-		ids,
-		want,
-	) {
+	}; !slices.Equal(ids, want) {
 		t.Errorf("got %q", ids)
 	}
 	if _, _, err := parseDebsums("debsums: command not found\n"); err == nil {

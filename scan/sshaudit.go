@@ -21,9 +21,7 @@ func sshAudit(ctx context.Context, m *machine) (verdict string, found []finding,
 }
 
 var (
-	auditLine = regexp.MustCompile(
-		`^\((kex|key|enc|mac|aut)\) (\S+)(?: \([0-9-]+-bit\))?\s+-- \[(\w+)\] (.*)$`,
-	)
+	auditLine = regexp.MustCompile(`^\((kex|key|enc|mac|aut)\) (\S+)(?: \([0-9-]+-bit\))?\s+-- \[(\w+)\] (.*)$`)
 	auditMore = regexp.MustCompile("^\\s+`- \\[(\\w+)\\] (.*)$")
 	auditCVE  = regexp.MustCompile(`^\(cve\) (\S+)`)
 	auditSoft = regexp.MustCompile(`(?m)^\(gen\) software: (.+)$`)

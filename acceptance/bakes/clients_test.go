@@ -22,45 +22,16 @@ func TestAWSCLI(t *testing.T) {
 		t.Helper()
 		return strings.TrimSpace(rig.Must(t, "/usr/bin/aws", append(args, "--output", "text")...))
 	}
-	id := cli(
-		"ec2",
-		"run-instances",
-		"--image-id",
-		*rig.BaseImage(t, "debian-13-amd64-*"),
-		"--instance-type",
-		"t3.micro",
-		"--subnet-id",
-		*web.SubnetId,
-		"--client-token",
-		"only-once",
-		"--query",
-		"Instances[0].InstanceId",
-	)
-	if again := cli(
-		"ec2",
-		"run-instances",
-		"--image-id",
-		*rig.BaseImage(t, "debian-13-amd64-*"),
-		"--instance-type",
-		"t3.micro",
-		"--subnet-id",
-		*web.SubnetId,
-		"--client-token",
-		"only-once",
-		"--query",
-		"Instances[0].InstanceId",
-	); again != id {
+	id := cli("ec2", "run-instances", "--image-id", *rig.BaseImage(t, "debian-13-amd64-*"), "--instance-type",
+		"t3.micro", "--subnet-id", *web.SubnetId, "--client-token", "only-once", "--query", "Instances[0].InstanceId")
+	if again := cli("ec2", "run-instances", "--image-id", *rig.BaseImage(t, "debian-13-amd64-*"), "--instance-type",
+		"t3.micro", "--subnet-id", *web.SubnetId, "--client-token", "only-once", "--query",
+		"Instances[0].InstanceId"); again != id {
 		t.Errorf("the same client token made a second instance, %s beside %s", again, id)
 	}
 	cli("ec2", "wait", "instance-running", "--instance-ids", id)
-	if state := cli(
-		"ec2",
-		"describe-instances",
-		"--instance-ids",
-		id,
-		"--query",
-		"Reservations[0].Instances[0].[State.Name,RootDeviceType]",
-	); state != "running\tebs" {
+	if state := cli("ec2", "describe-instances", "--instance-ids", id, "--query",
+		"Reservations[0].Instances[0].[State.Name,RootDeviceType]"); state != "running\tebs" {
 		t.Errorf("got %q, want running and ebs", state)
 	}
 	cli("ec2", "stop-instances", "--instance-ids", id)
@@ -180,15 +151,8 @@ build {
 func installAmazon(t testing.TB) {
 	t.Helper()
 	rig.Must(t, "make", "-s", ".build/packer-plugin-amazon")
-	rig.Must(
-		t,
-		rig.Packer(t),
-		"plugins",
-		"install",
-		"--path",
-		filepath.Join(rig.Repository, ".build", "packer-plugin-amazon"),
-		"github.com/hashicorp/amazon",
-	)
+	rig.Must(t, rig.Packer(t), "plugins", "install", "--path",
+		filepath.Join(rig.Repository, ".build", "packer-plugin-amazon"), "github.com/hashicorp/amazon")
 }
 
 // TestBastion bakes on an instance of the private subnet, which only the web instance reaches.

@@ -21,22 +21,9 @@ func TestMySQL(t *testing.T) {
 	rig.KeepRelease(t)
 	before := rig.Inventory(t)
 	t.Cleanup(func() { rig.AssertNothingLeft(t, before) })
-	rig.Must(
-		t,
-		rig.Packer(t),
-		"build",
-		"-only",
-		"goldsmith-ami.db",
-		"-var",
-		"stack="+rig.StackName,
-		"-var",
-		"ami_prefix=mysql",
-		"-var",
-		"base_ami_name=debian-sid-amd64-daily-*",
-		"-var",
-		"base_ami_owner=903794441882",
-		".",
-	)
+	rig.Must(t, rig.Packer(t), "build", "-only", "goldsmith-ami.db", "-var", "stack="+rig.StackName, "-var",
+		"ami_prefix=mysql", "-var", "base_ami_name=debian-sid-amd64-daily-*", "-var", "base_ami_owner=903794441882",
+		".")
 	image := rig.ImageNamed(t, "mysql-*")
 	rig.DeregisterAtEnd(t, image)
 	rig.LaunchDatabase(t, *image.ImageId, "mysql", "10.0.2.20")
@@ -106,10 +93,7 @@ func assertDatabase(t *testing.T, name, flavor, address string) {
 	if out := query(
 		"CREATE TABLE app.r (a INT) ENGINE=MyISAM; INSERT INTO app.r VALUES (1); REPAIR TABLE app.r; SELECT * FROM " +
 			"app.r INTO OUTFILE '/var/lib/mysql-files/r'; DROP TABLE app.r",
-	); !strings.Contains(
-		out,
-		"repair\tstatus\tOK",
-	) {
+	); !strings.Contains(out, "repair\tstatus\tOK") {
 		t.Errorf("a table cannot be repaired: %s", out)
 	}
 	rig.MustOnInstance(t, name, "sudo rm /var/lib/mysql-files/r")

@@ -84,13 +84,8 @@ locals {
 		"public_route_table_id":  ec2("describe-route-tables", "RouteTables[].RouteTableId", public),
 		"private_route_table_id": ec2("describe-route-tables", "RouteTables[].RouteTableId", private),
 		"internet_gateway_id":    ec2("describe-internet-gateways", "InternetGateways[].InternetGatewayId"),
-		"nat_gateway_id": cli(
-			"NatGateways[].NatGatewayId",
-			"ec2",
-			"describe-nat-gateways",
-			"--filter",
-			"Name=tag:goldsmith:stack,Values="+rig.StackName,
-		),
+		"nat_gateway_id": cli("NatGateways[].NatGatewayId", "ec2", "describe-nat-gateways", "--filter",
+			"Name=tag:goldsmith:stack,Values="+rig.StackName),
 	}
 	var r struct{ Name, DB, Web, Created, Revision string }
 	rig.Decode(
@@ -140,10 +135,7 @@ func TestBakeInTheDataSourcesSubnet(t *testing.T) {
 		"instance of %s (t3.micro) in %s",
 		rig.CurrentRelease(t).Web,
 		aws.ToString(web.SubnetId),
-	); !strings.Contains(
-		out,
-		want,
-	) {
+	); !strings.Contains(out, want) {
 		t.Errorf("the output should say %q:\n%s", want, rig.End(t, out))
 	}
 	rig.AssertNothingLeft(t, before)
@@ -173,9 +165,7 @@ func TestPackerNamesTheAttribute(t *testing.T) {
 			out, err := rig.Bake{
 				Validate: true,
 				Data:     fmt.Sprintf("data \"goldsmith-%s\" \"s\" {\n%s\n}\n", kind, line),
-			}.Run(
-				t,
-			)
+			}.Run(t)
 			if err == nil || !strings.Contains(out, attribute) {
 				t.Errorf("goldsmith-%s with %q: %v: the output does not name %s:\n%s", kind, line, err, attribute,
 					rig.End(t, out))
@@ -185,9 +175,7 @@ func TestPackerNamesTheAttribute(t *testing.T) {
 	out, err := rig.Bake{
 		Validate:     true,
 		Provisioners: "post-processor \"goldsmith-deploy\" {\nstack_file = \"missing.hcl\"\ntoken = \"x\"\n}",
-	}.Run(
-		t,
-	)
+	}.Run(t)
 	for _, attribute := range []string{"stack", "stack_file", "token"} {
 		if err == nil || !strings.Contains(out, attribute+": ") && !strings.Contains(out, attribute+` "`) {
 			t.Errorf("%v: the output does not name %s:\n%s", err, attribute, rig.End(t, out))
@@ -239,9 +227,7 @@ func TestDeployAfterTheBuild(t *testing.T) {
 	}
 
 	out = build("-var", "deploy=true")
-	if now, last := deployments(
-		t,
-	); now != count+1 || last != "done" ||
+	if now, last := deployments(t); now != count+1 || last != "done" ||
 		strings.Count(out, "Deploying stack "+rig.StackName) != 1 {
 		t.Errorf("on, with nothing new: %d deployments, the last %s, and before %d:\n%s", now, last, count,
 			rig.End(t, out))
@@ -251,9 +237,7 @@ func TestDeployAfterTheBuild(t *testing.T) {
 	}
 
 	out = build("-var", "deploy=true", "-var", "force=true", "-var", "ami_prefix=t")
-	if now, last := deployments(
-		t,
-	); now != count+2 || last != "done" ||
+	if now, last := deployments(t); now != count+2 || last != "done" ||
 		strings.Count(out, "Deploying stack "+rig.StackName) != 1 {
 		t.Errorf("on: %d deployments, the last %s, and before %d:\n%s", now, last, count, rig.End(t, out))
 	}
@@ -295,9 +279,7 @@ func TestFailedDeploymentKeepsTheRelease(t *testing.T) {
 	out, err := rig.Bake{
 		Source:       rig.Proving("web", `release = "no-time"`),
 		Provisioners: rig.WebProvisioners(deploy),
-	}.Run(
-		t,
-	)
+	}.Run(t)
 	if err == nil || !strings.Contains(out, "deploy stack "+rig.StackName+" after the build") ||
 		!strings.Contains(out, "hint: the AMIs and their release stay") {
 		t.Errorf("%v: the output should say what was not done, and what is left:\n%s", err, rig.End(t, out))
@@ -309,12 +291,7 @@ func TestFailedDeploymentKeepsTheRelease(t *testing.T) {
 	image := rig.ImageNamed(t, imageTags(t, now.Web)["Name"]) // it is there
 	t.Cleanup(func() { rig.DeregisterNow(t, image) })
 	if _, last := deployments(t); last != "rolled back" || aws.ToString(rig.Tier(t, "web").InstanceId) != web {
-		t.Errorf(
-			"the deployment ended with %q, and %s serves, which was %s:\n%s",
-			last,
-			aws.ToString(rig.Tier(t, "web").InstanceId),
-			web,
-			out,
-		)
+		t.Errorf("the deployment ended with %q, and %s serves, which was %s:\n%s", last,
+			aws.ToString(rig.Tier(t, "web").InstanceId), web, out)
 	}
 }

@@ -31,23 +31,13 @@ func TestExamples(t *testing.T) {
 				t.Error(err)
 			}
 			validate := func(stack string) (string, error) {
-				return rig.Output(
-					rig.Packer(t),
-					"validate",
-					"-evaluate-datasources",
-					"-var",
-					"stack="+stack,
-					"-var",
-					"region=us-east-1",
-					directory,
-				)
+				return rig.Output(rig.Packer(t), "validate", "-evaluate-datasources", "-var", "stack="+stack, "-var",
+					"region=us-east-1", directory)
 			}
 			if out, err := validate(rig.StackName); err != nil {
 				t.Errorf("%v:\n%s", err, rig.End(t, out))
 			}
-			if out, err := validate(
-				"Golden!",
-			); err == nil || !strings.Contains(out, "stack") ||
+			if out, err := validate("Golden!"); err == nil || !strings.Contains(out, "stack") ||
 				!strings.Contains(out, `"Golden!"`) {
 				t.Errorf("a stack of an impossible name: %v:\n%s", err, rig.End(t, out))
 			}

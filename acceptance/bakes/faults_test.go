@@ -189,16 +189,8 @@ func TestInterrupt(t *testing.T) {
 // TestKilled ends the build with SIGKILL in each of its stages, which leaves things behind, and has gc remove them. A
 // thing of somebody else's stays.
 func TestKilled(t *testing.T) {
-	rig.Must(
-		t,
-		"aws",
-		"ec2",
-		"import-key-pair",
-		"--key-name",
-		"somebody-elses",
-		"--public-key-material",
-		"fileb://"+publicKey(t),
-	)
+	rig.Must(t, "aws", "ec2", "import-key-pair", "--key-name", "somebody-elses", "--public-key-material",
+		"fileb://"+publicKey(t))
 	t.Cleanup(func() { rig.Must(t, "aws", "ec2", "delete-key-pair", "--key-name", "somebody-elses") })
 	for _, c := range []struct{ stage, line string }{
 		{"key pair", `(?i)security group for`},
@@ -219,9 +211,7 @@ func TestKilled(t *testing.T) {
 				b.Source, b.Provisioners = rig.Proving(
 					"web",
 					`release = "killed-`+fmt.Sprint(time.Now().UnixNano())+`"`,
-				), rig.WebProvisioners(
-					"",
-				)
+				), rig.WebProvisioners("")
 			}
 			out, err := b.Run(t)
 			if err == nil || !regexp.MustCompile(c.line).MatchString(out) {
@@ -230,13 +220,7 @@ func TestKilled(t *testing.T) {
 			if now := rig.Inventory(t); slices.Equal(before, now) {
 				t.Error("nothing was left behind: this test is about what is")
 			}
-			if out := rig.Must(
-				t,
-				rig.Goldsmith(),
-				"gc",
-				"--older-than",
-				"0s",
-			); strings.TrimSpace(out) == "" ||
+			if out := rig.Must(t, rig.Goldsmith(), "gc", "--older-than", "0s"); strings.TrimSpace(out) == "" ||
 				strings.Contains(out, "somebody-elses") {
 				t.Errorf("gc shows %q", out)
 			}
@@ -336,13 +320,8 @@ func TestValidate(t *testing.T) {
 		})
 	}
 	t.Run("the build file", func(t *testing.T) {
-		if out, err := rig.Output(
-			"env",
-			"AWS_ENDPOINT_URL=http://127.0.0.1:9",
-			rig.Packer(t),
-			"validate",
-			".",
-		); err != nil {
+		if out, err := rig.Output("env", "AWS_ENDPOINT_URL=http://127.0.0.1:9", rig.Packer(t), "validate",
+			"."); err != nil {
 			t.Errorf("%v\n%s", err, rig.End(t, out))
 		}
 	})

@@ -71,14 +71,8 @@ func TestSSHTakesKeysOnly(t *testing.T) {
 	if out, status := sshAttempt(t, "admin", stackKey()...); status != 0 {
 		t.Fatalf("the stack's key is refused: %s", out)
 	}
-	out, status := sshAttempt(
-		t,
-		"admin",
-		"-o",
-		"PubkeyAuthentication=no",
-		"-o",
-		"PreferredAuthentications=password,keyboard-interactive",
-	)
+	out, status := sshAttempt(t, "admin", "-o", "PubkeyAuthentication=no", "-o",
+		"PreferredAuthentications=password,keyboard-interactive")
 	if status == 0 || !regexp.MustCompile(`Authentications that can continue: publickey\r?\n`).MatchString(out) {
 		t.Errorf("a password is asked for, or no answer says otherwise:\n%s", rig.End(t, out))
 	}
@@ -90,10 +84,7 @@ func TestSSHTakesKeysOnly(t *testing.T) {
 			"/root/.ssh/authorized_keys'",
 	)
 	t.Cleanup(func() { rig.MustOnInstance(t, "web", "sudo rm -r /root/.ssh") })
-	if out, status := sshAttempt(
-		t,
-		"root",
-		stackKey()...); status == 0 ||
+	if out, status := sshAttempt(t, "root", stackKey()...); status == 0 ||
 		!strings.Contains(out, "Permission denied (publickey)") {
 		t.Errorf("root gets in, or something else went wrong:\n%s", rig.End(t, out))
 	}
@@ -222,9 +213,7 @@ func TestHardeningRefusesWhatSSHDoes(t *testing.T) {
 		Provisioners: "provisioner \"goldsmith-hardening\" {\nsshd = \"sshd.tmpl\"\nsysctl = \"" + rig.Repository +
 			"/files/linux/sysctl.conf.tmpl\"\n}\n",
 		Files: map[string]string{"sshd.tmpl": "PermitRootLogin never\n"},
-	}.Run(
-		t,
-	)
+	}.Run(t)
 	if err == nil || !strings.Contains(out, `unsupported option "never"`) ||
 		!strings.Contains(out, "validate the new /etc/ssh/sshd_config.d/00-goldsmith.conf") {
 		t.Errorf("%v:\n%s", err, rig.End(t, out))

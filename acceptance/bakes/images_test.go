@@ -99,19 +99,14 @@ func TestSealRefuses(t *testing.T) {
 			before := rig.Inventory(t)
 			out, err := rig.Bake{
 				Provisioners: rig.Command(c.plant) + "provisioner \"goldsmith-seal\" {\n" + c.provisioner + "\n}",
-			}.Run(
-				t,
-			)
+			}.Run(t)
 			if err == nil {
 				t.Error("an image was made")
 			}
 			if !regexp.MustCompile(c.want).MatchString(out) {
 				t.Errorf("the output does not match %s:\n%s", c.want, rig.End(t, out))
 			}
-			if sealed, _, _ := strings.Cut(
-				out,
-				"Terminating",
-			); strings.Contains(
+			if sealed, _, _ := strings.Cut(out, "Terminating"); strings.Contains(
 				sealed[strings.Index(sealed, "Sealing"):],
 				canary,
 			) {

@@ -69,9 +69,7 @@ func TestUnprovedIsNotPublished(t *testing.T) {
 			out, err := rig.Bake{
 				Source:       rig.Proving("web", `timeout = "25s"`),
 				Provisioners: rig.WebProvisioners(c.provisioner),
-			}.Run(
-				t,
-			)
+			}.Run(t)
 			if err == nil || !strings.Contains(out, c.want) {
 				t.Errorf("%v; the output should say %q:\n%s", err, c.want, rig.End(t, out))
 			}
@@ -114,9 +112,7 @@ func TestUnprovedIsKept(t *testing.T) {
 	out, err := rig.Bake{
 		Source:       rig.Proving("web", "timeout = \"25s\"\non_unproved = \"keep\""),
 		Provisioners: rig.WebProvisioners(rig.Command("rm /usr/local/lib/goldsmith/webapp")),
-	}.Run(
-		t,
-	)
+	}.Run(t)
 	left := unproved(t)
 	if err == nil || len(left) != 1 {
 		t.Fatalf("%v, kept %v:\n%s", err, left, rig.End(t, out))
@@ -142,9 +138,7 @@ func TestProvedWithTheCurrentRelease(t *testing.T) {
 	out, err := rig.Bake{
 		Source:       rig.Proving("web", `release = "alone-1"`),
 		Provisioners: rig.WebProvisioners(assertion),
-	}.Run(
-		t,
-	)
+	}.Run(t)
 	if err != nil {
 		t.Fatalf("%v:\n%s", err, rig.End(t, out))
 	}
@@ -157,9 +151,7 @@ func TestProvedWithTheCurrentRelease(t *testing.T) {
 	}
 	t.Cleanup(func() { rig.DeregisterNow(t, rig.ImageNamed(t, imageTags(t, now.Web)["Name"])) })
 	// A name is good for one build.
-	if out, err := (rig.Bake{Source: rig.Proving("web", `release = "alone-1"`)}).Run(
-		t,
-	); err == nil ||
+	if out, err := (rig.Bake{Source: rig.Proving("web", `release = "alone-1"`)}).Run(t); err == nil ||
 		!strings.Contains(out, "alone-1") {
 		t.Errorf("the name of a release was taken twice: %v\n%s", err, rig.End(t, out))
 	}
@@ -173,9 +165,7 @@ func TestProveIsChecked(t *testing.T) {
 	out, err = rig.Bake{
 		Validate: true,
 		Source:   "prove {\nstack = \"Golden!\"\ntier = \"app\"\non_unproved = \"shrug\"\ntimeout = \"soon\"\n}",
-	}.Run(
-		t,
-	)
+	}.Run(t)
 	for _, attribute := range []string{"prove.stack", "prove.tier", "prove.on_unproved", "prove.timeout"} {
 		if err == nil || !strings.Contains(out, attribute) {
 			t.Errorf("%v: the output does not name %s:\n%s", err, attribute, rig.End(t, out))
@@ -221,16 +211,8 @@ func TestUnchanged(t *testing.T) {
 		t.Errorf("the release is %+v, before it was %+v", now, r)
 	}
 	rig.DeregisterNow(t, rig.ImageNamed(t, "t-db-*"))
-	out = rig.Must(
-		t,
-		rig.Packer(t),
-		"build",
-		"-color=false",
-		"-only=goldsmith-ami.db",
-		"-var",
-		"stack="+rig.StackName,
-		".",
-	)
+	out = rig.Must(t, rig.Packer(t), "build", "-color=false", "-only=goldsmith-ami.db", "-var",
+		"stack="+rig.StackName, ".")
 	if now := rig.CurrentRelease(t); now.DB != r.DB || now.Web != r.Web {
 		t.Errorf("the release is %+v and not %+v again:\n%s", now, r, rig.End(t, out))
 	}

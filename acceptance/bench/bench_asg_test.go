@@ -41,12 +41,8 @@ func BenchmarkGroup(b *testing.B) {
 			continue
 		}
 		for _, size := range groupSizes {
-			rig.WriteSeveral(
-				b,
-				file,
-				fmt.Sprintf("count = %d\n  scaling = \"asg\"", size),
-				"min_healthy_percentage = 0",
-			)
+			rig.WriteSeveral(b, file, fmt.Sprintf("count = %d\n  scaling = \"asg\"", size),
+				"min_healthy_percentage = 0")
 			took, _ := timed("deploy", "--bake-time", "0s", "--drain-time", "0s")
 			made = append(made, took.Seconds())
 			took, said := timed("deploy", "--replace", "web", "--bake-time", "0s", "--drain-time", "0s")
@@ -60,15 +56,8 @@ func BenchmarkGroup(b *testing.B) {
 	var table strings.Builder
 	fmt.Fprintf(&table, "\n%9s %12s %6s %12s %6s\n", "instances", "from nothing", "ratio", "refresh", "ratio")
 	for i, size := range groupSizes {
-		fmt.Fprintf(
-			&table,
-			"%9d %10.1f s %6.1f %10.1f s %6.1f\n",
-			size,
-			made[i],
-			made[i]/made[0],
-			refreshed[i],
-			refreshed[i]/refreshed[0],
-		)
+		fmt.Fprintf(&table, "%9d %10.1f s %6.1f %10.1f s %6.1f\n", size, made[i], made[i]/made[0], refreshed[i],
+			refreshed[i]/refreshed[0])
 		b.ReportMetric(made[i], fmt.Sprintf("made-%d-s", size))
 		b.ReportMetric(refreshed[i], fmt.Sprintf("refreshed-%d-s", size))
 	}

@@ -30,18 +30,8 @@ import (
 func BenchmarkBakeBothImages(b *testing.B) {
 	rig.KeepRelease(b)
 	for b.Loop() {
-		rig.Must(
-			b,
-			rig.Packer(b),
-			"build",
-			"-var",
-			"stack="+rig.StackName,
-			"-var",
-			"ami_prefix=bench",
-			"-var",
-			"force=true",
-			".",
-		)
+		rig.Must(b, rig.Packer(b), "build", "-var", "stack="+rig.StackName, "-var", "ami_prefix=bench", "-var",
+			"force=true", ".")
 		b.StopTimer()
 		for _, tier := range []string{"db", "web"} {
 			rig.DeregisterNow(b, rig.ImageNamed(b, "bench-"+tier+"-*"))
@@ -118,9 +108,7 @@ func BenchmarkLaunchToReady(b *testing.B) {
 				"path = \"/usr/local/bin/webapp\"\nsource = %q\nmode = \"0755\"\n}\n}\n}",
 			filepath.Join(rig.Repository, ".build", "webapp-linux-amd64"),
 		),
-	}.Run(
-		b,
-	)
+	}.Run(b)
 	if err != nil {
 		b.Fatalf("bake the plain image with the application: %v\n%s", err, rig.End(b, out))
 	}
@@ -236,31 +224,13 @@ func userData(b *testing.B, tier, address string) []byte {
 		rendered("ssh/sshd.conf.tmpl"),
 	}
 	if tier == "db" {
-		values = append(
-			values,
-			"@PACKAGES@",
-			"mariadb-server",
-			"@SERVER@",
-			rendered("mysql/goldsmith.cnf.tmpl"),
-			"@UNIT@",
-			rendered("mysql/hardening.conf.tmpl"),
-			"@SEED@",
-			plain(rig.Repository, "files", "mysql", "seed.sql"),
-		)
+		values = append(values, "@PACKAGES@", "mariadb-server", "@SERVER@", rendered("mysql/goldsmith.cnf.tmpl"),
+			"@UNIT@", rendered("mysql/hardening.conf.tmpl"), "@SEED@",
+			plain(rig.Repository, "files", "mysql", "seed.sql"))
 	} else {
-		values = append(
-			values,
-			"@PACKAGES@",
-			"nginx",
-			"@UNIT@",
-			rendered("systemd/goldsmith-webapp.service.tmpl"),
-			"@SERVER@",
-			rendered("nginx/nginx.conf.tmpl"),
-			"@SITE@",
-			rendered("nginx/site.conf.tmpl"),
-			"@NGINX@",
-			plain(rig.Repository, "provisioners", "nginx", "hardening.conf"),
-		)
+		values = append(values, "@PACKAGES@", "nginx", "@UNIT@", rendered("systemd/goldsmith-webapp.service.tmpl"),
+			"@SERVER@", rendered("nginx/nginx.conf.tmpl"), "@SITE@", rendered("nginx/site.conf.tmpl"), "@NGINX@",
+			plain(rig.Repository, "provisioners", "nginx", "hardening.conf"))
 	}
 	script := strings.NewReplacer(values...).
 		Replace(plain("testdata", "userdata", "common.sh") + plain("testdata", "userdata", tier+".sh"))

@@ -53,9 +53,7 @@ func BenchmarkWebApp(b *testing.B) {
 		Kind:       instance.KindService,
 		Parameters: "/goldsmith/" + rig.StackName,
 		Needs:      []instance.TierAddress{{Tier: "db", Address: rig.DatabaseAddress}},
-	}.UserData(
-		"",
-	)
+	}.UserData("")
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -91,17 +89,8 @@ func BenchmarkWebApp(b *testing.B) {
 func report(b *testing.B, applications []*served, paths []string) {
 	wanted := map[string]float64{"/health": 10, "/users": 6}
 	var table strings.Builder
-	fmt.Fprintf(
-		&table,
-		"%d cores, %d rounds, medians\n%-10s %-8s %12s %9s %9s\n",
-		runtime.NumCPU(),
-		len(applications[0].runs[paths[0]]),
-		"",
-		"",
-		"requests/s",
-		"p99 ms",
-		"ratio",
-	)
+	fmt.Fprintf(&table, "%d cores, %d rounds, medians\n%-10s %-8s %12s %9s %9s\n", runtime.NumCPU(),
+		len(applications[0].runs[paths[0]]), "", "", "requests/s", "p99 ms", "ratio")
 	for _, path := range paths {
 		rate, p99 := applications[0].medians(path)
 		for i, a := range applications {
@@ -110,13 +99,8 @@ func report(b *testing.B, applications []*served, paths []string) {
 			b.ReportMetric(r, a.name+path+"-req/s")
 			b.ReportMetric(p, a.name+path+"-p99-ms")
 			if i == 1 && rate/r < wanted[path] {
-				b.Errorf(
-					"%s: %.1f times the requests per second of %s, %.0f times are wanted",
-					path,
-					rate/r,
-					a.name,
-					wanted[path],
-				)
+				b.Errorf("%s: %.1f times the requests per second of %s, %.0f times are wanted", path, rate/r, a.name,
+					wanted[path])
 			}
 			if i == 1 && p99 > p {
 				b.Errorf("%s: the 99th percentile is %.1f ms, that of %s %.1f ms", path, p99, a.name, p)
@@ -196,18 +180,8 @@ var (
 // measure runs wrk; an answer that is not 2xx, or none, ends the benchmark.
 func measure(b *testing.B, target string, seconds int) load {
 	b.Helper()
-	out := rig.Must(
-		b,
-		"wrk",
-		"--threads",
-		"1",
-		"--connections",
-		"32",
-		"--duration",
-		strconv.Itoa(seconds)+"s",
-		"--latency",
-		"https://"+target,
-	)
+	out := rig.Must(b, "wrk", "--threads", "1", "--connections", "32", "--duration", strconv.Itoa(seconds)+"s",
+		"--latency", "https://"+target)
 	if fault := faultLine.FindString(out); fault != "" {
 		b.Fatalf("wrk against %s: %s\n%s", target, strings.TrimSpace(fault), rig.End(b, out))
 	}

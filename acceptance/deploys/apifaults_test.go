@@ -90,8 +90,8 @@ func signAnew(r *httputil.ProxyRequest, target *url.URL) {
 		SecretAccessKey: os.Getenv("AWS_SECRET_ACCESS_KEY"),
 	}
 	hash := hex.EncodeToString(digest[:])
-	if err := v4.NewSigner().SignHTTP(
-		r.Out.Context(), key, r.Out, hash, service[1], "us-east-1", time.Now()); err != nil {
+	if err := v4.NewSigner().SignHTTP(r.Out.Context(), key, r.Out, hash, service[1], "us-east-1",
+		time.Now()); err != nil {
 		panic(err) // the key is ours: it can be signed with
 	}
 }

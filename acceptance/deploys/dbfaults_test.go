@@ -73,9 +73,7 @@ func TestDatabaseFaults(t *testing.T) {
 			out, err := rig.Bake{
 				Files:        c.files,
 				Provisioners: "provisioner \"goldsmith-mysql\" {\n" + attributes + "}\n",
-			}.Run(
-				t,
-			)
+			}.Run(t)
 			if err == nil {
 				t.Error("it succeeded")
 			}
@@ -146,14 +144,8 @@ func TestDatabaseFirstBootFaults(t *testing.T) {
 				Parameters: c.parameters,
 				Clients:    []string{"10.0.1.0/24"},
 			}
-			report := rig.ReportOfDatabase(
-				t,
-				image,
-				"fault",
-				"10.0.2."+big.NewInt(int64(60+i)).String(),
-				settings,
-				c.change,
-			)
+			report := rig.ReportOfDatabase(t, image, "fault", "10.0.2."+big.NewInt(int64(60+i)).String(), settings,
+				c.change)
 			if report.Ready {
 				t.Fatal("it is ready")
 			}
@@ -200,9 +192,7 @@ func authorityFor(t *testing.T, from, until time.Time) (certificate, key string)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(
-			pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
-		), string(
-			pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded}),
-		)
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded}),
+	)
 }

@@ -82,13 +82,8 @@ func TestNoRequestFailsWhileTheWebTierIsReplaced(t *testing.T) {
 	}
 	after := rig.Tier(t, "web")
 	if *after.InstanceId == *before.InstanceId || aws.ToString(after.PublicIpAddress) != address {
-		t.Errorf(
-			"%s at %s became %s at %s; another instance at the same address is wanted",
-			*before.InstanceId,
-			address,
-			*after.InstanceId,
-			aws.ToString(after.PublicIpAddress),
-		)
+		t.Errorf("%s at %s became %s at %s; another instance at the same address is wanted", *before.InstanceId,
+			address, *after.InstanceId, aws.ToString(after.PublicIpAddress))
 	}
 }
 
@@ -197,14 +192,8 @@ func TestNoWriteIsLostWhileTheDatabaseIsReplaced(t *testing.T) {
 	}
 	assertAcknowledged(t, w)
 	rig.AssertServes(t)
-	assertReport(
-		t,
-		out,
-		*before.InstanceId,
-		"Writes were interrupted for",
-		"the data volume "+dataVolume(t)+" to "+after,
-		"the database's address 10.0.2.10 to "+after,
-	)
+	assertReport(t, out, *before.InstanceId, "Writes were interrupted for",
+		"the data volume "+dataVolume(t)+" to "+after, "the database's address 10.0.2.10 to "+after)
 }
 
 // dataVolume is the id of the volume with the stack's data.
@@ -291,14 +280,10 @@ provisioner "goldsmith-systemd" {
 			assertAcknowledged(t, w)
 			assertSame(t, before)
 			if slices.Contains(c.args, "db") { // both had moved, and came back
-				assertReport(
-					t,
-					out,
-					"was healthy and then was not",
+				assertReport(t, out, "was healthy and then was not",
 					"the data volume "+dataVolume(t)+" to "+*db.InstanceId,
 					"the database's address 10.0.2.10 to "+*db.InstanceId,
-					"the page's address "+aws.ToString(web.PublicIpAddress)+" to "+*web.InstanceId,
-				)
+					"the page's address "+aws.ToString(web.PublicIpAddress)+" to "+*web.InstanceId)
 			} else if !strings.Contains(out, "\nreport: ") {
 				t.Errorf("it left no report:\n%s", rig.End(t, out))
 			}
@@ -488,9 +473,7 @@ func TestTwoDeploysAtOnce(t *testing.T) {
 func TestInterruptedDeploy(t *testing.T) {
 	web := rig.Tier(t, "web")
 	// A closed terminal, after all has moved; the web tier's group is interrupted by ctrl-C.
-	out, err := rig.RunUntil(
-		t,
-		regexp.MustCompile(`watching for 10m`),
+	out, err := rig.RunUntil(t, regexp.MustCompile(`watching for 10m`),
 		func(p *os.Process) { signalTo(t, p, syscall.SIGHUP) },
 		rig.DeployArgs("--replace", "all", "--bake-time", "10m", "--timeout", "20m")...)
 	if err == nil || !strings.Contains(out, "going back") {
@@ -525,16 +508,8 @@ func TestOlderServerIsRefused(t *testing.T) {
 		t.Fatalf("the data volume's server is %q", server)
 	}
 	note := func(value string) {
-		rig.Must(
-			t,
-			"aws",
-			"ec2",
-			"create-tags",
-			"--resources",
-			*volumes.Volumes[0].VolumeId,
-			"--tags",
-			"Key=goldsmith:server,Value="+value,
-		)
+		rig.Must(t, "aws", "ec2", "create-tags", "--resources", *volumes.Volumes[0].VolumeId, "--tags",
+			"Key=goldsmith:server,Value="+value)
 	}
 	note("mariadb 99.1.2")
 	t.Cleanup(func() { note(server) })

@@ -26,19 +26,9 @@ func TestRollbackToASnapshot(t *testing.T) {
 		return w
 	}
 	volumes := func() string {
-		return rig.Must(
-			t,
-			"aws",
-			"ec2",
-			"describe-volumes",
-			"--filters",
-			"Name=tag:goldsmith:stack,Values="+rig.StackName,
-			"Name=tag-key,Values=goldsmith:data",
-			"--query",
-			"Volumes[].VolumeId",
-			"--output",
-			"text",
-		)
+		return rig.Must(t, "aws", "ec2", "describe-volumes", "--filters",
+			"Name=tag:goldsmith:stack,Values="+rig.StackName, "Name=tag-key,Values=goldsmith:data", "--query",
+			"Volumes[].VolumeId", "--output", "text")
 	}
 	first := write()
 	rig.Must(t, rig.Goldsmith(), rig.DeployArgs("--replace", "db")...)
@@ -59,11 +49,8 @@ func TestRollbackToASnapshot(t *testing.T) {
 		"0s",
 	}
 
-	out, err := rig.RunUntil(
-		t,
-		regexp.MustCompile(`made data volume vol-`),
-		func(p *os.Process) { signalTo(t, p, os.Interrupt) },
-		back...)
+	out, err := rig.RunUntil(t, regexp.MustCompile(`made data volume vol-`),
+		func(p *os.Process) { signalTo(t, p, os.Interrupt) }, back...)
 	if err == nil || !strings.Contains(out, "going back") {
 		t.Errorf("an interrupted rollback: %v\n%s", err, rig.End(t, out))
 	}

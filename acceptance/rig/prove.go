@@ -18,18 +18,8 @@ func CurrentRelease(t testing.TB) Release {
 	Decode(
 		t,
 		strings.NewReader(
-			Must(
-				t,
-				"aws",
-				"ssm",
-				"get-parameter",
-				"--name",
-				"/goldsmith/"+StackName+"/release",
-				"--query",
-				"Parameter.Value",
-				"--output",
-				"text",
-			),
+			Must(t, "aws", "ssm", "get-parameter", "--name", "/goldsmith/"+StackName+"/release", "--query",
+				"Parameter.Value", "--output", "text"),
 		),
 		&r,
 	)
@@ -47,43 +37,18 @@ func KeepRelease(t testing.TB) Release {
 		if err != nil {
 			t.Fatal(err)
 		}
-		Must(
-			t,
-			"aws",
-			"ssm",
-			"put-parameter",
-			"--overwrite",
-			"--type",
-			"String",
-			"--name",
-			"/goldsmith/"+StackName+"/release",
-			"--value",
-			string(text),
-		)
-		Must(
-			t,
-			"aws",
-			"ec2",
-			"create-tags",
-			"--resources",
-			old.DB,
-			old.Web,
-			"--tags",
-			"Key=goldsmith:release,Value="+old.Name,
-		)
+		Must(t, "aws", "ssm", "put-parameter", "--overwrite", "--type", "String", "--name",
+			"/goldsmith/"+StackName+"/release", "--value", string(text))
+		Must(t, "aws", "ec2", "create-tags", "--resources", old.DB, old.Web, "--tags",
+			"Key=goldsmith:release,Value="+old.Name)
 	})
 	return old
 }
 
 // Proving is a source that is proved as a web or a db image of the stack.
 func Proving(tier, more string) string {
-	return fmt.Sprintf(
-		"tags = { \"goldsmith:tier\" = %q }\nprove {\nstack = %q\ntier = %q\n%s\n}",
-		tier,
-		StackName,
-		tier,
-		more,
-	)
+	return fmt.Sprintf("tags = { \"goldsmith:tier\" = %q }\nprove {\nstack = %q\ntier = %q\n%s\n}", tier, StackName,
+		tier, more)
 }
 
 // WebProvisioners make a web image as the project's own build does.

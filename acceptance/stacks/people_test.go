@@ -153,13 +153,8 @@ func TestLogs(t *testing.T) {
 			t.Errorf("logs %s %s: %v: it does not show %q:\n%.2000s", c.tier, c.source, err, c.want, out)
 		}
 	}
-	if out := rig.Must(
-		t,
-		rig.Goldsmith(),
-		"open",
-		"--stack",
-		rig.StackName,
-	); !strings.HasPrefix(out, "https://127.") ||
+	if out := rig.Must(t, rig.Goldsmith(), "open", "--stack",
+		rig.StackName); !strings.HasPrefix(out, "https://127.") ||
 		!strings.Contains(out, "sha256 ") {
 		t.Errorf("open: %q", out)
 	}
@@ -236,14 +231,7 @@ func TestNetworkDownRefuses(t *testing.T) {
 			t.Errorf("%v without anybody to ask: %v: %s", command, err, out)
 		}
 	}
-	if out, err := rig.Output(
-		rig.Goldsmith(),
-		"network",
-		"down",
-		"--yes",
-		"--stack",
-		rig.StackName,
-	); err == nil ||
+	if out, err := rig.Output(rig.Goldsmith(), "network", "down", "--yes", "--stack", rig.StackName); err == nil ||
 		!strings.Contains(out, "is in it") {
 		t.Errorf("network down while instances run: %v: %s", err, out)
 	}

@@ -304,10 +304,7 @@ func launchStranger(t *testing.T) string {
 		t.Fatal(err)
 	}
 	out, err := rig.API.RunInstances(ctx, &ec2.RunInstancesInput{
-		ImageId: rig.BaseImage(
-			t,
-			"debian-13-amd64-*",
-		),
+		ImageId:          rig.BaseImage(t, "debian-13-amd64-*"),
 		InstanceType:     types.InstanceTypeT3Micro,
 		MinCount:         aws.Int32(1),
 		MaxCount:         aws.Int32(1),
@@ -373,14 +370,7 @@ func TestNetwork(t *testing.T) {
 	if *web.SubnetId == *db.SubnetId {
 		t.Error("both instances are in one subnet")
 	}
-	if out := rig.Must(
-		t,
-		rig.Goldsmith(),
-		"network",
-		"up",
-		"--stack",
-		rig.StackName,
-	); !strings.Contains(
+	if out := rig.Must(t, rig.Goldsmith(), "network", "up", "--stack", rig.StackName); !strings.Contains(
 		out,
 		"unchanged",
 	) {
@@ -393,30 +383,13 @@ func TestNetwork(t *testing.T) {
 // TestDestroy makes a second stack beside the first and removes it with all that it had.
 func TestDestroy(t *testing.T) {
 	gateways := func() string {
-		return rig.Must(
-			t,
-			"aws",
-			"ec2",
-			"describe-nat-gateways",
-			"--filter",
-			"Name=state,Values=available",
-			"--query",
-			"NatGateways[].NatGatewayId",
-		)
+		return rig.Must(t, "aws", "ec2", "describe-nat-gateways", "--filter", "Name=state,Values=available",
+			"--query", "NatGateways[].NatGatewayId")
 	}
 	before, own := rig.Inventory(t), gateways()
 	rig.Must(t, rig.Goldsmith(), "network", "up", "--stack", "second")
-	rig.Must(
-		t,
-		rig.Goldsmith(),
-		"deploy",
-		"--stack",
-		"second",
-		"--db-ami",
-		aws.ToString(rig.Tier(t, "db").ImageId),
-		"--web-ami",
-		aws.ToString(rig.Tier(t, "web").ImageId),
-	)
+	rig.Must(t, rig.Goldsmith(), "deploy", "--stack", "second", "--db-ami", aws.ToString(rig.Tier(t, "db").ImageId),
+		"--web-ami", aws.ToString(rig.Tier(t, "web").ImageId))
 	if _, err := rig.Output(rig.Goldsmith(), "network", "down", "--stack", "second"); err == nil {
 		t.Error("a network with instances in it was removed")
 	}
@@ -556,9 +529,7 @@ func ownPair(t *testing.T, name string, until time.Time) (certificate, key strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(
-			pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
-		), string(
-			pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded}),
-		)
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded}),
+	)
 }

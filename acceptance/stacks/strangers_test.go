@@ -60,34 +60,15 @@ func TestStrangersGetNothing(t *testing.T) {
 			t.Errorf("%s: status %s", name, status)
 		}
 	}
-	if out, err := rig.Output(
-		"setpriv",
-		"--reuid=65534",
-		"--clear-groups",
-		"env",
-		"HOME=/nonexistent",
-		rig.Goldsmith(),
-		"cloud",
-		"env",
-	); err == nil {
+	if out, err := rig.Output("setpriv", "--reuid=65534", "--clear-groups", "env", "HOME=/nonexistent",
+		rig.Goldsmith(), "cloud", "env"); err == nil {
 		t.Errorf("another user gets the key: %s", out)
 	}
 
 	// With the key there is still no way to moto's own interface.
-	out := rig.Must(
-		t,
-		"curl",
-		"--silent",
-		"--aws-sigv4",
-		"aws:amz:us-east-1:ec2",
-		"--user",
-		os.Getenv("AWS_ACCESS_KEY_ID")+":"+os.Getenv("AWS_SECRET_ACCESS_KEY"),
-		"--output",
-		"/dev/null",
-		"--write-out",
-		"%{http_code}",
-		endpoint+"/moto-api/data.json",
-	)
+	out := rig.Must(t, "curl", "--silent", "--aws-sigv4", "aws:amz:us-east-1:ec2", "--user",
+		os.Getenv("AWS_ACCESS_KEY_ID")+":"+os.Getenv("AWS_SECRET_ACCESS_KEY"), "--output", "/dev/null", "--write-out",
+		"%{http_code}", endpoint+"/moto-api/data.json")
 	if out != "404" {
 		t.Errorf("moto's own interface: status %s", out)
 	}

@@ -155,12 +155,8 @@ func TestKindsThatAreNotInTheWay(t *testing.T) {
 		task.Link{Path: dir + "/d", Target: "x"}, task.Line{Path: dir + "/none", Line: "x"},
 		task.File{Path: dir + "/none/x", Content: task.Bytes(nil)},
 	} {
-		if _, recap, err := play(
-			t,
-			execute,
-			false,
-			task.Play{Tasks: []task.Task{{Name: "t", Spec: spec}}},
-		); err == nil || recap.Failed != 1 ||
+		if _, recap, err := play(t, execute, false,
+			task.Play{Tasks: []task.Task{{Name: "t", Spec: spec}}}); err == nil || recap.Failed != 1 ||
 			!strings.Contains(err.Error(), dir) {
 			t.Errorf("%+v: %+v, %v", spec, recap, err)
 		}

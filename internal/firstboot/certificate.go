@@ -70,11 +70,9 @@ func issue(template, parent *x509.Certificate, signer crypto.Signer) (certificat
 	if err != nil {
 		return nil, nil, err
 	}
-	return pem.EncodeToMemory(
-			&pem.Block{Type: "CERTIFICATE", Bytes: der},
-		), pem.EncodeToMemory(
-			&pem.Block{Type: "PRIVATE KEY", Bytes: encoded},
-		), nil
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(
+		&pem.Block{Type: "PRIVATE KEY", Bytes: encoded},
+	), nil
 }
 
 // validityError is of a certificate that is not valid now: the clock may be what is wrong.

@@ -69,11 +69,7 @@ func TestLastErrorsOfALog(t *testing.T) {
 }
 
 func TestLetInWantsARange(t *testing.T) {
-	if err := letIn(
-		t.Context(),
-		"x.service",
-		[]string{"everywhere"},
-	); err == nil ||
+	if err := letIn(t.Context(), "x.service", []string{"everywhere"}); err == nil ||
 		!strings.Contains(err.Error(), "clients everywhere") {
 		t.Errorf("got %v", err)
 	}

@@ -53,12 +53,7 @@ func TestChecksAreThoseOfTheDescription(t *testing.T) {
 				[]instance.Assertion{{Name: "own", Argv: []string{"true"}}}) {
 				got = append(got, each.name)
 			}
-			if want := append(
-				slices.Clone(c.want),
-				"failed units",
-				"reachable",
-				"assert own",
-			); !slices.Equal(
+			if want := append(slices.Clone(c.want), "failed units", "reachable", "assert own"); !slices.Equal(
 				got,
 				want,
 			) {
@@ -158,10 +153,7 @@ func TestNeedsAreNamed(t *testing.T) {
 		Tier:  "front",
 		Needs: []instance.TierAddress{{Tier: "queue", Address: "10.0.2.9", Port: 5673}},
 	}
-	if _, err := needsOf(
-		s,
-		d,
-	); err == nil || !strings.Contains(err.Error(), "tier store") ||
+	if _, err := needsOf(s, d); err == nil || !strings.Contains(err.Error(), "tier store") ||
 		!strings.Contains(err.Error(), "\nhint: ") {
 		t.Errorf("got %v, want the missing tier", err)
 	}
@@ -278,9 +270,7 @@ func TestSetupIsTheOneThatTheDescriptionNames(t *testing.T) {
 	if setup, err := of("store"); err != nil || setup == nil || given != `{"a":1}` {
 		t.Errorf("got %v, %v with %s", setup, err, given)
 	}
-	if _, err := of(
-		"other",
-	); err == nil || !strings.Contains(err.Error(), `"other"`) ||
+	if _, err := of("other"); err == nil || !strings.Contains(err.Error(), `"other"`) ||
 		!strings.Contains(err.Error(), "bad, store") {
 		t.Errorf("an unknown one: got %v", err)
 	}
@@ -305,10 +295,7 @@ func TestGivenCertificate(t *testing.T) {
 		Instance: Instance{Settings: instance.Settings{Parameters: "/p", Tier: "front"}},
 		values:   map[string]string{"/p/front/crt": certificate},
 	}
-	if _, err := placeCertificate(
-		b,
-		c,
-	); err == nil ||
+	if _, err := placeCertificate(b, c); err == nil ||
 		!strings.Contains(err.Error(), "/p/front/crt and /p/front/key only one") {
 		t.Errorf("half a pair: got %v", err)
 	}

@@ -261,14 +261,8 @@ func letIn(ctx context.Context, unit string, ranges []string) error {
 	if len(allowed) == 0 {
 		return nil
 	}
-	if err := run(
-		ctx,
-		"systemctl",
-		"set-property",
-		"--runtime",
-		unit,
-		"IPAddressAllow="+strings.Join(allowed, " "),
-	); err != nil {
+	if err := run(ctx, "systemctl", "set-property", "--runtime", unit,
+		"IPAddressAllow="+strings.Join(allowed, " ")); err != nil {
 		return fmt.Errorf("let %s through to %s: %w", strings.Join(allowed, ", "), unit, err)
 	}
 	return nil

@@ -72,11 +72,7 @@ func TestSignedByTheStacksAuthority(t *testing.T) {
 		t.Error(err)
 	}
 	old, oldKey := authority(t, time.Now().Add(-time.Hour))
-	if _, _, err := SignedCertificate(
-		old,
-		oldKey,
-		Identity{Private: "10.0.2.10"},
-	); err == nil ||
+	if _, _, err := SignedCertificate(old, oldKey, Identity{Private: "10.0.2.10"}); err == nil ||
 		!strings.Contains(err.Error(), "valid from") {
 		t.Errorf("an authority that has expired: %v", err)
 	}
@@ -139,11 +135,9 @@ func authority(t *testing.T, until time.Time) (certificate, key string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(
-			pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
-		), string(
-			pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded}),
-		)
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded}),
+	)
 }
 
 // ownPair is the instance's own certificate, kept in a directory.

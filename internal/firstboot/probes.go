@@ -78,12 +78,8 @@ func listensOnlyOn(port int, address string) (string, error) {
 		return "", err
 	}
 	if !slices.Equal(found, []string{address}) {
-		return "", fmt.Errorf(
-			"port %d is listened to on [%s], it should be on %s",
-			port,
-			strings.Join(found, ", "),
-			address,
-		)
+		return "", fmt.Errorf("port %d is listened to on [%s], it should be on %s", port, strings.Join(found, ", "),
+			address)
 	}
 	return net.JoinHostPort(address, strconv.Itoa(port)), nil
 }

@@ -123,23 +123,13 @@ func TestAnswers(t *testing.T) {
 	}))
 	defer server.Close()
 	address := server.Listener.Addr().String()
-	if detail, err := answers(
-		t.Context(),
-		address,
-		"http://192.0.2.7/",
-		"",
-		http.StatusMovedPermanently,
-	); err != nil ||
+	if detail, err := answers(t.Context(), address, "http://192.0.2.7/", "",
+		http.StatusMovedPermanently); err != nil ||
 		detail != "301 Moved Permanently" {
 		t.Errorf("got %q, %v", detail, err)
 	}
-	if _, err := answers(
-		t.Context(),
-		address,
-		"http://192.0.2.7/health",
-		"",
-		http.StatusOK,
-	); err == nil || !strings.Contains(err.Error(), "503") ||
+	if _, err := answers(t.Context(), address, "http://192.0.2.7/health", "",
+		http.StatusOK); err == nil || !strings.Contains(err.Error(), "503") ||
 		!strings.Contains(err.Error(), "no database") {
 		t.Errorf("got %v, want the status and what was said", err)
 	}

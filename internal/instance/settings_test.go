@@ -31,10 +31,7 @@ func TestSettingsTravelInUserData(t *testing.T) {
 			t.Errorf("cloud-init would not take %q", text)
 		}
 		var config map[string]any
-		if err = yaml.Unmarshal(
-			text,
-			&config,
-		); err != nil ||
+		if err = yaml.Unmarshal(text, &config); err != nil ||
 			!maps.Equal(config, map[string]any{"disable_ec2_metadata": false}) {
 			t.Errorf("to cloud-init %q is %v, %v: one thing is due, and without effect", text, config, err)
 		}

@@ -35,10 +35,7 @@ func TestSockets(t *testing.T) {
 		"tcp 127.0.0.1:5000",
 		"tcp [::]:22",
 		"udp 127.0.0.1:323",
-	}; !slices.Equal(
-		got,
-		want,
-	) {
+	}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q: what listens, and no connection", got, want)
 	}
 }

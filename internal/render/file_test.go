@@ -16,10 +16,7 @@ func TestFile(t *testing.T) {
 	if err := os.WriteFile(path, []byte("one\ntwo {{ .vars.x }}\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := File(
-		path,
-		map[string]any{"vars": map[string]string{"x": "2"}},
-	); err != nil ||
+	if got, err := File(path, map[string]any{"vars": map[string]string{"x": "2"}}); err != nil ||
 		string(got) != "one\ntwo 2\n" {
 		t.Errorf("got %q, %v", got, err)
 	}

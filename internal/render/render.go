@@ -41,12 +41,8 @@ func Text(name, text string, data map[string]any) ([]byte, error) {
 	}
 	var out bytes.Buffer
 	if err := parsed.Execute(&out, data); err != nil {
-		return nil, fmt.Errorf(
-			"render template %s: %w; there are: %s",
-			name,
-			tidy(err),
-			strings.Join(known(data), ", "),
-		)
+		return nil, fmt.Errorf("render template %s: %w; there are: %s", name, tidy(err),
+			strings.Join(known(data), ", "))
 	}
 	return out.Bytes(), nil
 }

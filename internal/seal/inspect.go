@@ -238,9 +238,7 @@ var beginKey = regexp.MustCompile(`-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----`)
 func privateKeys(text []byte) []string {
 	var found []string
 	for _, at := range beginKey.FindAllIndex(text, -1) {
-		if block, _ := pem.Decode(
-			text[at[0]:],
-		); block != nil && strings.HasSuffix(block.Type, "PRIVATE KEY") &&
+		if block, _ := pem.Decode(text[at[0]:]); block != nil && strings.HasSuffix(block.Type, "PRIVATE KEY") &&
 			len(block.Bytes) >= 32 {
 			found = append(found, block.Type)
 		}

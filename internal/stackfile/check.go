@@ -50,15 +50,8 @@ func (r *reader) checkHealth(h *HealthCheck, b *block) {
 		h.HealthyThreshold-1,
 	) * h.Interval; b.good("interval", "healthy_threshold", "deadline") &&
 		h.Deadline < least {
-		r.fault(
-			b,
-			"deadline",
-			"%v is too short for %d checks in a row, one every %v; it should be %v or more",
-			h.Deadline,
-			h.HealthyThreshold,
-			h.Interval,
-			least,
-		)
+		r.fault(b, "deadline", "%v is too short for %d checks in a row, one every %v; it should be %v or more",
+			h.Deadline, h.HealthyThreshold, h.Interval, least)
 	}
 }
 
@@ -71,13 +64,8 @@ func (r *reader) checkDeploy(f *File, b *block) {
 	}
 	within(r, b, "timeout", d.Timeout, time.Second, 24*time.Hour)
 	if least := d.BakeTime + d.DrainTime; b.good("bake_time", "drain_time", "timeout") && d.Timeout <= least {
-		r.fault(
-			b,
-			"timeout",
-			"%v should be longer than bake_time and drain_time together, which are %v",
-			d.Timeout,
-			least,
-		)
+		r.fault(b, "timeout", "%v should be longer than bake_time and drain_time together, which are %v", d.Timeout,
+			least)
 	}
 	if f.Web.Scaling == "single" {
 		for _, name := range []string{"min_healthy_percentage", "checkpoints", "checkpoint_delay", "auto_rollback"} {

@@ -20,9 +20,7 @@ var (
 
 // unusable are the ranges that EC2 makes no VPC in.
 var unusable = []netip.Prefix{
-	netip.MustParsePrefix(
-		"0.0.0.0/8",
-	),
+	netip.MustParsePrefix("0.0.0.0/8"),
 	netip.MustParsePrefix("127.0.0.0/8"),
 	netip.MustParsePrefix("169.254.0.0/16"),
 	netip.MustParsePrefix("224.0.0.0/4"),
@@ -46,12 +44,9 @@ func (r *reader) checkNetwork(f *File, b *block) {
 	}
 	for _, name := range []string{"cidr", "public_cidr", "private_cidr"} {
 		if b.given(name) {
-			r.fault(
-				b,
-				name,
+			r.fault(b, name,
 				"it is for a network that Goldsmith makes, and %s is for one that is there; take one out",
-				existing[i],
-			)
+				existing[i])
 		}
 	}
 	n.CIDR, n.PublicCIDR, n.PrivateCIDR = netip.Prefix{}, netip.Prefix{}, netip.Prefix{}
@@ -116,12 +111,8 @@ func (r *reader) checkRanges(n *Network, b *block) {
 		case of.is.Bits() < 16 || of.is.Bits() > 28:
 			r.fault(b, of.name, "%s should have a length of /16 to /28, which is what EC2 takes", of.is)
 		case slices.ContainsFunc(unusable, of.is.Overlaps):
-			r.fault(
-				b,
-				of.name,
-				"%s is in a range that EC2 makes no VPC in; it should be a private one such as 10.0.0.0/16",
-				of.is,
-			)
+			r.fault(b, of.name,
+				"%s is in a range that EC2 makes no VPC in; it should be a private one such as 10.0.0.0/16", of.is)
 		case of.name != "cidr" && b.good("cidr") && !contains(n.CIDR, of.is):
 			r.fault(b, of.name, "%s should be inside the VPC's cidr %s", of.is, n.CIDR)
 		}
@@ -131,13 +122,8 @@ func (r *reader) checkRanges(n *Network, b *block) {
 		if !b.given(name) {
 			name = "public_cidr"
 		}
-		r.fault(
-			b,
-			name,
-			"the public subnet %s and the private one %s overlap; they should be apart",
-			n.PublicCIDR,
-			n.PrivateCIDR,
-		)
+		r.fault(b, name, "the public subnet %s and the private one %s overlap; they should be apart", n.PublicCIDR,
+			n.PrivateCIDR)
 	}
 }
 

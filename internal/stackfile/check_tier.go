@@ -134,13 +134,8 @@ func (r *reader) checkRule(rule *Rule, b *block, taken map[opening]string) {
 	if b.given("from_tier") {
 		r.oneOf(b, "from_tier", rule.FromTier, "db", "web")
 	}
-	r.matches(
-		b,
-		"description",
-		rule.Description,
-		description,
-		"at most 255 letters, digits, spaces and ._-:/()#,@[]+=&;{}!$*",
-	)
+	r.matches(b, "description", rule.Description, description,
+		"at most 255 letters, digits, spaces and ._-:/()#,@[]+=&;{}!$*")
 	if !b.good("protocol", "port", "cidr", "from_tier") {
 		return
 	}

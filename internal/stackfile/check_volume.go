@@ -41,15 +41,9 @@ func (r *reader) checkVolume(v *DataVolume, b *block) {
 	case v.Type == "gp3" && b.good("throughput"):
 		within(r, b, "throughput", v.Throughput, 125, 2000)
 		if most := v.IOPS / 4; b.good("iops", "throughput") && v.Throughput > most {
-			r.fault(
-				b,
-				"throughput",
+			r.fault(b, "throughput",
 				"%d is too much for %d iops; it should be a quarter of them at most, %d, or iops %d or more",
-				v.Throughput,
-				v.IOPS,
-				most,
-				v.Throughput*4,
-			)
+				v.Throughput, v.IOPS, most, v.Throughput*4)
 		}
 	case b.given("throughput"):
 		r.fault(b, "throughput", "it goes with gp3, and not with %s; take it out", v.Type)
@@ -79,15 +73,7 @@ func (r *reader) checkIOPS(v *DataVolume, is volumeType, b *block) {
 		most = max(most, is.minIOPS) // which every size has
 	}
 	if b.good("size", "iops") && v.IOPS > most {
-		r.fault(
-			b,
-			"iops",
-			"%d is too much for %d GiB of %s; it should be %d at most, or size %d or more",
-			v.IOPS,
-			v.Size,
-			v.Type,
-			most,
-			(v.IOPS+is.perGiB-1)/is.perGiB,
-		)
+		r.fault(b, "iops", "%d is too much for %d GiB of %s; it should be %d at most, or size %d or more", v.IOPS,
+			v.Size, v.Type, most, (v.IOPS+is.perGiB-1)/is.perGiB)
 	}
 }

@@ -90,24 +90,15 @@ func (r *reader) decodeBlock(b *block, from *hcl.Block, fields []field) {
 			r.decode(inner, from.Body, one)
 			f.value.Set(reflect.Append(f.value, one))
 		case len(others) > 0:
-			r.fault(
-				inner,
-				"",
-				"there is one in line %d already; there should be one at most",
-				others[0].place.Start.Line,
-			)
+			r.fault(inner, "", "there is one in line %d already; there should be one at most",
+				others[0].place.Start.Line)
 		default:
 			r.decode(inner, from.Body, f.value)
 		}
 		return
 	}
-	r.faultAt(
-		from.LabelRanges[0],
-		newBlock(b.title, b.place),
-		fmt.Sprintf("%s %q", from.Type, from.Labels[0]),
-		"it should be %s",
-		strings.Join(wanted, " or "),
-	)
+	r.faultAt(from.LabelRanges[0], newBlock(b.title, b.place), fmt.Sprintf("%s %q", from.Type, from.Labels[0]),
+		"it should be %s", strings.Join(wanted, " or "))
 }
 
 // head is what a block of this field begins with.

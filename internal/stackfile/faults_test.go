@@ -217,9 +217,7 @@ func TestFaults(t *testing.T) {
 			}},
 		{"no subnet for either tier",
 			in("network", existing, `private_subnet_ids = ["subnet-01234567"]`) +
-				in(`tier "web"`, `subnet = "private"`, `scaling = "asg"`) + in(
-				`tier "db"`, `subnet = "public"`,
-			),
+				in(`tier "web"`, `subnet = "private"`, `scaling = "asg"`) + in(`tier "db"`, `subnet = "public"`),
 			[]string{`1,1: network: public_subnet_ids: it is missing`}},
 		{"ids",
 			in("network", `vpc_id = "vpc-x"`, `public_subnet_ids = []`,
@@ -480,10 +478,7 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 	if _, err := read(t, strings.Repeat("#\n", sizeLimit/2)); err != nil {
 		t.Errorf("the longest file: got %v", err)
 	}
-	if _, err := read(
-		t,
-		strings.Repeat("#\n", sizeLimit/2)+"\n",
-	); err == nil ||
+	if _, err := read(t, strings.Repeat("#\n", sizeLimit/2)+"\n"); err == nil ||
 		!strings.Contains(err.Error(), "has more than 131072 bytes") {
 		t.Errorf("a long file: got %v", err)
 	}

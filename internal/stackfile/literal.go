@@ -37,14 +37,8 @@ func (r *reader) literal(b *block, name string, expr hcl.Expression) bool {
 		}
 	case *hclsyntax.ScopeTraversalExpr:
 		if word := hcl.ExprAsKeyword(e); word != "" {
-			r.faultAt(
-				e.Range(),
-				b,
-				name,
-				"%s is the name of a variable, which is not taken here; a text stands in quotes: %q",
-				word,
-				word,
-			)
+			r.faultAt(e.Range(), b, name,
+				"%s is the name of a variable, which is not taken here; a text stands in quotes: %q", word, word)
 			return false
 		}
 	}
@@ -62,12 +56,8 @@ func (r *reader) key(b *block, name string, expr hcl.Expression) bool {
 }
 
 func (r *reader) template(b *block, name string, part hcl.Expression) bool {
-	r.faultAt(
-		part.Range(),
-		b,
-		name,
-		"a text is taken as it stands, without templates; a ${ or %%{ that belongs to it is written $${ or %%%%{",
-	)
+	r.faultAt(part.Range(), b, name,
+		"a text is taken as it stands, without templates; a ${ or %%{ that belongs to it is written $${ or %%%%{")
 	return false
 }
 

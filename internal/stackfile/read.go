@@ -86,14 +86,8 @@ func (f Faults) Error() string {
 	for _, d := range f {
 		lines = append(
 			lines,
-			fmt.Sprintf(
-				"%s:%d,%d: %s: %s",
-				d.Subject.Filename,
-				d.Subject.Start.Line,
-				d.Subject.Start.Column,
-				d.Summary,
-				d.Detail,
-			),
+			fmt.Sprintf("%s:%d,%d: %s: %s", d.Subject.Filename, d.Subject.Start.Line, d.Subject.Start.Column,
+				d.Summary, d.Detail),
 		)
 	}
 	return strings.Join(lines, "\n")
@@ -103,13 +97,8 @@ func (f Faults) Error() string {
 func parse(path string, source []byte) (*File, error) {
 	r := &reader{directory: filepath.Dir(path)}
 	if deep := tooDeep(path, source); deep != nil {
-		r.faultAt(
-			*deep,
-			newBlock("", *deep),
-			"nesting",
-			"more than %d brackets and operators are open here; there should be a few",
-			depthLimit,
-		)
+		r.faultAt(*deep, newBlock("", *deep), "nesting",
+			"more than %d brackets and operators are open here; there should be a few", depthLimit)
 		return nil, r.sorted(r.faults)
 	}
 	parsed, diags := hclsyntax.ParseConfig(source, path, hcl.InitialPos)

@@ -29,13 +29,9 @@ func (Directory) Kind() string { return "directory" }
 
 // Validate reports what is wrong with the description.
 func (d Directory) Validate() error {
-	err := errors.Join(
-		checkPath("path", d.Path),
-		checkMode(d.Mode),
+	err := errors.Join(checkPath("path", d.Path), checkMode(d.Mode),
 		optional(d.Owner, checkName("owner", userName, d.Owner)),
-		optional(d.Group, checkName("group", userName, d.Group)),
-		oneOf("state", d.State, Present, Absent),
-	)
+		optional(d.Group, checkName("group", userName, d.Group)), oneOf("state", d.State, Present, Absent))
 	if d.State == Absent && strings.Count(filepath.Clean(d.Path), "/") < 2 {
 		return errors.Join(
 			err,

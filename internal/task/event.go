@@ -70,13 +70,6 @@ func (r *Recap) Count(outcome Outcome) {
 
 // String is the recap in Ansible's form.
 func (r Recap) String() string {
-	return fmt.Sprintf(
-		"PLAY RECAP %s : ok=%d changed=%d skipped=%d failed=%d  (%.1f s)",
-		r.Play,
-		r.OK,
-		r.Changed,
-		r.Skipped,
-		r.Failed,
-		r.Seconds,
-	)
+	return fmt.Sprintf("PLAY RECAP %s : ok=%d changed=%d skipped=%d failed=%d  (%.1f s)", r.Play, r.OK, r.Changed,
+		r.Skipped, r.Failed, r.Seconds)
 }

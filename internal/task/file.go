@@ -84,14 +84,10 @@ func (b FileBlock) Spec(func(string) ([]byte, error)) (Spec, error) {
 
 // Validate reports what is wrong with the description.
 func (f File) Validate() error {
-	return errors.Join(
-		checkPath("path", f.Path),
-		checkMode(f.Mode),
+	return errors.Join(checkPath("path", f.Path), checkMode(f.Mode),
 		optional(f.Owner, checkName("owner", userName, f.Owner)),
-		optional(f.Group, checkName("group", userName, f.Group)),
-		oneOf("state", f.State, Present, Absent),
-		checkContent(f.State, f.Content),
-	)
+		optional(f.Group, checkName("group", userName, f.Group)), oneOf("state", f.State, Present, Absent),
+		checkContent(f.State, f.Content))
 }
 
 func (f File) content() Blob { return f.Content }

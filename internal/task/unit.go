@@ -58,12 +58,9 @@ func (b UnitBlock) Spec(render func(string) ([]byte, error)) (Spec, error) {
 
 // Validate reports what is wrong with the description.
 func (u Unit) Validate() error {
-	return errors.Join(
-		checkName("unit", unitName, u.Unit),
-		optional(u.DropIn, checkName("drop_in", dropInName, u.DropIn)),
-		oneOf("state", u.State, Present, Absent),
-		checkContent(u.State, u.Content),
-	)
+	return errors.Join(checkName("unit", unitName, u.Unit),
+		optional(u.DropIn, checkName("drop_in", dropInName, u.DropIn)), oneOf("state", u.State, Present, Absent),
+		checkContent(u.State, u.Content))
 }
 
 func (u Unit) content() Blob { return u.Content }

@@ -33,14 +33,9 @@ func (User) Kind() string { return "user" }
 
 // Validate reports what is wrong with the description.
 func (u User) Validate() error {
-	return errors.Join(
-		checkName("user", userName, u.User),
-		optional(u.Group, checkName("group", userName, u.Group)),
-		eachName("groups", userName, u.Groups),
-		oneOf("state", u.State, Present, Absent),
-		optional(u.Home, checkPath("home", u.Home)),
-		optional(u.Shell, checkPath("shell", u.Shell)),
-	)
+	return errors.Join(checkName("user", userName, u.User), optional(u.Group, checkName("group", userName, u.Group)),
+		eachName("groups", userName, u.Groups), oneOf("state", u.State, Present, Absent),
+		optional(u.Home, checkPath("home", u.Home)), optional(u.Shell, checkPath("shell", u.Shell)))
 }
 
 // Check compares the user's entry of passwd(5) and its groups with what should be.

@@ -123,12 +123,8 @@ func encodeBlob(w io.Writer, encoder *json.Encoder, blob Blob) error {
 	}
 	n, err := io.Copy(w, io.LimitReader(content, blob.Size))
 	if err == nil && n != blob.Size {
-		err = fmt.Errorf(
-			"blob %s: it has shrunk from %d to %d bytes since it was first read",
-			blob.Digest,
-			blob.Size,
-			n,
-		)
+		err = fmt.Errorf("blob %s: it has shrunk from %d to %d bytes since it was first read", blob.Digest, blob.Size,
+			n)
 	}
 	if err != nil {
 		return err

@@ -234,13 +234,8 @@ func permissions() []task.Task {
 			task.Task{Name: "/etc/" + dir + " is root's", Spec: task.Directory{Path: "/etc/" + dir, Mode: "0700"}},
 		)
 	}
-	return append(
-		tasks,
-		mode("/etc/crontab", "0600"),
-		mode("/etc/ssh/sshd_config", "0600"),
-		mode("/etc/passwd", "0644"),
-		mode("/etc/group", "0644"),
-	)
+	return append(tasks, mode("/etc/crontab", "0600"), mode("/etc/ssh/sshd_config", "0600"),
+		mode("/etc/passwd", "0644"), mode("/etc/group", "0644"))
 }
 
 // mode is the task that gives a file of root's a mode and leaves its content alone.

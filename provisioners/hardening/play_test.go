@@ -197,9 +197,7 @@ func TestEveryFaultAtOnce(t *testing.T) {
 			t.Errorf("%v does not name %s", err, want)
 		}
 	}
-	if err := new(
-		Provisioner,
-	).Prepare(map[string]any{"allow_root": true}); err == nil ||
+	if err := new(Provisioner).Prepare(map[string]any{"allow_root": true}); err == nil ||
 		!strings.Contains(err.Error(), "allow_root") {
 		t.Errorf("an option that there is not: %v", err)
 	}

@@ -60,26 +60,17 @@ func TestDescriptionSaysWhatIsBaked(t *testing.T) {
 	}
 	if want := []imagespec.Port{
 		{Name: "mysql", Port: 3307, Address: imagespec.InstanceAddress},
-	}; !reflect.DeepEqual(
-		d.Ports,
-		want,
-	) {
+	}; !reflect.DeepEqual(d.Ports, want) {
 		t.Errorf("got the ports %+v", d.Ports)
 	}
 	if want := []imagespec.Log{
 		{Name: "mysql", Unit: "mariadb.service", Path: "/var/log/mysql/error.log"},
-	}; !reflect.DeepEqual(
-		d.Logs,
-		want,
-	) {
+	}; !reflect.DeepEqual(d.Logs, want) {
 		t.Errorf("got the logs %+v", d.Logs)
 	}
 	settings = mysqlsetup.Settings{}
 	d = described(t, "mysql", map[string]any{"bind_address": "10.0.2.10"})
-	if err := json.Unmarshal(
-		d.Setup.Settings,
-		&settings,
-	); err != nil || settings.Bind ||
+	if err := json.Unmarshal(d.Setup.Settings, &settings); err != nil || settings.Bind ||
 		d.Ports[0].Address != "10.0.2.10" {
 		t.Errorf("an address of its own: got %+v, %+v, %v", settings, d.Ports, err)
 	}

@@ -61,12 +61,8 @@ var candidates = []string{"mysql-server", "mariadb-server"}
 func choose(wanted string, facts task.Facts) (flavor, string, error) {
 	if installed := facts.Database; installed != nil {
 		if wanted != "auto" && wanted != installed.Flavor {
-			return flavor{}, "", fmt.Errorf(
-				"flavor: %s is wanted, but the image has %s %s",
-				wanted,
-				installed.Flavor,
-				installed.Version,
-			)
+			return flavor{}, "", fmt.Errorf("flavor: %s is wanted, but the image has %s %s", wanted, installed.Flavor,
+				installed.Version)
 		}
 		f := flavors[installed.Flavor]
 		return f, f.name + "-server", nil
@@ -350,10 +346,7 @@ func (c *Config) contents() ([]task.Task, error) {
 		Unless:     fmt.Sprintf("SELECT (%s) = 0", half),
 		Statements: fmt.Sprintf("DROP DATABASE `%s`", c.Database),
 	}}, {Name: "database " + c.Database, Spec: task.SQL{
-		Unless: fmt.Sprintf(
-			"SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = '%s'",
-			c.Database,
-		),
+		Unless:     fmt.Sprintf("SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = '%s'", c.Database),
 		Statements: fmt.Sprintf("CREATE DATABASE `%s` CHARACTER SET utf8mb4", c.Database),
 	}}}
 	if c.Seed == "" {
@@ -368,12 +361,8 @@ func (c *Config) contents() ([]task.Task, error) {
 		return nil, fmt.Errorf("seed: %s is empty", c.Seed)
 	}
 	// What comes before it is on its first line, so that the lines which the client names in an error are the file's.
-	statements := fmt.Sprintf(
-		"CREATE TABLE %[1]s (one INT); %[2]s\n;\nDROP TABLE `%[3]s`.%[1]s;",
-		unfinished,
-		seed,
-		c.Database,
-	)
+	statements := fmt.Sprintf("CREATE TABLE %[1]s (one INT); %[2]s\n;\nDROP TABLE `%[3]s`.%[1]s;", unfinished, seed,
+		c.Database)
 	return append(
 		tasks,
 		task.Task{Name: "seed the database from " + c.Seed, Spec: task.SQL{

@@ -178,9 +178,7 @@ func TestOneBindAddress(t *testing.T) {
 			); err != nil {
 				t.Fatal(err)
 			}
-			if err := new(
-				Provisioner,
-			).Prepare(map[string]any{"config": path}); err == nil ||
+			if err := new(Provisioner).Prepare(map[string]any{"config": path}); err == nil ||
 				!strings.Contains(err.Error(), "bind-address") {
 				t.Errorf("%q passed beside another one: %v", line, err)
 			}
@@ -233,9 +231,7 @@ func TestOthersBecomeComments(t *testing.T) {
 
 func TestServersOwnDatabasesAreRefused(t *testing.T) {
 	for _, name := range []string{"mysql", "sys", "test", "information_schema", "performance_schema"} {
-		if err := new(
-			Provisioner,
-		).Prepare(map[string]any{"config": templateFile, "database": name}); err == nil ||
+		if err := new(Provisioner).Prepare(map[string]any{"config": templateFile, "database": name}); err == nil ||
 			!strings.Contains(err.Error(), "database: "+name) {
 			t.Errorf("%s: got %v", name, err)
 		}
@@ -287,12 +283,8 @@ func TestHalfASeedIsNotKept(t *testing.T) {
 		}
 	}
 	if dropped < 0 || created < dropped || seeded < created {
-		t.Errorf(
-			"half a seed is dropped by task %d, the database created by %d and seeded by %d",
-			dropped,
-			created,
-			seeded,
-		)
+		t.Errorf("half a seed is dropped by task %d, the database created by %d and seeded by %d", dropped, created,
+			seeded)
 	}
 }
 

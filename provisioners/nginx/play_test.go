@@ -81,9 +81,7 @@ func TestDefaults(t *testing.T) {
 }
 
 func TestEveryFaultAtOnce(t *testing.T) {
-	err := new(
-		Provisioner,
-	).Prepare(map[string]any{
+	err := new(Provisioner).Prepare(map[string]any{
 		"site":        "/no/such/site",
 		"upstream":    "127.0.0.1:65536",
 		"server_name": "a;b",
@@ -126,9 +124,7 @@ func TestSite(t *testing.T) {
 	text, err := prepared(
 		t,
 		map[string]any{"upstream": "127.0.0.1:5001", "server_name": "example.com www.example.com"},
-	).config.site(
-		trixie,
-	)
+	).config.site(trixie)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,16 +183,11 @@ func TestHTTP2InOneForm(t *testing.T) {
 		site, err := prepared(
 			t,
 			nil,
-		).config.site(
-			task.Facts{OS: os, Candidates: map[string]string{"nginx": c.candidate}},
-		)
+		).config.site(task.Facts{OS: os, Candidates: map[string]string{"nginx": c.candidate}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		old, directive := strings.Contains(
-			string(site),
-			"listen 443 ssl http2 ",
-		), strings.Contains(
+		old, directive := strings.Contains(string(site), "listen 443 ssl http2 "), strings.Contains(
 			string(site),
 			"http2 on;",
 		)
@@ -216,9 +207,7 @@ func TestTemplateOfTheUsersOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := prepared(t, map[string]any{"site": path, "vars": map[string]string{"who": "me"}})
-	if site, err := p.config.site(
-		trixie,
-	); err != nil ||
+	if site, err := p.config.site(trixie); err != nil ||
 		string(site) != "# me amd64 true /run/goldsmith/tls/web.crt\n" {
 		t.Errorf("got %q, %v", site, err)
 	}

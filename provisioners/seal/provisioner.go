@@ -44,12 +44,8 @@ func (p *Provisioner) Prepare(raws ...any) error {
 		if len(secret) < seal.MinimumSecret {
 			errs = append(
 				errs,
-				fmt.Errorf(
-					"secrets[%d]: it has %d characters, and less than %d are found everywhere",
-					i,
-					len(secret),
-					seal.MinimumSecret,
-				),
+				fmt.Errorf("secrets[%d]: it has %d characters, and less than %d are found everywhere", i, len(secret),
+					seal.MinimumSecret),
 			)
 		}
 	}

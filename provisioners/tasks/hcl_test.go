@@ -145,10 +145,7 @@ func TestBlocksOfHCL(t *testing.T) {
 	if handler := (task.Task{
 		Name: "tell",
 		Spec: task.Service{Unit: "z.service", State: task.Stopped},
-	}); !reflect.DeepEqual(
-		play.Handlers[0],
-		handler,
-	) {
+	}); !reflect.DeepEqual(play.Handlers[0], handler) {
 		t.Errorf("the handler is %+v, want %+v", play.Handlers[0], handler)
 	}
 }

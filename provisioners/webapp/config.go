@@ -72,9 +72,7 @@ func (c *Config) faults() []error {
 	if !userName.MatchString(c.User) || c.User == "root" {
 		errs = append(errs, fmt.Errorf("user: %q should be the name of a system user that is not root", c.User))
 	}
-	if address, err := netip.ParseAddrPort(
-		c.Address,
-	); err != nil || !address.Addr().IsLoopback() ||
+	if address, err := netip.ParseAddrPort(c.Address); err != nil || !address.Addr().IsLoopback() ||
 		address.Port() == 0 {
 		errs = append(
 			errs,

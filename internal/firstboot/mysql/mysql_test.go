@@ -58,12 +58,8 @@ func TestPasswordIsSetAtEachBoot(t *testing.T) {
 		"mysql":   "REQUIRE SSL PASSWORD EXPIRE NEVER PASSWORD HISTORY 0 PASSWORD REUSE INTERVAL 0 DAY;\n",
 		"mariadb": "REQUIRE SSL PASSWORD EXPIRE NEVER;\n",
 	} {
-		got := accountStatements(
-			mysqlsetup.Settings{Flavor: flavor, Database: "app", Username: "app"},
-			[]string{"h"},
-			"p",
-			nil,
-		)
+		got := accountStatements(mysqlsetup.Settings{Flavor: flavor, Database: "app", Username: "app"}, []string{"h"},
+			"p", nil)
 		if strings.Count(got, want) != 2 {
 			t.Errorf("%s: %q is not in both statements of\n%s", flavor, want, got)
 		}
@@ -133,12 +129,7 @@ func TestAccountStatements(t *testing.T) {
 		t.Error("MySQL has no ed25519 accounts")
 	}
 	settings.Flavor = "mariadb"
-	if got := accountStatements(
-		settings,
-		[]string{"h"},
-		"p",
-		nil,
-	); !strings.Contains(got, "VIA ed25519") ||
+	if got := accountStatements(settings, []string{"h"}, "p", nil); !strings.Contains(got, "VIA ed25519") ||
 		strings.Contains(got, "DROP USER") {
 		t.Errorf("for MariaDB:\n%s", got)
 	}
@@ -170,10 +161,7 @@ func TestStatementsAreNoArgument(t *testing.T) {
 		}
 	}
 	programs(t, map[string]string{"mariadb": "/bin/cat >/dev/null; echo 'ERROR 1045' >&2; exit 1"})
-	if _, err := sql(
-		t.Context(),
-		"SELECT 'secret'",
-	); err == nil || !strings.Contains(err.Error(), "ERROR 1045") ||
+	if _, err := sql(t.Context(), "SELECT 'secret'"); err == nil || !strings.Contains(err.Error(), "ERROR 1045") ||
 		strings.Contains(err.Error(), "secret") {
 		t.Errorf("got %v, want the server's error and no statement", err)
 	}
@@ -181,12 +169,8 @@ func TestStatementsAreNoArgument(t *testing.T) {
 
 // TestAccountForEachClient has the account come from each range, and from no other.
 func TestAccountForEachClient(t *testing.T) {
-	got := accountStatements(
-		mysqlsetup.Settings{Flavor: "mysql", Database: "app", Username: "app"},
-		[]string{"a", "b"},
-		"p",
-		nil,
-	)
+	got := accountStatements(mysqlsetup.Settings{Flavor: "mysql", Database: "app", Username: "app"},
+		[]string{"a", "b"}, "p", nil)
 	for _, want := range []string{"TO 'app'@'a';", "TO 'app'@'b';"} {
 		if strings.Count(got, want) != 1 {
 			t.Errorf("%q is not once in\n%s", want, got)

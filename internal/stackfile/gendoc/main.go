@@ -142,12 +142,8 @@ func writeFields(page *strings.Builder, name string, of *ast.StructType) error {
 			kind, label = "block", strings.TrimPrefix(strings.TrimPrefix(rest, "block"), ",")
 		}
 		if kind == "" {
-			return fmt.Errorf(
-				"%s.%s: what does a user call a %s?",
-				name,
-				field.Names[0].Name,
-				types.ExprString(field.Type),
-			)
+			return fmt.Errorf("%s.%s: what does a user call a %s?", name, field.Names[0].Name,
+				types.ExprString(field.Type))
 		}
 		if label != "" {
 			called += fmt.Sprintf(" %q", label)
