@@ -287,6 +287,45 @@ func TestPackagesInOneTransaction(t *testing.T) {
 	}
 }
 
+// TestPackageScriptThatFails: a package's script that failed runs once more, and no other failure of apt does.
+func TestPackageScriptThatFails(t *testing.T) {
+	const query = "dpkg-query --show --showformat=${Package} ${db:Status-Status} ${Version}\n c"
+	const install = "apt-get install --yes --purge -o Dpkg::Options::=--force-confdef -o " +
+		"Dpkg::Options::=--force-confold -o Dpkg::Options::=--force-unsafe-io -o DPkg::Lock::Timeout=5 -o " +
+		"Dpkg::Use-Pty=0 --no-install-recommends c-"
+	const configure = "dpkg --configure --pending"
+	const failure = "dpkg: error processing package c\nE: Sub-process /usr/bin/dpkg returned an error code (1)"
+	installed := step{argv: query, stdout: "c installed 3\n"}
+	for _, c := range []struct {
+		name  string
+		steps []step
+		want  task.Outcome
+		fault string
+	}{
+		{
+			"by chance",
+			[]step{installed, {argv: install, fails: failure}, {argv: configure}, {argv: install}},
+			task.Changed,
+			"",
+		},
+		{
+			"each time",
+			[]step{installed, {argv: install, fails: failure}, {argv: configure, fails: "again"}},
+			task.Failed,
+			"returned an error code (1)",
+		},
+		{"the download", []step{installed, {argv: install, fails: "E: 404  Not Found"}}, task.Failed, "404"},
+	} {
+		s := &script{t: t, steps: c.steps}
+		events, _, _ := play(t, s.run, false, task.Play{
+			Tasks: []task.Task{{Name: "c", Spec: task.Package{Names: []string{"c"}, State: task.Absent}}},
+		})
+		if len(s.steps) > 0 || events[0].Outcome != c.want || !strings.Contains(events[0].Error, c.fault) {
+			t.Errorf("%s: %s (%s); not called: %+v", c.name, outcomes(events), events[0].Error, s.steps)
+		}
+	}
+}
+
 func TestUserIsAddedThenLeftAlone(t *testing.T) {
 	spec := task.User{User: "app", Group: "app", Groups: []string{"adm"}, System: true, Home: "/nonexistent"}
 	p := task.Play{Tasks: []task.Task{{Name: "user", Spec: spec}}}

@@ -127,8 +127,26 @@ func (p PackagePlan) Apply(ctx context.Context, m Machine) error {
 	if !p.recommends {
 		argv = append(argv, "--no-install-recommends")
 	}
-	_, err := m.Run(ctx, Program{Argv: append(argv, p.arguments...), Environment: aptEnvironment})
+	install := Program{Argv: append(argv, p.arguments...), Environment: aptEnvironment}
+	_, err := m.Run(ctx, install)
+	if !packageScriptFailed(err) {
+		return err
+	}
+	// A script that failed for a cause that lasts fails again, and apt's first answer is the one that tells it.
+	configure := Program{Argv: []string{"dpkg", "--configure", "--pending"}, Environment: aptEnvironment}
+	if _, again := m.Run(ctx, configure); again != nil {
+		return err
+	}
+	_, err = m.Run(ctx, install)
 	return err
+}
+
+// packageScriptFailed tells whether apt did all of its own work and a package's script failed. Some do so by chance:
+// that of Debian's mysql-server 9.7 ends its first server by a statement, and if the machine is busy the server takes
+// that for a failure, with its data complete. dpkg wants to be asked once more then, as after any failure of a script.
+func packageScriptFailed(err error) bool {
+	var failed *CommandError
+	return errors.As(err, &failed) && strings.Contains(failed.Stderr, "dpkg returned an error code")
 }
 
 // lockTimeout is apt's own patience with dpkg's lock. It is short, as it is silent: who has the lock is said between
