@@ -124,7 +124,7 @@ var weights = map[string][]string{
 // would not see that its cached result is old.
 func imports(t *testing.T, root string) map[string][]string {
 	t.Helper()
-	found := map[string]map[string]bool{}
+	all := map[string][]string{}
 	err := filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -136,11 +136,7 @@ func imports(t *testing.T, root string) map[string][]string {
 		if d.IsDir() || filepath.Ext(name) != ".go" || strings.HasSuffix(name, "_test.go") {
 			return nil
 		}
-		content, err := os.ReadFile(file)
-		if err != nil {
-			return err
-		}
-		syntax, err := parser.ParseFile(token.NewFileSet(), file, content, parser.ImportsOnly)
+		imported, err := importsOf(file)
 		if err != nil {
 			return err
 		}
@@ -149,26 +145,38 @@ func imports(t *testing.T, root string) map[string][]string {
 			return err
 		}
 		dir := filepath.ToSlash(inside)
-		if found[dir] == nil {
-			found[dir] = map[string]bool{}
-		}
-		for _, spec := range syntax.Imports {
-			imported, err := strconv.Unquote(spec.Path.Value)
-			if err != nil {
-				return err
-			}
-			found[dir][imported] = true
-		}
+		all[dir] = append(all[dir], imported...)
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := map[string][]string{}
-	for dir, set := range found {
-		all[dir] = slices.Sorted(maps.Keys(set))
+	for dir, imported := range all {
+		slices.Sort(imported)
+		all[dir] = slices.Compact(imported)
 	}
 	return all
+}
+
+// importsOf are the import paths of one file.
+func importsOf(file string) ([]string, error) {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	syntax, err := parser.ParseFile(token.NewFileSet(), file, content, parser.ImportsOnly)
+	if err != nil {
+		return nil, err
+	}
+	var found []string
+	for _, spec := range syntax.Imports {
+		imported, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, imported)
+	}
+	return found, nil
 }
 
 // ours is the directory of an import path of this module.

@@ -19,7 +19,9 @@ var defaultStackWords = regexp.MustCompile(
 
 // generic are the directories whose packages, and all below them, know tiers and what an image says of itself, and no
 // tier or service by its name.
-var generic = []string{"builder", "internal/firstboot", "internal/imagespec", "internal/instance", "internal/report", "internal/stack"}
+var generic = []string{
+	"builder", "internal/firstboot", "internal/imagespec", "internal/instance", "internal/report", "internal/stack",
+}
 
 // allowed are the packages below generic that may use the words, and why.
 var allowed = map[string]string{
@@ -61,7 +63,8 @@ func TestNoWordOfTheDefaultStack(t *testing.T) {
 
 // TestWordsAreFound: a check that finds nothing would pass for ever.
 func TestWordsAreFound(t *testing.T) {
-	const text = "package a\n// web is fine in a comment\nvar web = f(\"db\", 3306, `GET /health`, \"webbing\", 13306)\n"
+	const text = "package a\n// web is fine in a comment\n" +
+		"var web = f(\"db\", 3306, `GET /health`, \"webbing\", 13306)\n"
 	if got := strings.Join(wordsIn([]byte(text)), ";"); got != "web;\"db\";3306;`GET /health`" {
 		t.Errorf("got %s", got)
 	}

@@ -120,7 +120,7 @@ const (
 func keepAlive(client *ssh.Client) {
 	ended := make(chan struct{})
 	go func() {
-		client.Wait()
+		_ = client.Wait()
 		close(ended)
 	}()
 	ticker := time.NewTicker(keepAliveEvery)
@@ -134,7 +134,7 @@ func keepAlive(client *ssh.Client) {
 		answered := make(chan struct{})
 		go func() {
 			// A server that does not know the request says so, which is an answer too.
-			client.SendRequest("keepalive@openssh.com", true, nil)
+			_, _, _ = client.SendRequest("keepalive@openssh.com", true, nil)
 			close(answered)
 		}()
 		select {

@@ -226,7 +226,7 @@ func (c *copier) file(ctx context.Context, from, to string, info fs.FileInfo) er
 // abandon keeps what was copied of a large file.
 func (c *copier) abandon(part string, size int64, err error) error {
 	if size <= chunk {
-		c.to.remove(part) // which fails where the connection is gone; it is begun anew then
+		_ = c.to.remove(part) // which fails where the connection is gone; it is begun anew then
 		return err
 	}
 	return fmt.Errorf("%w\nhint: what was copied is kept; the same command goes on from there", err)
@@ -278,7 +278,7 @@ func (c *copier) fill(ctx context.Context, in io.Reader, from, part string, offs
 	if err != nil {
 		return fmt.Errorf("write %s: %w", c.to.label(part), err)
 	}
-	if err := seekBoth(in, out, offset); err != nil {
+	if err = seekBoth(in, out, offset); err != nil {
 		return errors.Join(fmt.Errorf("go on with %s: %w", c.to.label(part), err), out.Close())
 	}
 	done, err := c.pour(ctx, in, out, from, offset, info.Size())
@@ -334,8 +334,8 @@ func (c *copier) pour(ctx context.Context, in io.Reader, out io.Writer, from str
 		}
 		n, err := io.ReadFull(in, buffer)
 		if n > 0 {
-			if _, err := out.Write(buffer[:n]); err != nil {
-				return done, fmt.Errorf("write the copy of %s: %w", c.from.label(from), err)
+			if _, writeErr := out.Write(buffer[:n]); writeErr != nil {
+				return done, fmt.Errorf("write the copy of %s: %w", c.from.label(from), writeErr)
 			}
 			done += int64(n)
 			c.tell(Progress{Name: from, Done: done, Total: max(done, size)})

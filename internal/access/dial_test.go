@@ -40,7 +40,7 @@ func identity(t *testing.T, passphrase string) (path string, public ssh.PublicKe
 		t.Fatal(err)
 	}
 	path = filepath.Join(t.TempDir(), "key.pem")
-	if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+	if err = os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if public, err = ssh.NewPublicKey(private.Public()); err != nil {
@@ -81,7 +81,7 @@ func startAgent(t *testing.T, keys ...ed25519.PrivateKey) {
 				return
 			}
 			go func() {
-				agent.ServeAgent(ring, conn)
+				_ = agent.ServeAgent(ring, conn) // it ends with the connection
 				conn.Close()
 			}()
 		}
@@ -351,7 +351,7 @@ func newQueued(conn net.Conn) *queued {
 			case <-q.closed:
 				return
 			case b := <-q.out:
-				conn.Write(b)
+				_, _ = conn.Write(b) // who closed its end reads no more
 			}
 		}
 	}()
@@ -366,6 +366,38 @@ func (q *queued) Write(b []byte) (int, error) {
 func (q *queued) Close() error {
 	q.once.Do(func() { close(q.closed) })
 	return q.Conn.Close()
+}
+
+// answerOnce is a server that answers one of the requests that keep a connection alive, closes quiet, and answers none
+// after it.
+func answerOnce(t *testing.T, conn net.Conn, key ssh.Signer, quiet chan<- struct{}) {
+	config := &ssh.ServerConfig{NoClientAuth: true}
+	config.AddHostKey(key)
+	_, channels, requests, err := ssh.NewServerConn(conn, config)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	go func() {
+		for channel := range channels {
+			_, asked, err := channel.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				for request := range asked {
+					_ = request.Reply(true, nil) // the client may be gone
+				}
+			}()
+		}
+	}()
+	first := <-requests
+	if err := first.Reply(false, nil); err != nil {
+		t.Error(err)
+	}
+	close(quiet)
+	for range requests {
+	}
 }
 
 // TestDeadConnection has the other end say nothing any more, not even that it is gone.
@@ -384,33 +416,7 @@ func TestDeadConnection(t *testing.T) {
 		here, there := newQueued(one), newQueued(other)
 		defer there.Close()
 		quiet := make(chan struct{})
-		go func() {
-			config := &ssh.ServerConfig{NoClientAuth: true}
-			config.AddHostKey(signer)
-			_, channels, requests, err := ssh.NewServerConn(there, config)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			go func() {
-				for channel := range channels {
-					_, requests, err := channel.Accept()
-					if err != nil {
-						return
-					}
-					go func() {
-						for request := range requests {
-							request.Reply(true, nil)
-						}
-					}()
-				}
-			}()
-			first := <-requests
-			first.Reply(false, nil) // one is answered, and none after it
-			close(quiet)
-			for range requests {
-			}
-		}()
+		go answerOnce(t, there, signer, quiet)
 		conn, channels, requests, err := ssh.NewClientConn(here, "test", &ssh.ClientConfig{
 			HostKeyCallback: ssh.FixedHostKey(signer.PublicKey()),
 		})

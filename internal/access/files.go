@@ -59,12 +59,12 @@ func (c *Client) Files(root bool) (*Files, error) {
 	if err != nil {
 		return nil, errors.Join(err, session.Close())
 	}
-	if err := session.Start(rootServer); err != nil {
+	if err = session.Start(rootServer); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the files of %s by sudo and SFTP: %w", c.id, err), session.Close())
 	}
 	client, err := sftp.NewClientPipe(out, in, options...)
 	if err != nil {
-		session.Wait() // what it complains of is whole then
+		_ = session.Wait() // what it complains of is whole then
 		return nil, fmt.Errorf("open the files of %s by sudo and SFTP: %w: %s", c.id, err,
 			plaintext.Lines(strings.TrimSpace(complaints.String())))
 	}

@@ -74,7 +74,7 @@ func listed(t *testing.T, dir string) []string {
 func noise(n int) []byte {
 	random := rand.NewChaCha8([32]byte{byte(n)})
 	b := make([]byte, n)
-	random.Read(b)
+	_, _ = random.Read(b) // it cannot fail
 	return b
 }
 
@@ -100,7 +100,9 @@ func TestCopyOneFile(t *testing.T) {
 		same(t, filepath.Join(there, name+" up"), content, 0o640, "in")
 		os.Remove(filepath.Join(there, name+" up"))
 		dest := filepath.Join(here, "out", "x")
-		os.MkdirAll(filepath.Dir(dest), 0o755)
+		if err := os.MkdirAll(filepath.Dir(dest), 0o755); err != nil {
+			t.Fatal(err)
+		}
 		os.Remove(dest)
 		if err := f.Download(t.Context(), Copy{Sources: []string{"~/in/" + name}, Target: dest}); err != nil {
 			t.Errorf("%s: download: %v", name, err)
@@ -311,7 +313,8 @@ func TestCopyGoesOn(t *testing.T) {
 			if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "hint: what was copied is kept") {
 				t.Fatalf("broken off: %v", err)
 			}
-			if text, err := os.ReadFile(filepath.Join(copies, "x")); string(text) != "old" {
+			text, err := os.ReadFile(filepath.Join(copies, "x"))
+			if string(text) != "old" {
 				t.Errorf("meanwhile it is %.20q, %v", text, err)
 			}
 			got := listed(t, copies)

@@ -107,7 +107,7 @@ func (c *Client) attach(ctx context.Context, command string, s Streams, t termin
 	// The session's own copying would have its end wait for the end of the input, which is a key that nobody presses.
 	go func() {
 		if s.In != nil {
-			io.Copy(in, s.In)
+			_, _ = io.Copy(in, s.In) // a command may end before its input does
 		}
 		in.Close()
 	}()
@@ -116,15 +116,19 @@ func (c *Client) attach(ctx context.Context, command string, s Streams, t termin
 
 // wait waits for the end of the command, or ends it with the context.
 func (c *Client) wait(ctx context.Context, session *ssh.Session) error {
-	ended := make(chan error, 1)
-	go func() { ended <- session.Wait() }()
+	var err error
+	ended := make(chan struct{})
+	go func() {
+		err = session.Wait()
+		close(ended)
+	}()
 	select {
-	case err := <-ended:
+	case <-ended:
 		return c.ending(err)
 	case <-ctx.Done():
 	}
 	select {
-	case err := <-ended:
+	case <-ended:
 		return c.ending(err)
 	case <-time.After(interruptGrace):
 	}
@@ -167,7 +171,7 @@ func passSignals(session *ssh.Session) (stop func()) {
 			case got := <-arrived:
 				for _, s := range passedSignals {
 					if s.here == got {
-						session.Signal(s.there)
+						_ = session.Signal(s.there) // the command may have ended
 					}
 				}
 			}
@@ -205,7 +209,7 @@ func enterTerminal(session *ssh.Session, t terminal) (leave func(), err error) {
 		ssh.TTY_OP_ISPEED: 38400,
 		ssh.TTY_OP_OSPEED: 38400,
 	}
-	if err := session.RequestPty(cmp.Or(os.Getenv("TERM"), "xterm-256color"), height, width, modes); err != nil {
+	if err = session.RequestPty(cmp.Or(os.Getenv("TERM"), "xterm-256color"), height, width, modes); err != nil {
 		return nil, err
 	}
 	restore, err := t.raw()
@@ -224,7 +228,7 @@ func enterTerminal(session *ssh.Session, t terminal) (leave func(), err error) {
 			newWidth, newHeight, err := t.size()
 			if err == nil && (newWidth != width || newHeight != height) {
 				width, height = newWidth, newHeight
-				session.WindowChange(height, width)
+				_ = session.WindowChange(height, width) // the session may have ended
 			}
 		}
 	}()
@@ -256,6 +260,6 @@ func (o *ownTerminal) raw() (restore func(), err error) {
 	undo := interpretSequences(o.out)
 	return func() {
 		undo()
-		term.Restore(int(o.in.Fd()), state)
+		_ = term.Restore(int(o.in.Fd()), state)
 	}, nil
 }

@@ -67,7 +67,10 @@ func TestBrokenConnection(t *testing.T) {
 // TestSignalsArePassedOn sends this process a signal while a command runs.
 func TestSignalsArePassedOn(t *testing.T) {
 	client, _ := connect(t, "", func(s *sshtest.Session) {
-		syscall.Kill(os.Getpid(), syscall.SIGUSR1)
+		if err := syscall.Kill(os.Getpid(), syscall.SIGUSR1); err != nil {
+			t.Error(err)
+			return
+		}
 		s.Killed(<-s.Signals)
 	})
 	err := client.Attach(t.Context(), "x", Streams{})
@@ -130,9 +133,11 @@ func TestTerminal(t *testing.T) {
 		if size := <-s.Resized; size != [2]int{132, 50} {
 			t.Errorf("resized to %v", size)
 		}
-		io.WriteString(s.Out, "$ ")
+		_, _ = io.WriteString(s.Out, "$ ") // what has come is compared below
 		key := make([]byte, 1)
-		io.ReadFull(s.In, key)
+		if _, err := io.ReadFull(s.In, key); err != nil {
+			t.Error(err)
+		}
 		s.Exit(uint32(key[0])) // ctrl-C is a key, and no interrupt of this process
 	})
 	var out bytes.Buffer
