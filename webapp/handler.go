@@ -28,7 +28,8 @@ const (
 	maxBody      = 64 << 10
 	defaultLimit = 50
 	maxLimit     = 200
-	policy       = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+	policy       = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; " +
+		"frame-ancestors 'none'"
 )
 
 type handler struct {
@@ -68,13 +69,14 @@ func cached(next http.Handler) http.Handler {
 // request gets therefore came in after the request did, and the question is older than the request by one round trip at
 // most, dialTimeout if the database hangs.
 func (h *handler) health(w http.ResponseWriter, r *http.Request) {
+	ctx := r.Context()
 	asked := h.pings.DoChan("", func() (any, error) {
 		started := time.Now()
-		err := h.store.ping(r.Context())
+		err := h.store.ping(ctx)
 		return time.Since(started), err
 	})
 	select {
-	case <-r.Context().Done(): // nobody is there to be answered
+	case <-ctx.Done(): // nobody is there to be answered
 	case answer := <-asked:
 		if answer.Err != nil {
 			writeJSON(
@@ -293,7 +295,7 @@ func writeJSON(w http.ResponseWriter, status int, value any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(value)
+	_ = json.NewEncoder(w).Encode(value) // fails only where the client is gone
 }
 
 // logged writes a line for each request that failed or may have changed something. Those that read and went well are in

@@ -137,6 +137,7 @@ func request(h http.Handler, method, target, body string, header ...string) *htt
 
 func TestStatuses(t *testing.T) {
 	long := strings.Repeat("x", 51)
+	asJSON := []string{"Content-Type", "application/json"}
 	for _, c := range []struct {
 		name, method, target, body string
 		header                     []string
@@ -153,19 +154,24 @@ func TestStatuses(t *testing.T) {
 		{"limit too large", "GET", "/users?limit=201", "", nil, 400},
 		{"offset", "GET", "/users?offset=-1", "", nil, 400},
 		{"no number", "GET", "/users?limit=all", "", nil, 400},
-		{"added", "POST", "/users", `{"username":"ada","email":"ada@example.com"}`, []string{"Content-Type", "application/json"}, 201},
-		{"added by form", "POST", "/users", "username=ada&email=ada@example.com", []string{"Content-Type", "application/x-www-form-urlencoded", "Accept", "text/html"}, 303},
-		{"no JSON", "POST", "/users", `{`, []string{"Content-Type", "application/json"}, 400},
-		{"unknown field", "POST", "/users", `{"username":"a","email":"a@example.com","admin":true}`, []string{"Content-Type", "application/json"}, 400},
-		{"two values", "POST", "/users", `{"username":"a","email":"a@example.com"}{}`, []string{"Content-Type", "application/json"}, 400},
-		{"no name", "POST", "/users", `{"email":"a@example.com"}`, []string{"Content-Type", "application/json"}, 400},
-		{"long name", "POST", "/users", `{"username":"` + long + `","email":"a@example.com"}`, []string{"Content-Type", "application/json"}, 400},
-		{"long address", "POST", "/users", `{"username":"a","email":"` + strings.Repeat(long, 2) + `@example.com"}`, []string{"Content-Type", "application/json"}, 400},
-		{"no address", "POST", "/users", `{"username":"a","email":"Ada <a@example.com>"}`, []string{"Content-Type", "application/json"}, 400},
+		{"added", "POST", "/users", `{"username":"ada","email":"ada@example.com"}`, asJSON, 201},
+		{"added by form", "POST", "/users", "username=ada&email=ada@example.com", []string{
+			"Content-Type", "application/x-www-form-urlencoded", "Accept", "text/html",
+		}, 303},
+		{"no JSON", "POST", "/users", `{`, asJSON, 400},
+		{"unknown field", "POST", "/users", `{"username":"a","email":"a@example.com","admin":true}`, asJSON, 400},
+		{"two values", "POST", "/users", `{"username":"a","email":"a@example.com"}{}`, asJSON, 400},
+		{"no name", "POST", "/users", `{"email":"a@example.com"}`, asJSON, 400},
+		{"long name", "POST", "/users", `{"username":"` + long + `","email":"a@example.com"}`, asJSON, 400},
+		{"long address", "POST", "/users",
+			`{"username":"a","email":"` + strings.Repeat(long, 2) + `@example.com"}`, asJSON, 400},
+		{"no address", "POST", "/users", `{"username":"a","email":"Ada <a@example.com>"}`, asJSON, 400},
 		{"no type", "POST", "/users", `{}`, nil, 415},
 		{"another type", "POST", "/users", `x`, []string{"Content-Type", "text/plain"}, 415},
-		{"too large", "POST", "/users", `{"username":"` + strings.Repeat("x", maxBody) + `"}`, []string{"Content-Type", "application/json"}, 413},
-		{"another site's form", "POST", "/users", "username=a&email=a@example.com", []string{"Content-Type", "application/x-www-form-urlencoded", "Sec-Fetch-Site", "cross-site"}, 403},
+		{"too large", "POST", "/users", `{"username":"` + strings.Repeat("x", maxBody) + `"}`, asJSON, 413},
+		{"another site's form", "POST", "/users", "username=a&email=a@example.com", []string{
+			"Content-Type", "application/x-www-form-urlencoded", "Sec-Fetch-Site", "cross-site",
+		}, 403},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h, fake := application(t)

@@ -45,10 +45,12 @@ func TestLongValuesBreakNothing(t *testing.T) {
 			}
 			b.Evaluate(`(() => {
 				const root = document.documentElement, table = document.querySelector(".scroll");
-				const beyond = [...document.querySelectorAll(".tier, .tier *, h1, h2, p, label, input, button, .scroll")]
+				const beyond = [...document.querySelectorAll(
+					".tier, .tier *, h1, h2, p, label, input, button, .scroll")]
 					.filter(element => element.getBoundingClientRect().right > root.clientWidth + 0.5)
 					.map(element => element.outerHTML.slice(0, 80));
-				return {Wide: root.scrollWidth - root.clientWidth, Table: table.scrollWidth - table.clientWidth, Beyond: beyond};
+				return {Wide: root.scrollWidth - root.clientWidth, Table: table.scrollWidth - table.clientWidth,
+					Beyond: beyond};
 			})()`, &seen)
 			if seen.Wide > 0 || len(seen.Beyond) > 0 || width == 1280 && seen.Table > 0 {
 				t.Errorf("%s, %d wide: the page is %d too wide, its table %d; beyond the edge: %q",

@@ -58,11 +58,21 @@ func TestSettings(t *testing.T) {
 		fault string
 		check func(settings) bool
 	}{
-		{"defaults", nil, "", func(s settings) bool { return s.listen == "127.0.0.1:5000" && s.database.Addr == "127.0.0.1:3306" }},
-		{"credential before environment", map[string]string{"CREDENTIALS_DIRECTORY": "/creds", "DB_PASSWORD": "other"}, "", func(s settings) bool { return s.database.Passwd == "secret" }},
-		{"environment", map[string]string{"DB_PASSWORD": "other", "DB_HOST": "10.0.2.10", "DB_PORT": "3307"}, "", func(s settings) bool {
-			return s.database.Passwd == "other" && s.database.Addr == "10.0.2.10:3307"
+		{"defaults", nil, "", func(s settings) bool {
+			return s.listen == "127.0.0.1:5000" && s.database.Addr == "127.0.0.1:3306"
 		}},
+		{
+			"credential before environment",
+			map[string]string{"CREDENTIALS_DIRECTORY": "/creds", "DB_PASSWORD": "other"},
+			"",
+			func(s settings) bool { return s.database.Passwd == "secret" },
+		},
+		{
+			"environment",
+			map[string]string{"DB_PASSWORD": "other", "DB_HOST": "10.0.2.10", "DB_PORT": "3307"},
+			"",
+			func(s settings) bool { return s.database.Passwd == "other" && s.database.Addr == "10.0.2.10:3307" },
+		},
 		{"every address", map[string]string{"LISTEN": "0.0.0.0:5000"}, "loopback", nil},
 		{"no port", map[string]string{"LISTEN": "127.0.0.1"}, "loopback", nil},
 		{"verify without an authority", map[string]string{"DB_TLS": "verify"}, "db_ca", nil},
@@ -100,7 +110,7 @@ func TestGracefulEnd(t *testing.T) {
 	slow := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		close(began)
 		<-finish
-		io.WriteString(w, "done")
+		fmt.Fprint(w, "done")
 	})
 	ctx, end := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -119,7 +129,9 @@ func TestGracefulEnd(t *testing.T) {
 	<-began
 	end()
 	for _, want := range []string{"READY=1", "STOPPING=1"} {
-		told.SetReadDeadline(time.Now().Add(5 * time.Second))
+		if err := told.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
 		message := make([]byte, 64)
 		n, err := told.Read(message)
 		if err != nil || string(message[:n]) != want {

@@ -30,7 +30,9 @@ func listenAsSystemd(t *testing.T, name string) systemd {
 // heard is the next message.
 func (s systemd) heard(t *testing.T) string {
 	t.Helper()
-	s.conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if err := s.conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
 	message := make([]byte, 64)
 	n, err := s.conn.Read(message)
 	if err != nil {
@@ -137,7 +139,10 @@ func TestRunSaysWhyItCannot(t *testing.T) {
 	}
 	defer taken.Close()
 	t.Setenv("NOTIFY_SOCKET", filepath.Join(t.TempDir(), "nobody")) // ready would be an error of its own
-	for listen, want := range map[string]string{taken.Addr().String(): "address already in use", "0.0.0.0:5000": "LISTEN=0.0.0.0:5000"} {
+	for listen, want := range map[string]string{
+		taken.Addr().String(): "address already in use",
+		"0.0.0.0:5000":        "LISTEN=0.0.0.0:5000",
+	} {
 		t.Setenv("LISTEN", listen)
 		if err := run(slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want an error with %q", listen, err, want)

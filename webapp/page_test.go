@@ -49,7 +49,8 @@ func TestPageKeepsItsPolicy(t *testing.T) {
 		FindString(w.Body.String()); found != "" {
 		t.Errorf("the page has %q, which its policy stops", found)
 	}
-	for _, match := range regexp.MustCompile(`<link rel="stylesheet" href="([^"]+)"`).FindAllStringSubmatch(w.Body.String(), -1) {
+	for _, match := range regexp.MustCompile(`<link rel="stylesheet" href="([^"]+)"`).
+		FindAllStringSubmatch(w.Body.String(), -1) {
 		style := request(h, "GET", match[1], "")
 		if style.Code != 200 || !strings.HasPrefix(style.Header().Get("Content-Type"), "text/css") {
 			t.Errorf("%s is %d, %s", match[1], style.Code, style.Header().Get("Content-Type"))
@@ -215,8 +216,14 @@ func TestNothingOfTheErrorIsTold(t *testing.T) {
 		var log bytes.Buffer
 		db := sql.OpenDB(&fakeDatabase{down: down})
 		h := newHandler(slog.New(slog.NewJSONHandler(&log, nil)), &store{db})
-		for _, w := range []*httptest.ResponseRecorder{request(h, "GET", "/health", ""), request(h, "GET", "/users", ""), request(h, "GET", "/", ""),
-			request(h, "POST", "/users", `{"username":"a","email":"a@example.com"}`, "Content-Type", "application/json")} {
+		for _, w := range []*httptest.ResponseRecorder{
+			request(h, "GET", "/health", ""),
+			request(h, "GET", "/users", ""),
+			request(h, "GET", "/", ""),
+			request(
+				h, "POST", "/users", `{"username":"a","email":"a@example.com"}`, "Content-Type", "application/json",
+			),
+		} {
 			if !strings.Contains(w.Body.String(), want) || strings.Contains(w.Body.String()+log.String(), "hunter2") {
 				t.Errorf("want %q alone, got %d: %s\nlog: %s", want, w.Code, w.Body, &log)
 			}
@@ -240,7 +247,11 @@ func (silent) Driver() driver.Driver { return nil }
 
 // TestDatabaseThatNeverAnswers holds each answer to its deadline.
 func TestDatabaseThatNeverAnswers(t *testing.T) {
-	for target, limit := range map[string]time.Duration{"/health": dialTimeout, "/users": queryTimeout, "/": queryTimeout} {
+	for target, limit := range map[string]time.Duration{
+		"/health": dialTimeout,
+		"/users":  queryTimeout,
+		"/":       queryTimeout,
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			db := sql.OpenDB(silent{})
 			defer db.Close()
@@ -270,7 +281,12 @@ func TestLog(t *testing.T) {
 	if err := json.Unmarshal(log.Bytes(), &line); err != nil {
 		t.Fatalf("%s: %v", &log, err)
 	}
-	for name, want := range map[string]any{"method": "GET", "path": "/users", "status": 400.0, "client": "198.51.100.7"} {
+	for name, want := range map[string]any{
+		"method": "GET",
+		"path":   "/users",
+		"status": 400.0,
+		"client": "198.51.100.7",
+	} {
 		if line[name] != want {
 			t.Errorf("%s is %v, want %v", name, line[name], want)
 		}
@@ -308,7 +324,8 @@ func TestSecuredConnection(t *testing.T) {
 		{"off", func(c *tls.Config) bool { return c == nil }},
 		{"required", func(c *tls.Config) bool { return c.InsecureSkipVerify && c.MinVersion == tls.VersionTLS12 }},
 		{"verify", func(c *tls.Config) bool {
-			return !c.InsecureSkipVerify && c.RootCAs != nil && c.ServerName == "10.0.2.10" && c.MinVersion == tls.VersionTLS12
+			return !c.InsecureSkipVerify && c.RootCAs != nil && c.ServerName == "10.0.2.10" &&
+				c.MinVersion == tls.VersionTLS12
 		}},
 	} {
 		env := map[string]string{"DB_TLS": c.mode, "DB_HOST": "10.0.2.10", "CREDENTIALS_DIRECTORY": "/creds"}

@@ -41,11 +41,11 @@ func readSettings(env func(string) string, readFile func(string) ([]byte, error)
 		if env("CREDENTIALS_DIRECTORY") == "" {
 			return nil, nil
 		}
-		text, err := readFile(filepath.Join(env("CREDENTIALS_DIRECTORY"), name))
-		if errors.Is(err, fs.ErrNotExist) {
+		text, readErr := readFile(filepath.Join(env("CREDENTIALS_DIRECTORY"), name))
+		if errors.Is(readErr, fs.ErrNotExist) {
 			return nil, nil
 		}
-		return text, err
+		return text, readErr
 	}
 	password, err := credential("db_password")
 	if err != nil {

@@ -114,7 +114,9 @@ func TestTotal(t *testing.T) {
 	_, fake := application(t)
 	db := sql.OpenDB(fake)
 	defer db.Close()
-	for _, c := range []struct{ limit, offset, rows int }{{50, 0, 2}, {1, 0, 1}, {1, 1, 1}, {2, 0, 2}, {50, 1, 1}, {50, 7, 0}} {
+	for _, c := range []struct{ limit, offset, rows int }{
+		{50, 0, 2}, {1, 0, 1}, {1, 1, 1}, {2, 0, 2}, {50, 1, 1}, {50, 7, 0},
+	} {
 		page, total, err := (&store{db}).users(t.Context(), c.limit, c.offset)
 		if err != nil || total != 2 || len(page) != c.rows {
 			t.Errorf(
