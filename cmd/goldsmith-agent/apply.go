@@ -21,7 +21,7 @@ func apply(ctx context.Context, _ []string) error {
 	}
 	defer os.RemoveAll(spool)
 	out := json.NewEncoder(os.Stdout)
-	emit := func(e task.Event) { out.Encode(e) }
+	emit := func(e task.Event) { _ = out.Encode(e) } // fails where nobody reads it: see endWithConnection
 	play, check, err := task.Decode(os.Stdin, spool)
 	if err != nil {
 		emit(task.Event{Event: task.EventError, Error: err.Error()})

@@ -180,7 +180,9 @@ data that was written in between. A tier that runs its image already is left alo
 What a deployment left that was killed is put right first. Of two at once the second is refused.
 
 ` + exitCodes,
-		Example: "  goldsmith deploy\n  goldsmith deploy --web-ami ami-0123456789abcdef0\n  goldsmith deploy --replace web",
+		Example: `  goldsmith deploy
+  goldsmith deploy --web-ami ami-0123456789abcdef0
+  goldsmith deploy --replace web`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := r.open(cmd)
 			if err != nil {
@@ -226,8 +228,8 @@ func rollbackCommand() *cobra.Command {
 		Use:   "rollback",
 		Short: "Run again what ran before the last deployment",
 		Args:  cobra.NoArgs,
-		Long: `Deploys the images that ran before the last deployment that was good, or those that another one of the history
-led to. The data stays as it is now: what was written since then survives. Where the old database server
+		Long: `Deploys the images that ran before the last deployment that was good, or those that another one of the
+history led to. The data stays as it is now: what was written since then survives. Where the old database server
 could not open it any more, as it is older than the data, nothing is changed, and the error names the snapshot
 that was made before the data was upgraded. With --snapshot the data goes back to such a one, and what was
 written since then is in another snapshot only.
@@ -235,7 +237,9 @@ written since then is in another snapshot only.
 After a deployment that was killed it puts the stack right first.
 
 ` + exitCodes,
-		Example: "  goldsmith rollback\n  goldsmith rollback --to 20261123-101112\n  goldsmith rollback --snapshot snap-0123456789abcdef0",
+		Example: `  goldsmith rollback
+  goldsmith rollback --to 20261123-101112
+  goldsmith rollback --snapshot snap-0123456789abcdef0`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := r.open(cmd)
 			if err != nil {
@@ -249,7 +253,8 @@ After a deployment that was killed it puts the stack right first.
 			r.d.Kind, r.d.Images = "rollback", images.Tiers
 			data := "what was written since then stays"
 			if r.d.Snapshot != "" {
-				data = "the data goes back to " + r.d.Snapshot + ", and what was written since then is kept in a snapshot only"
+				data = "the data goes back to " + r.d.Snapshot +
+					", and what was written since then is kept in a snapshot only"
 			}
 			fmt.Fprintf(
 				cmd.ErrOrStderr(),
@@ -263,8 +268,9 @@ After a deployment that was killed it puts the stack right first.
 	}
 	r.flags(rollback)
 	r.howFlags(rollback)
-	rollback.Flags().
-		StringVar(&r.d.Snapshot, "snapshot", "", "a snapshot of the data volume that the data goes back to, too: what was written since then is lost to the stack")
+	rollback.Flags().StringVar(&r.d.Snapshot, "snapshot", "",
+		"a snapshot of the data volume that the data goes back to, too: "+
+			"what was written since then is lost to the stack")
 	rollback.Flags().
 		StringVar(&to, "to", "", "a release, or the id of a deployment in the history whose images are wanted")
 	return rollback
@@ -274,10 +280,13 @@ func historyCommand() *cobra.Command {
 	var a account
 	var asJSON bool
 	history := &cobra.Command{
-		Use:     "history",
-		Short:   "Show the stack's deployments",
-		Args:    cobra.NoArgs,
-		Long:    "Lists the deployments that the stack remembers, the youngest first: who, when, from what to what, and how it ended.\n\nExit codes: 0 done; 1 failed; 2 bad input.",
+		Use:   "history",
+		Short: "Show the stack's deployments",
+		Args:  cobra.NoArgs,
+		Long: `Lists the deployments that the stack remembers, the youngest first: who, when, from what to what, and
+how it ended.
+
+Exit codes: 0 done; 1 failed; 2 bad input.`,
 		Example: "  goldsmith history\n  goldsmith history --json | jq '.[0].steps'",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.open(cmd)
@@ -332,10 +341,10 @@ func historyCommand() *cobra.Command {
 // step is a tier's change for people.
 func step(r record.Record, tier string) string {
 	from, to := r.From.Tiers[tier], r.To.Tiers[tier]
-	switch {
-	case from == to:
+	switch from {
+	case to:
 		return to
-	case from == "":
+	case "":
 		return "-> " + to
 	}
 	return from + " -> " + to

@@ -52,7 +52,7 @@ func route(cmd *cobra.Command, s *stack.Stack, name string) (stack.Instance, []a
 	if err != nil {
 		return target, nil, err
 	}
-	if err := login.CheckKey(cmd.Context(), s); err != nil {
+	if err = login.CheckKey(cmd.Context(), s); err != nil {
 		return target, nil, fmt.Errorf("%s %s: %w", cmd.Name(), target.ID, err)
 	}
 	hops, err := login.SSHRoute(cmd.Context(), s, target)

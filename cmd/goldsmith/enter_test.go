@@ -33,7 +33,7 @@ func testInstance(t *testing.T) (hops []access.Hop, root string) {
 		t.Fatal(err)
 	}
 	identity := filepath.Join(t.TempDir(), "golden.pem")
-	if err := os.WriteFile(identity, pem.EncodeToMemory(block), 0o600); err != nil {
+	if err = os.WriteFile(identity, pem.EncodeToMemory(block), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	public, err := ssh.NewPublicKey(private.Public())

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"io"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -18,7 +18,7 @@ func TestScripts(t *testing.T) {
 	// hostile answers with text by which a terminal would clear its screen, fill the clipboard and turn words around.
 	hostile := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusBadRequest)
-		io.WriteString(w, `{"__type":"Evil","message":"a\u001b]52;c;ZXZpbA==\u0007\u001b[2J\u009bb\u202e\rc"}`)
+		fmt.Fprint(w, `{"__type":"Evil","message":"a\u001b]52;c;ZXZpbA==\u0007\u001b[2J\u009bb\u202e\rc"}`)
 	}))
 	t.Cleanup(hostile.Close)
 	testscript.Run(t, testscript.Params{Dir: "testdata", Setup: func(e *testscript.Env) error {

@@ -223,7 +223,15 @@ func TestPrintStatus(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := regexp.MustCompile(" +").ReplaceAllString(out.String(), " ")
-	for _, want := range []string{"page https://192.0.2.1/\n", "database 10.0.2.10\n", "deploying d1, by ann@host since ", "db serving i-1 good running r1", "1m30s\n", "2d\n", "\nweb i-2 is bad: no answer\n"} {
+	for _, want := range []string{
+		"page https://192.0.2.1/\n",
+		"database 10.0.2.10\n",
+		"deploying d1, by ann@host since ",
+		"db serving i-1 good running r1",
+		"1m30s\n",
+		"2d\n",
+		"\nweb i-2 is bad: no answer\n",
+	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is missing in\n%s", want, out.String())
 		}

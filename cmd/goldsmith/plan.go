@@ -17,12 +17,13 @@ func planCommand() *cobra.Command {
 		Use:   "plan",
 		Short: "Show what deploy would do",
 		Args:  cobra.NoArgs,
-		Long: `Shows what deploy would make, change, replace and remove, each with the reason, and does nothing. Rules of the
-security groups and routes that somebody changed by hand are among it, and mended by deploy. What cannot be
+		Long: `Shows what deploy would make, change, replace and remove, each with the reason, and does nothing. Rules
+of the security groups and routes that somebody changed by hand are among it, and mended by deploy. What cannot be
 deployed is an error here, too, as far as it can be known before.
 
 Exit codes: 0 done, whatever there is to do; 1 failed; 2 bad input.`,
-		Example: "  goldsmith stack plan\n  goldsmith stack plan --file blue.hcl --json | jq -r '.changes[] | select(.action == \"replace\") | .reason'",
+		Example: `  goldsmith stack plan
+  goldsmith stack plan --file blue.hcl --json | jq -r '.changes[] | select(.action == "replace") | .reason'`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := r.open(cmd)
 			if err != nil {

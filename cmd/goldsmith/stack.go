@@ -125,7 +125,7 @@ Exit codes: 0 done; 1 failed; 2 bad input.`,
 				return err
 			}
 			if cmd.Flags().Changed("operator") {
-				if err := file.Operator.UnmarshalText([]byte(operator)); err != nil {
+				if err = file.Operator.UnmarshalText([]byte(operator)); err != nil {
 					return &usageError{
 						fmt.Errorf("--operator %s: auto or a range such as 192.0.2.1/32 is needed", operator),
 					}
@@ -155,18 +155,20 @@ Exit codes: 0 done; 1 failed; 2 bad input.`,
 		},
 	}
 	a.flags(up)
-	up.Flags().
-		StringVar(&operator, "operator", "auto", "who may log in to the web tier: a range, or auto for this machine's own address (stack file: operator)")
+	up.Flags().StringVar(&operator, "operator", "auto",
+		"who may log in to the web tier: a range, or auto for this machine's own address (stack file: operator)")
 	return up
 }
 
 func networkShowCommand() *cobra.Command {
 	var a account
 	show := &cobra.Command{
-		Use:     "show",
-		Short:   "Print the network's ids as JSON",
-		Args:    cobra.NoArgs,
-		Long:    "Prints what the stack's network is made of, as JSON; what is missing is empty.\n\nExit codes: 0 done; 1 failed; 2 bad input.",
+		Use:   "show",
+		Short: "Print the network's ids as JSON",
+		Args:  cobra.NoArgs,
+		Long: `Prints what the stack's network is made of, as JSON; what is missing is empty.
+
+Exit codes: 0 done; 1 failed; 2 bad input.`,
 		Example: "  goldsmith network show | jq -r .vpc",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.open(cmd)
@@ -191,8 +193,8 @@ func networkDownCommand() *cobra.Command {
 		Use:   "down",
 		Short: "Remove the network",
 		Args:  cobra.NoArgs,
-		Long: `Removes the stack's network, once it was asked whether that is meant. While an instance is in it, it refuses.
-Of a VPC that was there before the stack only the stack's security groups go.
+		Long: `Removes the stack's network, once it was asked whether that is meant. While an instance is in it, it
+refuses. Of a VPC that was there before the stack only the stack's security groups go.
 
 Exit codes: 0 done; 1 failed; 2 bad input.`,
 		Example: "  goldsmith network down\n  goldsmith network down --stack blue --yes",
@@ -217,10 +219,13 @@ func destroyCommand() *cobra.Command {
 	var a account
 	var yes bool
 	destroy := &cobra.Command{
-		Use:     "destroy",
-		Short:   "Remove the stack: instances, roles, parameters, key pair and network",
-		Args:    cobra.NoArgs,
-		Long:    "Removes everything of the stack but its images and snapshots, once it was asked whether that is meant. The data\nof a running database is lost with it.\n\nExit codes: 0 done; 1 failed; 2 bad input.",
+		Use:   "destroy",
+		Short: "Remove the stack: instances, roles, parameters, key pair and network",
+		Args:  cobra.NoArgs,
+		Long: `Removes everything of the stack but its images and snapshots, once it was asked whether that is meant.
+The data of a running database is lost with it.
+
+Exit codes: 0 done; 1 failed; 2 bad input.`,
 		Example: "  goldsmith destroy\n  goldsmith destroy --stack golden --yes",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.open(cmd)
@@ -246,11 +251,14 @@ func destroyCommand() *cobra.Command {
 
 func policyCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:     "iam-policy",
-		Short:   "Print the IAM policy that baking and running a stack needs",
-		Args:    cobra.NoArgs,
-		Long:    "Prints an IAM policy, as JSON, for whoever bakes images and runs stacks.\n\nExit codes: 0 done; 2 bad input.",
-		Example: "  goldsmith iam-policy >policy.json\n  aws iam create-policy --policy-name goldsmith --policy-document file://policy.json",
+		Use:   "iam-policy",
+		Short: "Print the IAM policy that baking and running a stack needs",
+		Args:  cobra.NoArgs,
+		Long: `Prints an IAM policy, as JSON, for whoever bakes images and runs stacks.
+
+Exit codes: 0 done; 2 bad input.`,
+		Example: `  goldsmith iam-policy >policy.json
+  aws iam create-policy --policy-name goldsmith --policy-document file://policy.json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			policy, err := stack.OperatorPolicy()
 			if err != nil {

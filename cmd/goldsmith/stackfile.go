@@ -19,9 +19,11 @@ const stackFile = "stack.hcl"
 
 func stackCommand() *cobra.Command {
 	stack := &cobra.Command{
-		Use:     "stack",
-		Short:   "The stack file, and what deploying it would do",
-		Long:    "Checks the stack file, and shows what deploying it would do.\n\nExit codes: 0 done; 1 failed; 2 bad input.",
+		Use:   "stack",
+		Short: "The stack file, and what deploying it would do",
+		Long: `Checks the stack file, and shows what deploying it would do.
+
+Exit codes: 0 done; 1 failed; 2 bad input.`,
 		Example: "  goldsmith stack validate\n  goldsmith stack plan",
 	}
 	stack.AddCommand(validateCommand(), planCommand())

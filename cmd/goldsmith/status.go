@@ -28,14 +28,16 @@ func statusCommand() *cobra.Command {
 		Use:   "status",
 		Short: "Show the stack: instances, releases, health, addresses",
 		Args:  cobra.NoArgs,
-		Long: `Shows the stack on one screen: where the page and the database are, which instances each tier has, what they
-run and since when, and how they are. A web instance is asked over HTTPS, and has to show the certificate that
+		Long: `Shows the stack on one screen: where the page and the database are, which instances each tier has, what
+they run and since when, and how they are. A web instance is asked over HTTPS, and has to show the certificate that
 it reported; a database is as its own report and the web tier tell. A deployment that is under way is named.
 
 With --watch it is shown again and again, until it is interrupted.
 
 Exit codes: 0 done, whatever the health is; 1 failed; 2 bad input.`,
-		Example: "  goldsmith status\n  goldsmith status --watch\n  goldsmith status --json | jq -e 'all(.instances[]; .health == \"good\")'",
+		Example: `  goldsmith status
+  goldsmith status --watch
+  goldsmith status --json | jq -e 'all(.instances[]; .health == "good")'`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if interval <= 0 {
 				return &usageError{fmt.Errorf("--interval %s: more than 0 is needed", interval)}

@@ -56,7 +56,8 @@ func (d *Datasource) read(ctx context.Context) (DatasourceOutput, error) {
 	}
 	if missing := n.Missing(s.Tiers); len(missing) > 0 {
 		return DatasourceOutput{}, fmt.Errorf("find the network of stack %s: in %s these are missing: %s\n"+
-			"hint: goldsmith network up --stack %s", d.config.Stack, conf.Region, strings.Join(missing, ", "), d.config.Stack)
+			"hint: goldsmith network up --stack %s",
+			d.config.Stack, conf.Region, strings.Join(missing, ", "), d.config.Stack)
 	}
 	return DatasourceOutput{
 		VpcId:               n.VPC,

@@ -1,7 +1,7 @@
 package network
 
 import (
-	"io"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -27,8 +27,12 @@ func TestConfigureNamesTheAttribute(t *testing.T) {
 		change map[string]any
 		want   string
 	}{
-		{map[string]any{"stack": ""}, "stack"}, {map[string]any{"stack": "Golden!"}, "stack"}, {map[string]any{"secret_key": ""}, "secret_key"},
-		{map[string]any{"max_retries": -1}, "max_retries"}, {map[string]any{"custom_endpoint_ec2": "nowhere"}, "custom_endpoint_ec2"}, {map[string]any{"no_such_option": 1}, "no_such_option"},
+		{map[string]any{"stack": ""}, "stack"},
+		{map[string]any{"stack": "Golden!"}, "stack"},
+		{map[string]any{"secret_key": ""}, "secret_key"},
+		{map[string]any{"max_retries": -1}, "max_retries"},
+		{map[string]any{"custom_endpoint_ec2": "nowhere"}, "custom_endpoint_ec2"},
+		{map[string]any{"no_such_option": 1}, "no_such_option"},
 	} {
 		err := new(Datasource).Configure(valid(c.change))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
@@ -49,7 +53,7 @@ func execute(t *testing.T, vpcs string) error {
 		if action == "DescribeVpcs" {
 			body = "<vpcSet>" + vpcs + "</vpcSet>"
 		}
-		io.WriteString(w, "<"+action+"Response>"+body+"</"+action+"Response>")
+		fmt.Fprint(w, "<"+action+"Response>"+body+"</"+action+"Response>")
 	}))
 	defer server.Close()
 	d := new(Datasource)
@@ -64,7 +68,10 @@ func execute(t *testing.T, vpcs string) error {
 func TestIncompleteNetwork(t *testing.T) {
 	const vpc = "<item><vpcId>vpc-1</vpcId></item>"
 	for _, c := range []struct{ vpcs, want string }{
-		{"", "missing: VPC, public subnet"}, {"", "\nhint: goldsmith network up --stack golden"}, {vpc, "missing: public subnet, private subnet, internet gateway"}, {vpc + vpc, "2 VPCs have its tag"},
+		{"", "missing: VPC, public subnet"},
+		{"", "\nhint: goldsmith network up --stack golden"},
+		{vpc, "missing: public subnet, private subnet, internet gateway"},
+		{vpc + vpc, "2 VPCs have its tag"},
 	} {
 		if err := execute(t, c.vpcs); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("VPCs %q: got %v, want an error with %q", c.vpcs, err, c.want)

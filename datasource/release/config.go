@@ -38,5 +38,5 @@ func (c *Config) decode(raws []any) error {
 	if err := config.Decode(c, &config.DecodeOpts{PluginType: "goldsmith-release"}, raws...); err != nil {
 		return err
 	}
-	return errors.Join(append(c.Access.Prepare(), stackfile.CheckName(c.Stack))...)
+	return errors.Join(append(c.Prepare(), stackfile.CheckName(c.Stack))...)
 }

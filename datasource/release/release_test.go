@@ -28,8 +28,12 @@ func TestConfigureNamesTheAttribute(t *testing.T) {
 		change map[string]any
 		want   string
 	}{
-		{map[string]any{"stack": ""}, "stack"}, {map[string]any{"stack": "Golden!"}, "stack"}, {map[string]any{"secret_key": ""}, "secret_key"},
-		{map[string]any{"max_retries": -1}, "max_retries"}, {map[string]any{"custom_endpoint_ec2": "nowhere"}, "custom_endpoint_ec2"}, {map[string]any{"no_such_option": 1}, "no_such_option"},
+		{map[string]any{"stack": ""}, "stack"},
+		{map[string]any{"stack": "Golden!"}, "stack"},
+		{map[string]any{"secret_key": ""}, "secret_key"},
+		{map[string]any{"max_retries": -1}, "max_retries"},
+		{map[string]any{"custom_endpoint_ec2": "nowhere"}, "custom_endpoint_ec2"},
+		{map[string]any{"no_such_option": 1}, "no_such_option"},
 	} {
 		err := new(Datasource).Configure(valid(c.change))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
@@ -49,7 +53,7 @@ func execute(t *testing.T, parameter string) (map[string]string, error) {
 		}
 		if parameter == "" {
 			w.WriteHeader(http.StatusBadRequest)
-			io.WriteString(w, `{"__type":"ParameterNotFound"}`)
+			fmt.Fprint(w, `{"__type":"ParameterNotFound"}`)
 			return
 		}
 		fmt.Fprintf(w, `{"Parameter":{"Value":%q}}`, parameter)

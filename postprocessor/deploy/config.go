@@ -24,8 +24,8 @@ type Config struct {
 	Enabled bool `mapstructure:"enabled"`
 	// The stack to deploy: the one of the builds' `prove` blocks.
 	Stack string `mapstructure:"stack" required:"true"`
-	// The stack file, which says how it is deployed. It must be of this stack. The default is none, which is the default
-	// stack under this name.
+	// The stack file, which says how it is deployed. It must be of this stack. The default is none, which is the
+	// default stack under this name.
 	StackFile string `mapstructure:"stack_file"`
 
 	file *stackfile.File
@@ -40,7 +40,7 @@ func (c *Config) decode(raws []any) error {
 		raws...); err != nil {
 		return err
 	}
-	return errors.Join(append(c.Access.Prepare(), c.readFile())...)
+	return errors.Join(append(c.Prepare(), c.readFile())...)
 }
 
 func (c *Config) readFile() (err error) {

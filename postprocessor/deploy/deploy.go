@@ -1,5 +1,5 @@
-// Package deploy is the post-processor goldsmith-deploy: it has the stack run the release that a build was part of, so that
-// images are baked and rolled out by one command. It is off unless the configuration says otherwise.
+// Package deploy is the post-processor goldsmith-deploy: it has the stack run the release that a build was part of, so
+// that images are baked and rolled out by one command. It is off unless the configuration says otherwise.
 package deploy
 
 import (
@@ -76,11 +76,8 @@ func (p *PostProcessor) deploy(ctx context.Context, ui packersdk.Ui, a packersdk
 		ui.Say("Report: " + deployed.Report)
 	}
 	if err != nil {
-		return fmt.Errorf(
-			"%w\nhint: the AMIs and their release stay; this build once more, or goldsmith deploy --stack %s, tries again",
-			err,
-			p.config.Stack,
-		)
+		return fmt.Errorf("%w\nhint: the AMIs and their release stay; "+
+			"this build once more, or goldsmith deploy --stack %s, tries again", err, p.config.Stack)
 	}
 	ui.Say("Deployed: " + deployed.URL)
 	return nil

@@ -38,10 +38,15 @@ func TestConfigureNamesTheAttribute(t *testing.T) {
 		change map[string]any
 		want   string
 	}{
-		{map[string]any{"stack": ""}, "stack"}, {map[string]any{"stack": "Golden!"}, "stack"}, {map[string]any{"enabled": "perhaps"}, "enabled"},
-		{map[string]any{"stack_file": "missing.hcl"}, "stack_file"}, {map[string]any{"stack_file": file("name = \"blue\"\n")}, "is of stack blue"},
-		{map[string]any{"stack_file": file("region = \"eu-west-1\"\n")}, "region is us-east-1"}, {map[string]any{"stack_file": file("deploy {\n  timeout = \"soon\"\n}\n")}, "timeout"},
-		{map[string]any{"secret_key": ""}, "secret_key"}, {map[string]any{"no_such_option": 1}, "no_such_option"},
+		{map[string]any{"stack": ""}, "stack"},
+		{map[string]any{"stack": "Golden!"}, "stack"},
+		{map[string]any{"enabled": "perhaps"}, "enabled"},
+		{map[string]any{"stack_file": "missing.hcl"}, "stack_file"},
+		{map[string]any{"stack_file": file("name = \"blue\"\n")}, "is of stack blue"},
+		{map[string]any{"stack_file": file("region = \"eu-west-1\"\n")}, "region is us-east-1"},
+		{map[string]any{"stack_file": file("deploy {\n  timeout = \"soon\"\n}\n")}, "timeout"},
+		{map[string]any{"secret_key": ""}, "secret_key"},
+		{map[string]any{"no_such_option": 1}, "no_such_option"},
 	} {
 		err := new(PostProcessor).Configure(valid(c.change))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
