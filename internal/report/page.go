@@ -219,13 +219,8 @@ func (m *markup) health(v view) {
 	if len(v.Failures) > 0 {
 		m.table("Table of failed samples", []string{"Failed after", "Until", "Samples", "Detail"}, func() {
 			for _, f := range v.Failures {
-				m.addf(
-					`    <tr><td class="n">%s</td><td class="n">%s</td><td class="n">%s</td><td class="long">%s</td></tr>`+"\n",
-					f.At,
-					f.Until,
-					f.Count,
-					f.Detail,
-				)
+				m.addf(`    <tr><td class="n">%s</td><td class="n">%s</td><td class="n">%s</td>`+
+					`<td class="long">%s</td></tr>`+"\n", f.At, f.Until, f.Count, f.Detail)
 			}
 		})
 	}

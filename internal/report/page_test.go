@@ -74,22 +74,47 @@ func TestJudges(t *testing.T) {
 	}
 	b := chromium.Start(t)
 	svg := func(inside string) string {
-		return `<svg width="300" height="100" viewBox="0 0 300 100" role="img" aria-label="x"><rect width="300" height="100" fill="#fff"/>` + inside + `</svg>`
+		return `<svg width="300" height="100" viewBox="0 0 300 100" role="img" aria-label="x">` +
+			`<rect width="300" height="100" fill="#fff"/>` + inside + `</svg>`
 	}
 	for name, c := range map[string]struct {
 		body  string
 		found func(l chromium.Looked, violations []string) bool
 	}{
-		"wide":      {`<div style="width:500px">x</div>`, func(l chromium.Looked, _ []string) bool { return l.Wide > 0 }},
-		"overlap":   {svg(`<text x="10" y="50">one</text><text x="20" y="52">two</text>`), func(l chromium.Looked, _ []string) bool { return len(l.Overlaps) == 1 && l.Labels == 2 }},
-		"cut off":   {svg(`<text x="290" y="50">one more</text>`), func(l chromium.Looked, _ []string) bool { return len(l.Outside) == 1 }},
-		"faint":     {svg(`<text x="10" y="50" fill="#999">one</text>`), func(l chromium.Looked, _ []string) bool { return len(l.Faint) == 1 }},
-		"on colour": {svg(`<rect x="5" y="30" width="90" height="30" fill="#333"/><text x="10" y="50" fill="#000">one</text>`), func(l chromium.Looked, _ []string) bool { return len(l.Faint) == 1 }},
-		"small":     {svg(`<text x="10" y="50" font-size="7">one</text>`), func(l chromium.Looked, _ []string) bool { return len(l.Small) == 1 }},
-		"good": {svg(`<text x="10" y="30">one</text><text x="10" y="70">two</text>`), func(l chromium.Looked, _ []string) bool {
-			return len(l.Overlaps)+len(l.Outside)+len(l.Faint)+len(l.Small)+l.Wide == 0
-		}},
-		"contrast": {`<p style="color:#999;background:#fff">one</p>`, func(_ chromium.Looked, v []string) bool { return strings.Contains(fmt.Sprint(v), "color-contrast") }},
+		"wide": {
+			`<div style="width:500px">x</div>`,
+			func(l chromium.Looked, _ []string) bool { return l.Wide > 0 },
+		},
+		"overlap": {
+			svg(`<text x="10" y="50">one</text><text x="20" y="52">two</text>`),
+			func(l chromium.Looked, _ []string) bool { return len(l.Overlaps) == 1 && l.Labels == 2 },
+		},
+		"cut off": {
+			svg(`<text x="290" y="50">one more</text>`),
+			func(l chromium.Looked, _ []string) bool { return len(l.Outside) == 1 },
+		},
+		"faint": {
+			svg(`<text x="10" y="50" fill="#999">one</text>`),
+			func(l chromium.Looked, _ []string) bool { return len(l.Faint) == 1 },
+		},
+		"on colour": {
+			svg(`<rect x="5" y="30" width="90" height="30" fill="#333"/><text x="10" y="50" fill="#000">one</text>`),
+			func(l chromium.Looked, _ []string) bool { return len(l.Faint) == 1 },
+		},
+		"small": {
+			svg(`<text x="10" y="50" font-size="7">one</text>`),
+			func(l chromium.Looked, _ []string) bool { return len(l.Small) == 1 },
+		},
+		"good": {
+			svg(`<text x="10" y="30">one</text><text x="10" y="70">two</text>`),
+			func(l chromium.Looked, _ []string) bool {
+				return len(l.Overlaps)+len(l.Outside)+len(l.Faint)+len(l.Small)+l.Wide == 0
+			},
+		},
+		"contrast": {
+			`<p style="color:#999;background:#fff">one</p>`,
+			func(_ chromium.Looked, v []string) bool { return strings.Contains(fmt.Sprint(v), "color-contrast") },
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b.T = t

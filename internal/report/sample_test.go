@@ -171,13 +171,18 @@ func sample(webs, samples int) Report {
 // failed is a deploy that went back, with text that nobody should trust.
 func failed() Report {
 	r := sample(4, 300)
-	r.Result, r.Reason = "rolled back", "web i-0web0000000000001: not ready within 2 min: nginx: [emerg] cannot load certificate </p><script>alert(1)</script>\nhint: goldsmith diagnose --stack golden"
-	r.Steps[2].Result, r.Steps[2].Detail = "failed", "nginx.service: exited with status 1, and went on to say rather a lot about what was wrong with its configuration"
+	r.Result = "rolled back"
+	r.Reason = "web i-0web0000000000001: not ready within 2 min: " +
+		"nginx: [emerg] cannot load certificate </p><script>alert(1)</script>\nhint: goldsmith diagnose --stack golden"
+	r.Steps[2].Result = "failed"
+	r.Steps[2].Detail = "nginx.service: exited with status 1, " +
+		"and went on to say rather a lot about what was wrong with its configuration"
 	r.Steps[1].Result = "undone"
 	r.Steps = append(
 		r.Steps,
 		Step{
-			Name:    "a step with a name that is much longer than there is room for in any of the three drawings of a timeline, wide as the widest is",
+			Name: "a step with a name that is much longer than there is room for " +
+				"in any of the three drawings of a timeline, wide as the widest is",
 			Tier:    "web",
 			Started: after(30),
 			Took:    3 * time.Second,
