@@ -89,7 +89,7 @@ func TestPackerRefusesAWrongChecksum(t *testing.T) {
 		sum, name, _ := strings.Cut(line, "  ")
 		fmt.Fprintf(&wrong, "%s  %s", strings.Repeat("0", len(sum)), name)
 	}
-	if err := os.WriteFile(sums, []byte(wrong.String()), 0o600); err != nil {
+	if err = os.WriteFile(sums, []byte(wrong.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	out, err := enter(t, dir)
@@ -195,7 +195,7 @@ func packerInit(dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile("authority.pem", authority, 0o600); err != nil {
+	if err = os.WriteFile("authority.pem", authority, 0o600); err != nil {
 		return err
 	}
 	listener, err := tls.Listen("tcp", "127.0.0.1:443", &tls.Config{Certificates: []tls.Certificate{certificate}})
@@ -204,14 +204,14 @@ func packerInit(dir string) error {
 	}
 	defer listener.Close()
 	server := &http.Server{Handler: releasePage(dir), ReadHeaderTimeout: time.Minute}
-	go server.Serve(listener)
+	go func() { _ = server.Serve(listener) }() // until the listener is closed
 	build := fmt.Sprintf(`packer {
   required_plugins {
     goldsmith = { source = "github.com/goldsmith-ami/goldsmith", version = "%s" }
   }
 }
 `, version.Number())
-	if err := os.WriteFile("build.pkr.hcl", []byte(build), 0o600); err != nil {
+	if err = os.WriteFile("build.pkr.hcl", []byte(build), 0o600); err != nil {
 		return err
 	}
 	here, err := os.Getwd()
@@ -264,7 +264,8 @@ func releasePage(dir string) http.Handler {
 		"GET api.github.com/repos/"+owner+"/git/matching-refs/tags",
 		func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
-			json.NewEncoder(w).Encode([]map[string]string{{"ref": "refs/tags/" + tag}})
+			// Packer says itself if it has not got the whole answer.
+			_ = json.NewEncoder(w).Encode([]map[string]string{{"ref": "refs/tags/" + tag}})
 		},
 	)
 	mux.HandleFunc("GET github.com/"+owner+"/releases/download/"+tag+"/{name}",
@@ -273,7 +274,9 @@ func releasePage(dir string) http.Handler {
 		})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintln(os.Stderr, "asked for", r.Host, r.URL.Path)
-		io.Copy(io.Discard, r.Body)
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			fmt.Fprintln(os.Stderr, "read the request:", err)
+		}
 		mux.ServeHTTP(w, r)
 	})
 }

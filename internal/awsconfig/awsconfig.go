@@ -151,11 +151,11 @@ func KeepConnection(stack *middleware.Stack) error {
 		) (middleware.DeserializeOutput, middleware.Metadata, error) {
 			if request, ok := in.Request.(*smithyhttp.Request); ok {
 				if body, ok := request.GetStream().(io.ReadSeeker); ok {
-					request, err := request.SetStream(struct{ io.ReadSeeker }{body})
+					copied, err := request.SetStream(struct{ io.ReadSeeker }{body})
 					if err != nil {
 						return middleware.DeserializeOutput{}, middleware.Metadata{}, err
 					}
-					in.Request = request
+					in.Request = copied
 				}
 			}
 			return next.HandleDeserialize(ctx, in)
@@ -196,7 +196,7 @@ func askAddress(ctx context.Context, conf aws.Config) (netip.Addr, error) {
 		return netip.Addr{}, err
 	}
 	if endpoint != "" {
-		if err := sign(ctx, conf, request); err != nil {
+		if err = sign(ctx, conf, request); err != nil {
 			return netip.Addr{}, err
 		}
 	}

@@ -17,10 +17,22 @@ import (
 	"github.com/aws/smithy-go"
 )
 
+// callerIdentity is what STS answers to GetCallerIdentity.
+const callerIdentity = "<GetCallerIdentityResponse><GetCallerIdentityResult><Account>1</Account>" +
+	"</GetCallerIdentityResult></GetCallerIdentityResponse>"
+
 // alone takes everything out of the environment that the SDK would read.
 func alone(t *testing.T) {
 	t.Helper()
-	for _, name := range []string{"AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"} {
+	for _, name := range []string{
+		"AWS_ENDPOINT_URL",
+		"AWS_PROFILE",
+		"AWS_REGION",
+		"AWS_DEFAULT_REGION",
+		"AWS_ACCESS_KEY_ID",
+		"AWS_SECRET_ACCESS_KEY",
+		"AWS_SESSION_TOKEN",
+	} {
 		t.Setenv(name, "")
 		os.Unsetenv(name)
 	}
@@ -34,9 +46,14 @@ func TestValidate(t *testing.T) {
 		options Options
 		want    string
 	}{
-		{Options{}, ""}, {Options{AccessKey: "a", SecretKey: "b", Token: "c", Endpoint: "http://127.0.0.1:1"}, ""},
-		{Options{AccessKey: "a"}, "secret_key"}, {Options{SecretKey: "a"}, "access_key"}, {Options{Token: "a"}, "token"},
-		{Options{AccessKey: "a", SecretKey: "b", Profile: "c"}, "profile"}, {Options{Endpoint: "127.0.0.1:1"}, "custom_endpoint_ec2"}, {Options{Endpoint: "ftp://x"}, "custom_endpoint_ec2"},
+		{Options{}, ""},
+		{Options{AccessKey: "a", SecretKey: "b", Token: "c", Endpoint: "http://127.0.0.1:1"}, ""},
+		{Options{AccessKey: "a"}, "secret_key"},
+		{Options{SecretKey: "a"}, "access_key"},
+		{Options{Token: "a"}, "token"},
+		{Options{AccessKey: "a", SecretKey: "b", Profile: "c"}, "profile"},
+		{Options{Endpoint: "127.0.0.1:1"}, "custom_endpoint_ec2"},
+		{Options{Endpoint: "ftp://x"}, "custom_endpoint_ec2"},
 	} {
 		err := errors.Join(c.options.Validate()...)
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
@@ -50,10 +67,7 @@ func TestEndpointTakesEveryCall(t *testing.T) {
 	calls := 0
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		calls++
-		fmt.Fprint(
-			w,
-			`<GetCallerIdentityResponse><GetCallerIdentityResult><Account>1</Account></GetCallerIdentityResult></GetCallerIdentityResponse>`,
-		)
+		fmt.Fprint(w, callerIdentity)
 	}))
 	defer server.Close()
 	for _, way := range []string{"option", "environment"} {
@@ -87,7 +101,11 @@ func TestRegionIsNeeded(t *testing.T) {
 }
 
 func TestCallerAddress(t *testing.T) {
-	for answer, want := range map[string]string{"198.51.100.1\n": "198.51.100.1", "2001:db8::1": "2001:db8::1", "hello": ""} {
+	for answer, want := range map[string]string{
+		"198.51.100.1\n": "198.51.100.1",
+		"2001:db8::1":    "2001:db8::1",
+		"hello":          "",
+	} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path != "/latest/checkip" {
 				t.Errorf("asked for %s", r.URL)
@@ -119,8 +137,13 @@ func TestExplain(t *testing.T) {
 		err  error
 		want string
 	}{
-		{api("RequestExpired"), "have expired"}, {api("ExpiredToken"), "have expired"}, {api("AuthFailure"), "cloud env"}, {api("SignatureDoesNotMatch"), "secret key"}, {api("InvalidSignatureException"), "secret key"},
-		{api("MissingAuthenticationToken"), "cloud env"}, {api("UnauthorizedOperation"), "iam-policy"},
+		{api("RequestExpired"), "have expired"},
+		{api("ExpiredToken"), "have expired"},
+		{api("AuthFailure"), "cloud env"},
+		{api("SignatureDoesNotMatch"), "secret key"},
+		{api("InvalidSignatureException"), "secret key"},
+		{api("MissingAuthenticationToken"), "cloud env"},
+		{api("UnauthorizedOperation"), "iam-policy"},
 		{&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}, "cloud up"},
 		{&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, "in time"},
 		{errors.New("get credentials: none"), "no credentials were found"},
@@ -154,14 +177,14 @@ func TestBodyEndsWhereItIsClosed(t *testing.T) {
 	conf.HTTPClient = httpClient(func(r *http.Request) (*http.Response, error) {
 		start, err := io.ReadAll(io.LimitReader(r.Body, r.ContentLength))
 		body = string(start)
-		if err := errors.Join(err, r.Body.Close()); err != nil {
+		if err = errors.Join(err, r.Body.Close()); err != nil {
 			return nil, err
 		}
 		if n, err := io.Copy(io.Discard, r.Body); n != 0 || err != nil {
 			t.Errorf("a closed body gives %d bytes and the error %v", n, err)
 		}
 		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(
-			`<GetCallerIdentityResponse><GetCallerIdentityResult><Account>1</Account></GetCallerIdentityResult></GetCallerIdentityResponse>`,
+			callerIdentity,
 		))}, nil
 	})
 	if _, err := sts.NewFromConfig(conf).

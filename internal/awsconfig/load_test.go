@@ -21,15 +21,19 @@ func TestRoleIsAssumed(t *testing.T) {
 			!strings.Contains(r.Header.Get("Authorization"), "Credential=mine/") {
 			t.Errorf("%v: asked for %v as %q", err, r.Form, r.Header.Get("Authorization"))
 		}
-		for name, want := range map[string]string{"RoleArn": "arn:aws:iam::1:role/bake", "RoleSessionName": "me", "ExternalId": "secret", "DurationSeconds": "1800"} {
+		for name, want := range map[string]string{
+			"RoleArn":         "arn:aws:iam::1:role/bake",
+			"RoleSessionName": "me",
+			"ExternalId":      "secret",
+			"DurationSeconds": "1800",
+		} {
 			if got := r.Form.Get(name); got != want {
 				t.Errorf("%s is %q, want %q", name, got, want)
 			}
 		}
-		fmt.Fprint(
-			w,
-			`<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>roles</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken><Expiration>2999-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>`,
-		)
+		fmt.Fprint(w, `<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>roles</AccessKeyId>`+
+			`<SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>`+
+			`<Expiration>2999-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>`)
 	}))
 	defer server.Close()
 	conf, err := Load(t.Context(), Options{

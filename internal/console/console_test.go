@@ -65,7 +65,7 @@ func TestBudget(t *testing.T) {
 					if _, err := r.Read(ctx, f, id); err != nil && !errors.Is(err, ctx.Err()) {
 						t.Error(err)
 					}
-					await.Sleep(ctx, Poll)
+					_ = await.Sleep(ctx, Poll) // its error is the context's end
 				}
 			})
 		}
@@ -90,7 +90,9 @@ func TestTheBurstIsQuick(t *testing.T) {
 		if took := time.Since(began); took > 0 {
 			t.Errorf("12 reads took %s", took)
 		}
-		r.Read(t.Context(), f, "i-1")
+		if _, err := r.Read(t.Context(), f, "i-1"); err != nil {
+			t.Error(err)
+		}
 		if took := time.Since(began); took < 3*time.Second || took > 4*time.Second {
 			t.Errorf("the one after that came after %s", took)
 		}
@@ -136,7 +138,9 @@ func TestReadEndsWithTheContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, f := &Reader{}, &fake{}
 		for range 12 {
-			r.Read(t.Context(), f, "i-1")
+			if _, err := r.Read(t.Context(), f, "i-1"); err != nil {
+				t.Fatal(err)
+			}
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -175,9 +179,8 @@ func TestTail(t *testing.T) {
 	if got := new(Reader).Tail(t.Context(), &fake{}, "i-tail"); got != "\nthe end of its console:\n  boot\n  ready" {
 		t.Errorf("got %q", got)
 	}
-	if got := new(
-		Reader,
-	).Tail(t.Context(), &fake{answer: func(bool) error { return api("InvalidInstanceID.NotFound") }}, "i-tail"); got != "" {
+	gone := &fake{answer: func(bool) error { return api("InvalidInstanceID.NotFound") }}
+	if got := new(Reader).Tail(t.Context(), gone, "i-tail"); got != "" {
 		t.Errorf("got %q", got)
 	}
 }

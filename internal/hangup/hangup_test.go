@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 	for range 3 {
 		fmt.Fprintln(os.Stderr, "going back")
 	}
-	os.WriteFile(os.Getenv("GOLDSMITH_TEST_WORKER"), []byte("all is as it was"), 0o600)
+	_ = os.WriteFile(os.Getenv("GOLDSMITH_TEST_WORKER"), []byte("all is as it was"), 0o600) // the tests look for it
 	os.Exit(1)
 }
 
@@ -54,21 +54,24 @@ func TestItGoesBackWhateverEndsIt(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := cmd.Start(); err != nil {
+			if err = cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			if line, err := bufio.NewReader(out).ReadString('\n'); line != "at work\n" {
+			line, err := bufio.NewReader(out).ReadString('\n')
+			if line != "at work\n" {
 				t.Fatalf("%q, %v", line, err)
 			}
 			if c.gone {
 				out.Close()
 				said.Close()
 			}
-			if err := cmd.Process.Signal(c.signal); err != nil {
+			if err = cmd.Process.Signal(c.signal); err != nil {
 				t.Fatal(err)
 			}
 			if !c.gone {
-				io.Copy(io.Discard, said)
+				if _, err = io.Copy(io.Discard, said); err != nil {
+					t.Error(err)
+				}
 			}
 			err = cmd.Wait()
 			if text, _ := os.ReadFile(left); string(text) != "all is as it was" {
@@ -89,10 +92,12 @@ func TestNohup(t *testing.T) {
 	}
 	var said strings.Builder
 	cmd.Stderr = &said
-	if err := cmd.Start(); err != nil {
+	if err = cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	bufio.NewReader(out).ReadString('\n')
+	if _, err = bufio.NewReader(out).ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
 	if err != nil {
 		t.Fatal(err)
@@ -100,8 +105,10 @@ func TestNohup(t *testing.T) {
 	if ignored := mask(t, string(status), "SigIgn:"); ignored&1 == 0 {
 		t.Errorf("a closed terminal is not ignored: %x", ignored)
 	}
-	cmd.Process.Signal(syscall.SIGTERM)
-	cmd.Wait()
+	if err = cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Error(err)
+	}
+	_ = cmd.Wait() // the worker's exit code is never 0
 }
 
 func mask(t *testing.T, status, name string) (value uint64) {

@@ -28,7 +28,8 @@ func Find(path string, content []byte) ([]Leak, error) {
 		return nil, fmt.Errorf("read the secret scanner's rules: %w", err)
 	}
 	var all []Leak
-	for _, f := range d.Detect(detect.Fragment{Raw: string(content), FilePath: path}) {
+	fragment := detect.Fragment{Raw: string(content), FilePath: path} //nolint:staticcheck // Detect takes no other type
+	for _, f := range d.Detect(fragment) {
 		all = append(all, Leak{Rule: f.RuleID, Line: f.StartLine + 1})
 	}
 	return all, nil

@@ -3,8 +3,8 @@ package osrelease
 
 import "strings"
 
-// Parse reads the file's assignments. Of what a shell takes it takes comments, and values that are quoted as a whole, as
-// os-release(5) allows no more.
+// Parse reads the file's assignments. Of what a shell takes it takes comments, and values that are quoted as a whole,
+// as os-release(5) allows no more.
 func Parse(text string) map[string]string {
 	values := map[string]string{}
 	for line := range strings.Lines(text) {

@@ -74,7 +74,9 @@ func TestHonestTextStaysAsItIs(t *testing.T) {
 	var b strings.Builder
 	w := &Writer{W: &b}
 	for i := range len(text) {
-		w.Write([]byte{text[i]})
+		if _, err := w.Write([]byte{text[i]}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if b.String() != text {
 		t.Errorf("Writer, byte by byte: %q", b.String())

@@ -57,7 +57,7 @@ func TestEnv(t *testing.T) {
 	for _, name := range []string{"nobody-has-it", "other-one"} {
 		path := filepath.Join(home, ".goldsmith", "clouds", name+".json")
 		key := []byte(`{"access_key_id":"AKIAEXAMPLE","secret_access_key":"secret"}`)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, key, 0o600)); err != nil {
+		if err = errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, key, 0o600)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -346,7 +346,9 @@ func (c *Config) contents() ([]task.Task, error) {
 		Unless:     fmt.Sprintf("SELECT (%s) = 0", half),
 		Statements: fmt.Sprintf("DROP DATABASE `%s`", c.Database),
 	}}, {Name: "database " + c.Database, Spec: task.SQL{
-		Unless:     fmt.Sprintf("SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = '%s'", c.Database),
+		Unless: fmt.Sprintf(
+			"SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = '%s'", c.Database,
+		),
 		Statements: fmt.Sprintf("CREATE DATABASE `%s` CHARACTER SET utf8mb4", c.Database),
 	}}}
 	if c.Seed == "" {

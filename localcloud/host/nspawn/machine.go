@@ -99,7 +99,8 @@ func (m *Machine) Close() error {
 		r.config.Network.Unplug(m.nic))...)
 }
 
-// Forget removes the directory that systemd-nspawn leaves in /run for each machine that ever ran, which must have ended.
+// Forget removes the directory that systemd-nspawn leaves in /run for each machine that ever ran, which must have
+// ended.
 func Forget(machine string) error {
 	err := os.Remove(filepath.Join("/run/systemd/nspawn/propagate", machine))
 	if errors.Is(err, os.ErrNotExist) {

@@ -578,7 +578,8 @@ func TestGroupKeepsItsInstancesWhileTheDatabaseMoves(t *testing.T) {
 			t.Errorf("%v; what failed is to be settled first", err)
 		}
 		api.held = want[:1]
-		if err := r.convergeGroup(t.Context(), plan.NewActor(false)); err != nil || len(api.asked("ResumeProcesses")) != 2 {
+		if err := r.convergeGroup(t.Context(), plan.NewActor(false)); err != nil ||
+			len(api.asked("ResumeProcesses")) != 2 {
 			t.Errorf("%v: a group that a killed deployment held stays so", err)
 		}
 	})
