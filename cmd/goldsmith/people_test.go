@@ -56,6 +56,7 @@ func TestConfirm(t *testing.T) {
 		{"", true, ""},
 	} {
 		cmd := &cobra.Command{}
+		cmd.SetContext(t.Context())
 		cmd.SetIn(strings.NewReader(c.answer))
 		var said bytes.Buffer
 		cmd.SetErr(&said)

@@ -26,7 +26,10 @@ func Confirm(cmd *cobra.Command, yes bool, what, thing, name string) error {
 		return fmt.Errorf("%s: %w", what, ErrNoTerminal)
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "This will %s. Type the %s's name, %s, to go on: ", what, thing, name)
-	line, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
+	line, err := readLine(cmd)
+	if errors.Is(err, errInterrupted) {
+		return fmt.Errorf("%s: %w, and nothing was done", what, err)
+	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("%s: read the answer: %w", what, err)
 	}
@@ -34,4 +37,26 @@ func Confirm(cmd *cobra.Command, yes bool, what, thing, name string) error {
 		return fmt.Errorf("%s: %q is not %s, and nothing was done", what, strings.TrimSpace(line), name)
 	}
 	return nil
+}
+
+var errInterrupted = errors.New("interrupted")
+
+// readLine reads a line until the command is interrupted: a read of a terminal does not end with the command's context.
+func readLine(cmd *cobra.Command) (string, error) {
+	type answer struct {
+		line string
+		err  error
+	}
+	read := make(chan answer, 1)
+	go func() {
+		line, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
+		read <- answer{line, err}
+	}()
+	select {
+	case a := <-read:
+		return a.line, a.err
+	case <-cmd.Context().Done():
+		fmt.Fprintln(cmd.ErrOrStderr()) // the error is not to stand behind the question
+		return "", errInterrupted
+	}
 }

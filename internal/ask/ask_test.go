@@ -2,7 +2,9 @@ package ask
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"io"
 	"os"
 	"strings"
 	"testing"
@@ -20,6 +22,7 @@ func TestConfirm(t *testing.T) {
 		{"y\n", false, `"y" is not golden, and nothing was done`}, {"", false, "nothing was done"},
 	} {
 		cmd := &cobra.Command{}
+		cmd.SetContext(t.Context())
 		cmd.SetIn(strings.NewReader(c.answer))
 		var said bytes.Buffer
 		cmd.SetErr(&said)
@@ -30,6 +33,22 @@ func TestConfirm(t *testing.T) {
 		if asked := strings.Contains(said.String(), "Type the cloud's name, golden,"); asked == c.yes {
 			t.Errorf("%q, yes %v: it said %q", c.answer, c.yes, said.String())
 		}
+	}
+}
+
+// TestConfirmInterrupted: ctrl-C ends a question that nobody answers.
+func TestConfirmInterrupted(t *testing.T) {
+	silent, silence := io.Pipe()
+	defer silence.Close()
+	ctx, interrupt := context.WithCancel(t.Context())
+	cmd := &cobra.Command{}
+	cmd.SetContext(ctx)
+	cmd.SetIn(silent)
+	cmd.SetErr(io.Discard)
+	interrupt()
+	err := Confirm(cmd, false, "remove it", "cloud", "golden")
+	if err == nil || err.Error() != "remove it: interrupted, and nothing was done" {
+		t.Errorf("got %v", err)
 	}
 }
 
