@@ -351,18 +351,11 @@ func TestAPIGoneHalfWay(t *testing.T) {
 		next []string
 	}{
 		{cut, []string{"a person is needed", "goldsmith rollback goes on with it"}, rig.DeployArgs()},
-		{expire, []string{"a person is needed", "hint: the credentials have expired; get new ones"},
-			[]string{
-				"rollback",
-				"--stack",
-				rig.StackName,
-				"--to",
-				doneDeployment(t),
-				"--bake-time",
-				"1s",
-				"--drain-time",
-				"0s",
-			}},
+		{
+			expire,
+			[]string{"a person is needed", "hint: the credentials have expired; get new ones"},
+			rollbackArgs(t),
+		},
 	} {
 		t.Run(c.how, func(t *testing.T) {
 			before, gone := withoutSnapshots(rig.Inventory(t)), false

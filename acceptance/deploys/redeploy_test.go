@@ -345,17 +345,7 @@ func TestKilledDeploy(t *testing.T) {
 		}
 		args := rig.DeployArgs()
 		if n%2 == 0 {
-			args = []string{
-				"rollback",
-				"--stack",
-				rig.StackName,
-				"--to",
-				doneDeployment(t),
-				"--bake-time",
-				"1s",
-				"--drain-time",
-				"0s",
-			}
+			args = rollbackArgs(t)
 		}
 		if out, err := rig.Output(rig.Goldsmith(), args...); err != nil {
 			t.Fatalf("killed after step %d (%s), %s: %v\n%s", n, last, args[0], err, rig.End(t, out))
@@ -402,6 +392,17 @@ func killAfter(t *testing.T, steps int) string {
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
+}
+
+// rollbackArgs are those of a rollback to the youngest good deployment that watches and drains as briefly as it can.
+func rollbackArgs(t *testing.T, more ...string) []string {
+	return append([]string{
+		"rollback",
+		"--stack", rig.StackName,
+		"--to", doneDeployment(t),
+		"--bake-time", "1s",
+		"--drain-time", "0s",
+	}, more...)
 }
 
 // doneDeployment is the id of the youngest deployment that was good.

@@ -35,19 +35,7 @@ func TestRollbackToASnapshot(t *testing.T) {
 	snapshot := snapshotOfLastDeployment(t)
 	second := write()
 	before, held := withoutSnapshots(rig.Inventory(t)), volumes()
-	back := []string{
-		"rollback",
-		"--stack",
-		rig.StackName,
-		"--to",
-		doneDeployment(t),
-		"--snapshot",
-		snapshot,
-		"--bake-time",
-		"1s",
-		"--drain-time",
-		"0s",
-	}
+	back := rollbackArgs(t, "--snapshot", snapshot)
 
 	out, err := rig.RunUntil(t, regexp.MustCompile(`made data volume vol-`),
 		func(p *os.Process) { signalTo(t, p, os.Interrupt) }, back...)

@@ -202,9 +202,8 @@ func ParseServer(text string) (Server, error) {
 // FindStandby is the last standby line on a console, if there is one.
 func FindStandby(console []byte) (s Standby, ok bool) {
 	ok = findLine(console, StandbyPrefix, &s)
-	s.Volume, s.Server.Flavor, s.Server.Version = plaintext.Line(s.Volume), plaintext.Line(
-		s.Server.Flavor,
-	), plaintext.Line(s.Server.Version)
+	s.Volume = plaintext.Line(s.Volume)
+	s.Server.Flavor, s.Server.Version = plaintext.Line(s.Server.Flavor), plaintext.Line(s.Server.Version)
 	return s, ok
 }
 

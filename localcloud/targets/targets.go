@@ -170,12 +170,12 @@ func (c *Checker) ask(ctx context.Context, t target) error {
 		}
 		return err
 	}
-	// AWS's load balancers take any certificate of their targets; nothing but the question for health is sent.
 	client := &http.Client{
 		Transport: &http.Transport{
 			DialContext:       dial,
 			DisableKeepAlives: true,
-			TLSClientConfig:   &tls.Config{InsecureSkipVerify: true},
+			// AWS's load balancers take any certificate of their targets; nothing but the question for health is sent.
+			TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
