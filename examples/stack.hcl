@@ -15,6 +15,7 @@ network {
   cidr         = "10.20.0.0/16"
   public_cidr  = "10.20.1.0/24"
   private_cidr = "10.20.2.0/24"
+  # availability_zone = "eu-central-1a", or the first one that has the instance types below
 }
 
 tier "db" {

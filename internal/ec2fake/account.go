@@ -35,6 +35,8 @@ type Account struct {
 
 	// Console is what an instance has written to its console. Without it that is nothing.
 	Console func(types.Instance) string
+	// Offers tells whether a zone has an instance type. Without it each has all.
+	Offers func(zone, instanceType string) bool
 	// Healthy tells whether an instance is for its load balancer. Without it all are.
 	Healthy func(types.Instance) bool
 

@@ -139,6 +139,10 @@ func runInstances(r *Region, in *ec2.RunInstancesInput) (*ec2.RunInstancesOutput
 	if err != nil {
 		return nil, err
 	}
+	if zone := aws.ToString(subnet.AvailabilityZone); !r.offers(zone, string(in.InstanceType)) {
+		return nil, Err("Unsupported", fmt.Sprintf("Your requested instance type (%s) is not supported in your "+
+			"requested Availability Zone (%s).", in.InstanceType, zone))
+	}
 	out := &ec2.RunInstancesOutput{}
 	for range max(1, aws.ToInt32(in.MaxCount)) {
 		made, err := r.launch(in, spec, subnet)

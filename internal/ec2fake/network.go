@@ -415,8 +415,8 @@ func (r *Region) RemoveSubnets() {
 }
 
 var regionOperations = resource.Join(
-	resource.Op(describeRegions), resource.Op(describeAvailabilityZones), resource.Op(createTags),
-	resource.Op(deleteTags),
+	resource.Op(describeRegions), resource.Op(describeAvailabilityZones), resource.Op(describeOfferings),
+	resource.Op(createTags), resource.Op(deleteTags),
 )
 
 func describeRegions(r *Region, in *ec2.DescribeRegionsInput) (*ec2.DescribeRegionsOutput, error) {
@@ -438,17 +438,62 @@ func describeRegions(r *Region, in *ec2.DescribeRegionsInput) (*ec2.DescribeRegi
 	return out, nil
 }
 
+// zones are the region's.
+func (r *Region) zones() []string {
+	var all []string
+	for _, letter := range []string{"a", "b", "c"} {
+		all = append(all, r.name+letter)
+	}
+	return all
+}
+
+// offers tells whether a zone has an instance type.
+func (r *Region) offers(zone, instanceType string) bool {
+	return r.account.Offers == nil || r.account.Offers(zone, instanceType)
+}
+
 func describeAvailabilityZones(
 	r *Region, in *ec2.DescribeAvailabilityZonesInput,
 ) (*ec2.DescribeAvailabilityZonesOutput, error) {
+	for _, filter := range in.Filters {
+		if aws.ToString(filter.Name) != "zone-type" || !slices.Contains(filter.Values, "availability-zone") {
+			return nil, Err("InvalidParameterValue", "The filter '"+aws.ToString(filter.Name)+"' is invalid")
+		}
+	}
 	out := &ec2.DescribeAvailabilityZonesOutput{}
-	for _, letter := range []string{"a", "b", "c"} {
+	for _, zone := range r.zones() {
 		out.AvailabilityZones = append(out.AvailabilityZones, types.AvailabilityZone{
-			ZoneName:   aws.String(r.name + letter),
+			ZoneName:   aws.String(zone),
 			RegionName: aws.String(r.name),
 			State:      types.AvailabilityZoneStateAvailable,
 		})
 	}
+	return out, nil
+}
+
+// describeOfferings knows the instance types that a filter names, by zone.
+func describeOfferings(
+	r *Region, in *ec2.DescribeInstanceTypeOfferingsInput,
+) (*ec2.DescribeInstanceTypeOfferingsOutput, error) {
+	out := &ec2.DescribeInstanceTypeOfferingsOutput{}
+	for _, filter := range in.Filters {
+		if aws.ToString(filter.Name) != "instance-type" || in.LocationType != types.LocationTypeAvailabilityZone {
+			return nil, Err("InvalidParameterValue", "The filter '"+aws.ToString(filter.Name)+"' is invalid")
+		}
+		for _, zone := range r.zones() {
+			for _, name := range filter.Values {
+				if r.offers(zone, name) {
+					out.InstanceTypeOfferings = append(out.InstanceTypeOfferings, types.InstanceTypeOffering{
+						InstanceType: types.InstanceType(name),
+						Location:     aws.String(zone),
+						LocationType: in.LocationType,
+					})
+				}
+			}
+		}
+	}
+	out.InstanceTypeOfferings, out.NextToken = resource.Page(r.account.Behaviour, out.InstanceTypeOfferings,
+		in.NextToken)
 	return out, nil
 }
 

@@ -7,8 +7,9 @@ var operatorActions = []struct {
 	Sid     string
 	Actions []string
 }{
-	{"Look", []string{"ec2:DescribeAddresses", "ec2:DescribeImageAttribute", "ec2:DescribeImages",
-		"ec2:DescribeInstances", "ec2:DescribeInternetGateways", "ec2:DescribeKeyPairs",
+	{"Look", []string{"ec2:DescribeAddresses", "ec2:DescribeAvailabilityZones", "ec2:DescribeImageAttribute",
+		"ec2:DescribeImages", "ec2:DescribeInstanceTypeOfferings", "ec2:DescribeInstances",
+		"ec2:DescribeInternetGateways", "ec2:DescribeKeyPairs",
 		"ec2:DescribeNatGateways", "ec2:DescribeNetworkInterfaces", "ec2:DescribeRegions", "ec2:DescribeRouteTables",
 		"ec2:DescribeSecurityGroups", "ec2:DescribeSnapshots", "ec2:DescribeSpotPriceHistory",
 		"ec2:DescribeSubnets", "ec2:DescribeVolumes", "ec2:DescribeVpcAttribute", "ec2:DescribeVpcs",

@@ -40,9 +40,10 @@ func (r *reader) checkNetwork(f *File, b *block) {
 	i := slices.IndexFunc(existing, b.given)
 	if i < 0 {
 		r.checkRanges(n, b)
+		r.checkZone(f, b)
 		return
 	}
-	for _, name := range []string{"cidr", "public_cidr", "private_cidr"} {
+	for _, name := range []string{"cidr", "public_cidr", "private_cidr", "availability_zone"} {
 		if b.given(name) {
 			r.fault(b, name,
 				"it is for a network that Goldsmith makes, and %s is for one that is there; take one out",
@@ -63,6 +64,18 @@ func (r *reader) checkNetwork(f *File, b *block) {
 		r.checkFilter(b, tags, subnet.tags)
 		needed := f.Database.Subnet == subnet.name || f.Web.Subnet == subnet.name
 		r.either(b, ids, tags, needed, "to find the subnets by that a tier is in")
+	}
+}
+
+// zoneName is the form of the name of an Availability Zone: its region's and a letter (EC2 User Guide, Regions and
+// Zones). Local and Wavelength Zones have longer ones; no stack was tried in them.
+var zoneName = regexp.MustCompile(`^([a-z]{2,4}(-[a-z]+)+-[0-9]+)[a-z]$`)
+
+func (r *reader) checkZone(f *File, b *block) {
+	zone := f.Network.AvailabilityZone
+	r.matches(b, "availability_zone", zone, zoneName, "a zone such as eu-central-1a")
+	if in := zoneName.FindStringSubmatch(zone); in != nil && f.Region != "" && in[1] != f.Region {
+		r.fault(b, "availability_zone", "%s is in the region %s, and region is %s", zone, in[1], f.Region)
 	}
 }
 

@@ -193,6 +193,21 @@ func TestFaults(t *testing.T) {
 				`2,10: network: cidr: it is for a network that Goldsmith makes, and vpc_id is for one that is ` +
 					`there; take one out`,
 			}},
+		{"no zone", in("network", `availability_zone = ""`),
+			[]string{`2,23: network: availability_zone: "" should be a zone such as eu-central-1a`}},
+		{"a Local Zone", in("network", `availability_zone = "us-west-2-lax-1a"`),
+			[]string{`2,23: network: availability_zone: "us-west-2-lax-1a" should be a zone such as eu-central-1a`}},
+		{"a zone of another region", "region = \"eu-west-1\"\n" + in("network", `availability_zone = "eu-central-1a"`),
+			[]string{
+				`3,23: network: availability_zone: eu-central-1a is in the region eu-central-1, and region is eu-west-1`,
+			}},
+		{"a zone for subnets that are there",
+			in("network", `availability_zone = "eu-central-1a"`, existing, `public_subnet_ids = ["subnet-01234567"]`,
+				`private_subnet_ids = ["subnet-0123abcd"]`),
+			[]string{
+				`2,23: network: availability_zone: it is for a network that Goldsmith makes, and vpc_id is for one ` +
+					`that is there`,
+			}},
 		{"a subnet that is there", in("network", `private_cidr = "10.0.2.0/24"`, `private_subnet_tags = { a = "b" }`),
 			[]string{
 				`1,1: network: vpc_id: it is missing; this or vpc_tags is needed, to find the VPC by`,

@@ -56,6 +56,9 @@ type Network struct {
 	// The private subnet's range, inside the VPC's and apart from the public one: /16 to /28. The default is
 	// `10.0.2.0/24`.
 	PrivateCIDR netip.Prefix `hcl:"private_cidr"`
+	// The zone that both subnets are made in, by its name, such as `eu-central-1a`. The default is the first zone of
+	// the region that has the instance types of both tiers. A subnet that is there cannot move to another zone.
+	AvailabilityZone string `hcl:"availability_zone"`
 	// The VPC that is there, by its id. Either this or `vpc_tags`.
 	VPCID string `hcl:"vpc_id"`
 	// The VPC that is there, by its tags; all of them must match, and one VPC only.

@@ -87,9 +87,10 @@ func TestFull(t *testing.T) {
 		CustomEndpointEC2: "http://127.66.0.1:4566",
 		Operator:          Operator{netip.MustParsePrefix("192.0.2.7/32")},
 		Network: Network{
-			CIDR:        netip.MustParsePrefix("172.31.0.0/16"),
-			PublicCIDR:  netip.MustParsePrefix("172.31.16.0/20"),
-			PrivateCIDR: netip.MustParsePrefix("172.31.32.0/28"),
+			CIDR:             netip.MustParsePrefix("172.31.0.0/16"),
+			PublicCIDR:       netip.MustParsePrefix("172.31.16.0/20"),
+			PrivateCIDR:      netip.MustParsePrefix("172.31.32.0/28"),
+			AvailabilityZone: "us-gov-west-1b",
 		},
 		Database: Database{
 			Tier: Tier{

@@ -41,7 +41,8 @@ func (s *Instances) describe(ctx context.Context, c *awsquery.Call) (*awsquery.N
 			reservations = append(reservations, reservation)
 		}
 	}
-	page, next, err := pageOf(reservations, size, token)
+	page, next, err := pageOf(reservations, size, token,
+		func(r *awsquery.Node) string { return r.Get("reservationId") })
 	if err != nil {
 		return nil, err
 	}
@@ -59,10 +60,12 @@ func withReservation(item, reservation *awsquery.Node) *awsquery.Node {
 		append([]*awsquery.Node{reservation.At("reservationId"), reservation.At("ownerId")}, item.Children...)...)
 }
 
-// pageOf is a page of reservations, and the token of the next one: the id of the last reservation before it.
-func pageOf(all []*awsquery.Node, size, token string) (page []*awsquery.Node, next string, err error) {
+// pageOf is a page of a list, and the token of the next one: the id of the last item before it.
+func pageOf(
+	all []*awsquery.Node, size, token string, id func(*awsquery.Node) string,
+) (page []*awsquery.Node, next string, err error) {
 	if token != "" {
-		last := slices.IndexFunc(all, func(r *awsquery.Node) bool { return r.Get("reservationId") == token })
+		last := slices.IndexFunc(all, func(item *awsquery.Node) bool { return id(item) == token })
 		if last < 0 {
 			return nil, "", awsquery.Fault("InvalidNextToken", "The token '%s' is invalid", token)
 		}
@@ -79,7 +82,7 @@ func pageOf(all []*awsquery.Node, size, token string) (page []*awsquery.Node, ne
 	if len(all) <= count {
 		return all, "", nil
 	}
-	return all[:count], all[count-1].Get("reservationId"), nil
+	return all[:count], id(all[count-1]), nil
 }
 
 // overlayState makes of an instance as moto has it what it really is. It is false for what is not shown: what is

@@ -38,6 +38,7 @@ type EC2 struct {
 	Images    *Images
 	Volumes   *Volumes
 	KeyPairs  *KeyPairs
+	Offerings *Offerings
 }
 
 // Machinery makes machines and disks real.
@@ -138,6 +139,7 @@ func New(c Config) *EC2 {
 		Images:    images,
 		Volumes:   volumes,
 		KeyPairs:  keyPairs,
+		Offerings: &Offerings{moto: c.Moto},
 	}
 }
 
@@ -150,6 +152,7 @@ func (e *EC2) Handlers() map[string]awsquery.Handler {
 		e.Images.Handlers(),
 		e.Volumes.Handlers(),
 		e.KeyPairs.Handlers(),
+		e.Offerings.Handlers(),
 	} {
 		maps.Copy(all, resource)
 	}

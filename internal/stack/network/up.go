@@ -53,6 +53,7 @@ func Ensure(ctx context.Context, s *stack.Stack, act *plan.Actor) (Network, erro
 		make func(context.Context) error
 	}{
 		{"VPC", u.vpc},
+		{"zone", u.chooseZone},
 		{"subnets", u.subnets},
 		{"internet gateway", u.gateway},
 		{"NAT gateway", u.nat},
@@ -61,7 +62,11 @@ func Ensure(ctx context.Context, s *stack.Stack, act *plan.Actor) (Network, erro
 	}
 	if s.Settings.Network.Existing() {
 		parts = parts[len(parts)-1:]
-		if err := u.resolve(ctx); err != nil {
+		err := u.resolve(ctx)
+		if err == nil {
+			err = u.checkZones(ctx)
+		}
+		if err != nil {
 			return n, fmt.Errorf("find the network that the stack file names for stack %s: %w", s.Name, err)
 		}
 	} else if n.Existing {
@@ -86,6 +91,7 @@ type update struct {
 	n        *Network
 	operator netip.Prefix
 	act      *plan.Actor
+	zone     string // where subnets are made
 }
 
 // do makes a change and says so. What else a thing needs that was made just now is part of making it.
@@ -110,7 +116,7 @@ func (u *update) complete() {
 	}
 	for _, kind := range subnetKinds {
 		if len(u.n.Subnets[kind]) == 0 {
-			u.n.Subnets[kind] = []Subnet{{CIDR: u.rangeOf(kind).String()}}
+			u.n.Subnets[kind] = []Subnet{{CIDR: u.rangeOf(kind).String(), Zone: u.zone}}
 		}
 	}
 }
@@ -305,7 +311,8 @@ func (u *update) subnets(ctx context.Context) error {
 			}
 			continue
 		}
-		change := plan.Change{Action: plan.Create, What: kind + " subnet " + cidr.String(), Reason: plan.Missing}
+		what := fmt.Sprintf("%s subnet %s in %s", kind, cidr, u.zone)
+		change := plan.Change{Action: plan.Create, What: what, Reason: plan.Missing}
 		if err := u.do(change, func() (string, error) { return u.subnet(ctx, kind, cidr) }); err != nil {
 			return err
 		}
@@ -334,10 +341,8 @@ func (u *update) subnet(ctx context.Context, kind string, cidr netip.Prefix) (st
 	input := &ec2.CreateSubnetInput{
 		VpcId:             aws.String(u.n.VPC),
 		CidrBlock:         aws.String(cidr.String()),
+		AvailabilityZone:  aws.String(u.zone),
 		TagSpecifications: u.stack.TagsFor(types.ResourceTypeSubnet, u.stack.Name+"-"+kind, stack.SubnetTag, kind),
-	}
-	if public := u.n.Subnets[stack.PublicSubnet]; len(public) > 0 {
-		input.AvailabilityZone = aws.String(public[0].Zone)
 	}
 	out, err := u.stack.EC2.CreateSubnet(ctx, input)
 	if err != nil {

@@ -6,9 +6,10 @@ custom_endpoint_ec2 = "http://127.66.0.1:4566"
 operator            = "192.0.2.7/32"
 
 network {
-  cidr         = "172.31.0.0/16"
-  public_cidr  = "172.31.16.0/20"
-  private_cidr = "172.31.32.0/28"
+  cidr              = "172.31.0.0/16"
+  public_cidr       = "172.31.16.0/20"
+  private_cidr      = "172.31.32.0/28"
+  availability_zone = "us-gov-west-1b"
 }
 
 tier "db" {
