@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -88,6 +89,29 @@ func (r *deployFlags) howFlags(cmd *cobra.Command) {
 	)
 }
 
+// The ids of EC2's resources are 8 or 17 hexadecimal digits (EC2 User Guide, "Resource IDs").
+var (
+	imageID    = regexp.MustCompile(`^ami-([0-9a-f]{8}|[0-9a-f]{17})$`)
+	snapshotID = regexp.MustCompile(`^snap-([0-9a-f]{8}|[0-9a-f]{17})$`)
+)
+
+// checkIDs refuses what EC2 would call malformed, before anything is asked or changed.
+func (r *deployFlags) checkIDs() error {
+	for _, given := range []struct {
+		flag, id, like string
+		form           *regexp.Regexp
+	}{
+		{"db-ami", r.databaseImage, "ami-0123456789abcdef0", imageID},
+		{"web-ami", r.webImage, "ami-0123456789abcdef0", imageID},
+		{"snapshot", r.d.Snapshot, "snap-0123456789abcdef0", snapshotID},
+	} {
+		if given.id != "" && !given.form.MatchString(given.id) {
+			return &usageError{fmt.Errorf("--%s %q: an id is needed, as %s", given.flag, given.id, given.like)}
+		}
+	}
+	return nil
+}
+
 // open is the stack of the stack file, where the flags say nothing else.
 func (r *deployFlags) open(cmd *cobra.Command) (*stack.Stack, error) {
 	given := cmd.Flags().Changed
@@ -103,6 +127,9 @@ func (r *deployFlags) open(cmd *cobra.Command) (*stack.Stack, error) {
 				fmt.Errorf("--replace %s: %s, %s or all is needed", tier, defaultstack.Database, defaultstack.Web),
 			}
 		}
+	}
+	if err := r.checkIDs(); err != nil {
+		return nil, err
 	}
 	file, err := r.read(cmd)
 	if err != nil {

@@ -22,7 +22,7 @@ import (
 type logRequest struct {
 	source string
 	since  string
-	lines  int
+	lines  int // 0 for all
 	follow bool
 }
 
@@ -47,6 +47,9 @@ which logs there are beside the journal, which is all that systemd's has. Those 
 			if wanted.lines < 1 {
 				return &usageError{fmt.Errorf("logs --lines %d: at least 1 is needed", wanted.lines)}
 			}
+			if wanted.since != "" && !cmd.Flags().Changed("lines") {
+				wanted.lines = 0
+			}
 			s, err := a.open(cmd)
 			if err != nil {
 				return err
@@ -62,7 +65,7 @@ which logs there are beside the journal, which is all that systemd's has. Those 
 	f := logs.Flags()
 	f.StringVar(&wanted.source, "source", imagespec.Journal, "the journal, or a log that the image names")
 	f.StringVar(&wanted.since, "since", "", "of what is in the journal: not what is older, in the words of journalctl")
-	f.IntVarP(&wanted.lines, "lines", "n", 100, "how many lines at most")
+	f.IntVarP(&wanted.lines, "lines", "n", 100, "how many lines at most; with --since, all if it is not given")
 	f.BoolVarP(&wanted.follow, "follow", "f", false, "go on with what comes")
 	return logs
 }
@@ -143,7 +146,10 @@ func (l logRequest) command(log imagespec.Log) (string, error) {
 
 // journal shows that of a unit, or all of it.
 func (l logRequest) journal(unit string) string {
-	command := []string{"sudo -n journalctl --no-pager --lines=" + strconv.Itoa(l.lines)}
+	command := []string{"sudo -n journalctl --no-pager"}
+	if l.lines > 0 {
+		command = append(command, "--lines="+strconv.Itoa(l.lines))
+	}
 	if unit != "" {
 		command = append(command, "--unit="+access.Quoted(unit))
 	}

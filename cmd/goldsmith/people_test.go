@@ -81,6 +81,7 @@ func TestLogCommand(t *testing.T) {
 		want   string
 	}{
 		{whole, "", 5, false, "sudo -n journalctl --no-pager --lines=5"},
+		{whole, "today", 0, false, "sudo -n journalctl --no-pager --since=today"},
 		{
 			whole, "it's 10:00", 5, true,
 			`sudo -n journalctl --no-pager --lines=5 --since='it'"'"'s 10:00' --follow`,
@@ -228,6 +229,7 @@ func TestPrintStatus(t *testing.T) {
 		"page https://192.0.2.1/\n",
 		"database 10.0.2.10\n",
 		"deploying d1, by ann@host since ",
+		"release r2; the next goldsmith deploy takes it, and r1 serves\n",
 		"db serving i-1 good running r1",
 		"1m30s\n",
 		"2d\n",

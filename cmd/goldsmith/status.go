@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -110,7 +111,7 @@ func printStatus(w io.Writer, s status.Status) error {
 	head := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(head, "page\t%s\n", cmp.Or(s.URL, "-"))
 	fmt.Fprintf(head, "database\t%s\n", cmp.Or(s.Addresses[defaultstack.Database], "-"))
-	fmt.Fprintf(head, "release\t%s\n", cmp.Or(s.Release, "-"))
+	fmt.Fprintf(head, "release\t%s\n", cmp.Or(s.Release, "-")+othersServe(s))
 	if d := s.Deploying; d != nil {
 		fmt.Fprintf(head, "deploying\t%s, by %s since %s\n", d.ID, d.Who, d.Since.Local().Format(time.DateTime))
 	}
@@ -161,6 +162,20 @@ func printStatus(w io.Writer, s status.Status) error {
 	}
 	_, err := w.Write(b.Bytes())
 	return err
+}
+
+// othersServe says that instances serve which are of another release than the one that deploy takes, as after a rollback.
+func othersServe(s status.Status) string {
+	var served []string
+	for _, i := range s.Instances {
+		if i.Role == stack.Serving && i.Release != "" && i.Release != s.Release && !slices.Contains(served, i.Release) {
+			served = append(served, i.Release)
+		}
+	}
+	if len(served) == 0 || s.Release == "" {
+		return ""
+	}
+	return fmt.Sprintf("; the next goldsmith deploy takes it, and %s serves", strings.Join(served, ", "))
 }
 
 // age is a duration in its one or two largest units.

@@ -69,6 +69,21 @@ func TestMistypedVerbs(t *testing.T) {
 	}
 }
 
+// TestMalformedIDs: an id that cannot be one is bad input, before anything is asked of EC2 or noted in the history.
+func TestMalformedIDs(t *testing.T) {
+	for _, line := range []string{
+		"goldsmith deploy --web-ami foo",
+		"goldsmith deploy --db-ami ami-123",
+		"goldsmith stack plan --web-ami AMI-0123456789abcdef0",
+		"goldsmith rollback --snapshot vol-0123456789abcdef0",
+	} {
+		said, exit := typed(t, line)
+		if exit != exitBadInput || !strings.Contains(said, "an id is needed, as ") {
+			t.Errorf("%s: exit code %d and %q", line, exit, said)
+		}
+	}
+}
+
 func TestWrongArguments(t *testing.T) {
 	// Those that take as many as there are.
 	open := map[string]bool{

@@ -79,7 +79,7 @@ func (c *Client) dial(ctx context.Context, hop Hop, keys *keyring) (*ssh.Client,
 	if len(hop.HostKeys) == 0 {
 		return nil, errors.New("its console shows no SSH host keys")
 	}
-	signers, err := keys.signers(hop)
+	signers, err := keys.signers(ctx, hop)
 	if err != nil {
 		return nil, err
 	}

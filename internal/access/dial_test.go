@@ -214,7 +214,7 @@ func TestPassphrase(t *testing.T) {
 	server := sshtest.Start(t, "admin", public, "", (*sshtest.Session).Shell)
 	hops := []Hop{hopTo(server, "i-1", path), hopTo(server, "i-2", path)}
 	asked := 0
-	ask := func(of string) ([]byte, error) {
+	ask := func(_ context.Context, of string) ([]byte, error) {
 		if of != path {
 			t.Errorf("asked for that of %s", of)
 		}
@@ -236,7 +236,7 @@ func TestPassphrase(t *testing.T) {
 		t.Errorf("where nobody can be asked: %v", err)
 	}
 	asked = 0
-	wrong := func(string) ([]byte, error) {
+	wrong := func(context.Context, string) ([]byte, error) {
 		asked++
 		return []byte("wrong"), nil
 	}
@@ -244,7 +244,7 @@ func TestPassphrase(t *testing.T) {
 		t.Errorf("mistyped %d times: %v", asked, err)
 	}
 	gone := errors.New("no terminal")
-	if _, err := Dial(t.Context(), hops, func(string) ([]byte, error) { return nil, gone }); !errors.Is(err, gone) {
+	if _, err := Dial(t.Context(), hops, func(context.Context, string) ([]byte, error) { return nil, gone }); !errors.Is(err, gone) {
 		t.Errorf("without a terminal: %v", err)
 	}
 }

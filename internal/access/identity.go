@@ -2,6 +2,7 @@ package access
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,8 +14,8 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 )
 
-// Ask asks a person for the passphrase of the private key at a path.
-type Ask func(path string) ([]byte, error)
+// Ask asks a person for the passphrase of the private key at a path, until the context ends.
+type Ask func(ctx context.Context, path string) ([]byte, error)
 
 // attempts is how often a passphrase may be mistyped.
 const attempts = 3
@@ -46,18 +47,18 @@ func (k *keyring) close() {
 	}
 }
 
-func (k *keyring) signers(hop Hop) ([]ssh.Signer, error) {
+func (k *keyring) signers(ctx context.Context, hop Hop) ([]ssh.Signer, error) {
 	if found := k.found[hop.Identity]; found != nil {
 		return found, nil
 	}
-	found, err := k.find(hop)
+	found, err := k.find(ctx, hop)
 	if err == nil {
 		k.found[hop.Identity] = found
 	}
 	return found, err
 }
 
-func (k *keyring) find(hop Hop) ([]ssh.Signer, error) {
+func (k *keyring) find(ctx context.Context, hop Hop) ([]ssh.Signer, error) {
 	text, err := os.ReadFile(hop.Identity)
 	if errors.Is(err, fs.ErrNotExist) {
 		if held := k.held(hop.Public); len(held) > 0 {
@@ -82,7 +83,7 @@ func (k *keyring) find(hop Hop) ([]ssh.Signer, error) {
 				return held, nil
 			}
 		}
-		signer, err = k.unlock(hop.Identity, text)
+		signer, err = k.unlock(ctx, hop.Identity, text)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", hop.Identity, err)
@@ -107,12 +108,12 @@ func (k *keyring) held(public ssh.PublicKey) []ssh.Signer {
 	})
 }
 
-func (k *keyring) unlock(path string, text []byte) (ssh.Signer, error) {
+func (k *keyring) unlock(ctx context.Context, path string, text []byte) (ssh.Signer, error) {
 	if k.ask == nil {
 		return nil, errors.New("it has a passphrase, and no ssh-agent has the key\nhint: ssh-add " + path)
 	}
 	for range attempts {
-		passphrase, err := k.ask(path)
+		passphrase, err := k.ask(ctx, path)
 		if err != nil {
 			return nil, err
 		}

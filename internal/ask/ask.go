@@ -3,6 +3,7 @@ package ask
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -26,8 +27,11 @@ func Confirm(cmd *cobra.Command, yes bool, what, thing, name string) error {
 		return fmt.Errorf("%s: %w", what, ErrNoTerminal)
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "This will %s. Type the %s's name, %s, to go on: ", what, thing, name)
-	line, err := readLine(cmd)
+	line, err := read(cmd.Context(), func() (string, error) {
+		return bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
+	})
 	if errors.Is(err, errInterrupted) {
+		fmt.Fprintln(cmd.ErrOrStderr()) // the error is not to stand behind the question
 		return fmt.Errorf("%s: %w, and nothing was done", what, err)
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -41,22 +45,21 @@ func Confirm(cmd *cobra.Command, yes bool, what, thing, name string) error {
 
 var errInterrupted = errors.New("interrupted")
 
-// readLine reads a line until the command is interrupted: a read of a terminal does not end with the command's context.
-func readLine(cmd *cobra.Command) (string, error) {
+// read reads at the terminal until the context ends: a read of a terminal does not end with it.
+func read[T any](ctx context.Context, from func() (T, error)) (T, error) {
 	type answer struct {
-		line string
+		text T
 		err  error
 	}
-	read := make(chan answer, 1)
+	answered := make(chan answer, 1)
 	go func() {
-		line, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
-		read <- answer{line, err}
+		text, err := from()
+		answered <- answer{text, err}
 	}()
 	select {
-	case a := <-read:
-		return a.line, a.err
-	case <-cmd.Context().Done():
-		fmt.Fprintln(cmd.ErrOrStderr()) // the error is not to stand behind the question
-		return "", errInterrupted
+	case a := <-answered:
+		return a.text, a.err
+	case <-ctx.Done():
+		return *new(T), errInterrupted
 	}
 }

@@ -243,7 +243,7 @@ func seenBy(t stack.Tier, clients []Instance) (health, reason string) {
 // the health check and to what its image describes.
 func ask(ctx context.Context, s *stack.Stack, get getter, i stack.Instance) (health, reason string) {
 	if i.State != "running" {
-		return Bad, "it is " + i.State
+		return Bad, notRunning(s, i.State)
 	}
 	ctx, cancel := context.WithTimeout(ctx, askLimit)
 	defer cancel()
@@ -274,6 +274,14 @@ func ask(ctx context.Context, s *stack.Stack, get getter, i stack.Instance) (hea
 		}
 	}
 	return Good, ""
+}
+
+// notRunning says that an instance is in another state, and what starts it where that can be.
+func notRunning(s *stack.Stack, state string) string {
+	if state != "stopped" {
+		return "it is " + state
+	}
+	return "it is stopped; goldsmith deploy --stack " + s.Name + " starts it, if it serves"
 }
 
 func prefixed(prefix, text string) string {
@@ -328,7 +336,7 @@ func Find(ctx context.Context, s *stack.Stack, name string) (stack.Instance, err
 		}
 	}
 	if found.ID == "" && state != "" {
-		return found, fmt.Errorf("find %s in stack %s: it is %s", name, s.Name, state)
+		return found, fmt.Errorf("find %s in stack %s: %s", name, s.Name, notRunning(s, state))
 	}
 	if found.ID == "" {
 		return found, fmt.Errorf("find %s in stack %s: no instance is of that tier or id\nhint: goldsmith status "+

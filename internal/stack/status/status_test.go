@@ -201,7 +201,8 @@ func TestStoppedInstanceIsBad(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		if health, reason := w.health(t, w.web); health != Bad || reason != "it is stopped" {
+		if health, reason := w.health(t, w.web); health != Bad ||
+			!strings.HasPrefix(reason, "it is stopped; goldsmith deploy --stack ") {
 			t.Errorf("got %s, %s", health, reason)
 		}
 		if _, err := Find(t.Context(), w.stack, "web"); err == nil || !strings.Contains(err.Error(), "it is stopped") {
