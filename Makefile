@@ -27,8 +27,8 @@ export CHECKPOINT_DISABLE := 1
 export CGO_ENABLED        := 0
 export TIMINGS            := $(CURDIR)/$(BUILD)/timings
 
-.PHONY: golden test test-all unit race cover fuzz acceptance scan bench build release deps cloud packer plugin agent \
-  webapp goldsmith env env-packer check fmt lint cross figures generate clean distclean
+.PHONY: golden test test-all unit race cover fuzz acceptance acceptance-all test-release scan bench build release deps \
+  cloud packer plugin agent webapp goldsmith env env-packer check fmt lint cross figures generate clean distclean
 .DEFAULT_GOAL := build
 
 ## golden: from nothing to HTTPS: build, start the local cloud, bake both images, launch one instance of each
@@ -38,8 +38,8 @@ golden:
 ## test: everything that CI runs: checks, unit tests under the race detector, acceptance on the local cloud
 test: check race acceptance
 
-## test-all: test, and what is too long for CI; each part fits an hour and can be run alone
-test-all: test cover fuzz test-release bench
+## test-all: test with all cases, and what is too long for CI; each part fits an hour and can be run alone
+test-all: check race acceptance-all cover fuzz test-release bench
 
 ## unit: tests that need no root and no network
 unit:
@@ -87,11 +87,16 @@ cross:
 figures:
 	@go run ./tools/figures
 
-## acceptance: what needs root, on local clouds of its own; RUN=TestX runs one test, KEEP=1 keeps the cloud for the next
+## acceptance: what needs root, on local clouds of its own; RUN=TestX runs one test, KEEP=1 keeps the cloud for the next,
+## MATRIX=all runs all cases where one of a kind is run else
 acceptance:
 	@scripts/deps --test
 	@$(MAKE) --no-print-directory -j2 build packer $(BUILD)/packer-plugin-amazon .tools/http-observatory/installed .tools/axe/installed
 	scripts/acceptance $(RUN)
+
+# Where make test runs each kind of case once, all cases.
+acceptance-all:
+	@$(MAKE) --no-print-directory acceptance MATRIX=all
 
 ## scan: judge the instances of the stack with scanners that are not this project's, and print one table
 scan: goldsmith

@@ -62,24 +62,30 @@ func TestImagesHoldNoSecret(t *testing.T) {
 func TestSealRefuses(t *testing.T) {
 	const canary = "kWq7vR2mXz94pLs8"
 	key := rig.Must(t, "sh", "-c", "d=$(mktemp -d) && ssh-keygen -q -t ed25519 -N '' -f $d/k && cat $d/k && rm -r $d")
-	for _, c := range []struct{ name, plant, provisioner, want string }{
+	for _, c := range []struct {
+		name, plant, provisioner, want string
+		more                           bool // of a kind that another case shows too
+	}{
 		{
 			"host key under another name",
 			"install -d /opt/keys\ncat >/opt/keys/host.bak <<'EOF'\n" + key + "EOF",
 			"",
 			`private key: /opt/keys/host\.bak`,
+			true,
 		},
 		{
 			"secret of the build in a file",
 			"printf 'x=%s' " + canary + " | base64 >/usr/local/share/notes",
 			"secrets = [\"" + canary + "\"]",
 			`/usr/local/share/notes: secret 1 of this build`,
+			false,
 		},
 		{
 			"token that a scanner's rule knows",
 			"printf 'export AWS_ACCESS_KEY_ID=%s%s\\n' AKIA Z7Q2M4N6P3R5T2V4 >/etc/profile.d/cloud.sh",
 			"",
 			`secret scanner: /etc/profile\.d/cloud\.sh: line 1: aws`,
+			false,
 		},
 		{
 			"written after the seal",
@@ -87,14 +93,19 @@ func TestSealRefuses(t *testing.T) {
 			"}\nprovisioner \"shell\" {\ninline = [\"mkdir -m 700 -p ~/.ssh && echo 'ssh-ed25519 AAAA x' " +
 				">~/.ssh/authorized_keys && touch -d 2020-01-01 ~/.ssh/*\"]",
 			`written after goldsmith-seal had looked:\s+(\S+ +)?(/\S+\s+)*/home/admin/\.ssh/authorized_keys`,
+			false,
 		},
 		{
 			"account with a password",
 			"useradd --create-home guest\necho guest:Wq7vR2mXz94 | chpasswd",
 			"",
 			`password hashes: .*guest has a password`,
+			true, // as in TestSealWithoutItsProvisioner
 		},
 	} {
+		if c.more && rig.Sampled() {
+			continue
+		}
 		t.Run(c.name, func(t *testing.T) {
 			before := rig.Inventory(t)
 			out, err := rig.Bake{

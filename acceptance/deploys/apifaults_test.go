@@ -248,21 +248,25 @@ func TestRefusedCalls(t *testing.T) {
 	clients.Go(func() { w.run(ctx, aws.ToString(rig.Tier(t, "web").PublicIpAddress)) })
 	for _, c := range []struct {
 		action, how, tier string
-		call              int // which one
+		call              int  // which one
+		more              bool // of a kind that another case shows too
 	}{
-		{"PutParameter", refuse, "all", 1},
-		{"PutRolePolicy", refuse, "all", 1},
-		{"RunInstances", refuse, "all", 2},
-		{"CreateTags", refuse, "db", 1},
-		{"CreateSnapshot", refuse, "db", 1},
-		{"DetachVolume", refuse, "db", 1},
-		{"AttachVolume", refuse, "db", 1},
-		{"AssignPrivateIpAddresses", refuse, "db", 1},
-		{"AssignPrivateIpAddresses", pretend, "db", 1},
-		{"AssociateAddress", refuse, "web", 1},
-		{"AssociateAddress", pretend, "web", 1},
-		{"CreateTags", refuse, "web", 1},
+		{"PutParameter", refuse, "all", 1, true},
+		{"PutRolePolicy", refuse, "all", 1, true},
+		{"RunInstances", refuse, "all", 2, false},
+		{"CreateTags", refuse, "db", 1, true},
+		{"CreateSnapshot", refuse, "db", 1, true},
+		{"DetachVolume", refuse, "db", 1, true},
+		{"AttachVolume", refuse, "db", 1, false},
+		{"AssignPrivateIpAddresses", refuse, "db", 1, true},
+		{"AssignPrivateIpAddresses", pretend, "db", 1, false},
+		{"AssociateAddress", refuse, "web", 1, false},
+		{"AssociateAddress", pretend, "web", 1, true},
+		{"CreateTags", refuse, "web", 1, true},
 	} {
+		if c.more && rig.Sampled() {
+			continue
+		}
 		t.Run(c.action+" "+c.how, func(t *testing.T) {
 			if c.action == "PutRolePolicy" {
 				removePolicies(t)
