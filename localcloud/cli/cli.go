@@ -16,6 +16,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ask"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/daemon"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/manners"
 )
 
 // Command is `goldsmith cloud` with all that is below it.
@@ -40,6 +41,7 @@ Exit codes: 0 done; 1 failed; 2 bad input.`,
 		upCommand(&name),
 		downCommand(&name),
 		statusCommand(&name),
+		mannersCommand(&name),
 		sshCommand(&name),
 		logsCommand(&name),
 		envCommand(&name),
@@ -66,32 +68,50 @@ func defaultName() string {
 
 func upCommand(name *string) *cobra.Command {
 	var bases []string
+	var wanted string
 	command := &cobra.Command{
 		Use: "up", Short: "Start the local cloud", Args: cobra.NoArgs,
 		Long: `Starts the local cloud, and makes its base image first if this machine has none yet (half a
 minute, once).
-A cloud that is up already is left as it is, but for base images that it is asked for and does not have.
+A cloud that is up already is left as it is, but for base images that it is asked for and does not have, and for
+manners that it is asked for.
 Everything that was made in it before is there again; instances are stopped.
+
+With --manners ec2 it is as slow, as late and as strict as EC2; see "goldsmith cloud manners --help".
 
 Exit codes: 0 done; 1 failed; 2 bad input.`,
 		Example: "  goldsmith cloud up\n  eval \"$(goldsmith cloud env)\"\n  aws ec2 describe-images",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return up(cmd.Context(), cmd.OutOrStdout(), *name, bases)
+			setting, err := manners.Parse(wanted)
+			if err != nil {
+				return &BadInput{err}
+			}
+			switching := cmd.Flags().Changed("manners")
+			return up(cmd.Context(), cmd.OutOrStdout(), *name, bases, setting, switching)
 		},
 	}
 	command.Flags().StringSliceVar(&bases, "base", []string{"trixie"},
 		"base images that must be there: trixie (Debian 13), sid")
+	command.Flags().StringVar(&wanted, "manners", "none", "how it treats its callers: "+manners.Usage)
 	return command
 }
 
-func up(ctx context.Context, out io.Writer, name string, bases []string) error {
+func up(
+	ctx context.Context,
+	out io.Writer,
+	name string,
+	bases []string,
+	setting manners.Setting,
+	switching bool,
+) error {
 	say := func(line string) { fmt.Fprintln(out, line) }
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
 	began := time.Now()
-	serve := []string{self, "cloud", "serve", "--name", name, "--base", strings.Join(bases, ",")}
+	serve := []string{self, "cloud", "serve", "--name", name, "--base", strings.Join(bases, ","),
+		"--manners", setting.String()}
 	running, err := daemon.Start(ctx, name, serve, say)
 	if err != nil {
 		return err
@@ -102,6 +122,11 @@ func up(ctx context.Context, out io.Writer, name string, bases []string) error {
 	if running.Since.Before(began) { // it was up: what it was asked for at its start may have been less
 		for _, base := range bases {
 			if err := daemon.AddBase(ctx, name, base, say); err != nil {
+				return err
+			}
+		}
+		if switching {
+			if err := daemon.SetManners(ctx, name, setting); err != nil {
 				return err
 			}
 		}
@@ -129,11 +154,21 @@ func nameFlag(name string) string {
 
 func serveCommand(name *string) *cobra.Command {
 	var bases []string
+	var given string
 	serve := &cobra.Command{
 		Use: "serve", Hidden: true, Args: cobra.NoArgs, SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			say, done := daemon.FromStarter()
-			err := daemon.Serve(cmd.Context(), daemon.Config{Name: *name, Bases: bases, Progress: say, Ready: done})
+			setting, err := manners.Parse(given)
+			if err == nil {
+				err = daemon.Serve(cmd.Context(), daemon.Config{
+					Name:     *name,
+					Bases:    bases,
+					Manners:  setting,
+					Progress: say,
+					Ready:    done,
+				})
+			}
 			if err != nil {
 				say(err.Error()) // the last line is the reason, if nobody said ready
 			}
@@ -141,6 +176,7 @@ func serveCommand(name *string) *cobra.Command {
 		},
 	}
 	serve.Flags().StringSliceVar(&bases, "base", nil, "base images")
+	serve.Flags().StringVar(&given, "manners", "none", "manners")
 	return serve
 }
 

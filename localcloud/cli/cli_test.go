@@ -111,6 +111,23 @@ func checkRules(t *testing.T, dir, endpoint string) {
 	}
 }
 
+// What are no manners is bad input, and the cloud is not looked for.
+func TestBadManners(t *testing.T) {
+	t.Setenv("GOLDSMITH_CLOUD", "nobody-has-it")
+	for _, args := range [][]string{{"up", "--manners", "rude"}, {"manners", "ec2,time=fast"}} {
+		_, err := run(t, args...)
+		var bad *BadInput
+		if !errors.As(err, &bad) || !strings.Contains(err.Error(), "\nhint: none, or ec2") {
+			t.Errorf("%v: got %v", args, err)
+		}
+	}
+	for _, args := range [][]string{{"manners"}, {"manners", "none"}} {
+		if _, err := run(t, args...); err == nil || !strings.Contains(err.Error(), "hint: goldsmith cloud up") {
+			t.Errorf("%v: got %v", args, err)
+		}
+	}
+}
+
 // Every verb refuses what is no name, before it looks for the cloud or writes anything.
 func TestBadNames(t *testing.T) {
 	dir := t.TempDir()
@@ -118,7 +135,7 @@ func TestBadNames(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", cache)
 	verbs := [][]string{
 		{"up"}, {"down"}, {"down", "--destroy", "--yes"}, {"status"}, {"status", "--json"}, {"ssh", "web"},
-		{"logs", "web"}, {"logs", "--daemon"}, {"env"}, {"serve"},
+		{"logs", "web"}, {"logs", "--daemon"}, {"env"}, {"serve"}, {"manners"}, {"manners", "ec2"},
 	}
 	for _, command := range Command().Commands() {
 		if !slices.ContainsFunc(verbs, func(verb []string) bool { return verb[0] == command.Name() }) {

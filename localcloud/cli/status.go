@@ -58,11 +58,8 @@ type machine struct {
 }
 
 func machines(ctx context.Context, name string) ([]machine, error) {
-	notUp := fmt.Errorf("local cloud %s is not up\nhint: goldsmith cloud up%s", name, nameFlag(name))
 	// At its address may be another program.
-	if _, err := daemon.Find(name); errors.Is(err, daemon.ErrDown) {
-		return nil, notUp
-	} else if err != nil {
+	if _, err := findUp(name); err != nil {
 		return nil, err
 	}
 	ec2API, err := client(ctx, name)
@@ -73,7 +70,7 @@ func machines(ctx context.Context, name string) ([]machine, error) {
 	for pages := ec2.NewDescribeInstancesPaginator(ec2API, &ec2.DescribeInstancesInput{}); pages.HasMorePages(); {
 		out, err := pages.NextPage(ctx)
 		if errors.Is(err, syscall.ECONNREFUSED) {
-			return nil, notUp
+			return nil, notUp(name)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("list instances: %w", err)
@@ -136,6 +133,7 @@ func find(all []machine, wanted string) (machine, error) {
 type status struct {
 	Name      string    `json:"name"`
 	Endpoint  string    `json:"endpoint"`
+	Manners   string    `json:"manners"`
 	Instances []machine `json:"instances"`
 	Images    []image   `json:"images"`
 }
@@ -150,8 +148,8 @@ func statusCommand(name *string) *cobra.Command {
 	var asJSON bool
 	command := &cobra.Command{
 		Use: "status", Short: "Show the local cloud's instances and images", Args: cobra.NoArgs,
-		Long: `Shows where the local cloud's API is, its instances with their addresses, and its images. It fails if the
-cloud is not up.
+		Long: `Shows where the local cloud's API is, its manners, its instances with their addresses, and its images. It
+fails if the cloud is not up.
 
 Exit codes: 0 done; 1 failed; 2 bad input.`,
 		Example: "  goldsmith cloud status\n  goldsmith cloud status --json | jq '.instances[].public'",
@@ -176,9 +174,11 @@ func look(ctx context.Context, name string) (status, error) {
 	if err != nil {
 		return status{}, err
 	}
-	if found.Endpoint, err = daemon.Endpoint(name); err != nil {
+	running, err := daemon.Find(name)
+	if err != nil {
 		return status{}, err
 	}
+	found.Endpoint, found.Manners = running.Endpoint, running.Manners
 	ec2API, err := client(ctx, name)
 	if err != nil {
 		return status{}, err
@@ -200,7 +200,11 @@ func look(ctx context.Context, name string) (status, error) {
 
 func (s status) print(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	fmt.Fprintf(w, "cloud %s at %s\n\nINSTANCE\tNAME\tSTATE\tPRIVATE\tPUBLIC\tIMAGE\n", s.Name, s.Endpoint)
+	fmt.Fprintf(w, "cloud %s at %s\n", s.Name, s.Endpoint)
+	if s.Manners != "" {
+		fmt.Fprintf(w, "manners %s\n", s.Manners)
+	}
+	fmt.Fprintln(w, "\nINSTANCE\tNAME\tSTATE\tPRIVATE\tPUBLIC\tIMAGE")
 	for _, m := range s.Instances {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", m.ID, m.Name, m.State, m.Private, m.Public, m.Image)
 	}

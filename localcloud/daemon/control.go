@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -12,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/manners"
 )
 
 // What the daemon does on request while it is up is asked for over a socket that only root may open.
@@ -36,38 +39,81 @@ func (d *daemon) control() http.Handler {
 			say(failed + err.Error())
 		}
 	})
+	mux.HandleFunc("PUT /manners", func(w http.ResponseWriter, r *http.Request) {
+		text, err := io.ReadAll(io.LimitReader(r.Body, 1000))
+		if err == nil {
+			err = d.setManners(string(text))
+		}
+		if err != nil {
+			fmt.Fprintln(w, failed+strings.ReplaceAll(err.Error(), "\n", "; "))
+		}
+	})
 	return mux
+}
+
+// setManners switches the cloud's manners, and tells all who look.
+func (d *daemon) setManners(text string) error {
+	setting, err := manners.Parse(text)
+	if err != nil {
+		return err
+	}
+	return d.ready.change(func(r *Running) {
+		d.manners.Set(setting)
+		r.Manners = setting.String()
+		d.log.Info("manners", "are", r.Manners)
+	})
+}
+
+// SetManners switches the manners of a cloud that is up.
+func SetManners(ctx context.Context, name string, setting manners.Setting) error {
+	err := command(ctx, name, http.MethodPut, "/manners", setting.String(), func(string) {})
+	if err != nil {
+		return fmt.Errorf("set the manners of cloud %s: %w", name, err)
+	}
+	return nil
 }
 
 // AddBase makes a base image launchable in a cloud that is up; if it has to be made first, progress tells.
 func AddBase(ctx context.Context, name, base string, progress func(string)) error {
+	if err := command(ctx, name, http.MethodPost, "/bases/"+url.PathEscape(base), "", progress); err != nil {
+		return fmt.Errorf("add base image %.60q to cloud %s: %w", base, name, err)
+	}
+	return nil
+}
+
+// command has the daemon of a cloud do something.
+func command(ctx context.Context, name, method, path, body string, progress func(string)) error {
 	config, err := hostConfig(name)
 	if err != nil {
-		return fmt.Errorf("add base image %.60q: %w", base, err)
+		return err
 	}
-	path := controlPath(config.RunDir)
+	socket := controlPath(config.RunDir)
 	client := &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", path)
+			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 		},
 	}}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://cloud/bases/"+url.PathEscape(base), nil)
+	request, err := http.NewRequestWithContext(ctx, method, "http://cloud"+path, strings.NewReader(body))
 	if err != nil {
 		return err
 	}
 	response, err := client.Do(request)
 	if errors.Is(err, os.ErrPermission) {
-		return fmt.Errorf("add base image %s to cloud %s: it needs root\nhint: run it with sudo", base, name)
+		return errors.New("it needs root\nhint: run it with sudo")
 	}
 	if err != nil {
-		return fmt.Errorf("add base image %s to cloud %s: %w", base, name, err)
+		return err
 	}
 	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return errors.New("the cloud was started by a version that does not know this\n" +
+			"hint: take it down and up: goldsmith cloud down")
+	}
 	lines := bufio.NewScanner(response.Body)
 	for lines.Scan() {
 		if reason, ok := strings.CutPrefix(lines.Text(), failed); ok {
-			return fmt.Errorf("add base image %s to cloud %s: %s", base, name, reason)
+			return errors.New(reason)
 		}
 		progress(lines.Text())
 	}

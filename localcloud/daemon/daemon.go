@@ -24,6 +24,7 @@ import (
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/endpoint"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/manners"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto"
 )
 
@@ -33,6 +34,8 @@ type Config struct {
 	Name string
 	// Bases are the Debian releases to launch from, trixie or sid, beside those that the cloud already has.
 	Bases []string
+	// Manners are those that it comes up with.
+	Manners manners.Setting
 	// Progress is called with a line for people while the cloud comes up, from several goroutines.
 	Progress func(string)
 	// Ready is called once it serves.
@@ -112,6 +115,7 @@ func Serve(ctx context.Context, c Config) (err error) {
 		stateDir: config.StateDir,
 		runDir:   config.RunDir,
 	}
+	d.manners.Set(c.Manners)
 	err = d.run(ctx)
 	config.Log.Info("shutting down")
 	return errors.Join(err, h.Close(context.WithoutCancel(ctx)))
@@ -122,6 +126,8 @@ type daemon struct {
 	log              *slog.Logger
 	host             *host.Host
 	stateDir, runDir string
+	manners          manners.Manners
+	ready            readyFile
 }
 
 func (d *daemon) run(ctx context.Context) error {
@@ -148,6 +154,7 @@ func (d *daemon) run(ctx context.Context) error {
 		Operator: d.host.Addresses().Operator,
 		Key:      key,
 		Dial:     backend.DialContext,
+		Manners:  &d.manners,
 		Log:      d.log,
 	}, d.host)
 	defer func() {
@@ -233,10 +240,11 @@ func (d *daemon) serve(ctx context.Context, server *endpoint.Server) error {
 			serving.Go(func() error { return ignoreClosed(web.Serve(listener)) })
 			stops = append(stops, func() { d.shutDown(context.WithoutCancel(ctx), web) })
 		}
-		return writeReady(d.runDir, Running{
+		return d.ready.begin(d.runDir, Running{
 			PID:      os.Getpid(),
 			Endpoint: "http://" + addresses.API.String(),
 			Since:    time.Now().UTC(),
+			Manners:  d.manners.Setting().String(),
 		})
 	}()
 	if failure == nil {

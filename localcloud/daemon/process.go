@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -27,6 +28,8 @@ type Running struct {
 	PID      int       `json:"pid"`
 	Endpoint string    `json:"endpoint"`
 	Since    time.Time `json:"since"`
+	// Manners is the text of the cloud's manners.
+	Manners string `json:"manners,omitempty"`
 }
 
 // ErrDown says that a cloud is not up.
@@ -253,11 +256,41 @@ func stopProcess(ctx context.Context, name string) error {
 
 func readyPath(runDir string) string { return filepath.Join(runDir, "daemon.json") }
 
-// writeReady makes the ready file appear as a whole.
-func writeReady(runDir string, r Running) error {
+// readyFile is the ready file as it was written last. Whoever looks sees it as a whole.
+type readyFile struct {
+	mu      sync.Mutex
+	runDir  string
+	running Running
+}
+
+// begin makes the file appear.
+func (f *readyFile) begin(runDir string, r Running) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.runDir = runDir
+	return f.writeLocked(r)
+}
+
+// change writes the file anew after do, unless that fails.
+func (f *readyFile) change(do func(*Running)) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.runDir == "" {
+		return errors.New("it is not up yet")
+	}
+	r := f.running
+	do(&r)
+	return f.writeLocked(r)
+}
+
+func (f *readyFile) writeLocked(r Running) error {
 	content, err := json.Marshal(r)
 	if err != nil {
 		return err
 	}
-	return durable.WriteFile(readyPath(runDir), content, 0o644)
+	if err := durable.WriteFile(readyPath(f.runDir), content, 0o644); err != nil {
+		return err
+	}
+	f.running = r
+	return nil
 }

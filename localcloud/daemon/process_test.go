@@ -185,9 +185,13 @@ func TestFindAsAnotherUser(t *testing.T) {
 	}
 }
 
-func TestWriteReady(t *testing.T) {
+func TestReadyFile(t *testing.T) {
 	dir := t.TempDir()
-	if err := writeReady(dir, Running{PID: 7, Endpoint: "http://127.66.0.1:4566"}); err != nil {
+	var ready readyFile
+	if err := ready.change(func(*Running) {}); err == nil {
+		t.Error("what is not up yet is changed")
+	}
+	if err := ready.begin(dir, Running{PID: 7, Endpoint: "http://127.66.0.1:4566"}); err != nil {
 		t.Fatal(err)
 	}
 	content, err := os.ReadFile(filepath.Join(dir, "daemon.json"))

@@ -16,7 +16,13 @@ import (
 // networkAction matches the names of calls after which the network is another.
 var networkAction = regexp.MustCompile(`Vpc|Subnet|Route|Gateway|SecurityGroup|Address|NetworkInterface`)
 
+// answer answers a call as the cloud's manners have it.
 func (s *Server) answer(ctx context.Context, c *awsquery.Call) (*awsquery.Answer, error) {
+	return s.config.Manners.Answer(ctx, c, s.carryOut)
+}
+
+// carryOut does what a call says.
+func (s *Server) carryOut(ctx context.Context, c *awsquery.Call) (*awsquery.Answer, error) {
 	own, ok := s.handlers[c.Service]
 	if ok && c.Action() == "" {
 		// Moto would read more than the form, and find an action that was never looked at here.

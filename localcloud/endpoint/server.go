@@ -30,6 +30,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/ec2"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/identity"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/manners"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/metadata"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/records"
@@ -57,7 +58,9 @@ type Config struct {
 	Key      identity.OperatorKey
 	// Dial connects to moto.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-	Log  *slog.Logger
+	// Manners are what calls meet beside what they ask for; without them nothing.
+	Manners *manners.Manners
+	Log     *slog.Logger
 }
 
 // Server is the endpoint. Locks are taken in the order change, network, gate, records.

@@ -323,6 +323,20 @@ func (l *ledger) created(c *awsquery.Call, answered []byte) []string {
 	return created
 }
 
+// Made are the ids of what a call has just made, by what was answered to it: those that the request does not name.
+func Made(c *awsquery.Call, answered []byte) []string {
+	kind := makes[c.Action()]
+	request := ids(c)
+	var made []string
+	for _, id := range awsquery.ResourceID.FindAllString(string(answered), -1) {
+		if (startsWithAny(id, kind.lasting) || startsWithAny(id, kind.also)) && !slices.Contains(request, id) &&
+			!slices.Contains(made, id) {
+			made = append(made, id)
+		}
+	}
+	return made
+}
+
 // compact leaves out what came and went. It keeps each entry that made something that is still there, what that entry
 // is about, and so on; what changed a thing that is kept, whatever became of the other things that it names; and of the
 // rest that made nothing lasting what is only about what is kept. So what is kept can be made again: nothing in it

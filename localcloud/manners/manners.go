@@ -1,0 +1,109 @@
+// Package manners makes the local cloud as unkind as EC2, where that is wanted: what was just made is not known to each
+// call, tags are late, and what IAM made is late at EC2. It stands between the endpoint, which knows who calls, and what
+// carries a call out, and changes neither.
+//
+// The numbers, what they are on EC2 and where they are from are in docs/local-cloud.md.
+//
+// Limits: manners are kept in memory only; a cloud that comes up has nothing that is new. Calls of the local cloud's own,
+// those of its Auto Scaling groups for example, are carried out without them. DescribeTags is never late.
+package manners
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
+)
+
+// Carry carries out a call.
+type Carry func(context.Context, *awsquery.Call) (*awsquery.Answer, error)
+
+// Manners are those of one cloud. The zero value, and nil, has none.
+type Manners struct {
+	current atomic.Pointer[conduct]
+}
+
+// Set switches to a setting. What was new or late before is not so any more.
+func (m *Manners) Set(s Setting) {
+	if !s.EC2 {
+		m.current.Store(nil)
+		return
+	}
+	m.current.Store(newConduct(s))
+}
+
+// Setting is what Set was told last.
+func (m *Manners) Setting() Setting {
+	if c := m.current.Load(); c != nil {
+		return c.setting
+	}
+	return Setting{}
+}
+
+// Answer answers a call: carry does what it is told, and what the manners make of it is returned.
+func (m *Manners) Answer(ctx context.Context, c *awsquery.Call, carry Carry) (*awsquery.Answer, error) {
+	if m == nil {
+		return carry(ctx, c)
+	}
+	d := m.current.Load()
+	if d == nil {
+		return carry(ctx, c)
+	}
+	return d.answer(ctx, c, carry)
+}
+
+// conduct is what goes on under one setting.
+type conduct struct {
+	setting Setting
+	late    *lateness
+}
+
+func newConduct(s Setting) *conduct {
+	return &conduct{setting: s, late: newLateness(newDraws(s.Seed))}
+}
+
+func (d *conduct) answer(ctx context.Context, c *awsquery.Call, carry Carry) (*awsquery.Answer, error) {
+	if err := d.late.admit(c); err != nil {
+		return nil, err
+	}
+	before, err := d.late.before(ctx, c, carry)
+	if err != nil {
+		return nil, err
+	}
+	question, ok := descriptions[c.Action()]
+	if ok && c.Service == "ec2" {
+		return d.describe(ctx, c, question, carry)
+	}
+	a, err := carry(ctx, c)
+	if err != nil || !a.OK() {
+		return a, err
+	}
+	d.late.note(c, a, before)
+	return a, nil
+}
+
+// describe answers a call that describes things. What the manners change is changed before filters look at it.
+func (d *conduct) describe(ctx context.Context, c *awsquery.Call, q description, carry Carry) (*awsquery.Answer, error) {
+	rest, filters, err := q.takeFilters(c)
+	if err != nil {
+		return nil, err
+	}
+	a, err := carry(ctx, rest)
+	if err != nil || !a.OK() {
+		return a, err
+	}
+	root, err := awsquery.ParseXML(a.Body)
+	if err != nil {
+		return nil, err
+	}
+	named := q.names(c)
+	q.keep(root, func(item *awsquery.Node) bool {
+		id := q.kind + item.Get(q.id)
+		if !named && d.late.unknown(id) {
+			return false
+		}
+		d.late.showTags(item, id)
+		return filters.Pass(item)
+	})
+	return &awsquery.Answer{Status: a.Status, Header: a.Header, Body: root.Bytes()}, nil
+}
