@@ -38,6 +38,8 @@ func data(ctx context.Context, arguments []string) error {
 
 func verify(ctx context.Context, _ []string) error { return firstboot.Verify(ctx) }
 
+func console(ctx context.Context, _ []string) error { return firstboot.Repeat(ctx) }
+
 func certificate(_ context.Context, arguments []string) error {
 	if len(arguments) != 2 || arguments[0] != "--throwaway" {
 		return errors.New("usage: certificate --throwaway PATH")

@@ -24,6 +24,7 @@ var commands = map[string]func(ctx context.Context, arguments []string) error{
 	"data":        data,
 	"database":    database,
 	"verify":      verify,
+	"console":     console,
 	"certificate": certificate,
 	"seal":        sealMachine,
 	"watch-seal":  watchSeal,

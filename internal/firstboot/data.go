@@ -68,14 +68,15 @@ func (t *dataTier) takeVolume(ctx context.Context, volume string) error {
 	if err != nil {
 		return err
 	}
-	line, err := json.Marshal(instance.Standby{Volume: volume, Server: own, Time: time.Now().UTC()})
+	standby := instance.Standby{Volume: volume, Server: own, Time: time.Now().UTC()}
+	line, err := instance.ConsoleLine(instance.StandbyPrefix, standby)
 	if err != nil {
 		return err
 	}
-	if err = tell(instance.StandbyPrefix + string(line)); err != nil {
+	if err = tell(line); err != nil {
 		return err
 	}
-	device, err := waitForVolume(ctx, volume)
+	device, err := waitForVolume(ctx, devicesOf(volume), func() error { return toConsole(line) })
 	if err != nil {
 		return err
 	}
@@ -102,17 +103,26 @@ func (t *dataTier) takeVolume(ctx context.Context, volume string) error {
 	return run(ctx, "mount", "--bind", t.dataDir(), t.data.Path)
 }
 
-// waitForVolume waits for the device of a volume. On Nitro its link has the volume's id; on Xen only the name tells
-// that the volume was attached as /dev/sdf.
-func waitForVolume(ctx context.Context, volume string) (string, error) {
-	names := []string{
+// devicesOf are the names of a volume's device. On Nitro its link has the volume's id; on Xen only the name tells that
+// the volume was attached as /dev/sdf.
+func devicesOf(volume string) []string {
+	return []string{
 		"/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_" + strings.ReplaceAll(volume, "-", ""),
 		"/dev/xvdf",
 	}
-	for {
+}
+
+// waitForVolume waits for the device of a volume. remind is called now and then meanwhile.
+func waitForVolume(ctx context.Context, names []string, remind func() error) (string, error) {
+	for again := newReminder(); ; {
 		for _, name := range names {
 			if info, err := os.Stat(name); err == nil && info.Mode()&os.ModeDevice != 0 {
 				return filepath.EvalSymlinks(name)
+			}
+		}
+		if again.due() {
+			if err := remind(); err != nil {
+				return "", err
 			}
 		}
 		select {

@@ -1,8 +1,6 @@
 package firstboot
 
 import (
-	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -45,15 +43,4 @@ func hostKeys(dir string) ([]string, error) {
 		}
 	}
 	return keys, nil
-}
-
-// toConsole writes lines to the console in one go, so that others write before or after them. It begins on a line of
-// its own.
-func toConsole(text string) error {
-	console, err := os.OpenFile("/dev/console", os.O_WRONLY, 0)
-	if err != nil {
-		return fmt.Errorf("write to the console: %w", err)
-	}
-	_, err = console.WriteString("\n" + text + "\n")
-	return errors.Join(err, console.Close())
 }

@@ -3,9 +3,7 @@ package firstboot
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -52,11 +50,12 @@ func Verify(ctx context.Context) error {
 	}
 	report := wait(ctx, i, checks)
 	report.Answers = answered
-	line, err := json.Marshal(report)
+	line, err := instance.ConsoleLine(instance.ReportPrefix, report)
 	if err != nil {
 		return err
 	}
-	if err := tell(instance.ReportPrefix + string(line)); err != nil {
+	keepReport(instance.ReadyDir, line)
+	if err := tell(line); err != nil {
 		return err
 	}
 	if !report.Ready {
@@ -90,12 +89,6 @@ func readChecks(i Instance) ([]check, []instance.Answer, error) {
 		)
 	}
 	return checks, d.Answers(), nil
-}
-
-// tell writes a line to the console, from where the API shows it, and to the journal.
-func tell(line string) error {
-	fmt.Println(line)
-	return toConsole(line)
 }
 
 func failures(report instance.Report) string {

@@ -8,6 +8,8 @@ const (
 	DescriptionDir = "/etc/goldsmith/image.d"
 	// RunDir holds what is made at each boot, secrets among it; it is in memory.
 	RunDir = "/run/goldsmith"
+	// ReadyDir is ReadyUnit's own, in memory.
+	ReadyDir = "/run/goldsmith-ready"
 	// StateDir holds what is made once for an instance and then kept.
 	StateDir = "/var/lib/goldsmith"
 )

@@ -35,8 +35,11 @@ func TestServerOpensData(t *testing.T) {
 }
 
 func TestFindStandby(t *testing.T) {
-	line := StandbyPrefix +
-		`{"volume":"vol-1","server":{"flavor":"mariadb","version":"11.8.3"},"time":"2026-01-02T03:04:05Z"}`
+	standby := Standby{Volume: "vol-1", Server: Server{"mariadb", "11.8.3"}}
+	line, err := ConsoleLine(StandbyPrefix, standby)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if s, ok := FindStandby([]byte("boot\n" + line + "\nmore\n")); !ok || s.Volume != "vol-1" ||
 		s.Server.String() != "mariadb 11.8.3" {
 		t.Errorf("got %+v, %v", s, ok)

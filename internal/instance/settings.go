@@ -106,7 +106,7 @@ func (a Answer) whole() bool {
 	return a.Port > 0 && a.Port <= 65535 && strings.HasPrefix(a.Path, "/") && a.Path == plaintext.Line(a.Path)
 }
 
-// ReportPrefix starts the console line that carries a Report as JSON.
+// ReportPrefix starts the console line that carries a Report, by ConsoleLine.
 const ReportPrefix = "GOLDSMITH-READY "
 
 // WaitingPrefix starts a console line that says what an instance waits for before it can say that it is ready.
@@ -119,7 +119,7 @@ const NoRoom = "no space left on the data volume"
 // failure of the agent is 1, and a wrong call of it is 2.
 const ExitNoRoom = 3
 
-// StandbyPrefix starts the console line that carries a Standby as JSON.
+// StandbyPrefix starts the console line that carries a Standby, by ConsoleLine.
 const StandbyPrefix = "GOLDSMITH-STANDBY "
 
 // HostKeysBegin and HostKeysEnd are the lines around the SSH host keys on a console. They are cloud-init's.
@@ -371,14 +371,4 @@ func FindReport(console []byte) (Report, bool) {
 		r.Answers[i].Name = plaintext.Line(a.Name)
 	}
 	return r, true
-}
-
-// findLine reads the JSON of the last line with a prefix, if that line is whole.
-func findLine(console []byte, prefix string, into any) bool {
-	i := bytes.LastIndex(console, []byte(prefix))
-	if i < 0 {
-		return false
-	}
-	line, _, whole := bytes.Cut(console[i+len(prefix):], []byte("\n"))
-	return whole && json.Unmarshal(bytes.TrimSpace(line), into) == nil
 }

@@ -1,7 +1,6 @@
 package instance
 
 import (
-	"encoding/json"
 	"errors"
 	"maps"
 	"reflect"
@@ -100,19 +99,26 @@ func TestReportedAnswersAreBounded(t *testing.T) {
 	for range 100 {
 		report.Answers = append(report.Answers, Answer{Port: 80, Path: "/more"})
 	}
-	line, err := json.Marshal(report)
+	line, err := ConsoleLine(ReportPrefix, report)
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, ok := FindReport([]byte(ReportPrefix + string(line) + "\n"))
+	found, ok := FindReport([]byte(line + "\n"))
 	if !ok || len(found.Answers) != maxAnswers || found.Answers[0].Path != "/good" {
 		t.Errorf("got %+v", found.Answers)
 	}
 }
 
 func TestFindReport(t *testing.T) {
-	const first, second = `GOLDSMITH-READY {"ready":false,"checks":[]}`, `GOLDSMITH-READY {"ready":true,` +
-		`"instance_id":"i-1","checks":[]}`
+	line := func(r Report) string {
+		text, err := ConsoleLine(ReportPrefix, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	first, second := line(Report{InstanceID: "i-0"}), line(Report{Ready: true, InstanceID: "i-1"})
+	torn := second[:40] + "[   12.345678] nvme1n1: detected capacity change\r\n" + second[40:]
 	for _, c := range []struct {
 		name, console string
 		found, ready  bool
@@ -122,6 +128,12 @@ func TestFindReport(t *testing.T) {
 		{"cut off", "boot\n" + second[:30], false, false},
 		{"not ended", second, false, false},
 		{"no JSON", "GOLDSMITH-READY soon\n", false, false},
+		{"torn by the kernel", torn + "\n", false, false},
+		{"torn, and repeated", second + "\n" + torn + "\n", true, true},
+		{"the last one is not ended", second + "\n" + first, true, true},
+		{"a lost character", strings.Replace(second, "i-1", "i-", 1) + "\n", false, false},
+		{"without a checksum", `GOLDSMITH-READY {"ready":true,"checks":[]}` + "\n", false, false},
+		{"begun by the kernel", "[    9.1] random: crng init done" + second + "\n", true, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			report, found := FindReport([]byte(c.console))

@@ -1,13 +1,14 @@
 package instance
 
 import (
+	"bytes"
 	"embed"
 	"path"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/task"
 )
 
-//go:embed units/*.service
+//go:embed units/*.service units/*.timer
 var units embed.FS
 
 // Units of the first boot.
@@ -16,6 +17,9 @@ const (
 	DataUnit      = "goldsmith-data.service"
 	DatabaseUnit  = "goldsmith-database.service"
 	ReadyUnit     = "goldsmith-ready.service"
+	// ConsoleUnit is started by ReadyUnit, and by ConsoleTimer from then on.
+	ConsoleUnit  = "goldsmith-console.service"
+	ConsoleTimer = "goldsmith-console.timer"
 )
 
 // hostKeys has cloud-init make the one host key that is wanted. An RSA key takes longer than all else that it does.
@@ -36,7 +40,7 @@ func FirstBootTasks(agent task.Blob) ([]task.Task, error) {
 			Spec: task.File{Path: "/etc/cloud/cloud.cfg.d/95_goldsmith.cfg", Content: task.Bytes([]byte(hostKeys))},
 		},
 	}
-	return addUnits(tasks, FirstBootUnit, ReadyUnit)
+	return addUnits(tasks, FirstBootUnit, ConsoleUnit, ConsoleTimer, ReadyUnit)
 }
 
 // DataTasks put the units into an image that a data tier has besides: they take its volume and set up its server.
@@ -49,9 +53,11 @@ func addUnits(tasks []task.Task, names ...string) ([]task.Task, error) {
 		if err != nil {
 			return nil, err
 		}
-		tasks = append(tasks,
-			task.Task{Name: unit, Spec: task.Unit{Unit: unit, Content: task.Bytes(content)}},
-			task.Task{Name: "enable " + unit, Spec: task.Service{Unit: unit, Enabled: &yes}})
+		tasks = append(tasks, task.Task{Name: unit, Spec: task.Unit{Unit: unit, Content: task.Bytes(content)}})
+		if bytes.Contains(content, []byte("[Install]")) {
+			tasks = append(tasks,
+				task.Task{Name: "enable " + unit, Spec: task.Service{Unit: unit, Enabled: &yes}})
+		}
 	}
 	return tasks, nil
 }

@@ -1,7 +1,7 @@
 package instance
 
 import (
-	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,18 +26,26 @@ func TestFirstBootTasksAreValid(t *testing.T) {
 	for _, each := range tasks {
 		if unit, ok := each.Spec.(task.Unit); ok {
 			units++
-			content, err := unit.Content.Open()
-			if err != nil {
-				t.Fatal(err)
+			text := string(contentOf(t, unit.Content))
+			if !strings.Contains(text, "ExecStart="+AgentPath+" ") && !strings.HasSuffix(unit.Unit, ".timer") {
+				t.Errorf("%s does not start the agent:\n%s", unit.Unit, text)
 			}
-			text, _ := io.ReadAll(content)
-			if !strings.Contains(string(text), "ExecStart="+AgentPath+" ") ||
-				!strings.Contains(string(text), "WantedBy=") {
-				t.Errorf("%s does not start the agent at boot:\n%s", unit.Unit, text)
+			if !slices.ContainsFunc(tasks, startsAtBoot(unit.Unit)) {
+				t.Errorf("%s is not started at boot", unit.Unit)
 			}
 		}
 	}
-	if units != 4 {
-		t.Errorf("%d units, want 4", units)
+	if units != 6 {
+		t.Errorf("%d units, want 6", units)
+	}
+}
+
+// startsAtBoot matches the task that enables a unit, or the unit that wants it.
+func startsAtBoot(unit string) func(task.Task) bool {
+	return func(each task.Task) bool {
+		service, ok := each.Spec.(task.Service)
+		wanting, isUnit := each.Spec.(task.Unit)
+		return ok && service.Unit == unit && *service.Enabled ||
+			isUnit && wanting.Unit == ReadyUnit && unit == ConsoleUnit
 	}
 }

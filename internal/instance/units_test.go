@@ -39,6 +39,12 @@ func TestOrderOfTheFirstBoot(t *testing.T) {
 		{DatabaseUnit, "Requires", []string{FirstBootUnit}},
 		{DatabaseUnit, "After", []string{FirstBootUnit}},
 		{ReadyUnit, "After", []string{FirstBootUnit, DataUnit, DatabaseUnit}},
+		{ReadyUnit, "Wants", []string{ConsoleUnit}},
+		{ReadyUnit, "RuntimeDirectory", []string{strings.TrimPrefix(ReadyDir, "/run/")}},
+		{ReadyUnit, "RuntimeDirectoryPreserve", []string{"yes"}}, // a service that has ended, or failed, keeps none else
+		{ConsoleUnit, "After", []string{ReadyUnit}},
+		{ConsoleUnit, "PartOf", []string{ReadyUnit}},
+		{ConsoleUnit, "Type", []string{"exec"}}, // the boot does not wait for the last repetition
 	} {
 		got := setting(t, c.unit, c.key)
 		for _, want := range c.want {

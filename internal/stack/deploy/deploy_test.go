@@ -2,7 +2,6 @@ package deploy
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -74,11 +73,11 @@ func newWorld(t *testing.T, change func(*stackfile.File)) *world {
 // console is what an instance says: a database waits for its volume, and everybody is ready then.
 func (w *world) console(i types.Instance) string {
 	line := func(prefix string, value any) string {
-		text, err := json.Marshal(value)
+		text, err := instance.ConsoleLine(prefix, value)
 		if err != nil {
 			w.t.Error(err)
 		}
-		return "\n" + prefix + string(text) + "\n"
+		return "\n" + text + "\n"
 	}
 	if i.State.Name != types.InstanceStateNameRunning {
 		return ""

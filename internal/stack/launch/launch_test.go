@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/network"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/stacktest"
@@ -56,7 +57,11 @@ func TestLaunchWithAProfileThatIsNew(t *testing.T) {
 
 // TestWaitForAnInstanceThatIsNew has EC2 not know the instance, and be asked too much, and the console come late.
 func TestWaitForAnInstanceThatIsNew(t *testing.T) {
-	report := "\nGOLDSMITH-READY " + `{"ready":true,"time":"2026-06-02T18:11:27Z"}` + "\n"
+	report, err := instance.ConsoleLine(instance.ReportPrefix, instance.Report{Ready: true, Time: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	report = "\n" + report + "\n"
 	bodies := map[string]string{"DescribeInstances": stacktest.Described("i-1", "running"),
 		"GetConsoleOutput": "<output>" + base64.StdEncoding.EncodeToString([]byte(report)) + "</output>"}
 	for name, faults := range map[string]map[string]stacktest.Fault{

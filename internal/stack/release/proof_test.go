@@ -2,7 +2,6 @@ package release
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -41,11 +40,11 @@ func newAccount(t *testing.T, broken ...string) *account {
 	a.Console = func(i types.Instance) string {
 		report := instance.Report{Ready: !slices.Contains(broken, *i.ImageId), Time: time.Now()}
 		report.Checks = []instance.Check{{Name: "unit x", OK: report.Ready, Detail: "as it is"}}
-		text, err := json.Marshal(report)
+		line, err := instance.ConsoleLine(instance.ReportPrefix, report)
 		if err != nil {
 			t.Error(err)
 		}
-		return instance.ReportPrefix + string(text) + "\n"
+		return line + "\n"
 	}
 	for _, image := range []string{"ami-0db1", "ami-0db2", "ami-0eb1", "ami-0eb2"} {
 		a.In(region).AddImage(types.Image{ImageId: aws.String(image), Name: aws.String(image)})

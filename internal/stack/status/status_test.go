@@ -44,7 +44,7 @@ func newWorld(t *testing.T) *world {
 		if text, ok := w.said[*i.InstanceId]; ok {
 			return text
 		}
-		text, err := json.Marshal(instance.Report{
+		line, err := instance.ConsoleLine(instance.ReportPrefix, instance.Report{
 			Ready:   true,
 			Checks:  []instance.Check{{Name: "certificate", OK: true, Detail: "sha256:c0ffee"}},
 			Answers: []instance.Answer{{Port: 80, Path: "/old", Status: 301}, {Port: 9000, Path: "/", Status: 200}},
@@ -52,7 +52,7 @@ func newWorld(t *testing.T) *world {
 		if err != nil {
 			t.Error(err)
 		}
-		return instance.ReportPrefix + string(text) + "\n"
+		return line + "\n"
 	}
 	w.In(region).AddSubnet(types.Subnet{SubnetId: aws.String("subnet-0a")})
 	w.stack = defaultstack.New(w.Config(), stackfile.Default(), t.Logf)
@@ -149,7 +149,12 @@ func TestStatusOfAStackThatIsWell(t *testing.T) {
 func TestHealthOfInstances(t *testing.T) {
 	const page, old, closed = "https://198.51.100.1/health", "http://198.51.100.1/old", "http://198.51.100.1:9000/"
 	broken := errors.New(`503: {"database":"gone"}`)
-	report := func(r string) string { return instance.ReportPrefix + r + "\n" }
+	sick, err := instance.ConsoleLine(instance.ReportPrefix, instance.Report{
+		Checks: []instance.Check{{Name: "unit y", Detail: "failed"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		name                  string
 		tier                  string
@@ -167,7 +172,7 @@ func TestHealthOfInstances(t *testing.T) {
 		},
 		{"no report yet", "web", nil, instance.WaitingPrefix + "unit x\n", Unknown, "it waits for: unit x", Unknown},
 		{
-			"not ready", "db", nil, report(`{"ready":false,"checks":[{"name":"unit y","detail":"failed"}]}`), Bad,
+			"not ready", "db", nil, sick + "\n", Bad,
 			"unit y: failed", Good,
 		},
 	} {
