@@ -64,12 +64,12 @@ func TestConfigurationOfTheServer(t *testing.T) {
 	}{
 		{"mariadb", "/etc/mysql/mariadb.conf.d/z-goldsmith.cnf", nil,
 			[]string{
-				"bind-address = 127.0.0.1\n", "port = 3306\n", "innodb_buffer_pool_size = 512M\n",
+				"bind-address = 127.0.0.1\n", "port = 3306\n",
 				"\nssl_cipher = TLS_AES_256", "\nsimple_password_check_minimal_length = 14\n", "\nlog_warnings = 2\n",
 			},
 			[]string{
 				"mysqlx", "auto_generate_certs", "tls_ciphersuites", "validate_password", "password_history",
-				"log_error_verbosity",
+				"log_error_verbosity", "\ninnodb_buffer_pool_size",
 			}},
 		{"mysql", "/etc/mysql/mysql.conf.d/z-goldsmith.cnf", map[string]any{"bind_address": "10.0.2.10", "port": 3307},
 			[]string{

@@ -240,3 +240,43 @@ func TestRowsAreCompared(t *testing.T) {
 		})
 	}
 }
+
+// TestBufferPoolIsOfThisMachine, and not of the one on which the image was baked, unless the image says how much.
+func TestBufferPoolIsOfThisMachine(t *testing.T) {
+	for kilobytes, want := range map[uint64]uint64{
+		480_000:     128, // t3.nano
+		1_980_000:   483, // t3.small
+		7_900_000:   1928,
+		125_000_000: 2048,
+	} {
+		if got := poolMB(kilobytes); got != want {
+			t.Errorf("of %d kB: %d MB, want %d", kilobytes, got, want)
+		}
+	}
+	const unset = "[mysqld]\nbind-address = 127.0.0.1\n# innodb_buffer_pool_size = 8G\ninnodb_buffer_pool_instances = 2\n"
+	for name, c := range map[string]struct {
+		config, other string
+		ours          bool
+	}{
+		"nobody says":        {unset, "", true},
+		"the template says":  {unset + "innodb_buffer_pool_size = 1G\n", "", false},
+		"in another writing": {unset + " loose-innodb-buffer-pool-size=1G\n", "", false},
+		"another file says":  {unset, "[mysqld]\ninnodb_buffer_pool_size = 3G\n", false},
+	} {
+		dir := t.TempDir()
+		s := &server{mysqlsetup.Settings{Config: filepath.Join(dir, "z-goldsmith.cnf"), DropDir: dir}}
+		for file, text := range map[string]string{
+			"z-goldsmith.cnf": c.config,
+			"90-mine.cnf":     c.other,
+			instanceConfig:    "innodb_buffer_pool_size = 77M\n", // of an earlier boot
+		} {
+			if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		line, err := s.bufferPool()
+		if err != nil || strings.HasPrefix(line, "innodb_buffer_pool_size = ") != c.ours {
+			t.Errorf("%s: got %q, %v", name, line, err)
+		}
+	}
+}

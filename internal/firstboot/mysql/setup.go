@@ -17,6 +17,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/prometheus/procfs"
+
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/firstboot"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/mysqlsetup"
@@ -67,13 +69,55 @@ func (s *server) Prepare(_ context.Context, b firstboot.Boot) error {
 	if err != nil {
 		return err
 	}
-	const text = "# Made at boot.\n[mysqld]\nssl_ca = %s\nssl_cert = %s\nssl_key = %s\nrequire_secure_transport = ON\n"
-	config := fmt.Sprintf(text, mysqlsetup.CAPath, mysqlsetup.CertificatePath, mysqlsetup.CertificateKeyPath)
+	const text = "# Made at boot.\n[mysqld]\nssl_ca = %s\nssl_cert = %s\nssl_key = %s\nrequire_secure_transport = ON\n%s"
+	pool, err := s.bufferPool()
+	if err != nil {
+		return err
+	}
+	config := fmt.Sprintf(text, mysqlsetup.CAPath, mysqlsetup.CertificatePath, mysqlsetup.CertificateKeyPath, pool)
 	return errors.Join(
 		firstboot.WriteFile(mysqlsetup.CertificatePath, certificate, 0o644, 0, 0),
 		firstboot.WriteFile(mysqlsetup.CertificateKeyPath, key, 0o600, uid, gid),
-		firstboot.WriteFile(filepath.Join(s.DropDir, "zz-goldsmith-instance.cnf"), []byte(config), 0o640, 0, gid))
+		firstboot.WriteFile(filepath.Join(s.DropDir, instanceConfig), []byte(config), 0o640, 0, gid))
 }
+
+// instanceConfig is the file of the settings that are the instance's own. The server reads it last.
+const instanceConfig = "zz-goldsmith-instance.cnf"
+
+// bufferPool is the line that gives the server its memory, by that of this machine: the image was baked on another.
+// Where the image's configuration says how much, it is empty.
+func (s *server) bufferPool() (string, error) {
+	paths, err := filepath.Glob(filepath.Join(s.DropDir, "*.cnf"))
+	if err != nil {
+		return "", err
+	}
+	for _, path := range append(paths, s.Config) {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return "", fmt.Errorf("look for the server's memory: %w", err)
+		}
+		if filepath.Base(path) != instanceConfig && poolLine.Match(text) {
+			return "", nil
+		}
+	}
+	proc, err := procfs.NewDefaultFS()
+	if err != nil {
+		return "", fmt.Errorf("find out the size of the memory: %w", err)
+	}
+	memory, err := proc.Meminfo()
+	if err == nil && memory.MemTotal == nil {
+		err = errors.New("/proc/meminfo has no MemTotal")
+	}
+	if err != nil {
+		return "", fmt.Errorf("find out the size of the memory: %w", err)
+	}
+	return fmt.Sprintf("innodb_buffer_pool_size = %dM\n", poolMB(*memory.MemTotal)), nil
+}
+
+var poolLine = regexp.MustCompile(`(?m)^[ \t]*(?:loose[-_])?innodb[-_]buffer[-_]pool[-_]size\s*=`)
+
+// poolMB is a quarter of the memory, no less than the servers' default and no more than 2 GiB.
+func poolMB(kilobytes uint64) uint64 { return min(max(kilobytes/1024/4, 128), 2048) }
 
 // strong tells what is wrong with a password, by the rules that the servers are configured with; their own words would
 // not say which.
