@@ -30,10 +30,12 @@ func data(ctx context.Context, arguments []string) error {
 		return firstboot.HandOver(ctx, setups)
 	case "resume":
 		return firstboot.Resume(ctx, setups)
+	case "keep-address":
+		return firstboot.KeepAddress(ctx, setups)
 	case "room":
 		return firstboot.Room(ctx)
 	}
-	return errors.New("usage: data take|release|hand-over|resume|room")
+	return errors.New("usage: data take|release|hand-over|resume|keep-address|room")
 }
 
 func verify(ctx context.Context, _ []string) error { return firstboot.Verify(ctx) }

@@ -9,8 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -42,7 +40,7 @@ func TakeData(ctx context.Context, setups Setups) error {
 			return fmt.Errorf("take the data volume %s: %w", volume, err)
 		}
 	}
-	return address(ctx, t.Identity, "replace")
+	return takeAddress(ctx, t.Identity)
 }
 
 // ReleaseData is the way back: after it the volume can be detached. The server has stopped by then.
@@ -57,7 +55,7 @@ func ReleaseData(ctx context.Context, setups Setups) error {
 			errs = append(errs, run(ctx, "umount", dir))
 		}
 	}
-	if err := address(ctx, t.Identity, "delete"); err != nil {
+	if err := dropAddress(ctx, t.Identity); err != nil {
 		slog.Info("give up the service address", "error", err) // it is not there: somebody took it away by hand
 	}
 	return errors.Join(errs...)
@@ -267,41 +265,6 @@ func ownedBy(dir, name string) error {
 		return os.Lchown(path, uid, gid)
 	})
 	return errors.Join(err, os.Chown(dir, uid, gid))
-}
-
-// address gives the interface of the instance's private address the service address too, or takes it away.
-func address(ctx context.Context, id Identity, verb string) error {
-	if id.Service == "" {
-		return nil
-	}
-	device, err := deviceOf(id.Private)
-	if err != nil {
-		return err
-	}
-	return run(ctx, "ip", "address", verb, id.Service+"/32", "dev", device)
-}
-
-func deviceOf(private string) (string, error) {
-	wanted, err := netip.ParseAddr(private)
-	if err != nil {
-		return "", err
-	}
-	all, err := net.Interfaces()
-	if err != nil {
-		return "", err
-	}
-	for _, i := range all {
-		addresses, err := i.Addrs()
-		if err != nil {
-			return "", err
-		}
-		for _, a := range addresses {
-			if prefix, err := netip.ParsePrefix(a.String()); err == nil && prefix.Addr() == wanted {
-				return i.Name, nil
-			}
-		}
-	}
-	return "", fmt.Errorf("no interface has the address %s", private)
 }
 
 // mounted tells whether something is mounted exactly there.

@@ -194,21 +194,25 @@ func TestGuard(t *testing.T) {
 func TestServiceAddress(t *testing.T) {
 	log := filepath.Join(t.TempDir(), "log")
 	programs(t, map[string]string{"ip": `echo "$*" >>` + log})
-	if err := address(t.Context(), Identity{Private: "127.0.0.1"}, "replace"); err != nil {
+	if err := takeAddress(t.Context(), Identity{Private: "127.0.0.1"}); err != nil {
 		t.Errorf("no service address: %v", err)
 	}
 	if _, err := os.Stat(log); err == nil {
 		t.Error("without a service address something was changed")
 	}
 	id := Identity{Private: "127.0.0.1", Service: "10.0.2.10"}
-	if err := address(t.Context(), id, "replace"); err != nil {
+	if err := takeAddress(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
-	if text, _ := os.ReadFile(log); string(text) != "address replace 10.0.2.10/32 dev lo\n" {
+	if err := dropAddress(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	const want = "address replace 10.0.2.10/32 dev lo\naddress delete 10.0.2.10/32 dev lo\n"
+	if text, _ := os.ReadFile(log); string(text) != want {
 		t.Errorf("called ip %s", text)
 	}
 	for _, private := range []string{"192.0.2.77", "none"} {
-		if err := address(t.Context(), Identity{Private: private, Service: "10.0.2.10"}, "replace"); err == nil {
+		if err := takeAddress(t.Context(), Identity{Private: private, Service: "10.0.2.10"}); err == nil {
 			t.Errorf("the interface of %s was found", private)
 		}
 	}

@@ -16,7 +16,9 @@ const (
 	FirstBootUnit = "goldsmith-firstboot.service"
 	DataUnit      = "goldsmith-data.service"
 	DatabaseUnit  = "goldsmith-database.service"
-	ReadyUnit     = "goldsmith-ready.service"
+	// AddressUnit is started and stopped with DataUnit.
+	AddressUnit = "goldsmith-address.service"
+	ReadyUnit   = "goldsmith-ready.service"
 	// ConsoleUnit is started by ReadyUnit, and by ConsoleTimer from then on.
 	ConsoleUnit  = "goldsmith-console.service"
 	ConsoleTimer = "goldsmith-console.timer"
@@ -43,8 +45,9 @@ func FirstBootTasks(agent task.Blob) ([]task.Task, error) {
 	return addUnits(tasks, FirstBootUnit, ConsoleUnit, ConsoleTimer, ReadyUnit)
 }
 
-// DataTasks put the units into an image that a data tier has besides: they take its volume and set up its server.
-func DataTasks() ([]task.Task, error) { return addUnits(nil, DataUnit, DatabaseUnit) }
+// DataTasks put the units into an image that a data tier has besides: they take its volume and its service address, and
+// set up its server.
+func DataTasks() ([]task.Task, error) { return addUnits(nil, AddressUnit, DataUnit, DatabaseUnit) }
 
 func addUnits(tasks []task.Task, names ...string) ([]task.Task, error) {
 	yes := true

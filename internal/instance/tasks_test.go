@@ -35,8 +35,8 @@ func TestFirstBootTasksAreValid(t *testing.T) {
 			}
 		}
 	}
-	if units != 6 {
-		t.Errorf("%d units, want 6", units)
+	if units != 7 {
+		t.Errorf("%d units, want 7", units)
 	}
 }
 
@@ -46,6 +46,7 @@ func startsAtBoot(unit string) func(task.Task) bool {
 		service, ok := each.Spec.(task.Service)
 		wanting, isUnit := each.Spec.(task.Unit)
 		return ok && service.Unit == unit && *service.Enabled ||
-			isUnit && wanting.Unit == ReadyUnit && unit == ConsoleUnit
+			isUnit && wanting.Unit == ReadyUnit && unit == ConsoleUnit ||
+			isUnit && wanting.Unit == DataUnit && unit == AddressUnit
 	}
 }

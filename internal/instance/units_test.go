@@ -42,6 +42,9 @@ func TestOrderOfTheFirstBoot(t *testing.T) {
 		{ReadyUnit, "Wants", []string{ConsoleUnit}},
 		{ReadyUnit, "RuntimeDirectory", []string{strings.TrimPrefix(ReadyDir, "/run/")}},
 		{ReadyUnit, "RuntimeDirectoryPreserve", []string{"yes"}}, // a service that has ended, or failed, keeps none else
+		{DataUnit, "Wants", []string{AddressUnit}},
+		{AddressUnit, "BindsTo", []string{DataUnit}}, // it must not give back what the data unit gives up
+		{AddressUnit, "After", []string{DataUnit}},
 		{ConsoleUnit, "After", []string{ReadyUnit}},
 		{ConsoleUnit, "PartOf", []string{ReadyUnit}},
 		{ConsoleUnit, "Type", []string{"exec"}}, // the boot does not wait for the last repetition
