@@ -134,6 +134,8 @@ func TestOptionsAreChecked(t *testing.T) {
 		{options{"deprecate_at": "2999-01-01T00:00:00Z"}, "deprecate_at"},
 		{options{"deregistration_protection": options{"with_cooldown": true}}, "with_cooldown"},
 		{options{"force_delete_snapshot": true}, "force_delete_snapshot"},
+		{options{"instance_type": "t2.micro"}, ""},
+		{options{"instance_type": "t2.micro", "prove": options{"stack": "s", "tier": "db"}}, "prove.instance_type"},
 		{options{"skip_create_ami": true, "prove": options{"stack": "s", "tier": "db"}}, "skip_create_ami"},
 		{options{"skip_create_ami": true, "ami_users": list("123456789012")}, "skip_create_ami"},
 		{options{"skip_create_ami": true}, ""},

@@ -130,7 +130,7 @@ func markUnproved(ctx context.Context, j *job, image string, failure error) erro
 
 // provenance are the AMI's tags that say where it comes from.
 func provenance(j *job, source sourceImage, image builtImage, in inputs.Inputs) map[string]string {
-	tags := map[string]string{images.SourceTag: source.id}
+	tags := map[string]string{images.SourceTag: source.id, images.UserTag: j.config.Comm.SSHUsername}
 	if image.manifest != "" {
 		tags[images.ManifestTag] = image.manifest
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/packer-plugin-sdk/template/config"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsaccess"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instancetype"
 )
 
 var (
@@ -260,6 +261,9 @@ func (p *Prove) faults() []error {
 	}
 	if !instanceType.MatchString(p.InstanceType) {
 		fault("instance_type: %q should be a type such as t3.small", p.InstanceType)
+	}
+	if err := instancetype.NotNitro(p.InstanceType); err != nil {
+		fault("instance_type: %w", err)
 	}
 	var err error
 	if p.timeout, err = time.ParseDuration(p.Timeout); err != nil || p.timeout <= 0 {

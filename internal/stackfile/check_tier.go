@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instancetype"
 )
 
 var (
@@ -26,6 +27,9 @@ const (
 func (r *reader) checkTier(f *File, tier string, t *Tier, b *block) {
 	r.oneOf(b, "subnet", t.Subnet, "public", "private")
 	r.matches(b, "instance_type", t.InstanceType, instanceType, "a type such as t3.small")
+	if err := instancetype.NotNitro(t.InstanceType); err != nil {
+		r.fault(b, "instance_type", "%v", err)
+	}
 	r.matches(b, "release", t.Release, releaseName, "a release's name: 1 to 64 letters, digits and ._-")
 	r.matches(b, "ami", t.AMI, amiID, "an id such as ami-0123456789abcdef0")
 	r.either(b, "release", "ami", false, "")

@@ -257,6 +257,8 @@ func TestFaults(t *testing.T) {
 			[]string{`2,12: tier "db": subnet: "isolated" should be one of public, private`}},
 		{"instance type", in(`tier "web"`, `instance_type = "small"`),
 			[]string{`2,19: tier "web": instance_type: "small" should be a type such as t3.small`}},
+		{"instance type on Xen", in(`tier "web"`, `instance_type = "t2.micro"`),
+			[]string{`2,19: tier "web": instance_type: t2.micro runs on Xen`}},
 		{"release", in(`tier "web"`, `release = "the last one"`),
 			[]string{
 				`2,13: tier "web": release: "the last one" should be a release's name: 1 to 64 letters, digits and ._-`,

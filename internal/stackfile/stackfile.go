@@ -89,7 +89,7 @@ type Tier struct {
 	// The subnet that its instances are in: `public` or `private`. The default is `private` for db and `public` for
 	// web, which needs it with `scaling = "single"`.
 	Subnet string `hcl:"subnet"`
-	// What its instances run on. The default is `t3.small`.
+	// What its instances run on, a type of the Nitro system. The default is `t3.small`.
 	InstanceType string `hcl:"instance_type"`
 	// The release whose image it runs, by name. The default is the current one.
 	Release string `hcl:"release"`
