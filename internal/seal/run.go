@@ -3,19 +3,18 @@
 package seal
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
+
+	"github.com/moby/sys/mountinfo"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/imagespec"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
@@ -96,23 +95,34 @@ func readFiles(ctx context.Context, m *manifest.Manifest, needles []needle, judg
 	return slices.Concat(in.faults, judged), nil
 }
 
-// readFreeBlocks returns the secrets that lie in blocks which no file has; zero overwrites those first.
+// readFreeBlocks returns the secrets that lie in blocks which no file has; zero overwrites those first. Where nobody can
+// look, and nothing was overwritten, that is a fault: a snapshot has those blocks too.
 func readFreeBlocks(ctx context.Context, needles []needle, zero bool) (faults []Fault, notes []string, err error) {
-	found, notes, err := disks()
+	mounts, err := mountinfo.GetMounts(nil)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("list the mounted file systems: %w", err)
 	}
+	found, notes := disks(mounts, blockDevice)
 	for _, d := range found {
 		if zero {
 			if err := zeroFreeSpace(ctx, d.mount); err != nil {
 				return nil, nil, err
 			}
 		}
-		secrets, err := scanFreeBlocks(ctx, d.device, needles)
-		if err != nil {
-			return nil, nil, err
+		switch {
+		case d.unread == "":
+			secrets, err := scanFreeBlocks(ctx, d.device, needles)
+			if err != nil {
+				return nil, nil, err
+			}
+			faults = append(faults, secrets...)
+		case zero:
+			notes = append(notes, fmt.Sprintf("the free blocks of %s were overwritten and not looked through: %s",
+				d.mount, d.unread))
+		default:
+			faults = append(faults, Fault{Item: "free blocks", Path: d.mount,
+				Text: "they cannot be looked through: " + d.unread + "; zero_free_space = true overwrites them"})
 		}
-		faults = append(faults, secrets...)
 	}
 	return faults, notes, nil
 }
@@ -150,59 +160,6 @@ func (r *Result) finish(m *manifest.Manifest) error {
 	}
 	syscall.Sync()
 	return os.WriteFile(Marker, append(mark, '\n'), 0o644)
-}
-
-// disk is a file system on a block device.
-type disk struct{ device, mount string }
-
-// disks are the ext4 file systems that are part of the image. Notes say of what else its free blocks cannot be read.
-func disks() (found []disk, notes []string, err error) {
-	file, err := os.Open("/proc/self/mounts")
-	if err != nil {
-		return nil, nil, err
-	}
-	defer file.Close()
-	seen := map[string]bool{}
-	for scanner := bufio.NewScanner(file); scanner.Scan(); {
-		fields := strings.Fields(scanner.Text())
-		// What is mounted read-only or in memory is from elsewhere and no part of the image.
-		if len(fields) < 4 || slices.Contains(strings.Split(fields[3], ","), "ro") ||
-			strings.HasPrefix(fields[1], "/run/") {
-			continue
-		}
-		device, mount, kind := fields[0], fields[1], fields[2]
-		switch {
-		case kind == "ext4" || kind == "ext3" || kind == "ext2":
-			if target, err := filepath.EvalSymlinks(device); err == nil {
-				device = target
-			}
-			if _, err := os.Stat(device); errors.Is(err, fs.ErrNotExist) {
-				notes = append(
-					notes,
-					fmt.Sprintf(
-						"the free blocks of %s were not looked at: its device %s is not to be seen from here",
-						mount,
-						device,
-					),
-				)
-			} else if !seen[device] {
-				seen[device] = true
-				found = append(found, disk{device, mount})
-			}
-		case kind == "overlay" && mount == "/":
-			notes = append(notes, "the root file system is an overlay: a snapshot of it has files and no free blocks")
-		case slices.Contains([]string{"xfs", "btrfs", "f2fs", "zfs"}, kind):
-			notes = append(
-				notes,
-				fmt.Sprintf(
-					"the free blocks of %s were not looked at: that can be done on ext4, and it is %s",
-					mount,
-					kind,
-				),
-			)
-		}
-	}
-	return found, notes, nil
 }
 
 // zeroFreeSpace fills a file system with a file of zeros, and removes it.
