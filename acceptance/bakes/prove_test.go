@@ -40,6 +40,7 @@ func TestRelease(t *testing.T) {
 		for tag, prefix := range map[string]string{
 			"goldsmith:proved":     "20",
 			"goldsmith:source-ami": "ami-",
+			"goldsmith:ssh-user":   "admin",
 			"goldsmith:manifest":   "sha256:",
 			"goldsmith:digest":     "sha256:",
 		} {

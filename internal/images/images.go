@@ -40,6 +40,8 @@ const (
 	ManifestTag = "goldsmith:manifest"
 	// SourceTag is the AMI that the image was made from.
 	SourceTag = "goldsmith:source-ami"
+	// UserTag is the account that the build logged in as, which the launch's key opens.
+	UserTag = "goldsmith:ssh-user"
 	// RevisionTag is the git revision that it was built from.
 	RevisionTag = "goldsmith:revision"
 )

@@ -5,17 +5,24 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"golang.org/x/crypto/ssh"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/access"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/launch"
 )
 
-// sshUser is the account of Debian's images that has the launch's key.
-const sshUser = "admin"
+// defaultUser is the account that has the launch's key in images that do not say which: Debian's.
+const defaultUser = "admin"
 
 // SSHRoute is how an instance is entered over SSH: by its public address or, where it has none, through an instance
 // that has one.
@@ -36,6 +43,10 @@ func SSHRoute(ctx context.Context, s *stack.Stack, target stack.Instance) ([]acc
 		}
 		through = []stack.Instance{gateway, target}
 	}
+	users, err := usersOf(ctx, s, through)
+	if err != nil {
+		return nil, fmt.Errorf("log in to %s: %w", target.ID, err)
+	}
 	var hops []access.Hop
 	for _, i := range through {
 		keys, err := hostKeys(ctx, s, i.ID)
@@ -45,13 +56,34 @@ func SSHRoute(ctx context.Context, s *stack.Stack, target stack.Instance) ([]acc
 		hops = append(hops, access.Hop{
 			ID:       i.ID,
 			Address:  cmp.Or(i.Public, i.Private),
-			User:     sshUser,
+			User:     cmp.Or(users[i.Image], defaultUser),
 			HostKeys: keys,
 			Identity: path,
 			Public:   public,
 		})
 	}
 	return hops, nil
+}
+
+// usersOf are the accounts that have the launch's key, by image. An image that is another account's, or gone, says none.
+func usersOf(ctx context.Context, s *stack.Stack, instances []stack.Instance) (map[string]string, error) {
+	var ids []string
+	for _, i := range instances {
+		if i.Image != "" && !slices.Contains(ids, i.Image) {
+			ids = append(ids, i.Image)
+		}
+	}
+	// By ids themselves EC2 would answer nothing at all where one of them is gone.
+	byID := types.Filter{Name: aws.String("image-id"), Values: ids}
+	found, err := ec2ops.Images(ctx, s.EC2, &ec2.DescribeImagesInput{Filters: []types.Filter{byID}})
+	if err != nil {
+		return nil, fmt.Errorf("look at %s: %w", strings.Join(ids, ", "), err)
+	}
+	users := map[string]string{}
+	for _, image := range found {
+		users[aws.ToString(image.ImageId)] = ec2ops.TagValue(image.Tags, images.UserTag)
+	}
+	return users, nil
 }
 
 // identity is the public half of the key that an ssh-agent may have, where its file is not on this machine. That is
