@@ -4,6 +4,7 @@ package parameters
 import (
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,17 +19,33 @@ import (
 type State struct {
 	behaviour *resource.Behaviour
 	byName    map[string]*parameter
+	// deleted are the times when parameters were.
+	deleted map[string]time.Time
 }
 
 // New is a store without parameters.
 func New(behaviour *resource.Behaviour) *State {
-	return &State{behaviour: behaviour, byName: map[string]*parameter{}}
+	return &State{behaviour: behaviour, byName: map[string]*parameter{}, deleted: map[string]time.Time{}}
+}
+
+// deletedFor is how long a parameter that was deleted, and made again, is not read: "After deleting a parameter, wait
+// for at least 30 seconds to create a parameter with the same name."
+// https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DeleteParameter.html
+const deletedFor = 30 * time.Second
+
+// read is a parameter as callers may read it, or nil.
+func (s *State) read(name string) *parameter {
+	if at, ok := s.deleted[name]; ok && time.Since(at) < deletedFor {
+		return nil
+	}
+	return s.byName[name]
 }
 
 // parameter is one of SSM's.
 type parameter struct {
 	types.Parameter
-	tags map[string]string
+	tags   map[string]string
+	before []string // the values of its earlier versions
 }
 
 // Operations are those of SSM.
@@ -56,6 +73,7 @@ func putParameter(s *State, in *ssm.PutParameterInput) (*ssm.PutParameterOutput,
 	made.LastModifiedDate = aws.Time(time.Now())
 	if old != nil {
 		made.tags = old.tags
+		made.before = append(slices.Clone(old.before), aws.ToString(old.Value))
 	}
 	for _, tag := range in.Tags {
 		made.tags[*tag.Key] = *tag.Value
@@ -65,18 +83,25 @@ func putParameter(s *State, in *ssm.PutParameterInput) (*ssm.PutParameterOutput,
 }
 
 func getParameter(s *State, in *ssm.GetParameterInput) (*ssm.GetParameterOutput, error) {
-	found := s.byName[aws.ToString(in.Name)]
+	name, selector, versioned := strings.Cut(aws.ToString(in.Name), ":")
+	found := s.read(name)
 	if found == nil {
 		return nil, &types.ParameterNotFound{Message: in.Name}
 	}
 	copied := found.Parameter
+	if version, err := strconv.Atoi(selector); versioned && selector != strconv.FormatInt(copied.Version, 10) {
+		if err != nil || version < 1 || version > len(found.before) {
+			return nil, &types.ParameterVersionNotFound{Message: in.Name}
+		}
+		copied.Value, copied.Version = aws.String(found.before[version-1]), int64(version)
+	}
 	return &ssm.GetParameterOutput{Parameter: &copied}, nil
 }
 
 func getParameters(s *State, in *ssm.GetParametersInput) (*ssm.GetParametersOutput, error) {
 	out := &ssm.GetParametersOutput{}
 	for _, name := range in.Names {
-		if found := s.byName[name]; found != nil {
+		if found := s.read(name); found != nil {
 			out.Parameters = append(out.Parameters, found.Parameter)
 		} else {
 			out.InvalidParameters = append(out.InvalidParameters, name)
@@ -90,7 +115,7 @@ func getParametersByPath(s *State, in *ssm.GetParametersByPathInput) (*ssm.GetPa
 	path := strings.TrimSuffix(aws.ToString(in.Path), "/") + "/"
 	for _, name := range slices.Sorted(maps.Keys(s.byName)) {
 		rest, under := strings.CutPrefix(name, path)
-		if under && (aws.ToBool(in.Recursive) || !strings.Contains(rest, "/")) {
+		if under && s.read(name) != nil && (aws.ToBool(in.Recursive) || !strings.Contains(rest, "/")) {
 			found = append(found, s.byName[name].Parameter)
 		}
 	}
@@ -103,6 +128,7 @@ func deleteParameter(s *State, in *ssm.DeleteParameterInput) (*ssm.DeleteParamet
 		return nil, &types.ParameterNotFound{Message: in.Name}
 	}
 	delete(s.byName, *in.Name)
+	s.deleted[*in.Name] = time.Now()
 	return nil, nil
 }
 
@@ -117,6 +143,7 @@ func deleteParameters(s *State, in *ssm.DeleteParametersInput) (*ssm.DeleteParam
 			continue
 		}
 		delete(s.byName, name)
+		s.deleted[name] = time.Now()
 		out.DeletedParameters = append(out.DeletedParameters, name)
 	}
 	return out, nil

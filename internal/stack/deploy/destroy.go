@@ -18,7 +18,7 @@ import (
 
 // Destroy removes the stack's instances, roles, parameters, key pair and network. Images and snapshots stay.
 func Destroy(ctx context.Context, s *stack.Stack) error {
-	return record.WithLock(ctx, s, func(ctx context.Context) error { return destroy(ctx, s) })
+	return record.WithLastLock(ctx, s, func(ctx context.Context) error { return destroy(ctx, s) })
 }
 
 func destroy(ctx context.Context, s *stack.Stack) error {

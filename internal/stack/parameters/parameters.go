@@ -104,29 +104,49 @@ func Remove(ctx context.Context, s *stack.Stack) error {
 
 // Get returns a parameter's value, empty where there is none.
 func Get(ctx context.Context, s *stack.Stack, name string) (string, error) {
+	value, _, err := GetVersion(ctx, s, name)
+	return value, err
+}
+
+// GetVersion returns a parameter's value and the number of its version, which is 0 where there is none. A name that ends
+// with a colon and a number is of that version.
+func GetVersion(ctx context.Context, s *stack.Stack, name string) (value string, version int64, err error) {
 	out, err := s.SSM.GetParameter(ctx, &ssm.GetParameterInput{Name: aws.String(name)})
 	var missing *types.ParameterNotFound
 	if errors.As(err, &missing) {
-		return "", nil
+		return "", 0, nil
 	}
 	if err != nil {
-		return "", fmt.Errorf("read parameter %s: %w", name, err)
+		return "", 0, fmt.Errorf("read parameter %s: %w", name, err)
 	}
-	return aws.ToString(out.Parameter.Value), nil
+	return aws.ToString(out.Parameter.Value), out.Parameter.Version, nil
 }
 
-// Put writes a parameter, whether it is there or not.
-func Put(ctx context.Context, s *stack.Stack, name, value string, kind types.ParameterType) error {
-	_, err := s.SSM.PutParameter(ctx, &ssm.PutParameterInput{
+// Overwrite writes a text parameter, whether it is there or not, and returns the number of its version: one more than
+// that of before.
+func Overwrite(ctx context.Context, s *stack.Stack, name, value string) (version int64, err error) {
+	return put(ctx, s, name, value, types.ParameterTypeString)
+}
+
+func put(ctx context.Context, s *stack.Stack, name, value string, kind types.ParameterType) (int64, error) {
+	out, err := s.SSM.PutParameter(ctx, &ssm.PutParameterInput{
 		Name:      aws.String(name),
 		Value:     aws.String(value),
 		Type:      kind,
 		Overwrite: aws.Bool(true),
 	})
 	if err != nil {
-		return fmt.Errorf("write parameter %s: %w", name, err)
+		return 0, fmt.Errorf("write parameter %s: %w", name, err)
 	}
-	_, err = s.SSM.AddTagsToResource(ctx, &ssm.AddTagsToResourceInput{
+	return out.Version, nil
+}
+
+// Put writes a parameter, whether it is there or not.
+func Put(ctx context.Context, s *stack.Stack, name, value string, kind types.ParameterType) error {
+	if _, err := put(ctx, s, name, value, kind); err != nil {
+		return err
+	}
+	_, err := s.SSM.AddTagsToResource(ctx, &ssm.AddTagsToResourceInput{
 		ResourceType: types.ResourceTypeForTaggingParameter,
 		ResourceId:   aws.String(name),
 		Tags:         ownTags(s),

@@ -1,5 +1,8 @@
 // Package record has what deployments write about themselves in a stack's parameters: the lock, by which one process
 // at a time changes a stack, and the history with a record of each deployment, which a journal keeps up to date.
+//
+// The lock's parameter stays when nobody has it: SSM does not promise that a parameter which is made again soon after it
+// was deleted can be read. Who overwrites it learns by the number of the new version whether somebody else was first.
 package record
 
 import (
@@ -13,10 +16,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ssm"
-	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
-
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
@@ -25,7 +24,7 @@ import (
 
 // Holder has the lock of a stack; there is one at a time, wherever they sit.
 type Holder struct {
-	ID      string    `json:"id"` // of the deployment
+	ID      string    `json:"id"` // of the deployment; empty where nobody has it
 	Who     string    `json:"who"`
 	Host    string    `json:"host"`
 	PID     int       `json:"pid"`
@@ -53,24 +52,39 @@ func Caller() (who, host string) {
 	return who, host
 }
 
+// lock is the lock of a stack as one process sees it.
+type lock struct {
+	stack *stack.Stack
+	own   Holder
+	// version is that of the parameter which this process wrote last.
+	version int64
+}
+
 // Lock makes this process the only one that changes the stack. The context that it returns ends if another takes the
 // lock away all the same; unlock gives it back.
 func Lock(ctx context.Context, s *stack.Stack, id string) (locked context.Context, unlock func() error, err error) {
+	locked, end, err := take(ctx, s, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	return locked, func() error { return end((*lock).free) }, nil
+}
+
+// take takes the lock and renews it until end is called, which does a last thing with it if it is still this process's.
+func take(ctx context.Context, s *stack.Stack, id string) (
+	locked context.Context, end func(func(*lock, context.Context) error) error, err error,
+) {
 	who, host := Caller()
 	now := time.Now().UTC()
-	own := Holder{
+	l := &lock{stack: s, own: Holder{
 		ID:      id,
 		Who:     who,
 		Host:    host,
 		PID:     os.Getpid(),
 		Since:   now,
 		Renewed: now,
-	}
-	taken, err := claimLock(ctx, s, own)
-	if err == nil && !taken {
-		err = breakLock(ctx, s, own)
-	}
-	if err != nil {
+	}}
+	if err := l.take(ctx); err != nil {
 		return nil, nil, err
 	}
 	locked, lost := context.WithCancelCause(ctx)
@@ -78,32 +92,45 @@ func Lock(ctx context.Context, s *stack.Stack, id string) (locked context.Contex
 	var group sync.WaitGroup
 	group.Go(func() {
 		for await.Sleep(renewing, stack.Heartbeat) == nil {
-			if err := renewLock(renewing, s, &own); err != nil && renewing.Err() == nil {
+			if err := l.renew(renewing); err != nil && renewing.Err() == nil {
 				lost(err)
+				return
 			}
 		}
 	})
-	return locked, func() error {
+	return locked, func(last func(*lock, context.Context) error) error {
 		stop()
 		group.Wait()
+		taken := errors.Is(context.Cause(locked), errTaken)
 		lost(nil)
-		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()
-		if now, ok, err := CurrentHolder(last, s); err != nil || !ok || now.ID != own.ID {
-			return err
+		if _, other := l.takenBy(limited); taken || other {
+			return nil
 		}
-		return removeLock(last, s)
+		return last(l, limited)
 	}, nil
 }
 
 // WithLock does something as the only process that changes the stack.
-func WithLock(ctx context.Context, s *stack.Stack, act func(ctx context.Context) error) (err error) {
-	ctx, unlock, err := Lock(ctx, s, NewID())
+func WithLock(ctx context.Context, s *stack.Stack, act func(ctx context.Context) error) error {
+	locked, unlock, err := Lock(ctx, s, NewID())
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, unlock()) }()
-	return act(ctx)
+	return errors.Join(act(locked), unlock())
+}
+
+// WithLastLock is WithLock for what leaves nothing of the stack, the lock included, if it comes to a good end.
+func WithLastLock(ctx context.Context, s *stack.Stack, act func(ctx context.Context) error) error {
+	locked, end, err := take(ctx, s, NewID())
+	if err != nil {
+		return err
+	}
+	if err := act(locked); err != nil {
+		return errors.Join(err, end((*lock).free))
+	}
+	return end((*lock).remove)
 }
 
 // NewID is the id of a deployment that begins now.
@@ -111,95 +138,143 @@ func NewID() string {
 	return strings.Replace(time.Now().UTC().Format("20060102-150405.000"), ".", "-", 1)
 }
 
-// claimLock takes the lock if it is free.
-func claimLock(ctx context.Context, s *stack.Stack, own Holder) (bool, error) {
-	text, err := json.Marshal(own)
-	if err != nil {
-		return false, err
-	}
-	taken, err := parameters.Claim(ctx, s, lockParameter(s), string(text))
-	if err != nil {
-		return false, fmt.Errorf("lock stack %s: %w", s.Name, err)
-	}
-	return taken, nil
-}
-
-// breakLock takes the lock of a process that is dead. Of two that do so at once the later one has it, as the other sees
-// when it looks again.
-func breakLock(ctx context.Context, s *stack.Stack, own Holder) error {
-	other, ok, err := CurrentHolder(ctx, s)
+// take takes the lock if it is free, or its holder dead. Of several who do so at once the first has it.
+func (l *lock) take(ctx context.Context) error {
+	s := l.stack
+	text, err := json.Marshal(l.own)
 	if err != nil {
 		return err
 	}
-	if ok && !other.dead(own.Host) {
+	made, err := parameters.Claim(ctx, s, lockParameter(s), string(text))
+	if err != nil {
+		return fmt.Errorf("lock stack %s: %w", s.Name, err)
+	}
+	if made {
+		l.version = 1
+		return nil
+	}
+	before, at, err := l.awaitHolder(ctx)
+	if err != nil {
+		return err
+	}
+	if before.ID != "" && !before.dead(l.own.Host) {
 		return fmt.Errorf("change stack %s: %w: by %s on %s (process %d) since %s\n"+
 			"hint: wait for it; if it is gone, its lock expires %s after its last sign, which was at "+
 			"%s", s.Name, ErrLocked,
-			other.Who, other.Host, other.PID, other.Since.Format(time.RFC3339), lockExpires,
-			other.Renewed.Format(time.RFC3339))
+			before.Who, before.Host, before.PID, before.Since.Format(time.RFC3339), lockExpires,
+			before.Renewed.Format(time.RFC3339))
 	}
-	if ok {
-		s.Logf("taking over from %s on %s, whose deployment %s ended without a word", other.Who, other.Host, other.ID)
-		if err = removeLock(ctx, s); err != nil {
-			return err
-		}
+	if before.ID != "" {
+		s.Logf("taking over from %s on %s, whose deployment %s ended without a word", before.Who, before.Host,
+			before.ID)
 	}
-	taken, err := claimLock(ctx, s, own)
-	if err != nil {
-		return err
+	if err := l.write(ctx, l.own); err != nil {
+		return fmt.Errorf("lock stack %s: %w", s.Name, err)
 	}
-	if err := await.Sleep(ctx, 300*time.Millisecond); err != nil {
-		return err
-	}
-	if now, _, err := CurrentHolder(ctx, s); err != nil || !taken || now.ID != own.ID {
-		lost := fmt.Errorf("change stack %s: %w: by %s on %s, from this moment", s.Name, ErrLocked, now.Who, now.Host)
-		return errors.Join(lost, err)
-	}
-	return nil
-}
-
-// renewLock says that the holder is still there, or that it is the holder no more. An API that cannot be reached for a
-// while takes no lock away.
-func renewLock(ctx context.Context, s *stack.Stack, own *Holder) error {
-	now, ok, err := CurrentHolder(ctx, s)
-	if err != nil {
+	if l.version == at+1 {
 		return nil
 	}
-	if !ok || now.ID != own.ID {
-		return fmt.Errorf("the lock of stack %s was taken away, by %s on %s", s.Name, now.Who, now.Host)
+	first, err := l.giveBack(ctx, at+1)
+	lost := fmt.Errorf("change stack %s: %w: by %s on %s, from this moment", s.Name, ErrLocked, first.Who, first.Host)
+	return errors.Join(lost, err)
+}
+
+// awaitHolder is who has the lock, and the version that says so. The parameter is there, as it could not be made; it may
+// be so new that it cannot be read yet.
+func (l *lock) awaitHolder(ctx context.Context) (h Holder, version int64, err error) {
+	err = await.Until(ctx, stack.Silence, func(ctx context.Context) (bool, error) {
+		h, version, err = readHolder(ctx, l.stack, "")
+		return version > 0, err
+	})
+	if err != nil {
+		err = fmt.Errorf("lock stack %s: %w", l.stack.Name, err)
 	}
-	own.Renewed = time.Now().UTC()
-	text, err := json.Marshal(own)
+	return h, version, err
+}
+
+// giveBack puts back what was first, and has been overwritten since.
+func (l *lock) giveBack(ctx context.Context, version int64) (Holder, error) {
+	first, found, err := readHolder(ctx, l.stack, fmt.Sprint(":", version))
+	if err != nil || found == 0 {
+		return first, err
+	}
+	return first, l.write(ctx, first)
+}
+
+// write writes a holder into the parameter.
+func (l *lock) write(ctx context.Context, h Holder) error {
+	text, err := json.Marshal(h)
 	if err != nil {
 		return err
 	}
-	_, _ = s.SSM.PutParameter(ctx, &ssm.PutParameterInput{ // else it is renewed by the next heartbeat
-		Name:      aws.String(lockParameter(s)),
-		Value:     aws.String(string(text)),
-		Type:      types.ParameterTypeString,
-		Overwrite: aws.Bool(true),
-	})
+	version, err := parameters.Overwrite(ctx, l.stack, lockParameter(l.stack), string(text))
+	if err == nil {
+		l.version = version
+	}
+	return err
+}
+
+// errTaken says that somebody else took the lock of a process that is alive.
+var errTaken = errors.New("the lock was taken away")
+
+// takenBy is who has taken the lock from this process, if somebody has. What was written before this process wrote, and
+// that there is none, is an answer that is late.
+func (l *lock) takenBy(ctx context.Context) (other Holder, taken bool) {
+	now, version, err := readHolder(ctx, l.stack, "")
+	return now, err == nil && version > l.version && now.ID != "" && now.ID != l.own.ID
+}
+
+// lookAgain is how long somebody may take who was not the first to put back what he has overwritten.
+const lookAgain = 2 * time.Second
+
+// renew says that the holder is still there, or that it is the holder no more. An API that cannot be reached for a
+// while takes no lock away.
+func (l *lock) renew(ctx context.Context) error {
+	if _, taken := l.takenBy(ctx); taken && await.Sleep(ctx, lookAgain) == nil {
+		if other, still := l.takenBy(ctx); still {
+			return fmt.Errorf("change stack %s: %w, by %s on %s", l.stack.Name, errTaken, other.Who, other.Host)
+		}
+	}
+	l.own.Renewed = time.Now().UTC()
+	_ = l.write(ctx, l.own) // else it is renewed by the next heartbeat
 	return nil
 }
 
-func removeLock(ctx context.Context, s *stack.Stack) error {
-	if err := parameters.Delete(ctx, s, lockParameter(s)); err != nil {
-		return fmt.Errorf("unlock stack %s: %w", s.Name, err)
+// free gives the lock back.
+func (l *lock) free(ctx context.Context) error {
+	if err := l.write(ctx, Holder{}); err != nil {
+		return fmt.Errorf("unlock stack %s: %w", l.stack.Name, err)
 	}
 	return nil
+}
+
+// remove removes the lock of a stack of which nothing is left.
+func (l *lock) remove(ctx context.Context) error {
+	if err := parameters.Delete(ctx, l.stack, lockParameter(l.stack)); err != nil {
+		return fmt.Errorf("remove the lock of stack %s: %w", l.stack.Name, err)
+	}
+	return nil
+}
+
+// readHolder is who has the lock, and the version of the parameter that says so; 0 where there is none. selector
+// chooses an earlier version.
+func readHolder(ctx context.Context, s *stack.Stack, selector string) (h Holder, version int64, err error) {
+	name := lockParameter(s)
+	text, version, err := parameters.GetVersion(ctx, s, name+selector)
+	if err != nil || version == 0 {
+		return h, 0, err
+	}
+	if err := json.Unmarshal([]byte(text), &h); err != nil {
+		return h, 0, fmt.Errorf("read %s: %w", name, err)
+	}
+	h.ID, h.Who, h.Host = plaintext.Line(h.ID), plaintext.Line(h.Who), plaintext.Line(h.Host)
+	return h, version, nil
 }
 
 // CurrentHolder is who has the lock, if it is taken.
 func CurrentHolder(ctx context.Context, s *stack.Stack) (h Holder, ok bool, err error) {
-	text, err := parameters.Get(ctx, s, lockParameter(s))
-	if err != nil || text == "" {
-		return h, false, err
-	}
-	if err := json.Unmarshal([]byte(text), &h); err != nil {
-		return h, false, fmt.Errorf("read %s: %w", lockParameter(s), err)
-	}
-	h.ID, h.Who, h.Host = plaintext.Line(h.ID), plaintext.Line(h.Who), plaintext.Line(h.Host)
-	return h, true, nil
+	h, _, err = readHolder(ctx, s, "")
+	return h, h.ID != "", err
 }
 
 // ActiveHolder is who has the lock and is alive.

@@ -39,9 +39,7 @@ func TestToldOfADeploymentThatEndedWithoutAWord(t *testing.T) {
 				}
 			}
 			if c.holder != nil {
-				if taken, err := claimLock(t.Context(), s, *c.holder); err != nil || !taken {
-					t.Fatal(taken, err)
-				}
+				hold(t, s, *c.holder)
 			}
 			records, err := Told(t.Context(), s)
 			if err != nil || len(records) != 2 || records[0].Result != c.want || records[1].Result != Done {

@@ -114,5 +114,5 @@ func (p *parameterStore) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	quoted, _ := json.Marshal(value)
-	fmt.Fprintf(w, `{"Version":1,"Parameter":{"Value":%s}}`, quoted)
+	fmt.Fprintf(w, `{"Version":1,"Parameter":{"Version":1,"Value":%s}}`, quoted)
 }
