@@ -91,7 +91,7 @@ func createInIAM(ctx context.Context, create func(context.Context) error) error 
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return ec2ops.OnceProfileKnown(ctx, func(ctx context.Context) error {
+	return ec2ops.OnceKnown(ctx, func(ctx context.Context) error {
 		detached, cancel := createContext(ctx)
 		defer cancel()
 		return create(detached)

@@ -94,6 +94,16 @@ func ProfileIsNew(err error) bool {
 	return false
 }
 
+// newTemplate are Auto Scaling's messages for a launch template, or for what one names, that it does not know.
+var newTemplate = regexp.MustCompile(`(?is)valid fully-formed launch template\..* does not exist`)
+
+// TemplateIsNew tells whether Auto Scaling refused a launch template that may have been made a moment ago, or one that
+// names a key pair, an image or a group that may: it asks EC2, which does not know them everywhere yet.
+func TemplateIsNew(err error) bool {
+	var api smithy.APIError
+	return errors.As(err, &api) && api.ErrorCode() == "ValidationError" && newTemplate.MatchString(api.ErrorMessage())
+}
+
 var imageID = regexp.MustCompile(`\bami-[0-9a-f]+\b`)
 
 // SnapshotInUse tells whether a snapshot could not be deleted for an AMI that is made of it, and for which, where the

@@ -99,6 +99,29 @@ func TestProfileIsNew(t *testing.T) {
 	}
 }
 
+// TestTemplateIsNew has messages of Auto Scaling as others have published them.
+func TestTemplateIsNew(t *testing.T) {
+	const invalid = "You must use a valid fully-formed launch template. "
+	for _, c := range []struct {
+		code, message string
+		want          bool
+	}{
+		{
+			"ValidationError",
+			invalid + "The specified launch template, with template ID lt-0123456789abcdef0, does not exist.", true,
+		},
+		{"ValidationError", invalid + "The key pair 'goldsmith-golden' does not exist", true},
+		{"ValidationError", invalid + "The image id '[ami-04c61f099db4b898d]' does not exist", true},
+		{"ValidationError", invalid + "The architecture 'arm64' does not match the architecture 'x86_64'", false},
+		{"ValidationError", "The security group 'sg-1' does not exist", false},
+		{"InvalidParameterValue", invalid + "The key pair 'goldsmith-golden' does not exist", false},
+	} {
+		if got := TemplateIsNew(fmt.Errorf("make the group: %w", api(c.code, c.message))); got != c.want {
+			t.Errorf("%s: %s: got %v", c.code, c.message, got)
+		}
+	}
+}
+
 func TestNotFound(t *testing.T) {
 	for code, want := range map[string]bool{
 		"InvalidInstanceID.NotFound": true, "InvalidVolume.NotFound": true, "InvalidSnapshot.NotFound": true,

@@ -14,20 +14,22 @@ type tag struct {
 	set time.Time
 }
 
-// TagsOf are the tags of a thing that callers see.
+// TagsOf are the tags of a thing that callers see: of one that was set a moment ago the value of before.
 func (s *Store) TagsOf(id string) []types.Tag {
 	var all []types.Tag
 	for _, tag := range s.tags[id] {
-		if s.Behaviour.Visible(tag.set) {
-			all = append(all, tag.Tag)
+		if !s.Behaviour.Visible(tag.set) {
+			continue
 		}
+		all = slices.DeleteFunc(all, func(before types.Tag) bool { return *before.Key == *tag.Key })
+		all = append(all, tag.Tag)
 	}
 	return all
 }
 
 // Tag is the value of a tag on a thing, whether callers see it already or not.
 func (s *Store) Tag(id, key string) string {
-	for _, tag := range s.tags[id] {
+	for _, tag := range slices.Backward(s.tags[id]) {
 		if aws.ToString(tag.Key) == key {
 			return aws.ToString(tag.Value)
 		}
@@ -38,7 +40,9 @@ func (s *Store) Tag(id, key string) string {
 // SetTags gives tags to what is there, or, with a zero time, to what is made with them.
 func (s *Store) SetTags(id string, at time.Time, tags []types.Tag) {
 	for _, given := range tags {
-		s.DeleteTag(id, *given.Key)
+		if s.Behaviour.Visible(at) {
+			s.DeleteTag(id, *given.Key)
+		}
 		s.tags[id] = append(s.tags[id], tag{given, at})
 	}
 }

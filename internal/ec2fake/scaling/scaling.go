@@ -32,6 +32,13 @@ type State struct {
 	fleet     Fleet
 	groups    map[string]*types.AutoScalingGroup
 	refreshes map[string][]*refresh // the youngest first
+	late      map[string][]lateTag  // by group: those that callers may not see yet
+}
+
+// lateTag is a tag with the time when it was set.
+type lateTag struct {
+	types.TagDescription
+	set time.Time
 }
 
 // refresh is an instance refresh with what it came from.
@@ -48,6 +55,7 @@ func New(store *resource.Store, fleet Fleet) *State {
 		fleet:     fleet,
 		groups:    map[string]*types.AutoScalingGroup{},
 		refreshes: map[string][]*refresh{},
+		late:      map[string][]lateTag{},
 	}
 }
 
@@ -173,7 +181,7 @@ func describeAutoScalingGroups(
 			return nil, err
 		}
 		copied := *group
-		copied.Instances, copied.Tags = slices.Clone(group.Instances), slices.Clone(group.Tags)
+		copied.Instances, copied.Tags = slices.Clone(group.Instances), s.tagsOf(group, s.store.Behaviour.Visible)
 		out.AutoScalingGroups = append(out.AutoScalingGroups, copied)
 	}
 	slices.SortFunc(out.AutoScalingGroups, func(x, y types.AutoScalingGroup) int {
@@ -221,6 +229,7 @@ func deleteAutoScalingGroup(
 	}
 	delete(s.groups, *in.AutoScalingGroupName)
 	delete(s.refreshes, *in.AutoScalingGroupName)
+	delete(s.late, *in.AutoScalingGroupName)
 	return nil, nil
 }
 
@@ -232,11 +241,22 @@ func createOrUpdateTags(
 		if err != nil {
 			return nil, err
 		}
-		group.Tags = append(slices.DeleteFunc(slices.Clone(group.Tags), func(old types.TagDescription) bool {
-			return *old.Key == *tag.Key
-		}), describedTag(tag))
+		name := *group.AutoScalingGroupName
+		s.late[name] = append(s.late[name], lateTag{describedTag(tag), time.Now()})
 	}
 	return nil, nil
+}
+
+// tagsOf are a group's tags, of which those that were set later count once they are visible.
+func (s *State) tagsOf(group *types.AutoScalingGroup, visible func(set time.Time) bool) []types.TagDescription {
+	all := slices.Clone(group.Tags)
+	for _, late := range s.late[*group.AutoScalingGroupName] {
+		if visible(late.set) {
+			all = slices.DeleteFunc(all, func(old types.TagDescription) bool { return *old.Key == *late.Key })
+			all = append(all, late.TagDescription)
+		}
+	}
+	return all
 }
 
 func suspendProcesses(
@@ -426,5 +446,6 @@ func (s *State) Group(name string) *types.AutoScalingGroup {
 	}
 	copied := *group
 	copied.Instances = slices.Clone(group.Instances)
+	copied.Tags = s.tagsOf(group, func(time.Time) bool { return true })
 	return &copied
 }

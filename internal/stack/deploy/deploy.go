@@ -367,17 +367,18 @@ func (r *rollout) commit(ctx context.Context) error {
 	return nil
 }
 
-// commitTiers has the tiers commit that have something to, and returns them.
+// commitTiers has the tiers commit that have something to, and returns them: also one that failed, as it may have done
+// so and not know.
 func (r *rollout) commitTiers(ctx context.Context) (committed []tier.Committer, err error) {
 	for _, t := range r.tiers {
 		c, ok := t.(tier.Committer)
 		if !ok {
 			continue
 		}
+		committed = append(committed, c)
 		if err := c.Commit(ctx); err != nil {
 			return committed, err
 		}
-		committed = append(committed, c)
 	}
 	return committed, nil
 }

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
 
@@ -88,7 +89,7 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// TestEC2ThatLags does not show for a while what was made.
+// TestEC2ThatLags does not show for a while what was made, and shows the tags of before, also to the next deployment.
 func TestEC2ThatLags(t *testing.T) {
 	for name, change := range map[string]func(*stackfile.File){
 		"single": nil,
@@ -102,7 +103,6 @@ func TestEC2ThatLags(t *testing.T) {
 					w := newWorld(t, change)
 					w.account.Lag = lag
 					w.mustDeploy("1")
-					time.Sleep(lag)
 					w.mustDeploy("2")
 					time.Sleep(lag + 2*w.account.Pace)
 					got := w.state()
@@ -116,4 +116,27 @@ func TestEC2ThatLags(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestCommitThatIsNotAnswered has the tag be written by which a group's new version serves, and the deployment not know.
+func TestCommitThatIsNotAnswered(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		w := newWorld(t, func(f *stackfile.File) { f.Web.Scaling, f.Web.Count = "asg", 2 })
+		w.mustDeploy("1")
+		before := w.state()
+		w.account.Fail(ec2fake.Fault{
+			Call: "CreateOrUpdateTags",
+			Nth:  1,
+			Late: true,
+			Err:  ec2fake.Err("InternalFailure", "no answer"),
+		})
+		if _, err := w.deploy(t.Context(), w.deployment("2")); err == nil || errors.Is(err, ErrNeedsPerson) {
+			t.Errorf("got %v", err)
+		}
+		w.account.Forget()
+		time.Sleep(2 * w.account.Pace)
+		if after := w.state(); after != before {
+			t.Errorf("before:\n%s\nafter:\n%s", before, after)
+		}
+	})
 }

@@ -46,6 +46,7 @@ func (r *rollout) prepare(ctx context.Context, all []stack.Instance) (err error)
 	if r.run.Instances, err = s.Instances(ctx); err != nil {
 		return err
 	}
+	r.run.Instances = r.withKnown(r.run.Instances)
 	for _, t := range r.tiers {
 		if err := t.Plan(ctx); err != nil {
 			return err
@@ -102,6 +103,9 @@ func (r *rollout) recoverKilled(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if i := slices.IndexFunc(records, func(rec record.Record) bool { return rec.Result == record.Done }); i >= 0 {
+		r.run.Last = records[i].ID
+	}
 	killed := slices.DeleteFunc(records, func(rec record.Record) bool {
 		return rec.Result != record.Running || active && rec.ID == holder.ID
 	})
@@ -135,9 +139,14 @@ func (r *rollout) converge(ctx context.Context, act *plan.Actor, stopped bool) e
 	return nil
 }
 
-// withKnown adds what is known of the instances that this deployment launched, and replaced: EC2 may not list them yet,
-// or with tags of before.
+// withKnown adds what is known of the instances that this deployment launched, and replaced, and of those that the last
+// one did: EC2 may not list them yet, or with tags of before.
 func (r *rollout) withKnown(all []stack.Instance) []stack.Instance {
+	for i := range all {
+		if all[i].Role == stack.Candidate && all[i].Detail.Deploy == r.run.Last {
+			all[i].Role = stack.Serving
+		}
+	}
 	for _, t := range r.tiers {
 		o := t.Outcome()
 		for _, launched := range o.Launched {

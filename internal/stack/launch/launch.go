@@ -112,7 +112,7 @@ func Run(ctx context.Context, s *stack.Stack, n network.Network, l Launch) (stac
 		return stack.Instance{}, err
 	}
 	var out *ec2.RunInstancesOutput
-	err = ec2ops.OnceProfileKnown(ctx, func(ctx context.Context) (err error) {
+	err = ec2ops.OnceKnown(ctx, func(ctx context.Context) (err error) {
 		whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), runLimit)
 		defer cancel()
 		out, err = s.EC2.RunInstances(whole, input)

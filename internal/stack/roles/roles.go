@@ -158,7 +158,7 @@ func create(ctx context.Context, s *stack.Stack, name, policy string) error {
 		return err
 	}
 	add := &iam.AddRoleToInstanceProfileInput{InstanceProfileName: aws.String(name), RoleName: aws.String(name)}
-	err = ec2ops.OnceProfileKnown(ctx, func(ctx context.Context) error {
+	err = ec2ops.OnceKnown(ctx, func(ctx context.Context) error {
 		_, failed := s.IAM.AddRoleToInstanceProfile(ctx, add)
 		return failed
 	})
@@ -179,7 +179,7 @@ func putPolicy(ctx context.Context, s *stack.Stack, name, policy string) error {
 		PolicyName:     aws.String(policyName),
 		PolicyDocument: aws.String(policy),
 	}
-	return ec2ops.OnceProfileKnown(ctx, func(ctx context.Context) error {
+	return ec2ops.OnceKnown(ctx, func(ctx context.Context) error {
 		_, err := s.IAM.PutRolePolicy(ctx, input)
 		return err
 	})

@@ -32,10 +32,14 @@ func (d *data) Converge(ctx context.Context, act *plan.Actor, all []stack.Instan
 	return d.volumes.converge(ctx, act, v)
 }
 
-// giveBack gives the instance that serves its volume and its address, and has it serve again.
+// giveBack gives the instance that serves its volume and its address, and has it serve again. One that this deployment
+// gave both has them, whatever EC2 still shows.
 func (d *data) giveBack(
 	ctx context.Context, act *plan.Actor, v *types.Volume, keeper stack.Instance, all []stack.Instance, stopped bool,
 ) error {
+	if d.took && keeper.ID == d.newest().ID {
+		return nil
+	}
 	found, err := d.hasAddress(ctx, keeper)
 	if err != nil {
 		return err

@@ -35,6 +35,7 @@ type data struct {
 	zone     string          // where that is
 	held     string          // the one that the old instance has, if that is another
 	server   instance.Server // of the new instance
+	took     bool            // the new instance has the volume and the address
 	outcome  tier.Outcome
 }
 
@@ -306,6 +307,7 @@ func (d *data) takeOver(ctx context.Context) error {
 		if err := d.giveAddress(ctx, now); err != nil {
 			return err
 		}
+		d.took = true
 		d.run.Observer.WritesResume()
 		return d.noteServing(ctx, id)
 	})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,10 +28,16 @@ import (
 
 // The instances of an Auto Scaling group are launched and ended by EC2; what serves is the version of the launch
 // template that the group's tag names. So a deployment that fails, or is killed, is put right by bringing the group
-// back to that version.
+// back to that version. What a deployment decided itself is known, and not read back: tags lag behind.
 
 // versionTag is on the group: the version of the launch template that serves. A group without it never did.
 const versionTag = "goldsmith:version"
+
+// bootTag is on the group: how many seconds its instances took from their start to their report.
+const bootTag = "goldsmith:boot-seconds"
+
+// describedAs begins the description of a version of the launch template; the id of the deployment that made it follows.
+const describedAs = "deployment "
 
 // group is a service tier that is an Auto Scaling group, in one deployment.
 type group struct {
@@ -46,6 +53,7 @@ type group struct {
 	answers      []instance.Answer // of the image of its instances
 	found        *scalingGroup     // nil before it is made
 	version      string            // of the launch template, that is to serve
+	known        *string           // the version that serves, where the tag is not needed to know it
 	baked        bool              // EC2 waited for the bake time, and the page was asked meanwhile
 	outcome      tier.Outcome
 }
@@ -74,6 +82,7 @@ type scalingGroup struct {
 	name              string
 	template, version string // what it launches
 	serving           string // the version that serves; empty if none ever did
+	boot              int32  // seconds that its instances took to boot; 0 if nobody noted it
 	desired           int32
 	held              bool     // EC2 was told not to replace instances that are not healthy
 	targets           []string // ARNs of target groups
@@ -130,7 +139,11 @@ func (g *group) find(ctx context.Context) (*scalingGroup, error) {
 	}
 	for _, described := range out.AutoScalingGroups {
 		if aws.ToString(described.Status) == "" { // else it is being deleted
-			return groupOf(g.name(), described), nil
+			found := groupOf(g.name(), described)
+			if g.known != nil {
+				found.serving = *g.known
+			}
+			return found, nil
 		}
 	}
 	return nil, nil
@@ -147,8 +160,13 @@ func groupOf(name string, described astypes.AutoScalingGroup) *scalingGroup {
 		found.template, found.version = aws.ToString(launches.LaunchTemplateId), aws.ToString(launches.Version)
 	}
 	for _, tag := range described.Tags {
-		if aws.ToString(tag.Key) == versionTag {
+		switch aws.ToString(tag.Key) {
+		case versionTag:
 			found.serving = aws.ToString(tag.Value)
+		case bootTag:
+			if n, err := strconv.ParseInt(aws.ToString(tag.Value), 10, 32); err == nil {
+				found.boot = int32(n)
+			}
 		}
 	}
 	for _, i := range described.Instances {
@@ -167,19 +185,48 @@ func groupOf(name string, described astypes.AutoScalingGroup) *scalingGroup {
 
 // templateImage is the image of a version of the group's launch template.
 func (g *group) templateImage(ctx context.Context, found *scalingGroup, version string) (string, error) {
+	described, err := g.templateVersion(ctx, found, version)
+	if err != nil {
+		return "", err
+	}
+	return aws.ToString(described.LaunchTemplateData.ImageId), nil
+}
+
+func (g *group) templateVersion(
+	ctx context.Context, found *scalingGroup, version string,
+) (types.LaunchTemplateVersion, error) {
 	out, err := g.run.Stack.EC2.DescribeLaunchTemplateVersions(ctx, &ec2.DescribeLaunchTemplateVersionsInput{
 		LaunchTemplateId: aws.String(found.template),
 		Versions:         []string{version},
 	})
+	none := types.LaunchTemplateVersion{}
 	if err != nil {
-		return "", fmt.Errorf("look at version %s of launch template %s: %w", version, found.template, err)
+		return none, fmt.Errorf("look at version %s of launch template %s: %w", version, found.template, err)
 	}
 	for _, described := range out.LaunchTemplateVersions {
 		if described.LaunchTemplateData != nil {
-			return aws.ToString(described.LaunchTemplateData.ImageId), nil
+			return described, nil
 		}
 	}
-	return "", fmt.Errorf("look at version %s of launch template %s: it is not described", version, found.template)
+	return none, fmt.Errorf("look at version %s of launch template %s: it is not described", version, found.template)
+}
+
+// findSettled is the stack's Auto Scaling group, or nil. Where the last deployment made the version that the group is
+// of, that version serves: the deployment came to a good end, and only its tag is not shown yet.
+func (g *group) findSettled(ctx context.Context) (*scalingGroup, error) {
+	found, err := g.find(ctx)
+	if err != nil || found == nil || found.version == found.serving || g.known != nil || g.run.Last == "" {
+		return found, err
+	}
+	described, err := g.templateVersion(ctx, found, found.version)
+	if err != nil {
+		return nil, err
+	}
+	if aws.ToString(described.VersionDescription) == describedAs+g.run.Last {
+		serving := found.version
+		found.serving, g.known = serving, &serving
+	}
+	return found, nil
 }
 
 // Plan implements tier.Tier.
@@ -291,7 +338,7 @@ func (g *group) resize(ctx context.Context) error {
 			MaxSize:              aws.Int32(count),
 			DesiredCapacity:      aws.Int32(count),
 		}
-		err := ec2ops.OnceProfileKnown(ctx, func(ctx context.Context) error {
+		err := ec2ops.OnceKnown(ctx, func(ctx context.Context) error {
 			_, err := g.scaling.UpdateAutoScalingGroup(ctx, input)
 			return err
 		})
@@ -330,12 +377,17 @@ func (g *group) newVersion(ctx context.Context) (template, version string, err e
 	if err != nil {
 		return "", "", err
 	}
-	description, token := aws.String("deployment "+g.run.ID), aws.String(s.Name+"-"+g.run.ID)
-	made, err := s.EC2.CreateLaunchTemplateVersion(ctx, &ec2.CreateLaunchTemplateVersionInput{
+	description, token := aws.String(describedAs+g.run.ID), aws.String(s.Name+"-"+g.run.ID)
+	next := &ec2.CreateLaunchTemplateVersionInput{
 		LaunchTemplateName: aws.String(g.name()),
 		LaunchTemplateData: data,
 		VersionDescription: description,
 		ClientToken:        token,
+	}
+	var made *ec2.CreateLaunchTemplateVersionOutput
+	err = ec2ops.OnceKnown(ctx, func(ctx context.Context) (err error) {
+		made, err = s.EC2.CreateLaunchTemplateVersion(ctx, next)
+		return err
 	})
 	if err == nil && made.LaunchTemplateVersion != nil {
 		v := made.LaunchTemplateVersion
@@ -344,17 +396,24 @@ func (g *group) newVersion(ctx context.Context) (template, version string, err e
 	if !strings.HasPrefix(awserr.Code(err), "InvalidLaunchTemplateName.NotFound") {
 		return "", "", fmt.Errorf("make a version of launch template %s: %w", g.name(), err)
 	}
-	first, err := s.EC2.CreateLaunchTemplate(ctx, &ec2.CreateLaunchTemplateInput{
+	first := &ec2.CreateLaunchTemplateInput{
 		LaunchTemplateName: aws.String(g.name()),
 		LaunchTemplateData: data,
 		VersionDescription: description,
 		ClientToken:        token,
 		TagSpecifications:  s.TagsFor(types.ResourceTypeLaunchTemplate, g.name()),
+	}
+	err = ec2ops.OnceKnown(ctx, func(ctx context.Context) error {
+		out, err := s.EC2.CreateLaunchTemplate(ctx, first)
+		if err == nil {
+			template = aws.ToString(out.LaunchTemplate.LaunchTemplateId)
+		}
+		return err
 	})
 	if err != nil {
 		return "", "", fmt.Errorf("make launch template %s: %w", g.name(), err)
 	}
-	return aws.ToString(first.LaunchTemplate.LaunchTemplateId), "1", nil
+	return template, "1", nil
 }
 
 // templateData is the deployment's launch as a template takes it, with the tags of what is launched.
@@ -427,7 +486,7 @@ func (g *group) createGroup(ctx context.Context, targets []string) error {
 		HealthCheckGracePeriod: aws.Int32(seconds(g.tier.Service.Probe.Deadline)),
 		Tags:                   []astypes.Tag{g.tag(stack.NameTag, g.name()), g.tag(stack.StackTag, s.Name)},
 	}
-	err = ec2ops.OnceProfileKnown(ctx, func(ctx context.Context) error {
+	err = ec2ops.OnceKnown(ctx, func(ctx context.Context) error {
 		_, failed := g.scaling.CreateAutoScalingGroup(ctx, input)
 		return failed
 	})
@@ -524,12 +583,14 @@ func (g *group) Uncommit(ctx context.Context) error {
 }
 
 func (g *group) setServing(ctx context.Context, version string) error {
-	_, err := g.scaling.CreateOrUpdateTags(ctx, &autoscaling.CreateOrUpdateTagsInput{
-		Tags: []astypes.Tag{g.tag(versionTag, version)},
-	})
-	if err != nil {
+	tags := []astypes.Tag{g.tag(versionTag, version)}
+	if boot := g.certificates.longestBoot(); boot > 0 {
+		tags = append(tags, g.tag(bootTag, strconv.Itoa(int(seconds(boot)))))
+	}
+	if _, err := g.scaling.CreateOrUpdateTags(ctx, &autoscaling.CreateOrUpdateTagsInput{Tags: tags}); err != nil {
 		return fmt.Errorf("tag group %s with the version that serves: %w", g.name(), err)
 	}
+	g.known = &version
 	return nil
 }
 
@@ -544,9 +605,12 @@ func (g *group) Converge(ctx context.Context, act *plan.Actor, all []stack.Insta
 }
 
 func (g *group) convergeGroup(ctx context.Context, act *plan.Actor) error {
-	found, err := g.find(ctx)
+	found, err := g.findSettled(ctx)
 	if err != nil {
 		return err
+	}
+	if found == nil && g.known != nil && *g.known != "" {
+		return nil // EC2 does not show it yet
 	}
 	if found == nil || found.serving == "" {
 		return g.removeAll(ctx, act, "it never served")
@@ -597,8 +661,20 @@ func (g *group) lastActivity(ctx context.Context) string {
 	}
 	for _, a := range out.Activities {
 		if a.StatusCode == astypes.ScalingActivityStatusCodeFailed {
-			return fmt.Sprintf("\nits last failure: %s: %s", aws.ToString(a.Description), aws.ToString(a.StatusMessage))
+			said := aws.ToString(a.StatusMessage)
+			return fmt.Sprintf("\nits last failure: %s: %s%s", aws.ToString(a.Description), said, keyHint(said))
 		}
 	}
 	return ""
+}
+
+// keyHint is what most often keeps a group's instances from starting although single ones do: the KMS key of their
+// image. "Required AWS KMS key policy for use with encrypted volumes",
+// https://docs.aws.amazon.com/autoscaling/ec2/userguide/key-policy-requirements-EBS-encryption.html
+func keyHint(said string) string {
+	if !strings.Contains(said, "Client.InternalError") {
+		return ""
+	}
+	return "\nhint: if the image is encrypted with a KMS key of your own, the key's policy has to let the role " +
+		"AWSServiceRoleForAutoScaling use it, and make grants"
 }

@@ -232,7 +232,7 @@ func TestRefreshAsksForWhatTheFileSays(t *testing.T) {
 			"DesiredConfiguration.LaunchTemplate.LaunchTemplateId": "lt-0a20c965061f64abc",
 			"DesiredConfiguration.LaunchTemplate.Version":          "4",
 			"Preferences.MinHealthyPercentage":                     "5", "Preferences.MaxHealthyPercentage": "105",
-			"Preferences.InstanceWarmup": "15", "Preferences.SkipMatching": "false",
+			"Preferences.InstanceWarmup": "120", "Preferences.SkipMatching": "false",
 			"Preferences.AutoRollback": "true", "Preferences.BakeTime": "2", "Preferences.CheckpointDelay": "90",
 			"Preferences.CheckpointPercentages.member.1": "20", "Preferences.CheckpointPercentages.member.2": "50",
 			"Preferences.CheckpointPercentages.member.3": "100",
@@ -256,7 +256,7 @@ func TestCheckpointsEndOnceInAHundred(t *testing.T) {
 	for _, test := range []struct{ given, want []int32 }{{nil, nil}, {[]int32{100}, []int32{100}},
 		{[]int32{30, 100}, []int32{30, 100}}, {[]int32{30}, []int32{30, 100}}} {
 		r.run.Stack.Settings.Deploy.Checkpoints = test.given
-		p := r.refreshes.preferences(false)
+		p := r.refreshes.preferences(&scalingGroup{}, false)
 		if !slices.Equal(p.CheckpointPercentages, test.want) || (p.CheckpointDelay != nil) != (test.want != nil) {
 			t.Errorf("%v: %v, delay %v", test.given, p.CheckpointPercentages, p.CheckpointDelay)
 		}
@@ -515,7 +515,7 @@ func TestNoAutoRollback(t *testing.T) {
 		tier.ErrNeedsPerson) {
 		t.Errorf("%v", err)
 	}
-	if aws.ToBool(r.refreshes.preferences(false).AutoRollback) {
+	if aws.ToBool(r.refreshes.preferences(&scalingGroup{}, false).AutoRollback) {
 		t.Error("EC2 is asked to go back")
 	}
 }
@@ -605,4 +605,27 @@ func TestGroupWithAProfileThatIsNew(t *testing.T) {
 			t.Errorf("got %q, %v after %d calls", id, err, a.Calls["StartInstanceRefresh"])
 		}
 	})
+}
+
+// TestWarmup is as long as instances took to boot, as far as that is known.
+func TestWarmup(t *testing.T) {
+	s := defaultstack.New(aws.Config{}, stackfile.Default(), t.Logf)
+	r := &refreshes{run: &tier.Run{Stack: s}, tier: s.Tier("web")}
+	for _, c := range []struct{ boot, want int32 }{{0, 120}, {4, 15}, {87, 87}} {
+		got := r.preferences(&scalingGroup{boot: c.boot}, false).InstanceWarmup
+		if aws.ToInt32(got) != c.want {
+			t.Errorf("after a boot of %d s: %d, want %d", c.boot, aws.ToInt32(got), c.want)
+		}
+	}
+}
+
+func TestKeyHint(t *testing.T) {
+	for said, want := range map[string]bool{
+		"Instance became unhealthy while waiting. Client.InternalError: Client error on launch": true,
+		"We currently do not have sufficient t3.small capacity":                                 false,
+	} {
+		if got := keyHint(said) != ""; got != want {
+			t.Errorf("%s: a hint is %v", said, got)
+		}
+	}
 }

@@ -1,9 +1,11 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
@@ -37,15 +39,19 @@ type refreshes struct {
 	group   string
 }
 
+// unknownBoot is how long instances may take to boot of which nobody has noted it: on AWS that is one to two minutes.
+const unknownBoot = 120
+
 // preferences are the stack file's wishes as EC2 takes them.
-func (r *refreshes) preferences(skipMatching bool) *astypes.RefreshPreferences {
+func (r *refreshes) preferences(found *scalingGroup, skipMatching bool) *astypes.RefreshPreferences {
 	d, h := r.run.Stack.Settings.Deploy, r.tier.Service.Probe
 	p := &astypes.RefreshPreferences{
 		MinHealthyPercentage: aws.Int32(d.MinHealthyPercentage),
 		// A tenth more than wanted, so that new instances come before old ones go; EC2 takes no wider range than 100.
 		MaxHealthyPercentage: aws.Int32(min(110, 100+d.MinHealthyPercentage)),
-		// As long as the load balancer takes to find it healthy.
-		InstanceWarmup: aws.Int32(interval(h) * threshold(h)),
+		// EC2 counts it from the moment that an instance runs: as long as it takes to boot, and at least as long as the
+		// load balancer takes to find it healthy.
+		InstanceWarmup: aws.Int32(max(cmp.Or(found.boot, unknownBoot), interval(h)*threshold(h))),
 		SkipMatching:   aws.Bool(skipMatching),
 		AutoRollback:   aws.Bool(d.AutoRollback),
 		BakeTime:       aws.Int32(seconds(d.BakeTime)),
@@ -72,7 +78,7 @@ func (r *refreshes) start(
 		Preferences: preferences,
 	}
 	var out *autoscaling.StartInstanceRefreshOutput
-	err := ec2ops.OnceProfileKnown(ctx, func(ctx context.Context) (err error) {
+	err := ec2ops.OnceKnown(ctx, func(ctx context.Context) (err error) {
 		out, err = r.scaling.StartInstanceRefresh(ctx, input)
 		return err
 	})
@@ -106,13 +112,14 @@ func (r *refreshes) last(ctx context.Context) (*astypes.InstanceRefresh, error) 
 // follow waits for the end of a refresh and tells how far it is. beside is done between two looks, if it is given; its
 // error ends the waiting, not the refresh.
 func (r *refreshes) follow(ctx context.Context, id string, beside func() error) (*astypes.InstanceRefresh, error) {
-	told := ""
+	told, began := "", time.Now()
 	for {
 		out, err := r.scaling.DescribeInstanceRefreshes(ctx, &autoscaling.DescribeInstanceRefreshesInput{
 			AutoScalingGroupName: aws.String(r.group),
 			InstanceRefreshIds:   []string{id},
 		})
-		if awserr.Transient(err) && await.Sleep(ctx, launch.SlowPoll) == nil {
+		late := err == nil && len(out.InstanceRefreshes) == 0 && time.Since(began) < await.Settle
+		if (late || awserr.Transient(err)) && await.Sleep(ctx, launch.SlowPoll) == nil {
 			continue
 		}
 		if err != nil {
@@ -133,7 +140,7 @@ func (r *refreshes) follow(ctx context.Context, id string, beside func() error) 
 			return refresh, nil
 		}
 		if beside != nil {
-			if err := beside(); err != nil {
+			if err := beside(); err != nil && !awserr.Transient(err) {
 				return refresh, err
 			}
 		}
@@ -169,7 +176,7 @@ func ended(refresh *astypes.InstanceRefresh, name string) error {
 // goBack replaces those of the group's instances that are not of the version that serves, and waits until that is done.
 // Nobody watches a version that is known to be good.
 func (r *refreshes) goBack(ctx context.Context, found *scalingGroup) error {
-	preferences := r.preferences(true)
+	preferences := r.preferences(found, true)
 	preferences.CheckpointPercentages, preferences.CheckpointDelay = nil, nil
 	preferences.BakeTime, preferences.AutoRollback = nil, nil
 	id, err := r.start(ctx, found, found.serving, preferences)
@@ -186,7 +193,7 @@ func (r *refreshes) goBack(ctx context.Context, found *scalingGroup) error {
 // refresh replaces the instances and asks the page meanwhile, through the bake time too: a page that was healthy and
 // then is not ends it.
 func (g *group) refresh(ctx context.Context, version string) error {
-	id, err := g.refreshes.start(ctx, g.found, version, g.refreshes.preferences(false))
+	id, err := g.refreshes.start(ctx, g.found, version, g.refreshes.preferences(g.found, false))
 	if err != nil {
 		return err
 	}

@@ -60,10 +60,11 @@ func CurrentImage(ctx context.Context, s *stack.Stack, t stack.Tier) (string, er
 	return g.templateImage(ctx, found, found.serving)
 }
 
-// certificates are the digests of the certificates that a tier's instances reported.
+// certificates are what a tier's instances reported: the digests of their certificates, and how long they booted.
 type certificates struct {
-	mu  sync.Mutex
-	all map[string]string // by instance
+	mu   sync.Mutex
+	all  map[string]string // by instance
+	boot time.Duration     // the longest
 }
 
 func (c *certificates) add(id, digest string) {
@@ -73,6 +74,20 @@ func (c *certificates) add(id, digest string) {
 		c.all = map[string]string{}
 	}
 	c.all[id] = digest
+}
+
+// booted notes how long an instance took from its start to its report.
+func (c *certificates) booted(took time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.boot = max(c.boot, took)
+}
+
+// longestBoot is 0 where none was noted.
+func (c *certificates) longestBoot() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.boot
 }
 
 func (c *certificates) of(id string) string {

@@ -107,6 +107,7 @@ func (g *group) trust(ctx context.Context, id string) error {
 	}
 	digest := launch.CertificateOf(report)
 	g.certificates.add(id, digest)
+	g.certificates.booted(time.Duration(report.Uptime * float64(time.Second)))
 	g.answers = report.Answers
 	g.run.Observer.Trust(digest)
 	return nil
@@ -141,10 +142,10 @@ func (g *group) resumeReplacing(ctx context.Context, found *scalingGroup) error 
 	limit := 2 * time.Duration(interval(check)*threshold(check)) * time.Second
 	for until := time.Now().Add(limit); time.Now().Before(until); {
 		states, err := g.balancer.targetStates(ctx, found)
-		if err != nil {
+		if err != nil && !awserr.Transient(err) {
 			return err
 		}
-		if !slices.ContainsFunc(found.ids(), func(id string) bool { return states[id] != "" }) {
+		if err == nil && !slices.ContainsFunc(found.ids(), func(id string) bool { return states[id] != "" }) {
 			break
 		}
 		if err := await.Sleep(ctx, groupPoll); err != nil {

@@ -118,6 +118,9 @@ type Run struct {
 	Instances []stack.Instance
 	// Addresses are where each tier is found by those that need it.
 	Addresses map[string]string
+	// Last is the last deployment that came to a good end before this one, by its id: what it launched serves, also
+	// where a tag does not say so yet.
+	Last string
 }
 
 // Timed runs a step and notes it in the journal.
