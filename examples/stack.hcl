@@ -53,11 +53,12 @@ tier "web" {
 
 # A new web instance is good when it has answered three times in a row.
 health_check {
-  path     = "/health"
-  deadline = "3m"
+  path              = "/health"
+  healthy_threshold = 3
 }
 
-# A third of the instances is replaced, and watched for a minute, before the others follow.
+# A third of the instances is replaced, and watched for a minute, before the others follow. How long all of it may take
+# follows from the number of instances, unless timeout says it.
 deploy {
   bake_time        = "30s"
   checkpoints      = [34]

@@ -36,8 +36,41 @@ func (r *reader) checkFile(f *File, b *block) {
 	r.checkServiceAddress(f, db, network)
 	r.checkVolume(&f.Database.DataVolume, db.child("data_volume"))
 	r.checkCount(f, web, network)
+	completeGroup(f, b.child("health_check"), b.child("deploy"))
 	r.checkHealth(&f.HealthCheck, b.child("health_check"))
 	r.checkDeploy(f, b.child("deploy"))
+}
+
+const (
+	// groupDeadline is how long the instances of a group may take, where the file does not say. Until a load balancer
+	// finds the first targets healthy "can take a few minutes", twice: for their registration, and for the checks.
+	// https://docs.aws.amazon.com/elasticloadbalancing/latest/network/target-group-health-checks.html
+	groupDeadline = 10 * time.Minute
+	// memberTime is what an instance refresh takes for each instance: launch, boot, registration, the load balancer's
+	// checks, and the end of the one before.
+	memberTime = 6 * time.Minute
+	// longest is what a duration of the file may be.
+	longest = 24 * time.Hour
+)
+
+// completeGroup gives a group the times that AWS takes for one, where the file does not say others.
+func completeGroup(f *File, health, deploy *block) {
+	if f.Web.Scaling != "asg" {
+		return
+	}
+	if !health.given("deadline") {
+		f.HealthCheck.Deadline = groupDeadline
+	}
+	d := &f.Deploy
+	if deploy.given("timeout") {
+		return
+	}
+	pause := d.CheckpointDelay
+	if !deploy.given("checkpoint_delay") {
+		pause = d.BakeTime
+	}
+	pauses := time.Duration(len(d.Checkpoints))*pause + d.BakeTime
+	d.Timeout = min(d.Timeout+time.Duration(f.Web.Count)*memberTime+pauses, longest)
 }
 
 func (r *reader) checkHealth(h *HealthCheck, b *block) {
@@ -45,7 +78,7 @@ func (r *reader) checkHealth(h *HealthCheck, b *block) {
 	within(r, b, "interval", h.Interval, 100*time.Millisecond, 5*time.Minute)
 	within(r, b, "timeout", h.Timeout, 100*time.Millisecond, 5*time.Minute)
 	within(r, b, "healthy_threshold", h.HealthyThreshold, 1, 100)
-	within(r, b, "deadline", h.Deadline, time.Second, 24*time.Hour)
+	within(r, b, "deadline", h.Deadline, time.Second, longest)
 	if least := time.Duration(
 		h.HealthyThreshold-1,
 	) * h.Interval; b.good("interval", "healthy_threshold", "deadline") &&
@@ -57,12 +90,12 @@ func (r *reader) checkHealth(h *HealthCheck, b *block) {
 
 func (r *reader) checkDeploy(f *File, b *block) {
 	d := &f.Deploy
-	within(r, b, "bake_time", d.BakeTime, 0, 24*time.Hour)
+	within(r, b, "bake_time", d.BakeTime, 0, longest)
 	within(r, b, "drain_time", d.DrainTime, 0, time.Hour)
 	if d.KeepSnapshots < 1 {
 		r.fault(b, "keep_snapshots", "%d should be 1 or more: without a snapshot there is no way back", d.KeepSnapshots)
 	}
-	within(r, b, "timeout", d.Timeout, time.Second, 24*time.Hour)
+	within(r, b, "timeout", d.Timeout, time.Second, longest)
 	if least := d.BakeTime + d.DrainTime; b.good("bake_time", "drain_time", "timeout") && d.Timeout <= least {
 		r.fault(b, "timeout", "%v should be longer than bake_time and drain_time together, which are %v", d.Timeout,
 			least)

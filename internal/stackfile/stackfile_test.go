@@ -228,6 +228,7 @@ func TestWhatFollowsFromSomethingElse(t *testing.T) {
 				}
 				f.Database.ServiceAddress = netip.MustParseAddr("10.9.8.7")
 				f.Web.Subnet, f.Web.Scaling = "private", "asg"
+				f.HealthCheck.Deadline, f.Deploy.Timeout = 10*time.Minute, 16*time.Minute+10*time.Second
 			}},
 		{"service address in other ranges",
 			"network {\n  cidr = \"192.168.0.0/24\"\n  public_cidr = \"192.168.0.0/28\"\n" +
@@ -245,11 +246,34 @@ func TestWhatFollowsFromSomethingElse(t *testing.T) {
 				f.Database.Subnet, f.Database.ServiceAddress = "public", netip.MustParseAddr("10.0.1.10")
 			}},
 		{"several instances", "tier \"web\" {\n  count = 2\n}",
-			func(f *File) { f.Web.Count, f.Web.Scaling = 2, "asg" }},
+			func(f *File) {
+				f.Web.Count, f.Web.Scaling = 2, "asg"
+				f.HealthCheck.Deadline, f.Deploy.Timeout = 10*time.Minute, 22*time.Minute+10*time.Second
+			}},
+		{"several instances with times of their own", "tier \"web\" {\n  count = 2\n}\n" +
+			"health_check {\n  deadline = \"3m\"\n}\ndeploy {\n  timeout = \"5m\"\n}",
+			func(f *File) {
+				f.Web.Count, f.Web.Scaling = 2, "asg"
+				f.HealthCheck.Deadline, f.Deploy.Timeout = 3*time.Minute, 5*time.Minute
+			}},
+		{"several instances with pauses", "tier \"web\" {\n  count = 3\n}\ndeploy {\n  checkpoints = [34]\n" +
+			"  checkpoint_delay = \"1m\"\n  bake_time = \"30s\"\n}",
+			func(f *File) {
+				f.Web.Count, f.Web.Scaling = 3, "asg"
+				f.HealthCheck.Deadline = 10 * time.Minute
+				f.Deploy.BakeTime, f.Deploy.Checkpoints, f.Deploy.CheckpointDelay = 30*time.Second, []int32{34}, time.Minute
+				f.Deploy.Timeout = 29*time.Minute + 30*time.Second
+			}},
 		{"a group of one", "tier \"web\" {\n  scaling = \"asg\"\n}\ndeploy {\n  auto_rollback = false\n}",
-			func(f *File) { f.Web.Scaling, f.Deploy.AutoRollback = "asg", false }},
+			func(f *File) {
+				f.Web.Scaling, f.Deploy.AutoRollback = "asg", false
+				f.HealthCheck.Deadline, f.Deploy.Timeout = 10*time.Minute, 16*time.Minute+10*time.Second
+			}},
 		{"the longest count", "tier \"web\" {\n  count = 251\n}",
-			func(f *File) { f.Web.Count, f.Web.Scaling = 251, "asg" }},
+			func(f *File) {
+				f.Web.Count, f.Web.Scaling = 251, "asg"
+				f.HealthCheck.Deadline, f.Deploy.Timeout = 10*time.Minute, 24*time.Hour
+			}},
 		{"gp2", "tier \"db\" {\n  data_volume {\n    type = \"gp2\"\n    encrypted = false\n  }\n}",
 			func(f *File) { f.Database.DataVolume = DataVolume{Size: 8, Type: "gp2"} }},
 		{"io2", "tier \"db\" {\n  data_volume {\n    type = \"io2\"\n    size = 4\n    iops = 4000\n  }\n}",
@@ -272,6 +296,7 @@ func TestWhatFollowsFromSomethingElse(t *testing.T) {
 		{"hcl's conversions", "tier \"web\" {\n  count = \"2\"\n  tags = { size = 5, on = true }\n}",
 			func(f *File) {
 				f.Web.Count, f.Web.Scaling, f.Web.Tags = 2, "asg", map[string]string{"size": "5", "on": "true"}
+				f.HealthCheck.Deadline, f.Deploy.Timeout = 10*time.Minute, 22*time.Minute+10*time.Second
 			}},
 		{"a text that looks like a template", "tier \"web\" {\n  user_data = \"#!/bin/sh\\necho $${HOME} %%{x}\"\n}",
 			func(f *File) { f.Web.UserData = "#!/bin/sh\necho ${HOME} %{x}" }},
