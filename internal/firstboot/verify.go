@@ -15,7 +15,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 )
 
-// The checks are repeated until all pass, or until this long after the first.
+// The checks are repeated until all pass, or until this long after the first, if the settings do not say how long.
 const (
 	verifyInterval = 200 * time.Millisecond
 	verifyDeadline = 120 * time.Second
@@ -107,7 +107,8 @@ func failures(report instance.Report) string {
 // wait repeats the checks. A unit that failed is not waited for: nothing mends it.
 func wait(ctx context.Context, i Instance, checks []check) instance.Report {
 	said, at := "", time.Now()
-	for deadline := time.Now().Add(verifyDeadline); ; {
+	limit := cmp.Or(time.Duration(i.Settings.Deadline)*time.Second, verifyDeadline)
+	for deadline := at.Add(limit); ; {
 		report := once(ctx, i, checks)
 		// Whoever reads the console must not have to wait for the end to learn what is being waited for.
 		if missing := failures(report); !report.Ready && missing != said && time.Since(at) > sayEvery {

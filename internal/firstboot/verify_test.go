@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
@@ -60,6 +61,25 @@ func TestWait(t *testing.T) {
 	end()
 	if report := wait(ended, Instance{}, []check{fine, never}); report.Ready {
 		t.Errorf("got %+v", report)
+	}
+}
+
+// TestDeadlineOfTheSettings has an instance wait as long as it is waited for.
+func TestDeadlineOfTheSettings(t *testing.T) {
+	for _, c := range []struct {
+		seconds int
+		want    time.Duration
+	}{{0, verifyDeadline}, {30, 30 * time.Second}, {600, 10 * time.Minute}} {
+		synctest.Test(t, func(t *testing.T) {
+			never := check{name: "the database", run: func(context.Context) (string, error) {
+				return "", errors.New("it does not answer yet")
+			}}
+			began := time.Now()
+			report := wait(t.Context(), Instance{Settings: instance.Settings{Deadline: c.seconds}}, []check{never})
+			if took := time.Since(began); report.Ready || took < c.want || took > c.want+time.Second {
+				t.Errorf("with %d seconds it gives up after %s", c.seconds, took)
+			}
+		})
 	}
 }
 

@@ -55,6 +55,9 @@ type Settings struct {
 	// DataVolume is the id of the volume that a data tier's data is on, for example vol-0123456789abcdef0; empty where
 	// it is on the root volume.
 	DataVolume string `json:"data_volume,omitempty"`
+	// Deadline is how many seconds the instance may take, from the first of its checks on, to be ready; 0 leaves it to
+	// the instance. Who launched it waits as long: the database that it needs may have to be launched and filled first.
+	Deadline int `json:"deadline_seconds,omitempty"`
 }
 
 // TierAddress is where a tier is reached.
@@ -316,6 +319,9 @@ func (s Settings) validate() error {
 	}
 	if !strings.HasPrefix(s.Parameters, "/") || strings.HasSuffix(s.Parameters, "/") {
 		errs = append(errs, fmt.Errorf("parameters %q: a prefix such as /goldsmith/golden is needed", s.Parameters))
+	}
+	if s.Deadline < 0 {
+		errs = append(errs, fmt.Errorf("deadline_seconds %d: 0 or more is needed", s.Deadline))
 	}
 	return errors.Join(append(errs, s.addressFaults()...)...)
 }

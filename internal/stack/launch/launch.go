@@ -36,6 +36,8 @@ type Launch struct {
 	Volume string
 	// Addresses are where the tiers are found that this one needs.
 	Addresses map[string]string
+	// Deadline is how long the instance is waited for; 0 leaves it to the instance when it gives up.
+	Deadline time.Duration
 	// Key is the name of a key pair; empty lets nobody in.
 	Key  string
 	Tags []types.TagSpecification
@@ -50,6 +52,7 @@ func (l Launch) UserData(s *stack.Stack) ([]byte, error) {
 		Parameters:     s.ParameterPath(),
 		ServiceAddress: l.Service,
 		DataVolume:     l.Volume,
+		Deadline:       int(l.Deadline.Seconds()),
 	}
 	if l.Clients.IsValid() {
 		settings.Clients = []string{l.Clients.String()}

@@ -344,6 +344,7 @@ func (p *Proof) launch(
 		Subnet:       subnet,
 		Clients:      clients,
 		Addresses:    addresses,
+		Deadline:     p.Timeout,
 		Tags: []types.TagSpecification{
 			{ResourceType: types.ResourceTypeInstance, Tags: tags},
 			{ResourceType: types.ResourceTypeVolume, Tags: tags},
