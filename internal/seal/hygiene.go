@@ -163,7 +163,21 @@ var hygiene = []item{
 			"/etc/ssl/private/*",
 		},
 	},
-	{name: "agents' registrations", gone: []string{"/var/lib/amazon/ssm/*", "/var/lib/ec2-instance-connect/*"}},
+	{
+		name: "agents' registrations",
+		gone: []string{
+			"/var/lib/amazon/ssm/*",
+			"/var/lib/ec2-instance-connect/*",
+			"/var/lib/ubuntu-advantage/private/*",
+		},
+	},
+	// The key by which the store knows a machine, and what it has said of it.
+	{
+		name:  "snapd's identity",
+		gone:  []string{"/var/lib/snapd/device/*", "/var/lib/snapd/assertions/asserts-v0/serial/*"},
+		mend:  forgetSnapdIdentity,
+		check: noSnapdIdentity,
+	},
 	{name: "temporary files", gone: []string{"/tmp/*", "/tmp/.*", "/var/tmp/*", "/var/tmp/.*"}},
 	{
 		name: "the build's leftovers",

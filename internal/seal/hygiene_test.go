@@ -73,7 +73,14 @@ var plants = map[string]map[string]string{
 	},
 	"snakeoil keys":         {"/etc/ssl/private/ssl-cert-snakeoil.key": "key"},
 	"agents' registrations": {"/var/lib/amazon/ssm/Vault/Store/RegistrationKey": "x"},
-	"temporary files":       {"/tmp/bundle.tar": "x", "/var/tmp/.hidden": "x"},
+	"snapd's identity": {
+		"/var/lib/snapd/device/private-keys-v1/6wzBaV0h":                                      "key",
+		"/var/lib/snapd/assertions/asserts-v0/serial/generic/generic-classic/e58abe3f/active": "type: serial\n",
+		"/var/lib/snapd/state.json": `{"data":{"auth":{"last-id":1,"users":[{"id":1,"macaroon":"x"}],"device":{` +
+			`"brand":"generic","model":"generic-classic","serial":"e58abe3f","key-id":"6wzBaV0h",` +
+			`"session-macaroon":"AgEQ"},"macaroon-key":"eA=="},"refresh-privacy-key":"abc"},"changes":{},"tasks":{}}`,
+	},
+	"temporary files": {"/tmp/bundle.tar": "x", "/var/tmp/.hidden": "x"},
 	"the build's leftovers": {
 		"/home/admin/.goldsmith-agent-0123456789ab/agent": "x",
 		"/var/lib/goldsmith/tls/web.key":                  "key",

@@ -202,7 +202,7 @@ func (in *inspection) judge(name string, head []byte, size int64) {
 	for _, key := range privateKeys(head) {
 		in.fault("private key", name, key)
 	}
-	if size <= textAtMost && isText(head) {
+	if size <= textAtMost && isText(head) && !isAssertion(name, head) {
 		in.mu.Lock()
 		in.texts = append(in.texts, Text{name, bytes.Clone(head)})
 		in.mu.Unlock()
