@@ -150,6 +150,7 @@ func (c *Config) play(facts task.Facts, agent task.Blob) (task.Play, error) {
 				instance.WaitForData(f.unit),
 			},
 			places(restart),
+			confine(f, profileDir, restart),
 			f.serverTasks(settings, dropIn, restart),
 			secure(f, restart),
 			contents,
