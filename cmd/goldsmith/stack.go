@@ -111,12 +111,13 @@ func networkUpCommand() *cobra.Command {
 	up := &cobra.Command{
 		Use: "up", Short: "Make the network what the stack file says", Args: cobra.NoArgs,
 		Long: `Makes the stack's network: VPC 10.0.0.0/16 with a public subnet 10.0.1.0/24 and a private one
-10.0.2.0/24, both in the first zone that has the instance types of both tiers, internet gateway, NAT
-gateway with an elastic IP, a route table for each subnet, and the security groups web-sg (22 from
-the operator, 80 and 443 from anywhere) and db-sg (22, 3306 and ICMP from web-sg). The stack file may
-name other ranges, the zone, more rules, or a VPC and subnets that are there already, in which only
-the groups are made. What is there stays; rules and routes that differ are mended. Run it again after
-it broke off; deploy does the same before anything else.
+10.0.2.0/24, both in the first zone that has the instance types of both tiers, a reservation of the
+database's address 10.0.2.10, internet gateway, NAT gateway with an elastic IP, a route table for each
+subnet, and the security groups web-sg (22 from the operator, 80 and 443 from anywhere) and db-sg (22,
+3306 and ICMP from web-sg). The stack file may name other ranges, the zone, more rules, or a VPC and
+subnets that are there already, in which only the groups are made. What is there stays; rules and
+routes that differ are mended. Run it again after it broke off; deploy does the same before anything
+else.
 
 Exit codes: 0 done; 1 failed; 2 bad input.`,
 		Example: "  goldsmith network up\n  goldsmith network up --stack blue --operator 192.0.2.7/32",

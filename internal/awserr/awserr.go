@@ -104,6 +104,14 @@ func TemplateIsNew(err error) bool {
 	return errors.As(err, &api) && api.ErrorCode() == "ValidationError" && newTemplate.MatchString(api.ErrorMessage())
 }
 
+// AddressAssigned tells whether a private address was not assigned because another interface has it, from which the
+// caller did not ask to move it. EC2 has no code of its own for that: "[10.0.2.10] assigned, but move is not allowed."
+func AddressAssigned(err error) bool {
+	var api smithy.APIError
+	return errors.As(err, &api) && api.ErrorCode() == "InvalidParameterValue" &&
+		strings.Contains(api.ErrorMessage(), "assigned, but move is not allowed")
+}
+
 var imageID = regexp.MustCompile(`\bami-[0-9a-f]+\b`)
 
 // SnapshotInUse tells whether a snapshot could not be deleted for an AMI that is made of it, and for which, where the

@@ -28,6 +28,10 @@ func newAddresses(store *resource.Store) resource.Table[types.Address] {
 }
 
 func interfaceValues(i *types.NetworkInterface, name string) []string {
+	addresses := []string{}
+	for _, a := range i.PrivateIpAddresses {
+		addresses = append(addresses, aws.ToString(a.PrivateIpAddress))
+	}
 	attached := ""
 	if i.Attachment != nil {
 		attached = aws.ToString(i.Attachment.InstanceId)
@@ -37,6 +41,8 @@ func interfaceValues(i *types.NetworkInterface, name string) []string {
 		"vpc-id":                 {aws.ToString(i.VpcId)},
 		"subnet-id":              {aws.ToString(i.SubnetId)},
 		"attachment.instance-id": {attached},
+
+		"addresses.private-ip-address": addresses,
 	}[name]
 }
 
@@ -134,8 +140,9 @@ func assignPrivateIPAddresses(
 	for _, wanted := range in.PrivateIpAddresses {
 		is := func(a types.NetworkInterfacePrivateIpAddress) bool { return aws.ToString(a.PrivateIpAddress) == wanted }
 		for _, row := range r.compute.interfaces.Rows {
-			if slices.ContainsFunc(row.Value.PrivateIpAddresses, is) && !aws.ToBool(in.AllowReassignment) {
-				return nil, Err("InvalidParameterValue", "Address "+wanted+" is in use.")
+			if slices.ContainsFunc(row.Value.PrivateIpAddresses, is) && (!aws.ToBool(in.AllowReassignment) ||
+				aws.ToString(row.Value.PrivateIpAddress) == wanted) {
+				return nil, Err("InvalidParameterValue", "["+wanted+"] assigned, but move is not allowed.")
 			}
 			row.Value.PrivateIpAddresses = slices.DeleteFunc(slices.Clone(row.Value.PrivateIpAddresses), is)
 		}

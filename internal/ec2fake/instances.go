@@ -209,6 +209,9 @@ func (r *Region) plugInterface(
 		for range 100 + number {
 			address = address.Next()
 		}
+		for r.reserved(subnet, address) {
+			address = address.Next()
+		}
 		private = aws.String(address.String())
 	}
 	made.PrivateIpAddress = private

@@ -22,7 +22,8 @@ type network struct {
 	routes   resource.Table[types.RouteTable]
 	groups   resource.Table[types.SecurityGroup]
 	// hostnames are the VPCs whose instances get DNS names.
-	hostnames map[string]bool
+	hostnames    map[string]bool
+	reservations resource.Table[types.SubnetCidrReservation]
 	// ready is when a NAT gateway has come to where it is going.
 	ready map[string]time.Time
 }
@@ -77,6 +78,12 @@ func newNetwork(store *resource.Store) network {
 				return map[string][]string{"state": {string(n.State)}, "vpc-id": {aws.ToString(n.VpcId)}}[name]
 			},
 		},
+		reservations: resource.Table[types.SubnetCidrReservation]{
+			Store:   store,
+			Missing: "InvalidSubnetCidrReservationID.NotFound",
+			Tags:    func(r *types.SubnetCidrReservation) *[]types.Tag { return &r.Tags },
+			Values:  func(*types.SubnetCidrReservation, string) []string { return nil },
+		},
 		routes:    newRoutes(store),
 		groups:    newGroups(store),
 		hostnames: map[string]bool{},
@@ -85,7 +92,8 @@ func newNetwork(store *resource.Store) network {
 }
 
 func (n *network) things() []string {
-	all := slices.Concat(n.vpcs.IDs(), n.subnets.IDs(), n.gateways.IDs(), n.groups.IDs())
+	all := slices.Concat(n.vpcs.IDs(), n.subnets.IDs(), n.gateways.IDs(), n.groups.IDs(),
+		n.reservations.IDs())
 	for _, row := range n.nats.Rows {
 		if row.Value.State != types.NatGatewayStateDeleted {
 			all = append(all, row.ID)
@@ -105,7 +113,8 @@ var vpcOperations = resource.Join(
 	resource.Op(describeSubnets), resource.Op(modifySubnetAttribute), resource.Op(deleteSubnet),
 	resource.Op(createInternetGateway), resource.Op(describeInternetGateways), resource.Op(attachInternetGateway),
 	resource.Op(detachInternetGateway), resource.Op(deleteInternetGateway), resource.Op(createNatGateway),
-	resource.Op(describeNatGateways), resource.Op(deleteNatGateway),
+	resource.Op(describeNatGateways), resource.Op(deleteNatGateway), resource.Op(createSubnetCidrReservation),
+	resource.Op(getSubnetCidrReservations), resource.Op(deleteSubnetCidrReservation),
 )
 
 func createVpc(r *Region, in *ec2.CreateVpcInput) (*ec2.CreateVpcOutput, error) {
@@ -234,6 +243,11 @@ func deleteSubnet(r *Region, in *ec2.DeleteSubnetInput) (*ec2.DeleteSubnetOutput
 		return nil, err
 	}
 	for _, row := range r.compute.interfaces.Rows {
+		if aws.ToString(row.Value.SubnetId) == *subnet.SubnetId {
+			return nil, Err("DependencyViolation", *subnet.SubnetId+" has dependencies: "+row.ID)
+		}
+	}
+	for _, row := range r.network.reservations.Rows {
 		if aws.ToString(row.Value.SubnetId) == *subnet.SubnetId {
 			return nil, Err("DependencyViolation", *subnet.SubnetId+" has dependencies: "+row.ID)
 		}

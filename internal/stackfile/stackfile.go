@@ -126,7 +126,8 @@ type Rule struct {
 type Database struct {
 	Tier
 	// The private address that the web tier finds the database at, whichever instance that is: IPv4, inside the tier's
-	// subnet, and none of the five that AWS keeps for itself there. The default is ten after the subnet's first:
+	// subnet, and none of the five that AWS keeps for itself there. In a network that Goldsmith makes it is reserved;
+	// elsewhere one that somebody else has is refused, not taken. The default is ten after the subnet's first:
 	// `10.0.2.10`.
 	ServiceAddress netip.Addr `hcl:"service_address"`
 	// The volume of the data.

@@ -26,6 +26,7 @@ import (
 type launch struct {
 	call      *awsquery.Call // rewritten
 	subnet    netip.Prefix
+	subnetID  string
 	asked     netip.Addr // private address, if one was asked for
 	taken     map[netip.Addr]bool
 	public    bool
@@ -81,7 +82,7 @@ func (s *Launches) Run(ctx context.Context, c *awsquery.Call) (*awsquery.Node, e
 	if err != nil {
 		return nil, err
 	}
-	addresses, err := l.freeAddresses(minimum, maximum)
+	addresses, err := s.freeAddresses(l, minimum, maximum)
 	if err != nil {
 		return nil, err
 	}
@@ -249,6 +250,7 @@ func (s *Launches) planLaunch(ctx context.Context, original *awsquery.Call) (*la
 	if l.subnet, err = netip.ParsePrefix(subnet.Get("cidrBlock")); err != nil {
 		return nil, err
 	}
+	l.subnetID = subnet.Get("subnetId")
 	if err = s.planAddresses(ctx, l, subnet); err != nil {
 		return nil, err
 	}
@@ -339,7 +341,7 @@ func (s *Launches) planAddresses(ctx context.Context, l *launch, subnet *awsquer
 }
 
 // freeAddresses are private addresses for as many instances as there is room for.
-func (l *launch) freeAddresses(minimum, maximum int) ([]netip.Addr, error) {
+func (s *Launches) freeAddresses(l *launch, minimum, maximum int) ([]netip.Addr, error) {
 	if l.asked.IsValid() {
 		if maximum > 1 {
 			return nil, awsquery.Fault("InvalidParameterCombination",
@@ -347,13 +349,7 @@ func (l *launch) freeAddresses(minimum, maximum int) ([]netip.Addr, error) {
 		}
 		return []netip.Addr{l.asked}, nil
 	}
-	var free []netip.Addr
-	address := l.subnet.Masked().Addr()
-	for ; l.subnet.Contains(address) && len(free) < maximum; address = address.Next() {
-		if !eni.Reserved(l.subnet, address) && !l.taken[address] {
-			free = append(free, address)
-		}
-	}
+	free := s.network.Free(l.subnetID, l.subnet, l.taken, maximum)
 	if len(free) < minimum {
 		return nil, awsquery.Fault("InsufficientFreeAddressesInSubnet",
 			"There are not enough free addresses in %s to satisfy the requested number of instances.", l.subnet)

@@ -34,6 +34,8 @@ type State struct {
 	TargetGroups map[string]*TargetGroup `json:"target_groups"`
 	// AccessKeys are users' keys, by id.
 	AccessKeys map[string]*AccessKey `json:"access_keys"`
+	// Reservations are ranges of subnets, by id.
+	Reservations map[string]Reservation `json:"reservations,omitempty"`
 
 	public netip.Prefix // of automatic and elastic addresses
 	// As of the last time that the network was applied: by elastic address, the instance that has it, or nothing; and
@@ -142,6 +144,9 @@ func (o *State) load(path string, public netip.Prefix) error {
 	}
 	if o.AccessKeys == nil {
 		o.AccessKeys = map[string]*AccessKey{}
+	}
+	if o.Reservations == nil {
+		o.Reservations = map[string]Reservation{}
 	}
 	if o.TargetGroups == nil {
 		o.TargetGroups = map[string]*TargetGroup{}

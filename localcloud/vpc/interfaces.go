@@ -56,11 +56,13 @@ func (s *Interfaces) create(ctx context.Context, c *awsquery.Call) (*awsquery.No
 	if err != nil {
 		return nil, err
 	}
+	asked := false
 	for _, name := range slices.Sorted(maps.Keys(c.Form)) {
 		inList := strings.HasPrefix(name, "PrivateIpAddresses.") && strings.HasSuffix(name, ".PrivateIpAddress")
 		if name != "PrivateIpAddress" && !inList {
 			continue
 		}
+		asked = true
 		address, err := netip.ParseAddr(c.Get(name))
 		if err != nil || !subnet.Contains(address) || eni.Reserved(subnet, address) {
 			return nil, awsquery.Fault("InvalidParameterValue",
@@ -70,6 +72,15 @@ func (s *Interfaces) create(ctx context.Context, c *awsquery.Call) (*awsquery.No
 		if taken[address] {
 			return nil, awsquery.Fault("InvalidIPAddress.InUse", "Address %s is in use.", address)
 		}
+	}
+	if reserved := s.records.ReservationsIn(c.Get("SubnetId")); !asked && len(reserved) > 0 {
+		free := s.network.Free(c.Get("SubnetId"), subnet, taken, 1)
+		if len(free) == 0 {
+			return nil, awsquery.Fault("InsufficientFreeAddressesInSubnet",
+				"There are not enough free addresses in %s.", subnet)
+		}
+		c = c.Clone()
+		c.Set("PrivateIpAddress", free[0].String())
 	}
 	return s.network.Forward(ctx, c)
 }

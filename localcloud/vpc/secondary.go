@@ -68,7 +68,7 @@ func movable(all []*awsquery.Node, to *awsquery.Node, address netip.Addr, allowe
 				"Address %s is the primary address of %s, and cannot be reassigned", address, id)
 		case !allowed:
 			return "", awsquery.Fault("InvalidParameterValue",
-				"Address %s is assigned to %s already; AllowReassignment would move it", address, id)
+				"[%s] assigned, but move is not allowed.", address)
 		default:
 			return id, nil
 		}

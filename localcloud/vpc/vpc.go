@@ -34,6 +34,7 @@ type VPC struct {
 	SecurityGroups *SecurityGroups
 	Addresses      *Addresses
 	Interfaces     *Interfaces
+	Reservations   *Reservations
 }
 
 // New makes the parts.
@@ -61,6 +62,7 @@ func New(c Config) *VPC {
 			network:        n,
 			securityGroups: groups,
 		},
+		Reservations: &Reservations{records: c.Records, network: n},
 	}
 }
 
@@ -72,6 +74,7 @@ func (v *VPC) Handlers() map[string]awsquery.Handler {
 		v.SecurityGroups.Handlers(),
 		v.Addresses.Handlers(),
 		v.Interfaces.Handlers(),
+		v.Reservations.Handlers(),
 	} {
 		maps.Copy(all, resource)
 	}

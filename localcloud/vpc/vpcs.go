@@ -2,10 +2,12 @@ package vpc
 
 import (
 	"context"
+	"maps"
 	"net/netip"
 	"slices"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/records"
 )
 
 func (n *Network) deleteSubnet(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
@@ -27,7 +29,13 @@ func (n *Network) deleteSubnet(ctx context.Context, c *awsquery.Call) (*awsquery
 				"The subnet '%s' has dependencies and cannot be deleted: %s.", id, nat.Get("natGatewayId"))
 		}
 	}
-	return n.Forward(ctx, c)
+	answered, err := n.Forward(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return answered, n.records.Update(func(o *records.State) {
+		maps.DeleteFunc(o.Reservations, func(_ string, r records.Reservation) bool { return r.Subnet == id })
+	})
 }
 
 func (n *Network) deleteVpc(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {

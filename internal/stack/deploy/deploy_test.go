@@ -330,7 +330,7 @@ func TestFailuresGoBack(t *testing.T) {
 			w.account.Fail(ec2fake.Fault{
 				Call: "AssignPrivateIpAddresses",
 				Nth:  1,
-				Err:  ec2fake.Err("Unavailable", "no"),
+				Err:  ec2fake.Err("PrivateIpAddressLimitExceeded", "no"),
 			})
 		},
 	} {

@@ -98,10 +98,7 @@ func removeParts(ctx context.Context, s *stack.Stack, n Network) error {
 		}})
 	}
 	for _, subnet := range []string{n.Public, n.Private} {
-		parts = append(parts, part{subnet, func(id *string) error {
-			_, err := s.EC2.DeleteSubnet(ctx, &ec2.DeleteSubnetInput{SubnetId: id})
-			return err
-		}})
+		parts = append(parts, part{subnet, removeSubnet(ctx, s)})
 	}
 	parts = append(parts,
 		part{n.PublicTable, removeTable(ctx, s)},

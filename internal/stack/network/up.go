@@ -55,6 +55,7 @@ func Ensure(ctx context.Context, s *stack.Stack, act *plan.Actor) (Network, erro
 		{"VPC", u.vpc},
 		{"zone", u.chooseZone},
 		{"subnets", u.subnets},
+		{"reserved addresses", u.reservations},
 		{"internet gateway", u.gateway},
 		{"NAT gateway", u.nat},
 		{"route tables", u.tables},

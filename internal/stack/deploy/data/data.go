@@ -58,7 +58,10 @@ func (d *data) Plan(ctx context.Context) (err error) {
 	if d.volume, d.zone, err = d.volumes.ensure(ctx); err != nil {
 		return err
 	}
-	return d.decide()
+	if err := d.decide(); err != nil {
+		return err
+	}
+	return d.checkAddress(ctx)
 }
 
 // decide decides what happens to the instance, for the data volume that there is now.
@@ -160,6 +163,11 @@ func (d *data) bringNew(ctx context.Context) error {
 		return err
 	}
 	d.outcome.Launched = append(d.outcome.Launched, launched)
+	if launched.Private == l.Service { // which would keep it: a primary address cannot move
+		return fmt.Errorf("launch %s: EC2 gave it the service address %s as its primary one\nhint: run this again, or "+
+			"reserve that address in %s: aws ec2 create-subnet-cidr-reservation --reservation-type explicit "+
+			"--subnet-id %[3]s --cidr %[2]s/32", launched.ID, l.Service, l.Subnet.ID)
+	}
 	err = d.run.Timed(d.step("standby", d.tier.Name+" on standby"), func() error {
 		standby, failed := d.waitStandby(ctx, launched.ID)
 		d.server = standby.Server
