@@ -15,7 +15,8 @@ import (
 
 func mannersCommand(name *string) *cobra.Command {
 	return &cobra.Command{
-		Use: "manners [VALUE]", Short: "Show or switch how the local cloud treats its callers", Args: cobra.MaximumNArgs(1),
+		Use: "manners [VALUE]", Short: "Show or switch how the local cloud treats its callers",
+		Args: cobra.MaximumNArgs(1),
 		Long: `Shows how the local cloud treats its callers, or switches it while the cloud runs:
 
   none                         does at once what it is told; a cloud that comes up does so if not told otherwise

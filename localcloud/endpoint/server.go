@@ -93,7 +93,7 @@ func New(config Config, machinery Machinery) *Server {
 		queue:   workqueue.New(config.Log),
 	}
 	s.keys = identity.New(s.moto, s.records, config.Key)
-	s.targets = targets.New(s.records, machinery)
+	s.targets = targets.New(s.records, machinery, config.Manners)
 	instanceData := metadata.New(s.moto, s.records, s.keys, machinery)
 	network := vpc.New(vpc.Config{
 		Moto:      s.moto,
@@ -121,6 +121,7 @@ func New(config Config, machinery Machinery) *Server {
 		Targets: s.targets,
 		VPC:     network,
 		EC2:     compute,
+		Pace:    config.Manners,
 		Change:  &s.change,
 		Log:     config.Log,
 	})

@@ -1,49 +1,97 @@
 package manners
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
-// description says where the answer of a call of EC2's has the things that it describes.
+// description says where the answer of a call has the things that it describes.
 type description struct {
-	set    string // the element with all of them
-	within string // the list in each of its elements that has them, where they are not the elements
-	id     string // of a thing, in its description
-	by     string // the parameter that names things
-	kind   string // of things that have a name and no id, with a colon
-	bare   bool   // says that descriptions have no tags
+	of      string // the service, if it is not EC2
+	set     string // the path of the element with all of them
+	within  string // the list in each of its elements that has them, where they are not the elements
+	id      string // of a thing, in its description
+	by      string // the parameter that names things
+	kind    string // of things that have a name and no id, with a colon
+	bare    bool   // says that descriptions have no tags
+	filters map[string]string
 }
 
-// descriptions are the calls that describe what may be new or late.
+// descriptions are the calls that describe what may be new or late. Their filters are those that look at what is late.
 var descriptions = map[string]description{
-	"DescribeAddresses":         {set: "addressesSet", id: "allocationId", by: "AllocationId"},
-	"DescribeImages":            {set: "imagesSet", id: "imageId", by: "ImageId"},
-	"DescribeInstances":         {set: "reservationSet", within: "instancesSet", id: "instanceId", by: "InstanceId"},
-	"DescribeInstanceStatus":    {set: "instanceStatusSet", id: "instanceId", by: "InstanceId", bare: true},
-	"DescribeInternetGateways":  {set: "internetGatewaySet", id: "internetGatewayId", by: "InternetGatewayId"},
-	"DescribeKeyPairs":          {set: "keySet", id: "keyName", by: "KeyName", kind: "key:"},
-	"DescribeLaunchTemplates":   {set: "launchTemplates", id: "launchTemplateId", by: "LaunchTemplateId"},
-	"DescribeNatGateways":       {set: "natGatewaySet", id: "natGatewayId", by: "NatGatewayId"},
-	"DescribeNetworkAcls":       {set: "networkAclSet", id: "networkAclId", by: "NetworkAclId"},
-	"DescribeNetworkInterfaces": {set: "networkInterfaceSet", id: "networkInterfaceId", by: "NetworkInterfaceId"},
-	"DescribeRouteTables":       {set: "routeTableSet", id: "routeTableId", by: "RouteTableId"},
-	"DescribeSecurityGroups":    {set: "securityGroupInfo", id: "groupId", by: "GroupId"},
-	"DescribeSnapshots":         {set: "snapshotSet", id: "snapshotId", by: "SnapshotId"},
-	"DescribeSubnets":           {set: "subnetSet", id: "subnetId", by: "SubnetId"},
-	"DescribeVolumes":           {set: "volumeSet", id: "volumeId", by: "VolumeId"},
-	"DescribeVpcs":              {set: "vpcSet", id: "vpcId", by: "VpcId"},
+	"DescribeAddresses": {
+		set: "addressesSet", id: "allocationId", by: "AllocationId",
+		filters: map[string]string{
+			"association-id":       "associationId",
+			"instance-id":          "instanceId",
+			"network-interface-id": "networkInterfaceId",
+			"private-ip-address":   "privateIpAddress",
+		},
+	},
+	"DescribeImages": {
+		set: "imagesSet", id: "imageId", by: "ImageId",
+		filters: map[string]string{"state": "imageState"},
+	},
+	"DescribeInstances": {
+		set: "reservationSet", within: "instancesSet", id: "instanceId", by: "InstanceId",
+		filters: map[string]string{
+			"instance-state-code": "instanceState/code",
+			"instance-state-name": "instanceState/name",
+		},
+	},
+	"DescribeInstanceStatus":   {set: "instanceStatusSet", id: "instanceId", by: "InstanceId", bare: true},
+	"DescribeInternetGateways": {set: "internetGatewaySet", id: "internetGatewayId", by: "InternetGatewayId"},
+	"DescribeKeyPairs":         {set: "keySet", id: "keyName", by: "KeyName", kind: "key:"},
+	"DescribeLaunchTemplates":  {set: "launchTemplates", id: "launchTemplateId", by: "LaunchTemplateId"},
+	"DescribeLoadBalancers": {
+		of:  "elasticloadbalancing",
+		set: "DescribeLoadBalancersResult/LoadBalancers", id: "LoadBalancerArn", by: "LoadBalancerArns.member",
+		bare: true,
+	},
+	"DescribeNatGateways": {
+		set: "natGatewaySet", id: "natGatewayId", by: "NatGatewayId",
+		filters: map[string]string{"state": "state"},
+	},
+	"DescribeNetworkAcls": {set: "networkAclSet", id: "networkAclId", by: "NetworkAclId"},
+	"DescribeNetworkInterfaces": {
+		set: "networkInterfaceSet", id: "networkInterfaceId", by: "NetworkInterfaceId",
+		filters: map[string]string{"addresses.private-ip-address": "privateIpAddressesSet/*/privateIpAddress"},
+	},
+	"DescribeRouteTables":    {set: "routeTableSet", id: "routeTableId", by: "RouteTableId"},
+	"DescribeSecurityGroups": {set: "securityGroupInfo", id: "groupId", by: "GroupId"},
+	"DescribeSnapshots": {
+		set: "snapshotSet", id: "snapshotId", by: "SnapshotId",
+		filters: map[string]string{"progress": "progress", "status": "status"},
+	},
+	"DescribeSubnets": {set: "subnetSet", id: "subnetId", by: "SubnetId"},
+	"DescribeVolumes": {
+		set: "volumeSet", id: "volumeId", by: "VolumeId",
+		filters: map[string]string{
+			"attachment.instance-id": "attachmentSet/*/instanceId",
+			"attachment.status":      "attachmentSet/*/status",
+			"status":                 "status",
+		},
+	},
+	"DescribeVpcs": {set: "vpcSet", id: "vpcId", by: "VpcId"},
 }
+
+func (q description) service() string { return cmp.Or(q.of, "ec2") }
 
 // names tells whether a call names the things that it asks for.
 func (q description) names(c *awsquery.Call) bool { return len(c.List(q.by)) > 0 }
 
 // takeFilters takes those filters out of a call that look at what the manners may change.
 func (q description) takeFilters(c *awsquery.Call) (*awsquery.Call, awsquery.Filters, error) {
-	known := map[string]string{"tag-key": "tagSet/*/key", "tag-value": "tagSet/*/value"}
+	known := map[string]string{}
+	if !q.bare {
+		known["tag-key"], known["tag-value"] = "tagSet/*/key", "tagSet/*/value"
+	}
+	maps.Copy(known, q.filters)
 	own, rest := c.Clone(), c.Clone()
 	own.Drop("Filter.")
 	rest.Drop("Filter.")
@@ -55,7 +103,7 @@ func (q description) takeFilters(c *awsquery.Call) (*awsquery.Call, awsquery.Fil
 			break
 		}
 		to := rest
-		if !q.bare && (known[name] != "" || strings.HasPrefix(name, "tag:")) {
+		if known[name] != "" || !q.bare && strings.HasPrefix(name, "tag:") {
 			to = own
 		}
 		counts[to]++
@@ -69,23 +117,28 @@ func (q description) takeFilters(c *awsquery.Call) (*awsquery.Call, awsquery.Fil
 	return rest, filters, err
 }
 
-// keep takes out of an answer what keep does not want to be there.
-func (q description) keep(root *awsquery.Node, keep func(*awsquery.Node) bool) {
-	set := root.At(q.set)
+// keep has each thing in an answer be what look makes of it, and takes out those that it does not want to be there.
+func (q description) keep(root *awsquery.Node, look func(*awsquery.Node) (*awsquery.Node, bool)) {
+	set := root.At(strings.Split(q.set, "/")...)
 	if set == nil {
 		return
 	}
-	drop := func(item *awsquery.Node) bool { return !keep(item) }
+	kept := func(list *awsquery.Node) bool {
+		var items []*awsquery.Node
+		for _, item := range list.Children {
+			if seen, ok := look(item); ok {
+				items = append(items, seen)
+			}
+		}
+		list.Children = items
+		return len(items) > 0
+	}
 	if q.within == "" {
-		set.Children = slices.DeleteFunc(set.Children, drop)
+		kept(set)
 		return
 	}
 	set.Children = slices.DeleteFunc(set.Children, func(outer *awsquery.Node) bool {
 		inner := outer.At(q.within)
-		if inner == nil {
-			return true
-		}
-		inner.Children = slices.DeleteFunc(inner.Children, drop)
-		return len(inner.Children) == 0
+		return inner == nil || !kept(inner)
 	})
 }

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// draws are random numbers that a seed decides. Each thing has numbers of its own, by its kind and by the how manieth of
-// its kind it is: calls for other things, and ids, which differ from run to run, do not change them.
+// draws are random numbers that a seed decides. Each thing has numbers of its own, by its kind and by how many of that
+// were there before: calls for other things, and ids, which differ from run to run, do not change them.
 type draws struct {
 	seed uint64
 

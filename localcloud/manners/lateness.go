@@ -15,7 +15,7 @@ import (
 
 // How late what is eventually consistent is. None of it is scaled.
 var (
-	// unknownFor is how long something that was just made is not known to all of EC2; one thing in lateOne takes longer.
+	// unknownFor is how long something that was just made is not known to all of EC2; one in lateOne takes longer.
 	unknownFor     = span{500 * time.Millisecond, 6 * time.Second}
 	unknownForLong = span{6 * time.Second, 15 * time.Second}
 	// tagsFor is how long old tags are shown.
@@ -45,7 +45,7 @@ var missing = map[string]struct{ code, message string }{
 	"i":        {"InvalidInstanceID.NotFound", "The instance ID '%s' does not exist"},
 	"igw":      {"InvalidInternetGatewayID.NotFound", "The internetGateway ID '%s' does not exist"},
 	"key":      {"InvalidKeyPair.NotFound", "The key pair '%s' does not exist"},
-	"lt":       {"InvalidLaunchTemplateId.NotFound", "The specified launch template, with template ID %s, does not exist."},
+	"lt":       {"InvalidLaunchTemplateId.NotFound", "The launch template ID '%s' does not exist"},
 	"nat":      {"NatGatewayNotFound", "NAT gateway %s was not found"},
 	"rtb":      {"InvalidRouteTableID.NotFound", "The routeTable ID '%s' does not exist"},
 	"rtbassoc": {"InvalidAssociationID.NotFound", "The association ID '%s' does not exist"},
@@ -176,7 +176,8 @@ var profileActions = map[string]string{
 	"RunInstances":                         "",
 }
 
-// admitProfile refuses a call with an instance profile that IAM made a moment ago, with the messages of internal/awserr.
+// admitProfile refuses a call with an instance profile that IAM made a moment ago. The messages are those that
+// internal/awserr knows.
 func (l *lateness) admitProfile(c *awsquery.Call) error {
 	prefix, ok := profileActions[c.Action()]
 	if !ok {

@@ -1,16 +1,19 @@
 // Package manners makes the local cloud as unkind as EC2, where that is wanted: what was just made is not known to each
-// call, tags are late, and what IAM made is late at EC2. It stands between the endpoint, which knows who calls, and what
-// carries a call out, and changes neither.
+// call, tags are late, what IAM made is late at EC2, and what is done is seen when it would be done there. It stands
+// between the endpoint, which knows who calls, and what carries a call out, and changes neither.
 //
 // The numbers, what they are on EC2 and where they are from are in docs/local-cloud.md.
 //
-// Limits: manners are kept in memory only; a cloud that comes up has nothing that is new. Calls of the local cloud's own,
-// those of its Auto Scaling groups for example, are carried out without them. DescribeTags is never late.
+// Limits: what takes its time is done at once all the same, and only seen late: who knows the address of an instance
+// that is shown as pending reaches it. Manners are kept in memory only; a cloud that comes up has nothing that is new.
+// Calls of the local cloud's own, those of its Auto Scaling groups for example, are carried out without them.
+// DescribeTags is never late.
 package manners
 
 import (
 	"context"
 	"sync/atomic"
+	"time"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
@@ -52,38 +55,68 @@ func (m *Manners) Answer(ctx context.Context, c *awsquery.Call, carry Carry) (*a
 	return d.answer(ctx, c, carry)
 }
 
+// TargetTakes is how long a load balancer takes with a target before it may find it healthy.
+func (m *Manners) TargetTakes(target string) time.Duration {
+	return m.takes("target", "target", target)
+}
+
+// RefreshTakes is how long an instance refresh waits until it believes that a group's new instances are healthy.
+func (m *Manners) RefreshTakes(group string) time.Duration { return m.takes("refresh", "group", group) }
+
+func (m *Manners) takes(what, kind, id string) time.Duration {
+	if m == nil {
+		return 0
+	}
+	d := m.current.Load()
+	if d == nil {
+		return 0
+	}
+	return d.times.takes(what, kind, id)
+}
+
 // conduct is what goes on under one setting.
 type conduct struct {
 	setting Setting
 	late    *lateness
+	times   *times
 }
 
 func newConduct(s Setting) *conduct {
-	return &conduct{setting: s, late: newLateness(newDraws(s.Seed))}
+	d := newDraws(s.Seed)
+	return &conduct{setting: s, late: newLateness(d), times: newTimes(d, s.Time)}
 }
 
 func (d *conduct) answer(ctx context.Context, c *awsquery.Call, carry Carry) (*awsquery.Answer, error) {
 	if err := d.late.admit(c); err != nil {
 		return nil, err
 	}
+	if err := d.times.admit(ctx, c, carry); err != nil {
+		return nil, err
+	}
+	if q, ok := descriptions[c.Action()]; ok && c.Service == q.service() {
+		return d.describe(ctx, c, q, carry)
+	}
 	before, err := d.late.before(ctx, c, carry)
 	if err != nil {
 		return nil, err
 	}
-	question, ok := descriptions[c.Action()]
-	if ok && c.Service == "ec2" {
-		return d.describe(ctx, c, question, carry)
-	}
+	moved := d.times.before(ctx, c, carry)
 	a, err := carry(ctx, c)
 	if err != nil || !a.OK() {
 		return a, err
 	}
 	d.late.note(c, a, before)
-	return a, nil
+	d.times.note(ctx, c, a, moved, carry)
+	return d.times.after(ctx, c, a, carry)
 }
 
 // describe answers a call that describes things. What the manners change is changed before filters look at it.
-func (d *conduct) describe(ctx context.Context, c *awsquery.Call, q description, carry Carry) (*awsquery.Answer, error) {
+func (d *conduct) describe(
+	ctx context.Context,
+	c *awsquery.Call,
+	q description,
+	carry Carry,
+) (*awsquery.Answer, error) {
 	rest, filters, err := q.takeFilters(c)
 	if err != nil {
 		return nil, err
@@ -97,13 +130,14 @@ func (d *conduct) describe(ctx context.Context, c *awsquery.Call, q description,
 		return nil, err
 	}
 	named := q.names(c)
-	q.keep(root, func(item *awsquery.Node) bool {
+	q.keep(root, func(item *awsquery.Node) (*awsquery.Node, bool) {
 		id := q.kind + item.Get(q.id)
 		if !named && d.late.unknown(id) {
-			return false
+			return nil, false
 		}
+		item = d.times.look(c.Action(), item, id)
 		d.late.showTags(item, id)
-		return filters.Pass(item)
+		return item, filters.Pass(item)
 	})
-	return &awsquery.Answer{Status: a.Status, Header: a.Header, Body: root.Bytes()}, nil
+	return d.times.after(ctx, c, &awsquery.Answer{Status: a.Status, Header: a.Header, Body: root.Bytes()}, carry)
 }

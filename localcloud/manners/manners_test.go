@@ -135,7 +135,8 @@ func TestWhatIsNewIsNotFound(t *testing.T) {
 		},
 		{
 			[]string{"CreateInternetGateway"}, "<internetGatewayId>igw" + anID + "</internetGatewayId>",
-			[]string{"AttachInternetGateway", "InternetGatewayId", "igw" + anID}, "InvalidInternetGatewayID.NotFound", "",
+			[]string{"AttachInternetGateway", "InternetGatewayId", "igw" + anID},
+			"InvalidInternetGatewayID.NotFound", "",
 		},
 		{
 			[]string{"CreateNatGateway"}, "<natGateway><natGatewayId>nat" + anID + "</natGatewayId></natGateway>",
@@ -162,7 +163,7 @@ func TestWhatIsNewIsNotFound(t *testing.T) {
 	} {
 		t.Run(c.make[0], func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				g := visit(t, map[string]string{c.use[0]: c.answer, c.make[0]: c.made})
+				g := visit(t, map[string]string{"DescribeAddresses": "", c.use[0]: c.answer, c.make[0]: c.made})
 				g.must(c.make[0], c.make[1:]...)
 				g.answers[c.use[0]] = c.answer
 				missed := func() bool {
@@ -255,7 +256,7 @@ func TestTagsAreLate(t *testing.T) {
 			t.Errorf("%d of %d calls show the old tags", n, tries)
 		}
 		// A filter looks at the same tags as are shown.
-		byRole := []string{"Filter.1.Name", "status", "Filter.1.Value.1", "in-use", "Filter.2.Name", "tag:role",
+		byRole := []string{"Filter.1.Name", "size", "Filter.1.Value.1", "8", "Filter.2.Name", "tag:role",
 			"Filter.2.Value.1", "new"}
 		n = sees(func() bool {
 			got := roles(byRole...)
@@ -268,7 +269,7 @@ func TestTagsAreLate(t *testing.T) {
 			t.Errorf("%d of %d calls with a filter do not find the new tags", n, tries)
 		}
 		last := g.calls[len(g.calls)-1]
-		if last.Get("Filter.1.Name") != "status" || last.Get("Filter.2.Name") != "" {
+		if last.Get("Filter.1.Name") != "size" || last.Get("Filter.2.Name") != "" {
 			t.Errorf("the cloud gets the filters %v", last.Form)
 		}
 		time.Sleep(later)

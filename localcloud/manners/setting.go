@@ -48,7 +48,8 @@ func Parse(text string) (Setting, error) {
 		case "time":
 			s.Time, err = strconv.ParseFloat(value, 64)
 			if err != nil || !(s.Time >= 0 && s.Time <= longest) {
-				return Setting{}, fmt.Errorf("manners %q: time is a number from 0 to %d\nhint: %s", text, longest, Usage)
+				const wrong = "manners %q: time is a number from 0 to %d\nhint: %s"
+				return Setting{}, fmt.Errorf(wrong, text, longest, Usage)
 			}
 		case "seed":
 			if s.Seed, err = strconv.ParseUint(value, 10, 64); err != nil {

@@ -32,6 +32,7 @@ type Groups struct {
 	network   *vpc.Network
 	templates *Templates
 	ec2       EC2Calls
+	pace      Pace
 	change    *sync.Mutex
 	log       *slog.Logger
 }

@@ -186,7 +186,7 @@ func (g *Groups) runRefresh(ctx context.Context, name, id string) {
 	}
 	if err == nil && r.Bake > 0 {
 		_ = g.records.ChangeRefresh(name, id, func(r *records.Refresh) { r.Status = "Baking" })
-		err = g.pause(ctx, name, id, r.Bake)
+		err = g.pause(ctx, name, id, time.Duration(r.Bake)*time.Second)
 	}
 	status, reason := "Successful", ""
 	ending := g.records.Refresh(name, id).Ending
@@ -296,7 +296,7 @@ func (g *Groups) checkpoints(ctx context.Context, name string, r records.Refresh
 		_ = g.records.ChangeRefresh(name, r.ID, func(r *records.Refresh) {
 			r.Reason = fmt.Sprintf("Reached checkpoint at %d%%. Waiting for %d seconds.", percent, r.Delay)
 		})
-		if err := g.pause(ctx, name, r.ID, r.Delay); err != nil {
+		if err := g.pause(ctx, name, r.ID, time.Duration(r.Delay)*time.Second); err != nil {
 			return nil, err
 		}
 		_ = g.records.ChangeRefresh(name, r.ID, func(r *records.Refresh) { r.Reason = "" })
@@ -316,8 +316,8 @@ func (g *Groups) mayGoOn(ctx context.Context, name string, r records.Refresh) er
 }
 
 // pause waits, and looks meanwhile whether the refresh is to end.
-func (g *Groups) pause(ctx context.Context, name, id string, seconds int) error {
-	for until := time.Now().Add(time.Duration(seconds) * time.Second); time.Now().Before(until); {
+func (g *Groups) pause(ctx context.Context, name, id string, length time.Duration) error {
+	for until := time.Now().Add(length); time.Now().Before(until); {
 		if err := g.mayGoOn(ctx, name, records.Refresh{ID: id}); err != nil {
 			return err
 		}
@@ -348,6 +348,9 @@ func (g *Groups) untilHealthy(ctx context.Context, name string, r records.Refres
 		if sick == "" {
 			break
 		}
+		if g.targets.Settling(sick) { // which is no fault of the instance
+			until = time.Now().Add(limit)
+		}
 		if time.Now().After(until) {
 			return fmt.Errorf("instance %s was not healthy within %s", sick, limit)
 		}
@@ -355,10 +358,10 @@ func (g *Groups) untilHealthy(ctx context.Context, name string, r records.Refres
 			return err
 		}
 	}
-	if r.Ending == "back" {
-		return nil
+	if err := g.pause(ctx, name, r.ID, g.pace.RefreshTakes(name)); err != nil || r.Ending == "back" {
+		return err
 	}
-	return g.pause(ctx, name, r.ID, r.Warmup)
+	return g.pause(ctx, name, r.ID, time.Duration(r.Warmup)*time.Second)
 }
 
 // retire drains instances and ends them.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto"
@@ -19,6 +20,12 @@ type EC2Calls interface {
 	TerminateInstances(context.Context, *awsquery.Call) (*awsquery.Node, error)
 }
 
+// Pace says how long instance refreshes take beside what they do.
+type Pace interface {
+	// RefreshTakes is how long one waits until it believes that a group's new instances are healthy.
+	RefreshTakes(group string) time.Duration
+}
+
 // Config holds the dependencies of the parts of Auto Scaling and load balancing.
 type Config struct {
 	Moto    *moto.Client
@@ -27,6 +34,7 @@ type Config struct {
 	Targets *targets.Checker
 	VPC     *vpc.VPC
 	EC2     EC2Calls
+	Pace    Pace
 	// Change is held by each changing call from its checks to its answer.
 	Change *sync.Mutex
 	Log    *slog.Logger
@@ -60,6 +68,7 @@ func New(c Config) *Scaling {
 			network:   c.VPC.Network,
 			templates: templates,
 			ec2:       c.EC2,
+			pace:      c.Pace,
 			change:    c.Change,
 			log:       c.Log,
 		},

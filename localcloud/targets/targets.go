@@ -21,6 +21,7 @@ import (
 type Checker struct {
 	records   *records.Store
 	machinery Dialer
+	pace      Pace
 
 	mu      sync.Mutex
 	health  map[string]*health // by target group and instance
@@ -33,11 +34,17 @@ type Dialer interface {
 	Dial(ctx context.Context, vpc string, private netip.AddrPort) (net.Conn, error)
 }
 
+// Pace says how long a load balancer takes with a target before it may find it healthy.
+type Pace interface {
+	TargetTakes(target string) time.Duration
+}
+
 // New makes a checker that has asked nobody yet.
-func New(records *records.Store, machinery Dialer) *Checker {
+func New(records *records.Store, machinery Dialer, pace Pace) *Checker {
 	return &Checker{
 		records:   records,
 		machinery: machinery,
+		pace:      pace,
 		health:    map[string]*health{},
 		drained:   map[string]bool{},
 	}
@@ -48,6 +55,7 @@ type health struct {
 	healthy   bool
 	good, bad int // in a row
 	reason    string
+	since     time.Time // that it may be healthy
 }
 
 // target is an instance of a target group.
@@ -128,13 +136,13 @@ func (c *Checker) Check(ctx context.Context) (changed bool) {
 		c.mu.Lock()
 		h := c.health[t.key()]
 		if h == nil {
-			h = &health{}
+			h = &health{since: time.Now().Add(c.pace.TargetTakes(t.key()))}
 			c.health[t.key()] = h
 		}
 		before := h.healthy
 		if err == nil {
 			h.good, h.bad, h.reason = h.good+1, 0, ""
-			h.healthy = h.healthy || h.good >= t.Record.Healthy
+			h.healthy = h.healthy || h.good >= t.Record.Healthy && !time.Now().Before(h.since)
 		} else {
 			h.good, h.bad, h.reason = 0, h.bad+1, err.Error()
 			h.healthy = h.healthy && h.bad < t.Record.Unhealthy
@@ -220,6 +228,17 @@ func (c *Checker) HealthOf(t target) (state, reason, description string) {
 		return "unhealthy", "Target.FailedHealthChecks", known.reason
 	}
 	return "initial", "Elb.InitialHealthChecking", "Initial health checks in progress"
+}
+
+// Settling tells whether a load balancer takes its time with an instance, whatever its health is.
+func (c *Checker) Settling(id string) bool {
+	all := c.Targets()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.ContainsFunc(all, func(t target) bool {
+		known := c.health[t.key()]
+		return t.Instance == id && known != nil && time.Now().Before(known.since)
+	})
 }
 
 // IsHealthy tells whether all load balancers find an instance well.
