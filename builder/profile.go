@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam/types"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 )
@@ -47,7 +48,7 @@ func createProfile(ctx context.Context, j *job) error {
 		func(ctx context.Context) error {
 			_, err := j.iam.CreateRole(ctx, &iam.CreateRoleInput{
 				RoleName:                 name,
-				AssumeRolePolicyDocument: aws.String(trustPolicy(j.region)),
+				AssumeRolePolicyDocument: aws.String(awsconfig.PartitionOf(j.region).InstanceTrust()),
 				Description:              aws.String("Temporary role of " + plain(j.runName())),
 				Tags:                     tags,
 			})
@@ -98,17 +99,8 @@ func createInIAM(ctx context.Context, create func(context.Context) error) error 
 	})
 }
 
-// trustPolicy lets EC2 in the region's partition hand out the role.
-func trustPolicy(region string) string {
-	principal := "ec2.amazonaws.com"
-	if strings.HasPrefix(region, "cn-") {
-		principal = "ec2.amazonaws.com.cn"
-	}
-	return `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"` + principal +
-		`"},"Action":"sts:AssumeRole"}]}`
-}
-
-// plain leaves out what IAM takes in no description or tag.
+// plain leaves out what IAM takes in no description or tag, and EC2 in no description of a security group: the quote
+// of an AMI's name, for example (CreateSecurityGroup, GroupDescription).
 func plain(text string) string {
 	return strings.Map(func(r rune) rune {
 		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'

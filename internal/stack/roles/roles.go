@@ -15,26 +15,24 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam/types"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/plan"
 )
 
-const (
-	trust = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow",` +
-		`"Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
-	policyName = "parameters"
-)
+const policyName = "parameters"
 
 // Name is the name of a tier's role and of its instance profile.
 func Name(s *stack.Stack, tier string) string { return "goldsmith-" + s.Name + "-" + tier }
 
 // tierPolicy lets a tier read its parameters, and decrypt them with the key of Parameter Store alone.
 func tierPolicy(s *stack.Stack, t stack.Tier) (string, error) {
+	partition, region := awsconfig.PartitionOf(s.Config.Region), s.Config.Region
 	var resources []string
 	for _, name := range t.Reads {
-		resources = append(resources, fmt.Sprintf("arn:aws:ssm:%s:*:parameter%s%s", s.Config.Region,
+		resources = append(resources, fmt.Sprintf("arn:%s:ssm:%s:*:parameter%s%s", partition.Name, region,
 			s.ParameterPath(), name))
 	}
 	text, err := json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": []any{
@@ -48,7 +46,7 @@ func tierPolicy(s *stack.Stack, t stack.Tier) (string, error) {
 			"Action":   "kms:Decrypt",
 			"Resource": "*",
 			"Condition": map[string]any{
-				"StringEquals": map[string]string{"kms:ViaService": "ssm." + s.Config.Region + ".amazonaws.com"},
+				"StringEquals": map[string]any{"kms:ViaService": partition.ViaService("ssm", region)},
 			},
 		},
 	}})
@@ -141,7 +139,7 @@ func create(ctx context.Context, s *stack.Stack, name, policy string) error {
 	own := []types.Tag{{Key: aws.String(stack.StackTag), Value: aws.String(s.Name)}}
 	_, err := s.IAM.CreateRole(ctx, &iam.CreateRoleInput{
 		RoleName:                 aws.String(name),
-		AssumeRolePolicyDocument: aws.String(trust),
+		AssumeRolePolicyDocument: aws.String(awsconfig.PartitionOf(s.Config.Region).InstanceTrust()),
 		Tags:                     own,
 	})
 	if err != nil && awserr.Code(err) != "EntityAlreadyExists" {

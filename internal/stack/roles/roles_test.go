@@ -25,6 +25,11 @@ func TestPoliciesNameNoMoreThanNeeded(t *testing.T) {
 		"web/tls_key") {
 		t.Errorf("%v: %s", err, db)
 	}
+	china := defaultstack.New(aws.Config{Region: "cn-north-1"}, stackfile.Default(), t.Logf)
+	text, err := tierPolicy(china, china.Tier("web"))
+	if err != nil || !strings.Contains(text, "arn:aws-cn:ssm:cn-north-1:") || strings.Contains(text, "arn:aws:") {
+		t.Errorf("%v: in China %s", err, text)
+	}
 	operator, err := stack.OperatorPolicy()
 	if err != nil || strings.Contains(string(operator), `"*:*"`) || strings.Contains(string(operator), `"ec2:*"`) ||
 		!json.Valid(operator) {
