@@ -73,13 +73,13 @@ type Config struct {
 	// Disks of the instance. The one with the source AMI's root device name is the root volume.
 	LaunchMappings []BlockDevice `mapstructure:"launch_block_device_mappings"`
 
-	// Tags of the AMI and of its snapshots.
+	// Tags of the AMI and of its snapshots: 25 at most, as EC2 takes 50 and the builder gives up to 25.
 	Tags map[string]string `mapstructure:"tags"`
-	// Tags of the snapshots, beside `tags`.
+	// Tags of the snapshots, beside `tags`: with them 47 at most.
 	SnapshotTags map[string]string `mapstructure:"snapshot_tags"`
-	// Tags of what only lives while the image is baked.
+	// Tags of what only lives while the image is baked: 47 at most.
 	RunTags map[string]string `mapstructure:"run_tags"`
-	// Tags of the instance's volumes, beside `run_tags`.
+	// Tags of the instance's volumes, beside `run_tags`: with them 47 at most.
 	RunVolumeTags map[string]string `mapstructure:"run_volume_tags"`
 
 	// Prove the AMI before it is published: a fresh instance of it in its target subnet must report itself ready.

@@ -65,7 +65,7 @@ func (b *bake) copyTo(ctx context.Context, region string) (image string, err err
 	}
 	input := &ec2.CopyImageInput{
 		Name:              aws.String(b.image.name),
-		Description:       aws.String(j.config.AMIDescription),
+		Description:       given(j.config.AMIDescription),
 		SourceImageId:     aws.String(b.image.id),
 		SourceRegion:      aws.String(j.region),
 		ClientToken:       aws.String("goldsmith-" + b.image.owner + "-" + region),

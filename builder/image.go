@@ -67,7 +67,7 @@ func createFrom(
 	input := &ec2.CreateImageInput{
 		InstanceId:          aws.String(instance),
 		Name:                aws.String(name),
-		Description:         aws.String(j.config.AMIDescription),
+		Description:         given(j.config.AMIDescription),
 		BlockDeviceMappings: mappings(j.config.AMIMappings),
 		TagSpecifications:   tags,
 	}

@@ -55,7 +55,7 @@ func createSecurityGroup(ctx context.Context, j *job, vpc string) (string, error
 	defer cancel()
 	made, err := j.ec2.CreateSecurityGroup(detached, &ec2.CreateSecurityGroupInput{
 		GroupName:         aws.String(j.temporaryName()),
-		Description:       aws.String("Temporary group of " + j.runName()),
+		Description:       aws.String("Temporary group of " + plain(j.runName())),
 		VpcId:             aws.String(vpc),
 		TagSpecifications: j.runSpecs(types.ResourceTypeSecurityGroup),
 	})

@@ -205,21 +205,42 @@ func (d BlockDevice) volumeFaults(at string) []error {
 	return errs
 }
 
-// tagFaults holds tags to EC2's limits: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html
+const (
+	// tagsMax is how many tags EC2 and IAM let a thing have (EC2 User Guide, Tag your resources: Tag restrictions).
+	tagsMax = 50
+	// ownRunTags are those of all that a build makes: Name, goldsmith:build and goldsmith:started.
+	ownRunTags = 3
+	// ownImageTags are those of a finished AMI: these, and what it is made from, of what digest, description, manifest,
+	// revision and series, its user, whether it is finished, when it was proved and for which release, and its inputs.
+	ownImageTags = ownRunTags + 10 + inputsTagsMax
+)
+
+// tagFaults holds tags to EC2's limits, with the tags that the builder gives beside them:
+// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html
 func (c *Config) tagFaults() []error {
 	var errs []error
 	for _, set := range []struct {
 		attribute string
 		tags      map[string]string
+		beside    map[string]string // of the same things
+		own       int
 	}{
-		{"tags", c.Tags},
-		{"snapshot_tags", c.SnapshotTags},
-		{"run_tags", c.RunTags},
-		{"run_volume_tags", c.RunVolumeTags},
-		{"spot_tags", c.SpotTags},
+		{"tags", c.Tags, nil, ownImageTags},
+		{"snapshot_tags", c.SnapshotTags, c.Tags, ownRunTags},
+		{"run_tags", c.RunTags, nil, ownRunTags},
+		{"run_volume_tags", c.RunVolumeTags, c.RunTags, ownRunTags},
+		{"spot_tags", c.SpotTags, c.RunTags, ownRunTags},
 	} {
-		if len(set.tags) > 45 {
-			add(&errs, "%s: there are %d, at most 45 are taken", set.attribute, len(set.tags))
+		all := map[string]bool{"Name": true} // which counts as own, whoever gives it
+		for key := range set.tags {
+			all[key] = true
+		}
+		for key := range set.beside {
+			all[key] = true
+		}
+		if most := tagsMax - set.own; len(all)-1 > most && len(set.tags) > 0 {
+			add(&errs, "%s: there are %d with those that they go with; at most %d are taken, as EC2 takes %d and the "+
+				"builder gives %d", set.attribute, len(all)-1, most, tagsMax, set.own)
 		}
 		for _, key := range slices.Sorted(maps.Keys(set.tags)) {
 			value := set.tags[key]

@@ -2,6 +2,7 @@ package ec2fake
 
 import (
 	"encoding/json"
+	"regexp"
 	"slices"
 	"time"
 
@@ -230,9 +231,16 @@ var groupOperations = resource.Join(
 	resource.Op(revokeSecurityGroupIngress), resource.Op(revokeSecurityGroupEgress),
 )
 
+// groupDescription is what CreateSecurityGroup documents for its GroupDescription.
+var groupDescription = regexp.MustCompile(`^[A-Za-z0-9 ._:/()#,@\[\]+=&;{}!$*-]{1,255}$`)
+
 func createSecurityGroup(r *Region, in *ec2.CreateSecurityGroupInput) (*ec2.CreateSecurityGroupOutput, error) {
 	if _, err := r.network.vpcs.Find(in.VpcId); err != nil {
 		return nil, err
+	}
+	if said := aws.ToString(in.Description); !groupDescription.MatchString(said) {
+		return nil, Err("InvalidParameterValue", "Value ("+said+") for parameter GroupDescription is invalid. "+
+			"Character sets beyond ASCII are not supported.")
 	}
 	for _, row := range r.network.groups.Rows {
 		if aws.ToString(row.Value.VpcId) == *in.VpcId && aws.ToString(row.Value.GroupName) == *in.GroupName {

@@ -20,8 +20,10 @@ var (
 const (
 	// userDataLimit is what EC2 takes, less what Goldsmith adds.
 	userDataLimit = 14 << 10
-	// tagLimit is what EC2 takes, less Goldsmith's own.
-	tagLimit = 45
+	// tagLimit is what EC2 takes, 50 (EC2 User Guide, Tag your resources: Tag restrictions), less Goldsmith's own: of an
+	// instance of the db tier, which has the most, Name and goldsmith:stack, tier, deploy, role, settings, address,
+	// volume and server.
+	tagLimit = 50 - 9
 )
 
 func (r *reader) checkTier(f *File, tier string, t *Tier, b *block) {

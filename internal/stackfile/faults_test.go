@@ -289,8 +289,8 @@ func TestFaults(t *testing.T) {
 				`6,5: tier "web": tags["` + strings.Repeat("ä", 129) + `"]: the key has 129 characters`,
 				`7,5: tier "web": tags["e"]: the value has 257 characters; it should have at most 256`,
 			}},
-		{"many tags, and one less", in(`tier "web"`, many(46)) + in(`tier "db"`, many(45)),
-			[]string{`2,10: tier "web": tags: there are 46; at most 45 are taken`}},
+		{"many tags, and one less", in(`tier "web"`, many(42)) + in(`tier "db"`, many(41)),
+			[]string{`2,10: tier "web": tags: there are 42; at most 41 are taken`}},
 
 		// Rules.
 		{"protocol", rule(`protocol = "sctp"`, `port = 1`, `cidr = "10.0.0.0/8"`),

@@ -100,7 +100,7 @@ type Tier struct {
 	UserData string `hcl:"user_data"`
 	// A file of user-data, in place of `user_data`. Its path is relative to the stack file.
 	UserDataFile string `hcl:"user_data_file"`
-	// Tags of its instances and their volumes, beside Goldsmith's own: 45 at most, keys of 1 to 128 characters, values
+	// Tags of its instances and their volumes, beside Goldsmith's own: 41 at most, keys of 1 to 128 characters, values
 	// of at most 256. Keys that begin with `goldsmith:` or `aws:` are not taken.
 	Tags map[string]string `hcl:"tags"`
 	// What its security group lets in, beside what it always does: in web, 22 from the operator, 80 and 443 from
