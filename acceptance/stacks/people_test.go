@@ -137,6 +137,21 @@ func TestAccessAfterAStop(t *testing.T) {
 	rig.AssertServes(t)
 }
 
+// TestServiceAddressIsKept has the database's address taken away, as a restart of what configures the network does, and
+// that restarted.
+func TestServiceAddressIsKept(t *testing.T) {
+	const take = `set -e
+show() { ip -o -4 address show to 10.0.2.10; }
+sudo systemctl restart systemd-networkd
+sudo ip address delete 10.0.2.10/32 dev "$(show | cut -d' ' -f2)"
+for try in $(seq 100); do [ -z "$(show)" ] || exit 0; sleep 0.1; done
+echo "it did not come back"; exit 1`
+	if out, err := rig.Output(rig.Goldsmith(), "ssh", "db", "--stack", rig.StackName, "--", take); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	rig.AssertServes(t)
+}
+
 func TestLogs(t *testing.T) {
 	for _, c := range []struct{ tier, source, want string }{
 		{"db", "", " ip-10-0-2-"},
