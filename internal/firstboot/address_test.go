@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,7 +16,7 @@ func TestNetworkdKeepsTheAddress(t *testing.T) {
 	managed := func(file string) string {
 		return "[ \"$*\" = '--no-pager status ens5' ] || exit 99\n" +
 			"echo '* 2: ens5\n                     Link File: /usr/lib/systemd/network/99-default.link\n" +
-			"                  Network File: " + file + "\n                         State: routable (configured)'\n"
+			"                  Network File: " + file + "\n                         State: routable'\n"
 	}
 	for _, c := range []struct {
 		name, networkctl string
@@ -48,8 +49,7 @@ func TestNetworkdKeepsTheAddress(t *testing.T) {
 			}
 			path := filepath.Join(dir, c.want, addressDropIn)
 			text, err := os.ReadFile(path)
-			const want = "# The service address, as long as this instance has the data.\n[Address]\nAddress=10.0.2.10/32\n"
-			if err != nil || string(text) != want {
+			if err != nil || !strings.HasSuffix(string(text), "\n[Address]\nAddress=10.0.2.10/32\n") {
 				t.Errorf("got %q, %v", text, err)
 			}
 			if err := forgetAddress(dir); err != nil {

@@ -65,7 +65,8 @@ func TestReportIsRepeated(t *testing.T) {
 func TestRepeatingNeverFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := reportOf(t, 0)
-		if err := repeat(t.Context(), dir, func() {}, func(string) error { return errors.New("no console") }); err != nil {
+		broken := func(string) error { return errors.New("no console") }
+		if err := repeat(t.Context(), dir, func() {}, broken); err != nil {
 			t.Error(err)
 		}
 		ended, end := context.WithCancel(t.Context())

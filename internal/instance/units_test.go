@@ -41,7 +41,7 @@ func TestOrderOfTheFirstBoot(t *testing.T) {
 		{ReadyUnit, "After", []string{FirstBootUnit, DataUnit, DatabaseUnit}},
 		{ReadyUnit, "Wants", []string{ConsoleUnit}},
 		{ReadyUnit, "RuntimeDirectory", []string{strings.TrimPrefix(ReadyDir, "/run/")}},
-		{ReadyUnit, "RuntimeDirectoryPreserve", []string{"yes"}}, // a service that has ended, or failed, keeps none else
+		{ReadyUnit, "RuntimeDirectoryPreserve", []string{"yes"}}, // else it goes with a service that has failed
 		{DataUnit, "Wants", []string{AddressUnit}},
 		{AddressUnit, "BindsTo", []string{DataUnit}}, // it must not give back what the data unit gives up
 		{AddressUnit, "After", []string{DataUnit}},

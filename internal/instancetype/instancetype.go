@@ -15,13 +15,13 @@ var xen = []string{
 }
 
 // NotNitro is the error of a type that is known not to be of the Nitro system, whose console can be read only some time
-// after something was written to it (GetConsoleOutput in the EC2 API Reference, Latest). No instance of such a type could
-// say that it is ready in time.
+// after something was written to it (GetConsoleOutput in the EC2 API Reference, Latest). No instance of such a type
+// could say that it is ready in time.
 func NotNitro(kind string) error {
 	family, size, _ := strings.Cut(kind, ".")
 	if !slices.Contains(xen, family) || strings.HasPrefix(size, "metal") {
 		return nil
 	}
-	return fmt.Errorf("%s runs on Xen, where an instance's console, by which it says that it is ready, is minutes late; "+
-		"a type of the Nitro system should be taken, such as t3.small", kind)
+	return fmt.Errorf("%s runs on Xen, where an instance's console, by which it says that it is ready, is minutes "+
+		"late; a type of the Nitro system should be taken, such as t3.small", kind)
 }

@@ -72,7 +72,8 @@ func TestBlockDevice(t *testing.T) {
 		{8, 1, "is not to be seen from here"},
 		{9, 9, "9:9 is not known here"},
 	} {
-		if path, err := blockDeviceIn(sys, dev, c.major, c.minor); err == nil || !strings.Contains(err.Error(), c.want) {
+		path, err := blockDeviceIn(sys, dev, c.major, c.minor)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%d:%d: got %q, %v", c.major, c.minor, path, err)
 		}
 	}

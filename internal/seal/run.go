@@ -95,8 +95,8 @@ func readFiles(ctx context.Context, m *manifest.Manifest, needles []needle, judg
 	return slices.Concat(in.faults, judged), nil
 }
 
-// readFreeBlocks returns the secrets that lie in blocks which no file has; zero overwrites those first. Where nobody can
-// look, and nothing was overwritten, that is a fault: a snapshot has those blocks too.
+// readFreeBlocks returns the secrets that lie in blocks which no file has; zero overwrites those first. Where nobody
+// can look, and nothing was overwritten, that is a fault: a snapshot has those blocks too.
 func readFreeBlocks(ctx context.Context, needles []needle, zero bool) (faults []Fault, notes []string, err error) {
 	mounts, err := mountinfo.GetMounts(nil)
 	if err != nil {

@@ -63,9 +63,9 @@ func withoutIdentity(root string) (state []byte, left []string, err error) {
 	}
 	state = text
 	for _, path := range snapdIdentity {
-		without, found, err := withoutMember(state, append([]string{"data"}, path...))
-		if err != nil {
-			return nil, nil, fmt.Errorf("read %s: %w", snapdState, err)
+		without, found, readErr := withoutMember(state, append([]string{"data"}, path...))
+		if readErr != nil {
+			return nil, nil, fmt.Errorf("read %s: %w", snapdState, readErr)
 		}
 		if found {
 			state, left = without, append(left, strings.Join(path, "."))
@@ -78,7 +78,7 @@ func withoutIdentity(root string) (state []byte, left []string, err error) {
 // not there.
 func withoutMember(text []byte, path []string) (without []byte, found bool, err error) {
 	var object map[string]json.RawMessage
-	if err := json.Unmarshal(text, &object); err != nil {
+	if err = json.Unmarshal(text, &object); err != nil {
 		return nil, false, err
 	}
 	value, ok := object[path[0]]

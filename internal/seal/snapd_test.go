@@ -14,9 +14,9 @@ func TestSnapdForgetsNothingElse(t *testing.T) {
 	const (
 		state = `{"data":{"auth":{"last-id":1,"users":[],"device":{"brand":"generic","key-id":"k",` +
 			`"model":"generic-classic","serial":"s","session-macaroon":"m"}},"refresh-privacy-key":"r",` +
-			`"seeded":true,"snaps":{"core22":{"sequence":[{"revision":"1380"}]}}},"last-change-id":12345678901234567890}`
+			`"seeded":true,"snaps":{"core22":{"sequence":[{"revision":"1380"}]}}},"last-change-id":1234567890123456789}`
 		want = `{"data":{"auth":{"device":{"brand":"generic","model":"generic-classic"},"last-id":1,"users":[]},` +
-			`"seeded":true,"snaps":{"core22":{"sequence":[{"revision":"1380"}]}}},"last-change-id":12345678901234567890}`
+			`"seeded":true,"snaps":{"core22":{"sequence":[{"revision":"1380"}]}}},"last-change-id":1234567890123456789}`
 	)
 	for name, c := range map[string]struct{ before, after, left string }{
 		"registered":     {state, want, "auth.device.serial, auth.device.key-id"},
@@ -29,7 +29,7 @@ func TestSnapdForgetsNothingElse(t *testing.T) {
 		if (err == nil) != (c.left == "") || err != nil && !strings.Contains(err.Error(), c.left) {
 			t.Errorf("%s: got %v", name, err)
 		}
-		if err := forgetSnapdIdentity(root); err != nil {
+		if err = forgetSnapdIdentity(root); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		text, err := os.ReadFile(filepath.Join(root, snapdState))
@@ -44,7 +44,8 @@ func TestSnapdForgetsNothingElse(t *testing.T) {
 	}
 }
 
-// TestAssertionsAreNoSecrets by an assertion as snapd has it; the same text elsewhere is judged, and so is another there.
+// TestAssertionsAreNoSecrets by an assertion as snapd has it; the same text elsewhere is judged, and so is another text
+// there.
 func TestAssertionsAreNoSecrets(t *testing.T) {
 	const assertion = "type: account-key\nauthority-id: canonical\nrevision: 2\n" +
 		"public-key-sha3-384: BWDEoaqyr25nF5SNCvEv2v7QnM9QsfCc0PBMYD_i2NGSQ32EF2d4D0hqUel3m8ul\n" +

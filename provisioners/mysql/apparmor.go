@@ -20,26 +20,27 @@ func confine(f flavor, dir string, notify []string) []task.Task {
 	if f.name != "mysql" {
 		return nil
 	}
-	there := []string{"/usr/bin/test", "-e", dir + "/" + profile}
 	const (
 		rules = "/run/goldsmith/tls/ r,\n" + mysqlsetup.CAPath + " r,\n" + mysqlsetup.CertificatePath + " r,\n" +
 			mysqlsetup.CertificateKeyPath + " r,\n/run/systemd/notify w,\n"
 		header = `^[^#]*/usr/sbin/mysqld.*\{[[:space:]]*$`
-		load   = "\n[ \"$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)\" != Y ] || apparmor_parser --replace "
+		load   = "\n[ \"$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)\" != Y ] || " +
+			"apparmor_parser --replace "
 	)
-	local := dir + "/local/" + profile
+	path, local := dir+"/"+profile, dir+"/local/"+profile
 	return []task.Task{
 		{Name: "AppArmor lets the server read its certificate", Notify: notify, Spec: task.Command{
-			OnlyIf: there,
+			OnlyIf: []string{"/usr/bin/test", "-e", path},
 			Unless: []string{"/bin/grep", "-qsF", mysqlsetup.CertificateKeyPath, local},
-			Shell:  "mkdir -p " + dir + "/local\ncat >>" + local + " <<'END'\n" + rules + "END" + load + dir + "/" + profile,
+			Shell:  "mkdir -p " + dir + "/local\ncat >>" + local + " <<'END'\n" + rules + "END" + load + path,
 		}},
 		{Name: "AppArmor lets the server be kept in", Notify: notify, Spec: task.Command{
-			OnlyIf: there,
-			Unless: []string{"/bin/sh", "-c", "! grep -E '" + header + "' " + dir + "/" + profile +
-				" | grep -qv attach_disconnected"},
+			OnlyIf: []string{"/usr/bin/test", "-e", path},
+			Unless: []string{
+				"/bin/sh", "-c", "! grep -E '" + header + "' " + path + " | grep -qv attach_disconnected",
+			},
 			Shell: "sed -i -E '\\!" + header + "!{/attach_disconnected/b;s/flags=\\(/&attach_disconnected,/;t;" +
-				"s/\\{[[:space:]]*$/flags=(attach_disconnected) {/}' " + dir + "/" + profile + load + dir + "/" + profile,
+				"s/\\{[[:space:]]*$/flags=(attach_disconnected) {/}' " + path + load + path,
 		}},
 	}
 }

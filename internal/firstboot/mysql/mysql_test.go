@@ -253,7 +253,7 @@ func TestBufferPoolIsOfThisMachine(t *testing.T) {
 			t.Errorf("of %d kB: %d MB, want %d", kilobytes, got, want)
 		}
 	}
-	const unset = "[mysqld]\nbind-address = 127.0.0.1\n# innodb_buffer_pool_size = 8G\ninnodb_buffer_pool_instances = 2\n"
+	const unset = "[mysqld]\n# innodb_buffer_pool_size = 8G\ninnodb_buffer_pool_instances = 2\n"
 	for name, c := range map[string]struct {
 		config, other string
 		ours          bool

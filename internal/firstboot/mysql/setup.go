@@ -69,7 +69,8 @@ func (s *server) Prepare(_ context.Context, b firstboot.Boot) error {
 	if err != nil {
 		return err
 	}
-	const text = "# Made at boot.\n[mysqld]\nssl_ca = %s\nssl_cert = %s\nssl_key = %s\nrequire_secure_transport = ON\n%s"
+	const text = "# Made at boot.\n[mysqld]\nssl_ca = %s\nssl_cert = %s\nssl_key = %s\n" +
+		"require_secure_transport = ON\n%s"
 	pool, err := s.bufferPool()
 	if err != nil {
 		return err
@@ -92,9 +93,9 @@ func (s *server) bufferPool() (string, error) {
 		return "", err
 	}
 	for _, path := range append(paths, s.Config) {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return "", fmt.Errorf("look for the server's memory: %w", err)
+		text, readErr := os.ReadFile(path)
+		if readErr != nil {
+			return "", fmt.Errorf("look for the server's memory: %w", readErr)
 		}
 		if filepath.Base(path) != instanceConfig && poolLine.Match(text) {
 			return "", nil

@@ -65,7 +65,7 @@ func SSHRoute(ctx context.Context, s *stack.Stack, target stack.Instance) ([]acc
 	return hops, nil
 }
 
-// usersOf are the accounts that have the launch's key, by image. An image that is another account's, or gone, says none.
+// usersOf are the users that have the launch's key, by image. An image that is another account's, or gone, says none.
 func usersOf(ctx context.Context, s *stack.Stack, instances []stack.Instance) (map[string]string, error) {
 	var ids []string
 	for _, i := range instances {
