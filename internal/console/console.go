@@ -17,6 +17,7 @@ import (
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
 )
 
@@ -60,11 +61,12 @@ type budget struct {
 // Shared is for the whole process: EC2 counts an account's calls and not those of a part of a program.
 var Shared = &Reader{}
 
-// Tail is the end of an instance's console, to be added to an error; empty where there is none to be had.
+// Tail is the end of an instance's console, to be added to an error; empty where there is none to be had. What an
+// instance of ours says again and again is left out: it would hide all else, and who reads the error knows it.
 func (r *Reader) Tail(ctx context.Context, api API, id string) string {
 	const most = 20
 	text, err := r.Read(ctx, api, id)
-	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	lines := strings.Split(strings.TrimSpace(instance.WithoutRepeated(string(text))), "\n")
 	if err != nil || len(text) == 0 {
 		return ""
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
+	"regexp"
 	"strings"
 )
 
@@ -48,3 +49,10 @@ func wholeLine(line []byte) (text []byte, ok bool) {
 	}
 	return line[:at], string(line[at:]) == checksum(line[:at])
 }
+
+// repeated matches what an instance writes to its console again and again: reports, and host keys between their marks.
+var repeated = regexp.MustCompile(`(?:\r?\n)*(?:` + ReportPrefix + `|` + StandbyPrefix + `)[^\n]*|(?:\r?\n)*` +
+	HostKeysBegin + `[^\n]*\n(?:[^\n]*\n){0,10}?` + HostKeysEnd)
+
+// WithoutRepeated is a console without that.
+func WithoutRepeated(console string) string { return repeated.ReplaceAllString(console, "") }

@@ -153,3 +153,19 @@ func TestFindWaiting(t *testing.T) {
 		t.Errorf("got %q of a console that says nothing", got)
 	}
 }
+
+func TestWithoutRepeated(t *testing.T) {
+	line, err := ConsoleLine(ReportPrefix, Report{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := HostKeys([]string{"ssh-ed25519 AAAA"})
+	console := "boot\r\n\r\n" + strings.ReplaceAll(keys, "\n", "\r\n") + "\r\n\r\n" + line + "\r\noom-killer\r\n\r\n" +
+		keys + "\r\n\r\n" + StandbyPrefix + "{}\r\nlogin:"
+	if got := strings.ReplaceAll(WithoutRepeated(console), "\r", ""); got != "boot\noom-killer\nlogin:" {
+		t.Errorf("got %q", got)
+	}
+	if got := WithoutRepeated("boot\n" + HostKeysBegin + "\ntorn"); got != "boot\n"+HostKeysBegin+"\ntorn" {
+		t.Errorf("a block without an end: got %q", got)
+	}
+}
