@@ -205,6 +205,8 @@ type parameter struct {
 	Name      string
 	Names     []string
 	Overwrite bool
+	Value     string
+	Tier      string
 }
 
 func readParameter(c *awsquery.Call) parameter {

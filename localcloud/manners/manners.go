@@ -1,6 +1,7 @@
 // Package manners makes the local cloud as unkind as EC2, where that is wanted: what was just made is not known to each
-// call, tags are late, what IAM made is late at EC2, and what is done is seen when it would be done there. It stands
-// between the endpoint, which knows who calls, and what carries a call out, and changes neither.
+// call, tags are late, what IAM made is late at EC2, what is done is seen when it would be done there, and an
+// account may not ask as often as it likes nor have as much as it likes. It stands between the endpoint, which knows who
+// calls, and what carries a call out, and changes neither.
 //
 // The numbers, what they are on EC2 and where they are from are in docs/local-cloud.md.
 //
@@ -79,18 +80,21 @@ type conduct struct {
 	setting Setting
 	late    *lateness
 	times   *times
+	limits  *limits
 }
 
 func newConduct(s Setting) *conduct {
 	d := newDraws(s.Seed)
-	return &conduct{setting: s, late: newLateness(d), times: newTimes(d, s.Time)}
+	return &conduct{
+		setting: s,
+		late:    newLateness(d),
+		times:   newTimes(d, s.Time),
+		limits:  newLimits(d, s.Time),
+	}
 }
 
 func (d *conduct) answer(ctx context.Context, c *awsquery.Call, carry Carry) (*awsquery.Answer, error) {
-	if err := d.late.admit(c); err != nil {
-		return nil, err
-	}
-	if err := d.times.admit(ctx, c, carry); err != nil {
+	if err := d.admit(ctx, c, carry); err != nil {
 		return nil, err
 	}
 	if q, ok := descriptions[c.Action()]; ok && c.Service == q.service() {
@@ -98,6 +102,9 @@ func (d *conduct) answer(ctx context.Context, c *awsquery.Call, carry Carry) (*a
 	}
 	before, err := d.late.before(ctx, c, carry)
 	if err != nil {
+		return nil, err
+	}
+	if err = admitTags(c, before); err != nil {
 		return nil, err
 	}
 	moved := d.times.before(ctx, c, carry)
@@ -108,6 +115,20 @@ func (d *conduct) answer(ctx context.Context, c *awsquery.Call, carry Carry) (*a
 	d.late.note(c, a, before)
 	d.times.note(ctx, c, a, moved, carry)
 	return d.times.after(ctx, c, a, carry)
+}
+
+// admit refuses what is one call too many, names what is not known yet, cannot be done yet, or is too much.
+func (d *conduct) admit(ctx context.Context, c *awsquery.Call, carry Carry) error {
+	if err := d.limits.throttle(c); err != nil {
+		return err
+	}
+	if err := d.late.admit(c); err != nil {
+		return err
+	}
+	if err := d.times.admit(ctx, c, carry); err != nil {
+		return err
+	}
+	return d.limits.admit(ctx, c, carry)
 }
 
 // describe answers a call that describes things. What the manners change is changed before filters look at it.

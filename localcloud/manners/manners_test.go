@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
@@ -39,9 +42,22 @@ type guest struct {
 
 // visit has a client call a cloud with EC2's manners, which answers with these.
 func visit(t *testing.T, answers map[string]string) *guest {
-	g := &guest{cloud: &cloud{t: t, answers: answers}}
-	g.manners.Set(Setting{EC2: true, Time: 1, Seed: 1})
+	all := map[string]string{
+		"DescribeAddresses": "", "DescribeImages": "", "DescribeInstances": "", "DescribeSubnets": "", "DescribeVpcs": "",
+	}
+	maps.Copy(all, answers)
+	g := &guest{cloud: &cloud{t: t, answers: all}}
+	g.set(Setting{EC2: true, Time: 1, Seed: 1})
 	return g
+}
+
+// set switches to other manners, under which a client may ask as often as it likes.
+func (g *guest) set(s Setting) {
+	g.manners.Set(s)
+	limits := g.manners.current.Load().limits
+	for action := range ownBuckets {
+		limits.buckets[action] = rate.NewLimiter(rate.Inf, 0)
+	}
 }
 
 func (g *guest) call(action string, parameters ...string) (*awsquery.Node, error) {
@@ -163,7 +179,7 @@ func TestWhatIsNewIsNotFound(t *testing.T) {
 	} {
 		t.Run(c.make[0], func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				g := visit(t, map[string]string{"DescribeAddresses": "", c.use[0]: c.answer, c.make[0]: c.made})
+				g := visit(t, map[string]string{c.use[0]: c.answer, c.make[0]: c.made})
 				g.must(c.make[0], c.make[1:]...)
 				g.answers[c.use[0]] = c.answer
 				missed := func() bool {
@@ -388,7 +404,7 @@ func TestSeed(t *testing.T) {
 				"CreateVolume": "<volumeId>vol" + anID + "</volumeId>",
 				"DescribeVpcs": "<vpcSet/>", "DescribeVolumes": "<volumeSet/>",
 			})
-			g.manners.Set(Setting{EC2: true, Time: 1, Seed: seed})
+			g.set(Setting{EC2: true, Time: 1, Seed: seed})
 			g.must("CreateVpc")
 			g.must("CreateVolume")
 			for range tries {
@@ -434,14 +450,14 @@ func TestNone(t *testing.T) {
 func TestRefusedIsNotRemembered(t *testing.T) {
 	g := visit(t, nil)
 	refuse := func(context.Context, *awsquery.Call) (*awsquery.Answer, error) {
-		return &awsquery.Answer{Status: http.StatusBadRequest, Body: []byte("<vpcId>vpc" + anID + "</vpcId>")}, nil
+		return &awsquery.Answer{Status: http.StatusBadRequest, Body: []byte("<r>subnet" + anID + "</r>")}, nil
 	}
-	a, err := g.manners.Answer(t.Context(), awsquery.NewCall("ec2", "CreateVpc"), refuse)
+	a, err := g.manners.Answer(t.Context(), awsquery.NewCall("ec2", "CreateSubnet"), refuse)
 	if err != nil || a.OK() {
 		t.Errorf("got %v, %v", a, err)
 	}
-	g.answers = map[string]string{"DescribeVpcs": "<vpcSet/>"}
+	g.answers["DescribeSubnets"] = "<subnetSet/>"
 	for range tries {
-		g.must("DescribeVpcs", "VpcId.1", "vpc"+anID)
+		g.must("DescribeSubnets", "SubnetId.1", "subnet"+anID)
 	}
 }

@@ -139,11 +139,9 @@ func launches(ctx context.Context, carry Carry, ids ...string) (map[string]time.
 		return nil, err
 	}
 	all := map[string]time.Time{}
-	for _, reservation := range described.Items("reservationSet") {
-		for _, item := range reservation.Items("instancesSet") {
-			if launched, ok := launchOf(item); ok {
-				all[item.Get("instanceId")] = launched
-			}
+	for _, item := range instancesOf(described) {
+		if launched, ok := launchOf(item); ok {
+			all[item.Get("instanceId")] = launched
 		}
 	}
 	return all, nil

@@ -132,7 +132,7 @@ func TestWhatTakesItsTime(t *testing.T) {
 						"DescribeNetworkInterfaces": set("networkInterfaceSet", "networkInterfaceId", "eni"+anID),
 						"DescribeImages":            "",
 					})
-					g.manners.Set(Setting{EC2: true, Time: scale, Seed: 1})
+					g.set(Setting{EC2: true, Time: scale, Seed: 1})
 					g.must(c.begin[0], c.begin[1:]...)
 					g.answers[c.look] = c.sees()
 					state := func() string {
@@ -364,7 +364,7 @@ func TestWhatCannotBeDoneYet(t *testing.T) {
 					"DescribeAddresses": "",
 					c.call[0]:           "",
 				})
-				g.manners.Set(Setting{EC2: true, Time: 10, Seed: 1}) // so that it is known before it is done
+				g.set(Setting{EC2: true, Time: 10, Seed: 1}) // so that it is known before it is done
 				if c.begin != nil {
 					g.answers[c.begin[0]] = c.answer
 					g.answers["DescribeInstances"] = ""
