@@ -5,7 +5,8 @@ BUILD      := .build
 STACK      ?= golden
 # The cloud's name; two clouds of different names do not touch each other.
 export GOLDSMITH_CLOUD ?= local
-# The instance architectures that the plugin can bake: the agent for each is inside it.
+# The instance architectures that the plugin can bake: the agent for each is inside it. ARCHES="amd64 arm64" builds for both;
+# where amd64 is not among them, `make env-packer` has Packer bake for the first.
 ARCHES     ?= $(shell go env GOARCH)
 GOLDSMITH  := $(BUILD)/goldsmith
 STEP       := scripts/step
@@ -186,6 +187,7 @@ env-packer: plugin packer
 	@"$$(scripts/packer)" plugins install --path $(BUILD)/packer-plugin-goldsmith github.com/goldsmith-ami/goldsmith >/dev/null
 	@echo "export PACKER_PLUGIN_PATH='$(PACKER_PLUGIN_PATH)' PACKER_CONFIG_DIR='$(PACKER_CONFIG_DIR)' CHECKPOINT_DISABLE=1"
 	@echo "export PATH='$(CURDIR)/$(BUILD):$(CURDIR)/.tools':\"\$$PATH\""
+	@$(if $(filter amd64,$(ARCHES)),,echo "export PKR_VAR_arch='$(firstword $(ARCHES))'")
 
 ## env: what a shell needs to run packer and the AWS CLI against the local cloud: eval "$$(make -s env)"
 env: env-packer goldsmith

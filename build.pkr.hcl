@@ -11,15 +11,23 @@ packer {
 
 locals {
   time = formatdate("YYYYMMDD-hhmmss", timestamp())
+  # What AWS has for each processor.
+  machine = {
+    amd64 = { architecture = "x86_64", instance_type = "t3.small" }
+    arm64 = { architecture = "arm64", instance_type = "t4g.small" }
+  }[var.arch]
 }
 
 source "goldsmith-ami" "base" {
   region        = var.region
-  instance_type = var.instance_type
+  instance_type = var.instance_type != "" ? var.instance_type : local.machine.instance_type
   ssh_username  = var.ssh_username
 
   source_ami_filter {
-    filters     = { name = var.base_ami_name }
+    filters = {
+      name         = var.base_ami_name != "" ? var.base_ami_name : "debian-13-${var.arch}-*"
+      architecture = local.machine.architecture
+    }
     owners      = [var.base_ami_owner]
     most_recent = true
   }
@@ -95,7 +103,7 @@ build {
 
   provisioner "goldsmith-webapp" {
     only   = ["goldsmith-ami.web"]
-    binary = "${path.root}/.build/webapp-linux-amd64"
+    binary = "${path.root}/.build/webapp-linux-${var.arch}"
     unit   = "${path.root}/files/systemd/goldsmith-webapp.service.tmpl"
   }
 

@@ -16,10 +16,20 @@ variable "ami_prefix" {
   default     = "golden"
 }
 
+variable "arch" {
+  type        = string
+  description = "The processor of the images: amd64 or arm64, as Graviton has it. make ARCHES=arm64 builds what goes into them."
+  default     = "amd64"
+  validation {
+    condition     = contains(["amd64", "arm64"], var.arch)
+    error_message = "The architecture arch should be amd64 or arm64."
+  }
+}
+
 variable "base_ami_name" {
   type        = string
-  description = "The name of the image to start from; the youngest that matches is taken."
-  default     = "debian-13-amd64-*"
+  description = "The name of the image to start from; the youngest that matches is taken. Empty is Debian 13 for arch."
+  default     = ""
 }
 
 variable "base_ami_owner" {
@@ -36,8 +46,8 @@ variable "ssh_username" {
 
 variable "instance_type" {
   type        = string
-  description = "What the images are baked on."
-  default     = "t3.small"
+  description = "What the images are baked and proved on; empty is t3.small, or t4g.small for arm64."
+  default     = ""
 }
 
 variable "max_age" {

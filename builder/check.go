@@ -19,6 +19,7 @@ import (
 type sourceImage struct {
 	id, name, rootDevice string
 	rootGB               int32
+	arch                 types.ArchitectureValues
 }
 
 // location is where the instance can be launched.
@@ -79,6 +80,7 @@ func findSource(ctx context.Context, j *job) (sourceImage, error) {
 		id:         id,
 		name:       aws.ToString(youngest.Name),
 		rootDevice: aws.ToString(youngest.RootDeviceName),
+		arch:       youngest.Architecture,
 	}
 	for _, device := range youngest.BlockDeviceMappings {
 		if aws.ToString(device.DeviceName) == source.rootDevice && device.Ebs != nil {

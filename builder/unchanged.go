@@ -7,7 +7,6 @@ import (
 	"maps"
 	"os"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -56,7 +55,7 @@ func inputsOf(j *job, source sourceImage) (inputs.Inputs, error) {
 		return nil, nil
 	}
 	in.Add("source AMI", []byte(source.id))
-	if err = addConfig(in, *j.config, j.region); err != nil {
+	if err = addConfig(in, *j.config, j.region, source.arch); err != nil {
 		return nil, err
 	}
 	program, err := os.Executable()
@@ -76,7 +75,7 @@ func inputsOf(j *job, source sourceImage) (inputs.Inputs, error) {
 
 // addConfig adds the builder's own options, but for those that say how to get at the account and the machine, and what
 // the image is called. An option that is new here counts until somebody finds that it need not.
-func addConfig(in inputs.Inputs, c Config, region string) error {
+func addConfig(in inputs.Inputs, c Config, region string, arch types.ArchitectureValues) error {
 	path := c.UserDataFile
 	for _, option := range []*string{
 		&c.AMIName, &c.AMIDescription, &c.InstanceType, &c.SourceAmi, &c.VpcId, &c.SubnetId, &c.AvailabilityZone,
@@ -101,7 +100,7 @@ func addConfig(in inputs.Inputs, c Config, region string) error {
 	if c.Prove != nil {
 		c.Prove = &Prove{Stack: c.Prove.Stack, Tier: c.Prove.Tier}
 	}
-	text, err := json.Marshal(struct{ Region, Architecture, Options any }{region, runtime.GOARCH, c})
+	text, err := json.Marshal(struct{ Region, Architecture, Options any }{region, arch, c})
 	if err != nil {
 		return err
 	}

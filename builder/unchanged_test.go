@@ -6,8 +6,24 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/inputs"
 )
+
+// TestArchitectureIsAnInput has it be the source AMI's: one plugin bakes for both.
+func TestArchitectureIsAnInput(t *testing.T) {
+	of := func(arch types.ArchitectureValues) string {
+		in := inputs.Inputs{}
+		if err := addConfig(in, Config{Unchanged: &Unchanged{}}, "us-east-1", arch); err != nil {
+			t.Fatal(err)
+		}
+		return in.Digest()
+	}
+	if of(types.ArchitectureValuesX8664) == of(types.ArchitectureValuesArm64) {
+		t.Error("an image for arm64 has the inputs of one for amd64")
+	}
+}
 
 // TestCheckoutsPathIsNoInput has the same options of a build in two checkouts: what is in a file counts, not where it
 // lies.
@@ -18,7 +34,7 @@ func TestCheckoutsPathIsNoInput(t *testing.T) {
 			t.Fatal(err)
 		}
 		in := inputs.Inputs{}
-		if err := addConfig(in, Config{Unchanged: &Unchanged{}, UserDataFile: path}, "us-east-1"); err != nil {
+		if err := addConfig(in, Config{Unchanged: &Unchanged{}, UserDataFile: path}, "us-east-1", types.ArchitectureValuesX8664); err != nil {
 			t.Fatal(err)
 		}
 		return in

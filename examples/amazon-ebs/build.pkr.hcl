@@ -23,6 +23,16 @@ variable "region" {
   description = "The region of the stack."
 }
 
+variable "arch" {
+  type        = string
+  description = "The processor of the images: amd64 or arm64."
+  default     = "amd64"
+  validation {
+    condition     = contains(["amd64", "arm64"], var.arch)
+    error_message = "The architecture arch should be amd64 or arm64."
+  }
+}
+
 variable "ami_name" {
   type        = string
   description = "The image's name; the default is another one for each build."
@@ -31,6 +41,11 @@ variable "ami_name" {
 
 locals {
   root = "${path.root}/../.."
+  # What AWS has for each processor.
+  machine = {
+    amd64 = { architecture = "x86_64", instance_type = "t3.small" }
+    arm64 = { architecture = "arm64", instance_type = "t4g.small" }
+  }[var.arch]
 }
 
 data "goldsmith-network" "stack" {
@@ -41,7 +56,7 @@ data "goldsmith-network" "stack" {
 source "amazon-ebs" "web" {
   region                      = var.region
   ami_name                    = var.ami_name != "" ? var.ami_name : "${var.stack}-web-${formatdate("YYYYMMDD-hhmmss", timestamp())}"
-  instance_type               = "t3.small"
+  instance_type               = local.machine.instance_type
   ssh_username                = "admin"
   temporary_key_pair_type     = "ed25519"
   subnet_id                   = data.goldsmith-network.stack.public_subnet_id
@@ -56,7 +71,7 @@ source "amazon-ebs" "web" {
   }
 
   source_ami_filter {
-    filters     = { name = "debian-13-amd64-*" }
+    filters     = { name = "debian-13-${var.arch}-*", architecture = local.machine.architecture }
     owners      = ["136693071363"]
     most_recent = true
   }
@@ -72,7 +87,7 @@ build {
   }
 
   provisioner "goldsmith-webapp" {
-    binary = "${local.root}/.build/webapp-linux-amd64"
+    binary = "${local.root}/.build/webapp-linux-${var.arch}"
     unit   = "${local.root}/files/systemd/goldsmith-webapp.service.tmpl"
   }
 

@@ -12,16 +12,21 @@ packer {
 locals {
   root = "${path.root}/../.." # where the templates and the programs are
   time = formatdate("YYYYMMDD-hhmmss", timestamp())
+  # What AWS has for each processor; others where there is no room for the first.
+  machine = {
+    amd64 = { architecture = "x86_64", instance_types = ["t3.small", "t3a.small", "t3.medium"] }
+    arm64 = { architecture = "arm64", instance_types = ["t4g.small", "t4g.medium"] }
+  }[var.arch]
 }
 
 source "goldsmith-ami" "base" {
   region         = var.region
-  instance_type  = "t3.small"
-  instance_types = ["t3a.small", "t3.medium"] # where there is no room for that one
+  instance_type  = local.machine.instance_types[0]
+  instance_types = slice(local.machine.instance_types, 1, length(local.machine.instance_types))
   ssh_username   = "admin"
 
   source_ami_filter {
-    filters     = { name = "debian-13-amd64-*" }
+    filters     = { name = "debian-13-${var.arch}-*", architecture = local.machine.architecture }
     owners      = ["136693071363"] # Debian's account
     most_recent = true
   }
@@ -90,7 +95,7 @@ build {
 
   provisioner "goldsmith-webapp" {
     only   = ["goldsmith-ami.web"]
-    binary = var.program != "" ? var.program : "${local.root}/.build/webapp-linux-amd64"
+    binary = var.program != "" ? var.program : "${local.root}/.build/webapp-linux-${var.arch}"
     unit   = "${local.root}/files/systemd/goldsmith-webapp.service.tmpl"
   }
 

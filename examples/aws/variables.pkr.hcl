@@ -8,6 +8,16 @@ variable "region" {
   description = "The region of the stack."
 }
 
+variable "arch" {
+  type        = string
+  description = "The processor of the images: amd64 or arm64."
+  default     = "amd64"
+  validation {
+    condition     = contains(["amd64", "arm64"], var.arch)
+    error_message = "The architecture arch should be amd64 or arm64."
+  }
+}
+
 variable "program" {
   type        = string
   description = "Your application, a static Linux program; empty is the one that comes with Goldsmith."

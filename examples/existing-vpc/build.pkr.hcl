@@ -20,6 +20,16 @@ variable "region" {
   default     = ""
 }
 
+variable "arch" {
+  type        = string
+  description = "The processor of the images: amd64 or arm64."
+  default     = "amd64"
+  validation {
+    condition     = contains(["amd64", "arm64"], var.arch)
+    error_message = "The architecture arch should be amd64 or arm64."
+  }
+}
+
 variable "subnet_id" {
   type        = string
   description = "The subnet to bake in; empty is the stack's public one."
@@ -29,6 +39,11 @@ variable "subnet_id" {
 locals {
   root = "${path.root}/../.."
   time = formatdate("YYYYMMDD-hhmmss", timestamp())
+  # What AWS has for each processor.
+  machine = {
+    amd64 = { architecture = "x86_64", instance_type = "t3.small" }
+    arm64 = { architecture = "arm64", instance_type = "t4g.small" }
+  }[var.arch]
 }
 
 # The ids of the stack's network. If something is missing, this names it before anything is launched.
@@ -41,13 +56,13 @@ data "goldsmith-network" "stack" {
 source "goldsmith-ami" "web" {
   region                      = var.region
   ami_name                    = "${var.stack}-web-${local.time}"
-  instance_type               = "t3.small"
+  instance_type               = local.machine.instance_type
   ssh_username                = "admin"
   subnet_id                   = var.subnet_id != "" ? var.subnet_id : data.goldsmith-network.stack.public_subnet_id
   associate_public_ip_address = true
 
   source_ami_filter {
-    filters     = { name = "debian-13-amd64-*" }
+    filters     = { name = "debian-13-${var.arch}-*", architecture = local.machine.architecture }
     owners      = ["136693071363"]
     most_recent = true
   }
@@ -62,7 +77,7 @@ source "goldsmith-ami" "web" {
 source "goldsmith-ami" "db" {
   region        = var.region
   ami_name      = "${var.stack}-db-${local.time}"
-  instance_type = "t3.small"
+  instance_type = local.machine.instance_type
   ssh_username  = "admin"
 
   subnet_filter {
@@ -73,7 +88,7 @@ source "goldsmith-ami" "db" {
     most_free = true
   }
   source_ami_filter {
-    filters     = { name = "debian-13-amd64-*" }
+    filters     = { name = "debian-13-${var.arch}-*", architecture = local.machine.architecture }
     owners      = ["136693071363"]
     most_recent = true
   }
@@ -96,7 +111,7 @@ build {
 
   provisioner "goldsmith-webapp" {
     only   = ["goldsmith-ami.web"]
-    binary = "${local.root}/.build/webapp-linux-amd64"
+    binary = "${local.root}/.build/webapp-linux-${var.arch}"
     unit   = "${local.root}/files/systemd/goldsmith-webapp.service.tmpl"
   }
 

@@ -64,6 +64,22 @@ func TestEachProgramIsBuiltTheSameWay(t *testing.T) {
 	}
 }
 
+// TestBothArchitectures asks make for what it would build for two processors.
+func TestBothArchitectures(t *testing.T) {
+	commands := run(t, "../..", nil, "make", "--dry-run", "--always-make", "ARCHES=amd64 arm64", "build")
+	for _, want := range []string{"GOARCH=amd64", "GOARCH=arm64"} {
+		for _, program := range []string{"./cmd/goldsmith-agent", "./webapp"} {
+			found := false
+			for line := range strings.Lines(commands) {
+				found = found || strings.Contains(line, want) && strings.HasSuffix(strings.TrimSpace(line), program)
+			}
+			if !found {
+				t.Errorf("%s is not built with %s:\n%s", program, want, commands)
+			}
+		}
+	}
+}
+
 // checkout is a copy of this one, without what was built in it.
 func checkout(t *testing.T, name string) string {
 	t.Helper()
