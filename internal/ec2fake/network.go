@@ -373,6 +373,16 @@ func (r *Region) settleNATs() {
 	}
 }
 
+// FailGateway has a NAT gateway fail, and give its address back.
+func FailGateway(r *Region, id string) {
+	r.account.mu.Lock()
+	defer r.account.mu.Unlock()
+	delete(r.network.ready, id)
+	nat := r.network.nats.Get(id)
+	nat.State = types.NatGatewayStateFailed
+	r.compute.addresses.Get(aws.ToString(nat.NatGatewayAddresses[0].AllocationId)).AssociationId = nil
+}
+
 func describeNatGateways(r *Region, in *ec2.DescribeNatGatewaysInput) (*ec2.DescribeNatGatewaysOutput, error) {
 	r.settleNATs()
 	found, err := r.network.nats.Describe(in.NatGatewayIds, in.Filter)

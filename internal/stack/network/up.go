@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/google/uuid"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
@@ -436,8 +437,8 @@ func (u *update) nat(ctx context.Context) error {
 			out, err := u.stack.EC2.CreateNatGateway(ctx, &ec2.CreateNatGatewayInput{
 				SubnetId:     aws.String(u.n.Public),
 				AllocationId: aws.String(u.n.Address),
-
-				ClientToken:       aws.String(u.stack.Name + "-" + u.n.Address),
+				// Another for each attempt: for the token of one that failed EC2 may answer with that one again.
+				ClientToken:       aws.String(uuid.NewString()),
 				TagSpecifications: u.stack.TagsFor(types.ResourceTypeNatgateway, u.stack.Name),
 			})
 			if err != nil {
