@@ -57,12 +57,57 @@ func Transient(err error) bool {
 	return Throttled(err) || slices.Contains(serverFaults, Code(err)) || status(err) >= http.StatusInternalServerError
 }
 
+// Unanswered tells whether a call may have been done although it failed: nobody answered, or the service had a fault.
+func Unanswered(err error) bool {
+	return err != nil && (Code(err) == "" || Transient(err) && !Throttled(err) && Shortage(err) == NoShortage)
+}
+
 func status(err error) int {
 	var response *smithyhttp.ResponseError
 	if errors.As(err, &response) && response.Response != nil {
 		return response.HTTPStatusCode()
 	}
 	return 0
+}
+
+// Reach is how far a want of room goes.
+type Reach int
+
+// NoShortage is of what is not for want of room.
+const (
+	NoShortage Reach = iota
+	ShortInSubnet
+	ShortInZone   // for the type
+	ShortAnywhere // for the type
+)
+
+// shortages are EC2's codes for having no room for an instance: another type or another subnet may do.
+// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
+var shortages = map[string]Reach{
+	"InsufficientFreeAddressesInSubnet":    ShortInSubnet,
+	"InsufficientInstanceCapacity":         ShortInZone,
+	"InsufficientHostCapacity":             ShortInZone,
+	"InsufficientCapacityOnHost":           ShortInZone,
+	"InsufficientReservedInstanceCapacity": ShortInZone,
+	"ReservationCapacityExceeded":          ShortInZone,
+	"UnfulfillableCapacity":                ShortInZone,
+	"Unsupported":                          ShortInZone,
+	"SpotMaxPriceTooLow":                   ShortInZone,
+	"InstanceLimitExceeded":                ShortAnywhere,
+	"VcpuLimitExceeded":                    ShortAnywhere,
+	"MaxSpotInstanceCountExceeded":         ShortAnywhere,
+	"UnsupportedInstanceType":              ShortAnywhere,
+}
+
+// Shortage tells whether an error is for want of room for an instance, and how far that goes.
+func Shortage(err error) Reach { return shortages[Code(err)] }
+
+// VolumeNotYet tells whether a volume could not be changed because it was, a short while ago: "After modifying a volume,
+// you must wait at least six hours and ensure that the volume is in the in-use or available state before you can modify
+// the same volume." https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ModifyVolume.html
+func VolumeNotYet(err error) bool {
+	code := Code(err)
+	return code == "VolumeModificationRateExceeded" || code == "IncorrectModificationState"
 }
 
 // newProfile are messages for an instance profile that another service does not know, or whose role it does not know

@@ -196,3 +196,37 @@ func TestSnapshotInUse(t *testing.T) {
 		}
 	}
 }
+
+func TestShortage(t *testing.T) {
+	for code, want := range map[string]Reach{
+		"InsufficientInstanceCapacity":      ShortInZone,
+		"Unsupported":                       ShortInZone,
+		"InsufficientFreeAddressesInSubnet": ShortInSubnet,
+		"VcpuLimitExceeded":                 ShortAnywhere,
+		"UnauthorizedOperation":             NoShortage,
+		"InternalError":                     NoShortage,
+	} {
+		if got := Shortage(fmt.Errorf("launch: %w", api(code, ""))); got != want {
+			t.Errorf("%s goes %d far, want %d", code, got, want)
+		}
+	}
+}
+
+func TestUnanswered(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{
+		{nil, false},
+		{errors.New("read tcp: connection reset by peer"), true},
+		{context.DeadlineExceeded, true},
+		{api("InternalError", "An internal error has occurred"), true},
+		{api("RequestLimitExceeded", ""), false},
+		{api("InsufficientInstanceCapacity", ""), false},
+		{api("InvalidParameterValue", ""), false},
+	} {
+		if got := Unanswered(c.err); got != c.want {
+			t.Errorf("%v: got %v", c.err, got)
+		}
+	}
+}

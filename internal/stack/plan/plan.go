@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"errors"
 	"slices"
 	"sync"
 )
@@ -62,11 +63,17 @@ func NewActor(dry bool) *Actor { return &Actor{dry: dry, changes: []Change{}} }
 // Dry tells whether changes are only noted.
 func (a *Actor) Dry() bool { return a.dry }
 
+// ErrLeft says that a change was left for later; to leave it is no failure.
+var ErrLeft = errors.New("it is left for later")
+
 // Do makes a change, unless the Actor is dry, and notes it with the id that act tells if it created something. What is
 // changed of a thing that was created just now is part of creating it, and not noted.
 func (a *Actor) Do(c Change, act func() (id string, err error)) error {
 	if !a.dry {
 		id, err := act()
+		if errors.Is(err, ErrLeft) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}

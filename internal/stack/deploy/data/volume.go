@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/google/uuid"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
@@ -148,10 +149,10 @@ func (v *volumes) input(zone string) *ec2.CreateVolumeInput {
 // differences are what a volume is otherwise than in the stack file, and what of that cannot be changed.
 func (v *volumes) differences(own *types.Volume) (different []string, err error) {
 	is, wanted := own, v.tier.Data.Volume
-	if aws.ToBool(is.Encrypted) != wanted.Encrypted {
-		return nil, fmt.Errorf("data volume %s: its encryption is %v, and the stack file wants %v, to which a "+
-			"volume cannot be "+
-			"changed", aws.ToString(own.VolumeId), aws.ToBool(is.Encrypted), wanted.Encrypted)
+	// One that is encrypted although nobody wants it is in an account that encrypts every volume.
+	if wanted.Encrypted && !aws.ToBool(is.Encrypted) {
+		return nil, fmt.Errorf("data volume %s: it is not encrypted, and the stack file wants that it is; a volume cannot "+
+			"be changed so\nhint: encrypted = false in data_volume keeps it as it is", aws.ToString(own.VolumeId))
 	}
 	if aws.ToInt32(is.Size) > wanted.Size {
 		return nil, fmt.Errorf("data volume %s: it has %d GiB, and the stack file wants %d; a volume cannot be "+
@@ -199,6 +200,11 @@ func (v *volumes) change(ctx context.Context, own *types.Volume) error {
 			Iops:       input.Iops,
 			Throughput: input.Throughput,
 		})
+		if awserr.VolumeNotYet(err) {
+			v.stack.Logf("data volume %s stays as it is for now, and its %s: it was changed less than six hours ago, or "+
+				"is being changed; a later deployment goes on: %v", id, strings.Join(different, ", its "), err)
+			return "", plan.ErrLeft
+		}
 		if err != nil {
 			return "", fmt.Errorf("change data volume %s, whose %s: %w", id, strings.Join(different, ", "), err)
 		}

@@ -21,21 +21,26 @@ import (
 // this is tried against an answer as AWS documents it.
 func TestChangedVolume(t *testing.T) {
 	for _, c := range []struct {
-		name   string
-		change func(*types.Volume)
-		want   string // of the request; empty where there should be none
-		fault  string
+		name    string
+		change  func(*types.Volume)
+		want    string // of the request; empty where there should be none
+		fault   string
+		refused string // EC2's code
 	}{
-		{"nothing differs", func(*types.Volume) {}, "", ""},
-		{"it shall grow", func(v *types.Volume) { v.Size = aws.Int32(5) }, "vol-1 8 gp3 3000 125", ""},
+		{"nothing differs", func(*types.Volume) {}, "", "", ""},
+		{"it shall grow", func(v *types.Volume) { v.Size = aws.Int32(5) }, "vol-1 8 gp3 3000 125", "", ""},
 		{"another type", func(v *types.Volume) { v.VolumeType, v.Throughput = types.VolumeTypeGp2, nil },
-			"vol-1 8 gp3 3000 125", ""},
+			"vol-1 8 gp3 3000 125", "", ""},
 		{"other limits", func(v *types.Volume) { v.Iops, v.Throughput = aws.Int32(4000), aws.Int32(250) },
-			"vol-1 8 gp3 3000 125", ""},
-		{"it shall shrink", func(v *types.Volume) { v.Size = aws.Int32(9) }, "", "a volume cannot be made smaller"},
-		{"it is not encrypted", func(v *types.Volume) { v.Encrypted = aws.Bool(false) }, "", "its encryption is false"},
+			"vol-1 8 gp3 3000 125", "", ""},
+		{"it shall shrink", func(v *types.Volume) { v.Size = aws.Int32(9) }, "", "a volume cannot be made smaller", ""},
+		{"it is not encrypted", func(v *types.Volume) { v.Encrypted = aws.Bool(false) }, "", "it is not encrypted", ""},
 		{"EC2 refuses", func(v *types.Volume) { v.Size = aws.Int32(1) }, "vol-1 8 gp3 3000 125",
-			"change data volume vol-1, whose size is 1 and not 8"},
+			"change data volume vol-1, whose size is 1 and not 8", "UnauthorizedOperation"},
+		{"it was changed an hour ago", func(v *types.Volume) { v.Size = aws.Int32(1) }, "vol-1 8 gp3 3000 125", "",
+			"VolumeModificationRateExceeded"},
+		{"it is being changed", func(v *types.Volume) { v.Size = aws.Int32(1) }, "vol-1 8 gp3 3000 125", "",
+			"IncorrectModificationState"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			asked := ""
@@ -46,13 +51,10 @@ func TestChangedVolume(t *testing.T) {
 				if form.Get("Action") != "ModifyVolume" {
 					t.Errorf("the call is %s", form.Get("Action"))
 				}
-				if c.fault != "" {
+				if c.refused != "" {
 					w.WriteHeader(http.StatusBadRequest)
-					fmt.Fprint(
-						w,
-						`<Response><Errors><Error><Code>VolumeModificationRateExceeded</Code><Message>wait six `+
-							`hours</Message></Error></Errors></Response>`,
-					)
+					fmt.Fprintf(w, `<Response><Errors><Error><Code>%s</Code><Message>said the test</Message></Error>`+
+						`</Errors></Response>`, c.refused)
 					return
 				}
 				fmt.Fprint(
@@ -80,7 +82,25 @@ func TestChangedVolume(t *testing.T) {
 			if asked != c.want {
 				t.Errorf("EC2 was asked for %q, want %q", asked, c.want)
 			}
+			if changed := len(own.run.Act.Changes()); changed > 0 != (c.want != "" && c.refused == "") {
+				t.Errorf("%d changes are told", changed)
+			}
 		})
+	}
+}
+
+// TestAccountThatEncrypts has each volume be encrypted, whether that is wanted or not.
+func TestAccountThatEncrypts(t *testing.T) {
+	s := defaultstack.New(aws.Config{}, stackfile.Default(), t.Logf)
+	own := &volumes{stack: s, tier: s.Tier("db")}
+	own.tier.Data.Volume.Encrypted = false
+	different, err := own.differences(&types.Volume{
+		Size:       aws.Int32(8),
+		VolumeType: types.VolumeTypeGp3,
+		Encrypted:  aws.Bool(true),
+	})
+	if err != nil || len(different) > 0 {
+		t.Errorf("got %v, %v", different, err)
 	}
 }
 
