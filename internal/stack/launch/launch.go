@@ -15,6 +15,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/google/uuid"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
@@ -108,18 +110,24 @@ func (l Launch) Input(s *stack.Stack, n network.Network) (*ec2.RunInstancesInput
 // runLimit is how long an interrupted deployment still waits for the answer to RunInstances.
 const runLimit = 2 * time.Minute
 
-// Run launches the instance. An interrupted call is let end: what it launches must be known to be taken back.
+// answerLimit is how long a launch is repeated that nobody answered.
+const answerLimit = time.Minute
+
+// Run launches the instance. An interrupted call is let end, and one that nobody answered is made again with its token:
+// what it launches must be known to be taken back.
 func Run(ctx context.Context, s *stack.Stack, n network.Network, l Launch) (stack.Instance, error) {
 	input, err := l.Input(s, n)
 	if err != nil {
 		return stack.Instance{}, err
 	}
 	var out *ec2.RunInstancesOutput
-	err = ec2ops.OnceKnown(ctx, func(ctx context.Context) (err error) {
+	err = ec2ops.OnceKnown(ctx, func(ctx context.Context) error {
 		whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), runLimit)
 		defer cancel()
-		out, err = s.EC2.RunInstances(whole, input)
-		return err
+		return await.Retry(whole, answerLimit, awserr.Unanswered, func(ctx context.Context) (err error) {
+			out, err = s.EC2.RunInstances(ctx, input)
+			return err
+		})
 	})
 	if err != nil {
 		return stack.Instance{}, fmt.Errorf("launch %s of %s: %w", l.Tier.Name, l.Image, err)
