@@ -179,17 +179,17 @@ func bakeOf(t *testing.T, a *account, id string, change map[string]any) *bake {
 		t.Fatal(err)
 	}
 	conf := a.Config()
+	clientIn := clients(conf)
 	return newBake(&job{
 		config: &b.config,
 		ui:     packersdk.TestUi(t),
-		ec2:    ec2.NewFromConfig(conf),
+		ec2:    clientIn(here),
 		iam:    iam.NewFromConfig(conf),
 		region: here,
 		id:     id,
-		elsewhere: func(region string) *ec2.Client {
-			return ec2.NewFromConfig(conf, func(o *ec2.Options) { o.Region = region })
-		},
-		caller: func(context.Context) (string, error) { return "192.0.2.1", nil },
+
+		elsewhere: clientIn,
+		caller:    func(context.Context) (string, error) { return "192.0.2.1", nil },
 	})
 }
 

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/hashicorp/hcl/v2/hcldec"
@@ -23,6 +24,7 @@ import (
 	"github.com/hashicorp/packer-plugin-sdk/packerbuilderdata"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/hangup"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/inputs"
@@ -63,11 +65,11 @@ func (b *Builder) Run(ctx context.Context, ui packersdk.Ui, hook packersdk.Hook)
 	if err != nil {
 		return nil, awsconfig.Explain(err)
 	}
-	plain := remote.PlainUi(ui)
+	plain, clientIn := remote.PlainUi(ui), clients(conf)
 	run := newBake(&job{
 		config:  &b.config,
 		ui:      plain,
-		ec2:     ec2.NewFromConfig(conf),
+		ec2:     clientIn(conf.Region),
 		iam:     iam.NewFromConfig(conf),
 		region:  conf.Region,
 		id:      newID(),
@@ -76,9 +78,7 @@ func (b *Builder) Run(ctx context.Context, ui packersdk.Ui, hook packersdk.Hook)
 			address, callErr := awsconfig.CallerAddress(ctx, conf)
 			return address.String(), callErr
 		},
-		elsewhere: func(region string) *ec2.Client {
-			return ec2.NewFromConfig(conf, func(o *ec2.Options) { o.Region = region })
-		},
+		elsewhere: clientIn,
 	})
 	// What provisioners are handed: their colours are their own.
 	run.state.Put("ui", ui)
@@ -90,6 +90,17 @@ func (b *Builder) Run(ctx context.Context, ui packersdk.Ui, hook packersdk.Hook)
 	}
 	ui.Say(awsconfig.Account(ctx, conf))
 	return run.run(ctx)
+}
+
+// clients are the clients of EC2, one for each region: what one has made it knows to be new.
+func clients(conf aws.Config) func(region string) *ec2.Client {
+	known := map[string]*ec2.Client{}
+	return func(region string) *ec2.Client {
+		if known[region] == nil {
+			known[region] = ec2.NewFromConfig(conf, ec2ops.AwaitNew, func(o *ec2.Options) { o.Region = region })
+		}
+		return known[region]
+	}
 }
 
 func newID() string {
@@ -182,13 +193,13 @@ func (b *bake) launchingSteps() []multistep.Step {
 			return removeKeyPair(ctx, b.job)
 		}).unlessAdopted(),
 		b.step("make a security group", b.makeSecurityGroup, func(ctx context.Context) error {
-			return removeSecurityGroup(ctx, b.job)
+			return removeSecurityGroup(ctx, b.job, b.machine.groups, isLost(b.failure))
 		}).unlessAdopted(),
 		b.step("make an instance profile", b.makeProfile, func(ctx context.Context) error {
 			return removeProfile(ctx, b.job)
 		}).unlessAdopted(),
 		b.step("launch an instance", b.launch, func(ctx context.Context) error {
-			return terminate(ctx, b.job, b.machine.instance)
+			return terminate(ctx, b.job, b.machine.instance, isLost(b.failure))
 		}).unlessAdopted(),
 	}
 }

@@ -21,36 +21,6 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 )
 
-// reach is how far a shortage goes.
-type reach int
-
-const (
-	inSubnet reach = iota + 1
-	inZone         // for the type
-	anywhere       // for the type
-)
-
-// shortages are EC2's codes for having no room for an instance: another type or another subnet may do.
-// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
-var shortages = map[string]reach{
-	"InsufficientFreeAddressesInSubnet":    inSubnet,
-	"InsufficientInstanceCapacity":         inZone,
-	"InsufficientHostCapacity":             inZone,
-	"InsufficientCapacityOnHost":           inZone,
-	"InsufficientReservedInstanceCapacity": inZone,
-	"ReservationCapacityExceeded":          inZone,
-	"UnfulfillableCapacity":                inZone,
-	"Unsupported":                          inZone,
-	"SpotMaxPriceTooLow":                   inZone,
-	"InstanceLimitExceeded":                anywhere,
-	"VcpuLimitExceeded":                    anywhere,
-	"MaxSpotInstanceCountExceeded":         anywhere,
-	"UnsupportedInstanceType":              anywhere,
-}
-
-// shortage tells whether an error is for want of room, and how far that goes; 0 if it is not.
-func shortage(err error) reach { return shortages[awserr.Code(err)] }
-
 // apiMessage is what EC2 said, without how it was asked.
 func apiMessage(err error) string {
 	var api smithy.APIError
@@ -142,16 +112,16 @@ func launchSomewhere(
 			j.ui.Message("no room: " + last)
 		}
 		instance, err := launchAt(ctx, j, input, c, len(errs))
-		how := shortage(err)
-		if how == 0 {
+		how := awserr.Shortage(err)
+		if how == awserr.NoShortage {
 			return instance, err
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", c, err))
 		last = fmt.Sprintf("%s: %s", c, apiMessage(err))
 		switch {
-		case how == anywhere:
+		case how == awserr.ShortAnywhere:
 			full[[2]string{c.kind, ""}] = true
-		case how == inZone && c.where.zone != "":
+		case how == awserr.ShortInZone && c.where.zone != "":
 			full[[2]string{c.kind, c.where.zone}] = true
 		}
 	}
@@ -179,7 +149,7 @@ func launchAt(
 	defer cancel()
 	out, err := runInstances(detached, j, &asked)
 	if err != nil {
-		return types.Instance{}, err
+		return types.Instance{}, lost(err)
 	}
 	launched := out.Instances[0]
 	j.ui.Message("instance: " + aws.ToString(launched.InstanceId))
@@ -196,8 +166,9 @@ func launchAt(
 func ended(ctx context.Context, j *job, instance types.Instance) error {
 	if reason := instance.StateReason; reason != nil {
 		code := strings.TrimPrefix(aws.ToString(reason.Code), "Server.")
-		if shortages[code] != 0 {
-			return &smithy.GenericAPIError{Code: code, Message: aws.ToString(reason.Message)}
+		err := &smithy.GenericAPIError{Code: code, Message: aws.ToString(reason.Message)}
+		if awserr.Shortage(err) != awserr.NoShortage {
+			return err
 		}
 	}
 	return j.notRunning(ctx, instance)
@@ -233,5 +204,5 @@ type noCapacityRetry struct{ aws.Retryer }
 
 // IsErrorRetryable is false for want of room.
 func (r noCapacityRetry) IsErrorRetryable(err error) bool {
-	return shortage(err) == 0 && r.Retryer.IsErrorRetryable(err)
+	return awserr.Shortage(err) == awserr.NoShortage && r.Retryer.IsErrorRetryable(err)
 }

@@ -180,13 +180,15 @@ type Prove struct {
 	Release string `mapstructure:"release"`
 	// How long a fresh instance may take until it is ready, for example `3m`. The default is `5m`.
 	Timeout string `mapstructure:"timeout"`
-	// The type of the fresh instance, one of the Nitro system. The default is `instance_type`.
+	// The type of the fresh instance, one of the Nitro system. The default is `instance_type` and, where EC2 has no room
+	// for it, the others that the build may be launched on.
 	InstanceType string `mapstructure:"instance_type"`
 	// What becomes of an AMI that is not proved: `deregister` removes it with its snapshots, `keep` leaves it there
 	// with the tag `goldsmith:unproved`. The build fails either way. The default is `deregister`.
 	OnUnproved string `mapstructure:"on_unproved"`
 
 	timeout time.Duration
+	types   []string // that will do for the fresh instance
 }
 
 // Unchanged is when a build is not needed. Its inputs are the source AMI, this plugin with the agent in it, the
@@ -349,7 +351,9 @@ func (c *Config) defaults() {
 	if c.Prove != nil {
 		fallBack(&c.Prove.Timeout, "5m")
 		fallBack(&c.Prove.OnUnproved, "deregister")
-		fallBack(&c.Prove.InstanceType, c.firstType())
+		if c.Prove.types = []string{c.Prove.InstanceType}; c.Prove.InstanceType == "" {
+			c.Prove.InstanceType, c.Prove.types = c.firstType(), c.nitroTypes()
+		}
 		fallBack(&c.Prove.Release, os.Getenv("PACKER_RUN_UUID"))
 	}
 	if c.SecurityGroupId != "" {

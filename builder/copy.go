@@ -86,7 +86,7 @@ func (b *bake) copyTo(ctx context.Context, region string) (image string, err err
 		return callErr
 	})
 	if err != nil {
-		return "", err
+		return "", lost(err)
 	}
 	j.ui.Message(fmt.Sprintf("%s: %s", region, image))
 	return image, ctx.Err()
@@ -99,7 +99,8 @@ func (b *bake) removeCopies(ctx context.Context) error {
 	}
 	var errs []error
 	for _, region := range b.job.copyRegions() {
-		if err := removeImagesOf(ctx, b.job, b.job.elsewhere(region), b.image.owner); err != nil {
+		made := builtImage{id: b.copies[region], owner: b.image.owner}
+		if err := removeImagesOf(ctx, b.job, b.job.elsewhere(region), made, isLost(b.failure)); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", region, err))
 		}
 	}

@@ -81,7 +81,7 @@ func createFrom(
 	if err == nil {
 		j.ui.Message("AMI: " + id)
 	}
-	return id, err
+	return id, lost(err)
 }
 
 // imageSpecs have the AMI and its snapshots, here and elsewhere, be made with their tags.
@@ -136,21 +136,29 @@ func (b *bake) removeImage(ctx context.Context) error {
 			b.image.id))
 		return nil
 	}
-	return removeImagesOf(ctx, b.job, b.job.ec2, b.image.owner)
+	return removeImagesOf(ctx, b.job, b.job.ec2, b.image, isLost(b.failure))
 }
 
-// removeImagesOf removes the AMIs that a build made in a region, also those whose making was not answered.
-func removeImagesOf(ctx context.Context, j *job, api *ec2.Client, build string) error {
-	found, err := ec2ops.OwnImages(ctx, api, ec2ops.TagFilter(buildTag, build))
-	if err != nil {
-		return err
+// removeImagesOf removes the AMIs that a build made in a region: the one that is known, and those whose making was not
+// answered, which are found by their tag.
+func removeImagesOf(ctx context.Context, j *job, api *ec2.Client, made builtImage, lost bool) error {
+	// Of one that is not shown yet the snapshots are not, either: they are looked for.
+	images := map[string]types.Image{made.id: {ImageId: aws.String(made.id), State: types.ImageStatePending}}
+	ids, failed := ec2ops.Made(ctx, lost, func(ctx context.Context) ([]string, error) {
+		found, err := ec2ops.OwnImages(ctx, api, ec2ops.TagFilter(buildTag, made.owner))
+		var ids []string
+		for _, image := range found {
+			images[aws.ToString(image.ImageId)] = image
+			ids = append(ids, aws.ToString(image.ImageId))
+		}
+		return ids, err
+	}, made.id)
+	errs := []error{failed}
+	for _, id := range ids {
+		j.ui.Say("Removing the AMI " + id + "...")
+		errs = append(errs, unprotect(ctx, api, images[id]), ec2ops.Deregister(ctx, api, images[id]))
 	}
-	var errs []error
-	for _, image := range found {
-		j.ui.Say("Removing the AMI " + aws.ToString(image.ImageId) + "...")
-		errs = append(errs, unprotect(ctx, api, image), ec2ops.Deregister(ctx, api, image))
-	}
-	return errors.Join(append(errs, removeSnapshots(ctx, api, build))...)
+	return errors.Join(append(errs, removeSnapshots(ctx, api, made.owner))...)
 }
 
 // removeSnapshots removes the snapshots of a build that no AMI names: that of an AMI whose making broke off.

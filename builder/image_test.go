@@ -187,11 +187,39 @@ func TestEC2ThatLags(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAccount(t)
 		a.Lag, a.Pace = pace/2, pace
-		a.fails("CreateImage", errors.New("boom"))
-		if err := bakeOf(t, a, "b1", policy(nil)).try(t.Context()); err == nil || len(a.left()) > 0 {
+		boom := errors.New("boom")
+		a.fails("CreateImage", boom)
+		if err := bakeOf(t, a, "b1", policy(nil)).try(t.Context()); !errors.Is(err, boom) || len(a.left()) > 0 {
 			t.Errorf("got %v, left %v", err, a.left())
 		}
 	})
+}
+
+// TestNothingIsLeftOfWhatIsNotShown has the answer to a call be lost, or the build be interrupted at its answer, while
+// filters do not show yet what it made.
+func TestNothingIsLeftOfWhatIsNotShown(t *testing.T) {
+	for _, name := range []string{"CreateSecurityGroup", "RunInstances", "CreateImage"} {
+		for _, lag := range []time.Duration{3 * time.Second, 10 * time.Second} {
+			synctest.Test(t, func(t *testing.T) {
+				a := newAccount(t)
+				a.Lag = lag
+				a.Fail(ec2fake.Fault{Call: name, Late: true, Err: ec2fake.Err("InternalError", "no answer")})
+				if err := bakeOf(t, a, "b1", nil).try(t.Context()); err == nil || len(a.left()) > 0 {
+					t.Errorf("%s is not answered, lag %s: got %v, left %v", name, lag, err, a.left())
+				}
+			})
+			synctest.Test(t, func(t *testing.T) {
+				a := newAccount(t)
+				a.Lag = lag
+				ctx, interrupt := context.WithCancel(t.Context())
+				defer interrupt()
+				a.Watch(name, func(any, any) { interrupt() })
+				if err := bakeOf(t, a, "b1", nil).try(ctx); !errors.Is(err, context.Canceled) || len(a.left()) > 0 {
+					t.Errorf("interrupted at %s, lag %s: got %v, left %v", name, lag, err, a.left())
+				}
+			})
+		}
+	}
 }
 
 // pace is how long EC2 takes to do something.

@@ -2,7 +2,9 @@ package builder
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,7 +35,9 @@ func (b *bake) makeSecurityGroup(ctx context.Context) (err error) {
 		return nil
 	}
 	group, err := createSecurityGroup(ctx, b.job, b.places[0].vpc)
-	b.machine.groups = []string{group}
+	if group != "" {
+		b.machine.groups = []string{group}
+	}
 	return err
 }
 
@@ -60,17 +64,14 @@ func createSecurityGroup(ctx context.Context, j *job, vpc string) (string, error
 		TagSpecifications: j.runSpecs(types.ResourceTypeSecurityGroup),
 	})
 	if err != nil {
-		return "", err
+		return "", lost(err)
 	}
 	rules := &ec2.AuthorizeSecurityGroupIngressInput{
 		GroupId:       made.GroupId,
 		IpPermissions: []types.IpPermission{sshFrom(cidrs, int32(j.config.Comm.SSHPort))},
 	}
-	isNew := awserr.NotFound
-	return aws.ToString(made.GroupId), await.Retry(ctx, await.Settle, isNew, func(ctx context.Context) error {
-		_, err := j.ec2.AuthorizeSecurityGroupIngress(ctx, rules)
-		return err
-	})
+	_, err = j.ec2.AuthorizeSecurityGroupIngress(ctx, rules)
+	return aws.ToString(made.GroupId), err
 }
 
 func sshFrom(cidrs []string, port int32) types.IpPermission {
@@ -92,22 +93,26 @@ func sshFrom(cidrs []string, port int32) types.IpPermission {
 // heldLimit is how long a security group may be held by an instance that is gone.
 const heldLimit = 2 * time.Minute
 
-// removeSecurityGroup finds the temporary group by its tag, so that one whose making was not answered goes too. The
+// removeSecurityGroup removes the temporary group, also one whose making was not answered: it is found by its tag. The
 // instance that was in it may hold it for a moment.
-func removeSecurityGroup(ctx context.Context, j *job) error {
+func removeSecurityGroup(ctx context.Context, j *job, known []string, lost bool) error {
 	if len(j.config.SecurityGroupIds) > 0 {
 		return nil
 	}
-	found, err := ec2ops.SecurityGroups(ctx, j.ec2, &ec2.DescribeSecurityGroupsInput{
-		Filters: []types.Filter{ec2ops.TagFilter(buildTag, j.id)},
-	})
-	if err != nil {
-		return err
-	}
-	for _, group := range found {
+	groups, failed := ec2ops.Made(ctx, lost, func(ctx context.Context) ([]string, error) {
+		found, err := ec2ops.SecurityGroups(ctx, j.ec2, &ec2.DescribeSecurityGroupsInput{
+			Filters: []types.Filter{ec2ops.TagFilter(buildTag, j.id)},
+		})
+		var ids []string
+		for _, group := range found {
+			ids = append(ids, aws.ToString(group.GroupId))
+		}
+		return ids, err
+	}, known...)
+	for _, group := range groups {
 		j.ui.Say("Removing the temporary security group...")
 		err := await.Until(ctx, heldLimit, func(ctx context.Context) (bool, error) {
-			_, err := j.ec2.DeleteSecurityGroup(ctx, &ec2.DeleteSecurityGroupInput{GroupId: group.GroupId})
+			_, err := j.ec2.DeleteSecurityGroup(ctx, &ec2.DeleteSecurityGroupInput{GroupId: aws.String(group)})
 			if awserr.Code(err) == "DependencyViolation" {
 				return false, nil
 			}
@@ -117,10 +122,10 @@ func removeSecurityGroup(ctx context.Context, j *job) error {
 			return true, err
 		})
 		if err != nil {
-			return fmt.Errorf("delete security group %s: %w", aws.ToString(group.GroupId), err)
+			failed = errors.Join(failed, fmt.Errorf("delete security group %s: %w", group, err))
 		}
 	}
-	return nil
+	return failed
 }
 
 // launch runs the instance.
@@ -233,29 +238,43 @@ func (d BlockDevice) mapping() types.BlockDeviceMapping {
 
 // terminate ends the instance and waits until it is gone, as its security group cannot go before. Instances whose
 // launch was not answered are found by their tag; the one that is known may not be found by it yet.
-func terminate(ctx context.Context, j *job, known string) error {
-	found, err := ec2ops.Instances(ctx, j.ec2, &ec2.DescribeInstancesInput{
-		Filters: []types.Filter{ec2ops.TagFilter(buildTag, j.id)},
-	})
-	if err != nil {
-		return err
-	}
-	var ids []string
-	for _, instance := range found {
-		id := aws.ToString(instance.InstanceId)
-		if id == known {
-			known = ""
+func terminate(ctx context.Context, j *job, known string, lost bool) error {
+	over := map[string]bool{}
+	ids, failed := ec2ops.Made(ctx, lost, func(ctx context.Context) ([]string, error) {
+		found, err := ec2ops.Instances(ctx, j.ec2, &ec2.DescribeInstancesInput{
+			Filters: []types.Filter{ec2ops.TagFilter(buildTag, j.id)},
+		})
+		var ids []string
+		for _, instance := range found {
+			id := aws.ToString(instance.InstanceId)
+			state, _ := ec2ops.StateOf(instance)
+			ids, over[id] = append(ids, id), state == types.InstanceStateNameTerminated
 		}
-		if state, _ := ec2ops.StateOf(instance); state != types.InstanceStateNameTerminated {
-			ids = append(ids, id)
-		}
-	}
-	if known != "" {
-		ids = append(ids, known)
-	}
+		return ids, err
+	}, known)
+	ids = slices.DeleteFunc(ids, func(id string) bool { return over[id] })
 	if len(ids) == 0 {
-		return nil
+		return failed
 	}
 	j.ui.Say("Terminating the instance...")
-	return ec2ops.Terminate(ctx, j.ec2, ids...)
+	return errors.Join(failed, ec2ops.Terminate(ctx, j.ec2, ids...))
+}
+
+// lostError is that of a call that may have made something although it failed.
+type lostError struct{ error }
+
+func (l lostError) Unwrap() error { return l.error }
+
+// lost marks the error of a call that makes something if it may have done so.
+func lost(err error) error {
+	if awserr.Unanswered(err) {
+		return lostError{err}
+	}
+	return err
+}
+
+// isLost tells whether a build failed since it does not know whether something was made.
+func isLost(err error) bool {
+	var l lostError
+	return errors.As(err, &l)
 }

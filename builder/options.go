@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/packer-plugin-sdk/template/config"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instancetype"
 )
 
 func (c *Config) optionDefaults() {
@@ -40,6 +41,11 @@ func (c *Config) types() []string {
 		}
 	}
 	return all
+}
+
+// nitroTypes are those of them whose consoles are shown as they are written.
+func (c *Config) nitroTypes() []string {
+	return slices.DeleteFunc(c.types(), func(kind string) bool { return instancetype.NotNitro(kind) != nil })
 }
 
 func (c *Config) firstType() string {

@@ -204,6 +204,11 @@ func TestNothingIsLeftOfOptions(t *testing.T) {
 
 func testNothingIsLeft(t *testing.T, f ec2fake.Fault) {
 	t.Helper()
+	synctest.Test(t, func(t *testing.T) { nothingIsLeft(t, f) }) // what may be there is looked for again
+}
+
+func nothingIsLeft(t *testing.T, f ec2fake.Fault) {
+	t.Helper()
 	f.Nth, f.Err = 1, errors.New("boom") // once: what cleans up may make the same call
 	a := newAccount(t)
 	for _, region := range list(here, abroad) {
@@ -504,30 +509,32 @@ func TestReplaced(t *testing.T) {
 func TestReplacedIsThereAgain(t *testing.T) {
 	soon := time.Now().AddDate(1, 0, 0).UTC().Format(time.RFC3339)
 	for _, call := range list("StopInstances", "CreateImage") {
-		a := newAccount(t)
-		a.put(here, "0old", "db-1", "b0")
-		a.In(here).SetImage("ami-0old", func(i *types.Image) {
-			i.DeprecationTime, i.Description = aws.String(soon), aws.String("the old one")
-		})
-		a.In(here).SetLaunchPermissions("ami-0old", types.LaunchPermission{UserId: aws.String("123456789012")})
-		a.fails(call, errors.New("boom"))
-		change := options{"force_deregister": true, "force_delete_snapshot": true}
-		err := bakeOf(t, a, "b1", change).try(t.Context())
-		if err == nil || !a.has("snap-0old") {
-			t.Errorf("%s fails: got %v, left %v", call, err, a.left())
-		}
-		if call == "StopInstances" {
-			if !a.has("ami-0old") || len(a.Calls("RegisterImage")) > 0 {
-				t.Errorf("it was touched before the machine was ready: %v", a.left())
+		synctest.Test(t, func(t *testing.T) {
+			a := newAccount(t)
+			a.put(here, "0old", "db-1", "b0")
+			a.In(here).SetImage("ami-0old", func(i *types.Image) {
+				i.DeprecationTime, i.Description = aws.String(soon), aws.String("the old one")
+			})
+			a.In(here).SetLaunchPermissions("ami-0old", types.LaunchPermission{UserId: aws.String("123456789012")})
+			a.fails(call, errors.New("boom"))
+			change := options{"force_deregister": true, "force_delete_snapshot": true}
+			err := bakeOf(t, a, "b1", change).try(t.Context())
+			if err == nil || !a.has("snap-0old") {
+				t.Errorf("%s fails: got %v, left %v", call, err, a.left())
 			}
-			continue
-		}
-		image := a.In(here).ImageNamed("db-1")
-		if image == nil || *image.ImageId != theImage || aws.ToString(image.DeprecationTime) != soon ||
-			*image.Description != "the old one" || ec2ops.TagValue(image.Tags, buildTag) != "b0" ||
-			len(a.In(here).LaunchPermissions(theImage)) != 1 || len(a.Calls("RegisterImage")) != 1 {
-			t.Errorf("it is there again as %+v", image)
-		}
+			if call == "StopInstances" {
+				if !a.has("ami-0old") || len(a.Calls("RegisterImage")) > 0 {
+					t.Errorf("it was touched before the machine was ready: %v", a.left())
+				}
+				return
+			}
+			image := a.In(here).ImageNamed("db-1")
+			if image == nil || *image.ImageId != theImage || aws.ToString(image.DeprecationTime) != soon ||
+				*image.Description != "the old one" || ec2ops.TagValue(image.Tags, buildTag) != "b0" ||
+				len(a.In(here).LaunchPermissions(theImage)) != 1 || len(a.Calls("RegisterImage")) != 1 {
+				t.Errorf("it is there again as %+v", image)
+			}
+		})
 	}
 }
 
@@ -595,7 +602,7 @@ func TestFallback(t *testing.T) {
 			list(smallA, smallC, mediumA, mediumC),
 			"instance_types",
 		},
-		{"another fault", base, full{smallA: "InvalidKeyPair.NotFound"}, "", list(smallA), "InvalidKeyPair"},
+		{"another fault", base, full{smallA: "UnauthorizedOperation"}, "", list(smallA), "UnauthorizedOperation"},
 		{"one type", options{}, full{smallA: none, smallC: none}, "", nil, "subnet_ids"},
 		{
 			"spot", with(base, options{"spot_price": "0.01"}),

@@ -55,14 +55,14 @@ func (b *bake) beginProof(ctx context.Context) (err error) {
 		return nil
 	}
 	b.proof.begun, err = release.Begin(ctx, b.proof.stack, release.Proof{
-		Release:      p.Release,
-		Tier:         p.Tier,
-		BuildTag:     buildTag,
-		Build:        b.image.owner,
-		InstanceType: p.InstanceType,
-		Revision:     revision(),
-		Timeout:      p.timeout,
-		Step:         func(string, time.Duration) {},
+		Release:       p.Release,
+		Tier:          p.Tier,
+		BuildTag:      buildTag,
+		Build:         b.image.owner,
+		InstanceTypes: p.types,
+		Revision:      revision(),
+		Timeout:       p.timeout,
+		Step:          func(string, time.Duration) {},
 	})
 	return err
 }

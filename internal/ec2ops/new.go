@@ -16,8 +16,8 @@ import (
 )
 
 // AwaitNew has a client take NotFound for "not yet" where a call names something that the same client made a moment
-// ago: EC2's servers do not all know at once what one of them made. Such a call is made again, until Settle is over.
-// Who deletes something does not wait for it, and it is not waited for any more.
+// ago: EC2's servers do not all know at once what one of them made. Such a call is made again, until Settle is over,
+// also one that deletes it: it would stay. What was deleted is not waited for any more.
 func AwaitNew(o *ec2.Options) {
 	known := &made{at: map[string]time.Time{}}
 	o.APIOptions = append(o.APIOptions, func(stack *middleware.Stack) error {
@@ -34,21 +34,25 @@ type made struct {
 func (m *made) handle(
 	ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler,
 ) (out middleware.InitializeOutput, metadata middleware.Metadata, err error) {
-	call := middleware.GetOperationName(ctx)
+	call, age := middleware.GetOperationName(ctx), await.Settle
 	if ends(call) {
-		m.forget(idsIn(in.Parameters))
-		return next.HandleInitialize(ctx, in)
+		age = endAge
+		defer m.forget(idsIn(in.Parameters))
 	}
 	for pause := minDelay; ; pause = min(pause*3/2, maxDelay) {
 		out, metadata, err = next.HandleInitialize(ctx, in)
 		if err == nil && makes(call) {
-			m.note(idsIn(out.Result), idsIn(in.Parameters))
+			m.note(call, idsIn(out.Result), idsIn(in.Parameters))
 		}
-		if !awserr.NotFound(err) || !m.isNew(idsIn(in.Parameters)) || await.Sleep(ctx, pause) != nil {
+		if !awserr.NotFound(err) || !m.isNew(idsIn(in.Parameters), age) || await.Sleep(ctx, pause) != nil {
 			return out, metadata, err
 		}
 	}
 }
+
+// endAge is how long what is deleted may not be known. Longer than others it is not waited for: that it is not found may
+// be since it was deleted, and the answer lost.
+const endAge = 30 * time.Second
 
 func makes(call string) bool {
 	return begins(call, "Create", "Run", "Allocate", "Register", "Copy", "Import")
@@ -67,9 +71,10 @@ func begins(call string, prefixes ...string) bool {
 	return false
 }
 
-var resourceID = regexp.MustCompile(`\b[a-z]+-[0-9a-f]{8,17}\b`)
+// resourceID is an id, or a key pair, which calls know by its name.
+var resourceID = regexp.MustCompile(`\b[a-z]+-[0-9a-f]{8,17}\b|"KeyName":"[^"]+"`)
 
-// idsIn are the ids of resources in an input or an output of the SDK.
+// idsIn are the ids of resources in an input or an output of the SDK, and the key pairs.
 func idsIn(value any) []string {
 	text, err := json.Marshal(value)
 	if err != nil {
@@ -78,13 +83,13 @@ func idsIn(value any) []string {
 	return resourceID.FindAllString(string(text), -1)
 }
 
-// note notes what an answer names beside what it was asked with.
-func (m *made) note(answered, asked []string) {
+// note notes what an answer names beside what it was asked with. A key pair is asked for with the name that it gets.
+func (m *made) note(call string, answered, asked []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	named := map[string]bool{}
 	for _, id := range asked {
-		named[id] = true
+		named[id] = !strings.HasSuffix(call, "KeyPair")
 	}
 	for _, id := range answered {
 		if !named[id] {
@@ -101,11 +106,11 @@ func (m *made) forget(ids []string) {
 	}
 }
 
-func (m *made) isNew(ids []string) bool {
+func (m *made) isNew(ids []string, age time.Duration) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, id := range ids {
-		if at, ok := m.at[id]; ok && time.Since(at) < await.Settle {
+		if at, ok := m.at[id]; ok && time.Since(at) < age {
 			return true
 		}
 	}

@@ -3,6 +3,7 @@ package ec2ops
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,4 +84,83 @@ func TestWhatIsDeletedIsNotAwaited(t *testing.T) {
 			t.Errorf("after %s got %v", time.Since(began), err)
 		}
 	})
+}
+
+// TestKeyPairIsNew: calls know a key pair by its name, with which it was asked for.
+func TestKeyPairIsNew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := ec2fake.New(t)
+		a.Lag = 30 * time.Second
+		a.In("us-east-1").AddImage(types.Image{ImageId: aws.String("ami-0aaaaaaaa")})
+		a.In("us-east-1").AddSubnet(types.Subnet{SubnetId: aws.String("subnet-0aaaaaaaa")})
+		api := ec2.NewFromConfig(a.Config(), AwaitNew)
+		launch := func(key string) error {
+			_, err := api.RunInstances(t.Context(), &ec2.RunInstancesInput{
+				ImageId:  aws.String("ami-0aaaaaaaa"),
+				SubnetId: aws.String("subnet-0aaaaaaaa"),
+				KeyName:  aws.String(key),
+				MinCount: aws.Int32(1),
+				MaxCount: aws.Int32(1),
+			})
+			return err
+		}
+		_, err := api.ImportKeyPair(t.Context(), &ec2.ImportKeyPairInput{
+			KeyName:           aws.String("mine"),
+			PublicKeyMaterial: []byte("ssh-ed25519 AAAA"),
+		})
+		if err := errors.Join(err, launch("mine")); err != nil {
+			t.Error(err)
+		}
+		began := time.Now()
+		if err := launch("nobody's"); !awserr.NotFound(err) || time.Since(began) > 0 {
+			t.Errorf("after %s got %v", time.Since(began), err)
+		}
+	})
+}
+
+// TestNewIsDeleted: what is not known yet would stay.
+func TestNewIsDeleted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api, id := vpc(t, 10*time.Second)
+		if _, err := api.DeleteVpc(t.Context(), &ec2.DeleteVpcInput{VpcId: aws.String(id)}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestMade has a filter show something from a look on.
+func TestMade(t *testing.T) {
+	refused := errors.New("refused")
+	for _, c := range []struct {
+		name  string
+		known string
+		lost  bool
+		from  time.Duration
+		err   error
+		want  []string
+		took  time.Duration
+	}{
+		{"it is shown", "", true, 0, nil, []string{"i-1"}, 0},
+		{"it is shown late", "", true, 7 * time.Second, nil, []string{"i-1"}, 10 * time.Second},
+		{"nothing was made", "", true, time.Hour, nil, nil, 15 * time.Second},
+		{"nobody asked for it", "", false, time.Hour, nil, nil, 0},
+		{"it is known", "i-1", true, time.Hour, nil, []string{"i-1"}, 0},
+		{"it is known, and another is there", "i-2", true, 0, nil, []string{"i-1", "i-2"}, 0},
+		{"it is known, and nobody can look", "i-2", true, time.Hour, refused, []string{"i-2"}, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				got, err := Made(t.Context(), c.lost, func(context.Context) ([]string, error) {
+					if time.Since(began) < c.from {
+						return nil, c.err
+					}
+					return []string{"i-1"}, c.err
+				}, c.known)
+				if took := time.Since(began); !slices.Equal(got, c.want) || !errors.Is(err, c.err) || took != c.took {
+					t.Errorf("after %s got %v, %v", took, got, err)
+				}
+			})
+		})
+	}
 }

@@ -206,6 +206,19 @@ func Below(ctx context.Context, client *ssm.Client, path string) ([]types.Parame
 	return all, nil
 }
 
+// Limit is how many characters a parameter of the standard tier holds.
+// https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html
+const Limit = 4096
+
+// Shortened is a text that leaves room in a parameter for what else is there, however it is encoded.
+func Shortened(text string) string {
+	const most = 600
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "..."
+}
+
 func ownTags(s *stack.Stack) []types.Tag {
 	return []types.Tag{{Key: aws.String(stack.StackTag), Value: aws.String(s.Name)}}
 }

@@ -179,19 +179,10 @@ func (r Record) plain() Record {
 	return r
 }
 
-// shortened keeps a reason small enough for a parameter.
-func shortened(text string) string {
-	const most = 600
-	if len(text) <= most {
-		return text
-	}
-	return strings.ToValidUTF8(text[:most], "") + "..."
-}
-
-// Write writes a record; a parameter holds 4096 characters, so that of too many steps the first are left out.
+// Write writes a record. Of more steps than a parameter holds the first are left out.
 func Write(ctx context.Context, s *stack.Stack, r Record) error {
 	text, err := json.Marshal(r)
-	for err == nil && len(text) > 4096 && len(r.Steps) > 0 {
+	for err == nil && len(text) > parameters.Limit && len(r.Steps) > 0 {
 		r.Steps = r.Steps[1:]
 		text, err = json.Marshal(r)
 	}

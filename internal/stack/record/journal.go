@@ -8,6 +8,7 @@ import (
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/parameters"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/plan"
 )
 
@@ -93,7 +94,7 @@ func (j *Journal) Close(ctx context.Context, result string, reason error) error 
 	j.Set(func(r *Record) {
 		r.Ended, r.Result = time.Now().UTC(), result
 		if reason != nil {
-			r.Reason = shortened(plaintext.Lines(reason.Error()))
+			r.Reason = parameters.Shortened(plaintext.Lines(reason.Error()))
 		}
 	})
 	return Write(ctx, j.stack, j.Record())

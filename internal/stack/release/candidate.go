@@ -47,7 +47,7 @@ func partParameter(s *stack.Stack, name, part string) string {
 
 // announce writes a candidate, or the proof.
 func announce(ctx context.Context, s *stack.Stack, name, part string, c Candidate) error {
-	c.Updated = time.Now().UTC()
+	c.Updated, c.Reason = time.Now().UTC(), parameters.Shortened(c.Reason)
 	text, err := json.Marshal(c)
 	if err != nil {
 		return err

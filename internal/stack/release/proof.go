@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
@@ -30,7 +31,8 @@ type Proof struct {
 	Tier string
 	// BuildTag and Build are the tag of what the proof launches, as key and value.
 	BuildTag, Build string
-	InstanceType    string
+	// InstanceTypes are the types that will do for the instances, the first being wanted most.
+	InstanceTypes []string
 	// Revision is the git revision, where there is one.
 	Revision string
 	// Timeout is how long fresh instances may take until they are ready.
@@ -217,16 +219,20 @@ func (p *Proof) proveTogether(ctx context.Context, r Release) error {
 	return err
 }
 
+// unseen is how long a parameter may not be read that another build has just made.
+const unseen = 10 * time.Second
+
 // awaitOutcome waits for the proof that another build makes.
 func (p *Proof) awaitOutcome(ctx context.Context, image string) error {
 	p.stack.Logf("the build of another image proves both")
-	for {
+	for began := time.Now(); ; {
 		outcome, ok, err := readCandidate(ctx, p.stack, p.Release, proofPart)
 		switch {
 		case err != nil:
 			return err
 		case ok && outcome.State == Proved:
 			return p.announce(ctx, Candidate{State: Proved, Image: image})
+		case !ok && time.Since(began) < unseen: // it was there a moment ago, when it could not be claimed
 		case !ok || outcome.State == Failed:
 			return fmt.Errorf("%w: %s", ErrUnproved, outcome.Reason)
 		}
@@ -337,23 +343,40 @@ func (p *Proof) launch(
 		return stack.Instance{}, err
 	}
 	tags := ec2ops.TagPairs(stack.NameTag, "goldsmith proof of "+image, p.BuildTag, p.Build)
-	i, err := launch.Run(ctx, p.stack, n, launch.Launch{
-		Tier:         t,
-		Image:        image,
-		InstanceType: p.InstanceType,
-		Subnet:       subnet,
-		Clients:      clients,
-		Addresses:    addresses,
-		Deadline:     p.Timeout,
+	wanted := launch.Launch{
+		Tier:      t,
+		Image:     image,
+		Subnet:    subnet,
+		Clients:   clients,
+		Addresses: addresses,
+		Deadline:  p.Timeout,
 		Tags: []types.TagSpecification{
 			{ResourceType: types.ResourceTypeInstance, Tags: tags},
 			{ResourceType: types.ResourceTypeVolume, Tags: tags},
 		},
-	})
+	}
+	i, err := p.launchSomehow(ctx, n, wanted)
 	if err == nil {
 		p.stack.Logf("proving %s: launched %s in the %s tier's subnet", image, i.ID, t.Name)
 	}
 	return i, err
+}
+
+// launchSomehow launches the instance on the first type that EC2 has room for: the bake may have had to take another
+// than the first, too.
+func (p *Proof) launchSomehow(
+	ctx context.Context, n network.Network, wanted launch.Launch,
+) (i stack.Instance, err error) {
+	var errs []error
+	for _, wanted.InstanceType = range p.InstanceTypes {
+		i, err = launch.Run(ctx, p.stack, n, wanted)
+		if awserr.Shortage(err) == awserr.NoShortage {
+			return i, err
+		}
+		p.stack.Logf("no room for %s: %v", wanted.InstanceType, err)
+		errs = append(errs, fmt.Errorf("%s: %w", wanted.InstanceType, err))
+	}
+	return i, errors.Join(errs...)
 }
 
 // tell shows what an instance reported.

@@ -11,7 +11,10 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/console"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake"
@@ -65,13 +68,13 @@ func newAccount(t *testing.T, broken ...string) *account {
 func (a *account) begin(t *testing.T, release, tier string) *Proof {
 	t.Helper()
 	p, err := Begin(t.Context(), a.stack, Proof{
-		Release:      release,
-		Tier:         tier,
-		BuildTag:     "build",
-		Build:        release + "-" + tier,
-		InstanceType: "t3.micro",
-		Timeout:      5 * time.Minute,
-		Step:         func(string, time.Duration) {},
+		Release:       release,
+		Tier:          tier,
+		BuildTag:      "build",
+		Build:         release + "-" + tier,
+		InstanceTypes: []string{"t3.micro", "t3a.micro"},
+		Timeout:       5 * time.Minute,
+		Step:          func(string, time.Duration) {},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -220,6 +223,69 @@ func TestInterruptedProofLeavesNothing(t *testing.T) {
 		}
 		a.clean(t)
 	})
+}
+
+// TestLongReasonIsTold: a parameter holds 4096 characters, and the other build waits for what is in it.
+func TestLongReasonIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAccount(t)
+		db, page := a.begin(t, "r1", "db"), a.begin(t, "r1", "web")
+		if err := page.End(t.Context(), errors.New(strings.Repeat("the end of its console\n", 400))); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if err := db.Prove(t.Context(), "ami-0db1"); err != nil || time.Since(began) > stack.Silence/2 {
+			t.Errorf("after %s: %v", time.Since(began), err)
+		}
+	})
+}
+
+// TestProofThatIsNotReadYet: another build made the parameter a moment ago, or this one could have.
+func TestProofThatIsNotReadYet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAccount(t)
+		a.Fail(ec2fake.Fault{
+			Call: "GetParameter",
+			When: func(in any) bool {
+				return strings.HasSuffix(*in.(*ssm.GetParameterInput).Name, "/"+proofPart)
+			},
+			Nth: 1,
+			Err: &ssmtypes.ParameterNotFound{},
+		})
+		ofDatabase, ofWeb := a.together(t, "r1", "ami-0db1", "ami-0eb1")
+		if err := errors.Join(ofDatabase, ofWeb); err != nil {
+			t.Error(err)
+		}
+		a.is(t, "r1", "ami-0db1", "ami-0eb1")
+	})
+}
+
+// TestProofWithoutRoom takes the next type, as the bake does.
+func TestProofWithoutRoom(t *testing.T) {
+	for name, c := range map[string]struct {
+		full []types.InstanceType
+		want string
+	}{
+		"for the first type": {[]types.InstanceType{"t3.micro"}, ""},
+		"for any":            {[]types.InstanceType{"t3.micro", "t3a.micro"}, "t3a.micro: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newAccount(t)
+				a.Fail(ec2fake.Fault{
+					Call: "RunInstances",
+					When: func(in any) bool { return slices.Contains(c.full, in.(*ec2.RunInstancesInput).InstanceType) },
+					Err:  ec2fake.Err("InsufficientInstanceCapacity", "none"),
+				})
+				err := a.begin(t, "r1", "db").Prove(t.Context(), "ami-0db1")
+				if c.want == "" && err != nil ||
+					c.want != "" && (!errors.Is(err, ErrUnproved) || !strings.Contains(err.Error(), c.want)) {
+					t.Errorf("got %v", err)
+				}
+				a.clean(t)
+			})
+		})
+	}
 }
 
 func TestProofNeedsANetwork(t *testing.T) {
