@@ -151,7 +151,7 @@ func admitTags(c *awsquery.Call, before former) error {
 		"You've reached the limit on the number of tags that you can assign to the specified resource.")
 }
 
-// admitLaunch refuses an instance type that a zone does not have, that there is no capacity for, or that is too much for
+// admitLaunch refuses an instance type that a zone does not have or has no more of, and instances that are too much for
 // the account.
 func (l *limits) admitLaunch(ctx context.Context, c *awsquery.Call, carry Carry) error {
 	kind, zone := c.Get("InstanceType"), zoneOf(ctx, c, carry)

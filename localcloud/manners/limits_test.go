@@ -95,7 +95,8 @@ func TestQuotas(t *testing.T) {
 		},
 		{
 			"VPCs", "VpcLimitExceeded", []string{"CreateVpc"}, "DescribeVpcs",
-			"<vpcSet>" + strings.Repeat("<item/>", 4) + "</vpcSet>", "<vpcSet>" + strings.Repeat("<item/>", 5) + "</vpcSet>",
+			"<vpcSet>" + strings.Repeat("<item/>", 4) + "</vpcSet>",
+			"<vpcSet>" + strings.Repeat("<item/>", 5) + "</vpcSet>",
 		},
 	} {
 		t.Run(c.what, func(t *testing.T) {

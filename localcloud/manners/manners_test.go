@@ -43,7 +43,11 @@ type guest struct {
 // visit has a client call a cloud with EC2's manners, which answers with these.
 func visit(t *testing.T, answers map[string]string) *guest {
 	all := map[string]string{
-		"DescribeAddresses": "", "DescribeImages": "", "DescribeInstances": "", "DescribeSubnets": "", "DescribeVpcs": "",
+		"DescribeAddresses": "",
+		"DescribeImages":    "",
+		"DescribeInstances": "",
+		"DescribeSubnets":   "",
+		"DescribeVpcs":      "",
 	}
 	maps.Copy(all, answers)
 	g := &guest{cloud: &cloud{t: t, answers: all}}
