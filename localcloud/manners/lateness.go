@@ -274,7 +274,11 @@ func (l *lateness) before(ctx context.Context, c *awsquery.Call, carry Carry) (f
 
 // ask makes a call of our own to EC2.
 func ask(ctx context.Context, carry Carry, action string, parameters ...string) (*awsquery.Node, error) {
-	a, err := carry(ctx, awsquery.NewCall("ec2", action, parameters...))
+	return carried(ctx, carry, awsquery.NewCall("ec2", action, parameters...))
+}
+
+func carried(ctx context.Context, carry Carry, c *awsquery.Call) (*awsquery.Node, error) {
+	a, err := carry(ctx, c)
 	if err != nil {
 		return nil, err
 	}

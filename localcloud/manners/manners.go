@@ -1,6 +1,6 @@
 // Package manners makes the local cloud as unkind as EC2, where that is wanted: what was just made is not known to each
-// call, tags are late, what IAM made is late at EC2, what is done is seen when it would be done there, and an account may
-// neither ask as often nor have as much as it likes. It stands between the endpoint, which knows who calls, and what
+// call, tags are late, what IAM made is late at EC2, what is done is seen when it would be done there, and an account
+// may neither ask as often nor have as much as it likes. It stands between the endpoint, which knows who calls, and what
 // carries a call out, and changes neither.
 //
 // The numbers, what they are on EC2 and where they are from are in docs/local-cloud.md.

@@ -28,6 +28,7 @@ var takes = map[string]span{
 	"detach":    {3 * time.Second, 10 * time.Second},    // or free again
 	"address":   {1 * time.Second, 8 * time.Second},     // until an address is seen where it went
 	"nat":       {60 * time.Second, 150 * time.Second},  // until a NAT gateway is available
+	"nat end":   {30 * time.Second, 90 * time.Second},   // until it is deleted
 	"balancer":  {120 * time.Second, 240 * time.Second}, // until a load balancer is active
 	"target":    {60 * time.Second, 180 * time.Second},  // until a target may be healthy
 	"refresh":   {60 * time.Second, 90 * time.Second},   // that a refresh waits for health once more
@@ -43,6 +44,8 @@ type times struct {
 	former map[string]view // by id
 	// detached are instances and devices from which volumes are being detached, by their id.
 	detached map[string][2]string
+	// held are resources that what is being ended still has, and the work that ends it.
+	held map[string]string
 }
 
 // work goes on for a while.
@@ -61,6 +64,7 @@ func newTimes(d *draws, scale float64) *times {
 		work:     map[string]work{},
 		former:   map[string]view{},
 		detached: map[string][2]string{},
+		held:     map[string]string{},
 	}
 }
 
@@ -122,6 +126,7 @@ func (t *times) forget() {
 	maps.DeleteFunc(t.work, func(_ string, w work) bool { return now.Sub(w.ends) > longAgo })
 	maps.DeleteFunc(t.former, func(_ string, v view) bool { return now.After(v.until) })
 	maps.DeleteFunc(t.detached, func(id string, _ [2]string) bool { return t.work["detach "+id].ends.IsZero() })
+	maps.DeleteFunc(t.held, func(_, by string) bool { return t.work[by].ends.IsZero() })
 }
 
 // launches are the times at which instances that run were launched.
@@ -129,12 +134,7 @@ func launches(ctx context.Context, carry Carry, ids ...string) (map[string]time.
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	c := awsquery.NewCall("ec2", "DescribeInstances").With("InstanceId", ids...)
-	a, err := carry(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	described, err := a.XML()
+	described, err := carried(ctx, carry, awsquery.NewCall("ec2", "DescribeInstances").With("InstanceId", ids...))
 	if err != nil {
 		return nil, err
 	}
@@ -158,6 +158,9 @@ func (t *times) admit(ctx context.Context, c *awsquery.Call, carry Carry) error 
 	if c.Service != "ec2" {
 		return nil
 	}
+	if err := t.admitHeld(c); err != nil {
+		return err
+	}
 	switch c.Action() {
 	case "RunInstances":
 		if _, under := t.under("image", c.Get("ImageId")); under {
@@ -180,6 +183,64 @@ func (t *times) admit(ctx context.Context, c *awsquery.Call, carry Carry) error 
 		}
 	}
 	return nil
+}
+
+// needFree are calls for which nothing may have a resource, with the parameter that names it, and EC2's error.
+var needFree = map[string]struct{ parameter, code, message string }{
+	"DeleteSecurityGroup": {"GroupId", "DependencyViolation", "resource %s has a dependent object"},
+	"DeleteSubnet": {
+		"SubnetId", "DependencyViolation", "The subnet '%s' has dependencies and cannot be deleted.",
+	},
+	"ReleaseAddress": {"AllocationId", "InvalidIPAddress.InUse", "Address %s is in use."},
+}
+
+// admitHeld refuses what would take a resource from what is still being ended.
+func (t *times) admitHeld(c *awsquery.Call) error {
+	needs, ok := needFree[c.Action()]
+	if !ok {
+		return nil
+	}
+	id := c.Get(needs.parameter)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if by := t.held[id]; by != "" && time.Now().Before(t.work[by].ends) {
+		return awsquery.Fault(needs.code, needs.message, id)
+	}
+	return nil
+}
+
+// holdings are the resources that a NAT gateway has, or instances that run, each with who has it.
+func holdings(ctx context.Context, c *awsquery.Call, carry Carry) map[string]string {
+	all := map[string]string{}
+	note := func(by string, item *awsquery.Node, paths ...string) {
+		for _, path := range paths {
+			for _, id := range item.All(strings.Split(path, "/")...) {
+				all[id] = by
+			}
+		}
+	}
+	switch c.Action() {
+	case "DeleteNatGateway":
+		id := c.Get("NatGatewayId")
+		described, err := ask(ctx, carry, "DescribeNatGateways", "NatGatewayId.1", id)
+		if err != nil {
+			return nil // who carries the call out says what is wrong
+		}
+		for _, item := range described.Items("natGatewaySet") {
+			note("nat end "+id, item, "subnetId", "natGatewayAddressSet/*/allocationId")
+		}
+	case "TerminateInstances":
+		described, err := carried(ctx, carry, awsquery.NewCall("ec2", "DescribeInstances").
+			With("InstanceId", c.List("InstanceId")...))
+		if err != nil {
+			return nil // the same
+		}
+		for _, item := range instancesOf(described) {
+			note("terminate "+item.Get("instanceId"), item, "subnetId", "groupSet/*/groupId",
+				"networkInterfaceSet/*/groupSet/*/groupId")
+		}
+	}
+	return all
 }
 
 func (t *times) admitVolume(ctx context.Context, c *awsquery.Call, carry Carry) error {
@@ -208,11 +269,21 @@ func (t *times) admitRunning(ctx context.Context, carry Carry, id, code, message
 	return nil
 }
 
-// before looks at the description of what a call moves, which is seen late.
-func (t *times) before(ctx context.Context, c *awsquery.Call, carry Carry) map[string]*awsquery.Node {
+// earlier is what a call moves or ends, as it was.
+type earlier struct {
+	moved    map[string]*awsquery.Node // descriptions, by id
+	holdings map[string]string
+}
+
+// before looks at what a call moves or ends, which is seen late.
+func (t *times) before(ctx context.Context, c *awsquery.Call, carry Carry) earlier {
 	if c.Service != "ec2" {
-		return nil
+		return earlier{}
 	}
+	return earlier{moved: moved(ctx, c, carry), holdings: holdings(ctx, c, carry)}
+}
+
+func moved(ctx context.Context, c *awsquery.Call, carry Carry) map[string]*awsquery.Node {
 	q, id, by := descriptions["DescribeAddresses"], c.Get("AllocationId"), "DescribeAddresses"
 	switch c.Action() {
 	case "AssociateAddress":
@@ -238,15 +309,17 @@ func (t *times) before(ctx context.Context, c *awsquery.Call, carry Carry) map[s
 }
 
 // note begins what a call began.
-func (t *times) note(ctx context.Context, c *awsquery.Call, a *awsquery.Answer, before map[string]*awsquery.Node,
-	carry Carry) {
+func (t *times) note(ctx context.Context, c *awsquery.Call, a *awsquery.Answer, before earlier, carry Carry) {
 	t.forget()
-	for id, item := range before {
+	for id, item := range before.moved {
 		until := time.Now().Add(t.takes("address", kindOf(id), id))
 		t.mu.Lock()
 		t.former[id] = view{until, item.Bytes()}
 		t.mu.Unlock()
 	}
+	t.mu.Lock()
+	maps.Copy(t.held, before.holdings)
+	t.mu.Unlock()
 	made := moto.Made(c, a.Body)
 	switch c.Service + " " + c.Action() {
 	case "ec2 StopInstances":
@@ -265,6 +338,8 @@ func (t *times) note(ctx context.Context, c *awsquery.Call, a *awsquery.Answer, 
 		t.noteDetached(c, a)
 	case "ec2 CreateNatGateway":
 		t.begin("nat", made...)
+	case "ec2 DeleteNatGateway":
+		t.begin("nat end", c.Get("NatGatewayId"))
 	case "elasticloadbalancing CreateLoadBalancer":
 		if root, err := a.XML(); err == nil {
 			t.begin("balancer", root.All("CreateLoadBalancerResult", "LoadBalancers", "*", "LoadBalancerArn")...)
@@ -317,6 +392,9 @@ func (t *times) look(action string, item *awsquery.Node, id string) *awsquery.No
 		t.mask(item, "image", id, "pending", "imageState")
 	case "DescribeNatGateways":
 		t.mask(item, "nat", id, "pending", "state")
+		if _, under := t.under("nat end", id); under {
+			item.Set("deleting", "state")
+		}
 	case "DescribeLoadBalancers":
 		t.mask(item, "balancer", id, "provisioning", "State", "Code")
 	case "DescribeSnapshots":

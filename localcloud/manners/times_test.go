@@ -86,6 +86,14 @@ func TestWhatTakesItsTime(t *testing.T) {
 			[]string{"natGatewaySet", "item", "state"}, "pending", "available",
 		},
 		{
+			"nat end", []string{"DeleteNatGateway", "NatGatewayId", "nat" + anID},
+			"", "DescribeNatGateways",
+			func() string {
+				return set("natGatewaySet", "natGatewayId", "nat"+anID, "state", "deleted")
+			},
+			[]string{"natGatewaySet", "item", "state"}, "deleting", "deleted",
+		},
+		{
 			"stop", []string{"StopInstances", "InstanceId.1", "i" + anID},
 			"", "DescribeInstances",
 			func() string { return instance("stopped") },
@@ -127,7 +135,7 @@ func TestWhatTakesItsTime(t *testing.T) {
 			t.Run(fmt.Sprint(c.begin[0], " ", scale), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					g := visit(t, map[string]string{
-						c.begin[0]: c.answer, "DescribeInstances": "",
+						c.begin[0]: c.answer, "DescribeInstances": "", "DescribeNatGateways": "",
 						"DescribeAddresses":         set("addressesSet", "allocationId", "eipalloc"+anID),
 						"DescribeNetworkInterfaces": set("networkInterfaceSet", "networkInterfaceId", "eni"+anID),
 						"DescribeImages":            "",
@@ -386,6 +394,45 @@ func TestWhatCannotBeDoneYet(t *testing.T) {
 					t.Errorf("at the end: got %q", got)
 				}
 			})
+		})
+	}
+}
+
+// TestWhatIsEndedHoldsOn: what something had that is being ended is in use until then.
+func TestWhatIsEndedHoldsOn(t *testing.T) {
+	nat := []string{"DeleteNatGateway", "NatGatewayId", "nat" + anID}
+	instance := []string{"TerminateInstances", "InstanceId.1", "i" + anID}
+	for _, c := range []struct {
+		end        []string
+		what       string
+		call, code string
+		parameter  string
+		id         string
+	}{
+		{nat, "nat end", "ReleaseAddress", "InvalidIPAddress.InUse", "AllocationId", "eipalloc-1"},
+		{nat, "nat end", "DeleteSubnet", "DependencyViolation", "SubnetId", "subnet-1"},
+		{instance, "terminate", "DeleteSubnet", "DependencyViolation", "SubnetId", "subnet-2"},
+		{instance, "terminate", "DeleteSecurityGroup", "DependencyViolation", "GroupId", "sg-1"},
+		{instance, "terminate", "DeleteSecurityGroup", "DependencyViolation", "GroupId", "sg-2"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			g := visit(t, map[string]string{
+				c.end[0]: "", c.call: "",
+				"DescribeNatGateways": set("natGatewaySet", "natGatewayId", "nat"+anID, "subnetId", "subnet-1",
+					"natGatewayAddressSet", "<item><allocationId>eipalloc-1</allocationId></item>"),
+				"DescribeInstances": set("reservationSet", "instancesSet", "<item><instanceId>i"+anID+"</instanceId>"+
+					"<subnetId>subnet-2</subnetId>"+set("groupSet", "groupId", "sg-1")+
+					set("networkInterfaceSet", "groupSet", "<item><groupId>sg-2</groupId></item>")+"</item>"),
+			})
+			g.must(c.call, c.parameter, c.id)
+			g.must(c.end[0], c.end[1:]...)
+			time.Sleep(takes[c.what].low - time.Second)
+			if _, err := g.call(c.call, c.parameter, c.id); code(err) != c.code {
+				t.Errorf("%s of %s: got %v, want %s", c.call, c.id, err, c.code)
+			}
+			g.must(c.call, c.parameter, "other")
+			time.Sleep(takes[c.what].high)
+			g.must(c.call, c.parameter, c.id)
 		})
 	}
 }

@@ -222,6 +222,8 @@ func (c *Checker) HealthOf(t target) (state, reason, description string) {
 	switch {
 	case c.drained[t.Instance]:
 		return "draining", "Target.DeregistrationInProgress", "Target deregistration is in progress"
+	case known != nil && time.Now().Before(known.since):
+		return "initial", "Elb.RegistrationInProgress", "Target registration is in progress"
 	case known != nil && known.healthy:
 		return "healthy", "", ""
 	case known != nil && known.bad >= t.Record.Unhealthy:
