@@ -24,6 +24,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata", Setup: func(e *testscript.Env) error {
 		e.Setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
 		e.Setenv("HOSTILE", hostile.URL)
+		e.Setenv("AWS_MAX_ATTEMPTS", "1")
 		e.Setenv("AWS_REGION", "us-east-1")
 		e.Setenv("AWS_ACCESS_KEY_ID", "test")
 		e.Setenv("AWS_SECRET_ACCESS_KEY", "test")

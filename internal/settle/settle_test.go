@@ -185,27 +185,30 @@ func lock(t *testing.T, path string) (pid int, release func()) {
 
 func TestApt(t *testing.T) {
 	for _, path := range aptLocks {
-		m, _, _ := booted(t, "Id=apt-daily.service\nActiveState=inactive\n")
-		if err := m.apt(t.Context()); err != nil {
-			t.Errorf("without locks: %v", err)
-		}
-		put(t, m.root, path, "")
-		if err := m.apt(t.Context()); err != nil {
-			t.Errorf("%s, which nobody has: %v", path, err)
-		}
-		pid, release := lock(t, filepath.Join(m.root, path))
-		got, err := m.lockHolder()
-		if want := fmt.Sprintf("/%s is held by settle.test (process %d)", path, pid); got != want || err != nil {
-			t.Errorf("got %q, %v, want %q", got, err, want)
-		}
-		waiting := make(chan string, 1)
-		m.say = func(text string) {
-			waiting <- text
-			release()
-		}
-		if err := m.apt(t.Context()); err != nil || !strings.Contains(<-waiting, path) {
-			t.Errorf("%s was let go: %v", path, err)
-		}
+		t.Run(path, func(t *testing.T) {
+			t.Parallel()
+			m, _, _ := booted(t, "Id=apt-daily.service\nActiveState=inactive\n")
+			if err := m.apt(t.Context()); err != nil {
+				t.Errorf("without locks: %v", err)
+			}
+			put(t, m.root, path, "")
+			if err := m.apt(t.Context()); err != nil {
+				t.Errorf("%s, which nobody has: %v", path, err)
+			}
+			pid, release := lock(t, filepath.Join(m.root, path))
+			got, err := m.lockHolder()
+			if want := fmt.Sprintf("/%s is held by settle.test (process %d)", path, pid); got != want || err != nil {
+				t.Errorf("got %q, %v, want %q", got, err, want)
+			}
+			waiting := make(chan string, 1)
+			m.say = func(text string) {
+				waiting <- text
+				release()
+			}
+			if err := m.apt(t.Context()); err != nil || !strings.Contains(<-waiting, path) {
+				t.Errorf("%s was let go: %v", path, err)
+			}
+		})
 	}
 }
 
