@@ -407,7 +407,7 @@ func TestFullVolume(t *testing.T) {
 		),
 	)
 	t.Cleanup(func() {
-		rig.Must(t, rig.Goldsmith(), "ssh", "db", "--stack", rig.StackName, "--", "sudo", "rm", "-f", fill)
+		rig.Must(t, rig.Goldsmith(), "ssh", "--stack", rig.StackName, "db", "--", "sudo", "rm", "-f", fill)
 	})
 	if out := rig.MustOnInstance(t, "db", "df --output=avail /var/lib/mysql | tail -1"); strings.TrimSpace(out) != "0" {
 		t.Fatalf("the volume is not full: %s", out)

@@ -18,7 +18,7 @@ import (
 )
 
 func sshTo(where string, command ...string) (string, error) {
-	return rig.Output(rig.Goldsmith(), append([]string{"ssh", where, "--stack", rig.StackName, "--"}, command...)...)
+	return rig.Output(rig.Goldsmith(), append([]string{"ssh", "--stack", rig.StackName, where, "--"}, command...)...)
 }
 
 // TestAccess enters both tiers by the stack's own commands.
@@ -95,7 +95,7 @@ func TestCommandIsNoOption(t *testing.T) {
 
 func TestAccessToWhatIsNotThere(t *testing.T) {
 	var exit *exec.ExitError
-	_, err := rig.Output(rig.Goldsmith(), "ssh", "app", "--stack", rig.StackName)
+	_, err := rig.Output(rig.Goldsmith(), "ssh", "--stack", rig.StackName, "app")
 	if !errors.As(err, &exit) || exit.ExitCode() != 2 {
 		t.Errorf("ssh app: %v, want exit code 2", err)
 	}
@@ -130,7 +130,7 @@ func TestAccessAfterAStop(t *testing.T) {
 	if err := running.Wait(ctx, instance, time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := rig.Output(rig.Goldsmith(), "ssh", "web", "--stack", rig.StackName, "--", "true"); err != nil {
+	if out, err := rig.Output(rig.Goldsmith(), "ssh", "--stack", rig.StackName, "web", "true"); err != nil {
 		t.Errorf("ssh web: %v: %s", err, out)
 	}
 	rig.Must(t, rig.Goldsmith(), "deploy", "--stack", rig.StackName) // which waits until it is ready

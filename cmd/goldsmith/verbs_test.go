@@ -84,6 +84,28 @@ func TestMalformedIDs(t *testing.T) {
 	}
 }
 
+// TestOptionsBehindAnInstance: they are never read as the command line's own; what a command there has reaches it.
+func TestOptionsBehindAnInstance(t *testing.T) {
+	t.Setenv("AWS_REGION", "us-east-1")
+	t.Setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+	t.Setenv("AWS_MAX_ATTEMPTS", "1")
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	for _, verb := range []string{"goldsmith ssh", "goldsmith cloud ssh"} {
+		for _, line := range []string{verb + " web -t", verb + " web --tty ls", verb + " web --help"} {
+			said, exit := typed(t, line)
+			if exit != exitBadInput || !strings.Contains(said, "hint: options go ahead of the name") {
+				t.Errorf("%s: exit code %d and %q", line, exit, said)
+			}
+		}
+		for _, line := range []string{verb + " web ls -t --no-such", verb + " web -- ls --tty"} {
+			said, exit := typed(t, line)
+			if exit == exitBadInput || strings.Contains(said, "flag") {
+				t.Errorf("%s: exit code %d and %q", line, exit, said)
+			}
+		}
+	}
+}
+
 func TestWrongArguments(t *testing.T) {
 	// Those that take as many as there are.
 	open := map[string]bool{
@@ -106,7 +128,7 @@ func TestWrongArguments(t *testing.T) {
 		}
 	})
 	for line, want := range map[string]string{
-		"goldsmith cloud ssh":          "it is used as goldsmith cloud ssh NAME [-- COMMAND...]",
+		"goldsmith cloud ssh":          "it is used as goldsmith cloud ssh [OPTION...] NAME [COMMAND...]",
 		"goldsmith diff ami-1":         "it is used as goldsmith diff IMAGE IMAGE",
 		"goldsmith cloud logs":         "it is used as goldsmith cloud logs NAME|--daemon",
 		"goldsmith cloud logs db web":  "it is used as goldsmith cloud logs NAME|--daemon",

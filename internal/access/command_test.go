@@ -36,3 +36,23 @@ func TestWordsArriveAsTheyAre(t *testing.T) {
 		t.Errorf("got %q, want %q", out, want)
 	}
 }
+
+func TestAfter(t *testing.T) {
+	for _, c := range []struct {
+		words, want string
+		bad         bool
+	}{
+		{"", "", false},
+		{"ls -t", "ls -t", false},
+		{"-- ls -t", "ls -t", false},
+		{"-- -x", "-x", false},
+		{"ls -- -t", "ls -- -t", false},
+		{"-t", "", true},
+		{"--tty ls", "", true},
+	} {
+		got, err := After(strings.Fields(c.words))
+		if strings.Join(got, " ") != c.want || (err != nil) != c.bad {
+			t.Errorf("%q: got %q, %v", c.words, got, err)
+		}
+	}
+}

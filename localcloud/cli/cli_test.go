@@ -153,7 +153,7 @@ func TestBadNames(t *testing.T) {
 				t.Setenv("GOLDSMITH_CLOUD", "")
 				switch {
 				case way == "flag":
-					args = append(slices.Clone(verb), "--name="+name)
+					args = append([]string{"--name=" + name}, verb...)
 				case name == "":
 					continue
 				default:
@@ -187,7 +187,7 @@ func TestDestroyOfNothing(t *testing.T) {
 
 func TestNotUp(t *testing.T) {
 	for _, args := range [][]string{{"status"}, {"ssh", "web"}, {"logs", "web"}} {
-		_, err := run(t, append(args, "--name", "never-was")...)
+		_, err := run(t, append([]string{"--name", "never-was"}, args...)...)
 		if err == nil || !strings.Contains(err.Error(), "never-was is not up") ||
 			!strings.Contains(err.Error(), "hint: goldsmith cloud up --name never-was") {
 			t.Errorf("%v: %v", args, err)

@@ -22,18 +22,23 @@ func sshCommand(name *string) *cobra.Command {
 	var key, user string
 	var terminal bool
 	ssh := &cobra.Command{
-		Use: "ssh NAME [-- COMMAND...]", Short: "Log in to an instance", Args: cobra.MinimumNArgs(1),
+		Use: "ssh [OPTION...] NAME [COMMAND...]", Short: "Log in to an instance", Args: cobra.MinimumNArgs(1),
 		Long: `Logs in to an instance by its id, name or tier. The host key is the one that the instance printed on its
 console, and no other is accepted. An instance without a public address is reached
-through one of the same VPC that has one. Several words after the name are a command and its arguments,
-which get there as they are here; a single one is a text for the shell there.
+through one of the same VPC that has one. Options go ahead of the name. Several words after the name are a command
+and its arguments, which get there as they are here; a single one is a text for the shell there.
 
 Exit codes: 0 done; 1 failed; 2 bad input; else that of the command on the instance, 255 where there was no way in.`,
 		Example: "  goldsmith cloud ssh web\n  goldsmith cloud ssh db -- sudo mysql --execute 'SHOW PROCESSLIST'",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return logIn(cmd.Context(), *name, args[0], args[1:], key, user, terminal)
+			command, err := access.After(args[1:])
+			if err != nil {
+				return &BadInput{fmt.Errorf("cloud ssh %s: %w", args[0], err)}
+			}
+			return logIn(cmd.Context(), *name, args[0], command, key, user, terminal)
 		},
 	}
+	ssh.Flags().SetInterspersed(false)
 	ssh.Flags().StringVarP(&key, "key", "i", "", "private key (default: the one that the stack made, in ~/.goldsmith)")
 	ssh.Flags().BoolVarP(&terminal, "tty", "t", false, "give the command a terminal")
 	ssh.Flags().StringVar(&user, "user", "admin", "user on the instance")
