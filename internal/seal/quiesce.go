@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,6 +48,8 @@ var writers = []string{
 	"systemd-update-utmp.service",
 }
 
+const auditd = "auditd.service"
+
 // quiesce stops what writes. Databases end in their own time and cleanly: their logs must be replayed by nobody.
 func quiesce(ctx context.Context) error {
 	// SSH is up before the end of cloud-init, which has yet to write its results, and they must not be in an image.
@@ -55,12 +58,17 @@ func quiesce(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
-	if err := run(ctx, append([]string{"systemctl", "stop"}, loaded(ctx, writers)...)...); err != nil {
+	have, err := loaded(ctx, slices.Concat(writers, []string{auditd}))
+	if err != nil {
+		return err
+	}
+	stopped := slices.DeleteFunc(slices.Clone(have), func(unit string) bool { return unit == auditd })
+	if err := run(ctx, append([]string{"systemctl", "stop"}, stopped...)...); err != nil {
 		return fmt.Errorf("stop the services: %w", err)
 	}
 	// auditd refuses to be stopped by systemd, on purpose; it ends by a signal.
-	if len(loaded(ctx, []string{"auditd.service"})) > 0 {
-		_ = run(ctx, "systemctl", "kill", "--signal=TERM", "auditd.service") // an inactive one has nobody to tell
+	if slices.Contains(have, auditd) {
+		_ = run(ctx, "systemctl", "kill", "--signal=TERM", auditd) // an inactive one has nobody to tell
 	}
 	// The journal goes on in memory.
 	if _, err := os.Stat("/var/log/journal"); err == nil {
@@ -72,9 +80,12 @@ func quiesce(ctx context.Context) error {
 }
 
 // loaded are those of the units that the machine has.
-func loaded(ctx context.Context, units []string) []string {
-	out, _ := exec.CommandContext(ctx, "systemctl", append([]string{"show", "--property=Id,LoadState"}, units...)...).
-		Output()
+func loaded(ctx context.Context, units []string) ([]string, error) {
+	show := append([]string{"show", "--property=Id,LoadState"}, units...)
+	out, err := exec.CommandContext(ctx, "systemctl", show...).Output()
+	if err != nil {
+		return nil, fmt.Errorf("find out which services there are: systemctl show: %w", err)
+	}
 	var have []string
 	for block := range strings.SplitSeq(string(out), "\n\n") {
 		if id, ok := strings.CutPrefix(
@@ -85,7 +96,7 @@ func loaded(ctx context.Context, units []string) []string {
 			have = append(have, id)
 		}
 	}
-	return have
+	return have, nil
 }
 
 func run(ctx context.Context, argv ...string) error {

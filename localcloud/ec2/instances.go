@@ -235,7 +235,11 @@ func (s *Instances) reboot(_ context.Context, c *awsquery.Call) (*awsquery.Node,
 		s.queue.Enqueue(id, func(ctx context.Context) error {
 			err := s.machinery.RebootMachine(ctx, id)
 			if err != nil {
-				s.setState(id, "stopped", "Server.InternalError: "+tool.Public(err))
+				state := "stopped"
+				if s.machinery.Machines()[id] { // it could not be stopped
+					state = "running"
+				}
+				s.setState(id, state, "Server.InternalError: "+tool.Public(err))
 			}
 			return err
 		})
@@ -285,9 +289,21 @@ func (s *Instances) terminateRecord(ctx context.Context, id string, c *awsquery.
 	return volumes, err
 }
 
+// terminateAgain is how long a machine goes on running that could not be ended, until it is tried again.
+const terminateAgain = time.Second
+
 func (s *Instances) terminateMachine(ctx context.Context, id string, volumes []string, reason string) error {
 	record, _ := s.records.Instance(id)
-	errs := []error{s.machinery.TerminateMachine(ctx, id, record.KeepRoot)}
+	var errs []error
+	if err := s.machinery.TerminateMachine(ctx, id, record.KeepRoot); err != nil && s.machinery.Machines()[id] {
+		s.setState(id, "shutting-down", "Server.InternalError: "+tool.Public(err))
+		s.queue.EnqueueAfter(terminateAgain, id, func(ctx context.Context) error {
+			return s.terminateMachine(ctx, id, volumes, reason)
+		})
+		return err
+	} else if err != nil {
+		errs = append(errs, err)
+	}
 	for _, volume := range volumes {
 		errs = append(errs, s.machinery.DeleteVolume(ctx, volume))
 	}

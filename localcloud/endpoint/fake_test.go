@@ -49,6 +49,8 @@ type machinery struct {
 	metadata map[string]imds.Metadata
 	topology network.Topology
 	dial     string // where Dial leads
+	stuck    error  // what keeps machines from being stopped
+	attempts int    // how often that was tried meanwhile
 	// whileApplying is called by Apply.
 	whileApplying func()
 }
@@ -93,6 +95,30 @@ func (m *machinery) set(id string, running bool) {
 	m.machines[id] = running
 }
 
+// hold has machines not be stopped from now on, or be again.
+func (m *machinery) hold(stuck error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.stuck = stuck
+}
+
+// held is the error of an attempt to stop a machine.
+func (m *machinery) held() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stuck != nil {
+		m.attempts++
+	}
+	return m.stuck
+}
+
+// tried is how often machines could not be stopped.
+func (m *machinery) tried() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.attempts
+}
+
 func (m *machinery) RunMachine(_ context.Context, machine host.Machine) error {
 	err := m.call("RunMachine", machine.ID)
 	m.mu.Lock()
@@ -115,6 +141,9 @@ func (m *machinery) StopMachine(_ context.Context, id string, force bool) error 
 }
 
 func (m *machinery) TerminateMachine(_ context.Context, id string, keepRoot bool) error {
+	if err := m.held(); err != nil {
+		return err
+	}
 	m.mu.Lock()
 	delete(m.machines, id)
 	m.mu.Unlock()
@@ -162,6 +191,9 @@ func (m *machinery) Dial(context.Context, string, netip.AddrPort) (net.Conn, err
 }
 func (m *machinery) Exits() <-chan host.Exit { return m.exits }
 func (m *machinery) RebootMachine(_ context.Context, id string) error {
+	if err := m.held(); err != nil {
+		return err
+	}
 	return m.call("RebootMachine", id)
 }
 func (m *machinery) UpdateMachine(id string, _ func(*host.Machine)) error {

@@ -229,17 +229,18 @@ func TestBalancerPassesToTheHealthy(t *testing.T) {
 // refreshed waits for the end of the last refresh, with targets that are well.
 func refreshed(t *testing.T, s *Server) string {
 	t.Helper()
-	for range 400 {
+	status := ""
+	ended := eventually(func() bool {
 		root := mustGroup(t, s, "autoscaling", "DescribeInstanceRefreshes", "AutoScalingGroupName", "g")
 		last := root.Items("DescribeInstanceRefreshesResult", "InstanceRefreshes")[0]
-		if last.Get("EndTime") != "" {
-			return last.Get("Status")
-		}
 		s.targets.Check(t.Context())
-		time.Sleep(20 * time.Millisecond)
+		status = last.Get("Status")
+		return last.Get("EndTime") != ""
+	})
+	if !ended {
+		t.Fatalf("the refresh has no end: it is %s", status)
 	}
-	t.Fatal("the refresh has no end")
-	return ""
+	return status
 }
 
 func TestRefreshReplacesAndGoesBack(t *testing.T) {

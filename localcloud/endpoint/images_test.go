@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto/mototest"
@@ -46,13 +45,10 @@ func newGallery(t *testing.T) *mototest.Moto {
 
 func waitForImage(t *testing.T, s *Server, state string) records.Image {
 	t.Helper()
-	for range 500 {
-		if record, _ := s.records.Image(madeImage); record.State == state {
-			return record
-		}
-		time.Sleep(2 * time.Millisecond)
+	var record records.Image
+	if eventually(func() bool { record, _ = s.records.Image(madeImage); return record.State == state }) {
+		return record
 	}
-	record, _ := s.records.Image(madeImage)
 	t.Fatalf("the image is %s (%s), want %s", record.State, record.Reason, state)
 	return record
 }

@@ -105,14 +105,21 @@ func launchWith(more ...string) []string {
 		testSubnet}, more...)
 }
 
+// eventually asks until something is so, for longer than the busiest machine needs.
+func eventually(so func() bool) bool {
+	for deadline := time.Now().Add(time.Minute); !so(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+	return true
+}
+
 func waitForState(t *testing.T, s *Server, id, state string) records.Instance {
 	t.Helper()
 	var record records.Instance
-	for range 500 {
-		if record, _ = s.records.Instance(id); record.State == state {
-			return record
-		}
-		time.Sleep(2 * time.Millisecond)
+	if eventually(func() bool { record, _ = s.records.Instance(id); return record.State == state }) {
+		return record
 	}
 	t.Fatalf("%s is %s (%s), want %s", id, record.State, record.Reason, state)
 	return record
@@ -201,6 +208,31 @@ func TestTerminateWhileItIsMade(t *testing.T) {
 	if want := []string{"TerminateMachine " + first + " false"}; !slices.Equal(m.called(), want) {
 		t.Errorf("the machinery did %v, want %v", m.called(), want)
 	}
+}
+
+// A machine that cannot be stopped runs: what is said of it has to be so, or it could neither be started nor ended.
+func TestMachineThatCannotBeStopped(t *testing.T) {
+	b, m := newRegion(t), newMachinery(t, "RunMachine", "TerminateMachine")
+	s := newServer(t, b, m)
+	mustRequest(t, s, "RunInstances", launchWith()...)
+	waitForState(t, s, first, "running")
+	m.hold(errors.New("its control group is busy"))
+	for n, c := range []struct{ action, state string }{
+		{"RebootInstances", "running"},
+		{"TerminateInstances", "shutting-down"}, // and is tried again
+	} {
+		mustRequest(t, s, c.action, "InstanceId.1", first)
+		eventually(func() bool {
+			record, _ := s.records.Instance(first)
+			return m.tried() > n && record.State == c.state && strings.Contains(record.Reason, "is busy")
+		})
+		if record, _ := s.records.Instance(first); record.State != c.state {
+			t.Errorf("%s: it is %s (%s) after %d attempts, want %s", c.action, record.State, record.Reason, m.tried(),
+				c.state)
+		}
+	}
+	m.hold(nil)
+	waitForState(t, s, first, "terminated")
 }
 
 func TestMachineThatCannotBeMade(t *testing.T) {

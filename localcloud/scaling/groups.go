@@ -212,7 +212,11 @@ func (g *Groups) describe(ctx context.Context, c *awsquery.Call) (*awsquery.Node
 		item.Set(group.Template.Name, "LaunchTemplate", "LaunchTemplateName")
 		item.Set(group.Template.Version, "LaunchTemplate", "Version")
 		item.Remove("Instances")
-		item.Children = append(item.Children, awsquery.Element("Instances", g.describedMembers(ctx, name)...))
+		members, err := g.describedMembers(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		item.Children = append(item.Children, awsquery.Element("Instances", members...))
 	}
 	return described, nil
 }
@@ -221,7 +225,11 @@ func (g *Groups) describeMembers(ctx context.Context, c *awsquery.Call) (*awsque
 	wanted := c.List("InstanceIds.member")
 	var all []*awsquery.Node
 	for _, name := range g.records.GroupNames() {
-		for _, member := range g.describedMembers(ctx, name) {
+		members, err := g.describedMembers(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		for _, member := range members {
 			if len(wanted) == 0 || slices.Contains(wanted, member.Get("InstanceId")) {
 				member.Set(name, "AutoScalingGroupName")
 				all = append(all, member)
@@ -232,13 +240,13 @@ func (g *Groups) describeMembers(ctx context.Context, c *awsquery.Call) (*awsque
 }
 
 // describedMembers are a group's instances as Auto Scaling describes them.
-func (g *Groups) describedMembers(ctx context.Context, name string) []*awsquery.Node {
+func (g *Groups) describedMembers(ctx context.Context, name string) ([]*awsquery.Node, error) {
 	var all []*awsquery.Node
 	for _, id := range g.records.Members(name) {
 		record, _ := g.records.Instance(id)
 		item, err := g.moto.Instance(ctx, id)
 		if err != nil {
-			continue
+			return nil, err
 		}
 		state := "Pending"
 		if record.State == "running" {
@@ -257,7 +265,7 @@ func (g *Groups) describedMembers(ctx context.Context, name string) []*awsquery.
 					awsquery.Text("LaunchTemplateName", record.Template.Name),
 					awsquery.Text("Version", record.Template.Version))))
 	}
-	return all
+	return all, nil
 }
 
 func (g *Groups) terminateMember(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {

@@ -185,7 +185,7 @@ func (g *Groups) runRefresh(ctx context.Context, name, id string) {
 		err = g.replaceAll(ctx, name, r, r.Wanted)
 	}
 	if err == nil && r.Bake > 0 {
-		_ = g.records.ChangeRefresh(name, id, func(r *records.Refresh) { r.Status = "Baking" })
+		g.note(name, id, func(r *records.Refresh) { r.Status = "Baking" })
 		err = g.pause(ctx, name, id, time.Duration(r.Bake)*time.Second)
 	}
 	status, reason := "Successful", ""
@@ -199,7 +199,7 @@ func (g *Groups) runRefresh(ctx context.Context, name, id string) {
 		status, err = "Cancelled", nil
 	case ending != "" || r.AutoRollback:
 		reason = "Rolled back: " + err.Error()
-		_ = g.records.ChangeRefresh(name, id,
+		g.note(name, id,
 			func(r *records.Refresh) { r.Status, r.Reason, r.Ending = "RollbackInProgress", reason, "" })
 		back := r
 		back.SkipMatching, back.Checkpoints, back.Ending = true, nil, "back"
@@ -285,6 +285,13 @@ func (g *Groups) launchBatch(ctx context.Context, name string, r records.Refresh
 	return fresh, group, err
 }
 
+// note changes what is known of a refresh, which goes on also where that cannot be written to the disk.
+func (g *Groups) note(name, id string, change func(*records.Refresh)) {
+	if err := g.records.ChangeRefresh(name, id, change); err != nil {
+		g.log.Error("keep how far a refresh is", "group", name, "refresh", id, "error", err)
+	}
+}
+
 // checkpoints waits at those that have been reached, and returns the others.
 func (g *Groups) checkpoints(ctx context.Context, name string, r records.Refresh, percent int,
 	last bool) ([]int, error) {
@@ -293,13 +300,13 @@ func (g *Groups) checkpoints(ctx context.Context, name string, r records.Refresh
 		if due = due[1:]; last || len(due) > 0 && percent >= due[0] {
 			continue
 		}
-		_ = g.records.ChangeRefresh(name, r.ID, func(r *records.Refresh) {
+		g.note(name, r.ID, func(r *records.Refresh) {
 			r.Reason = fmt.Sprintf("Reached checkpoint at %d%%. Waiting for %d seconds.", percent, r.Delay)
 		})
 		if err := g.pause(ctx, name, r.ID, time.Duration(r.Delay)*time.Second); err != nil {
 			return nil, err
 		}
-		_ = g.records.ChangeRefresh(name, r.ID, func(r *records.Refresh) { r.Reason = "" })
+		g.note(name, r.ID, func(r *records.Refresh) { r.Reason = "" })
 	}
 	return due, nil
 }

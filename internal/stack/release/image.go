@@ -91,7 +91,13 @@ func checkImage(ctx context.Context, s *stack.Stack, tier, id string) error {
 	return nil
 }
 
-func imageExists(ctx context.Context, s *stack.Stack, image string) bool {
-	out, err := s.EC2.DescribeImages(ctx, &ec2.DescribeImagesInput{ImageIds: []string{image}})
-	return err == nil && len(out.Images) == 1 && out.Images[0].State == types.ImageStateAvailable
+func imageExists(ctx context.Context, s *stack.Stack, image string) (bool, error) {
+	found, err := ec2ops.Images(ctx, s.EC2, &ec2.DescribeImagesInput{ImageIds: []string{image}})
+	if awserr.NotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look at image %s: %w", image, err)
+	}
+	return len(found) == 1 && found[0].State == types.ImageStateAvailable, nil
 }

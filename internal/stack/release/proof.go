@@ -179,13 +179,18 @@ func (p *Proof) addCurrent(ctx context.Context, found map[string]string) error {
 	}
 	for _, other := range othersOf(p.stack, p.Tier) {
 		counterpart := current.Images[other]
-		switch {
-		case found[other] != "" || counterpart == "":
-		case imageExists(ctx, p.stack, counterpart):
-			found[other] = counterpart
-		default:
-			p.stack.Logf("the current release's %s image %s is gone", other, counterpart)
+		if found[other] != "" || counterpart == "" {
+			continue
 		}
+		exists, err := imageExists(ctx, p.stack, counterpart)
+		if err != nil {
+			return err
+		}
+		if !exists {
+			p.stack.Logf("the current release's %s image %s is gone", other, counterpart)
+			continue
+		}
+		found[other] = counterpart
 	}
 	return nil
 }
