@@ -110,6 +110,10 @@ func VolumeNotYet(err error) bool {
 	return code == "VolumeModificationRateExceeded" || code == "IncorrectModificationState"
 }
 
+// UpdatesMeet tells whether a parameter could not be written since another update of it is not over yet: of its
+// deletion, for one. https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html
+func UpdatesMeet(err error) bool { return Code(err) == "TooManyUpdates" }
+
 // newProfile are messages for an instance profile that another service does not know, or whose role it does not know
 // yet.
 var newProfile = regexp.MustCompile(

@@ -28,18 +28,10 @@ func New(behaviour *resource.Behaviour) *State {
 	return &State{behaviour: behaviour, byName: map[string]*parameter{}, deleted: map[string]time.Time{}}
 }
 
-// deletedFor is how long a parameter that was deleted, and made again, is not read: "After deleting a parameter, wait
+// deletedFor is how long a parameter that was deleted cannot be made again: "After deleting a parameter, wait
 // for at least 30 seconds to create a parameter with the same name."
 // https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DeleteParameter.html
 const deletedFor = 30 * time.Second
-
-// read is a parameter as callers may read it, or nil.
-func (s *State) read(name string) *parameter {
-	if at, ok := s.deleted[name]; ok && time.Since(at) < deletedFor {
-		return nil
-	}
-	return s.byName[name]
-}
 
 // parameter is one of SSM's.
 type parameter struct {
@@ -63,6 +55,12 @@ func putParameter(s *State, in *ssm.PutParameterInput) (*ssm.PutParameterOutput,
 	}
 	version := int64(1)
 	old := s.byName[name]
+	if at, ok := s.deleted[name]; ok && old == nil && time.Since(at) < deletedFor {
+		if aws.ToBool(in.Overwrite) {
+			return nil, &types.TooManyUpdates{Message: aws.String("There are concurrent updates")}
+		}
+		return nil, &types.ParameterAlreadyExists{Message: aws.String("The parameter already exists.")}
+	}
 	if old != nil {
 		if !aws.ToBool(in.Overwrite) {
 			return nil, &types.ParameterAlreadyExists{Message: aws.String("The parameter already exists.")}
@@ -88,7 +86,7 @@ func putParameter(s *State, in *ssm.PutParameterInput) (*ssm.PutParameterOutput,
 
 func getParameter(s *State, in *ssm.GetParameterInput) (*ssm.GetParameterOutput, error) {
 	name, selector, versioned := strings.Cut(aws.ToString(in.Name), ":")
-	found := s.read(name)
+	found := s.byName[name]
 	if found == nil {
 		return nil, &types.ParameterNotFound{Message: in.Name}
 	}
@@ -105,7 +103,7 @@ func getParameter(s *State, in *ssm.GetParameterInput) (*ssm.GetParameterOutput,
 func getParameters(s *State, in *ssm.GetParametersInput) (*ssm.GetParametersOutput, error) {
 	out := &ssm.GetParametersOutput{}
 	for _, name := range in.Names {
-		if found := s.read(name); found != nil {
+		if found := s.byName[name]; found != nil {
 			out.Parameters = append(out.Parameters, found.Parameter)
 		} else {
 			out.InvalidParameters = append(out.InvalidParameters, name)
@@ -119,7 +117,7 @@ func getParametersByPath(s *State, in *ssm.GetParametersByPathInput) (*ssm.GetPa
 	path := strings.TrimSuffix(aws.ToString(in.Path), "/") + "/"
 	for _, name := range slices.Sorted(maps.Keys(s.byName)) {
 		rest, under := strings.CutPrefix(name, path)
-		if under && s.read(name) != nil && (aws.ToBool(in.Recursive) || !strings.Contains(rest, "/")) {
+		if under && (aws.ToBool(in.Recursive) || !strings.Contains(rest, "/")) {
 			found = append(found, s.byName[name].Parameter)
 		}
 	}

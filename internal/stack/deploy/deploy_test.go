@@ -439,6 +439,7 @@ func TestDestroyLeavesImagesAndSnapshots(t *testing.T) {
 				t.Errorf("%s is left", thing)
 			}
 		}
+		w.mustDeploy("1") // at once: what was deleted cannot be made again for half a minute
 	})
 }
 

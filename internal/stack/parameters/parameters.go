@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/plan"
@@ -128,17 +129,28 @@ func Overwrite(ctx context.Context, s *stack.Stack, name, value string) (version
 	return put(ctx, s, name, value, types.ParameterTypeString)
 }
 
-func put(ctx context.Context, s *stack.Stack, name, value string, kind types.ParameterType) (int64, error) {
-	out, err := s.SSM.PutParameter(ctx, &ssm.PutParameterInput{
+// deletedLimit is how long a parameter may not be made again that was deleted: "wait for at least 30 seconds to create a
+// parameter with the same name", https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DeleteParameter.html
+const deletedLimit = 45 * time.Second
+
+func put(ctx context.Context, s *stack.Stack, name, value string, kind types.ParameterType) (version int64, err error) {
+	input := &ssm.PutParameterInput{
 		Name:      aws.String(name),
 		Value:     aws.String(value),
 		Type:      kind,
 		Overwrite: aws.Bool(true),
+	}
+	err = await.Retry(ctx, deletedLimit, awserr.UpdatesMeet, func(ctx context.Context) error {
+		out, err := s.SSM.PutParameter(ctx, input)
+		if err == nil {
+			version = out.Version
+		}
+		return err
 	})
 	if err != nil {
 		return 0, fmt.Errorf("write parameter %s: %w", name, err)
 	}
-	return out.Version, nil
+	return version, nil
 }
 
 // Put writes a parameter, whether it is there or not.

@@ -1,8 +1,8 @@
 // Package record has what deployments write about themselves in a stack's parameters: the lock, by which one process
 // at a time changes a stack, and the history with a record of each deployment, which a journal keeps up to date.
 //
-// The lock's parameter stays when nobody has it: SSM does not promise that a parameter which is made again soon after it
-// was deleted can be read. Who overwrites it learns by the number of the new version whether somebody else was first.
+// The lock's parameter stays when nobody has it: one that was deleted cannot be made again for half a minute. Who
+// overwrites it learns by the number of the new version whether somebody else was first.
 package record
 
 import (
@@ -145,17 +145,23 @@ func (l *lock) take(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	made, err := parameters.Claim(ctx, s, lockParameter(s), string(text))
+	var made bool
+	var before Holder
+	var at int64
+	// A parameter that cannot be made and not be read is so new, or was deleted so shortly before, that it is to come.
+	err = await.Until(ctx, stack.Silence, func(ctx context.Context) (_ bool, err error) {
+		if made, err = parameters.Claim(ctx, s, lockParameter(s), string(text)); made || err != nil {
+			return made, err
+		}
+		before, at, err = readHolder(ctx, s, "")
+		return at > 0, err
+	})
 	if err != nil {
 		return fmt.Errorf("lock stack %s: %w", s.Name, err)
 	}
 	if made {
 		l.version = 1
 		return nil
-	}
-	before, at, err := l.awaitHolder(ctx)
-	if err != nil {
-		return err
 	}
 	if before.ID != "" && !before.dead(l.own.Host) {
 		return fmt.Errorf("change stack %s: %w: by %s on %s (process %d) since %s\n"+
@@ -177,19 +183,6 @@ func (l *lock) take(ctx context.Context) error {
 	first, err := l.giveBack(ctx, at+1)
 	lost := fmt.Errorf("change stack %s: %w: by %s on %s, from this moment", s.Name, ErrLocked, first.Who, first.Host)
 	return errors.Join(lost, err)
-}
-
-// awaitHolder is who has the lock, and the version that says so. The parameter is there, as it could not be made; it may
-// be so new that it cannot be read yet.
-func (l *lock) awaitHolder(ctx context.Context) (h Holder, version int64, err error) {
-	err = await.Until(ctx, stack.Silence, func(ctx context.Context) (bool, error) {
-		h, version, err = readHolder(ctx, l.stack, "")
-		return version > 0, err
-	})
-	if err != nil {
-		err = fmt.Errorf("lock stack %s: %w", l.stack.Name, err)
-	}
-	return h, version, err
 }
 
 // giveBack puts back what was first, and has been overwritten since.
