@@ -24,6 +24,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/login"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/network"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/plan"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/record"
 )
 
@@ -120,16 +121,13 @@ func reportOf(s *stack.Stack, r record.Record, reason error) report.Report {
 		if step.Failed {
 			drawn.Result = "failed"
 		}
-		if step.Name == SnapshotTitle && !step.Failed {
+		if step.ID == plan.Snapshot && !step.Failed {
 			drawn.Detail = r.Snapshot
 		}
 		page.Steps = append(page.Steps, drawn)
 	}
 	return page
 }
-
-// SnapshotTitle is the title of the step whose detail is the id of a snapshot.
-const SnapshotTitle = "snapshot"
 
 // imagesOf are images as the report draws them.
 func imagesOf(s *stack.Stack, images record.Images) report.Release {

@@ -41,7 +41,7 @@ func TestReportOfRecord(t *testing.T) {
 
 		Steps: []record.Step{
 			{Name: "launch web", Tier: "web", Took: 1500},
-			{Name: "snapshot", Tier: "db", At: 2000, Took: 10},
+			{ID: "snapshot", Name: "copy the data", Tier: "db", At: 2000, Took: 10},
 			{Name: "db ready", Tier: "db", At: 2010, Took: 3000, Failed: true},
 			{Name: "go back", At: 5010},
 		},
@@ -62,7 +62,7 @@ func TestReportOfRecord(t *testing.T) {
 		Steps: []report.Step{
 			{Name: "launch web", Tier: "web", Started: began, Took: 1500 * time.Millisecond, Result: "ok"},
 			{
-				Name:    "snapshot",
+				Name:    "copy the data",
 				Tier:    "db",
 				Started: began.Add(2 * time.Second),
 				Took:    10 * time.Millisecond,

@@ -17,6 +17,9 @@ type Step struct {
 	Tier string
 }
 
+// Snapshot is the id of the step that takes a snapshot of a data volume; the record has the snapshot's id.
+const Snapshot = "snapshot"
+
 // Actions of a Change.
 const (
 	Create  = "create"

@@ -94,6 +94,9 @@ func (i Images) plain() Images {
 
 // Step is one of a deployment's.
 type Step struct {
+	// ID is that of the kind of step, as plan.Step has it; records of older versions have none.
+	ID string `json:"id,omitempty"`
+	// Name is for people.
 	Name string `json:"name"`
 	// Tier is the tier that it was about; empty where it was about the stack.
 	Tier string `json:"tier,omitempty"`

@@ -57,6 +57,7 @@ func (j *Journal) Timed(step plan.Step, run func() error) error {
 	done(err)
 	j.mu.Lock()
 	j.record.Steps = append(j.record.Steps, Step{
+		ID:     step.ID,
 		Name:   step.Title,
 		Tier:   step.Tier,
 		At:     started.Sub(j.record.Started).Milliseconds(),

@@ -15,7 +15,6 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/deploy/tier"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/deployreport"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/launch"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/plan"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/record"
@@ -262,7 +261,7 @@ func (d *data) Shift(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = d.run.Timed(d.step("snapshot", deployreport.SnapshotTitle), func() (err error) {
+	err = d.run.Timed(d.step(plan.Snapshot, "snapshot"), func() (err error) {
 		d.outcome.Snapshot, err = d.volumes.snapshot(ctx, d.heldVolume())
 		return err
 	})
