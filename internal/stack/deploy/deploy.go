@@ -326,15 +326,25 @@ func (r *rollout) finish(ctx context.Context) error {
 		}
 	}
 	return r.run.Timed(plan.Step{ID: "end", Title: "end the old ones"}, func() error {
-		errs := []error{r.converge(soon, plan.NewActor(false), false)}
-		for _, t := range r.stack.Tiers {
-			if t.Kind == stack.DataTier {
-				keep := int(r.stack.Settings.Deploy.KeepSnapshots)
-				errs = append(errs, data.PruneSnapshots(soon, r.stack, t, keep))
-			}
-		}
-		return errors.Join(errs...)
+		return errors.Join(r.converge(soon, plan.NewActor(false), false), r.prune(soon))
 	})
+}
+
+// prune removes the snapshots of data tiers that are more than are kept.
+func (r *rollout) prune(ctx context.Context) error {
+	var errs []error
+	for i, t := range r.stack.Tiers {
+		if t.Kind != stack.DataTier {
+			continue
+		}
+		coming := 0
+		if o := r.tiers[i].Outcome(); r.run.Act.Dry() && o.Replaced && o.Old.ID != "" {
+			coming = 1
+		}
+		keep := int(r.stack.Settings.Deploy.KeepSnapshots)
+		errs = append(errs, data.PruneSnapshots(ctx, r.run.Act, r.stack, t, keep, coming))
+	}
+	return errors.Join(errs...)
 }
 
 // commit makes the new instances the ones that serve. They are tagged all at once, before the old ones: from the first

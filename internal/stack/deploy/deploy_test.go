@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -276,20 +277,34 @@ func TestPlanIsWhatDeployDoes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				w := newWorld(t, change)
-				for _, version := range []string{"1", "1", "2"} {
+				w.stack.Settings.Deploy.KeepSnapshots = 1
+				snapshot, old := "", 0
+				for _, version := range []string{"1", "1", "2", "1", "2", "back"} {
+					d := w.deployment(strings.ReplaceAll(version, "back", "1"))
+					if version == "back" {
+						d.Kind, d.Snapshot = "rollback", snapshot
+					}
 					before := w.account.Things()
-					planned, err := Plan(t.Context(), w.stack, w.deployment(version))
+					planned, err := Plan(t.Context(), w.stack, d)
 					if err != nil {
 						t.Fatal(err)
 					}
 					if !slices.Equal(before, w.account.Things()) {
 						t.Error("the plan changed something")
 					}
-					done := w.mustDeploy(version)
+					done, err := w.deploy(t.Context(), d)
+					if err != nil {
+						t.Fatal(err)
+					}
+					snapshot = cmp.Or(done.Snapshot, snapshot)
+					old += strings.Count(strings.Join(text(done.Changes), "\n"), "remove db snapshot ")
 					if got, want := text(done.Changes), text(planned.Changes); !slices.Equal(got, want) {
 						t.Errorf("version %s: done:\n%s\nplanned:\n%s", version, strings.Join(got, "\n"),
 							strings.Join(want, "\n"))
 					}
+				}
+				if old == 0 {
+					t.Error("no snapshot was removed: the test is about that too")
 				}
 			})
 		})

@@ -3,8 +3,10 @@ package deploy
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/deploy/tier"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/plan"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/record"
 )
@@ -22,6 +24,10 @@ func Plan(ctx context.Context, s *stack.Stack, d Deployment) (plan.Plan, error) 
 		if err == nil {
 			err = t.Bring(ctx)
 		}
+	}
+	replaced := slices.ContainsFunc(r.tiers, func(t tier.Tier) bool { return t.Outcome().Replaced })
+	if err == nil && replaced {
+		err = r.prune(ctx)
 	}
 	p := plan.Plan{Changes: r.run.Act.Changes()}
 	if err != nil {

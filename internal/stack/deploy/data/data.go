@@ -117,6 +117,9 @@ func (d *data) step(id, title string) plan.Step { return tier.StepOf(d.tier, id,
 // Bring implements tier.Tier: a new instance waits for its volume; the first one of a stack gets it at once.
 func (d *data) Bring(ctx context.Context) error {
 	if d.decision.Replace {
+		if err := d.restore(ctx); err != nil {
+			return err
+		}
 		return d.run.Act.Do(d.decision.Change(), func() (string, error) {
 			err := d.bringNew(ctx)
 			return d.newest().ID, err
@@ -147,12 +150,6 @@ func (d *data) noteServing(ctx context.Context, id string) error {
 }
 
 func (d *data) bringNew(ctx context.Context) error {
-	if d.run.Snapshot != "" {
-		step := d.step("restore", "make the volume of a snapshot")
-		if err := d.run.Timed(step, func() error { return d.restoreVolume(ctx) }); err != nil {
-			return err
-		}
-	}
 	if err := d.checkRoom(ctx); err != nil {
 		return err
 	}

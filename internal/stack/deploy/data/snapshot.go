@@ -13,6 +13,7 @@ import (
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/plan"
 )
 
 // snapshot keeps the data as it is at this moment. The volume may be used again at once.
@@ -48,20 +49,28 @@ func snapshots(ctx context.Context, s *stack.Stack, t stack.Tier) ([]types.Snaps
 	return all, nil
 }
 
-// PruneSnapshots removes all snapshots of a tier's data but the youngest.
-func PruneSnapshots(ctx context.Context, s *stack.Stack, t stack.Tier, keep int) error {
+// PruneSnapshots removes all snapshots of a tier's data but the youngest, of which so many are yet to be made.
+func PruneSnapshots(ctx context.Context, act *plan.Actor, s *stack.Stack, t stack.Tier, keep, coming int) error {
 	all, err := snapshots(ctx, s, t)
 	if err != nil {
 		return err
 	}
 	var errs []error
-	for _, old := range all[min(keep, len(all)):] {
+	for _, old := range all[min(max(keep-coming, 0), len(all)):] {
 		id := aws.ToString(old.SnapshotId)
-		if _, err := s.EC2.DeleteSnapshot(ctx, &ec2.DeleteSnapshotInput{SnapshotId: old.SnapshotId}); err != nil {
-			errs = append(errs, fmt.Errorf("delete snapshot %s: %w", id, err))
-			continue
+		change := plan.Change{
+			Action: plan.Remove,
+			What:   t.Name + " snapshot",
+			ID:     id,
+			Reason: fmt.Sprintf("%d are kept, and it is older", keep),
 		}
-		s.Logf("deleted snapshot %s, of before deployment %s", id, ec2ops.TagValue(old.Tags, stack.DeployTag))
+		errs = append(errs, act.Do(change, func() (string, error) {
+			if err := ec2ops.DeleteSnapshot(ctx, s.EC2, id, ""); err != nil {
+				return "", fmt.Errorf("delete snapshot %s: %w", id, err)
+			}
+			s.Logf("deleted snapshot %s, of before deployment %s", id, ec2ops.TagValue(old.Tags, stack.DeployTag))
+			return id, nil
+		}))
 	}
 	return errors.Join(errs...)
 }
