@@ -129,19 +129,28 @@ func up(
 			if err := daemon.SetManners(ctx, name, setting); err != nil {
 				return err
 			}
+			running.Manners = setting.String()
 		}
 		since := running.Since.Local().Format(time.DateTime)
-		fmt.Fprintf(out, "local cloud %s is up at %s since %s\n", name, running.Endpoint, since)
+		fmt.Fprintf(out, "local cloud %s is up at %s since %s%s\n", name, running.Endpoint, since, told(running))
 		return nil
 	}
-	fmt.Fprintf(out, `local cloud %s is up at %s
+	fmt.Fprintf(out, `local cloud %s is up at %s%[4]s
 
 use it from this shell:   eval "$(goldsmith cloud env%[3]s)"
 see what is in it:        goldsmith cloud status%[3]s
 log in to an instance:    goldsmith cloud ssh%[3]s NAME
 stop it; all is kept:     goldsmith cloud down%[3]s
-`, name, running.Endpoint, nameFlag(name))
+`, name, running.Endpoint, nameFlag(name), told(running))
 	return nil
+}
+
+// told is what a line about a cloud that is up says of its manners, with the seed that may have been drawn.
+func told(running daemon.Running) string {
+	if running.Manners == "" || running.Manners == "none" {
+		return ""
+	}
+	return ", with the manners " + running.Manners
 }
 
 // nameFlag is what a command to paste needs to mean the same cloud.

@@ -269,3 +269,14 @@ func TestIdentity(t *testing.T) {
 		t.Errorf("got %s, %v", got, err)
 	}
 }
+
+// What a cloud's manners are is told where it is said to be up, as their seed may have been drawn.
+func TestTold(t *testing.T) {
+	for manners, want := range map[string]string{
+		"": "", "none": "", "ec2,time=1,seed=7": ", with the manners ec2,time=1,seed=7",
+	} {
+		if got := told(daemon.Running{Manners: manners}); got != want {
+			t.Errorf("%q: got %q", manners, got)
+		}
+	}
+}

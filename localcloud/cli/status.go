@@ -275,7 +275,7 @@ func console(ctx context.Context, name, id string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := ec2API.GetConsoleOutput(ctx, &ec2.GetConsoleOutputInput{InstanceId: &id})
+	out, err := ec2API.GetConsoleOutput(ctx, &ec2.GetConsoleOutputInput{InstanceId: &id, Latest: aws.Bool(true)})
 	if err != nil {
 		return nil, fmt.Errorf("read the console of %s: %w", id, err)
 	}

@@ -317,21 +317,35 @@ func (l *lateness) note(c *awsquery.Call, a *awsquery.Answer, before former) {
 
 // freshLocked notes that a thing was just made. The caller holds l.mu.
 func (l *lateness) freshLocked(id string) {
-	if l.draws.knows(kindOf(id), id) {
+	if _, ok := l.fresh[id]; ok || l.draws.knows(kindOf(id), id) {
 		return // the call was made again, with the same token
 	}
-	lag := unknownFor
+	l.fresh[id] = time.Now().Add(l.lag(id))
+}
+
+// lag is how long something that was just made is not known.
+func (l *lateness) lag(id string) time.Duration {
+	s := unknownFor
 	if l.draws.number("lateness", kindOf(id), id) < 1.0/lateOne {
-		lag = unknownForLong
+		s = unknownForLong
 	}
-	l.fresh[id] = l.draw(lag, "lateness", id)
+	return s.at(l.draws.number("lateness", kindOf(id), id))
+}
+
+// sighted notes an instance that Auto Scaling launched: EC2 may know it later than that.
+func (l *lateness) sighted(id string, launched time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, ok := l.fresh[id]; !ok && time.Since(launched) < unknownForLong.high {
+		l.fresh[id] = launched.Add(l.lag(id))
+	}
 }
 
 // forgetLocked drops what is known everywhere by now. The caller holds l.mu.
 func (l *lateness) forgetLocked() {
 	now := time.Now()
 	for _, times := range []map[string]time.Time{l.fresh, l.profiles, l.parameters} {
-		maps.DeleteFunc(times, func(_ string, until time.Time) bool { return now.After(until) })
+		maps.DeleteFunc(times, func(_ string, until time.Time) bool { return now.Sub(until) > unknownForLong.high })
 	}
 	maps.DeleteFunc(l.tags, func(_ string, old oldTags) bool { return now.After(old.until) })
 	maps.DeleteFunc(l.snapshots, func(_ string, use formerUse) bool { return now.After(use.until) })

@@ -1,7 +1,7 @@
 // Package manners makes the local cloud as unkind as EC2, where that is wanted: what was just made is not known to each
 // call, tags are late, what IAM made is late at EC2, what is done is seen when it would be done there, and an account
-// may neither ask as often nor have as much as it likes. It stands between the endpoint, which knows who calls, and what
-// carries a call out, and changes neither.
+// may neither ask as often nor have as much as it likes. It stands between the endpoint, which knows who calls, and
+// what carries a call out, and changes neither.
 //
 // The numbers, what they are on EC2 and where they are from are in docs/local-cloud.md.
 //
@@ -85,10 +85,11 @@ type conduct struct {
 
 func newConduct(s Setting) *conduct {
 	d := newDraws(s.Seed)
+	late := newLateness(d)
 	return &conduct{
 		setting: s,
-		late:    newLateness(d),
-		times:   newTimes(d, s.Time),
+		late:    late,
+		times:   newTimes(d, s.Time, late.sighted),
 		limits:  newLimits(d, s.Time),
 	}
 }
@@ -107,13 +108,13 @@ func (d *conduct) answer(ctx context.Context, c *awsquery.Call, carry Carry) (*a
 	if err = admitTags(c, before); err != nil {
 		return nil, err
 	}
-	moved := d.times.before(ctx, c, carry)
+	earlier := d.times.before(ctx, c, carry)
 	a, err := carry(ctx, c)
 	if err != nil || !a.OK() {
 		return a, err
 	}
 	d.late.note(c, a, before)
-	d.times.note(ctx, c, a, moved, carry)
+	d.times.note(ctx, c, a, earlier, carry)
 	return d.times.after(ctx, c, a, carry)
 }
 

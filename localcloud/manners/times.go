@@ -38,6 +38,8 @@ var takes = map[string]span{
 type times struct {
 	draws *draws
 	scale float64
+	// sighted is told of instances that are new to a client.
+	sighted func(id string, launched time.Time)
 
 	mu     sync.Mutex
 	work   map[string]work // by what it is and the id of what it is done to
@@ -57,10 +59,11 @@ type view struct {
 	text  []byte
 }
 
-func newTimes(d *draws, scale float64) *times {
+func newTimes(d *draws, scale float64, sighted func(string, time.Time)) *times {
 	return &times{
 		draws:    d,
 		scale:    scale,
+		sighted:  sighted,
 		work:     map[string]work{},
 		former:   map[string]view{},
 		detached: map[string][2]string{},
@@ -530,6 +533,9 @@ func (t *times) lookAtMembers(root *awsquery.Node, launched map[string]time.Time
 	for _, group := range root.Items("DescribeAutoScalingGroupsResult", "AutoScalingGroups") {
 		for _, member := range group.Items("Instances") {
 			at, ok := launched[member.Get("InstanceId")]
+			if ok {
+				t.sighted(member.Get("InstanceId"), at)
+			}
 			if ok && member.Get("LifecycleState") == "InService" && t.pending(member.Get("InstanceId"), at) {
 				member.Set("Pending", "LifecycleState")
 			}

@@ -324,6 +324,16 @@ func TestMembersOfAGroupArePending(t *testing.T) {
 		if got := state(); got != "Pending" {
 			t.Errorf("got %q", got)
 		}
+		// EC2 may know of an instance later than Auto Scaling.
+		_, err := g.call("DescribeInstances", "InstanceId.1", "i"+anID)
+		for range tries {
+			if err == nil {
+				_, err = g.call("DescribeInstances", "InstanceId.1", "i"+anID)
+			}
+		}
+		if code(err) != "InvalidInstanceID.NotFound" {
+			t.Errorf("EC2 knows of it at once: %v", err)
+		}
 		time.Sleep(takes["launch"].high)
 		if got := state(); got != "InService" {
 			t.Errorf("at the end: got %q", got)
