@@ -59,7 +59,7 @@ cover:
 fuzz:
 	@scripts/fuzz "$(FUZZTIME)"
 
-## check: lint, the limits of the figures, the command on other systems, what is generated is committed; writes nothing
+## check: lint, the limits of the figures, the command on other systems, what is generated is committed; changes none of it
 check: lint cross
 	go run ./tools/figures -check
 	scripts/docs --check

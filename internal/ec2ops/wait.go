@@ -294,20 +294,6 @@ func UntilVolume(ctx context.Context, api ec2.DescribeVolumesAPIClient, id strin
 	return nil
 }
 
-// UntilSnapshot waits until a snapshot is completed.
-func UntilSnapshot(ctx context.Context, api ec2.DescribeSnapshotsAPIClient, id string, made time.Time) error {
-	p := &Patience[*ec2.DescribeSnapshotsOutput]{Made: made}
-	waiter := ec2.NewSnapshotCompletedWaiter(api, func(o *ec2.SnapshotCompletedWaiterOptions) {
-		o.MinDelay, o.MaxDelay = p.delays()
-		o.Retryable = retryable(p, o.Retryable)
-	})
-	err := p.ended(ctx, waiter.Wait(ctx, &ec2.DescribeSnapshotsInput{SnapshotIds: []string{id}}, limit(ctx)))
-	if err != nil {
-		return fmt.Errorf("wait for snapshot %s: %w", id, err)
-	}
-	return nil
-}
-
 // UntilNATAvailable waits until a NAT gateway passes traffic on.
 func UntilNATAvailable(ctx context.Context, api ec2.DescribeNatGatewaysAPIClient, id string, made time.Time) error {
 	p := &Patience[*ec2.DescribeNatGatewaysOutput]{Made: made}

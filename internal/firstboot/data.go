@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/moby/sys/mountinfo"
+
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 )
 
@@ -269,14 +271,6 @@ func ownedBy(dir, name string) error {
 
 // mounted tells whether something is mounted exactly there.
 func mounted(dir string) bool {
-	text, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return false
-	}
-	for line := range strings.Lines(string(text)) {
-		if fields := strings.Fields(line); len(fields) > 4 && fields[4] == dir {
-			return true
-		}
-	}
-	return false
+	found, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(dir))
+	return err == nil && len(found) > 0
 }

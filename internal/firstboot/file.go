@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/google/renameio/v2"
 )
 
 // UserIDs are a user's numbers.
@@ -40,20 +42,22 @@ func groupOrRoot(name string) int {
 
 // WriteFile writes a file as a whole or not at all, with this mode and owner from the start.
 func WriteFile(path string, content []byte, mode fs.FileMode, uid, gid int) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".")
+	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path)), renameio.WithPermissions(0o600))
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	defer os.Remove(f.Name())
-	owned := error(nil)
+	var owned error
 	if os.Geteuid() == 0 {
 		owned = f.Chown(uid, gid)
 	}
 	_, err = f.Write(content)
-	if err = errors.Join(owned, f.Chmod(mode), err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
+	if err = errors.Join(owned, f.Chmod(mode), err); err == nil {
+		err = f.CloseAtomicallyReplace()
 	}
-	return os.Rename(f.Name(), path)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, errors.Join(err, f.Cleanup()))
+	}
+	return nil
 }
 
 // run runs a program; what it says is part of the error.
