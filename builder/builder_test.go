@@ -121,6 +121,7 @@ func TestPrepareNamesTheAttribute(t *testing.T) {
 		{disk(map[string]any{"volume_size": -1}), "volume_size"},
 		{map[string]any{"kms_key_id": "x"}, "kms_key_id"},
 		{map[string]any{"tags": map[string]string{"aws:x": "y"}}, "tags"},
+		{map[string]any{"permissions_boundary": "limit"}, "permissions_boundary"},
 		{map[string]any{"tags": manyTags("a", tagsMax-ownImageTags+1)}, "tags"},
 		{map[string]any{"tags": manyTags("a", 20), "snapshot_tags": manyTags("b", 28)}, "snapshot_tags"},
 		{map[string]any{"run_tags": manyTags("a", 48)}, "run_tags"},

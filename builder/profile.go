@@ -48,6 +48,7 @@ func createProfile(ctx context.Context, j *job) error {
 		func(ctx context.Context) error {
 			_, err := j.iam.CreateRole(ctx, &iam.CreateRoleInput{
 				RoleName:                 name,
+				PermissionsBoundary:      given(j.config.PermissionsBoundary),
 				AssumeRolePolicyDocument: aws.String(awsconfig.PartitionOf(j.region).InstanceTrust()),
 				Description:              aws.String("Temporary role of " + plain(j.runName())),
 				Tags:                     tags,

@@ -36,6 +36,7 @@ func newProof(conf aws.Config, j *job) (*proof, error) {
 	if err != nil {
 		return nil, err
 	}
+	found.Settings.PermissionsBoundary = j.config.PermissionsBoundary
 	return &proof{stack: found}, nil
 }
 

@@ -80,6 +80,7 @@ func addConfig(in inputs.Inputs, c Config, region string, arch types.Architectur
 	for _, option := range []*string{
 		&c.AMIName, &c.AMIDescription, &c.InstanceType, &c.SourceAmi, &c.VpcId, &c.SubnetId, &c.AvailabilityZone,
 		&c.SSHInterface, &c.SecurityGroupId, &c.IamInstanceProfile,
+		&c.PermissionsBoundary,
 		// What is in the file counts, not where it lies.
 		&c.UserDataFile,
 		// Where the instance runs; who may use the image and where it is copied to does count, as an image that is

@@ -45,6 +45,9 @@ func (c *Config) faults() []error {
 	if c.Comm.SSHPassword != "" {
 		fault("ssh_password: instances are entered with a key only")
 	}
+	if c.PermissionsBoundary != "" && !arn.MatchString(c.PermissionsBoundary) {
+		fault("permissions_boundary: %q should be the ARN of a policy", c.PermissionsBoundary)
+	}
 	errs = append(errs, c.sourceFaults()...)
 	errs = append(errs, c.networkFaults()...)
 	errs = append(errs, c.userDataFaults()...)

@@ -251,27 +251,6 @@ Exit codes: 0 done; 1 failed; 2 bad input.`,
 	return destroy
 }
 
-func policyCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "iam-policy",
-		Short: "Print the IAM policy that baking and running a stack needs",
-		Args:  cobra.NoArgs,
-		Long: `Prints an IAM policy, as JSON, for whoever bakes images and runs stacks.
-
-Exit codes: 0 done; 2 bad input.`,
-		Example: `  goldsmith iam-policy >policy.json
-  aws iam create-policy --policy-name goldsmith --policy-document file://policy.json`,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			policy, err := stack.OperatorPolicy()
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), string(policy))
-			return err
-		},
-	}
-}
-
 // list is what a list is in JSON, an empty one too: [] and not null, which a script cannot walk over.
 func list[T any](items []T) []T { return append([]T{}, items...) }
 

@@ -111,11 +111,15 @@ func printStack(w io.Writer, f *stackfile.File) error {
 
 func networkText(n stackfile.Network) []string {
 	if !n.Existing() {
-		return []string{
+		made := []string{
 			"made: " + n.CIDR.String(),
 			"public " + n.PublicCIDR.String(),
 			"private " + n.PrivateCIDR.String(),
 		}
+		if n.AvailabilityZone != "" {
+			made = append(made, "in "+n.AvailabilityZone)
+		}
+		return made
 	}
 	if n.VPCID != "" {
 		return []string{"there: " + n.VPCID}

@@ -61,6 +61,8 @@ type Settings struct {
 	Network  stackfile.Network
 	Operator stackfile.Operator
 	Deploy   stackfile.Deploy
+	// PermissionsBoundary is the ARN of the policy that roles are made with as their boundary; empty is none.
+	PermissionsBoundary string
 }
 
 // Stack is one stack in one region.

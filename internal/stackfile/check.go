@@ -15,6 +15,7 @@ var (
 	profileName  = regexp.MustCompile(`^[^\pC]+$`)
 	instanceType = regexp.MustCompile(`^[a-z0-9-]+\.[a-z0-9-]+$`)
 	releaseName  = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+	policyARN    = regexp.MustCompile(`^arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/[\x21-\x7e]{1,640}$`)
 	healthPath   = regexp.MustCompile(`^/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*$`)
 )
 
@@ -23,6 +24,8 @@ func (r *reader) checkFile(f *File, b *block) {
 	r.matches(b, "name", f.Name, stackName, "1 to 32 lower-case letters, digits and dashes")
 	r.matches(b, "region", f.Region, regionName, "a region such as eu-central-1")
 	r.matches(b, "profile", f.Profile, profileName, "the name of a profile")
+	r.matches(b, "permissions_boundary", f.PermissionsBoundary, policyARN,
+		"the ARN of a policy such as arn:aws:iam::123456789012:policy/goldsmith-boundary")
 	if f.CustomEndpointEC2 == "" && b.given("custom_endpoint_ec2") {
 		r.fault(b, "custom_endpoint_ec2", `"" should be a URL such as http://127.66.0.1:4566`)
 	}

@@ -193,6 +193,8 @@ func TestFaults(t *testing.T) {
 				`2,10: network: cidr: it is for a network that Goldsmith makes, and vpc_id is for one that is ` +
 					`there; take one out`,
 			}},
+		{"a boundary by its name", `permissions_boundary = "limit"`,
+			[]string{`1,24: permissions_boundary: "limit" should be the ARN of a policy such as arn:aws:iam::`}},
 		{"no zone", in("network", `availability_zone = ""`),
 			[]string{`2,23: network: availability_zone: "" should be a zone such as eu-central-1a`}},
 		{"a Local Zone", in("network", `availability_zone = "us-west-2-lax-1a"`),

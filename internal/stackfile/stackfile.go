@@ -26,6 +26,8 @@ type File struct {
 	Profile string `hcl:"profile"`
 	// The URL of another EC2 API than AWS's own, of the local cloud for example. `AWS_ENDPOINT_URL` says the same.
 	CustomEndpointEC2 string `hcl:"custom_endpoint_ec2"`
+	// The ARN of an IAM policy that the roles of the tiers get as their permissions boundary when they are made.
+	PermissionsBoundary string `hcl:"permissions_boundary"`
 	// Who may log in to the web tier: a CIDR range, or `auto` for the address that this machine is seen under. The
 	// default is `auto`.
 	Operator Operator `hcl:"operator"`

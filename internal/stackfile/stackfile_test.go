@@ -81,11 +81,12 @@ func TestFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &File{
-		Name:              "full-1",
-		Region:            "us-gov-west-1",
-		Profile:           "ops",
-		CustomEndpointEC2: "http://127.66.0.1:4566",
-		Operator:          Operator{netip.MustParsePrefix("192.0.2.7/32")},
+		Name:                "full-1",
+		Region:              "us-gov-west-1",
+		Profile:             "ops",
+		CustomEndpointEC2:   "http://127.66.0.1:4566",
+		PermissionsBoundary: "arn:aws-us-gov:iam::123456789012:policy/teams/limit",
+		Operator:            Operator{netip.MustParsePrefix("192.0.2.7/32")},
 		Network: Network{
 			CIDR:             netip.MustParsePrefix("172.31.0.0/16"),
 			PublicCIDR:       netip.MustParsePrefix("172.31.16.0/20"),

@@ -91,6 +91,9 @@ func createRole(i *State, in *iam.CreateRoleInput) (*iam.CreateRoleOutput, error
 		Tags:                     in.Tags,
 		CreateDate:               aws.Time(time.Now()),
 	}
+	if in.PermissionsBoundary != nil {
+		role.PermissionsBoundary = &types.AttachedPermissionsBoundary{PermissionsBoundaryArn: in.PermissionsBoundary}
+	}
 	i.roles[*in.RoleName] = role
 	i.policies[*in.RoleName] = map[string]string{}
 	return &iam.CreateRoleOutput{Role: role}, nil

@@ -19,7 +19,12 @@ const mysqlPort = 3306
 
 // New returns the stack that a file describes. logf is told what goes on, a line at a time.
 func New(conf aws.Config, file *stackfile.File, logf func(format string, args ...any)) *stack.Stack {
-	settings := stack.Settings{Network: file.Network, Operator: file.Operator, Deploy: file.Deploy}
+	settings := stack.Settings{
+		Network:             file.Network,
+		Operator:            file.Operator,
+		Deploy:              file.Deploy,
+		PermissionsBoundary: file.PermissionsBoundary,
+	}
 	return stack.New(conf, file.Name, settings, Tiers(file), logf)
 }
 

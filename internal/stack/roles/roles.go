@@ -137,8 +137,13 @@ func samePolicy(a, b string) bool {
 // it. What is made takes some seconds to be known to EC2, whoever made it.
 func create(ctx context.Context, s *stack.Stack, name, policy string) error {
 	own := []types.Tag{{Key: aws.String(stack.StackTag), Value: aws.String(s.Name)}}
+	var boundary *string
+	if arn := s.Settings.PermissionsBoundary; arn != "" {
+		boundary = aws.String(arn)
+	}
 	_, err := s.IAM.CreateRole(ctx, &iam.CreateRoleInput{
 		RoleName:                 aws.String(name),
+		PermissionsBoundary:      boundary,
 		AssumeRolePolicyDocument: aws.String(awsconfig.PartitionOf(s.Config.Region).InstanceTrust()),
 		Tags:                     own,
 	})

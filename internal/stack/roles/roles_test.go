@@ -6,9 +6,11 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
 
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/defaultstack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/plan"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
 
@@ -30,9 +32,28 @@ func TestPoliciesNameNoMoreThanNeeded(t *testing.T) {
 	if err != nil || !strings.Contains(text, "arn:aws-cn:ssm:cn-north-1:") || strings.Contains(text, "arn:aws:") {
 		t.Errorf("%v: in China %s", err, text)
 	}
-	operator, err := stack.OperatorPolicy()
-	if err != nil || strings.Contains(string(operator), `"*:*"`) || strings.Contains(string(operator), `"ec2:*"`) ||
-		!json.Valid(operator) {
-		t.Errorf("%v: %s", err, operator)
+}
+
+// TestRolesHaveTheirBoundary has roles be made with the permissions boundary of the stack file, and without one where it
+// names none.
+func TestRolesHaveTheirBoundary(t *testing.T) {
+	for _, want := range []string{"", "arn:aws:iam::123456789012:policy/limit"} {
+		a := ec2fake.New(t)
+		file := stackfile.Default()
+		file.PermissionsBoundary = want
+		s := defaultstack.New(a.Config(), file, t.Logf)
+		if err := Ensure(t.Context(), s, plan.NewActor(false)); err != nil {
+			t.Fatal(err)
+		}
+		made := a.Calls("CreateRole")
+		if len(made) != 2 {
+			t.Fatalf("%d roles are made", len(made))
+		}
+		for _, call := range made {
+			in := call.Input.(*iam.CreateRoleInput)
+			if aws.ToString(in.PermissionsBoundary) != want || want == "" && in.PermissionsBoundary != nil {
+				t.Errorf("%s is made within %q, want %q", *in.RoleName, aws.ToString(in.PermissionsBoundary), want)
+			}
+		}
 	}
 }

@@ -5,6 +5,8 @@ profile             = "ops"
 custom_endpoint_ec2 = "http://127.66.0.1:4566"
 operator            = "192.0.2.7/32"
 
+permissions_boundary = "arn:aws-us-gov:iam::123456789012:policy/teams/limit"
+
 network {
   cidr              = "172.31.0.0/16"
   public_cidr       = "172.31.16.0/20"

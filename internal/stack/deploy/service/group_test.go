@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -517,36 +515,6 @@ func TestNoAutoRollback(t *testing.T) {
 	}
 	if aws.ToBool(r.refreshes.preferences(&scalingGroup{}, false).AutoRollback) {
 		t.Error("EC2 is asked to go back")
-	}
-}
-
-// TestPolicyCoversGroups holds the operator's policy to what this package calls of the services of a group.
-func TestPolicyCoversGroups(t *testing.T) {
-	policy, err := stack.OperatorPolicy()
-	if err != nil {
-		t.Fatal(err)
-	}
-	call := regexp.MustCompile(`\.(scaling|balancing|EC2)\.([A-Z]\w+)\(`)
-	found := 0
-	for _, name := range []string{"group.go", "serving.go", "balancer.go", "refresh.go", "address.go"} {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, match := range call.FindAllStringSubmatch(string(text), -1) {
-			found++
-			action := map[string]string{
-				"scaling":   "autoscaling:",
-				"balancing": "elasticloadbalancing:",
-				"EC2":       "ec2:",
-			}[match[1]] + match[2]
-			if !strings.Contains(string(policy), `"`+action+`"`) {
-				t.Errorf("%s calls %s, which the policy lacks", name, action)
-			}
-		}
-	}
-	if found < 20 {
-		t.Errorf("%d calls were found", found)
 	}
 }
 
