@@ -27,14 +27,14 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/record"
 )
 
-// Deployment is what to run. How it is done is said in the stack file.
+// Deployment is a request to deploy images. The stack file says how it is done.
 type Deployment struct {
-	// Images are by tier. Where one is missing it is what the stack file names, or that of the current release or, in a
-	// stack that never had one, the youngest.
+	// Images are image ids by tier. A tier without one gets the image that the stack file names, or that of the current
+	// release or, in a stack that never had a release, the youngest.
 	Images map[string]string
 	// Replace are tiers whose instance is replaced though its image is the wanted one; all is every tier.
 	Replace []string
-	// Snapshot is what the data volume is made of anew; empty leaves the data as it is.
+	// Snapshot is the id of the snapshot to restore the data volume from; empty leaves the data as it is.
 	Snapshot string
 	// Kind is deploy or rollback.
 	Kind string
@@ -48,7 +48,7 @@ type Deployment struct {
 	reach *tier.Reach
 }
 
-// Deployed is what runs then.
+// Deployed is the result of a deployment.
 type Deployed struct {
 	ID string
 	// Instances are those that serve, by tier; in JSON each tier has a member with the first of them and, if it is an
@@ -160,7 +160,7 @@ func observe(ctx context.Context, s *stack.Stack, all []stack.Instance) *deployr
 	return nil
 }
 
-// currentImages are what the stack runs now.
+// currentImages are the ids of the images that the tiers run now, by tier.
 func currentImages(ctx context.Context, s *stack.Stack, all []stack.Instance) (record.Images, error) {
 	images := record.Images{Tiers: map[string]string{}}
 	for _, t := range s.Tiers {
@@ -404,7 +404,7 @@ func setRole(ctx context.Context, s *stack.Stack, role string, ids ...string) er
 	return nil
 }
 
-// deployed is what became of the tiers.
+// deployed joins the outcomes of the tiers.
 func (r *rollout) deployed() Deployed {
 	all := Deployed{ID: r.run.ID, Instances: map[string][]stack.Instance{}, Changes: r.run.Act.Changes()}
 	for i, t := range r.tiers {

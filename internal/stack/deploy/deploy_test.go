@@ -71,7 +71,8 @@ func newWorld(t *testing.T, change func(*stackfile.File)) *world {
 	return w
 }
 
-// console is what an instance says: a database waits for its volume, and everybody is ready then.
+// console is an instance's console output: that of a database asks for its volume first; then each reports that it is
+// ready.
 func (w *world) console(i types.Instance) string {
 	line := func(prefix string, value any) string {
 		text, err := instance.ConsoleLine(prefix, value)
@@ -181,7 +182,7 @@ func (w *world) atCall(n int, do func()) {
 	}, Err: errors.New("it never strikes")})
 }
 
-// state is what the stack is, but for ids and for what each deployment leaves: snapshots and records.
+// state describes the stack's resources, without ids and without snapshots and records, which each deployment adds.
 func (w *world) state() string {
 	w.t.Helper()
 	ctx := context.WithoutCancel(w.t.Context())
@@ -391,7 +392,7 @@ func TestFailureToLookAtAnInstanceIsTold(t *testing.T) {
 
 var errKilled = errors.New("killed")
 
-// calls is how many calls a redeployment makes.
+// calls is the number of calls that a redeployment makes.
 func calls(t *testing.T, change func(*stackfile.File)) (n int) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, change)

@@ -37,7 +37,7 @@ func Plan(ctx context.Context, s *stack.Stack, d Deployment) (plan.Plan, error) 
 	return p, err
 }
 
-// notes are what is to be known beside the changes.
+// notes are the plan's notes: a deployment that is under way, and those that were killed.
 func notes(ctx context.Context, s *stack.Stack) ([]string, error) {
 	now, active, err := record.ActiveHolder(ctx, s)
 	if err != nil {

@@ -146,7 +146,8 @@ func (v *volumes) input(zone string) *ec2.CreateVolumeInput {
 	return input
 }
 
-// differences are what a volume is otherwise than in the stack file, and what of that cannot be changed.
+// differences are the properties of a volume that differ from the stack file, as sentences; one that EC2 cannot change
+// is an error.
 func (v *volumes) differences(own *types.Volume) (different []string, err error) {
 	is, wanted := own, v.tier.Data.Volume
 	// One that is encrypted although nobody wants it is in an account that encrypts every volume.

@@ -235,7 +235,8 @@ func (b *balancer) find(ctx context.Context) (*elbtypes.LoadBalancer, error) {
 	return &out.LoadBalancers[0], nil
 }
 
-// targetStates are what is wrong with a group's instances as targets; of one that is healthy everywhere it is empty.
+// targetStates are the faults of a group's instances as targets, by instance id; empty for one that is healthy in every
+// target group.
 func (b *balancer) targetStates(ctx context.Context, g *scalingGroup) (map[string]string, error) {
 	states := map[string]string{}
 	for _, m := range g.members {

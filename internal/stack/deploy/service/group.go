@@ -647,7 +647,7 @@ func (g *group) Remove(ctx context.Context, all []stack.Instance) error {
 	return newSingle(g.run, g.tier).Remove(ctx, all)
 }
 
-// lastActivity is what the group could not do last, for people.
+// lastActivity describes the group's last failed scaling activity, as a line for an error; empty if there is none.
 func (g *group) lastActivity(ctx context.Context) string {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -668,8 +668,8 @@ func (g *group) lastActivity(ctx context.Context) string {
 	return ""
 }
 
-// keyHint is what most often keeps a group's instances from starting although single ones do: the KMS key of their
-// image. "Required AWS KMS key policy for use with encrypted volumes",
+// keyHint is the hint for the most frequent cause of a group's instances not starting although single ones do: the KMS
+// key of their image. "Required AWS KMS key policy for use with encrypted volumes",
 // https://docs.aws.amazon.com/autoscaling/ec2/userguide/key-policy-requirements-EBS-encryption.html
 func keyHint(said string) string {
 	if !strings.Contains(said, "Client.InternalError") {

@@ -60,7 +60,7 @@ func CurrentImage(ctx context.Context, s *stack.Stack, t stack.Tier) (string, er
 	return g.templateImage(ctx, found, found.serving)
 }
 
-// certificates are what a tier's instances reported: the digests of their certificates, and how long they booted.
+// certificates are the SHA-256 digests of certificates that a tier's instances reported, and their longest boot time.
 type certificates struct {
 	mu   sync.Mutex
 	all  map[string]string // by instance

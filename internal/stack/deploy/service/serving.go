@@ -113,7 +113,7 @@ func (g *group) trust(ctx context.Context, id string) error {
 	return nil
 }
 
-// healthProcesses are what EC2 does with instances that their load balancer finds sick.
+// healthProcesses are the scaling processes that find and replace instances which their load balancer calls unhealthy.
 var healthProcesses = []string{"HealthCheck", "ReplaceUnhealthy"}
 
 // Hold implements tier.Holder: while the database moves the pages of all instances are sick, and EC2 would replace

@@ -12,11 +12,11 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/plan"
 )
 
-// Decision is what happens to a tier.
+// Decision says whether a tier's instance is kept or replaced, and with which launch.
 type Decision struct {
 	Old     stack.Instance // empty where nothing serves
 	Replace bool
-	// Reason is why, for people.
+	// Reason says why it is replaced, for people.
 	Reason string
 	Launch launch.Launch
 	// Settings is a digest of what the tier's instances are told at launch.
@@ -42,7 +42,7 @@ func (r *Run) Decide(t stack.Tier, old stack.Instance, l launch.Launch) (Decisio
 	return d, nil
 }
 
-// replaceReason is why a tier's instance cannot stay, or empty.
+// replaceReason is the reason why a tier's instance cannot stay; empty if it can.
 func (r *Run) replaceReason(t stack.Tier, d Decision) string {
 	old := d.Old
 	is := old.Detail
@@ -64,7 +64,7 @@ func (r *Run) replaceReason(t stack.Tier, d Decision) string {
 	return ""
 }
 
-// Change is what launching an instance, or replacing one, is to a plan.
+// Change is the plan's entry for the launch of an instance, or for the replacement of one.
 func (d Decision) Change() plan.Change {
 	c := plan.Change{
 		Action: plan.Create,

@@ -46,7 +46,7 @@ type Tier interface {
 	Converge(ctx context.Context, act *plan.Actor, all []stack.Instance, stopped bool) error
 	// Remove removes the tier and all that it keeps.
 	Remove(ctx context.Context, all []stack.Instance) error
-	// Outcome is what became of it so far.
+	// Outcome is the tier's state in the deployment so far.
 	Outcome() Outcome
 }
 
@@ -67,7 +67,7 @@ type Watcher interface {
 	Watch(ctx context.Context) error
 }
 
-// Outcome is what became of a tier.
+// Outcome is the state of a tier in a deployment.
 type Outcome struct {
 	// Old served when the deployment began; without an id nothing did.
 	Old stack.Instance
@@ -86,7 +86,7 @@ type Outcome struct {
 	Interruption time.Duration
 }
 
-// Reach is how a deployment reaches instances beside AWS's API.
+// Reach has the ways to reach instances other than AWS's API.
 type Reach struct {
 	// Command runs a command on an instance.
 	Command func(ctx context.Context, s *stack.Stack, i stack.Instance, command string) error
@@ -97,7 +97,7 @@ type Reach struct {
 // DirectReach reaches them over SSH and HTTPS.
 var DirectReach = Reach{Command: login.Run, Get: probe.Get}
 
-// Run is what the tiers of one deployment share. It is complete before any of them is brought.
+// Run is the data that the tiers of one deployment share. It is complete before any of them is brought.
 type Run struct {
 	Stack *stack.Stack
 	// ID is the deployment's.
@@ -111,12 +111,12 @@ type Run struct {
 	Images map[string]string
 	// Replace are tiers whose instance is replaced though its image is the wanted one; all is every tier.
 	Replace []string
-	// Snapshot is what a data volume is made of anew; empty leaves the data as it is.
+	// Snapshot is the id of the snapshot to restore a data volume from; empty leaves the data as it is.
 	Snapshot string
 	Network  network.Network
 	// Instances are those of the stack as they were when the tiers were planned.
 	Instances []stack.Instance
-	// Addresses are where each tier is found by those that need it.
+	// Addresses are the IP addresses or host names by which other tiers reach each tier, by tier.
 	Addresses map[string]string
 	// Last is the last deployment that came to a good end before this one, by its id: what it launched serves, also
 	// where a tag does not say so yet.
