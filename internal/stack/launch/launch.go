@@ -36,7 +36,7 @@ type Launch struct {
 	Service string
 	// Volume is the data volume of a data tier; empty where the data is on the root volume.
 	Volume string
-	// Addresses are where the tiers are found that this one needs.
+	// Addresses are the IP addresses or host names of the tiers that this one needs, by tier.
 	Addresses map[string]string
 	// Deadline is how long the instance is waited for; 0 leaves it to the instance when it gives up.
 	Deadline time.Duration
@@ -45,7 +45,7 @@ type Launch struct {
 	Tags []types.TagSpecification
 }
 
-// UserData is what the instance is told.
+// UserData is the instance's user-data: its settings, and the user-data of its tier.
 func (l Launch) UserData(s *stack.Stack) ([]byte, error) {
 	settings := instance.Settings{
 		Stack:          s.Name,

@@ -120,7 +120,7 @@ func CertificateOf(report instance.Report) string {
 	return ""
 }
 
-// Console is what an instance has written to its console so far.
+// Console is an instance's console output so far.
 func Console(ctx context.Context, s *stack.Stack, id string) ([]byte, error) {
 	return s.Consoles.Read(ctx, s.EC2, id)
 }

@@ -27,7 +27,7 @@ import (
 // KeyName is the name of the stack's key pair.
 func KeyName(s *stack.Stack) string { return "goldsmith-" + s.Name }
 
-// KeyPath is where the private key lies with which a stack's instances are entered.
+// KeyPath is the path of the private key for SSH to a stack's instances.
 func KeyPath(name string) (string, error) {
 	home, err := os.UserHomeDir()
 	if err != nil {

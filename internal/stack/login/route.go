@@ -24,8 +24,8 @@ import (
 // defaultUser is the account that has the launch's key in images that do not say which: Debian's.
 const defaultUser = "admin"
 
-// SSHRoute is how an instance is entered over SSH: by its public address or, where it has none, through an instance
-// that has one.
+// SSHRoute is the route of an SSH connection to an instance: to its public address or, where it has none, through an
+// instance that has one.
 func SSHRoute(ctx context.Context, s *stack.Stack, target stack.Instance) ([]access.Hop, error) {
 	path, err := KeyPath(s.Name)
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 )
 
-// Network is what a stack's network is made of; what is not there is empty.
+// Network holds the ids of a stack's network resources; the id of one that does not exist is empty.
 type Network struct {
 	VPC  string `json:"vpc"`
 	CIDR string `json:"cidr"`
@@ -94,7 +94,7 @@ func (n Network) Missing(tiers []stack.Tier) []string {
 	return missing
 }
 
-// SubnetOf is where an instance of a tier belongs, in a zone if one is named.
+// SubnetOf returns the subnet for an instance of a tier, in a zone if one is named.
 func (n Network) SubnetOf(s *stack.Stack, tier stack.Tier, zone string) (Subnet, error) {
 	for _, subnet := range n.Subnets[tier.Subnet] {
 		if zone == "" || subnet.Zone == zone {
@@ -144,7 +144,7 @@ func covering(a, b netip.Prefix) netip.Prefix {
 	return netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 }
 
-// ServiceAddress is where the other tiers find a data tier, whichever instance serves.
+// ServiceAddress is the private IP address of a data tier in the subnet, whichever instance serves.
 func (n Subnet) ServiceAddress(tier stack.Tier) (string, error) {
 	prefix, err := netip.ParsePrefix(n.CIDR)
 	if err != nil {

@@ -88,8 +88,8 @@ func (u *update) peerOf(in stack.Ingress) string {
 	return cmp.Or(u.n.Groups[in.Tier], in.Tier+"-sg")
 }
 
-// compareRules is what has to be added to a group, and what has to go: what somebody added by hand is no part of the
-// stack.
+// compareRules returns the rules to authorize in a group and those to revoke, sorted; rules that somebody added by hand
+// are revoked too.
 func compareRules(is, wanted map[rule]string) (add, remove []rule) {
 	for r := range wanted {
 		if _, ok := is[r]; !ok {

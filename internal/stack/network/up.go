@@ -180,7 +180,7 @@ func (u *update) resolve(ctx context.Context) error {
 	return u.checkWayOut(ctx)
 }
 
-// subnetLimit is how many ids a tag has room for.
+// subnetLimit is the number of subnet ids that fit in one tag.
 const subnetLimit = 10
 
 func filters(tags map[string]string) []types.Filter {
@@ -223,7 +223,7 @@ func (u *update) checkWayOut(ctx context.Context) error {
 	return nil
 }
 
-// defaultRoute is where a route table sends what is for the internet; active is false where that is gone.
+// defaultRoute returns the target id of a route table's 0.0.0.0/0 route; active is false where the target is gone.
 func defaultRoute(table types.RouteTable) (target string, active bool) {
 	for _, r := range table.Routes {
 		if aws.ToString(r.DestinationCidrBlock) == "0.0.0.0/0" {

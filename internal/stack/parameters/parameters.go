@@ -218,11 +218,11 @@ func Below(ctx context.Context, client *ssm.Client, path string) ([]types.Parame
 	return all, nil
 }
 
-// Limit is how many characters a parameter of the standard tier holds.
+// Limit is the largest size, in characters, of a parameter of the standard tier.
 // https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html
 const Limit = 4096
 
-// Shortened is a text that leaves room in a parameter for what else is there, however it is encoded.
+// Shortened cuts a text to 600 bytes, so that a record with it fits in one parameter even if its JSON needs escapes.
 func Shortened(text string) string {
 	const most = 600
 	if len(text) <= most {
@@ -241,7 +241,7 @@ func randomPassword() string {
 	return rand.Text() + "-" + strings.ToLower(rand.Text()) + "2"
 }
 
-// backdated is how long before it was made an authority is valid: an instance's clock may be a day behind.
+// backdated is the time before its creation from which an authority is valid: an instance's clock may be a day behind.
 const backdated = 48 * time.Hour
 
 func expiresSoon(text string) bool {

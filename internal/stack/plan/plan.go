@@ -37,16 +37,16 @@ type Change struct {
 	Action string `json:"action"`
 	// What is it, for people.
 	What string `json:"what"`
-	// ID is what it is done to; empty where that is yet to be made.
+	// ID is the id of the resource that changes; empty where it is yet to be created.
 	ID string `json:"id,omitempty"`
-	// Reason is why.
+	// Reason says why the change is needed, for people.
 	Reason string `json:"reason"`
 }
 
 // Plan is what a deployment would do.
 type Plan struct {
 	Changes []Change `json:"changes"`
-	// Notes are what is to be known besides.
+	// Notes are remarks beside the changes, such as another deployment that is under way.
 	Notes []string `json:"notes,omitempty"`
 }
 

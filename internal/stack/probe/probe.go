@@ -23,7 +23,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
 
-// Question is what somebody is asked, and the HTTP status that is wanted.
+// Question is an HTTP GET request, and the status that its answer must have.
 type Question struct {
 	URL    string
 	Status int
@@ -61,7 +61,7 @@ func Get(ctx context.Context, q Question, fingerprints ...string) error {
 	return err
 }
 
-// Health is what an address is asked by a health check.
+// Health is the request of a health check to an address.
 func Health(check stackfile.HealthCheck, address string) Question {
 	return Question{URL: "https://" + address + check.Path, Status: http.StatusOK}
 }
