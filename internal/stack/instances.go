@@ -36,7 +36,7 @@ type Instance struct {
 	Detail Detail `json:"-"`
 }
 
-// Detail is what Goldsmith needs to know of an instance, and people do not.
+// Detail is the part of an instance's state that is used internally and not shown.
 type Detail struct {
 	Deploy    string // the deployment that launched it
 	Group     string // the Auto Scaling group that launched it

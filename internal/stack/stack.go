@@ -56,7 +56,7 @@ const (
 	Silence = 4 * Heartbeat
 )
 
-// Settings are what the stack file says beside the tiers.
+// Settings are the stack file's blocks other than the tiers.
 type Settings struct {
 	Network  stackfile.Network
 	Operator stackfile.Operator
@@ -105,7 +105,7 @@ func (s *Stack) Tier(name string) Tier {
 	return Tier{}
 }
 
-// ParameterPath is where the stack's parameters are.
+// ParameterPath is the prefix of the names of the stack's parameters.
 func (s *Stack) ParameterPath() string { return "/goldsmith/" + s.Name }
 
 // OwnFilters returns the filter for what belongs to the stack, and more of them as names and comma-separated values in
@@ -136,7 +136,7 @@ func MissingTags(is, wanted []types.Tag) []string {
 	return keys
 }
 
-// OperatorRange is who may log in, as instances see them.
+// OperatorRange is the source range from which SSH to the instances is allowed.
 func (s *Stack) OperatorRange(ctx context.Context) (netip.Prefix, error) {
 	if given := s.Settings.Operator; !given.Auto() {
 		return given.Prefix, nil

@@ -46,22 +46,22 @@ type Tier struct {
 	Data    Data
 }
 
-// Service is what only a service tier has.
+// Service has the fields of a service tier.
 type Service struct {
 	Count int32
 	// Group says that an Auto Scaling group keeps the instances.
 	Group bool
 	// Ports are what a load balancer passes on as it is; the first is the one that is asked for its health.
 	Ports []int32
-	// Probe is what an instance of the tier must answer.
+	// Probe is the health check that an instance of the tier must pass.
 	Probe stackfile.HealthCheck
 }
 
-// Data is what only a data tier has.
+// Data has the fields of a data tier.
 type Data struct {
 	// Address is the service address; the zero one is ten after the subnet's first.
 	Address netip.Addr
-	// Port is where the other tiers reach it.
+	// Port is the TCP port that the other tiers connect to.
 	Port   int
 	Volume stackfile.DataVolume
 	// ProbeName names the tier in the answer of a tier that needs it and is not well.

@@ -69,7 +69,7 @@ func Tiers(file *stackfile.File) []stack.Tier {
 	return []stack.Tier{db, web}
 }
 
-// tierOf is what both tiers of a stack file have.
+// tierOf makes a stack.Tier of the fields that both tiers of a stack file have.
 func tierOf(name, title string, kind stack.Kind, file stackfile.Tier) stack.Tier {
 	t := stack.Tier{
 		Name:         name,

@@ -44,14 +44,14 @@ func reportsPath(name string) (string, error) {
 	return filepath.Join(filepath.Dir(key), "reports"), err
 }
 
-// Deployment is what the report is of.
+// Deployment is the deployment to report.
 type Deployment struct {
 	Record record.Record
-	// Reason is why it is not done; nil where it is.
+	// Reason is the error that it ended with; nil if it succeeded.
 	Reason error
 	// Known are instances of which EC2 may have forgotten where they were: those of before, and those that it launched.
 	Known []stack.Instance
-	// File is where the report goes. Without one it is in its usual place; NoReport is for none.
+	// File is the path of the report. Empty is the usual place, beside the keys; NoReport writes none.
 	File string
 }
 
@@ -94,7 +94,7 @@ func releaseOf(ctx context.Context, s *stack.Stack, images record.Images) (strin
 	return "", err
 }
 
-// reportOf is what a record says.
+// reportOf makes a report of a record, without network and health.
 func reportOf(s *stack.Stack, r record.Record, reason error) report.Report {
 	page := report.Report{
 		Stack:   s.Name,
@@ -312,7 +312,7 @@ func addInstances(
 	return nil
 }
 
-// drawn is an instance as the report of a deployment shows it; before is what was known of it while it ran.
+// drawn is an instance as the report of a deployment shows it; before is its last known state while it ran.
 func drawn(s *stack.Stack, n network.Network, deploy string, raw types.Instance,
 	before stack.Instance) report.Instance {
 	i := stack.InstanceOf(raw, ec2ops.TagValue(raw.Tags, stack.TierTag))

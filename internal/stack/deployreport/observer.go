@@ -153,8 +153,8 @@ func (o *Observer) sample(ctx context.Context) {
 	}
 }
 
-// faultOf is what is wrong, without what differs from one question to the next: the same fault many times in a row is
-// one line of the report.
+// faultOf is an error's text without ports, which differ between requests, and without the page's URL: the same fault
+// many times in a row is one line of the report.
 func faultOf(page string, err error) string {
 	var broken *net.OpError
 	var failed *url.Error

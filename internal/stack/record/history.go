@@ -27,7 +27,7 @@ const (
 	Silent = "ended without a word"
 )
 
-// Record is what a deployment leaves on the stack.
+// Record is a deployment's entry in the stack's history.
 type Record struct {
 	ID      string    `json:"id"`
 	Kind    string    `json:"kind"` // deploy or rollback
@@ -44,8 +44,8 @@ type Record struct {
 	Snapshot     string `json:"snapshot,omitempty"`
 }
 
-// Images are what the tiers run. In JSON they are the members of one object, named for their tiers, with the release
-// beside them.
+// Images are the image ids of the tiers. In JSON they are members of one object, named for their tiers, beside the
+// release.
 type Images struct {
 	Release string
 	Tiers   map[string]string // by tier
@@ -106,7 +106,7 @@ type Step struct {
 	Failed bool  `json:"failed,omitempty"`
 }
 
-// historyKept is how many records are kept.
+// historyKept is the number of records that are kept.
 const historyKept = 30
 
 func historyPath(s *stack.Stack) string { return s.ParameterPath() + "/history/" }

@@ -40,7 +40,7 @@ const lockExpires = stack.Silence
 // ErrLocked says that another process changes the stack.
 var ErrLocked = errors.New("another deployment is under way")
 
-// Caller is who runs this process, for people: user and host.
+// Caller returns the user and the host of this process, for people.
 func Caller() (who, host string) {
 	who, host = "unknown", "unknown"
 	if u, err := user.Current(); err == nil {
@@ -210,8 +210,8 @@ func (l *lock) write(ctx context.Context, h Holder) error {
 // errTaken says that somebody else took the lock of a process that is alive.
 var errTaken = errors.New("the lock was taken away")
 
-// takenBy is who has taken the lock from this process, if somebody has. What was written before this process wrote, and
-// that there is none, is an answer that is late.
+// takenBy returns the process that has taken the lock from this one, if any. A version of the parameter that is older
+// than this process's own, or none, is a stale read.
 func (l *lock) takenBy(ctx context.Context) (other Holder, taken bool) {
 	now, version, err := readHolder(ctx, l.stack, "")
 	return now, err == nil && version > l.version && now.ID != "" && now.ID != l.own.ID
@@ -249,8 +249,8 @@ func (l *lock) remove(ctx context.Context) error {
 	return nil
 }
 
-// readHolder is who has the lock, and the version of the parameter that says so; 0 where there is none. selector
-// chooses an earlier version.
+// readHolder returns the holder of the lock and the version of the lock's parameter; 0 where there is no parameter.
+// selector chooses an earlier version.
 func readHolder(ctx context.Context, s *stack.Stack, selector string) (h Holder, version int64, err error) {
 	name := lockParameter(s)
 	text, version, err := parameters.GetVersion(ctx, s, name+selector)
@@ -264,13 +264,13 @@ func readHolder(ctx context.Context, s *stack.Stack, selector string) (h Holder,
 	return h, version, nil
 }
 
-// CurrentHolder is who has the lock, if it is taken.
+// CurrentHolder returns the holder of the lock, dead or alive; ok is false if it is free.
 func CurrentHolder(ctx context.Context, s *stack.Stack) (h Holder, ok bool, err error) {
 	h, _, err = readHolder(ctx, s, "")
 	return h, h.ID != "", err
 }
 
-// ActiveHolder is who has the lock and is alive.
+// ActiveHolder returns the holder of the lock; ok is false if it is free or its holder is dead.
 func ActiveHolder(ctx context.Context, s *stack.Stack) (h Holder, ok bool, err error) {
 	h, ok, err = CurrentHolder(ctx, s)
 	_, host := Caller()

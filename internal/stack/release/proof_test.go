@@ -82,7 +82,7 @@ func (a *account) begin(t *testing.T, release, tier string) *Proof {
 	return p
 }
 
-// together is what two builds of a release come to.
+// together proves the two images of a release at the same time, as their builds do, and returns both results.
 func (a *account) together(t *testing.T, release, database, web string) (ofDatabase, ofWeb error) {
 	t.Helper()
 	db, page := a.begin(t, release, "db"), a.begin(t, release, "web")

@@ -27,7 +27,7 @@ import (
 
 // Release is images, one of each tier, that were proved together.
 type Release struct {
-	// Name is what its builds were told, for example 20261123-101112.
+	// Name is the release that its builds were given, for example 20261123-101112.
 	Name string
 	// Images are by tier; in JSON each is a member that is named for its tier.
 	Images  map[string]string
@@ -36,7 +36,7 @@ type Release struct {
 	Revision string
 }
 
-// header is what a Release has beside its images, as JSON.
+// header has the members of a Release's JSON that are no images.
 type header struct {
 	Name     string    `json:"name"`
 	Created  time.Time `json:"created"`

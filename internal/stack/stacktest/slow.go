@@ -24,7 +24,7 @@ type SlowAWS struct {
 	t      *testing.T
 	Began  time.Time
 	faults map[string]Fault
-	// bodies are what is answered then, by action: what stands in the response.
+	// bodies are the answers after the faults: the content of each action's response element, by action.
 	bodies map[string]string
 	Calls  map[string]int
 }

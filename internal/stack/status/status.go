@@ -64,7 +64,7 @@ func (s Status) MarshalJSON() ([]byte, error) {
 	return json.Marshal(members)
 }
 
-// Deploying is who changes the stack at the moment.
+// Deploying is the deployment that is under way, and who runs it.
 type Deploying struct {
 	ID    string    `json:"id"`
 	Who   string    `json:"who"` // user@host
@@ -291,7 +291,7 @@ func prefixed(prefix, text string) string {
 	return prefix + text
 }
 
-// Page is where the service is, and the SHA-256 of the certificate that the instance behind it reported.
+// Page returns the URL of the service, and the SHA-256 of the certificate that the instance behind it reported.
 func Page(ctx context.Context, s *stack.Stack) (url, fingerprint string, err error) {
 	address, err := serviceAddress(ctx, s)
 	if err != nil {

@@ -31,9 +31,9 @@ type world struct {
 	*ec2fake.Account
 	stack   *stack.Stack
 	db, web string
-	// said is what an instance has on its console, but for those that are ready.
+	// said is the console output by instance id, of those that are not ready.
 	said map[string]string
-	// bad are the answers to questions that are not answered well.
+	// bad are the errors of failed health checks, by URL.
 	bad map[string]error
 }
 
