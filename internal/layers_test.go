@@ -36,11 +36,19 @@ var layers = map[string]layer{
 	},
 	"plugin": {
 		packages: []string{"."},
-		may:      []string{"components", "internal/hangup", "internal/version"},
+		may:      []string{"deployer", "components", "internal/hangup", "internal/version"},
 	},
+	"deployer": {
+		packages: []string{"postprocessor/..."},
+		may:      []string{"stack", "ec2", "plays", "machine", "basics"},
+	},
+	// What bakes knows a stack's releases and network, and nothing of how it is deployed.
 	"components": {
-		packages: []string{"builder", "provisioners/...", "datasource/...", "postprocessor/..."},
-		may:      []string{"files", "stack", "ec2", "plays", "machine", "basics"},
+		packages: []string{"builder", "provisioners/...", "datasource/..."},
+		may: []string{
+			"files", "internal/stack", "internal/stack/defaultstack", "internal/stack/network", "internal/stack/release",
+			"internal/stackfile", "ec2", "plays", "machine", "basics",
+		},
 	},
 	"command": {
 		packages: []string{"cmd/goldsmith"},
@@ -52,10 +60,15 @@ var layers = map[string]layer{
 	},
 	"cloud command": {
 		packages: []string{"localcloud/cli/..."},
-		may:      []string{"local cloud", "access", "internal/awsconfig", "basics"},
+		may:      []string{"local cloud", "host", "access", "internal/awsconfig", "basics"},
 	},
 	"local cloud": {
 		packages: []string{"localcloud/..."},
+		may:      []string{"host", "basics"},
+	},
+	// It makes machines, disks and networks, and knows nothing of EC2's API.
+	"host": {
+		packages: []string{"localcloud/host/...", "localcloud/durable"},
 		may:      []string{"basics"},
 	},
 	"stack": {
@@ -94,7 +107,7 @@ var layers = map[string]layer{
 
 // order is that in which a package is looked for in the layers.
 var order = []string{
-	"example", "judges", "acceptance", "plugin", "components", "command", "agent", "cloud command", "local cloud",
+	"example", "judges", "acceptance", "plugin", "deployer", "components", "command", "agent", "cloud command", "host", "local cloud",
 	"stack", "ec2", "access", "plays", "machine", "files", "basics",
 }
 
@@ -240,10 +253,12 @@ func TestLayers(t *testing.T) {
 func TestLayersTell(t *testing.T) {
 	for _, edge := range [][2]string{
 		{"webapp", "internal/plaintext"},
-		{"internal/stack/deploy", "localcloud/api"},
+		{"internal/stack/deploy", "localcloud/endpoint"},
 		{"builder", "localcloud/cli"},
 		{"builder", "cmd/goldsmith"},
-		{"localcloud/api", "internal/stack"},
+		{"localcloud/endpoint", "internal/stack"},
+		{"localcloud/host", "localcloud/endpoint"},
+		{"builder", "internal/stack/deploy"},
 		{"internal/seal", "internal/awsconfig"},
 		{"internal/plaintext", "internal/stack"},
 		{"internal/images", "internal/stack/release"},
