@@ -442,6 +442,61 @@ func TestKilledAtEachCall(t *testing.T) {
 	}
 }
 
+// TestRefusedAtEachCall has one call of a redeployment fail for good, before or after it did its work. The same run goes
+// back, and nothing is left of it; where it could not, or had come too far, the next one puts it right.
+func TestRefusedAtEachCall(t *testing.T) {
+	t.Setenv("HOME", t.TempDir())
+	for name, c := range map[string]struct {
+		change func(*stackfile.File)
+		stride int
+	}{
+		"single": {nil, 1},
+		"group":  {func(f *stackfile.File) { f.Web.Scaling, f.Web.Count = "asg", 2 }, 7},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var before, want string
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, c.change)
+				w.mustDeploy("1")
+				before = w.state()
+				w.mustDeploy("2")
+				want = w.state()
+			})
+			back := 0
+			for n, total := 1, calls(t, c.change); n <= total; n += c.stride {
+				synctest.Test(t, func(t *testing.T) {
+					w := newWorld(t, c.change)
+					w.mustDeploy("1")
+					w.account.Forget()
+					w.account.Fail(ec2fake.Fault{Nth: n, Late: n%2 == 0, Err: ec2fake.Err("OperationNotPermitted", "no")})
+					_, err := w.deploy(t.Context(), w.deployment("2"))
+					w.account.Forget()
+					time.Sleep(time.Hour) // what was told to end or to begin has done so
+					switch got := w.state(); {
+					case err == nil, errors.Is(err, ErrNeedsPerson), got == want:
+					case got == before:
+						back++
+					case strings.Contains(got, "db serving running ami-db-2") &&
+						strings.Contains(got, "web serving running ami-web-2"):
+						// It had come too far: the new ones serve, and the next deployment ends the old ones.
+					default:
+						t.Errorf("call %d failed (%v):\n%s\nwant:\n%s", n, err, got, before)
+					}
+					if _, again := w.deploy(t.Context(), w.deployment("2")); again != nil {
+						t.Errorf("call %d failed (%v), and the next deployment fails: %v", n, err, again)
+					} else if got := w.state(); got != want {
+						t.Errorf("call %d failed (%v):\n%s\nwant:\n%s", n, err, got, want)
+					}
+				})
+			}
+			if back == 0 {
+				t.Error("no deployment went back")
+			}
+			t.Logf("%d deployments went back", back)
+		})
+	}
+}
+
 func TestDestroyLeavesImagesAndSnapshots(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		w := newWorld(t, nil)
