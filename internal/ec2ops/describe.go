@@ -46,17 +46,18 @@ func instancesOf(out *ec2.DescribeInstancesOutput) []types.Instance {
 // Instance is one instance. That EC2 answers without it is an error as if EC2 had said that it is not there.
 func Instance(ctx context.Context, api ec2.DescribeInstancesAPIClient, id string) (types.Instance, error) {
 	all, err := Instances(ctx, api, &ec2.DescribeInstancesInput{InstanceIds: []string{id}})
-	if err == nil && len(all) == 0 {
-		err = notDescribed("InvalidInstanceID.NotFound")
-	}
-	if err != nil {
-		return types.Instance{}, fmt.Errorf("look at %s: %w", id, err)
-	}
-	return all[0], nil
+	return one(id, "InvalidInstanceID.NotFound", all, err)
 }
 
-func notDescribed(code string) error {
-	return &smithy.GenericAPIError{Code: code, Message: "EC2 does not describe it"}
+// one is what EC2 describes of one id; missing is its code where it does not say itself that there is none.
+func one[T any](id, missing string, all []T, err error) (found T, _ error) {
+	if err == nil && len(all) == 0 {
+		err = &smithy.GenericAPIError{Code: missing, Message: "EC2 does not describe it"}
+	}
+	if err != nil {
+		return found, fmt.Errorf("look at %s: %w", id, err)
+	}
+	return all[0], nil
 }
 
 // StateOf is the state of an instance, and whether it is one from which it does not come back.
@@ -127,6 +128,32 @@ func SecurityGroups(
 	next := func() (*ec2.DescribeSecurityGroupsOutput, error) { return p.NextPage(ctx) }
 	of := func(out *ec2.DescribeSecurityGroupsOutput) []types.SecurityGroup { return out.SecurityGroups }
 	return pages(p.HasMorePages, next, of)
+}
+
+// SecurityGroup is one security group. That EC2 answers without it is an error, as with Instance.
+func SecurityGroup(
+	ctx context.Context, api ec2.DescribeSecurityGroupsAPIClient, id string,
+) (types.SecurityGroup, error) {
+	all, err := SecurityGroups(ctx, api, &ec2.DescribeSecurityGroupsInput{GroupIds: []string{id}})
+	return one(id, "InvalidGroup.NotFound", all, err)
+}
+
+// VPC is one VPC. That EC2 answers without it is an error, as with Instance.
+func VPC(ctx context.Context, api ec2.DescribeVpcsAPIClient, id string) (types.Vpc, error) {
+	all, err := VPCs(ctx, api, &ec2.DescribeVpcsInput{VpcIds: []string{id}})
+	return one(id, "InvalidVpcID.NotFound", all, err)
+}
+
+// Volume is one volume. That EC2 answers without it is an error, as with Instance.
+func Volume(ctx context.Context, api ec2.DescribeVolumesAPIClient, id string) (types.Volume, error) {
+	all, err := Volumes(ctx, api, &ec2.DescribeVolumesInput{VolumeIds: []string{id}})
+	return one(id, "InvalidVolume.NotFound", all, err)
+}
+
+// RouteTable is one route table. That EC2 answers without it is an error, as with Instance.
+func RouteTable(ctx context.Context, api ec2.DescribeRouteTablesAPIClient, id string) (types.RouteTable, error) {
+	all, err := RouteTables(ctx, api, &ec2.DescribeRouteTablesInput{RouteTableIds: []string{id}})
+	return one(id, "InvalidRouteTableID.NotFound", all, err)
 }
 
 // RouteTables are the route tables that EC2 describes, of all pages.

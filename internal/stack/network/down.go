@@ -139,11 +139,11 @@ func removeGateway(ctx context.Context, s *stack.Stack, vpc string) func(*string
 // clearGroup takes all rules from a security group.
 func clearGroup(ctx context.Context, s *stack.Stack) func(*string) error {
 	return func(id *string) error {
-		out, err := s.EC2.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{GroupIds: []string{*id}})
+		group, err := ec2ops.SecurityGroup(ctx, s.EC2, *id)
 		if err != nil {
 			return err
 		}
-		if ingress := out.SecurityGroups[0].IpPermissions; len(ingress) > 0 {
+		if ingress := group.IpPermissions; len(ingress) > 0 {
 			_, err = s.EC2.RevokeSecurityGroupIngress(ctx, &ec2.RevokeSecurityGroupIngressInput{
 				GroupId:       id,
 				IpPermissions: ingress,
@@ -156,17 +156,15 @@ func clearGroup(ctx context.Context, s *stack.Stack) func(*string) error {
 // removeTable takes a route table from its subnets first, where those are still there.
 func removeTable(ctx context.Context, s *stack.Stack) func(*string) error {
 	return func(id *string) error {
-		out, err := s.EC2.DescribeRouteTables(ctx, &ec2.DescribeRouteTablesInput{RouteTableIds: []string{*id}})
+		table, err := ec2ops.RouteTable(ctx, s.EC2, *id)
 		if err != nil {
 			return err
 		}
-		for _, table := range out.RouteTables {
-			for _, association := range table.Associations {
-				_, err = s.EC2.DisassociateRouteTable(ctx,
-					&ec2.DisassociateRouteTableInput{AssociationId: association.RouteTableAssociationId})
-				if err != nil && !awserr.NotFound(err) {
-					return err
-				}
+		for _, association := range table.Associations {
+			_, err = s.EC2.DisassociateRouteTable(ctx,
+				&ec2.DisassociateRouteTableInput{AssociationId: association.RouteTableAssociationId})
+			if err != nil && !awserr.NotFound(err) {
+				return err
 			}
 		}
 		_, err = s.EC2.DeleteRouteTable(ctx, &ec2.DeleteRouteTableInput{RouteTableId: id})

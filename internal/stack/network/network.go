@@ -207,12 +207,9 @@ func findGroups(ctx context.Context, s *stack.Stack, n *Network) error {
 	if !n.Existing {
 		return nil
 	}
-	vpcs, err := s.EC2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{VpcIds: []string{n.VPC}})
-	if err != nil {
-		return err
-	}
-	n.CIDR = aws.ToString(vpcs.Vpcs[0].CidrBlock)
-	return nil
+	vpc, err := ec2ops.VPC(ctx, s.EC2, n.VPC)
+	n.CIDR = aws.ToString(vpc.CidrBlock)
+	return err
 }
 
 // noteGroup notes the security group of a tier, and what its tags say of subnets that were there before.

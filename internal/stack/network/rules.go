@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/plan"
 )
@@ -176,11 +177,11 @@ func (u *update) setRules(ctx context.Context, name, group string, wanted map[ru
 	if group == "" { // that is yet to be made, with its rules
 		return nil
 	}
-	out, err := u.stack.EC2.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{GroupIds: []string{group}})
+	found, err := ec2ops.SecurityGroup(ctx, u.stack.EC2, group)
 	if err != nil {
 		return err
 	}
-	is := rulesOf(out.SecurityGroups[0])
+	is := rulesOf(found)
 	add, remove := compareRules(is, wanted)
 	change := func(r rule, reason string, act func(types.IpPermission) error) error {
 		c := plan.Change{

@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/google/uuid"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
@@ -364,8 +365,10 @@ func (u *update) gateway(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for _, a := range out.InternetGateways[0].Attachments {
-			attached = attached || aws.ToString(a.VpcId) == u.n.VPC
+		for _, gateway := range out.InternetGateways {
+			for _, a := range gateway.Attachments {
+				attached = attached || aws.ToString(a.VpcId) == u.n.VPC
+			}
 		}
 	} else {
 		err := u.do(plan.Change{
@@ -494,11 +497,10 @@ func (u *update) completeTable(ctx context.Context, what, id, subnet, target str
 	if id == "" {
 		return nil
 	}
-	out, err := u.stack.EC2.DescribeRouteTables(ctx, &ec2.DescribeRouteTablesInput{RouteTableIds: []string{id}})
+	table, err := ec2ops.RouteTable(ctx, u.stack.EC2, id)
 	if err != nil {
 		return err
 	}
-	table := out.RouteTables[0]
 	if is, active := defaultRoute(table); is != target || !active || target == "" {
 		reason := "its default route is missing"
 		if is != "" {
@@ -598,18 +600,9 @@ func (u *update) groups(ctx context.Context) error {
 		}
 		change := plan.Change{Action: plan.Create, What: "security group " + name, Reason: plan.Missing}
 		err := u.do(change, func() (string, error) {
-			tags := append(u.subnetTags(), stack.TierTag, t.Name)
-			out, err := u.stack.EC2.CreateSecurityGroup(ctx, &ec2.CreateSecurityGroupInput{
-				VpcId:             aws.String(u.n.VPC),
-				GroupName:         aws.String(name),
-				Description:       aws.String(t.Title + " tier of stack " + u.stack.Name),
-				TagSpecifications: u.stack.TagsFor(types.ResourceTypeSecurityGroup, name, tags...),
-			})
-			if err != nil {
-				return "", err
-			}
-			u.n.Groups[t.Name] = aws.ToString(out.GroupId)
-			return u.n.Groups[t.Name], nil
+			id, err := u.group(ctx, t, name)
+			u.n.Groups[t.Name] = id
+			return id, err
 		})
 		if err != nil {
 			return err
@@ -621,6 +614,36 @@ func (u *update) groups(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// group makes a tier's security group. One of the stack's that EC2 did not show is it: `network up` ended a moment ago.
+func (u *update) group(ctx context.Context, t stack.Tier, name string) (string, error) {
+	tags := append(u.subnetTags(), stack.TierTag, t.Name)
+	out, err := u.stack.EC2.CreateSecurityGroup(ctx, &ec2.CreateSecurityGroupInput{
+		VpcId:             aws.String(u.n.VPC),
+		GroupName:         aws.String(name),
+		Description:       aws.String(t.Title + " tier of stack " + u.stack.Name),
+		TagSpecifications: u.stack.TagsFor(types.ResourceTypeSecurityGroup, name, tags...),
+	})
+	if err == nil {
+		return aws.ToString(out.GroupId), nil
+	}
+	if awserr.Code(err) != "InvalidGroup.Duplicate" {
+		return "", err
+	}
+	of := ec2ops.Filters(map[string]string{"group-name": name, "vpc-id": u.n.VPC})
+	var id string
+	failed := await.Until(ctx, await.Settle, func(ctx context.Context) (bool, error) {
+		found, failed := ec2ops.SecurityGroups(ctx, u.stack.EC2, &ec2.DescribeSecurityGroupsInput{Filters: of})
+		if failed != nil || len(found) == 0 {
+			return false, failed
+		}
+		if id = aws.ToString(found[0].GroupId); ec2ops.TagValue(found[0].Tags, stack.StackTag) != u.stack.Name {
+			return true, err // it is somebody else's
+		}
+		return true, nil
+	})
+	return id, failed
 }
 
 // subnetTags say which subnets of a VPC that was there before are the stack's, for those who have no stack file.
@@ -638,22 +661,17 @@ func (u *update) subnetTags() []string {
 // noteSubnets has a group that is there say which subnets are the stack's now.
 func (u *update) noteSubnets(ctx context.Context, group string) error {
 	wanted := ec2ops.TagPairs(u.subnetTags()...)
-	out, err := u.stack.EC2.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{GroupIds: []string{group}})
-	if err != nil {
+	found, err := ec2ops.SecurityGroup(ctx, u.stack.EC2, group)
+	if err != nil || len(stack.MissingTags(found.Tags, wanted)) == 0 {
 		return err
 	}
-	for _, tag := range wanted {
-		if ec2ops.TagValue(out.SecurityGroups[0].Tags, aws.ToString(tag.Key)) != aws.ToString(tag.Value) {
-			return u.do(plan.Change{
-				Action: plan.Modify,
-				What:   "security group",
-				ID:     group,
-				Reason: "the stack file names other subnets than its tags",
-			}, func() (string, error) {
-				_, err := u.stack.EC2.CreateTags(ctx, &ec2.CreateTagsInput{Resources: []string{group}, Tags: wanted})
-				return group, err
-			})
-		}
-	}
-	return nil
+	return u.do(plan.Change{
+		Action: plan.Modify,
+		What:   "security group",
+		ID:     group,
+		Reason: "the stack file names other subnets than its tags",
+	}, func() (string, error) {
+		_, err := u.stack.EC2.CreateTags(ctx, &ec2.CreateTagsInput{Resources: []string{group}, Tags: wanted})
+		return group, err
+	})
 }

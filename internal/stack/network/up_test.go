@@ -1,6 +1,7 @@
 package network
 
 import (
+	"maps"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,6 +37,26 @@ func TestGatewayThatFailed(t *testing.T) {
 		n, _, err := Up(t.Context(), s)
 		if err != nil || len(n.Missing(s.Tiers)) > 0 {
 			t.Errorf("again: %+v, %v", n, err)
+		}
+	})
+}
+
+// TestUpAfterUp is two processes one after the other: what the first one made last is not shown to the second one yet.
+func TestUpAfterUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := ec2fake.New(t)
+		a.Lag, a.Pace = 20*time.Second, time.Minute
+		file := stackfile.Default()
+		if err := file.Operator.UnmarshalText([]byte("192.0.2.1/32")); err != nil {
+			t.Fatal(err)
+		}
+		first, _, err := Up(t.Context(), defaultstack.New(a.Config(), file, t.Logf))
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, _, err := Up(t.Context(), defaultstack.New(a.Config(), file, t.Logf))
+		if err != nil || !maps.Equal(first.Groups, second.Groups) {
+			t.Errorf("%v: %v, and then %v", err, first.Groups, second.Groups)
 		}
 	})
 }

@@ -62,14 +62,11 @@ func (v *volumes) tagged(ctx context.Context, values string) ([]types.Volume, er
 }
 
 func (v *volumes) byID(ctx context.Context, id string) (*types.Volume, error) {
-	out, err := v.stack.EC2.DescribeVolumes(ctx, &ec2.DescribeVolumesInput{VolumeIds: []string{id}})
-	if err == nil && len(out.Volumes) == 0 {
-		err = errors.New("EC2 does not describe it")
-	}
+	found, err := ec2ops.Volume(ctx, v.stack.EC2, id)
 	if err != nil {
-		return nil, fmt.Errorf("find the data volume %s of stack %s: %w", id, v.stack.Name, err)
+		return nil, fmt.Errorf("find the data volume of stack %s: %w", v.stack.Name, err)
 	}
-	return &out.Volumes[0], nil
+	return &found, nil
 }
 
 // attachedTo is the instance that a volume is attached to, or empty.
@@ -152,8 +149,8 @@ func (v *volumes) differences(own *types.Volume) (different []string, err error)
 	is, wanted := own, v.tier.Data.Volume
 	// One that is encrypted although nobody wants it is in an account that encrypts every volume.
 	if wanted.Encrypted && !aws.ToBool(is.Encrypted) {
-		return nil, fmt.Errorf("data volume %s: it is not encrypted, and the stack file wants that it is; a volume cannot "+
-			"be changed so\nhint: encrypted = false in data_volume keeps it as it is", aws.ToString(own.VolumeId))
+		return nil, fmt.Errorf("data volume %s: it is not encrypted, and the stack file wants that it is; a volume "+
+			"cannot be changed so\nhint: encrypted = false in data_volume keeps it as it is", aws.ToString(own.VolumeId))
 	}
 	if aws.ToInt32(is.Size) > wanted.Size {
 		return nil, fmt.Errorf("data volume %s: it has %d GiB, and the stack file wants %d; a volume cannot be "+
@@ -202,8 +199,8 @@ func (v *volumes) change(ctx context.Context, own *types.Volume) error {
 			Throughput: input.Throughput,
 		})
 		if awserr.VolumeNotYet(err) {
-			v.stack.Logf("data volume %s stays as it is for now, and its %s: it was changed less than six hours ago, or "+
-				"is being changed; a later deployment goes on: %v", id, strings.Join(different, ", its "), err)
+			v.stack.Logf("data volume %s stays as it is for now, and its %s: it was changed less than six hours "+
+				"ago, or is being changed; a later deployment goes on: %v", id, strings.Join(different, ", its "), err)
 			return "", plan.ErrLeft
 		}
 		if err != nil {
