@@ -183,8 +183,8 @@ type Prove struct {
 	Release string `mapstructure:"release"`
 	// How long a fresh instance may take until it is ready, for example `3m`. The default is `5m`.
 	Timeout string `mapstructure:"timeout"`
-	// The type of the fresh instance, one of the Nitro system. The default is `instance_type` and, where EC2 has no room
-	// for it, the others that the build may be launched on.
+	// The type of the fresh instance, one of the Nitro system. The default is `instance_type` and, where EC2 has no
+	// room for it, the others that the build may be launched on.
 	InstanceType string `mapstructure:"instance_type"`
 	// What becomes of an AMI that is not proved: `deregister` removes it with its snapshots, `keep` leaves it there
 	// with the tag `goldsmith:unproved`. The build fails either way. The default is `deregister`.

@@ -102,9 +102,9 @@ var shortages = map[string]Reach{
 // Shortage tells whether an error is for want of room for an instance, and how far that goes.
 func Shortage(err error) Reach { return shortages[Code(err)] }
 
-// VolumeNotYet tells whether a volume could not be changed because it was, a short while ago: "After modifying a volume,
-// you must wait at least six hours and ensure that the volume is in the in-use or available state before you can modify
-// the same volume." https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ModifyVolume.html
+// VolumeNotYet tells whether a volume could not be changed because it was, a short while ago: "After modifying a
+// volume, you must wait at least six hours and ensure that the volume is in the in-use or available state before you
+// can modify the same volume." https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ModifyVolume.html
 func VolumeNotYet(err error) bool {
 	code := Code(err)
 	return code == "VolumeModificationRateExceeded" || code == "IncorrectModificationState"

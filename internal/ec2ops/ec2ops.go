@@ -71,8 +71,8 @@ func Filters(values map[string]string) []types.Filter {
 	return all
 }
 
-// OnceKnown repeats a call for as long as it fails only because an instance profile, its role, or what a launch template
-// names was made a moment ago and is not known to all services yet.
+// OnceKnown repeats a call for as long as it fails only because an instance profile, its role, or what a launch
+// template names was made a moment ago and is not known to all services yet.
 func OnceKnown(ctx context.Context, call func(context.Context) error) error {
 	isNew := func(err error) bool { return awserr.ProfileIsNew(err) || awserr.TemplateIsNew(err) }
 	return await.Retry(ctx, await.Settle, isNew, call)

@@ -108,11 +108,11 @@ func TestKeyPairIsNew(t *testing.T) {
 			KeyName:           aws.String("mine"),
 			PublicKeyMaterial: []byte("ssh-ed25519 AAAA"),
 		})
-		if err := errors.Join(err, launch("mine")); err != nil {
+		if err = errors.Join(err, launch("mine")); err != nil {
 			t.Error(err)
 		}
 		began := time.Now()
-		if err := launch("nobody's"); !awserr.NotFound(err) || time.Since(began) > 0 {
+		if err = launch("nobody's"); !awserr.NotFound(err) || time.Since(began) > 0 {
 			t.Errorf("after %s got %v", time.Since(began), err)
 		}
 	})

@@ -177,8 +177,8 @@ type HealthCheck struct {
 	// How many good answers in a row it takes: 1 to 100. The default is 3. A load balancer takes 2 to 10.
 	HealthyThreshold int32 `hcl:"healthy_threshold"`
 	// The duration after which an instance that is not good has failed: 1s to 24h, and time enough for
-	// `healthy_threshold` checks. The default is `5m`, and `10m` with `scaling = "asg"`: a load balancer takes minutes to
-	// find its first targets healthy.
+	// `healthy_threshold` checks. The default is `5m`, and `10m` with `scaling = "asg"`: a load balancer takes minutes
+	// to find its first targets healthy.
 	Deadline time.Duration `hcl:"deadline"`
 }
 
@@ -192,8 +192,8 @@ type Deploy struct {
 	// How many snapshots of the data volume are kept: 1 or more. The default is 3.
 	KeepSnapshots int32 `hcl:"keep_snapshots"`
 	// The duration after which the whole deployment has failed: 1s to 24h, longer than `bake_time` and `drain_time`
-	// together, and than `bake_time` and the pauses at `checkpoints`. The default is `10m`; with `scaling = "asg"`, whose
-	// instances are replaced one after the other, `6m` more for each, and the pauses and `bake_time`.
+	// together, and than `bake_time` and the pauses at `checkpoints`. The default is `10m`; with `scaling = "asg"`,
+	// whose instances are replaced one after the other, `6m` more for each, and the pauses and `bake_time`.
 	Timeout time.Duration `hcl:"timeout"`
 	// With `scaling = "asg"`: the percentage of the instances that stays healthy meanwhile, 0 to 100. The default is
 	// 90.

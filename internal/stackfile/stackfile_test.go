@@ -262,7 +262,8 @@ func TestWhatFollowsFromSomethingElse(t *testing.T) {
 			func(f *File) {
 				f.Web.Count, f.Web.Scaling = 3, "asg"
 				f.HealthCheck.Deadline = 10 * time.Minute
-				f.Deploy.BakeTime, f.Deploy.Checkpoints, f.Deploy.CheckpointDelay = 30*time.Second, []int32{34}, time.Minute
+				f.Deploy.BakeTime, f.Deploy.Checkpoints = 30*time.Second, []int32{34}
+				f.Deploy.CheckpointDelay = time.Minute
 				f.Deploy.Timeout = 29*time.Minute + 30*time.Second
 			}},
 		{"a group of one", "tier \"web\" {\n  scaling = \"asg\"\n}\ndeploy {\n  auto_rollback = false\n}",

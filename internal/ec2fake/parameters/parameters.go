@@ -50,8 +50,9 @@ var Operations = resource.Join(
 func putParameter(s *State, in *ssm.PutParameterInput) (*ssm.PutParameterOutput, error) {
 	name := aws.ToString(in.Name)
 	if len([]rune(aws.ToString(in.Value))) > 4096 {
-		return nil, resource.Err("ValidationException", "Standard tier parameters support a maximum parameter value of "+
-			"4096 characters. To create a larger parameter value, upgrade the parameter to use the advanced-parameter tier.")
+		return nil, resource.Err("ValidationException", "Standard tier parameters support a maximum parameter value "+
+			"of 4096 characters. To create a larger parameter value, upgrade the parameter to use the "+
+			"advanced-parameter tier.")
 	}
 	version := int64(1)
 	old := s.byName[name]

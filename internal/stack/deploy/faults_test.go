@@ -118,7 +118,8 @@ func TestEC2ThatLags(t *testing.T) {
 	}
 }
 
-// TestCommitThatIsNotAnswered has the tag be written by which a group's new version serves, and the deployment not know.
+// TestCommitThatIsNotAnswered has the tag be written by which a group's new version serves, and the deployment not
+// know.
 func TestCommitThatIsNotAnswered(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		w := newWorld(t, func(f *stackfile.File) { f.Web.Scaling, f.Web.Count = "asg", 2 })

@@ -25,7 +25,8 @@ func TestLaunchWithAProfileThatIsNew(t *testing.T) {
 		want  string
 	}{
 		{"some seconds", stacktest.For(40*time.Second, "InvalidParameterValue", stacktest.BadProfile), ""},
-		{"nobody answers at first", stacktest.For(20*time.Second, "InternalError", "An internal error has occurred"), ""},
+		{"nobody answers at first", stacktest.For(20*time.Second, "InternalError",
+			"An internal error has occurred"), ""},
 		{"it is not there at all", stacktest.For(time.Hour, "InvalidParameterValue", stacktest.BadProfile),
 			"Invalid IAM Instance Profile name"},
 		{"another fault", stacktest.For(time.Hour, "InvalidParameterValue",

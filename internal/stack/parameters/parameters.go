@@ -109,8 +109,8 @@ func Get(ctx context.Context, s *stack.Stack, name string) (string, error) {
 	return value, err
 }
 
-// GetVersion returns a parameter's value and the number of its version, which is 0 where there is none. A name that ends
-// with a colon and a number is of that version.
+// GetVersion returns a parameter's value and the number of its version, which is 0 where there is none. A name that
+// ends with a colon and a number is of that version.
 func GetVersion(ctx context.Context, s *stack.Stack, name string) (value string, version int64, err error) {
 	out, err := s.SSM.GetParameter(ctx, &ssm.GetParameterInput{Name: aws.String(name)})
 	var missing *types.ParameterNotFound
@@ -129,8 +129,9 @@ func Overwrite(ctx context.Context, s *stack.Stack, name, value string) (version
 	return put(ctx, s, name, value, types.ParameterTypeString)
 }
 
-// deletedLimit is how long a parameter may not be made again that was deleted: "wait for at least 30 seconds to create a
-// parameter with the same name", https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DeleteParameter.html
+// deletedLimit is how long a parameter may not be made again that was deleted: "wait for at least 30 seconds to create
+// a parameter with the same name".
+// https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DeleteParameter.html
 const deletedLimit = 45 * time.Second
 
 func put(ctx context.Context, s *stack.Stack, name, value string, kind types.ParameterType) (version int64, err error) {
@@ -141,11 +142,11 @@ func put(ctx context.Context, s *stack.Stack, name, value string, kind types.Par
 		Overwrite: aws.Bool(true),
 	}
 	err = await.Retry(ctx, deletedLimit, awserr.UpdatesMeet, func(ctx context.Context) error {
-		out, err := s.SSM.PutParameter(ctx, input)
-		if err == nil {
+		out, failed := s.SSM.PutParameter(ctx, input)
+		if failed == nil {
 			version = out.Version
 		}
-		return err
+		return failed
 	})
 	if err != nil {
 		return 0, fmt.Errorf("write parameter %s: %w", name, err)

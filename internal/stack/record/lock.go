@@ -174,7 +174,7 @@ func (l *lock) take(ctx context.Context) error {
 		s.Logf("taking over from %s on %s, whose deployment %s ended without a word", before.Who, before.Host,
 			before.ID)
 	}
-	if err := l.write(ctx, l.own); err != nil {
+	if err = l.write(ctx, l.own); err != nil {
 		return fmt.Errorf("lock stack %s: %w", s.Name, err)
 	}
 	if l.version == at+1 {

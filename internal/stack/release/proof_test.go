@@ -274,8 +274,10 @@ func TestProofWithoutRoom(t *testing.T) {
 				a := newAccount(t)
 				a.Fail(ec2fake.Fault{
 					Call: "RunInstances",
-					When: func(in any) bool { return slices.Contains(c.full, in.(*ec2.RunInstancesInput).InstanceType) },
-					Err:  ec2fake.Err("InsufficientInstanceCapacity", "none"),
+					When: func(in any) bool {
+						return slices.Contains(c.full, in.(*ec2.RunInstancesInput).InstanceType)
+					},
+					Err: ec2fake.Err("InsufficientInstanceCapacity", "none"),
 				})
 				err := a.begin(t, "r1", "db").Prove(t.Context(), "ami-0db1")
 				if c.want == "" && err != nil ||

@@ -36,7 +36,8 @@ const versionTag = "goldsmith:version"
 // bootTag is on the group: how many seconds its instances took from their start to their report.
 const bootTag = "goldsmith:boot-seconds"
 
-// describedAs begins the description of a version of the launch template; the id of the deployment that made it follows.
+// describedAs begins the description of a version of the launch template; the id of the deployment that made it
+// follows.
 const describedAs = "deployment "
 
 // group is a service tier that is an Auto Scaling group, in one deployment.
@@ -404,11 +405,11 @@ func (g *group) newVersion(ctx context.Context) (template, version string, err e
 		TagSpecifications:  s.TagsFor(types.ResourceTypeLaunchTemplate, g.name()),
 	}
 	err = ec2ops.OnceKnown(ctx, func(ctx context.Context) error {
-		out, err := s.EC2.CreateLaunchTemplate(ctx, first)
-		if err == nil {
+		out, failed := s.EC2.CreateLaunchTemplate(ctx, first)
+		if failed == nil {
 			template = aws.ToString(out.LaunchTemplate.LaunchTemplateId)
 		}
-		return err
+		return failed
 	})
 	if err != nil {
 		return "", "", fmt.Errorf("make launch template %s: %w", g.name(), err)
