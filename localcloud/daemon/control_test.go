@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -32,7 +33,9 @@ func TestSetManners(t *testing.T) {
 	go func() { done <- web.Serve(listener) }()
 	defer func() {
 		web.Close()
-		<-done
+		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
 	}()
 	setting := manners.Setting{EC2: true, Time: 0.1, Seed: 7}
 	if err = SetManners(t.Context(), "polite", setting); err == nil || !strings.Contains(err.Error(), "not up yet") {
