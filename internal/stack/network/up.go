@@ -54,8 +54,8 @@ func Ensure(ctx context.Context, s *stack.Stack, act *plan.Actor) (Network, erro
 		name string
 		make func(context.Context) error
 	}{
-		{"VPC", u.vpc},
 		{"zone", u.chooseZone},
+		{"VPC", u.vpc},
 		{"subnets", u.subnets},
 		{"reserved addresses", u.reservations},
 		{"internet gateway", u.gateway},

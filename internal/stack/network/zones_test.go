@@ -69,7 +69,7 @@ func TestZoneOfSubnets(t *testing.T) {
 							t.Errorf("it is made: %v; want %s", err, c.err)
 						}
 					}
-					if made := a.Calls("CreateSubnet"); len(made) > 0 {
+					if made := a.Calls("CreateVpc", "CreateSubnet"); len(made) > 0 {
 						t.Errorf("all the same it asked for %v", made)
 					}
 					return
