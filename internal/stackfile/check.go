@@ -49,10 +49,10 @@ const (
 	// finds the first targets healthy "can take a few minutes", twice: for their registration, and for the checks.
 	// https://docs.aws.amazon.com/elasticloadbalancing/latest/network/target-group-health-checks.html
 	groupDeadline = 10 * time.Minute
-	// memberTime is what an instance refresh takes for each instance: launch, boot, registration, the load balancer's
-	// checks, and the end of the one before.
+	// memberTime is the time that an instance refresh takes for each instance: launch, boot, registration, the load
+	// balancer's checks, and the end of the one before.
 	memberTime = 6 * time.Minute
-	// longest is what a duration of the file may be.
+	// longest is the longest duration that the file may have.
 	longest = 24 * time.Hour
 )
 

@@ -144,10 +144,10 @@ func contains(outer, inner netip.Prefix) bool {
 	return outer.Bits() <= inner.Bits() && outer.Contains(inner.Addr())
 }
 
-// reserved is how many addresses of a subnet AWS keeps for itself: the first four and the last.
+// reserved is the number of addresses of a subnet that AWS keeps for itself: the first four and the last.
 const reserved = 5
 
-// room is how many addresses there are for instances in a subnet.
+// room is the number of addresses for instances in a subnet.
 func room(subnet netip.Prefix) int { return 1<<(32-subnet.Bits()) - reserved }
 
 // ServiceAddressIn is the database's address in a subnet: the one that is given, or ten after the subnet's first.

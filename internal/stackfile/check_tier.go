@@ -18,11 +18,11 @@ var (
 )
 
 const (
-	// userDataLimit is what EC2 takes, less what Goldsmith adds.
+	// userDataLimit is the largest user-data in bytes: EC2's 16 KiB less the 2 KiB that are left for Goldsmith's own.
 	userDataLimit = 14 << 10
-	// tagLimit is what EC2 takes, 50 (EC2 User Guide, Tag your resources: Tag restrictions), less Goldsmith's own: of an
-	// instance of the db tier, which has the most, Name and goldsmith:stack, tier, deploy, role, settings, address,
-	// volume and server.
+	// tagLimit is EC2's largest number of tags, 50 (EC2 User Guide, Tag your resources: Tag restrictions), less
+	// Goldsmith's own: of an instance of the db tier, which has the most, Name and goldsmith:stack, tier, deploy, role,
+	// settings, address, volume and server.
 	tagLimit = 50 - 9
 )
 
@@ -101,14 +101,15 @@ func (r *reader) checkTagLength(b *block, name, key, value string) {
 	}
 }
 
-// opening is what a rule lets in; EC2 refuses to have one twice.
+// opening is the protocol, port and peer of a rule, by which EC2 refuses a duplicate.
 type opening struct {
 	protocol string
 	port     int32
 	peer     string
 }
 
-// defaultRules are what a tier's security group always lets in, each with where that is said.
+// defaultRules are the rules that a tier's security group always has, each with the text that an error about a
+// duplicate gives for it.
 func defaultRules(tier string, operator Operator) map[opening]string {
 	const always = "the tier has it in any case"
 	if tier == "db" {

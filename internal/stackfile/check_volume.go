@@ -5,7 +5,7 @@ import (
 	"regexp"
 )
 
-// volumeType is what EC2 takes for a type of volume.
+// volumeType has EC2's limits for a type of volume.
 type volumeType struct {
 	minSize          int32 // GiB
 	minIOPS, maxIOPS int32 // none where it is 0

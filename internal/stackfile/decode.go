@@ -101,7 +101,7 @@ func (r *reader) decodeBlock(b *block, from *hcl.Block, fields []field) {
 		"it should be %s", strings.Join(wanted, " or "))
 }
 
-// head is what a block of this field begins with.
+// head is the head of a block of this field, such as `tier "db"`.
 func (f field) head() string {
 	if f.label == "" {
 		return f.name
@@ -135,7 +135,7 @@ func (r *reader) value(b *block, name string, expr hcl.Expression, target reflec
 	return good
 }
 
-// forms are what a text should look like, by the type that it becomes.
+// forms describe the valid texts of a type, for messages.
 var forms = map[reflect.Type]string{
 	reflect.TypeFor[time.Duration](): "a duration such as 90s, 5m or 1h30m",
 	reflect.TypeFor[netip.Prefix]():  "a CIDR range such as 10.0.0.0/16",

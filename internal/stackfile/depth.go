@@ -8,7 +8,7 @@ import (
 // depthLimit is far more than a file with a meaning needs: it gets by with five.
 const depthLimit = 500
 
-// closers are what ends a bracket, by what begins it.
+// closers maps each closing token to its opening one.
 var closers = map[hclsyntax.TokenType]hclsyntax.TokenType{
 	hclsyntax.TokenCBrace:         hclsyntax.TokenOBrace,
 	hclsyntax.TokenCBrack:         hclsyntax.TokenOBrack,
@@ -18,8 +18,8 @@ var closers = map[hclsyntax.TokenType]hclsyntax.TokenType{
 	hclsyntax.TokenTemplateSeqEnd: hclsyntax.TokenTemplateInterp,
 }
 
-// tooDeep is where a file nests beyond the limit. hcl's parser follows it by recursion, seven kilobytes a level, and a
-// stack that overflows cannot be caught.
+// tooDeep returns the place where a file nests beyond depthLimit; nil if nowhere. hcl's parser recurses, seven
+// kilobytes a level, and an overflow of the Go stack cannot be caught.
 func tooDeep(path string, source []byte) *hcl.Range {
 	tokens, _ := hclsyntax.LexConfig(source, path, hcl.InitialPos)
 	depth, open := 0, map[hclsyntax.TokenType]int{}

@@ -2,7 +2,7 @@ package stackfile
 
 import "net/netip"
 
-// Operator is who may log in: a range, or, where it holds none, the caller's own address.
+// Operator is the range from which SSH is allowed; without one it is the caller's own address.
 type Operator struct{ netip.Prefix }
 
 // Auto tells whether it is the caller's own address, which is yet to be found out.

@@ -93,7 +93,7 @@ func (f Faults) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// parse decodes and checks a file's content. path is what messages call it, and where other files are looked for.
+// parse decodes and checks a file's content. path is its name in messages; other files are relative to its directory.
 func parse(path string, source []byte) (*File, error) {
 	r := &reader{directory: filepath.Dir(path)}
 	if deep := tooDeep(path, source); deep != nil {
@@ -135,7 +135,7 @@ func (r *reader) sorted(faults hcl.Diagnostics) Faults {
 	return Faults(faults)
 }
 
-// block is where a block of the file stands, or the file itself, and what is in it.
+// block is a block of the file, or the file itself: its place, and those of its attributes and blocks.
 type block struct {
 	title string    // of messages, such as `tier "db": data_volume`; empty for the file itself
 	place hcl.Range // of the block's head

@@ -20,7 +20,7 @@ import (
 type File struct {
 	// The stack's name: 1 to 32 lower-case letters, digits and dashes. The default is `golden`.
 	Name string `hcl:"name"`
-	// The region. The default is what the AWS SDK finds: `AWS_REGION`, or the profile's.
+	// The region. The default is the AWS SDK's: `AWS_REGION`, or the profile's.
 	Region string `hcl:"region"`
 	// The profile of the shared configuration files whose credentials are used.
 	Profile string `hcl:"profile"`
@@ -37,9 +37,9 @@ type File struct {
 	Database Database `hcl:"tier,block,db"`
 	// The web tier.
 	Web Web `hcl:"tier,block,web"`
-	// When a new instance counts as good.
+	// The check that a new web instance must pass.
 	HealthCheck HealthCheck `hcl:"health_check,block"`
-	// How one instance takes another's place.
+	// The replacement of instances in a deployment.
 	Deploy Deploy `hcl:"deploy,block"`
 }
 
@@ -86,12 +86,12 @@ func (n Network) rangeOf(subnet string) netip.Prefix {
 	return n.PrivateCIDR
 }
 
-// Tier is what both tiers have.
+// Tier is a tier's block, with the attributes that both tiers have.
 type Tier struct {
 	// The subnet that its instances are in: `public` or `private`. The default is `private` for db and `public` for
 	// web, which needs it with `scaling = "single"`.
 	Subnet string `hcl:"subnet"`
-	// What its instances run on, a type of the Nitro system. The default is `t3.small`.
+	// The instance type, one of the Nitro system. The default is `t3.small`.
 	InstanceType string `hcl:"instance_type"`
 	// The release whose image it runs, by name. The default is the current one.
 	Release string `hcl:"release"`
@@ -105,8 +105,8 @@ type Tier struct {
 	// Tags of its instances and their volumes, beside Goldsmith's own: 41 at most, keys of 1 to 128 characters, values
 	// of at most 256. Keys that begin with `goldsmith:` or `aws:` are not taken.
 	Tags map[string]string `hcl:"tags"`
-	// What its security group lets in, beside what it always does: in web, 22 from the operator, 80 and 443 from
-	// anywhere; in db, 22, 3306 and ICMP from web.
+	// Ingress rules of its security group, beside those that it always has: in web, 22 from the operator, 80 and 443
+	// from anywhere; in db, 22, 3306 and ICMP from web.
 	Rules []Rule `hcl:"rule,block"`
 }
 
@@ -120,11 +120,11 @@ type Rule struct {
 	CIDR netip.Prefix `hcl:"cidr"`
 	// The tier whose instances are let in: `db` or `web`.
 	FromTier string `hcl:"from_tier"`
-	// What the rule is for: at most 255 letters, digits, spaces and `._-:/()#,@[]+=&;{}!$*`.
+	// The description of the rule: at most 255 letters, digits, spaces and `._-:/()#,@[]+=&;{}!$*`.
 	Description string `hcl:"description"`
 }
 
-// Database is what only the db tier has.
+// Database is the block of the db tier, with the attributes that only it has.
 type Database struct {
 	Tier
 	// The private address that the web tier finds the database at, whichever instance that is: IPv4, inside the tier's
@@ -155,18 +155,18 @@ type DataVolume struct {
 	KMSKeyID string `hcl:"kms_key_id"`
 }
 
-// Web is what only the web tier has.
+// Web is the block of the web tier, with the attributes that only it has.
 type Web struct {
 	Tier
 	// How many instances; in a network that Goldsmith makes, no more than there are addresses in the subnet. The
 	// default is 1.
 	Count int32 `hcl:"count"`
-	// What keeps the instances: `single`, Goldsmith itself, or `asg`, an Auto Scaling group. The default is `single`
-	// for one instance, and `asg` for several, which need it.
+	// Who keeps the number of instances: `single`, Goldsmith itself, or `asg`, an Auto Scaling group. The default is
+	// `single` for one instance, and `asg` for several, which need it.
 	Scaling string `hcl:"scaling"`
 }
 
-// HealthCheck is when a new web instance is good: it answers by HTTPS with status 200, so many times in a row.
+// HealthCheck is the check that a new web instance must pass: HTTPS answers with status 200, so many in a row.
 type HealthCheck struct {
 	// The path that is asked for. The default is `/health`.
 	Path string `hcl:"path"`
@@ -182,7 +182,7 @@ type HealthCheck struct {
 	Deadline time.Duration `hcl:"deadline"`
 }
 
-// Deploy is how new instances take the place of old ones.
+// Deploy is the replacement of old instances by new ones in a deployment.
 type Deploy struct {
 	// The duration that a new instance is watched after the traffic moved to it; if it fails, the old one comes back:
 	// 0s to 24h. The default is `10s`.

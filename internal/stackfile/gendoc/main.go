@@ -110,7 +110,7 @@ func readStructs(path string) (docs map[string]string, structs map[string]*ast.S
 	return docs, structs, nil
 }
 
-// kinds are what a user calls Go's types.
+// kinds are the documentation's names of Go's types.
 var kinds = map[string]string{
 	"string":            "text",
 	"int32":             "number",
