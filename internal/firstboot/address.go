@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// networkDir is where systemd-networkd reads settings that are gone with the next boot.
+// networkDir is the directory of systemd-networkd's volatile settings, which are gone with the next boot.
 const networkDir = "/run/systemd/network"
 
 // addressDropIn adds the service address to what systemd-networkd gives the interface.

@@ -75,7 +75,7 @@ func issue(template, parent *x509.Certificate, signer crypto.Signer) (certificat
 	), nil
 }
 
-// validityError is of a certificate that is not valid now: the clock may be what is wrong.
+// validityError says that a certificate is not valid now; the cause may be the machine's clock.
 type validityError struct {
 	what      string
 	from, end time.Time

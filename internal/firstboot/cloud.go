@@ -1,7 +1,7 @@
-// Package firstboot is what an instance of a Goldsmith image does for itself: it reads its settings and secrets with
-// its own role, makes what must be unique, takes its data volume, and verifies from inside that it is ready. What that
-// means for an image is in the image's description, package imagespec; what only one kind of server needs is in a
-// Setup. It runs as root, from the units of package instance.
+// Package firstboot is the agent's work on an instance of a Goldsmith image: it reads the instance's settings and
+// secrets with its role, makes keys and certificates that must be unique, takes the data volume, and verifies from
+// inside that the instance is ready. The image's description, package imagespec, says which units, ports and probes
+// that means; a Setup has the steps for one kind of server. It runs as root, from the units of package instance.
 package firstboot
 
 import (
@@ -40,7 +40,7 @@ func onEC2() bool {
 	return err == nil && strings.HasPrefix(string(vendor), "Amazon EC2")
 }
 
-// cloud is where an instance learns what it is to be.
+// cloud reads an instance's settings, from the metadata service, and its secrets, from Parameter Store.
 type cloud struct {
 	metadata *imds.Client
 	// secrets is asked with the instance's own role.
@@ -171,7 +171,7 @@ func isNotFound(err error) bool {
 	return errors.As(err, &response) && response.HTTPStatusCode() == http.StatusNotFound
 }
 
-// mostParameters is how many names GetParameters takes.
+// mostParameters is the largest number of names in one GetParameters call.
 const mostParameters = 10
 
 // parameters reads parameters with the instance's role. Those of required that are not there are an error that names

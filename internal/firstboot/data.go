@@ -21,8 +21,8 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 )
 
-// VolumeDir is where the data volume is mounted. The server's directory is one in it, as the file system's own
-// lost+found would be data to a server. A Setup may keep notes there.
+// VolumeDir is the mount point of the data volume. The server's data is in a directory below it, as a server would take
+// the file system's own lost+found for data. A Setup may keep notes there.
 const VolumeDir = instance.StateDir + "/data"
 
 // dataDir is the server's directory on the volume, and seedDir the image's data on its way there.

@@ -268,8 +268,8 @@ func letIn(ctx context.Context, unit string, ranges []string) error {
 	return nil
 }
 
-// rangeOf is what systemd has to let a unit through to for an address. A name may stand for any address, and has to be
-// asked for somewhere: then nothing is refused.
+// rangeOf is the range for systemd's IPAddressAllow that lets a unit reach a host. A name may stand for any address,
+// and takes a DNS server to resolve: for one the range is all of IPv4.
 func rangeOf(host string) string {
 	address, err := netip.ParseAddr(host)
 	if err != nil {

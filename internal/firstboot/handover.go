@@ -49,10 +49,11 @@ func Resume(ctx context.Context, setups Setups) error {
 	return run(ctx, "systemctl", "restart", instance.DatabaseUnit, instance.ReadyUnit)
 }
 
-// roomNeeded is what a server may write before it has stopped or started: its log, its temporary table space.
+// roomNeeded is the space, in bytes, that a server may need to stop or to start: for its log and its temporary table
+// space.
 const roomNeeded = 64 << 20
 
-// ErrNoRoom is in the chain of what Room returns of a full data volume.
+// ErrNoRoom is wrapped by Room's error for a full data volume.
 var ErrNoRoom = errors.New(instance.NoRoom)
 
 // Room fails if the data volume is so full that the server might not stop: one that cannot write what is in its memory

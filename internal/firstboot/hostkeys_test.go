@@ -10,7 +10,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 )
 
-// TestHostKeysAreReadBack has what an instance says of its keys be what one who logs in reads.
+// TestHostKeysAreReadBack reads from a console the host keys that an instance wrote to it.
 func TestHostKeysAreReadBack(t *testing.T) {
 	const ed25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDtqJ7zOtqQtYqOo0CpvDXNlMV3HeJDpjrASKGLWdop2"
 	dir := t.TempDir()

@@ -14,7 +14,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 )
 
-// Identity is what the metadata service says of the instance.
+// Identity is the instance's ids, addresses and names, from the metadata service.
 type Identity struct {
 	InstanceID string `json:"instance_id"`
 	ImageID    string `json:"image_id"`
@@ -26,13 +26,14 @@ type Identity struct {
 	Names   []string `json:"names,omitempty"`
 }
 
-// Address is what servers of a tier without public addresses listen on.
+// Address is the IP address that servers of a tier without public addresses listen on.
 func (i Identity) Address() string { return cmp.Or(i.Service, i.Private) }
 
-// PublicName is by which address others reach the instance.
+// PublicName is the address by which others reach the instance.
 func (i Identity) PublicName() string { return cmp.Or(i.Service, i.Public, i.Private) }
 
-// Instance is what first boot found out of the instance of a stack that it runs on; later units read it.
+// Instance is first boot's note of the settings and identity of the stack's instance that it runs on; later units read
+// it.
 type Instance struct {
 	Settings instance.Settings `json:"settings"`
 	Identity Identity          `json:"identity"`
@@ -43,7 +44,7 @@ type Instance struct {
 
 func instancePath() string { return filepath.Join(instance.RunDir, "instance.json") }
 
-// readInstance is what Run left; fs.ErrNotExist if the machine is no instance of a stack.
+// readInstance reads the file that Run wrote; fs.ErrNotExist if the machine is no instance of a stack.
 func readInstance() (Instance, error) {
 	var i Instance
 	text, err := os.ReadFile(instancePath())

@@ -14,7 +14,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 )
 
-// Setup is what first boot does for one kind of server beyond what a description can say.
+// Setup has first boot's steps for one kind of server that a description cannot express.
 type Setup interface {
 	// Prepare runs at each boot, before the units of the tier start.
 	Prepare(context.Context, Boot) error

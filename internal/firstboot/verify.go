@@ -26,14 +26,14 @@ const (
 // check is one thing that has to be so for the instance to be ready.
 type check struct {
 	name string
-	// limit is how long it may take; 0 is checkLimit.
+	// limit is the time that one run may take; 0 is checkLimit.
 	limit time.Duration
 	run   func(context.Context) (detail string, err error)
 }
 
-// Verify waits until the instance is what its image and its settings say, and writes a report of it as one line to the
-// console, after its SSH host keys. On a machine that is no instance of a stack it verifies nothing, unless the first
-// boot failed.
+// Verify waits until all checks of the image and of the instance's settings pass, and writes a report as one line to
+// the console, after the SSH host keys. On a machine that is no instance of a stack it verifies nothing, unless the
+// first boot failed.
 func Verify(ctx context.Context) error {
 	tellHostKeys()
 	i, err := readInstance()
@@ -165,7 +165,7 @@ func uptime() float64 {
 	return time.Since(info.ModTime()).Seconds()
 }
 
-// checksOf are what the description says of the instance, what holds for every instance, and the user's assertions.
+// checksOf are the checks of the image's description, those of every instance, and the user's assertions.
 func checksOf(d imagespec.Description, i Instance, assertions []instance.Assertion) []check {
 	checks := []check{unitCheck(instance.FirstBootUnit, "")}
 	if d.Data != nil {
@@ -247,7 +247,8 @@ func unitActive(ctx context.Context, unit string) (string, error) {
 	return state, errors.New(state)
 }
 
-// lastWords are what a unit that failed wrote last. The units that are asked about never write a secret.
+// lastWords are the last ten lines in the journal of a failed unit. The units that are asked about never write a
+// secret.
 func lastWords(ctx context.Context, unit string) string {
 	last := []string{"--no-pager", "--output=cat", "--lines=10", "--unit=" + unit, "_TRANSPORT=stdout"}
 	out, err := exec.CommandContext(ctx, "journalctl", last...).Output()

@@ -204,8 +204,8 @@ func TestVersionOfTheServer(t *testing.T) {
 	}
 }
 
-// TestRowsAreCompared: fewer rows than before are a loss, and so is what the server finds wrong; a server that is slow,
-// with nothing in its memory yet, is not.
+// TestRowsAreCompared: fewer rows than before are a loss, and so is a table that CHECK TABLE finds corrupt; a server
+// that is slow, with nothing in its memory yet, is not.
 func TestRowsAreCompared(t *testing.T) {
 	const fine = `printf 'app.users\tcheck\tstatus\tOK\n'`
 	for _, c := range []struct {

@@ -18,7 +18,7 @@ import (
 )
 
 // countLimit is how long the rows of one table may take to be counted, countBudget those of all, on the server that
-// gives the data up: nobody can write while they are. What is larger is not counted, and not compared. The server that
+// gives the data up: nobody can write while they are. A larger table is not counted, and not compared. The server that
 // takes the data has nothing in its memory yet, and counts as long as that takes.
 const (
 	countLimit  = 500 * time.Millisecond
@@ -28,7 +28,8 @@ const (
 // rows are the numbers of rows of the application's tables.
 type rows map[string]int64
 
-// rowsNote is what the instance that gave the volume up counted, until the next one has counted too.
+// rowsNote is the file with the row counts of the instance that gave the volume up, until the next one has compared
+// them.
 const rowsNote = firstboot.VolumeDir + "/rows.json"
 
 // Pause stops writes and counts the rows for the next instance to compare. The server waits for transactions that are
@@ -137,7 +138,7 @@ func (s *server) compare(ctx context.Context, before rows) error {
 	return nil
 }
 
-// checkTable is what the server finds wrong with a table, or empty.
+// checkTable returns the faults that CHECK TABLE finds in a table; empty if there are none.
 func (s *server) checkTable(ctx context.Context, name string) string {
 	out, err := sql(ctx, fmt.Sprintf("CHECK TABLE `%s`.`%s` QUICK", s.Database, strings.ReplaceAll(name, "`", "``")))
 	if err != nil {
