@@ -33,7 +33,7 @@ const Number = resource.AccountID
 type Account struct {
 	*resource.Behaviour
 
-	// Console is what an instance has written to its console. Without it that is nothing.
+	// Console returns an instance's console output; nil is for none.
 	Console func(types.Instance) string
 	// Offers tells whether a zone has an instance type. Without it each has all.
 	Offers func(zone, instanceType string) bool
@@ -54,7 +54,7 @@ type Account struct {
 
 // Call is a call that was made, whatever became of it.
 type Call struct {
-	// Region is where.
+	// Region is the region that was called.
 	Region string
 	// Name is the operation's, such as RunInstances.
 	Name string
@@ -79,7 +79,7 @@ func New(t testing.TB) *Account {
 	}
 }
 
-// Config is what makes the SDK's clients ask this account.
+// Config is an SDK configuration whose clients call this account.
 func (a *Account) Config() aws.Config {
 	return aws.Config{
 		Region:      a.region,

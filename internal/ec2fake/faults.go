@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// Fault is what goes wrong with a call. Its fields narrow the calls that it is for.
+// Fault is an error that calls fail with. Its fields narrow the calls that it is for.
 type Fault struct {
 	// Call is the operation's name, such as RunInstances; empty is each.
 	Call string
-	// Region is where; empty is everywhere.
+	// Region is the region called; empty is each.
 	Region string
 	// When tells by the input whether the fault is for a call; nil takes each.
 	When func(input any) bool
@@ -21,7 +21,7 @@ type Fault struct {
 	For time.Duration
 	// Late has the call do its work and only the answer be lost. Without it nothing is done.
 	Late bool
-	// Err is what the caller gets.
+	// Err is the error that the caller gets.
 	Err error
 }
 

@@ -231,7 +231,7 @@ var groupOperations = resource.Join(
 	resource.Op(revokeSecurityGroupIngress), resource.Op(revokeSecurityGroupEgress),
 )
 
-// groupDescription is what CreateSecurityGroup documents for its GroupDescription.
+// groupDescription matches a valid GroupDescription, as CreateSecurityGroup documents it.
 var groupDescription = regexp.MustCompile(`^[A-Za-z0-9 ._:/()#,@\[\]+=&;{}!$*-]{1,255}$`)
 
 func createSecurityGroup(r *Region, in *ec2.CreateSecurityGroupInput) (*ec2.CreateSecurityGroupOutput, error) {
@@ -323,7 +323,7 @@ func flat(permissions []types.IpPermission) []types.IpPermission {
 	return all
 }
 
-// ruleKey is what two rules are the same by: not by their descriptions.
+// ruleKey is a rule's JSON without descriptions: EC2 compares rules without them.
 func ruleKey(p types.IpPermission) string {
 	for i := range p.IpRanges {
 		p.IpRanges = []types.IpRange{{CidrIp: p.IpRanges[i].CidrIp}}

@@ -21,9 +21,9 @@ type storage struct {
 	// launchers may launch an image, and copiers make volumes of a snapshot.
 	launchers map[string][]types.LaunchPermission
 	copiers   map[string][]types.CreateVolumePermission
-	// held are how often a snapshot is still in use when it is to be deleted, and by which image.
+	// held is how many DeleteSnapshot calls still find a snapshot in use, and by which image, by snapshot id.
 	held map[string]hold
-	// ready is when a pending image, snapshot or volume is made.
+	// ready is the time at which a pending image, snapshot or volume is complete, by id.
 	ready map[string]time.Time
 }
 

@@ -14,7 +14,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake/scaling"
 )
 
-// Region is what an account has in one region.
+// Region holds an account's resources in one region.
 type Region struct {
 	account *Account
 	name    string

@@ -14,7 +14,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake/resource"
 )
 
-// Network is what balancers are in, and what they send requests to.
+// Network has the subnets, addresses and interfaces of load balancers, and the instances that they send requests to.
 type Network interface {
 	Subnet(id *string) (*ec2types.Subnet, error)
 	Address(id *string) (*ec2types.Address, error)
@@ -123,7 +123,7 @@ func (b *State) plugBalancer(balancer *types.LoadBalancer, name string, mapping 
 	return nil
 }
 
-// description is what the descriptions of a balancer's interfaces begin with.
+// description is the prefix of the descriptions of a balancer's interfaces.
 func description(name string) string { return "ELB net/" + name + "/" }
 
 func describeLoadBalancers(

@@ -13,7 +13,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake/resource"
 )
 
-// State is what an account has of IAM, in all its regions.
+// State holds an account's IAM resources, which all regions share.
 type State struct {
 	behaviour *resource.Behaviour
 	roles     map[string]*types.Role

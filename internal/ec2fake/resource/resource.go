@@ -1,4 +1,4 @@
-// Package resource is what the services of the fake account have in common: tables of resources with ids and tags,
+// Package resource holds the parts that the services of the fake account share: tables of resources with ids and tags,
 // which are not found for a while after they were made, and operations by their names.
 //
 // It knows no service. Whoever calls holds the account's lock.
@@ -20,7 +20,7 @@ import (
 // AccountID is the account's number.
 const AccountID = "123456789012"
 
-// Behaviour is how the account answers. Its fields are set before the first call.
+// Behaviour has the delays and page sizes of the account's answers. Its fields are set before the first call.
 type Behaviour struct {
 	// Lag is how long a thing, or a tag, is not found after it was made.
 	Lag time.Duration
@@ -58,7 +58,7 @@ func (n Numbers) Next(kind string) int {
 // ID is a new id.
 func (n Numbers) ID(prefix string) string { return fmt.Sprintf("%s-%08x", prefix, n.Next(prefix)) }
 
-// Store is what all tables of a region share.
+// Store holds the state that all tables of a region share: tags and the numbers for new ids.
 type Store struct {
 	Behaviour *Behaviour
 	Numbers   Numbers

@@ -17,9 +17,9 @@ type Table[T any] struct {
 	Rows  []*Row[T]
 	// Missing is EC2's code for an id that is not there.
 	Missing string
-	// Tags is where a resource has its tags.
+	// Tags returns a pointer to a resource's tags.
 	Tags func(*T) *[]types.Tag
-	// Values are what a filter compares with; nil is of a filter that is not known.
+	// Values returns a resource's values that a filter, by its name, compares with; nil for an unknown filter.
 	Values func(*T, string) []string
 }
 

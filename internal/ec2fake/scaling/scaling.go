@@ -15,7 +15,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake/resource"
 )
 
-// Fleet is what groups make instances of.
+// Fleet launches and ends the instances of groups.
 type Fleet interface {
 	// Launch launches an instance for a group, and tells its id and what it was launched from.
 	Launch(from types.LaunchTemplateSpecification, subnet, group string) (
