@@ -56,7 +56,7 @@ type Settings struct {
 	// it is on the root volume.
 	DataVolume string `json:"data_volume,omitempty"`
 	// Deadline is how many seconds the instance may take, from the first of its checks on, to be ready; 0 leaves it to
-	// the instance. Who launched it waits as long: the database that it needs may have to be launched and filled first.
+	// the instance. Who launched it waits as long: what it needs may have to be launched and filled first.
 	Deadline int `json:"deadline_seconds,omitempty"`
 }
 

@@ -2,13 +2,17 @@ package deploy
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
 
@@ -138,6 +142,35 @@ func TestCommitThatIsNotAnswered(t *testing.T) {
 		time.Sleep(2 * w.account.Pace)
 		if after := w.state(); after != before {
 			t.Errorf("before:\n%s\nafter:\n%s", before, after)
+		}
+	})
+}
+
+// TestDeadlineOfInstances is the page's, which waits for the database. Another one is no reason to replace it.
+func TestDeadlineOfInstances(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		w := newWorld(t, func(f *stackfile.File) { f.HealthCheck.Deadline = 7 * time.Minute })
+		w.mustDeploy("1")
+		told := map[string]int{}
+		for _, call := range w.account.Calls("RunInstances") {
+			text, err := base64.StdEncoding.DecodeString(*call.Input.(*ec2.RunInstancesInput).UserData)
+			if err != nil {
+				t.Fatal(err)
+			}
+			settings, err := instance.ParseSettings(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			told[settings.Tier] = settings.Deadline
+		}
+		if told["web"] != 7*60 || told["db"] != 0 {
+			t.Errorf("instances are told %v", told)
+		}
+		for i := range w.stack.Tiers {
+			w.stack.Tiers[i].Service.Probe.Deadline = 9 * time.Minute
+		}
+		if again := w.mustDeploy("1"); len(again.Changes) > 0 {
+			t.Errorf("another deadline changes %+v", again.Changes)
 		}
 	})
 }

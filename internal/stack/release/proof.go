@@ -354,11 +354,13 @@ func (p *Proof) launch(
 		Subnet:    subnet,
 		Clients:   clients,
 		Addresses: addresses,
-		Deadline:  p.Timeout,
 		Tags: []types.TagSpecification{
 			{ResourceType: types.ResourceTypeInstance, Tags: tags},
 			{ResourceType: types.ResourceTypeVolume, Tags: tags},
 		},
+	}
+	if t.Kind == stack.ServiceTier { // what it needs boots beside it
+		wanted.Deadline = p.Timeout
 	}
 	i, err := p.launchSomehow(ctx, n, wanted)
 	if err == nil {
