@@ -585,7 +585,7 @@ func (g *group) Uncommit(ctx context.Context) error {
 
 func (g *group) setServing(ctx context.Context, version string) error {
 	tags := []astypes.Tag{g.tag(versionTag, version)}
-	if boot := g.certificates.longestBoot(); boot > 0 {
+	if boot := g.certificates.shortestBoot(); boot > 0 {
 		tags = append(tags, g.tag(bootTag, strconv.Itoa(int(seconds(boot)))))
 	}
 	if _, err := g.scaling.CreateOrUpdateTags(ctx, &autoscaling.CreateOrUpdateTagsInput{Tags: tags}); err != nil {

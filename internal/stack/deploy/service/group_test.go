@@ -587,6 +587,16 @@ func TestWarmup(t *testing.T) {
 	}
 }
 
+func TestShortestBoot(t *testing.T) {
+	known := &certificates{}
+	for _, took := range []time.Duration{0, 90 * time.Second, 70 * time.Second, 0, 80 * time.Second} {
+		known.booted(took)
+	}
+	if got := known.shortestBoot(); got != 70*time.Second {
+		t.Errorf("got %s", got)
+	}
+}
+
 func TestKeyHint(t *testing.T) {
 	for said, want := range map[string]bool{
 		"Instance became unhealthy while waiting. Client.InternalError: Client error on launch": true,

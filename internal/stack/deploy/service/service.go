@@ -64,7 +64,7 @@ func CurrentImage(ctx context.Context, s *stack.Stack, t stack.Tier) (string, er
 type certificates struct {
 	mu   sync.Mutex
 	all  map[string]string // by instance
-	boot time.Duration     // the longest
+	boot time.Duration     // the shortest
 }
 
 func (c *certificates) add(id, digest string) {
@@ -76,15 +76,18 @@ func (c *certificates) add(id, digest string) {
 	c.all[id] = digest
 }
 
-// booted notes how long an instance took from its start to its report.
+// booted notes how long an instance took from its start to its report. The shortest time counts: others waited for
+// something that has nothing to do with a boot, such as a database that was still being made.
 func (c *certificates) booted(took time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.boot = max(c.boot, took)
+	if took > 0 && (c.boot == 0 || took < c.boot) {
+		c.boot = took
+	}
 }
 
-// longestBoot is 0 where none was noted.
-func (c *certificates) longestBoot() time.Duration {
+// shortestBoot is 0 where none was noted.
+func (c *certificates) shortestBoot() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.boot
