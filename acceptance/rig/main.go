@@ -60,14 +60,33 @@ func Main(m *testing.M, name string) (code int) {
 			}
 		}()
 	}
-	fmt.Fprintf(os.Stderr, "acceptance: make golden, in %s\n", Repository)
-	if err := require("make", "golden", "STACK="+StackName); err != nil {
+	if err := bringUp(keep); err != nil {
 		return fail(err)
 	}
 	if err := useCloud(); err != nil {
 		return fail(err)
 	}
 	return m.Run()
+}
+
+// bringUp brings the cloud and its stack up. With keep a stack that serves is taken as it is, and only what runs here is
+// built anew: an image is baked again by make golden, or once the stack was destroyed.
+func bringUp(keep bool) error {
+	if keep && serves() {
+		fmt.Fprintln(os.Stderr, "acceptance: the stack that is up is used; its images are not baked anew")
+		return require("make", "build", "env-packer")
+	}
+	fmt.Fprintf(os.Stderr, "acceptance: make golden, in %s\n", Repository)
+	return require("make", "golden", "STACK="+StackName)
+}
+
+// serves tells whether a cloud is up from before on which both tiers of the stack serve.
+func serves() bool {
+	if _, err := os.Stat(Goldsmith()); err != nil || useCloud() != nil {
+		return false
+	}
+	out, err := exec.Command(Goldsmith(), "status", "--stack", StackName, "--json").Output()
+	return err == nil && bytes.Count(out, []byte(`"role": "serving"`)) == 2
 }
 
 // prepare copies the checkout and sets the environment of everything that the tests start.
