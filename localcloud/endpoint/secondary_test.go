@@ -42,3 +42,15 @@ func TestSecondaryAddresses(t *testing.T) {
 		t.Errorf("moto got\n%q, want\n%q", got, want)
 	}
 }
+
+// TestWhoHasAnAddress: an interface is found by each of its addresses, its secondary ones among them.
+func TestWhoHasAnAddress(t *testing.T) {
+	s := newServer(t, twoTiers(t), newMachinery(t))
+	for address, want := range map[string]string{"10.0.1.4": "eni-web", "10.0.1.40": "eni-web", "10.0.1.9": ""} {
+		found := mustRequest(t, s, "DescribeNetworkInterfaces", "Filter.1.Name", "addresses.private-ip-address",
+			"Filter.1.Value.1", address, "Filter.2.Name", "subnet-id", "Filter.2.Value.1", "subnet-a")
+		if got := found.Get("networkInterfaceSet", "item", "networkInterfaceId"); got != want {
+			t.Errorf("%s is found at %q, want %q", address, got, want)
+		}
+	}
+}

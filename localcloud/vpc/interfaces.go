@@ -130,7 +130,11 @@ func (n *Network) TakenIn(ctx context.Context, subnet string) (map[netip.Addr]bo
 }
 
 func (s *Interfaces) describe(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	described, err := s.moto.Ask(ctx, c)
+	rest, filters, err := awsquery.TakeFilters(c, interfaceFilters)
+	if err != nil {
+		return nil, err
+	}
+	described, err := s.moto.Ask(ctx, rest)
 	if err != nil {
 		return nil, err
 	}
@@ -140,5 +144,36 @@ func (s *Interfaces) describe(ctx context.Context, c *awsquery.Call) (*awsquery.
 			eni.OverlayInterface(nic, s.records.PublicOf(id, record))
 		}
 	}
+	set := described.At("networkInterfaceSet")
+	set.Children = slices.DeleteFunc(set.Children, func(nic *awsquery.Node) bool { return !filters.Pass(nic) })
 	return described, nil
+}
+
+// interfaceFilters are where the values of a filter are in an interface's description. Moto looks for addresses among
+// the primary ones only.
+var interfaceFilters = map[string]string{
+	"addresses.association.public-ip": "privateIpAddressesSet/*/association/publicIp",
+	"addresses.primary":               "privateIpAddressesSet/*/primary",
+	"addresses.private-ip-address":    "privateIpAddressesSet/*/privateIpAddress",
+	"association.allocation-id":       "association/allocationId",
+	"association.public-ip":           "association/publicIp",
+	"attachment.attachment-id":        "attachment/attachmentId",
+	"attachment.instance-id":          "attachment/instanceId",
+	"attachment.status":               "attachment/status",
+	"availability-zone":               "availabilityZone",
+	"description":                     "description",
+	"group-id":                        "groupSet/*/groupId",
+	"group-name":                      "groupSet/*/groupName",
+	"interface-type":                  "interfaceType",
+	"mac-address":                     "macAddress",
+	"network-interface-id":            "networkInterfaceId",
+	"owner-id":                        "ownerId",
+	"private-dns-name":                "privateDnsName",
+	"private-ip-address":              "privateIpAddress",
+	"requester-managed":               "requesterManaged",
+	"status":                          "status",
+	"subnet-id":                       "subnetId",
+	"tag-key":                         "tagSet/*/key",
+	"tag-value":                       "tagSet/*/value",
+	"vpc-id":                          "vpcId",
 }
