@@ -52,6 +52,7 @@ func (s *Service) Refresh(ctx context.Context, id string) error {
 		InstanceID:     id,
 		ImageID:        item.Get("imageId"),
 		InstanceType:   item.Get("instanceType"),
+		Architecture:   item.Get("architecture"),
 		Region:         awsquery.Region,
 		Zone:           item.Get("placement", "availabilityZone"),
 		AccountID:      awsquery.Account,

@@ -25,6 +25,7 @@ import (
 // Metadata is what an instance's metadata service answers.
 type Metadata struct {
 	InstanceID, ImageID, InstanceType, Region, Zone, AccountID string
+	Architecture                                               string // EC2's name: x86_64 or arm64
 	LocalIPv4, PublicIPv4, MAC, LocalHostname                  string
 	SecurityGroups                                             []string
 	UserData                                                   []byte
@@ -219,7 +220,7 @@ func valueTree(m Metadata) map[string]string {
 	}
 	document, _ := json.MarshalIndent(map[string]any{
 		"accountId":        m.AccountID,
-		"architecture":     "x86_64",
+		"architecture":     m.Architecture,
 		"availabilityZone": m.Zone,
 		"imageId":          m.ImageID,
 		"instanceId":       m.InstanceID,

@@ -20,7 +20,8 @@ func sampleMetadata() Metadata {
 	return Metadata{
 		InstanceID:     "i-1",
 		ImageID:        "ami-1",
-		InstanceType:   "t3.micro",
+		InstanceType:   "t4g.micro",
+		Architecture:   "arm64",
 		Region:         "us-east-1",
 		Zone:           "us-east-1a",
 		LocalIPv4:      "10.0.1.10",
@@ -142,7 +143,7 @@ func TestMetadataData(t *testing.T) {
 		t.Errorf("credentials are %s, %v", text, err)
 	}
 	_, text = get("dynamic/instance-identity/document")
-	if !strings.Contains(text, `"region": "us-east-1"`) {
+	if !strings.Contains(text, `"region": "us-east-1"`) || !strings.Contains(text, `"architecture": "arm64"`) {
 		t.Errorf("the identity document is %s", text)
 	}
 	s.metadata.UserData, s.metadata.Credentials = nil, nil
