@@ -280,3 +280,14 @@ func TestBufferPoolIsOfThisMachine(t *testing.T) {
 		}
 	}
 }
+
+// TestTransport: MariaDB's template has TLS off until there is a certificate, and MySQL has no such switch.
+func TestTransport(t *testing.T) {
+	for flavor, want := range map[string]bool{"mariadb": true, "mysql": false} {
+		s := &server{mysqlsetup.Settings{Flavor: flavor}}
+		got := s.transport()
+		if strings.Contains(got, "\nssl = ON\n") != want || !strings.Contains(got, "require_secure_transport = ON\n") {
+			t.Errorf("%s: got %s", flavor, got)
+		}
+	}
+}

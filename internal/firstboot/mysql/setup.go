@@ -69,17 +69,25 @@ func (s *server) Prepare(_ context.Context, b firstboot.Boot) error {
 	if err != nil {
 		return err
 	}
-	const text = "# Made at boot.\n[mysqld]\nssl_ca = %s\nssl_cert = %s\nssl_key = %s\n" +
-		"require_secure_transport = ON\n%s"
 	pool, err := s.bufferPool()
 	if err != nil {
 		return err
 	}
-	config := fmt.Sprintf(text, mysqlsetup.CAPath, mysqlsetup.CertificatePath, mysqlsetup.CertificateKeyPath, pool)
+	config := "# Made at boot.\n[mysqld]\n" + s.transport() + pool
 	return errors.Join(
 		firstboot.WriteFile(mysqlsetup.CertificatePath, certificate, 0o644, 0, 0),
 		firstboot.WriteFile(mysqlsetup.CertificateKeyPath, key, 0o600, uid, gid),
 		firstboot.WriteFile(filepath.Join(s.DropDir, instanceConfig), []byte(config), 0o640, 0, gid))
+}
+
+// transport are the settings of TLS. MySQL knows no switch for it.
+func (s *server) transport() string {
+	const text = "ssl_ca = %s\nssl_cert = %s\nssl_key = %s\nrequire_secure_transport = ON\n"
+	settings := fmt.Sprintf(text, mysqlsetup.CAPath, mysqlsetup.CertificatePath, mysqlsetup.CertificateKeyPath)
+	if s.Flavor == "mariadb" {
+		settings += "ssl = ON\n"
+	}
+	return settings
 }
 
 // instanceConfig is the file of the settings that are the instance's own. The server reads it last.
