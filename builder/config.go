@@ -121,8 +121,8 @@ type Config struct {
 	// What the instance may do, where there is no `iam_instance_profile`. A role and a profile are made for it, and
 	// removed in every case.
 	TemporaryInstanceProfilePolicy *PolicyDocument `mapstructure:"temporary_iam_instance_profile_policy_document"`
-	// The ARN of a policy that roles get as their permissions boundary: the instance's own, and those of the stack that a
-	// proof makes where there are none yet.
+	// The ARN of a policy that roles get as their permissions boundary: the instance's own, and those of the stack that
+	// a proof makes where there are none yet.
 	PermissionsBoundary string `mapstructure:"permissions_boundary"`
 	// Set or clear the AMI's attribute for enhanced networking with ENA. The default is the source AMI's.
 	AMIENASupport config.Trilean `mapstructure:"ena_support"`

@@ -34,7 +34,12 @@ func TestCheckoutsPathIsNoInput(t *testing.T) {
 			t.Fatal(err)
 		}
 		in := inputs.Inputs{}
-		if err := addConfig(in, Config{Unchanged: &Unchanged{}, UserDataFile: path}, "us-east-1", types.ArchitectureValuesX8664); err != nil {
+		if err := addConfig(
+			in,
+			Config{Unchanged: &Unchanged{}, UserDataFile: path},
+			"us-east-1",
+			types.ArchitectureValuesX8664,
+		); err != nil {
 			t.Fatal(err)
 		}
 		return in

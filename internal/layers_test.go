@@ -46,8 +46,16 @@ var layers = map[string]layer{
 	"components": {
 		packages: []string{"builder", "provisioners/...", "datasource/..."},
 		may: []string{
-			"files", "internal/stack", "internal/stack/defaultstack", "internal/stack/network", "internal/stack/release",
-			"internal/stackfile", "ec2", "plays", "machine", "basics",
+			"files",
+			"internal/stack",
+			"internal/stack/defaultstack",
+			"internal/stack/network",
+			"internal/stack/release",
+			"internal/stackfile",
+			"ec2",
+			"plays",
+			"machine",
+			"basics",
 		},
 	},
 	"command": {
@@ -107,8 +115,24 @@ var layers = map[string]layer{
 
 // order is that in which a package is looked for in the layers.
 var order = []string{
-	"example", "judges", "acceptance", "plugin", "deployer", "components", "command", "agent", "cloud command", "host", "local cloud",
-	"stack", "ec2", "access", "plays", "machine", "files", "basics",
+	"example",
+	"judges",
+	"acceptance",
+	"plugin",
+	"deployer",
+	"components",
+	"command",
+	"agent",
+	"cloud command",
+	"host",
+	"local cloud",
+	"stack",
+	"ec2",
+	"access",
+	"plays",
+	"machine",
+	"files",
+	"basics",
 }
 
 // weights are what a program must not be linked with, however far away, as it makes it large or as it does not belong

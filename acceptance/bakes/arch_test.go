@@ -20,8 +20,14 @@ import (
 func TestArm64(t *testing.T) {
 	const emulator = "qemu-aarch64-static"
 	copied := t.TempDir()
-	rig.Must(t, "bash", "-c", `tar -C "$0" --exclude=./.build --exclude=./.tools --exclude='*.gz' -c . | tar -C "$1" -x`,
-		rig.Repository, copied)
+	rig.Must(
+		t,
+		"bash",
+		"-c",
+		`tar -C "$0" --exclude=./.build --exclude=./.tools --exclude='*.gz' -c . | tar -C "$1" -x`,
+		rig.Repository,
+		copied,
+	)
 	rig.Must(t, "make", "-C", copied, "--no-print-directory", "ARCHES=amd64 arm64", "agent", "webapp")
 	for _, name := range []string{"internal/agentbin/bin/goldsmith-agent-linux-amd64.gz",
 		"internal/agentbin/bin/goldsmith-agent-linux-arm64.gz", ".build/webapp-linux-amd64"} {
@@ -47,7 +53,7 @@ func TestArm64(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := app.Start(); err != nil {
+	if err = app.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -57,7 +63,7 @@ func TestArm64(t *testing.T) {
 	var line struct{ Msg, Address string }
 	lines := bufio.NewScanner(log)
 	for line.Msg != "listening" && lines.Scan() {
-		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
+		if err = json.Unmarshal(lines.Bytes(), &line); err != nil {
 			t.Fatalf("%v: %s", err, lines.Text())
 		}
 	}

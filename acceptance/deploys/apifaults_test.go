@@ -239,6 +239,45 @@ func TestUnreliableAPI(t *testing.T) {
 	rig.AssertServes(t)
 }
 
+// refusedCall is a call that fails once for good in a deployment of a tier.
+type refusedCall struct {
+	action, how, tier string
+	call              int  // the number of the one that fails, from 1
+	more              bool // of a kind that another case shows too
+}
+
+func (c refusedCall) try(t *testing.T) {
+	if c.action == "PutRolePolicy" {
+		removePolicies(t)
+	}
+	db, web, before := *rig.Tier(t, "db").InstanceId, *rig.Tier(t, "web").InstanceId, withoutSnapshots(
+		rig.Inventory(t),
+	)
+	u := newUnreliable(t, func(action string, _ url.Values, n int) string {
+		if action == c.action && n == c.call {
+			return c.how
+		}
+		return ""
+	})
+	args := rig.DeployArgs("--replace", c.tier)
+	if c.how == pretend { // else EC2's time is waited for
+		args = append(args, "--timeout", "20s")
+	}
+	out, err := u.run(args...)
+	var exit *exec.ExitError
+	if len(u.hit) != 1 || !errors.As(err, &exit) || exit.ExitCode() != 1 {
+		t.Errorf("%q failed; %v, want exit code 1:\n%s", u.hit, err, rig.End(t, out))
+	}
+	if now := *rig.Tier(t, "db").InstanceId; now != db {
+		t.Errorf("the database is %s, it was %s", now, db)
+	}
+	if now := *rig.Tier(t, "web").InstanceId; now != web {
+		t.Errorf("the web instance is %s, it was %s", now, web)
+	}
+	rig.AssertServes(t)
+	assertSame(t, before)
+}
+
 // TestRefusedCalls has one call of each kind that changes something fail for good. The deployment goes back, and what
 // served before serves, with all that was written.
 func TestRefusedCalls(t *testing.T) {
@@ -246,11 +285,7 @@ func TestRefusedCalls(t *testing.T) {
 	ctx, stop := context.WithCancel(context.Background())
 	var clients sync.WaitGroup
 	clients.Go(func() { w.run(ctx, aws.ToString(rig.Tier(t, "web").PublicIpAddress)) })
-	for _, c := range []struct {
-		action, how, tier string
-		call              int  // which one
-		more              bool // of a kind that another case shows too
-	}{
+	for _, c := range []refusedCall{
 		{"PutParameter", refuse, "all", 1, true},
 		{"PutRolePolicy", refuse, "all", 1, true},
 		{"RunInstances", refuse, "all", 2, false},
@@ -267,37 +302,7 @@ func TestRefusedCalls(t *testing.T) {
 		if c.more && rig.Sampled() {
 			continue
 		}
-		t.Run(c.action+" "+c.how, func(t *testing.T) {
-			if c.action == "PutRolePolicy" {
-				removePolicies(t)
-			}
-			db, web, before := *rig.Tier(t, "db").InstanceId, *rig.Tier(t, "web").InstanceId, withoutSnapshots(
-				rig.Inventory(t),
-			)
-			u := newUnreliable(t, func(action string, _ url.Values, n int) string {
-				if action == c.action && n == c.call {
-					return c.how
-				}
-				return ""
-			})
-			args := rig.DeployArgs("--replace", c.tier)
-			if c.how == pretend { // else EC2's time is waited for
-				args = append(args, "--timeout", "20s")
-			}
-			out, err := u.run(args...)
-			var exit *exec.ExitError
-			if len(u.hit) != 1 || !errors.As(err, &exit) || exit.ExitCode() != 1 {
-				t.Errorf("%q failed; %v, want exit code 1:\n%s", u.hit, err, rig.End(t, out))
-			}
-			if now := *rig.Tier(t, "db").InstanceId; now != db {
-				t.Errorf("the database is %s, it was %s", now, db)
-			}
-			if now := *rig.Tier(t, "web").InstanceId; now != web {
-				t.Errorf("the web instance is %s, it was %s", now, web)
-			}
-			rig.AssertServes(t)
-			assertSame(t, before)
-		})
+		t.Run(c.action+" "+c.how, func(t *testing.T) { c.try(t) })
 	}
 	t.Run("TerminateInstances", func(t *testing.T) {
 		// When the old instances are to end, the new ones serve already: the next deployment ends them.

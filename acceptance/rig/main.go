@@ -69,8 +69,8 @@ func Main(m *testing.M, name string) (code int) {
 	return m.Run()
 }
 
-// bringUp brings the cloud and its stack up. With keep a stack that serves is taken as it is, and only what runs here is
-// built anew: an image is baked again by make golden, or once the stack was destroyed.
+// bringUp brings the cloud and its stack up. With keep a stack that serves is taken as it is, and only what runs here
+// is built anew: an image is baked again by make golden, or once the stack was destroyed.
 func bringUp(keep bool) error {
 	if keep && serves() {
 		fmt.Fprintln(os.Stderr, "acceptance: the stack that is up is used; its images are not baked anew")

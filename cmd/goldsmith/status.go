@@ -164,7 +164,8 @@ func printStatus(w io.Writer, s status.Status) error {
 	return err
 }
 
-// othersServe says that instances serve which are of another release than the one that deploy takes, as after a rollback.
+// othersServe says that instances serve which are of another release than the one that deploy takes, as after a
+// rollback.
 func othersServe(s status.Status) string {
 	var served []string
 	for _, i := range s.Instances {

@@ -23,8 +23,11 @@ func After(words []string) ([]string, error) {
 		return words[1:], nil
 	}
 	if len(words) > 0 && strings.HasPrefix(words[0], "-") {
-		return nil, fmt.Errorf("%.40q behind the instance's name is taken for the command to run there\nhint: options go "+
-			"ahead of the name", words[0])
+		return nil, fmt.Errorf(
+			"%.40q behind the instance's name is taken for the command to run there\nhint: options go "+
+				"ahead of the name",
+			words[0],
+		)
 	}
 	return words, nil
 }

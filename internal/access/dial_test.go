@@ -244,7 +244,14 @@ func TestPassphrase(t *testing.T) {
 		t.Errorf("mistyped %d times: %v", asked, err)
 	}
 	gone := errors.New("no terminal")
-	if _, err := Dial(t.Context(), hops, func(context.Context, string) ([]byte, error) { return nil, gone }); !errors.Is(err, gone) {
+	if _, err := Dial(
+		t.Context(),
+		hops,
+		func(context.Context, string) ([]byte, error) { return nil, gone },
+	); !errors.Is(
+		err,
+		gone,
+	) {
 		t.Errorf("without a terminal: %v", err)
 	}
 }

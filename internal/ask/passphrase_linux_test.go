@@ -20,7 +20,7 @@ func pseudoterminal(t *testing.T) (person, terminal *os.File) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { person.Close() })
-	if err := unix.IoctlSetPointerInt(int(person.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+	if err = unix.IoctlSetPointerInt(int(person.Fd()), unix.TIOCSPTLCK, 0); err != nil {
 		t.Fatal(err)
 	}
 	number, err := unix.IoctlGetInt(int(person.Fd()), unix.TIOCGPTN)
@@ -62,7 +62,8 @@ func TestHidden(t *testing.T) {
 				_, _ = io.WriteString(person, "open sesame\n")
 			}()
 			line, err := hidden(ctx, int(terminal.Fd()), io.Discard, "Passphrase: ")
-			if interrupted && !errors.Is(err, errInterrupted) || !interrupted && (err != nil || string(line) != "open sesame") {
+			if interrupted && !errors.Is(err, errInterrupted) ||
+				!interrupted && (err != nil || string(line) != "open sesame") {
 				t.Errorf("got %q, %v", line, err)
 			}
 			if !shows(t, terminal) {

@@ -11,8 +11,8 @@ import (
 )
 
 // Settle waits until a machine that has just booted has ended what it does by itself: cloud-init, and apt's daily work,
-// which is kept from beginning again until the next boot. What is waited for is told through ui, and that it is a system
-// on which nothing is tested, if it is one.
+// which is kept from beginning again until the next boot. What is waited for is told through ui, and that it is a
+// system on which nothing is tested, if it is one.
 func Settle(ctx context.Context, ui packersdk.Ui, comm packersdk.Communicator) error {
 	a, err := connect(ctx, comm)
 	if err != nil {

@@ -33,8 +33,8 @@ func TestSetManners(t *testing.T) {
 	go func() { done <- web.Serve(listener) }()
 	defer func() {
 		web.Close()
-		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
-			t.Error(err)
+		if ended := <-done; !errors.Is(ended, http.ErrServerClosed) {
+			t.Error(ended)
 		}
 	}()
 	setting := manners.Setting{EC2: true, Time: 0.1, Seed: 7}

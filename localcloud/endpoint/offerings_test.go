@@ -1,8 +1,8 @@
 package endpoint
 
 import (
-	"fmt"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -11,8 +11,7 @@ func TestInstanceTypeOfferings(t *testing.T) {
 	items := ""
 	for _, of := range []string{"t2.micro a", "t3.micro b", "t3.micro c", "t3.small b", "t3.small c", "m5.large b",
 		"m5.large c"} {
-		var name, letter string
-		fmt.Sscan(of, &name, &letter)
+		name, letter, _ := strings.Cut(of, " ")
 		items += "<item><instanceType>" + name + "</instanceType><location>us-east-1" + letter +
 			"</location><locationType>availability-zone</locationType></item>"
 	}

@@ -442,8 +442,8 @@ func TestKilledAtEachCall(t *testing.T) {
 	}
 }
 
-// TestRefusedAtEachCall has one call of a redeployment fail for good, before or after it did its work. The same run goes
-// back, and nothing is left of it; where it could not, or had come too far, the next one puts it right.
+// TestRefusedAtEachCall has one call of a redeployment fail for good, before or after it did its work. The same run
+// goes back, and nothing is left of it; where it could not, or had come too far, the next one puts it right.
 func TestRefusedAtEachCall(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
 	for name, c := range map[string]struct {
@@ -468,7 +468,9 @@ func TestRefusedAtEachCall(t *testing.T) {
 					w := newWorld(t, c.change)
 					w.mustDeploy("1")
 					w.account.Forget()
-					w.account.Fail(ec2fake.Fault{Nth: n, Late: n%2 == 0, Err: ec2fake.Err("OperationNotPermitted", "no")})
+					w.account.Fail(
+						ec2fake.Fault{Nth: n, Late: n%2 == 0, Err: ec2fake.Err("OperationNotPermitted", "no")},
+					)
 					_, err := w.deploy(t.Context(), w.deployment("2"))
 					w.account.Forget()
 					time.Sleep(time.Hour) // what was told to end or to begin has done so

@@ -27,16 +27,33 @@ type grant struct {
 	who     string
 	on      scope
 	actions []string
-	// group says that it is for tiers that Auto Scaling groups keep, network that it is for networks of Goldsmith's own.
+	// group says that it is for tiers that Auto Scaling groups keep, network that it is for networks of Goldsmith's
+	// own.
 	group, network bool
 }
 
 // grants are all that the code does, and what beside its calls it needs: see implied.
 var grants = []grant{
-	{who: "bdsr", on: anything, actions: []string{"ec2:DescribeAddresses", "ec2:DescribeImages", "ec2:DescribeInstances",
-		"ec2:DescribeInternetGateways", "ec2:DescribeKeyPairs", "ec2:DescribeNatGateways", "ec2:DescribeRouteTables",
-		"ec2:DescribeSecurityGroups", "ec2:DescribeSnapshots", "ec2:DescribeSubnets", "ec2:DescribeVolumes",
-		"ec2:DescribeVpcAttribute", "ec2:DescribeVpcs", "ec2:GetConsoleOutput"}},
+	{
+		who: "bdsr",
+		on:  anything,
+		actions: []string{
+			"ec2:DescribeAddresses",
+			"ec2:DescribeImages",
+			"ec2:DescribeInstances",
+			"ec2:DescribeInternetGateways",
+			"ec2:DescribeKeyPairs",
+			"ec2:DescribeNatGateways",
+			"ec2:DescribeRouteTables",
+			"ec2:DescribeSecurityGroups",
+			"ec2:DescribeSnapshots",
+			"ec2:DescribeSubnets",
+			"ec2:DescribeVolumes",
+			"ec2:DescribeVpcAttribute",
+			"ec2:DescribeVpcs",
+			"ec2:GetConsoleOutput",
+		},
+	},
 	{who: "dsr", on: anything, actions: []string{"ec2:DescribeAvailabilityZones", "ec2:DescribeInstanceTypeOfferings",
 		"ec2:DescribeNetworkInterfaces", "ec2:GetSubnetCidrReservations"}},
 
@@ -81,10 +98,22 @@ var grants = []grant{
 	{who: "s", on: anything, network: true, actions: []string{"ec2:AllocateAddress", "ec2:AttachInternetGateway",
 		"ec2:CreateInternetGateway", "ec2:CreateNatGateway", "ec2:CreateRouteTable", "ec2:CreateSubnet",
 		"ec2:CreateSubnetCidrReservation", "ec2:CreateVpc", "ec2:DeleteSubnetCidrReservation"}},
-	{who: "s", on: tagged, network: true, actions: []string{"ec2:AssociateRouteTable", "ec2:CreateRoute",
-		"ec2:DeleteInternetGateway", "ec2:DeleteNatGateway", "ec2:DeleteRouteTable", "ec2:DeleteSubnet", "ec2:DeleteVpc",
-		"ec2:DetachInternetGateway", "ec2:DisassociateRouteTable", "ec2:ModifySubnetAttribute", "ec2:ModifyVpcAttribute",
-		"ec2:ReleaseAddress", "ec2:ReplaceRoute", "ec2:ReplaceRouteTableAssociation"}},
+	{who: "s", on: tagged, network: true, actions: []string{
+		"ec2:AssociateRouteTable",
+		"ec2:CreateRoute",
+		"ec2:DeleteInternetGateway",
+		"ec2:DeleteNatGateway",
+		"ec2:DeleteRouteTable",
+		"ec2:DeleteSubnet",
+		"ec2:DeleteVpc",
+		"ec2:DetachInternetGateway",
+		"ec2:DisassociateRouteTable",
+		"ec2:ModifySubnetAttribute",
+		"ec2:ModifyVpcAttribute",
+		"ec2:ReleaseAddress",
+		"ec2:ReplaceRoute",
+		"ec2:ReplaceRouteTableAssociation",
+	}},
 	{who: "s", on: anything, actions: []string{"ec2:CreateSecurityGroup"}},
 	{who: "s", on: tagged, actions: []string{"ec2:DeleteKeyPair", "ec2:DeleteSecurityGroup"}},
 	{who: "s", on: boundedRoles, actions: []string{"iam:CreateRole", "iam:DeleteRolePolicy", "iam:PutRolePolicy"}},

@@ -1,6 +1,6 @@
 // Package iampolicy makes the IAM policies of the people and runners that bake images and run stacks: what each of them
-// needs and no more, held to the names and tags of what is Goldsmith's. It asks nobody; what an account's own guardrails
-// forbid it does not know.
+// needs and no more, held to the names and tags of what is Goldsmith's. It asks nobody; what an account's own
+// guardrails forbid it does not know.
 package iampolicy
 
 import (
@@ -173,8 +173,8 @@ func (r Request) name() string {
 	return "goldsmith-" + r.Stack + "-"
 }
 
-// roles are the ARNs of the roles and profiles that are looked at and passed on, and of those that are made and removed:
-// who does not set a stack up makes none but a build's.
+// roles are the ARNs of the roles and profiles that are looked at and passed on, and of those that are made and
+// removed: who does not set a stack up makes none but a build's.
 func (r Request) roles() (looks, made []string) {
 	for _, kind := range []string{"role/", "instance-profile/"} {
 		all := []string{r.global("iam", kind+r.name()+"*")}
@@ -192,8 +192,8 @@ func (r Request) roles() (looks, made []string) {
 	return looks, made
 }
 
-// parameters are the ARNs of the stack's parameters. Which releases there are is asked by path at the top, for the images
-// of all stacks: whether IAM is asked for that path with its last slash is not documented.
+// parameters are the ARNs of the stack's parameters. Which releases there are is asked by path at the top, for the
+// images of all stacks: whether IAM is asked for that path with its last slash is not documented.
 func (r Request) parameters() []string {
 	all := []string{"parameter/goldsmith", "parameter/goldsmith/*"}
 	if r.Stack != "" {

@@ -30,28 +30,31 @@ func calls(t *testing.T, dirs ...string) map[string]string {
 	t.Helper()
 	found := map[string]string{}
 	for _, dir := range dirs {
-		err := filepath.WalkDir(filepath.Join("..", "..", "..", dir), func(path string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() && (d.Name() == "ec2fake" || d.Name() == "firstboot") { // the instances' own
-				return cmpErr(err)
-			}
-			if filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+		err := filepath.WalkDir(
+			filepath.Join("..", "..", "..", dir),
+			func(path string, d fs.DirEntry, err error) error {
+				if err != nil || d.IsDir() && (d.Name() == "ec2fake" || d.Name() == "firstboot") { // the instances' own
+					return cmpErr(err)
+				}
+				if filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+					return nil
+				}
+				text, err := os.ReadFile(path)
+				if err != nil {
+					return err
+				}
+				for _, match := range callOf.FindAllStringSubmatch(string(text), -1) {
+					service, known := services[match[1]]
+					if !known {
+						t.Errorf("%s calls %s of %s, a service that this test does not know", path, match[2], match[1])
+					}
+					if service != "" {
+						found[service+":"+match[2]] = path
+					}
+				}
 				return nil
-			}
-			text, err := os.ReadFile(path)
-			if err != nil {
-				return err
-			}
-			for _, match := range callOf.FindAllStringSubmatch(string(text), -1) {
-				service, known := services[match[1]]
-				if !known {
-					t.Errorf("%s calls %s of %s, a service that this test does not know", path, match[2], match[1])
-				}
-				if service != "" {
-					found[service+":"+match[2]] = path
-				}
-			}
-			return nil
-		})
+			},
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -104,7 +107,15 @@ func everything(p Purpose) Request { return Request{Purpose: p, Groups: true, Ne
 // neither a call shows nor a documented reason.
 func TestPolicyIsWhatTheCodeCalls(t *testing.T) {
 	p, _ := policyOf(t, everything(All))
-	called, granted := calls(t, "builder", "internal", "cmd", "datasource", "postprocessor", "provisioners"), p.actions()
+	called, granted := calls(
+		t,
+		"builder",
+		"internal",
+		"cmd",
+		"datasource",
+		"postprocessor",
+		"provisioners",
+	), p.actions()
 	if len(called) < 100 {
 		t.Errorf("only %d calls were found", len(called))
 	}
@@ -154,7 +165,9 @@ func TestEachPurposeHasItsCalls(t *testing.T) {
 
 // TestEndsOnlyWhatIsTagged has nothing be ended or changed that does not carry Goldsmith's tags, or its name.
 func TestEndsOnlyWhatIsTagged(t *testing.T) {
-	ends := regexp.MustCompile(`:(Delete|Terminate|Deregister|Detach|Stop|Start|Revoke|Release|Modify|Disable|Remove|Put)`)
+	ends := regexp.MustCompile(
+		`:(Delete|Terminate|Deregister|Detach|Stop|Start|Revoke|Release|Modify|Disable|Remove|Put)`,
+	)
 	for _, purpose := range Purposes {
 		p, _ := policyOf(t, everything(purpose))
 		for _, s := range p.Statement {

@@ -37,9 +37,9 @@ func SSHRoute(ctx context.Context, s *stack.Stack, target stack.Instance) ([]acc
 	}
 	through := []stack.Instance{target}
 	if target.Public == "" {
-		gateway, err := jumpHost(ctx, s, target)
-		if err != nil {
-			return nil, err
+		gateway, failed := jumpHost(ctx, s, target)
+		if failed != nil {
+			return nil, failed
 		}
 		through = []stack.Instance{gateway, target}
 	}

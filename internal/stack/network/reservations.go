@@ -99,7 +99,7 @@ func removeSubnet(ctx context.Context, s *stack.Stack) func(*string) error {
 			if ec2ops.TagValue(r.Tags, stack.StackTag) != s.Name {
 				continue
 			}
-			_, err := s.EC2.DeleteSubnetCidrReservation(ctx, &ec2.DeleteSubnetCidrReservationInput{
+			_, err = s.EC2.DeleteSubnetCidrReservation(ctx, &ec2.DeleteSubnetCidrReservationInput{
 				SubnetCidrReservationId: r.SubnetCidrReservationId,
 			})
 			if err != nil && !awserr.NotFound(err) {

@@ -13,6 +13,15 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/plan"
 )
 
+func unreserve(t *testing.T, a *ec2fake.Account, r types.SubnetCidrReservation) {
+	t.Helper()
+	client := ec2.NewFromConfig(a.Config())
+	input := &ec2.DeleteSubnetCidrReservationInput{SubnetCidrReservationId: r.SubnetCidrReservationId}
+	if _, err := client.DeleteSubnetCidrReservation(t.Context(), input); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // The service address is reserved once, also in a network of before that has none, and the reservation goes with the
 // network.
 func TestServiceAddressIsReserved(t *testing.T) {
@@ -36,12 +45,7 @@ func TestServiceAddressIsReserved(t *testing.T) {
 		if err != nil || len(all) != 1 {
 			t.Fatal(err, all)
 		}
-		client := ec2.NewFromConfig(a.Config())
-		if _, err := client.DeleteSubnetCidrReservation(t.Context(), &ec2.DeleteSubnetCidrReservationInput{
-			SubnetCidrReservationId: all[0].SubnetCidrReservationId,
-		}); err != nil {
-			t.Fatal(err)
-		}
+		unreserve(t, a, all[0])
 		dry := plan.NewActor(true)
 		if _, err := Ensure(t.Context(), s, dry); err != nil || len(dry.Changes()) != 1 ||
 			dry.Changes()[0].What != "reservation of 10.0.2.10, where db is found" {
@@ -75,11 +79,7 @@ func TestReservationThatIsThere(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := client.DeleteSubnetCidrReservation(t.Context(), &ec2.DeleteSubnetCidrReservationInput{
-			SubnetCidrReservationId: all[0].SubnetCidrReservationId,
-		}); err != nil {
-			t.Fatal(err)
-		}
+		unreserve(t, a, all[0])
 		if _, err := client.CreateSubnetCidrReservation(t.Context(), &ec2.CreateSubnetCidrReservationInput{
 			SubnetId:        aws.String(n.Private),
 			Cidr:            aws.String("10.0.2.0/28"),

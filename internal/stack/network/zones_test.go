@@ -109,7 +109,11 @@ func TestZoneOfSubnetsThatAreThere(t *testing.T) {
 		if _, _, err := Up(t.Context(), stackOf(t, a, nil)); err != nil {
 			t.Fatal(err)
 		}
-		if n, _, err := Up(t.Context(), stackOf(t, a, nil)); err != nil || n.Subnets["private"][0].Zone != "us-east-1a" {
+		if n, _, err := Up(
+			t.Context(),
+			stackOf(t, a, nil),
+		); err != nil ||
+			n.Subnets["private"][0].Zone != "us-east-1a" {
 			t.Errorf("again: %v %v", n, err)
 		}
 		a.Offers = offers
@@ -153,14 +157,14 @@ func TestZoneOfExistingNetwork(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, id := range []string{bad, good} {
-			if _, err := client.AssociateRouteTable(t.Context(), &ec2.AssociateRouteTableInput{
+			if _, err = client.AssociateRouteTable(t.Context(), &ec2.AssociateRouteTableInput{
 				RouteTableId: table.RouteTable.RouteTableId,
 				SubnetId:     aws.String(id),
 			}); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if _, err := client.CreateRoute(t.Context(), &ec2.CreateRouteInput{
+		if _, err = client.CreateRoute(t.Context(), &ec2.CreateRouteInput{
 			RouteTableId:         table.RouteTable.RouteTableId,
 			DestinationCidrBlock: aws.String("0.0.0.0/0"),
 			GatewayId:            gateway.InternetGateway.InternetGatewayId,

@@ -34,8 +34,8 @@ func TestPoliciesNameNoMoreThanNeeded(t *testing.T) {
 	}
 }
 
-// TestRolesHaveTheirBoundary has roles be made with the permissions boundary of the stack file, and without one where it
-// names none.
+// TestRolesHaveTheirBoundary has roles be made with the permissions boundary of the stack file, and without one where
+// it names none.
 func TestRolesHaveTheirBoundary(t *testing.T) {
 	for _, want := range []string{"", "arn:aws:iam::123456789012:policy/limit"} {
 		a := ec2fake.New(t)

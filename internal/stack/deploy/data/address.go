@@ -61,27 +61,27 @@ func (d *data) holder(ctx context.Context, subnet, address string) (string, erro
 	if err != nil {
 		return "", fmt.Errorf("find out who has %s: %w", address, err)
 	}
-	for _, eni := range out.NetworkInterfaces {
-		id := ""
-		if eni.Attachment != nil {
-			id = aws.ToString(eni.Attachment.InstanceId)
-		}
-		own, err := d.owns(ctx, id)
-		if err != nil {
-			return "", err
-		}
-		what := strings.TrimSpace(aws.ToString(eni.NetworkInterfaceId) + " " + id)
-		if !own {
-			return "", fmt.Errorf("%s belongs to %s, which is not stack %s's, and is not taken from it\n"+
-				"hint: another service_address in tier %q of the stack file", address, what, d.stack.Name, d.tier.Name)
-		}
-		if aws.ToString(eni.PrivateIpAddress) == address {
-			return "", fmt.Errorf("%s is the primary address of %s, and cannot move\nhint: end that instance, or "+
-				"another service_address in tier %q of the stack file", address, what, d.tier.Name)
-		}
-		return id, nil
+	if len(out.NetworkInterfaces) == 0 {
+		return "", nil
 	}
-	return "", nil
+	eni, id := out.NetworkInterfaces[0], "" // an address is of one interface of its subnet
+	if eni.Attachment != nil {
+		id = aws.ToString(eni.Attachment.InstanceId)
+	}
+	own, err := d.owns(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	what := strings.TrimSpace(aws.ToString(eni.NetworkInterfaceId) + " " + id)
+	if !own {
+		return "", fmt.Errorf("%s belongs to %s, which is not stack %s's, and is not taken from it\n"+
+			"hint: another service_address in tier %q of the stack file", address, what, d.stack.Name, d.tier.Name)
+	}
+	if aws.ToString(eni.PrivateIpAddress) == address {
+		return "", fmt.Errorf("%s is the primary address of %s, and cannot move\nhint: end that instance, or "+
+			"another service_address in tier %q of the stack file", address, what, d.tier.Name)
+	}
+	return id, nil
 }
 
 // owns tells whether an instance is the stack's.

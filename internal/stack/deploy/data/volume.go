@@ -150,7 +150,8 @@ func (v *volumes) differences(own *types.Volume) (different []string, err error)
 	// One that is encrypted although nobody wants it is in an account that encrypts every volume.
 	if wanted.Encrypted && !aws.ToBool(is.Encrypted) {
 		return nil, fmt.Errorf("data volume %s: it is not encrypted, and the stack file wants that it is; a volume "+
-			"cannot be changed so\nhint: encrypted = false in data_volume keeps it as it is", aws.ToString(own.VolumeId))
+			"cannot be changed so\nhint: encrypted = false in data_volume keeps it as it is",
+			aws.ToString(own.VolumeId))
 	}
 	if aws.ToInt32(is.Size) > wanted.Size {
 		return nil, fmt.Errorf("data volume %s: it has %d GiB, and the stack file wants %d; a volume cannot be "+

@@ -35,8 +35,8 @@ func (r *Run) Decide(t stack.Tier, old stack.Instance, l launch.Launch) (Decisio
 	d := Decision{Old: old, Launch: l, Settings: hex.EncodeToString(digest[:8])}
 	d.Reason = r.replaceReason(t, d)
 	d.Replace = d.Reason != ""
-	// What it needs may have to be launched and filled first. Another deadline is no reason to replace an instance: it is
-	// not in the digest.
+	// What it needs may have to be launched and filled first. Another deadline is no reason to replace an instance: it
+	// is not in the digest.
 	if t.Kind == stack.ServiceTier {
 		d.Launch.Deadline = t.Service.Probe.Deadline
 	}
