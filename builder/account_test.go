@@ -119,7 +119,7 @@ func taggedInIAM(t *testing.T, call string, tags []iamtypes.Tag) {
 	}
 }
 
-// left is what there is, in all regions, that was not there from the start.
+// left are the ids of resources, in all regions, that were not there from the start.
 func (a *account) left() []string {
 	return slices.DeleteFunc(a.Things(), func(id string) bool { return slices.Contains(a.there, id) })
 }

@@ -39,7 +39,7 @@ const (
 	buildTag = images.BuildTag
 )
 
-// generated are what provisioners and post-processors learn of the build, by name.
+// generated are the names of the build's variables for provisioners and post-processors, as build.NAME.
 var generated = []string{"SourceAMI", "SourceAMIName", "AMIName", "BuildRegion", "BuildID", "InstanceID"}
 
 // Builder is goldsmith-ami.

@@ -21,7 +21,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 )
 
-// apiMessage is what EC2 said, without how it was asked.
+// apiMessage is the code and message of EC2's error, without the SDK's text about the call.
 func apiMessage(err error) string {
 	var api smithy.APIError
 	if errors.As(err, &api) {

@@ -22,7 +22,7 @@ type sourceImage struct {
 	arch                 types.ArchitectureValues
 }
 
-// location is where the instance can be launched.
+// location is a subnet that the instance can be launched in, with its VPC and its zone.
 type location struct{ subnet, vpc, zone string }
 
 // check asks EC2 whether all that the build names is there, before anything is made.

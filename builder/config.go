@@ -171,7 +171,7 @@ type Config struct {
 	ctx interpolate.Context
 }
 
-// Prove is how an AMI is proved.
+// Prove is the proof of an AMI: a fresh instance of it in a stack.
 type Prove struct {
 	// The stack whose network, roles and parameters the fresh instance gets.
 	Stack string `mapstructure:"stack" required:"true"`
@@ -186,7 +186,7 @@ type Prove struct {
 	// The type of the fresh instance, one of the Nitro system. The default is `instance_type` and, where EC2 has no
 	// room for it, the others that the build may be launched on.
 	InstanceType string `mapstructure:"instance_type"`
-	// What becomes of an AMI that is not proved: `deregister` removes it with its snapshots, `keep` leaves it there
+	// The treatment of an AMI that is not proved: `deregister` removes it with its snapshots, `keep` leaves it there
 	// with the tag `goldsmith:unproved`. The build fails either way. The default is `deregister`.
 	OnUnproved string `mapstructure:"on_unproved"`
 
@@ -305,11 +305,11 @@ type Statement struct {
 	Effect string `mapstructure:"Effect"`
 	// Actions, for example `s3:GetObject`.
 	Action []string `mapstructure:"Action"`
-	// The ARNs of what the actions are on.
+	// The ARNs of the resources that the actions are on.
 	Resource []string `mapstructure:"Resource"`
 }
 
-// Polling is how long to wait for the AMI.
+// Polling is the wait for the AMI.
 type Polling struct {
 	// Seconds between two looks. The default is from 0.5 on, growing to 15.
 	DelaySeconds int `mapstructure:"delay_seconds"`

@@ -21,7 +21,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/remote"
 )
 
-// hostOf is where SSH of a running instance goes to.
+// hostOf is the IP address or host name for SSH to a running instance.
 func hostOf(c *Config, instance types.Instance) (string, error) {
 	host := addressOf(c, instance)
 	if host == "" {
@@ -143,7 +143,7 @@ func (b *bake) connectStep() step {
 	return step{bake: b, name: "connect", sdk: connect}.unlessAdopted()
 }
 
-// connection is what connectStep made.
+// connection is the communicator that the connect step made.
 func connection(state multistep.StateBag) packersdk.Communicator {
 	return state.Get("communicator").(packersdk.Communicator)
 }

@@ -92,7 +92,7 @@ func newPair(comment string) (private string, public ssh.PublicKey, err error) {
 	return string(pem.EncodeToMemory(block)), public, err
 }
 
-// userDataFor is what cloud-init gets: the host key, and what the user gave.
+// userDataFor is the instance's user-data, in base64: the host key for cloud-init, and the user's own.
 func userDataFor(c *Config, keys keyPairs) (string, error) {
 	own := "#cloud-config\nssh_deletekeys: true\nssh_keys:\n  ed25519_private: |\n    " +
 		strings.ReplaceAll(strings.TrimSpace(keys.hostPrivate), "\n", "\n    ") +

@@ -22,7 +22,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
 
-// proof is what a build has to do with the stack that its AMI is proved in. Only this file knows of stacks.
+// proof is a build's proof of its AMI in a stack. Only this file knows of stacks.
 type proof struct {
 	stack *stack.Stack
 	// begun is nil until the build has said that it is at work.

@@ -13,7 +13,7 @@ import (
 // errHalt ends the build, and is no failure of its own.
 var errHalt = errors.New("the build ends here")
 
-// step is a stage of the bake as the SDK's runner takes it: that is how -debug and -on-error come to it.
+// step is a stage of the bake as a step of the SDK's runner, which does -debug and -on-error.
 type step struct {
 	bake *bake
 	name string

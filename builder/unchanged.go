@@ -166,7 +166,7 @@ func isFinished(image types.Image, c *Config, digest string) bool {
 		(c.Prove == nil || tag(images.ProvedTag) != "")
 }
 
-// whyBake is what has changed since the youngest of the images, none of which will do.
+// whyBake says why none of the images will do: the inputs that changed since the youngest.
 func whyBake(found []types.Image, series string, in inputs.Inputs) string {
 	if len(found) == 0 {
 		return "there is no earlier image of " + series

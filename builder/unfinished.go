@@ -63,7 +63,7 @@ func unfinishedIn(ctx context.Context, api *ec2.Client, w wanted) (types.Image, 
 	return types.Image{}, false, nil
 }
 
-// wanted is what the build is to make: an image of a name or, where they are known, of inputs.
+// wanted is the image that the build is to make: by its name or, where they are known, by its inputs.
 type wanted struct {
 	config *Config
 	name   string

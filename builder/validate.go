@@ -23,10 +23,10 @@ var (
 	deviceName   = regexp.MustCompile(`^(/dev/)?[a-z0-9/]+$`)
 )
 
-// userDataLimit is what EC2 takes, less what the builder adds.
+// userDataLimit is the largest user-data in bytes: EC2's 16 KiB less the 2 KiB that are left for the builder's own.
 const userDataLimit = 14 << 10
 
-// faults is everything that is wrong with a configuration and can be told without asking anybody.
+// faults are the errors of a configuration that can be found without a call to EC2.
 func (c *Config) faults() []error {
 	var errs []error
 	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
@@ -209,12 +209,13 @@ func (d BlockDevice) volumeFaults(at string) []error {
 }
 
 const (
-	// tagsMax is how many tags EC2 and IAM let a thing have (EC2 User Guide, Tag your resources: Tag restrictions).
+	// tagsMax is the largest number of tags of a resource of EC2 or IAM (EC2 User Guide, Tag your resources: Tag
+	// restrictions).
 	tagsMax = 50
 	// ownRunTags are those of all that a build makes: Name, goldsmith:build and goldsmith:started.
 	ownRunTags = 3
-	// ownImageTags are those of a finished AMI: these, and what it is made from, of what digest, description, manifest,
-	// revision and series, its user, whether it is finished, when it was proved and for which release, and its inputs.
+	// ownImageTags are those of a finished AMI: these; its source, digest, description, manifest, revision, series and
+	// user; whether it is finished, when it was proved and for which release; and its inputs.
 	ownImageTags = ownRunTags + 10 + inputsTagsMax
 )
 

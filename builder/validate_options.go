@@ -20,7 +20,7 @@ var (
 	arn        = regexp.MustCompile(`^arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:[0-9]*:.+$`)
 )
 
-// optionFaults is what is wrong with the options of instance and image.
+// optionFaults are the errors in the options of instance and image.
 func (c *Config) optionFaults() []error {
 	return slices.Concat(c.typeFaults(), c.launchFaults(), c.shareFaults(), c.copyFaults(), c.imageFaults())
 }

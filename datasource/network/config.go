@@ -19,7 +19,7 @@ type Config struct {
 	Stack string `mapstructure:"stack" required:"true"`
 }
 
-// DatasourceOutput is what the data source tells.
+// DatasourceOutput is the output of the data source.
 type DatasourceOutput struct {
 	// The VPC.
 	VpcId string `mapstructure:"vpc_id"`

@@ -19,7 +19,7 @@ type Config struct {
 	Stack string `mapstructure:"stack" required:"true"`
 }
 
-// DatasourceOutput is what the data source tells.
+// DatasourceOutput is the output of the data source.
 type DatasourceOutput struct {
 	// The name of the release.
 	Name string `mapstructure:"name"`

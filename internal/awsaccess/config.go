@@ -14,12 +14,12 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
 )
 
-// Unknown is what `packer validate` has in place of the output of a data source that it does not ask.
+// Unknown is the value that `packer validate` has in place of the output of a data source that it does not ask.
 const Unknown = "<unknown>"
 
 // Access is the account and the region, and how to get at them.
 type Access struct {
-	// The region. The default is what the AWS SDK finds: `AWS_REGION`, or the profile's.
+	// The region. The default is the AWS SDK's: `AWS_REGION`, or the profile's.
 	Region string `mapstructure:"region"`
 	// The profile of the shared configuration files whose credentials are used.
 	Profile string `mapstructure:"profile"`
