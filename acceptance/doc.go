@@ -7,5 +7,5 @@
 //   - stacks: networks, instances, the command, the cloud itself
 //   - bench: figures, by `make bench` only
 //
-// Package rig is what they share.
+// Package rig has the helpers that they share.
 package acceptance

@@ -183,7 +183,7 @@ func TestPackerNamesTheAttribute(t *testing.T) {
 	}
 }
 
-// deployments counts what the stack's history has, and is how the youngest ended.
+// deployments returns the number of records in the stack's history, and the result of the youngest.
 func deployments(t testing.TB) (count int, last string) {
 	t.Helper()
 	var records []struct{ Result string }

@@ -26,7 +26,7 @@ func TestFaults(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		bake rig.Bake
-		// want are expressions that the output must match; they are what a user needs to know.
+		// want are expressions that the output must match: they are the facts that a user needs.
 		want []string
 		// not must not be in the output.
 		not  []string

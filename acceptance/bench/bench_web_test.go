@@ -26,7 +26,7 @@ type served struct {
 	runs map[string][]load
 }
 
-// load is what wrk said: requests per second, and the 99th percentile of the latency in milliseconds.
+// load is wrk's result: requests per second, and the 99th percentile of the latency in milliseconds.
 type load struct{ rate, p99 float64 }
 
 func (s *served) medians(path string) (rate, p99 float64) {

@@ -43,7 +43,7 @@ func certificatesAt(t testing.TB, address string) map[string]bool {
 	t.Helper()
 	shown := map[string]bool{}
 	for range 8 {
-		// Not verified: which certificates are shown is what is asked for, and nothing is sent.
+		// Not verified: the test only looks at the certificates that are shown, and sends nothing.
 		conn, err := tls.Dial("tcp", address+":443", &tls.Config{InsecureSkipVerify: true})
 		if err != nil {
 			t.Fatal(err)

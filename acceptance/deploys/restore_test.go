@@ -78,7 +78,7 @@ func TestRollbackToASnapshot(t *testing.T) {
 	rig.AssertServes(t)
 }
 
-// rows is how many rows there are whose name begins so.
+// rows is the number of rows whose name begins with prefix.
 func rows(t *testing.T, prefix string) int {
 	t.Helper()
 	var n int

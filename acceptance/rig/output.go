@@ -12,14 +12,14 @@ import (
 	"testing"
 )
 
-// endLines is how much of a command's output a failure shows. A bake prints hundreds of lines, of which CI keeps the
-// first; the cause is among the last, and all of them are in a file.
+// endLines is the number of lines of a command's output that a failure shows. A bake prints hundreds of lines, of which
+// CI keeps the first; the cause is among the last, and all of them are in a file.
 const endLines = 60
 
 var kept atomic.Int32
 
-// End is what a failed test shows of a command's output: short output as it is, and of longer output the last lines and
-// the path of a file that has all of it.
+// End is the part of a command's output that a failed test shows: short output as it is, and of longer output the last
+// lines and the path of a file that has all of it.
 func End(t testing.TB, out string) string {
 	t.Helper()
 	return endOf(t.Name(), out)
@@ -38,7 +38,7 @@ func endOf(name, out string) string {
 		len(lines)-endLines, path, strings.Join(lines[len(lines)-endLines:], "\n"))
 }
 
-// outputs is where whole outputs are kept; it outlives the tests' cloud.
+// outputs is the directory for whole outputs; it outlives the tests' cloud.
 func outputs() string { return filepath.Join(filepath.Dir(Repository), "output") }
 
 func keep(name, out string) (string, error) {

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// Release is what deploys take.
+// Release is the name and the image ids of a release, as its parameter has them.
 type Release struct{ Name, DB, Web string }
 
 func CurrentRelease(t testing.TB) Release {

@@ -12,7 +12,7 @@ type plan struct {
 	Notes   []string
 }
 
-// PlanOf is what a deployment would do, a line each.
+// PlanOf returns the changes of a plan, a line each.
 func PlanOf(t *testing.T, args ...string) string {
 	t.Helper()
 	var p plan

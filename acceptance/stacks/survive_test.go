@@ -109,7 +109,7 @@ func attachedVolume(t *testing.T, name string) string {
 	return *volume.VolumeId
 }
 
-// account is what the API knows, without what stopping changes: states and public addresses.
+// account lists the API's resources without states and public addresses, which stopping changes.
 func account(t *testing.T) []string {
 	t.Helper()
 	ctx := context.Background()

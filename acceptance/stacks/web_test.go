@@ -19,7 +19,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/acceptance/rig"
 )
 
-// policy is what every answer of the web tier has to say, over TLS and before it.
+// policy are the security headers of every answer of the web tier, over HTTPS and over HTTP.
 var policy = map[string]string{
 	"X-Content-Type-Options":            "nosniff",
 	"X-Frame-Options":                   "DENY",

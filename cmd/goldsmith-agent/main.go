@@ -1,4 +1,4 @@
-// Command goldsmith-agent is what Goldsmith runs on an instance: while an image is baked it finds facts and applies
+// Command goldsmith-agent is Goldsmith's program on an instance: while an image is baked it finds facts and applies
 // plays, and on an instance of the image it does the first boot and verifies that the instance is ready.
 package main
 

@@ -18,7 +18,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
 
-// deployFlags are what deploy, rollback and plan have in common.
+// deployFlags are the flags that deploy, rollback and plan share.
 type deployFlags struct {
 	account
 	d             deploy.Deployment
@@ -34,7 +34,7 @@ type deployFlags struct {
 	asJSON        bool
 }
 
-// flags are those that say what the stack is.
+// flags adds the flags that override the stack file.
 func (r *deployFlags) flags(cmd *cobra.Command) {
 	r.account.flags(cmd)
 	f, d := cmd.Flags(), stackfile.Default()

@@ -34,7 +34,7 @@ func isPlace(s *stack.Stack, name string) bool {
 	return name != "" && s.Tier(name).Name == name || instanceID.MatchString(name)
 }
 
-// places are what isPlace knows, for people.
+// places lists the names that isPlace takes, for people.
 func places(s *stack.Stack) string {
 	var names []string
 	for _, t := range s.Tiers {

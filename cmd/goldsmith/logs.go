@@ -18,7 +18,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 )
 
-// logRequest is what of a log is wanted.
+// logRequest selects a log and a part of it.
 type logRequest struct {
 	source string
 	since  string
@@ -94,7 +94,7 @@ func showLog(cmd *cobra.Command, hops []access.Hop, kind stack.Kind, wanted logR
 		Out: out,
 		Err: cmd.ErrOrStderr(),
 	})
-	if wanted.follow && cmd.Context().Err() != nil { // which is how one stops following
+	if wanted.follow && cmd.Context().Err() != nil { // ctrl-C ends the following
 		return nil
 	}
 	return err
@@ -128,7 +128,7 @@ func (l logRequest) find(ctx context.Context, client *access.Client, kind stack.
 	}
 }
 
-// command is what is run on an instance to show the log.
+// command is the shell command that shows the log on an instance.
 func (l logRequest) command(log imagespec.Log) (string, error) {
 	if log.Path == "" {
 		return l.journal(log.Unit), nil

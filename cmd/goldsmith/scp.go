@@ -66,7 +66,7 @@ Exit codes: 0 done; 1 failed; 2 bad input; 255 where there was no way in.`,
 	return scp
 }
 
-// transfer is what scp was told to do.
+// transfer is the copy that the arguments of scp ask for.
 type transfer struct {
 	// instance is a tier, or an instance's id.
 	instance string

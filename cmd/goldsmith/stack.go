@@ -18,12 +18,12 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
 
-// account is where a command works: the stack's name and file, and the AWS configuration.
+// account selects the stack and the AWS account of a command: the stack's name and file, and the AWS configuration.
 type account struct {
 	stack   string
 	path    string
 	options awsconfig.Options
-	// conf is what the options come to, once a command has loaded it.
+	// conf is the SDK's configuration of these options, once a command has loaded it.
 	conf aws.Config
 
 	progress *progress
@@ -251,7 +251,7 @@ Exit codes: 0 done; 1 failed; 2 bad input.`,
 	return destroy
 }
 
-// list is what a list is in JSON, an empty one too: [] and not null, which a script cannot walk over.
+// list makes an empty list [] in JSON and not null, which a script cannot iterate.
 func list[T any](items []T) []T { return append([]T{}, items...) }
 
 func printJSON(cmd *cobra.Command, value any) error {
