@@ -146,7 +146,7 @@ func keepAlive(client *ssh.Client) {
 	}
 }
 
-// mostOutput is how much a command may print that Run returns.
+// mostOutput is the largest output, in bytes, that Run returns of a command.
 const mostOutput = 4 << 20
 
 // Run runs a command and returns its standard output, which may not be long. What it says on standard error is part of

@@ -15,7 +15,7 @@ import (
 	"strings"
 )
 
-// Copy is what is to be copied, and how.
+// Copy is a request to copy files or directories.
 type Copy struct {
 	Sources []string
 	// Target is a directory that is there or, for a single source, also the name of the copy.
@@ -26,7 +26,7 @@ type Copy struct {
 	Report func(Progress)
 }
 
-// Progress is how far the copy of a file has come.
+// Progress is the progress of one file's copy, in bytes.
 type Progress struct {
 	// Name is the source's.
 	Name string
@@ -37,12 +37,12 @@ type Progress struct {
 	End bool
 }
 
-// chunk is how much is read, and then written, at once: enough for SFTP to have many requests under way. A file that is
-// larger leaves what was copied of it when the copying breaks off; the next copy goes on at the last whole chunk, as
-// the requests of one chunk may be done in any order.
+// chunk is the number of bytes that are read, and then written, at once: enough for SFTP to have many requests under
+// way. When the copying of a larger file breaks off, its copied part stays; the next copy goes on at the last whole
+// chunk, as the requests of one chunk may be done in any order.
 const chunk = 2 << 20
 
-// names is how one of both sides, this machine and an instance, writes its paths.
+// names has the path rules of one side of a copy: of this machine or of an instance.
 type names interface {
 	join(dir, name string) string
 	split(name string) (dir, base string)

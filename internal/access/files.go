@@ -142,7 +142,7 @@ type instanceTree struct {
 	client *sftp.Client
 }
 
-// expand is what a pattern stands for, as a shell has it: a name that is there is no pattern.
+// expand returns the paths that match a shell pattern: the name of an existing file is no pattern.
 func (t *instanceTree) expand(name string) ([]string, error) {
 	if !strings.ContainsAny(name, "*?[") {
 		return []string{name}, nil
@@ -181,7 +181,7 @@ func (t *instanceTree) real(name string) (string, error) {
 	return "", errors.New("too many links")
 }
 
-// maxLinks is how many links Linux follows.
+// maxLinks is the number of symbolic links that Linux follows in one path.
 const maxLinks = 40
 
 func (t *instanceTree) list(dir string) ([]fs.FileInfo, error) { return t.client.ReadDir(dir) }
@@ -195,7 +195,8 @@ func (t *instanceTree) mkdir(name string, mode fs.FileMode) error {
 	return t.client.Chmod(name, mode&^notOthers)
 }
 
-// notOthers is what a copy on an instance may not be to others than its owner, as sshd's own umask has it.
+// notOthers are the mode bits that a copy on an instance does not get, as with sshd's umask: writable by group and
+// others.
 const notOthers = 0o022
 
 func (t *instanceTree) write(name string, flag int, _ fs.FileMode) (io.WriteCloser, error) {

@@ -188,7 +188,7 @@ type passedSignal struct {
 	there ssh.Signal
 }
 
-// terminal is where the user sits.
+// terminal is the user's own terminal.
 type terminal interface {
 	size() (width, height int, err error)
 	// raw has every key reach the session, ctrl-C too.

@@ -31,7 +31,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
-// Options is what a user may say; everything is optional.
+// Options are a user's settings for AWS; everything is optional.
 type Options struct {
 	Region    string
 	Profile   string
@@ -162,7 +162,7 @@ func KeepConnection(stack *middleware.Stack) error {
 		}), middleware.After)
 }
 
-// Endpoint is where all calls go, or empty for AWS itself.
+// Endpoint is the URL that all calls go to; empty for AWS itself.
 func Endpoint(conf aws.Config) string {
 	if conf.BaseEndpoint != nil {
 		return *conf.BaseEndpoint

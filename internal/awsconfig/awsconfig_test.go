@@ -17,7 +17,7 @@ import (
 	"github.com/aws/smithy-go"
 )
 
-// callerIdentity is what STS answers to GetCallerIdentity.
+// callerIdentity is STS's answer to GetCallerIdentity.
 const callerIdentity = "<GetCallerIdentityResponse><GetCallerIdentityResult><Account>1</Account>" +
 	"</GetCallerIdentityResult></GetCallerIdentityResponse>"
 

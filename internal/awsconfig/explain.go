@@ -42,7 +42,7 @@ func explain(err error) error {
 	return err
 }
 
-// hints are what to do about errors that every service has.
+// hints are the remedies of errors that every service has, by error code.
 var hints = map[string]string{
 	"ExpiredToken":                expired,
 	"ExpiredTokenException":       expired,

@@ -25,8 +25,8 @@ func PartitionOf(region string) Partition {
 // EC2Principal is the name by which EC2 is trusted and is passed roles.
 func (p Partition) EC2Principal() string { return "ec2." + p.Suffix }
 
-// ViaService is what a condition on kms:ViaService has for a service in a region: a name, or a list of names. AWS
-// documents the one that ends with amazonaws.com; in China a key may be asked with the other.
+// ViaService is the value of a condition on kms:ViaService for a service in a region: a name, or a list of names. AWS
+// documents the name that ends with amazonaws.com; in China the other may be used.
 func (p Partition) ViaService(service, region string) any {
 	name := service + "." + region + ".amazonaws.com"
 	if p.Suffix == "amazonaws.com" {

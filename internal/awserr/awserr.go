@@ -70,10 +70,10 @@ func status(err error) int {
 	return 0
 }
 
-// Reach is how far a want of room goes.
+// Reach is the scope of a shortage of capacity.
 type Reach int
 
-// NoShortage is of what is not for want of room.
+// NoShortage is of all other errors.
 const (
 	NoShortage Reach = iota
 	ShortInSubnet

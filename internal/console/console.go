@@ -21,7 +21,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
 )
 
-// API is what is asked of EC2; *ec2.Client answers.
+// API is the call of EC2 that is needed; *ec2.Client has it.
 type API interface {
 	GetConsoleOutput(
 		context.Context,
@@ -73,7 +73,7 @@ func (r *Reader) Tail(ctx context.Context, api API, id string) string {
 	return "\nthe end of its console:\n  " + plaintext.Lines(strings.Join(lines[max(0, len(lines)-most):], "\n  "))
 }
 
-// Read is what an instance has written to its console, as soon as it may be asked for.
+// Read returns an instance's console output, as soon as the limits allow a call.
 func (r *Reader) Read(ctx context.Context, api API, id string) ([]byte, error) {
 	b := r.of(id)
 	out, err := r.ask(ctx, api, id, b, !b.isPlain(r))

@@ -1,5 +1,5 @@
-// Package ec2ops is what the builder, the stack and the list of images all do with EC2: tags, filters, lists of all
-// pages, waits, ends of instances, removal of images. It knows nothing of builds and stacks.
+// Package ec2ops has the work with EC2 that the builder, the stack and the list of images share: tags, filters, lists
+// of all pages, waits, ends of instances, removal of images. It knows nothing of builds and stacks.
 //
 // Each function asks for the few calls that it makes; *ec2.Client has them. How long a wait may take is said by its
 // context. What an error of EC2 means is said by package awserr.

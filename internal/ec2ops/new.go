@@ -50,8 +50,8 @@ func (m *made) handle(
 	}
 }
 
-// endAge is how long what is deleted may not be known. It is not waited for as long as others: that it is not found
-// may be since it was deleted, and the answer lost.
+// endAge is the age of a resource up to which NotFound from a call that deletes it is retried. It is short: NotFound
+// may also mean that it was deleted, and the answer lost.
 const endAge = 30 * time.Second
 
 func makes(call string) bool {

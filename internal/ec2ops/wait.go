@@ -23,10 +23,11 @@ const (
 	longest = time.Hour
 )
 
-// Patience is what the SDK's waiters do not have. The SDK's own end a wait at once with most errors: here an error that
-// only says that AWS has too much to do is waited out, and so is NotFound of a thing that was made a moment ago.
+// Patience makes an SDK's waiter repeat calls after passing errors. The waiter's own rule ends a wait at once with most
+// errors: here throttling and faults of the service are waited out, and so is NotFound of a thing that was made a
+// moment ago.
 type Patience[O any] struct {
-	// Made is when the thing was made that is waited for. Where it is zero, NotFound is final.
+	// Made is the time at which the awaited thing was created. Where it is zero, NotFound is final.
 	Made time.Time
 	// Pause, if it is given, is the time between two looks, and Looks how many there may be.
 	Pause time.Duration

@@ -58,7 +58,8 @@ func patient(run task.Runner, waits func(string)) task.Runner {
 	}
 }
 
-// takenLock is what a program said of a lock that another one has; empty if it failed for another cause.
+// takenLock is the lock, in the words of apt or dpkg, that another program has; empty if the command failed for another
+// cause.
 func takenLock(err error) string {
 	var failed *task.CommandError
 	if !errors.As(err, &failed) {

@@ -24,7 +24,7 @@ type engine struct {
 	// packages are the differences that an apt transaction for a row of package tasks has made good, by the task's
 	// index.
 	packages map[int]string
-	// waits is what the task at work waits for, a string; it is read while that goes on.
+	// waits is the thing that the running task waits for, as a string; it is read while the task runs.
 	waits atomic.Value
 }
 

@@ -138,10 +138,10 @@ func (d *debian) client(statements string) (string, error) {
 	return "", errors.New("ERROR 1064 (42000) at line 1: You have an error in your SQL syntax")
 }
 
-// kindCase is how a kind of task is tried.
+// kindCase is a test of a kind of task.
 type kindCase struct {
 	spec task.Spec
-	// undo is what somebody does by hand.
+	// undo changes the machine as somebody would by hand, so that the task has work again.
 	undo func() error
 	// fails is a task that must fail, and want what its error has to say.
 	fails task.Spec

@@ -36,7 +36,7 @@ func survivePipes() {
 
 var survive sync.Once
 
-// Work is what a plugin does for a caller that may die.
+// Work is the set of running calls of a plugin, which end when its caller dies.
 type Work struct {
 	mu    sync.Mutex
 	ends  map[*int]context.CancelFunc

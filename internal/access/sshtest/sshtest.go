@@ -48,7 +48,7 @@ type Session struct {
 	channel ssh.Channel
 }
 
-// Terminal is what the client says of its own.
+// Terminal is the type and the size of the client's terminal.
 type Terminal struct {
 	Kind   string
 	Width  int
