@@ -83,7 +83,7 @@ func (p *PostProcessor) deploy(ctx context.Context, ui packersdk.Ui, a packersdk
 	return nil
 }
 
-// build is what an artifact says of the build that it is of.
+// build is the run, tier and image of an artifact's build.
 type build struct{ run, tier, image string }
 
 // buildOf reads an artifact. Only one that was proved in the stack can be part of its release.

@@ -30,7 +30,7 @@ type Config struct {
 	// The instance has IPv6 addresses: SSH listens on them, and routers may give them. The default is false.
 	IPv6 bool `mapstructure:"ipv6"`
 	// Have instances install security updates by themselves, daily, without a restart of the machine. The default is
-	// false: an instance is what its image is, and a new image brings updates.
+	// false: instances stay as their image is, and a new image brings updates.
 	UnattendedUpgrades bool `mapstructure:"unattended_upgrades"`
 	// Values for the templates, there as `.vars.NAME`.
 	Vars map[string]string `mapstructure:"vars"`

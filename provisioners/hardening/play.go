@@ -96,8 +96,8 @@ var unwanted = []string{
 	"binutils",
 }
 
-// packages are what is installed and what is not, in one transaction of apt. Units that the kernel of a container
-// refuses get their condition before, so that no installation fails for it.
+// packages are the tasks that install packages and remove others, in one transaction of apt. Units that the kernel of a
+// container refuses get their condition before, so that no installation fails for it.
 func (c *Config) packages() []task.Task {
 	var tasks []task.Task
 	for _, unit := range []string{"auditd.service", "audit-rules.service", "acct.service"} {
@@ -125,7 +125,7 @@ func (c *Config) packages() []task.Task {
 		task.Task{Name: "packages that it has no use for", Spec: task.Package{Names: absent, State: task.Absent}})
 }
 
-// kernel is what the kernel does for whom. All of it is for the next boot.
+// kernel are the tasks for kernel parameters and modules, mount options and core dumps. All of it is for the next boot.
 func kernel(sysctl []byte, facts task.Facts) []task.Task {
 	yes := true
 	modules := embedded("modprobe.conf")
@@ -175,7 +175,7 @@ func kernel(sysctl []byte, facts task.Facts) []task.Task {
 	}
 }
 
-// accounts is how people and programs become users.
+// accounts are the tasks for passwords, shells and the texts of logins.
 func accounts() []task.Task {
 	var tasks []task.Task
 	for _, setting := range [][2]string{

@@ -40,7 +40,7 @@ func playOf(t *testing.T, attributes map[string]any, facts task.Facts) task.Play
 	return play
 }
 
-// contentAt is what the play writes to a path.
+// contentAt is the content of the file that the play writes to a path.
 func contentAt(t *testing.T, play task.Play, path string) string {
 	t.Helper()
 	for _, each := range play.Tasks {

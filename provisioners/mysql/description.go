@@ -10,7 +10,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/mysqlsetup"
 )
 
-// description is what the image says of the server. config is the path of its configuration.
+// description is the server's fragment of the image's description. config is the path of its configuration.
 func (c *Config) description(f flavor, config string) (imagespec.Description, error) {
 	settings, err := json.Marshal(mysqlsetup.Settings{
 		Flavor:   f.name,

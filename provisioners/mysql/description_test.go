@@ -15,7 +15,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/mysqlsetup"
 )
 
-// described is what first boot reads of a bake.
+// described is the description that first boot reads in the image.
 func described(t *testing.T, flavor string, config map[string]any) imagespec.Description {
 	t.Helper()
 	dir := t.TempDir()

@@ -14,7 +14,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/task"
 )
 
-// flavor is what differs between the two servers.
+// flavor has the differences between the two servers.
 type flavor struct {
 	name      string
 	unit      string
@@ -78,7 +78,7 @@ func choose(wanted string, facts task.Facts) (flavor, string, error) {
 	return flavor{}, "", fmt.Errorf("flavor: %s has no %s-server", facts.OS.Pretty, wanted)
 }
 
-// bakedAddress is what the server listens on while the image is baked, and until an instance knows its own address.
+// bakedAddress is the address that the server listens on while the image is baked, and until an instance knows its own.
 func (c *Config) bakedAddress() string {
 	if c.BindAddress == "instance" {
 		return "127.0.0.1"
@@ -89,7 +89,7 @@ func (c *Config) bakedAddress() string {
 // anyBindLine is whatever the server reads as the setting that first boot replaces.
 var anyBindLine = regexp.MustCompile(`(?m)^[ \t]*(?:loose[-_])?bind[-_]address\s*=.*$`)
 
-// values are what the templates know.
+// values are the variables of the templates.
 func (c *Config) values(flavor string, facts task.Facts) map[string]any {
 	return map[string]any{
 		"flavor":       flavor,

@@ -266,8 +266,8 @@ func TestSeedKeepsItsLines(t *testing.T) {
 	t.Error("no task seeds the database")
 }
 
-// TestHalfASeedIsNotKept: before the seed is run again, what its first run left is dropped, and the mark of that run is
-// what the seed's own task makes.
+// TestHalfASeedIsNotKept: before the seed is run again, the database that its first run left is dropped; the mark of a
+// run is made by the seed's own task.
 func TestHalfASeedIsNotKept(t *testing.T) {
 	dropped, created, seeded := -1, -1, -1
 	for i, each := range playOf(t, "mysql", map[string]any{"database": "shop", "seed": seedFile}).Tasks {

@@ -7,8 +7,8 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 )
 
-// description is what the image says of the server. What is behind it is probed by the application's own description,
-// through the port https.
+// description is the server's fragment of the image's description. The application behind it is probed by its own
+// fragment, through the port https.
 var description = imagespec.Description{
 	Kind:  instance.KindService,
 	Units: []imagespec.Unit{{Name: "nginx.service"}},

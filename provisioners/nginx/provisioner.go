@@ -74,7 +74,7 @@ func (c *Config) server(facts task.Facts) ([]byte, error) {
 	return render.File(c.Config, c.data(facts))
 }
 
-// data is what templates know.
+// data are the variables of the templates.
 func (c *Config) data(facts task.Facts) map[string]any {
 	return map[string]any{
 		"server_name":             c.ServerName,

@@ -1,6 +1,6 @@
 // Package seal is the provisioner goldsmith-seal: the last of a build. It removes what belongs to the machine or to the
 // build, checks that it is gone, looks for secrets, and writes the image's manifest. With any other builder than
-// goldsmith-ami it is what stands between a build and an image that carries a key.
+// goldsmith-ami it is the only check that keeps keys out of an image.
 package seal
 
 import (

@@ -29,7 +29,7 @@ func prepared(t *testing.T, config map[string]any, facts task.Facts) task.Play {
 	return play
 }
 
-// content is what the play writes of a unit or a drop-in.
+// content is the content of the unit or drop-in file that the play writes.
 func content(t *testing.T, play task.Play, name, dropIn string) string {
 	t.Helper()
 	for _, each := range play.Tasks {

@@ -85,8 +85,8 @@ func (c *Config) faults() []error {
 	return errs
 }
 
-// architecture is what a program runs on, by Go's name for it. A program that needs a dynamic loader is refused: what
-// it links against may be another in the image.
+// architecture is a program's architecture, by Go's name for it. A program that needs a dynamic loader is refused: the
+// image may have other versions of its libraries.
 func architecture(path string) (string, error) {
 	if path == "" {
 		return "", fmt.Errorf("it is missing; name the application's program")
