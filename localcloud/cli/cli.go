@@ -153,7 +153,8 @@ func told(running daemon.Running) string {
 	return ", with the manners " + running.Manners
 }
 
-// nameFlag is what a command to paste needs to mean the same cloud.
+// nameFlag is the --name flag, with a leading space, that a command to paste needs for this cloud; empty for the
+// default one.
 func nameFlag(name string) string {
 	if name == defaultName() {
 		return ""

@@ -103,7 +103,7 @@ func gatewayTo(all []machine, target machine) (machine, error) {
 	return slices.MinFunc(candidates, func(a, b machine) int { return rank(a) - rank(b) }), nil
 }
 
-// way is how the target is entered: by way of the gateway, if there is one.
+// way is the route to the target: through the gateway, if there is one.
 func way(ctx context.Context, name string, through []machine, key, user string) ([]access.Hop, error) {
 	var hops []access.Hop
 	for _, m := range through {

@@ -44,7 +44,7 @@ func client(ctx context.Context, name string) (*ec2.Client, error) {
 	}), nil
 }
 
-// machine is what a person wants to know of an instance.
+// machine is an instance in the output of `cloud status`.
 type machine struct {
 	ID      string `json:"id"`
 	Name    string `json:"name"`
@@ -129,7 +129,7 @@ func find(all []machine, wanted string) (machine, error) {
 	return *found, nil
 }
 
-// status is what `cloud status` tells; its JSON is for scripts.
+// status is the output of `cloud status`; its JSON is for scripts.
 type status struct {
 	Name      string    `json:"name"`
 	Endpoint  string    `json:"endpoint"`

@@ -28,7 +28,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto"
 )
 
-// Config is what Serve needs.
+// Config has the settings of Serve.
 type Config struct {
 	// Name is the cloud's name.
 	Name string

@@ -22,7 +22,7 @@ import (
 
 func keyPath(stateDir string) string { return filepath.Join(stateDir, "operator.json") }
 
-// userKeyPath is where a user's copy of a cloud's key is.
+// userKeyPath is the path of a user's copy of a cloud's key.
 func userKeyPath(home, name string) string {
 	return filepath.Join(home, ".goldsmith", "clouds", name+".json")
 }

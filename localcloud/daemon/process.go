@@ -43,7 +43,7 @@ const progressFD = 3
 // stopDeadline is how long a daemon may take to end: its machines are powered off.
 const stopDeadline = 90 * time.Second
 
-// Endpoint is where a cloud of this name has its API, whether it is up or not.
+// Endpoint is the URL of the API of a cloud of this name, whether it is up or not.
 func Endpoint(name string) (string, error) {
 	config, err := hostConfig(name)
 	if err != nil {
@@ -159,7 +159,7 @@ func spawn(ctx context.Context, argv []string, progress func(string)) (last stri
 	return last, cmd.Process.Release()
 }
 
-// FromStarter is how a daemon that Start started tells its progress, and that there is no more to tell.
+// FromStarter returns the functions by which a daemon that Start started reports its progress, and the end of it.
 func FromStarter() (progress func(string), done func()) {
 	// Machines and their helpers are not to keep the starter waiting.
 	unix.CloseOnExec(progressFD)

@@ -183,7 +183,7 @@ func TestMachinesKeys(t *testing.T) {
 	}
 }
 
-// assumed is how moto answers AssumeRole: with credentials that could be guessed.
+// assumed is moto's answer to AssumeRole, with credentials that could be guessed.
 func assumed(ends time.Time) string {
 	return fmt.Sprintf(`<AssumeRoleResult><Credentials><AccessKeyId>ASIAGUESSED</AccessKeyId>
 		<SecretAccessKey>guessed</SecretAccessKey>`+

@@ -55,7 +55,7 @@ func (s *Server) carryOut(ctx context.Context, c *awsquery.Call) (*awsquery.Answ
 	return a, err
 }
 
-// takeBack has what a call recorded forgotten, and the network be what it was. The caller holds s.change.
+// takeBack removes a call's records, and applies the network of before. The caller holds s.change.
 func (s *Server) takeBack(ctx context.Context, seeds []int) error {
 	if len(seeds) == 0 {
 		return nil

@@ -69,7 +69,7 @@ func TestIDsInTextAreNoReferences(t *testing.T) {
 	}
 }
 
-// TestOneActionOnly: what is looked at here is what moto carries out.
+// TestOneActionOnly: the action that is checked here is the one that moto carries out.
 func TestOneActionOnly(t *testing.T) {
 	b := mototest.New(t, map[string]func(url.Values) string{"CreateRouteTable": mototest.Canned("<routeTable/>")})
 	s := newServer(t, b, newMachinery(t))

@@ -112,7 +112,7 @@ func (m *machinery) held() error {
 	return m.stuck
 }
 
-// tried is how often machines could not be stopped.
+// tried is the number of failed stops of machines.
 func (m *machinery) tried() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -265,7 +265,7 @@ func request(t *testing.T, s *Server, action string, parameters ...string) (int,
 // operatorKey is the key of the cloud that newServer makes.
 var operatorKey = identity.OperatorKey{AccessKeyID: "test", SecretAccessKey: "the operator's secret"}
 
-// apiAddress is where it listens for the operator, machinesAddress for machines.
+// apiAddress is the server's address for the operator, machinesAddress that for machines.
 var (
 	apiAddress      = netip.MustParseAddrPort("127.66.9.1:4566")
 	machinesAddress = netip.MustParseAddrPort("198.51.100.20:80")

@@ -58,7 +58,7 @@ type Config struct {
 	Key      identity.OperatorKey
 	// Dial connects to moto.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-	// Manners are what calls meet beside what they ask for; without them nothing.
+	// Manners delay, limit and refuse calls as EC2 does; nil does not.
 	Manners *manners.Manners
 	Log     *slog.Logger
 }

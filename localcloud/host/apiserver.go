@@ -18,7 +18,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/tool"
 )
 
-// apiServerPort is where the EC2 API's server listens, on the loopback of its own namespace.
+// apiServerPort is the address and port of the EC2 API's server, on the loopback of its own namespace.
 const apiServerPort = "127.0.0.1:5000"
 
 // APIServer is the server that knows EC2's rules, in a machine of its own that is reached over HTTP only.

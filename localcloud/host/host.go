@@ -69,7 +69,7 @@ type Machine struct {
 	RootSizeGB int
 	Hostname   string
 	Interface  network.Interface
-	// UserData is what the user gave, decoded; the NoCloud seed is made from it.
+	// UserData is the launch's user-data, decoded; the NoCloud seed is made from it.
 	UserData []byte
 	// SSHKeys are authorized_keys lines of the launch's key pair.
 	SSHKeys []string

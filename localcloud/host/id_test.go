@@ -17,7 +17,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/nspawn"
 )
 
-// badIDs are what no id may be: they would lead out of a directory, or be more than one word.
+// badIDs are refused as ids: they would lead out of a directory, or be more than one word.
 var badIDs = []string{
 	"",
 	".",

@@ -19,7 +19,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/nspawn"
 )
 
-// consoleBytes is how much of a console is kept, as EC2 does.
+// consoleBytes is the size of the end of a console that is kept, as on EC2.
 const consoleBytes = 64 << 10
 
 // stopDeadline is how long a machine may take to power off before it is killed.

@@ -27,8 +27,8 @@ import (
 // lastNumber is the largest number. The first, 0, is that of the cloud named local alone.
 const lastNumber = 250
 
-// Ports beside the one of the API: packagePort is where a cloud's package cache listens, and cachePort where its
-// apt-cacher-ng does, if it runs one.
+// Ports beside the one of the API: packagePort is that of a cloud's package cache, and cachePort that of its
+// apt-cacher-ng, if it runs one.
 const (
 	packagePort = 4568
 	cachePort   = 4569

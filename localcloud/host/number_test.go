@@ -36,7 +36,7 @@ func TestCheckName(t *testing.T) {
 	}
 }
 
-// cloudsIn is where clouds of a test live, side by side.
+// cloudsIn is the configuration of a test's cloud, whose directories are beside those of others.
 func cloudsIn(dir, name string) Config {
 	return Config{Name: name, StateDir: filepath.Join(dir, "lib", name), RunDir: filepath.Join(dir, "run", name)}
 }
@@ -85,7 +85,7 @@ func TestNamesShareNoAddress(t *testing.T) {
 	if first != numberOfName("test") || second == first {
 		t.Errorf("the numbers are %d and %d", first, second)
 	}
-	// What env said before the cloud was up is where it is then; and each is found again.
+	// The address that env printed before the cloud was up is the cloud's; and each number is found again.
 	if got := addressOf(t, nobodys); got != expected || got != addressesOf(second).API.Addr() {
 		t.Errorf("before it was up its address was %s, and now %s of number %d", expected, got, second)
 	}

@@ -177,7 +177,7 @@ func requireOwnMounts() error {
 	return nil
 }
 
-// Addresses are where things are reached.
+// Addresses are the cloud's fixed addresses.
 func (h *Host) Addresses() Addresses { return h.addresses }
 
 // Exits tells of machines that ended by themselves.

@@ -11,7 +11,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/durable"
 )
 
-// state is what a cloud remembers of its disks and machines; it is one file, replaced atomically at each change.
+// state holds a cloud's disks and machines; it is one file, replaced atomically at each change.
 type state struct {
 	Images   map[string]imageState   `json:"images"`
 	Machines map[string]machineState `json:"machines"`

@@ -117,7 +117,7 @@ func (q description) takeFilters(c *awsquery.Call) (*awsquery.Call, awsquery.Fil
 	return rest, filters, err
 }
 
-// keep has each thing in an answer be what look makes of it, and takes out those that it does not want to be there.
+// keep replaces each thing in an answer by look's version of it, and removes those for which look returns false.
 func (q description) keep(root *awsquery.Node, look func(*awsquery.Node) (*awsquery.Node, bool)) {
 	set := root.At(strings.Split(q.set, "/")...)
 	if set == nil {

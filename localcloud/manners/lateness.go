@@ -35,7 +35,7 @@ const (
 	parameterFor = 30 * time.Second
 )
 
-// missing are EC2's errors for what is not there, by the beginning of an id.
+// missing are EC2's errors for an unknown id, by the prefix of the id.
 var missing = map[string]struct{ code, message string }{
 	"acl":      {"InvalidNetworkAclID.NotFound", "The networkAcl ID '%s' does not exist"},
 	"ami":      {"InvalidAMIID.NotFound", "The image id '[%s]' does not exist"},
@@ -57,7 +57,7 @@ var missing = map[string]struct{ code, message string }{
 	"vpc":      {"InvalidVpcID.NotFound", "The vpc ID '%s' does not exist"},
 }
 
-// lateness is what some calls do not know yet.
+// lateness holds recent changes that some calls do not see yet.
 type lateness struct {
 	draws *draws
 
@@ -233,7 +233,7 @@ func (l *lateness) admitParameter(c *awsquery.Call) error {
 		"The parameter already exists. To overwrite this value, set the overwrite option in the request to true.")
 }
 
-// former is how things were before a call: what it changes is seen late.
+// former is the state before a call whose change is seen late.
 type former struct {
 	tags      map[string]*awsquery.Node // by id
 	image     string

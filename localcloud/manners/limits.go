@@ -35,7 +35,7 @@ const (
 // shortFor is how long there is no capacity then.
 var shortFor = span{30 * time.Second, 2 * time.Minute}
 
-// limits are how often an account may ask, and what it may have.
+// limits are an account's call rates and quotas.
 type limits struct {
 	draws *draws
 	scale float64
@@ -275,7 +275,7 @@ func (l *limits) admitVCPUs(ctx context.Context, carry Carry, kinds []string) er
 		"%d allows for the instance bucket that the specified instance type belongs to.", vcpuQuota)
 }
 
-// vcpusOf is how many vCPUs a type has, or nought for a type that is not known.
+// vcpusOf is the number of vCPUs of a type; 0 for an unknown type.
 func (l *limits) vcpusOf(ctx context.Context, carry Carry, kind string) (int, error) {
 	l.mu.Lock()
 	count, ok := l.vcpus[kind]

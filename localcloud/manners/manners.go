@@ -36,7 +36,7 @@ func (m *Manners) Set(s Setting) {
 	m.current.Store(newConduct(s))
 }
 
-// Setting is what Set was told last.
+// Setting is the setting of the last Set.
 func (m *Manners) Setting() Setting {
 	if c := m.current.Load(); c != nil {
 		return c.setting
@@ -75,7 +75,7 @@ func (m *Manners) takes(what, kind, id string) time.Duration {
 	return d.times.takes(what, kind, id)
 }
 
-// conduct is what goes on under one setting.
+// conduct is the behaviour under one setting.
 type conduct struct {
 	setting Setting
 	late    *lateness

@@ -96,7 +96,7 @@ func sees(is func() bool) (times int) {
 	return times
 }
 
-// tries is how often sees asks: so often that what is drawn for each call is not always the same.
+// tries is the number of calls that sees makes: so many that they do not all draw the same.
 const tries = 40
 
 func code(err error) string {

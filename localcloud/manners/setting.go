@@ -13,7 +13,7 @@ type Setting struct {
 	EC2 bool
 	// Time scales durations. What is late only because EC2 is eventually consistent is never scaled.
 	Time float64
-	// Seed is what is drawn from.
+	// Seed is the seed of all random draws.
 	Seed uint64
 }
 

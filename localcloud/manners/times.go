@@ -34,7 +34,7 @@ var takes = map[string]span{
 	"refresh":   {60 * time.Second, 90 * time.Second},   // that a refresh waits for health once more
 }
 
-// times is what takes its time: it is done at once, and shown when it would be done on EC2.
+// times holds the work that takes time on EC2: it is done at once, and shown when it would be done there.
 type times struct {
 	draws *draws
 	scale float64
@@ -272,7 +272,7 @@ func (t *times) admitRunning(ctx context.Context, carry Carry, id, code, message
 	return nil
 }
 
-// earlier is what a call moves or ends, as it was.
+// earlier is the state of the things that a call moves or ends, before the call.
 type earlier struct {
 	moved    map[string]*awsquery.Node // descriptions, by id
 	holdings map[string]string

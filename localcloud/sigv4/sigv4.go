@@ -43,7 +43,7 @@ type Key struct {
 	Expires time.Time
 }
 
-// Scope is what a signature is for.
+// Scope is the credential scope of a signature, with the access key.
 type Scope struct {
 	AccessKeyID string
 	Date        string // YYYYMMDD
@@ -73,7 +73,7 @@ type signature struct {
 	presigned bool
 }
 
-// ScopeOf is what a request says it is signed for; nothing of it is verified. An unsigned request has none.
+// ScopeOf is the scope that a request claims; nothing of it is verified. An unsigned request has none.
 func ScopeOf(r *http.Request) Scope {
 	s, _ := read(r)
 	return s.Scope

@@ -14,8 +14,8 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/records"
 )
 
-// Reservations answers the calls for ranges of subnets that are not given to who does not ask for them. Moto has none.
-// What EC2 says of a wrong request is what moto's tests, which were run against AWS, have.
+// Reservations answers the calls for subnet CIDR reservations, from which EC2 gives out no address by itself. Moto has
+// none. The errors for wrong requests are those in moto's tests, which were run against AWS.
 type Reservations struct {
 	records *records.Store
 	network *Network

@@ -32,7 +32,8 @@ import (
 //go:embed all:basefiles
 var basefiles embed.FS
 
-// recipe is how a base image is made. Its digest is part of the image's name, so that a changed recipe is a new image.
+// recipe has the suite and packages of a base image. Its digest is part of the image's name, so that a changed recipe
+// is a new image.
 type recipe struct {
 	suite    string
 	variant  string

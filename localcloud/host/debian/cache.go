@@ -39,12 +39,12 @@ type Cache struct {
 	closed bool
 }
 
-// CacheConfig is what a Cache needs.
+// CacheConfig has the settings of a Cache.
 type CacheConfig struct {
 	// Dir holds the packages, and is shared by all clouds.
 	Dir string
 	Apt Apt
-	// Server is where this cloud's apt-cacher-ng listens, if it runs one.
+	// Server is the address of this cloud's apt-cacher-ng, if it runs one.
 	Server netip.AddrPort
 	// Listeners are closed with the cache.
 	Listeners []net.Listener

@@ -16,10 +16,10 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/process"
 )
 
-// inRoot is how a path below a machine's root is opened: it leads nowhere else, and nothing on it is a link.
+// inRoot are the openat2 flags for paths below a machine's root: the path cannot leave it, and nothing on it is a link.
 const inRoot = unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS
 
-// byID is where a machine finds its volumes by their ids, below its /dev.
+// byID is the directory, below a machine's /dev, of the links to its volumes by their ids.
 var byID = []string{"disk", "by-id"}
 
 // OpenRoot opens the root directory of a machine's first process. The process is held while it is looked at, as its id
@@ -154,7 +154,7 @@ func remove(dir *os.File, name string) error {
 	return nil
 }
 
-// linkName is what Debian's udev rules name a volume of EC2.
+// linkName is the name that Debian's udev rules give a volume of EC2.
 func linkName(volume string) string {
 	return "nvme-Amazon_Elastic_Block_Store_" + strings.ReplaceAll(volume, "-", "")
 }

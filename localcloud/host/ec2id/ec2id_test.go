@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// badIDs are what no id may be: they would lead out of a directory, or be more than one word.
+// badIDs are refused as ids: they would lead out of a directory, or be more than one word.
 var badIDs = []string{
 	"",
 	".",

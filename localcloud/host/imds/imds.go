@@ -22,7 +22,7 @@ import (
 	"time"
 )
 
-// Metadata is what an instance's metadata service answers.
+// Metadata is the data of an instance's metadata service.
 type Metadata struct {
 	InstanceID, ImageID, InstanceType, Region, Zone, AccountID string
 	Architecture                                               string // EC2's name: x86_64 or arm64

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Address is where instances reach their metadata service.
+// Address is the IP address of the instances' metadata service.
 const Address = "169.254.169.254"
 
 // Router is the metadata service of a VPC, in the namespace of its router: it tells instances apart by their addresses,

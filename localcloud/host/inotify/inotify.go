@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// perMachine is how many instances a machine takes, from its start on.
+// perMachine is the number of inotify instances that a machine uses, from its start on.
 const perMachine = 5
 
 // limitPath is the file that says how many instances a user may have.

@@ -16,7 +16,7 @@ import (
 // machineDevice is the name of a machine's interface, as on a Nitro instance.
 const machineDevice = "ens5"
 
-// maxRouters is how many VPCs have an address on the internet's side.
+// maxRouters is the number of VPCs for which the internet's side has addresses.
 const maxRouters = 254
 
 // router is a VPC's namespace: each machine is linked to it, and it to the internet. Its Network locks it.

@@ -45,7 +45,7 @@ type Subnet struct {
 	Internet Internet
 }
 
-// Internet is where a subnet's default route leads.
+// Internet is the kind of target of a subnet's default route.
 type Internet int
 
 // NoInternet drops what leaves the VPC. ViaGateway is an internet gateway: only interfaces that have a public address
@@ -56,7 +56,7 @@ const (
 	ViaNAT
 )
 
-// NetworkInterface is what the rules of a VPC need to know of an interface.
+// NetworkInterface has the data of an interface that the rules of a VPC need.
 type NetworkInterface struct {
 	ID         string
 	Subnet     string

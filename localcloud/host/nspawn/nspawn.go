@@ -21,9 +21,9 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/process"
 )
 
-// Config is what a Runner needs.
+// Config has the settings of a Runner.
 type Config struct {
-	// MountDir is where disks and overlays are mounted.
+	// MountDir is the directory of the mount points of disks and overlays.
 	MountDir string
 	// MachinesDir holds a directory for each machine, with its seed and its console.
 	MachinesDir string
@@ -59,7 +59,7 @@ type Spec struct {
 	Layers    []Layer
 	Base      string
 	Interface network.Interface
-	// UserData and SSHKeys are what cloud-init reads.
+	// UserData and SSHKeys are written to the seed that cloud-init reads.
 	UserData []byte
 	SSHKeys  []string
 }

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// concurrent is how many connections of a listener are served at a time, of two files each: a port scan leaves the
-// cloud enough of the 20,000 that it may have open, and waits for its own.
+// concurrent is the number of connections of a listener that are served at a time, of two files each: a port scan
+// leaves the cloud enough of the 20,000 that it may have open, and waits for its own.
 const concurrent = 4096
 
 // Serve handles each connection, a limited number at a time, until the listener is closed.

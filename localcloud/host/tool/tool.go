@@ -12,11 +12,11 @@ import (
 // Error is the failure of a program of this host. What the program said may hold anything, parts of the host's
 // files too: its text is for the cloud's log. A caller of the API may read what Public makes of it.
 type Error struct {
-	// Doing is what was being done, in this package's own words.
+	// Doing names the work that the program was for, in this package's own words.
 	Doing string
-	// Err is how the program ended.
+	// Err is the error of the program's end.
 	Err error
-	// Output is what it said, and Input what it was given.
+	// Output is the program's output, and Input its input.
 	Output, Input string
 }
 
@@ -31,7 +31,7 @@ func (e *Error) Error() string {
 	return text
 }
 
-// Unwrap is how the program ended.
+// Unwrap is the error of the program's end.
 func (e *Error) Unwrap() error { return e.Err }
 
 // Public returns what a caller of the API may read of an error: nothing that a program of this host said.
