@@ -18,10 +18,10 @@ import (
 	"time"
 )
 
-// webName is what the throwaway certificate calls the web tier, besides its address. No name is looked up.
+// webName is the web tier's DNS name in the throwaway certificate, besides its address. No name is looked up.
 const webName = "web.goldsmith.test"
 
-// pairs is where the web tier has its certificate and key: in memory, made at each boot.
+// pairs is the directory of the web tier's certificate and key: in memory, made at each boot.
 const pairs = "/run/goldsmith/tls"
 
 // underAuthority has the web tier serve a certificate of a throwaway authority while use runs, and gives use the path

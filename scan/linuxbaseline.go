@@ -115,7 +115,7 @@ var fileModes = [][2]string{
 	{"/etc/cron.monthly", "root:root [0-7]00"},
 }
 
-// mountOptions are what each mount has to have.
+// mountOptions are the mount options that each mount point needs.
 var mountOptions = [][2]string{
 	{"/tmp", "noexec nosuid nodev"},
 	{"/var/tmp", "noexec nosuid nodev"},

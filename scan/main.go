@@ -17,7 +17,7 @@ import (
 
 // A scanner looks at one tier.
 type scanner struct {
-	// name is what the table and the exceptions call it.
+	// name is its name in the table and in the exceptions.
 	name string
 	// tier is "db" or "web".
 	tier string

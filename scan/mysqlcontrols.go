@@ -223,7 +223,7 @@ const (
 		`CHACHA20_POLY1305_SHA256))*`
 )
 
-// database is what a server and its machine say of themselves.
+// database holds the collected state of a server and its machine.
 type database struct {
 	flavor    string
 	facts     map[string]string // of the machine, by the names that collect gives them

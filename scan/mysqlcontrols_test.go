@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// sample is what collect printed on an instance of a database image.
+// sample is collect's output on an instance of a database image.
 func sample(t *testing.T, flavor string) string {
 	t.Helper()
 	text, err := os.ReadFile("testdata/controls-" + flavor + ".txt")

@@ -13,7 +13,7 @@ import (
 	"slices"
 )
 
-// observatoryTree is where `make` installs MDN's HTTP Observatory and the Node.js that it runs on.
+// observatoryTree is the directory of MDN's HTTP Observatory and the Node.js that it runs on; `make` installs them.
 const observatoryTree = ".tools/http-observatory/node_modules"
 
 // observatory has MDN's HTTP Observatory ask the web server for its page.

@@ -103,7 +103,7 @@ func (t sslTest) offered() []finding {
 	return found
 }
 
-// marked is what sslscan itself finds fault with.
+// marked are the weaknesses that sslscan itself marks.
 func (t sslTest) marked() []finding {
 	var found []finding
 	if t.Compression.Supported != 0 {

@@ -103,7 +103,7 @@ type healthy struct {
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// view is what the page shows.
+// view is the data of the page's template.
 type view struct {
 	Healthy     bool
 	Reason      string

@@ -26,7 +26,7 @@ type Browser struct {
 	messages chan message
 	next     int
 	session  string
-	// Requests and Complaints are what pages asked for, and what the browser said of them, since the last page was
+	// Requests are the URLs that the page requested, and Complaints the browser's messages about it, since it was
 	// opened.
 	Requests, Complaints []string
 }
@@ -218,7 +218,7 @@ func (b *Browser) size(width, height int) {
 	)
 }
 
-// Evaluate is what an expression is in the page.
+// Evaluate decodes the value of a JavaScript expression in the page into result.
 func (b *Browser) Evaluate(expression string, result any) {
 	b.T.Helper()
 	var answer struct {
@@ -253,11 +253,11 @@ func (b *Browser) Screenshot(file string) {
 //go:embed look.js
 var look string
 
-// Looked is what look.js finds in a page.
+// Looked is the result of look.js on a page.
 type Looked struct {
-	// Wide is how much wider than the window the page is.
+	// Wide is the number of pixels by which the page is wider than the window.
 	Wide int
-	// Pictures, Labels and Arrows are how many are shown.
+	// Pictures, Labels and Arrows are the numbers of those that are shown.
 	Pictures, Labels, Arrows int
 	// Overlaps are pairs of labels, Outside labels that are cut off, Faint those that can hardly be read, Small those
 	// too small.

@@ -41,7 +41,7 @@ func tableLines(set *token.FileSet, body ast.Node) int {
 	return lines
 }
 
-// branches is what a node adds to the cyclomatic complexity.
+// branches is the amount that a node adds to the cyclomatic complexity.
 func branches(n ast.Node) int {
 	switch n := n.(type) {
 	case *ast.IfStmt, *ast.ForStmt, *ast.RangeStmt:
@@ -62,7 +62,7 @@ func branches(n ast.Node) int {
 	return 0
 }
 
-// nesting is how many loops, conditions and selections lie in each other at most; else if counts as its if.
+// nesting is the largest depth of nested loops, conditions and selections; else if counts as its if.
 func nesting(n ast.Node) int {
 	deepest := 0
 	var walk func(n ast.Node, depth int)

@@ -22,7 +22,7 @@ var manyAlike = map[string]string{
 	"builder": "one step of the bake a file",
 }
 
-// faults are what exceeds a limit, one a line, sorted by place.
+// faults are the excesses over limits, one a line, sorted by place.
 func (t *tree) faults() []string {
 	var all []string
 	long := 0

@@ -15,7 +15,7 @@ import (
 	"unicode/utf8"
 )
 
-// tree is what was read of all files.
+// tree holds the data of all files, packages and functions.
 type tree struct {
 	files     []*file
 	packages  map[string]*pack // by directory
@@ -33,13 +33,13 @@ type file struct {
 	syntax  *ast.File
 }
 
-// pack is what the files of a directory declare, without tests.
+// pack has the counts of the declarations in a directory's files, without tests.
 type pack struct {
 	dir        string
 	code       int
 	files      int
 	documented bool
-	// methods are how many methods each type has, and in how many files.
+	// methods are the numbers of methods by type, and spread the files that they are in.
 	methods  map[string]int
 	spread   map[string]map[string]bool
 	exported int
