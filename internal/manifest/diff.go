@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Difference is what is not the same in two images.
+// Difference lists the differences between two images.
 type Difference struct {
 	// Packages, Units, Sockets and Files each are sorted lines: "+ name" is new, "- name" is gone, "~ name" has
 	// changed.

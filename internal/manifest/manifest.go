@@ -1,5 +1,6 @@
 // Package manifest says what is in an image: packages, units, sockets, SUID files, and every file that is not as its
-// package made it. It is made when the image is sealed, lies in the image, and is what two images are compared by.
+// package made it. It is made when the image is sealed, and lies in the image; two images are compared by their
+// manifests.
 package manifest
 
 import (
@@ -18,15 +19,15 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/osrelease"
 )
 
-// Directory is where an image has its manifest.json, sbom.cdx.json and sbom.spdx.json.
+// Directory is the image's directory of manifest.json, sbom.cdx.json and sbom.spdx.json.
 const Directory = "/usr/share/goldsmith"
 
-// Manifest is what is in an image.
+// Manifest lists the contents of an image.
 type Manifest struct {
 	// Name is the image's name, where the one who sealed it knew it.
 	Name    string    `json:"name,omitempty"`
 	Created time.Time `json:"created"`
-	// Source is what the image was made from, an AMI's id.
+	// Source is the id of the AMI that the image was made from.
 	Source string `json:"source,omitempty"`
 	OS     OS     `json:"os"`
 	// Packages are sorted by name.

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// storePath is where this machine keeps a manifest by its digest.
+// storePath is the path of this machine's copy of a manifest, by its digest.
 func storePath(digest string) (string, error) {
 	sum, ok := strings.CutPrefix(digest, "sha256:")
 	if !ok || len(sum) != 64 || strings.Trim(sum, "0123456789abcdef") != "" {

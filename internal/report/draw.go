@@ -41,9 +41,9 @@ func (n number) String() string {
 const (
 	textSize = 13
 	lineStep = 18
-	// axisHeight is what the labels of an axis take below it.
+	// axisHeight is the height of an axis's labels, below it.
 	axisHeight = 28
-	// bold is how much wider bold text is.
+	// bold is the width of bold text relative to plain text.
 	bold = 1.12
 )
 
@@ -116,7 +116,7 @@ func clean(text string) string {
 	return plaintext.Line(text)
 }
 
-// textWidth is what a text takes at most: nobody knows the reader's font.
+// textWidth is an upper bound of a text's width: the reader's font is not known.
 func textWidth(text string) float64 {
 	em := 0.0
 	for _, r := range text {
@@ -183,7 +183,7 @@ func newAxis(left, right float64, origin time.Time, times ...time.Time) axis {
 	return a
 }
 
-// at is where a moment is; what is outside is at the edge.
+// at is the x coordinate of a moment; one outside of the axis is at its edge.
 func (a axis) at(t time.Time) float64 {
 	part := float64(t.Sub(a.start)) / float64(a.span)
 	return a.left + (a.right-a.left)*max(0, min(part, 1))

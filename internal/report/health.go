@@ -111,7 +111,7 @@ func levelLabel(d time.Duration) string {
 // markSize is the side of a move's number.
 const markSize = 22.0
 
-// mark is where the number of a move is.
+// mark is the place of a move's number.
 type mark struct {
 	x   float64
 	row int

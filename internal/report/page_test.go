@@ -12,7 +12,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/test/chromium"
 )
 
-// axePath is where `make` installs axe.
+// axePath is the file of axe that `make` installs.
 const axePath = "../../.tools/axe/node_modules/axe-core/axe.min.js"
 
 // TestPage looks at each report as a reader would, in a browser, on a phone and on a screen, light and dark, and on

@@ -131,7 +131,7 @@ func Write(w io.Writer, r Report) error {
 	return nil
 }
 
-// mostFailures is how many runs of failed samples the table has.
+// mostFailures is the largest number of runs of failed samples in the table.
 const mostFailures = 20
 
 // widths are those that each picture is drawn for: a phone, a tablet or a sheet of paper, a screen. The page shows one.
@@ -242,7 +242,7 @@ func (t Topology) Empty() bool {
 	return t.VPC == (VPC{}) && len(t.Subnets)+len(t.Instances)+len(t.Groups)+len(t.Gateways) == 0
 }
 
-// SubnetName is how people call a subnet.
+// SubnetName is a subnet's name or, if it has none, its id.
 func (t Topology) SubnetName(id string) string {
 	for _, s := range t.Subnets {
 		if s.ID == id && s.Name != "" {
@@ -279,7 +279,7 @@ func (t Topology) Source(r Rule) string {
 	return strings.Join(names, ", ")
 }
 
-// Now is what an instance is, in words.
+// Now is an instance's state in words.
 func (i Instance) Now() string {
 	words := []string{"old", cmp.Or(i.State, "state not known")}
 	if i.New {
@@ -291,7 +291,7 @@ func (i Instance) Now() string {
 	return strings.Join(words, " · ")
 }
 
-// Title is how people call a group.
+// Title is a group's name or, if it has none, its id.
 func (g Group) Title() string { return cmp.Or(g.Name, g.ID, "without a name") }
 
 // word is a step's result.
@@ -299,7 +299,7 @@ func word(s Step) string {
 	return cmp.Or(s.Result, "running")
 }
 
-// Title is how people call a release; of nothing at all it is the other word.
+// Title is a release's name; nothing is the word for no images at all.
 func (r Release) Title(nothing string) string {
 	if slices.ContainsFunc(r.Images, func(i Image) bool { return i.ID != "" }) {
 		nothing = "images of no release"

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// talk is who may talk to a group, and how.
+// talk are the rules that let one peer connect to a group.
 type talk struct {
 	from, to string // keys of peers
 	rules    []Rule
@@ -75,7 +75,7 @@ func outsider(r Rule) peer {
 // key tells groups apart also where an id is missing.
 func (g Group) key() string { return "group " + g.ID + " " + g.Name }
 
-// traffic is what rules let in, for example tcp 80, 443; icmp.
+// traffic is the text for the protocols and ports of rules, for example tcp 80, 443; icmp.
 func traffic(rules []Rule) string {
 	var protocols []string
 	ports := map[string][]Rule{}

@@ -44,8 +44,8 @@ type chart struct {
 	t           Topology
 	talks       []talk
 	left, right float64
-	// lanes are the sources in the order of their lanes in the gutter, a step apart; starts and ends are where lines
-	// leave and arrive.
+	// lanes are the sources in the order of their lanes in the gutter, a step apart; starts and ends are the points
+	// where lines leave and arrive.
 	lanes  []string
 	step   float64
 	starts map[string]point
@@ -181,7 +181,7 @@ func (n *chart) subnet(s Subnet, y float64) float64 {
 	return y
 }
 
-// cells are where instances can be: in columns, of which the first is taken as far down as side.
+// cells are the places for instances: in columns, of which the first is taken as far down as side.
 type cells struct {
 	x, y, width, side float64
 	columns           int
@@ -238,7 +238,7 @@ func (n *chart) group(g Group, x, y, width float64) float64 {
 	return y + 10
 }
 
-// peerName is what a source is called.
+// peerName is the label of a source.
 func (n *chart) peerName(key string, rules []Rule) string {
 	for _, r := range rules {
 		for _, p := range sources(n.t.Groups, r) {

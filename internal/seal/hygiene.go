@@ -21,7 +21,7 @@ import (
 // item is one thing that must not be in an image. What is removed, and what the check wants to be gone, are the same
 // patterns, so that nothing can be removed and not checked, or the other way round.
 type item struct {
-	// name is what the output and a Fault call it.
+	// name is its name in the output and in a Fault.
 	name string
 	// gone are patterns, as filepath.Match has them, of what must not exist. ~ is each user's home directory.
 	gone []string

@@ -36,13 +36,13 @@ var notListed = []string{"/var/lib/dpkg/", "/var/lib/mysql/", "/var/cache/", "/v
 const (
 	// textAtMost is the size up to which a text file is shown to the secret scanner's rules.
 	textAtMost = 1 << 20
-	// pemAtMost is how much of a file is looked through for private keys.
+	// pemAtMost is the size of the part of a file, from its beginning, that is searched for private keys.
 	pemAtMost = 4 << 20
-	// readers is how many files are read at a time.
+	// readers is the number of files that are read at a time.
 	readers = 4
 )
 
-// inspection is what one walk over the file system finds.
+// inspection holds the findings of one walk over the file system.
 type inspection struct {
 	mu     sync.Mutex
 	faults []Fault

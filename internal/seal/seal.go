@@ -9,15 +9,15 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/manifest"
 )
 
-// Marker is where a sealed machine says so until it is stopped; anybody may read it. It holds a Mark.
+// Marker is the file that a sealed machine has until it is stopped; anybody may read it. It holds a Mark.
 const Marker = "/run/goldsmith-sealed.json"
 
 // HostKeyData is the name by which a builder tells its provisioners the SSH host key that it gave the machine.
 const HostKeyData = "SSHHostPrivateKey"
 
-// Request is how a machine is sealed.
+// Request is a request to seal a machine.
 type Request struct {
-	// Name and Source go into the manifest: the image's name, and what it is made from.
+	// Name and Source go into the manifest: the image's name, and the id of the AMI that it is made from.
 	Name   string `json:"name,omitempty"`
 	Source string `json:"source,omitempty"`
 	// Secrets are values of this build that must be nowhere on the disk, in any encoding. They are only held in memory.
@@ -32,16 +32,16 @@ type Request struct {
 // Judge applies a secret scanner's rules to what no package brought.
 type Judge func([]Text) ([]Fault, error)
 
-// Result is what came of it. With a fault the machine is not sealed, and no image must be made of it.
+// Result is the result of a Request. With a fault the machine is not sealed, and no image must be made of it.
 type Result struct {
 	Faults []Fault `json:"faults,omitempty"`
-	// Notes are what could not be looked at, and why.
+	// Notes name files that could not be searched, with the reason.
 	Notes []string `json:"notes,omitempty"`
 	Mark
 	Manifest *manifest.Manifest `json:"manifest,omitempty"`
 }
 
-// Mark is what the marker holds.
+// Mark is the content of the marker.
 type Mark struct {
 	// Digest is the manifest's, sha256:….
 	Digest string `json:"digest"`
@@ -56,7 +56,7 @@ type Mark struct {
 type Fault struct {
 	// Item is the hygiene rule, or what looked.
 	Item string `json:"item"`
-	// Path is where; it may be empty.
+	// Path is the file's path; it may be empty.
 	Path string `json:"path,omitempty"`
 	// Text says what is wrong. It never holds a secret.
 	Text string `json:"text"`
@@ -76,14 +76,14 @@ type Text struct {
 	Content []byte `json:"content"`
 }
 
-// Since is where a sealed machine says what was changed after the seal, to everybody who reads it; it answers Changes.
-// It is a named pipe: a sealed machine lets nobody become root any more, so root waits there for the question.
+// Since is a named pipe from which anybody can read a sealed machine's Changes. It is a pipe since a sealed machine
+// lets nobody become root any more: a process of root's waits there for a reader.
 const Since = "/run/goldsmith-sealed.since"
 
-// Changes are what was made or written on a machine after it was sealed, and so was never looked at.
+// Changes are the files that were made or written after a machine was sealed, and so were never searched.
 type Changes struct {
 	// Paths are the first of them, sorted.
 	Paths []string `json:"paths"`
-	// Count is how many there are.
+	// Count is the number of all of them.
 	Count int `json:"count"`
 }

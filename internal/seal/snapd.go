@@ -15,7 +15,7 @@ import (
 	"strings"
 )
 
-// snapdState is what snapd knows, of Ubuntu's images.
+// snapdState is snapd's state file, in Ubuntu's images.
 const snapdState = "/var/lib/snapd/state.json"
 
 // snapdIdentity are the members of snapd's state by which the store knows a machine or a person, below "data": see

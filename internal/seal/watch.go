@@ -17,11 +17,12 @@ import (
 	"syscall"
 )
 
-// pathsTold is how many paths Changes has at most.
+// pathsTold is the largest number of paths in Changes.
 const pathsTold = 20
 
-// afterSeal are patterns of what a machine goes on writing by itself until it has stopped: who is logged in, leases,
-// the state of clocks and of network managers. ~ is each user's home directory; ** at the end is everything below.
+// afterSeal are patterns of files that a machine goes on writing by itself until it has stopped: records of logins,
+// leases, the state of clocks and of network managers. ~ is each user's home directory; ** at the end is everything
+// below.
 var afterSeal = []string{
 	"/var/log/wtmp",
 	"/var/log/btmp",
@@ -48,8 +49,8 @@ var afterSeal = []string{
 	"~/.cache/motd.legal-displayed",
 }
 
-// stamp is what tells one state of a file from another. Nobody can set the time of its last change (ctime), and a clock
-// that is set back does not matter either: it is compared for equality.
+// stamp are the inode fields by which a change of a file is seen. No program can set the time of its last change
+// (ctime), and a clock that is set back does not matter either: it is compared for equality.
 type stamp struct {
 	changed syscall.Timespec
 	size    int64
