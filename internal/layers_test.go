@@ -135,8 +135,8 @@ var order = []string{
 	"basics",
 }
 
-// weights are what a program must not be linked with, however far away, as it makes it large or as it does not belong
-// there: a prefix of an import path each.
+// weights are prefixes of import paths that a program must not depend on, directly or not, as they make it large or do
+// not belong there.
 var weights = map[string][]string{
 	"webapp": {module + "/", "github.com/aws/", "github.com/hashicorp/"},
 	"cmd/goldsmith-agent": {

@@ -1,5 +1,5 @@
-// Package images is what a builder made in an account: finished images with what is known of them, and what a build
-// that was killed left behind.
+// Package images lists and removes the builder's resources in an account: finished images with the data of their tags,
+// and leftovers of builds that were killed.
 package images
 
 import (
@@ -109,7 +109,7 @@ func (a *Account) List(ctx context.Context, current []string) ([]Image, error) {
 	return all, nil
 }
 
-// imageOf is what an image's tags say of it.
+// imageOf makes an Image of an AMI and its tags.
 func imageOf(i types.Image) Image {
 	made, _ := time.Parse(time.RFC3339, aws.ToString(i.CreationDate))
 	tag := func(key string) string { return ec2ops.TagValue(i.Tags, key) }

@@ -276,7 +276,7 @@ func (a *Account) removeProfile(ctx context.Context, name string, role *string) 
 	return nil
 }
 
-// parameters are what builds of one release said to each other.
+// parameters are those by which the builds of one release coordinate.
 func (a *Account) parameters(ctx context.Context) ([]Leftover, error) {
 	var all []Leftover
 	input := &ssm.GetParametersByPathInput{Path: aws.String("/goldsmith/"), Recursive: aws.Bool(true)}

@@ -33,7 +33,7 @@ const (
 	InstanceAddress = "instance"
 )
 
-// Description is what an image says of itself, and what one fragment says.
+// Description is an image's description, and each fragment of one.
 type Description struct {
 	Version int `json:"version"`
 	// Kind is the kind of tier that the fragment is for: instance.KindData or instance.KindService. Instances of the

@@ -25,7 +25,7 @@ func write(t *testing.T, fragments map[string]string) string {
 	return dir
 }
 
-// content is what the task of a fragment writes, and where.
+// content returns the path and the text of the file that a fragment's task writes.
 func content(t *testing.T, name string, d Description) (path, text string) {
 	t.Helper()
 	described, err := Task(name, d)

@@ -142,7 +142,8 @@ func parseFragment(path string, text []byte) (fragment, error) {
 	return f, f.validate()
 }
 
-// merger puts fragments together. claims are what each fragment says of one item, by the item's name.
+// merger puts fragments together. claims are the values of items with the path of their first fragment, by the item's
+// name.
 type merger struct {
 	Description
 	claims map[string]claim

@@ -16,7 +16,7 @@ var (
 	itemName      = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
 	unitName      = regexp.MustCompile(`^[A-Za-z0-9:_.@-]+\.(service|socket|timer|mount|path|target)$`)
 	parameterName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
-	// logPath is what a shell takes for one path or for a pattern of paths.
+	// logPath matches text that a shell takes for one path or one pattern of paths.
 	logPath      = regexp.MustCompile(`^[A-Za-z0-9/._*?+:@%-]+$`)
 	variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 )

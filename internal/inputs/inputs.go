@@ -93,7 +93,8 @@ func (in Inputs) AddConfig(component string, config any) error {
 	return nil
 }
 
-// Name is what a file is called among the inputs: its path from here, so that it is the same on another machine.
+// Name is a file's name among the inputs: its path relative to the working directory, so that it is the same on another
+// machine.
 func Name(path string) string {
 	here, err := os.Getwd()
 	if err != nil {
@@ -150,7 +151,7 @@ func Changed(before, now Inputs) []string {
 	return all
 }
 
-// record is what one component writes.
+// record is the file that one component writes.
 type record struct {
 	// At is when its process first wrote it, in nanoseconds: the order of preparation.
 	At        int64  `json:"at"`

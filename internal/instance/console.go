@@ -40,7 +40,7 @@ func findLine(console []byte, prefix string, into any) bool {
 	}
 }
 
-// wholeLine is what a line says before its checksum, if that is right.
+// wholeLine returns a line's text before its checksum; ok is false if the checksum is wrong.
 func wholeLine(line []byte) (text []byte, ok bool) {
 	line = bytes.TrimRight(line, "\r")
 	at := bytes.LastIndex(line, []byte(sumPrefix))

@@ -1,5 +1,6 @@
-// Package instance is what an instance of a Goldsmith image knows about itself: the settings that it gets at launch,
-// the description that its image carries, what it does at first boot, and the report by which it says that it is ready.
+// Package instance has the formats that an instance of a Goldsmith image shares with the program that launches it: the
+// settings in its user-data, the lines on its console, among them the report that it is ready, and the names of its
+// units and directories.
 package instance
 
 import (
@@ -31,8 +32,8 @@ const (
 	KindService = "service"
 )
 
-// Settings is what an instance is told at launch, in its user-data. It never holds a secret: user-data can be read by
-// every process of the instance.
+// Settings are an instance's settings from its launch, in its user-data. It never holds a secret: user-data can be read
+// by every process of the instance.
 type Settings struct {
 	// Version is set by UserData.
 	Version int `json:"version"`
@@ -60,7 +61,7 @@ type Settings struct {
 	Deadline int `json:"deadline_seconds,omitempty"`
 }
 
-// TierAddress is where a tier is reached.
+// TierAddress is the address and port of a tier.
 type TierAddress struct {
 	Tier string `json:"tier"`
 	// Address is an IP address or a host name.
@@ -69,14 +70,14 @@ type TierAddress struct {
 	Port int `json:"port,omitempty"`
 }
 
-// Report is what an instance says about itself on its serial console once it has checked itself.
+// Report is the result of an instance's checks of itself, on its serial console.
 type Report struct {
 	Ready      bool    `json:"ready"`
 	Tier       string  `json:"tier,omitempty"`
 	InstanceID string  `json:"instance_id,omitempty"`
 	ImageID    string  `json:"image_id,omitempty"`
 	Checks     []Check `json:"checks"`
-	// Answers are what the image says that its instances answer.
+	// Answers are the HTTP requests that instances of the image answer, from the image's description.
 	Answers []Answer  `json:"answers,omitempty"`
 	Time    time.Time `json:"time"`
 	// Uptime is seconds from the kernel's start (in a container, the machine's) to the report.
@@ -136,7 +137,7 @@ func HostKeys(keys []string) string {
 	return HostKeysBegin + "\n" + strings.Join(keys, "\n") + "\n" + HostKeysEnd
 }
 
-// Standby is what a database instance says once nothing is missing but its data volume.
+// Standby is the console line of a database instance that lacks nothing but its data volume.
 type Standby struct {
 	Volume string `json:"volume"`
 	// Server would open the data.
@@ -210,7 +211,7 @@ func FindStandby(console []byte) (s Standby, ok bool) {
 	return s, ok
 }
 
-// FindWaiting is what the console last said that is waited for, or empty.
+// FindWaiting is the text of the last waiting line on a console; empty if there is none.
 func FindWaiting(console []byte) string {
 	i := bytes.LastIndex(console, []byte(WaitingPrefix))
 	if i < 0 {
@@ -223,7 +224,8 @@ func FindWaiting(console []byte) string {
 // directive starts the line of user-data that carries the settings; to cloud-init it is a comment.
 const directive = "#goldsmith: "
 
-// noEffect is what cloud-init does anyhow. A cloud-config with comments alone is an empty one to it, and an error.
+// noEffect is a cloud-config setting with cloud-init's default. A cloud-config of comments alone is empty to
+// cloud-init, and an error.
 const noEffect = "disable_ec2_metadata: false"
 
 // ErrNotConfigured says that user-data holds no settings: the machine is no instance of a stack, but one on which an

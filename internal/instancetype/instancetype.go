@@ -1,4 +1,4 @@
-// Package instancetype is what EC2's instance types are known to be by their names alone.
+// Package instancetype tells properties of EC2's instance types by their names.
 package instancetype
 
 import (

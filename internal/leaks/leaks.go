@@ -21,7 +21,7 @@ var detector = sync.OnceValues(func() (*detect.Detector, error) {
 	return detect.NewDetectorDefaultConfig()
 })
 
-// Find applies all rules to a text. path is where it lies; some rules go by it.
+// Find applies all rules to a text. path is the path of its file, which some rules match.
 func Find(path string, content []byte) ([]Leak, error) {
 	d, err := detector()
 	if err != nil {

@@ -1,4 +1,4 @@
-// Package mysqlsetup is what the provisioner of a MySQL or MariaDB server and its first boot have to agree on: the
+// Package mysqlsetup is the contract between the provisioner of a MySQL or MariaDB server and its first boot: the
 // settings in the image's description, and the line of the server's configuration that first boot replaces.
 package mysqlsetup
 
@@ -27,7 +27,7 @@ const (
 	CertificateKeyPath = instance.RunDir + "/tls/db.key"
 )
 
-// Settings are what first boot has to know of a server.
+// Settings are a server's settings for first boot, in the image's description.
 type Settings struct {
 	Flavor   string `json:"flavor"`  // mysql or mariadb
 	Config   string `json:"config"`  // the file with the bind-address line

@@ -18,7 +18,7 @@ var systems = map[string]bool{
 // tested names those that are.
 const tested = "tested are Debian 13 and sid"
 
-// Untested is what people should know of a system on which no test runs; empty for one that is tested.
+// Untested is a note, for people, about a system on which no test runs; empty for one that is tested.
 func Untested(release map[string]string) string {
 	is, known := systems[release["ID"]+" "+release["VERSION_ID"]]
 	name := cmp.Or(release["PRETTY_NAME"], release["ID"], "a system without a name")

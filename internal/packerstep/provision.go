@@ -33,7 +33,7 @@ func Provision(ctx context.Context, state multistep.StateBag) multistep.StepActi
 	}
 }
 
-// hookData is what provisioners can ask for by build.NAME.
+// hookData are the values of build.NAME for provisioners, by name.
 func hookData(state multistep.StateBag) map[string]any {
 	data, ok := state.Get("generated_data").(map[string]any)
 	if !ok {

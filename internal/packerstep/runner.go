@@ -44,7 +44,7 @@ func NewRunner(steps []multistep.Step, config common.PackerConfig, ui packersdk.
 	return &multistep.BasicRunner{Steps: wrapped}
 }
 
-// name is what people are told of a step.
+// name is a step's name for people.
 func name(step multistep.Step) string {
 	if named, ok := step.(multistep.StepWrapper); ok {
 		return named.InnerStepName()

@@ -11,7 +11,7 @@ import (
 	"unicode/utf8"
 )
 
-// Most is how many bytes Line and Lines leave of a text; its beginning is kept.
+// Most is the number of bytes to which Line and Lines cut a text; its beginning is kept.
 const Most = 64 << 10
 
 // printable is the rune that stands for r. Spaces, line ends and tabs are for the caller to judge.

@@ -13,7 +13,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/task"
 )
 
-// hostile is what a broken-in machine says to steer a terminal.
+// hostile is output of a compromised machine that would steer a terminal.
 const hostile = "a\x1b]52;c;ZXZpbA==\a\x1b[2Jb\rc\u009bd\u202ee\x00f\xffg"
 
 // scripted is a machine that answers the first command with text, and lets another test decide how the command ends.

@@ -20,7 +20,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/task"
 )
 
-// Options is how a play is run.
+// Options are the options of a run of a play.
 type Options struct {
 	// Check changes nothing and shows what would change.
 	Check bool
@@ -28,8 +28,8 @@ type Options struct {
 	Candidates []string
 }
 
-// waits are what a machine must have ended, beside cloud-init, before it is asked for its facts: apt may have to read
-// its lists for that.
+// waits are the programs, beside cloud-init, that must have ended before facts are gathered: apt may have to read its
+// lists for that.
 func (o Options) waits() []string {
 	if len(o.Candidates) == 0 {
 		return nil

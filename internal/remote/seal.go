@@ -60,7 +60,8 @@ func Seal(
 // sinceLimit is how long a sealed machine may take to say what was changed: it looks at each file once.
 const sinceLimit = 5 * time.Minute
 
-// ReadMark is what a sealed machine says; nil if it does not. A sealed one may have no sudo any more.
+// ReadMark returns the mark of a sealed machine; nil if it is not sealed. It uses no sudo, which a sealed machine may
+// have no more.
 func ReadMark(ctx context.Context, comm packersdk.Communicator) (*seal.Mark, error) {
 	text, err := run(ctx, comm, "if [ -e "+seal.Marker+" ]; then cat "+seal.Marker+"; fi", nil)
 	if err != nil {
@@ -139,7 +140,7 @@ func (a *agent) seal(ctx context.Context, request seal.Request, find seal.Judge)
 	return result, errors.Join(err, talkErr)
 }
 
-// talk is what is said to the agent, out, and read from it, in.
+// talk sends the request to the agent, judges the texts that it finds, and reads its result.
 func talk(out *json.Encoder, in *json.Decoder, request seal.Request, find seal.Judge, result *seal.Result) error {
 	if err := out.Encode(request); err != nil {
 		return err

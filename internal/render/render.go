@@ -28,7 +28,7 @@ func File(path string, data map[string]any) ([]byte, error) {
 	return Text(path, string(text), data)
 }
 
-// Text renders a template; name is what errors call it.
+// Text renders a template; name is its name in errors.
 func Text(name, text string, data map[string]any) ([]byte, error) {
 	// Functions that read this process's environment or the network have no place in an image's configuration.
 	functions := sprig.TxtFuncMap()

@@ -56,7 +56,7 @@ var aptLocks = []string{
 	"var/lib/dpkg/lock",
 }
 
-// machine is what is asked of the machine.
+// machine has the accesses to the machine, which tests replace.
 type machine struct {
 	root      string
 	systemctl func(ctx context.Context, arguments ...string) (string, error)
@@ -96,7 +96,7 @@ func (m machine) cloudInit(ctx context.Context) error {
 	return nil
 }
 
-// complaints are what cloud-init calls an error.
+// complaints are the errors in cloud-init's result, as text to add to a message; empty if there are none.
 func (m machine) complaints() string {
 	text, err := os.ReadFile(filepath.Join(m.root, "run/cloud-init/result.json"))
 	if err != nil {
@@ -210,7 +210,7 @@ func (m machine) busyUnits(ctx context.Context, names []string) (string, error) 
 
 var job = regexp.MustCompile(`^[1-9][0-9]*$`)
 
-// units are what systemctl shows of several units.
+// units parses systemctl show's output: a map of properties for each unit.
 func units(shown string) []map[string]string {
 	var all []map[string]string
 	for block := range strings.SplitSeq(strings.TrimSpace(shown), "\n\n") {

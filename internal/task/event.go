@@ -2,7 +2,7 @@ package task
 
 import "fmt"
 
-// Outcome is how a task ended.
+// Outcome is the result of a task.
 type Outcome string
 
 // Outcomes, as Ansible names them. In check mode, changed means that it would change.

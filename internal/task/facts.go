@@ -1,14 +1,14 @@
 package task
 
-// Facts is what the agent finds out about the machine, in one round trip.
+// Facts are the facts that the agent gathers about the machine, in one round trip.
 type Facts struct {
 	OS   OSFacts `json:"os"`
 	Arch string  `json:"arch"` // Go's names: amd64, arm64
-	// MemoryMB and CPUs are what the machine has at bake time; an image may run on another size.
+	// MemoryMB and CPUs are those of the machine at bake time; an image may run on another size.
 	MemoryMB int    `json:"memory_mb"`
 	CPUs     int    `json:"cpus"`
 	Hostname string `json:"hostname"`
-	// Database is what is installed, if anything is.
+	// Database is the installed database server; nil if there is none.
 	Database *DatabaseFacts `json:"database,omitempty"`
 	// Candidates maps each package that was asked for to the version apt would install; "" where there is no
 	// installable candidate.

@@ -15,7 +15,7 @@ type Kind struct {
 type Block interface {
 	// Kind is the block's name.
 	Kind() string
-	// Spec is what the block says. render renders a template of the operator's. An error begins with the attribute.
+	// Spec makes the block's Spec. render renders a template of the operator's. An error begins with the attribute.
 	Spec(render func(path string) ([]byte, error)) (Spec, error)
 }
 

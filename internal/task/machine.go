@@ -51,7 +51,7 @@ func (e *CommandError) Error() string {
 	return said
 }
 
-// Unwrap is how it failed.
+// Unwrap is the error of the program's end.
 func (e *CommandError) Unwrap() error { return e.Err }
 
 // path is an absolute path of the machine's below its root.

@@ -56,7 +56,7 @@ func (s Service) Check(ctx context.Context, m Machine) (Difference, error) {
 	return changeService{unit: s.Unit, verbs: verbs}, nil
 }
 
-// verbs are what systemctl has to do to a unit in these states.
+// verbs are the systemctl commands that a unit in these states needs.
 func (s Service) verbs(is map[string]string) ([]string, error) {
 	masked := is["LoadState"] == "masked"
 	if is["LoadState"] == "not-found" && (s.Masked == nil || !*s.Masked) {

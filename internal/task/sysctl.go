@@ -75,5 +75,5 @@ func (d setSysctl) Apply(ctx context.Context, m Machine) error {
 	if err != nil && !errors.Is(err, os.ErrPermission) && !errors.Is(err, syscall.EROFS) {
 		return fmt.Errorf("set %s now: %w", d.key, err)
 	}
-	return nil // in a container the file is what counts: it works where the image boots
+	return nil // in a container only the file matters: it works where the image boots
 }

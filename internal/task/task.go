@@ -11,7 +11,7 @@ import (
 
 // Play is an ordered list of tasks, and the handlers that they may notify.
 type Play struct {
-	// Name is what the output calls the play.
+	// Name is the play's name in the output.
 	Name string
 	// Tasks run in this order; the first that fails ends the play.
 	Tasks []Task
@@ -21,7 +21,7 @@ type Play struct {
 
 // Task is one thing that should be so.
 type Task struct {
-	// Name is what the output and a Notify call the task; unique among a play's handlers.
+	// Name is the task's name in the output and in Notify; unique among a play's handlers.
 	Name string
 	// Notify names handlers of the same play.
 	Notify []string
@@ -37,12 +37,12 @@ type Spec interface {
 	Kind() string
 	// Validate reports what is wrong with the description itself, naming the attribute.
 	Validate() error
-	// Check reads what is and returns the difference to what should be: nil where there is none, ErrSkip where the task
-	// does not apply. It changes nothing.
+	// Check reads the machine's state and returns its difference to the Spec: nil where there is none, ErrSkip where
+	// the task does not apply. It changes nothing.
 	Check(ctx context.Context, m Machine) (Difference, error)
 }
 
-// Difference is what has to change for a task to be so.
+// Difference is the change that a task needs.
 type Difference interface {
 	// String shows the difference to people; of a file in the unified format.
 	String() string

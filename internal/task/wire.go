@@ -205,7 +205,7 @@ func (d *decoder) frame() (frame, error) {
 	return f, nil
 }
 
-// blob reads a blob's bytes and checks that they are what their name says.
+// blob reads a blob's bytes and checks them against their digest.
 func (d *decoder) blob(digest string, size int64) error {
 	if size < 0 || size > maxBlob {
 		return fmt.Errorf("blob %s: its size %d is not within 0 and %d", digest, size, maxBlob)

@@ -26,7 +26,7 @@ func Long() string {
 	return Number() + " (" + strings.Join(append(commit(info.Settings), info.GoVersion), ", ") + ")"
 }
 
-// commit is what the build noted of the work tree: nothing where it was told not to.
+// commit is the commit of the build, and whether the work tree was changed; empty for a build without VCS stamping.
 func commit(settings []debug.BuildSetting) []string {
 	var said []string
 	for _, s := range settings {
