@@ -18,7 +18,7 @@ TOOL_BUILD := env GOFLAGS=-buildvcs=false GOWORK=off CGO_ENABLED=0 go build -tri
 unexport GOEXPERIMENT
 # The command goes into no image, so it may tell its commit, where git answers for this checkout.
 COMMIT      = $(shell git rev-parse --quiet --verify HEAD >/dev/null 2>&1 && echo -buildvcs=true)
-# What is fuzzed for how long, at most an hour of it all.
+# The time for each fuzz test; all of them take an hour at most.
 FUZZTIME   ?= 5m
 
 # Packer finds the plugin here and nowhere else, so a user's own plugins are neither used nor touched.
@@ -39,7 +39,7 @@ golden:
 ## test: everything that CI runs: checks, unit tests under the race detector, acceptance on the local cloud
 test: check race acceptance
 
-## test-all: test with all cases, and what is too long for CI; each part fits an hour and can be run alone
+## test-all: test with all cases, and with tests too long for CI; each part fits an hour and can be run alone
 test-all: check race acceptance-all cover fuzz test-release bench
 
 ## unit: tests that need no root and no network
@@ -59,7 +59,7 @@ cover:
 fuzz:
 	@scripts/fuzz "$(FUZZTIME)"
 
-## check: lint, the limits of the figures, the command on other systems, what is generated is committed; changes none of it
+## check: lint, the limits of the figures, the command on other systems, generated files are committed; changes none of it
 check: lint cross
 	go run ./tools/figures -check
 	scripts/docs --check
@@ -88,7 +88,7 @@ cross:
 figures:
 	@go run ./tools/figures
 
-## acceptance: what needs root, on local clouds of its own; RUN=TestX runs one test, KEEP=1 keeps the cloud for the next,
+## acceptance: the tests that need root, on local clouds of its own; RUN=TestX runs one test, KEEP=1 keeps the cloud for the next,
 ## MATRIX=all runs all cases where one of a kind is run else
 acceptance:
 	@scripts/deps --test
@@ -114,11 +114,11 @@ bench:
 ## build: the plugin, the agent, the web app and the command
 build: plugin webapp goldsmith
 
-## release: what a release page has: the plugin and the command for each system, and SHA256SUMS, in .build/release
+## release: the files of a release page: the plugin and the command for each system, and SHA256SUMS, in .build/release
 release: .tools/goreleaser
 	@scripts/release
 
-# Packer installs from what `make release` made, in a network namespace of its own; needs root.
+# Packer installs from the files that `make release` made, in a network namespace of its own; needs root.
 test-release: release packer
 	go test -tags acceptance -count=1 ./acceptance/release
 
@@ -182,14 +182,14 @@ $(BUILD)/packer-plugin-amazon: tools/packer-plugin-amazon/go.sum
 cloud: goldsmith
 	@$(GOLDSMITH) cloud up
 
-## env-packer: what a shell needs so that packer finds the plugin: eval "$$(make -s env-packer)"
+## env-packer: the variables by which packer finds the plugin: eval "$$(make -s env-packer)"
 env-packer: plugin packer
 	@"$$(scripts/packer)" plugins install --path $(BUILD)/packer-plugin-goldsmith github.com/goldsmith-ami/goldsmith >/dev/null
 	@echo "export PACKER_PLUGIN_PATH='$(PACKER_PLUGIN_PATH)' PACKER_CONFIG_DIR='$(PACKER_CONFIG_DIR)' CHECKPOINT_DISABLE=1"
 	@echo "export PATH='$(CURDIR)/$(BUILD):$(CURDIR)/.tools':\"\$$PATH\""
 	@$(if $(filter amd64,$(ARCHES)),,echo "export PKR_VAR_arch='$(firstword $(ARCHES))'")
 
-## env: what a shell needs to run packer and the AWS CLI against the local cloud: eval "$$(make -s env)"
+## env: the variables of a shell that runs packer and the AWS CLI against the local cloud: eval "$$(make -s env)"
 env: env-packer goldsmith
 	@$(GOLDSMITH) cloud env
 	@echo "export GOLDSMITH_CLOUD='$(GOLDSMITH_CLOUD)'"
@@ -203,7 +203,7 @@ clean:
 	@if [ -x $(GOLDSMITH) ]; then $(GOLDSMITH) cloud down; fi
 	@rm -rf $(BUILD)/timings $(BUILD)/packer
 
-## distclean: also remove what the local cloud keeps, and everything that was built
+## distclean: also remove the local cloud's state, and everything that was built
 distclean:
 	@if [ -x $(GOLDSMITH) ]; then $(GOLDSMITH) cloud down --destroy --yes; fi
 	@rm -rf $(BUILD) .tools internal/agentbin/bin/*.gz
