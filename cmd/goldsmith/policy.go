@@ -63,7 +63,7 @@ func purposes() string {
 	return strings.Join(names, ", ")
 }
 
-// policyRequest is what the flags and the stack file, if there is one, say of the policy. Nobody is asked.
+// policyRequest makes a request of the flags and of the stack file, if there is one. It calls no API.
 func policyRequest(cmd *cobra.Command, a *account, purpose iampolicy.Purpose) (iampolicy.Request, error) {
 	request := iampolicy.Request{Purpose: purpose, Groups: true, Networks: true}
 	if !slices.Contains(iampolicy.Purposes, purpose) {

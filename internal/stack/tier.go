@@ -51,7 +51,7 @@ type Service struct {
 	Count int32
 	// Group says that an Auto Scaling group keeps the instances.
 	Group bool
-	// Ports are what a load balancer passes on as it is; the first is the one that is asked for its health.
+	// Ports are the TCP ports that a load balancer passes on; the first is the one that is asked for its health.
 	Ports []int32
 	// Probe is the health check that an instance of the tier must pass.
 	Probe stackfile.HealthCheck

@@ -145,7 +145,7 @@ stop it; all is kept:     goldsmith cloud down%[3]s
 	return nil
 }
 
-// told is what a line about a cloud that is up says of its manners, with the seed that may have been drawn.
+// told is the end of a line about a cloud that is up: its manners, with the seed that may have been drawn.
 func told(running daemon.Running) string {
 	if running.Manners == "" || running.Manners == "none" {
 		return ""

@@ -42,8 +42,8 @@ func TestFullDataVolumeIsNotReplaced(t *testing.T) {
 	})
 }
 
-// TestInterrupted is ctrl-C at calls all over a redeployment: the stack is what it was, or what it was to be, and
-// nothing is left of the other. So that the test is short, it is not each call.
+// TestInterrupted is ctrl-C at calls all over a redeployment: the stack has the instances of before or the new ones,
+// and nothing is left of the other. So that the test is short, it is not each call.
 func TestInterrupted(t *testing.T) {
 	for name, change := range map[string]func(*stackfile.File){
 		"single": nil,

@@ -4,12 +4,12 @@ package iampolicy
 type scope int
 
 const (
-	// anything is what only looks, what makes something new, and what IAM cannot hold to a tag, as it is about things
-	// that have none or about no resource at all (Service Authorization Reference).
+	// anything is for actions that only look, that make something new, or that IAM cannot hold to a tag, as their
+	// resources have none or they have no resource at all (Service Authorization Reference).
 	anything scope = iota
-	// tagged changes or ends what carries Goldsmith's tags.
+	// tagged is for changing and ending resources with Goldsmith's tags.
 	tagged
-	// tagging gives tags: to what is just made, and to what is Goldsmith's already. Else who may tag might end all.
+	// tagging gives tags: to a resource that is just made, and to one of Goldsmith's. Else who may tag might end all.
 	tagging
 	groups       // Auto Scaling groups, by name
 	parameters   // by name

@@ -12,7 +12,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
 )
 
-// Purpose is what somebody is to do.
+// Purpose is the kind of work that a policy allows.
 type Purpose string
 
 // Purposes. Bootstrap is for who makes a stack, with its first bake and its first deployment, and who ends it: it alone
@@ -143,13 +143,13 @@ func (r Request) actions(on scope, who string) []string {
 	return all
 }
 
-// owned is what carries a tag of Goldsmith's, and who changes and ends it.
+// owned are the resources with a tag of Goldsmith's, as a condition, and the letters of those who change and end them.
 type owned struct {
 	sid, who  string
 	condition map[string]map[string]any
 }
 
-// owned is what is a stack's, and what is a build's, the instances of its proof among it.
+// owned are the resources of a stack, and those of a build, with the instances of its proof.
 func (r Request) owned() []owned {
 	stack := when("Null", "aws:ResourceTag/goldsmith:stack", "false")
 	if r.Stack != "" {

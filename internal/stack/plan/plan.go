@@ -43,7 +43,7 @@ type Change struct {
 	Reason string `json:"reason"`
 }
 
-// Plan is what a deployment would do.
+// Plan lists the changes that a deployment would make.
 type Plan struct {
 	Changes []Change `json:"changes"`
 	// Notes are remarks beside the changes, such as another deployment that is under way.

@@ -335,7 +335,7 @@ func (p *Proof) prove(ctx context.Context, r Release) (err error) {
 	return ready.Wait()
 }
 
-// launch launches an instance of an image, in its tier's subnet. addresses are where the tiers are found that it needs.
+// launch launches an instance of an image, in its tier's subnet. addresses are those of the tiers that it needs.
 func (p *Proof) launch(
 	ctx context.Context, n network.Network, t stack.Tier, image string, addresses map[string]string,
 ) (stack.Instance, error) {

@@ -29,8 +29,8 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
 
-// scalingAPI answers calls of Auto Scaling in the form that AWS's API reference gives. Refreshes are what successive
-// DescribeInstanceRefreshes find, the last of them for ever; what is asked and is not here is an error.
+// scalingAPI answers calls of Auto Scaling in the form that AWS's API reference gives. Refreshes are the answers to
+// successive DescribeInstanceRefreshes, the last of them for ever; an unknown action is an error.
 type scalingAPI struct {
 	mu        sync.Mutex
 	refreshes []refreshAnswer
