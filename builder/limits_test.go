@@ -37,8 +37,9 @@ func TestMostTags(t *testing.T) {
 	origin[images.RevisionTag] = "r" // which is not known outside of git
 	specs := imageSpecs(b.job, image, origin)
 	proof := 2 // goldsmith:proved and goldsmith:release
-	for i, got := range []int{len(specs[0].Tags) + proof, len(specs[1].Tags), len(b.job.tags("n", b.job.config.RunTags)),
-		len(b.job.tags("n", b.job.config.RunTags, b.job.config.RunVolumeTags))} {
+	run, volumes := b.job.config.RunTags, b.job.config.RunVolumeTags
+	for i, got := range []int{len(specs[0].Tags) + proof, len(specs[1].Tags), len(b.job.tags("n", run)),
+		len(b.job.tags("n", run, volumes))} {
 		if want := []int{tagsMax, tagsMax, tagsMax - 1, tagsMax}[i]; got != want {
 			t.Errorf("%d: there are %d tags, want %d", i, got, want)
 		}

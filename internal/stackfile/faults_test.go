@@ -201,7 +201,8 @@ func TestFaults(t *testing.T) {
 			[]string{`2,23: network: availability_zone: "us-west-2-lax-1a" should be a zone such as eu-central-1a`}},
 		{"a zone of another region", "region = \"eu-west-1\"\n" + in("network", `availability_zone = "eu-central-1a"`),
 			[]string{
-				`3,23: network: availability_zone: eu-central-1a is in the region eu-central-1, and region is eu-west-1`,
+				`3,23: network: availability_zone: eu-central-1a is in the region eu-central-1, ` +
+					`and region is eu-west-1`,
 			}},
 		{"a zone for subnets that are there",
 			in("network", `availability_zone = "eu-central-1a"`, existing, `public_subnet_ids = ["subnet-01234567"]`,

@@ -134,14 +134,14 @@ var grants = []grant{
 
 // implied are actions that no call of the code's is named for, and why they are needed.
 var implied = map[string]string{
-	"iam:PassRole": "EC2 and Auto Scaling give an instance its role for who may pass it (IAM User Guide, Grant a user " +
-		"permissions to pass a role to an AWS service)",
+	"iam:PassRole": "EC2 and Auto Scaling give an instance its role for who may pass it (IAM User Guide, Grant a " +
+		"user permissions to pass a role to an AWS service)",
 	"iam:TagRole":            "CreateRole with tags (API reference of CreateRole)",
 	"iam:TagInstanceProfile": "CreateInstanceProfile with tags (API reference of CreateInstanceProfile)",
-	"iam:CreateServiceLinkedRole": "the first spot instance, group and load balancer of an account (EC2, Auto Scaling " +
-		"and Elastic Load Balancing User Guides, service-linked roles)",
-	"elasticloadbalancing:AddTags": "balancers and target groups are made with tags (Elastic Load Balancing User Guide, " +
-		"Tag resources during creation)",
+	"iam:CreateServiceLinkedRole": "the first spot instance, group and load balancer of an account (EC2, Auto " +
+		"Scaling and Elastic Load Balancing User Guides, service-linked roles)",
+	"elasticloadbalancing:AddTags": "balancers and target groups are made with tags (Elastic Load Balancing User " +
+		"Guide, Tag resources during creation)",
 	"kms:CreateGrant": "volumes and images with a key of one's own (EBS User Guide, Permissions to use KMS keys; so " +
 		"are the other actions of KMS)",
 	"kms:Decrypt":                         "see kms:CreateGrant",

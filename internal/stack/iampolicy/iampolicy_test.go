@@ -193,7 +193,8 @@ func TestPoliciesSayOneStack(t *testing.T) {
 		hasNotAction []string
 	}{
 		{Request{Purpose: Deploy, Region: "eu-central-1", Stack: "shop"},
-			[]string{`"aws:ResourceTag/goldsmith:stack": "shop"`, "arn:aws:ssm:eu-central-1:*:parameter/goldsmith/shop/*",
+			[]string{`"aws:ResourceTag/goldsmith:stack": "shop"`,
+				"arn:aws:ssm:eu-central-1:*:parameter/goldsmith/shop/*",
 				"arn:aws:iam::*:role/goldsmith-shop-*", `"iam:PassedToService": "ec2.amazonaws.com"`},
 			[]string{"goldsmith-build-", "autoscaling:", "elasticloadbalancing:"},
 			[]string{"iam:CreateRole", "iam:PutRolePolicy", "ec2:CreateVpc", "ec2:DeleteVpc", "ec2:DeregisterImage"}},
