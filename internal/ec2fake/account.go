@@ -122,8 +122,8 @@ func (a *Account) Forget() {
 	a.calls, a.faults, a.watchers = nil, nil, nil
 }
 
-// Things are the ids of all that there is, in all regions; of roles, profiles, policies and parameters the names.
-// Terminated instances and what is deleted are not among them.
+// Things are the ids of all resources, in all regions; of roles, profiles, policies and parameters the names.
+// Terminated instances and deleted resources are not among them.
 func (a *Account) Things() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()

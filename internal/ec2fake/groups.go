@@ -94,7 +94,7 @@ func describeRouteTables(r *Region, in *ec2.DescribeRouteTablesInput) (*ec2.Desc
 	return &ec2.DescribeRouteTablesOutput{RouteTables: found}, err
 }
 
-// goneTarget tells whether what a route leads to is not there any more.
+// goneTarget tells whether the target of a route was deleted.
 func (n *network) goneTarget(route types.Route) bool {
 	if id := aws.ToString(route.NatGatewayId); id != "" {
 		nat := n.nats.Get(id)

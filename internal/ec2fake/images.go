@@ -113,7 +113,7 @@ func describeImages(r *Region, in *ec2.DescribeImagesInput) (*ec2.DescribeImages
 	return &ec2.DescribeImagesOutput{Images: found, NextToken: next}, nil
 }
 
-// ripen has what was pending be made when its time has come.
+// ripen completes pending resources whose time has come.
 func (s *storage) ripen() {
 	for id, at := range s.ready {
 		if time.Now().Before(at) {

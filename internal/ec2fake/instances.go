@@ -16,7 +16,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake/resource"
 )
 
-// compute are instances and what they are launched with.
+// compute are instances with their interfaces and addresses, key pairs and launch templates.
 type compute struct {
 	instances  resource.Table[types.Instance]
 	interfaces resource.Table[types.NetworkInterface]
@@ -294,7 +294,7 @@ func (r *Region) settle() {
 	}
 }
 
-// dismantle frees what a terminated instance had.
+// dismantle frees the resources of a terminated instance.
 func (r *Region) dismantle(i *types.Instance) {
 	for _, eni := range i.NetworkInterfaces {
 		r.compute.interfaces.Remove(aws.ToString(eni.NetworkInterfaceId))

@@ -13,7 +13,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake/resource"
 )
 
-// network are VPCs and what is in them.
+// network are VPCs and the resources in them.
 type network struct {
 	vpcs     resource.Table[types.Vpc]
 	subnets  resource.Table[types.Subnet]
@@ -545,7 +545,7 @@ func deleteTags(r *Region, in *ec2.DeleteTagsInput) (*ec2.DeleteTagsOutput, erro
 	return nil, nil
 }
 
-// exists refuses ids of what is not there.
+// exists refuses unknown ids.
 func (r *Region) exists(id string) error {
 	if slices.Contains(r.things(), id) || r.compute.instances.Get(id) != nil || r.compute.interfaces.Get(id) != nil ||
 		r.network.routes.Get(id) != nil {

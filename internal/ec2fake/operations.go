@@ -22,7 +22,7 @@ var operations = map[string]resource.Operations[Region]{
 	"Elastic Load Balancing v2": in(balancing.Operations, func(r *Region) *balancing.State { return r.balancing }),
 }
 
-// in are operations of a service on what a region has of it.
+// in are operations of a service on a region's state of it.
 func in[S any](all resource.Operations[S], of func(*Region) *S) resource.Operations[Region] {
 	regional := resource.Operations[Region]{}
 	for name, do := range all {

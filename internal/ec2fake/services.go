@@ -16,7 +16,7 @@ import (
 // fleet launches the instances of Auto Scaling groups.
 type fleet struct{ region *Region }
 
-// Launch launches an instance for a group, and tells its id and what it was launched from.
+// Launch launches an instance for a group, and returns its id and its launch template with the version.
 func (f fleet) Launch(
 	from astypes.LaunchTemplateSpecification, subnet, group string,
 ) (string, astypes.LaunchTemplateSpecification, error) {

@@ -49,7 +49,7 @@ func Instance(ctx context.Context, api ec2.DescribeInstancesAPIClient, id string
 	return one(id, "InvalidInstanceID.NotFound", all, err)
 }
 
-// one is what EC2 describes of one id; missing is its code where it does not say itself that there is none.
+// one returns the only resource of a Describe call for one id; missing is the error code where the answer is empty.
 func one[T any](id, missing string, all []T, err error) (found T, _ error) {
 	if err == nil && len(all) == 0 {
 		err = &smithy.GenericAPIError{Code: missing, Message: "EC2 does not describe it"}

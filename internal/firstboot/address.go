@@ -20,7 +20,7 @@ import (
 // networkDir is the directory of systemd-networkd's volatile settings, which are gone with the next boot.
 const networkDir = "/run/systemd/network"
 
-// addressDropIn adds the service address to what systemd-networkd gives the interface.
+// addressDropIn is the drop-in by which systemd-networkd adds the service address to the interface.
 const addressDropIn = "50-goldsmith-address.conf"
 
 // takeAddress gives the interface of the instance's private address the service address too.
@@ -153,8 +153,8 @@ func keepAddress(ctx context.Context, changed <-chan struct{}, assert func() err
 	}
 }
 
-// addressChanges tells that an interface got or lost an IPv4 address. What the kernel says of it is not read: one has
-// to look in any case.
+// addressChanges tells that an interface got or lost an IPv4 address. The kernel's message is not read: one has to look
+// in any case.
 func addressChanges(ctx context.Context) (<-chan struct{}, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err != nil {

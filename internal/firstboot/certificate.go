@@ -186,7 +186,7 @@ func stillGood(certificate, key []byte, id Identity) bool {
 	return true
 }
 
-// matching tells what is wrong with a pair that somebody else made.
+// matching returns the error in a pair that somebody else made, if there is one.
 func matching(certificate, key []byte) error {
 	pair, err := tls.X509KeyPair(certificate, key)
 	if err != nil {

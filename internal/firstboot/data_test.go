@@ -12,7 +12,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 )
 
-// volumePrograms fakes what mounts a volume; each notes its call in the file that is returned.
+// volumePrograms fakes the programs that mount a volume; each notes its call in the file that is returned.
 func volumePrograms(t *testing.T, blkid, e2fsck string) (calls string) {
 	t.Helper()
 	calls = filepath.Join(t.TempDir(), "calls")

@@ -19,8 +19,8 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 )
 
-// Run makes the instance ready for its services to start. It does the same at each boot, and what is there already
-// stays. On a machine that is no instance of a stack it does nothing but tell its SSH host keys: a person may have to
+// Run makes the instance ready for its services to start. It does the same at each boot, and files of earlier boots
+// stay. On a machine that is no instance of a stack it does nothing but tell its SSH host keys: a person may have to
 // look why it does not come further.
 func Run(ctx context.Context, setups Setups) error {
 	tellHostKeys()
@@ -89,7 +89,7 @@ func readSecrets(ctx context.Context, c *cloud, i Instance, d imagespec.Descript
 	return c.parameters(ctx, required, optional)
 }
 
-// prepare writes what the description names, and last what later units know the instance by.
+// prepare writes the files that the description names, and last the note of the instance for later units.
 func prepare(ctx context.Context, b Boot, d imagespec.Description, setup Setup) error {
 	needs, err := needsOf(b.Settings, d)
 	if err != nil {

@@ -77,7 +77,7 @@ func (i Instance) describe() (imagespec.Description, error) {
 	return d, err
 }
 
-// dataTier is an instance of a data tier, and what its image says of the data.
+// dataTier is an instance of a data tier, with the data block of its image's description.
 type dataTier struct {
 	Instance
 	data      imagespec.Data

@@ -67,8 +67,8 @@ func Verify(ctx context.Context) error {
 // descriptionCheck is the name of the check that fails if the image's description cannot be read.
 const descriptionCheck = "description"
 
-// readChecks are the checks of an instance, and what it answers to others. Where first boot failed nothing is known of
-// the tier: then the image's are taken, to tell what runs nevertheless.
+// readChecks are the checks of an instance, and the HTTP requests that it answers to others. Where first boot failed
+// nothing is known of the tier: then the image's are taken, to tell what runs nevertheless.
 func readChecks(i Instance) ([]check, []instance.Answer, error) {
 	assertions, err := instance.Assertions(instance.AssertDir)
 	if err != nil {

@@ -43,9 +43,9 @@ const (
 	VolumeTag = "goldsmith:volume"
 	// ServerTag is on a data volume the newest database server that opened it, on an instance the one that it has.
 	ServerTag = "goldsmith:server"
-	// SettingsTag is on an instance a digest of what it was launched with, but for its image.
+	// SettingsTag is the tag with a digest of the settings that an instance was launched with, without its image.
 	SettingsTag = "goldsmith:settings"
-	// GroupTag is on what an Auto Scaling group launched.
+	// GroupTag is on the instances that an Auto Scaling group launched.
 	GroupTag = "aws:autoscaling:groupName"
 )
 
@@ -76,7 +76,7 @@ type Stack struct {
 	IAM      *iam.Client
 	SSM      *ssm.Client
 	Consoles *console.Reader
-	// Logf is told what goes on, a line at a time.
+	// Logf gets messages on the progress of the work, a line at a time.
 	Logf func(format string, args ...any)
 }
 

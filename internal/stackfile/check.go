@@ -19,7 +19,7 @@ var (
 	healthPath   = regexp.MustCompile(`^/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*$`)
 )
 
-// checkFile holds what was decoded to the rules, and completes what depends on something else.
+// checkFile checks a decoded file, and sets the defaults that depend on other values.
 func (r *reader) checkFile(f *File, b *block) {
 	r.matches(b, "name", f.Name, stackName, "1 to 32 lower-case letters, digits and dashes")
 	r.matches(b, "region", f.Region, regionName, "a region such as eu-central-1")

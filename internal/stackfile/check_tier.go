@@ -157,7 +157,7 @@ func (r *reader) checkRule(rule *Rule, b *block, taken map[opening]string) {
 	taken[what] = fmt.Sprintf("the rule in line %d says the same", b.place.Start.Line)
 }
 
-// checkCount completes what keeps the instances.
+// checkCount checks count and scaling, and sets the default of scaling.
 func (r *reader) checkCount(f *File, b, network *block) {
 	w := &f.Web
 	if w.Count < 1 {

@@ -26,7 +26,7 @@ var kmsKey = regexp.MustCompile(
 		`[A-Za-z0-9-]+|mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$`,
 )
 
-// checkVolume completes what EC2 would take for gp3.
+// checkVolume checks a volume against EC2's limits, and sets the defaults of gp3.
 func (r *reader) checkVolume(v *DataVolume, b *block) {
 	r.oneOf(b, "type", v.Type, "gp3", "gp2", "io1", "io2")
 	if !b.good("type") {

@@ -116,7 +116,7 @@ func parse(path string, source []byte) (*File, error) {
 	return f, nil
 }
 
-// reader reads one file, and collects what is wrong with it.
+// reader reads one file, and collects its faults.
 type reader struct {
 	directory string
 	faults    hcl.Diagnostics

@@ -1,5 +1,5 @@
-// Package stackfile is the stack file: what a user says about a stack, decoded and checked. It asks nobody, so that
-// what it accepts can still be refused by EC2: it does not know whether an id, a release or an instance type is there.
+// Package stackfile decodes and checks the stack file, a user's description of a stack. It calls no API, so that EC2
+// can still refuse a file that it accepts: it does not know whether an id, a release or an instance type is there.
 package stackfile
 
 import (
@@ -11,8 +11,8 @@ import (
 
 //go:generate go run ./gendoc
 
-// File is a stack file, in HCL: what a stack is, where it differs from the default. Everything in it is optional; an
-// empty file, and none at all, is the stack `golden` with one instance of each tier.
+// File is a stack file, in HCL: the description of a stack, where it differs from the default. Everything in it is
+// optional; an empty file, and none at all, is the stack `golden` with one instance of each tier.
 //
 // Values are literals: text in quotes or as a heredoc, numbers, true and false, lists and maps of them. Variables,
 // functions and operators are not taken; a `${` that belongs to a text is written `$${`. A duration is a text such as
@@ -207,7 +207,7 @@ type Deploy struct {
 	AutoRollback bool `hcl:"auto_rollback"`
 }
 
-// defaults is a file in which nothing is said. What depends on something else is left to complete it.
+// defaults is an empty file's settings. Those that depend on others are set when a file is checked.
 func defaults() *File {
 	tier := func(subnet string) Tier { return Tier{Subnet: subnet, InstanceType: "t3.small"} }
 	return &File{

@@ -149,8 +149,8 @@ func (s *Interfaces) describe(ctx context.Context, c *awsquery.Call) (*awsquery.
 	return described, nil
 }
 
-// interfaceFilters are where the values of a filter are in an interface's description. Moto looks for addresses among
-// the primary ones only.
+// interfaceFilters are the paths, in an interface's description, of the values of a filter. Moto looks for addresses
+// among the primary ones only.
 var interfaceFilters = map[string]string{
 	"addresses.association.public-ip": "privateIpAddressesSet/*/association/publicIp",
 	"addresses.primary":               "privateIpAddressesSet/*/primary",

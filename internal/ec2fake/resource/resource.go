@@ -30,7 +30,7 @@ type Behaviour struct {
 	Page int
 }
 
-// Visible tells whether what was made then is found now.
+// Visible tells whether a resource that was made then is found now.
 func (b *Behaviour) Visible(made time.Time) bool { return time.Since(made) >= b.Lag }
 
 // Page is a part of the results, from where a token says, and the token of the next part.

@@ -37,7 +37,7 @@ func (s *Store) Tag(id, key string) string {
 	return ""
 }
 
-// SetTags gives tags to what is there, or, with a zero time, to what is made with them.
+// SetTags gives tags to a resource that is there or, with a zero time, to one that is made with them.
 func (s *Store) SetTags(id string, at time.Time, tags []types.Tag) {
 	for _, given := range tags {
 		if s.Behaviour.Visible(at) {
@@ -52,7 +52,7 @@ func (s *Store) DeleteTag(id, key string) {
 	s.tags[id] = slices.DeleteFunc(s.tags[id], func(is tag) bool { return *is.Key == key })
 }
 
-// Born gives what is made the tags that its maker asked for.
+// Born gives a new resource the tags of the call that makes it.
 func (s *Store) Born(id string, kind types.ResourceType, specs []types.TagSpecification) {
 	for _, spec := range specs {
 		if spec.ResourceType == kind {

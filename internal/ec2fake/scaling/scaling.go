@@ -17,7 +17,7 @@ import (
 
 // Fleet launches and ends the instances of groups.
 type Fleet interface {
-	// Launch launches an instance for a group, and tells its id and what it was launched from.
+	// Launch launches an instance for a group, and returns its id and its launch template with the version.
 	Launch(from types.LaunchTemplateSpecification, subnet, group string) (
 		id string, launched types.LaunchTemplateSpecification, err error,
 	)
@@ -41,7 +41,7 @@ type lateTag struct {
 	set time.Time
 }
 
-// refresh is an instance refresh with what it came from.
+// refresh is an instance refresh with the group's template of before.
 type refresh struct {
 	types.InstanceRefresh
 	from string // the version of the launch template

@@ -15,7 +15,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/mysqlsetup"
 )
 
-// Start compares the rows with what the instance before this one counted, and gives the application its account: from
+// Start compares the rows with the counts of the instance before this one, and gives the application its account: from
 // the clients' addresses only, over TLS only, and with no right but to read and write its own database's rows. Accounts
 // of its name for other addresses are removed.
 func (s *server) Start(ctx context.Context, i firstboot.Instance) error {
@@ -54,8 +54,8 @@ func hostPattern(cidr string) (string, error) {
 	return prefix.Masked().Addr().String() + "/" + net.IP(net.CIDRMask(prefix.Bits(), 32)).String(), nil
 }
 
-// accountStatements make the accounts what they should be, whatever they were. Nothing of it goes into the binary log:
-// it belongs to this instance.
+// accountStatements bring the accounts to the wanted state from any other. Nothing of it goes into the binary log: it
+// belongs to this instance.
 func accountStatements(settings mysqlsetup.Settings, hosts []string, password string, others []string) string {
 	username := quote(settings.Username)
 	var b strings.Builder

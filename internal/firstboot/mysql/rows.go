@@ -99,7 +99,8 @@ func (s *server) countTable(ctx context.Context, name string) (int64, error) {
 	return strconv.ParseInt(out, 10, 64)
 }
 
-// compareRows holds the rows to what the instance before this one counted, once, and has the server check those tables.
+// compareRows compares the rows with the counts of the instance before this one, once, and has the server check those
+// tables.
 func (s *server) compareRows(ctx context.Context) error {
 	text, err := os.ReadFile(rowsNote)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -90,7 +90,7 @@ func (d Deployed) MarshalJSON() ([]byte, error) {
 	return json.Marshal(members)
 }
 
-// ErrNeedsPerson says that a deployment failed and that the stack could not be brought back to what it was.
+// ErrNeedsPerson says that a deployment failed and that the stack could not be brought back to its former state.
 var ErrNeedsPerson = tier.ErrNeedsPerson
 
 // rollbackLimit is how long a failed deployment may take to go back.
@@ -101,8 +101,8 @@ const closeLimit = time.Minute
 
 // Run makes the stack run images. No running instance is changed: new ones are launched, and when they are ready the
 // data tiers' volumes and the service addresses move to them. What fails, an interrupt too, goes back: the old
-// instances still run until all is well, and get back what had moved. What a deployment left that was killed is put
-// right first.
+// instances still run until all is well, and get back what had moved. Before that it recovers the stack if a deployment
+// was killed.
 func Run(ctx context.Context, s *stack.Stack, d Deployment) (deployed Deployed, err error) {
 	id := record.NewID()
 	ctx, unlock, err := record.Lock(ctx, s, id)
@@ -229,7 +229,7 @@ func (r *rollout) deployOrRollBack(ctx context.Context, all []stack.Instance) (r
 	return record.Done, r.finish(ctx)
 }
 
-// rollBack brings the stack back to what its roles say, after a deployment that failed.
+// rollBack brings the stack back to the state that its roles give, after a deployment that failed.
 func (r *rollout) rollBack(ctx context.Context, err error) (result string, reason error) {
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
 		err = fmt.Errorf("%w: %w", err, cause)

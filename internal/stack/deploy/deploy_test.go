@@ -32,7 +32,7 @@ import (
 
 const region = "us-east-1"
 
-// world is an account with images of both tiers, and what its instances do.
+// world is an account with images of both tiers, and the behaviour of its instances.
 type world struct {
 	t       *testing.T
 	account *ec2fake.Account

@@ -11,8 +11,8 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/record"
 )
 
-// Plan tells what a deployment would do, and does nothing: it is a deployment whose Actor is dry. It fails where the
-// deployment would, as far as that can be known before.
+// Plan returns the changes that a deployment would make, and makes none: it is a deployment whose Actor is dry. It
+// fails where the deployment would, as far as that can be known before.
 func Plan(ctx context.Context, s *stack.Stack, d Deployment) (plan.Plan, error) {
 	r := newRollout(s, d, record.NewID(), plan.NewActor(true))
 	all, err := s.Instances(ctx)

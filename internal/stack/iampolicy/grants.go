@@ -1,6 +1,6 @@
 package iampolicy
 
-// scope says what of an account a grant is held to.
+// scope is the set of resources of an account that a grant is limited to.
 type scope int
 
 const (
@@ -32,7 +32,7 @@ type grant struct {
 	group, network bool
 }
 
-// grants are all that the code does, and what beside its calls it needs: see implied.
+// grants are the IAM actions of all calls in the code, and the others that those calls need: see implied.
 var grants = []grant{
 	{
 		who: "bdsr",

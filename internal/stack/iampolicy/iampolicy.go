@@ -1,6 +1,6 @@
-// Package iampolicy makes the IAM policies of the people and runners that bake images and run stacks: what each of them
-// needs and no more, held to the names and tags of what is Goldsmith's. It asks nobody; what an account's own
-// guardrails forbid it does not know.
+// Package iampolicy makes the IAM policies of the people and runners that bake images and run stacks: the actions that
+// each of them needs and no more, limited to the names and tags of Goldsmith's resources. It calls no API, and does not
+// know an account's own guardrails.
 package iampolicy
 
 import (
@@ -40,7 +40,7 @@ var allows = map[Purpose]string{
 	CI:        "bd",
 }
 
-// Request says what a policy is for.
+// Request has the purpose and the scope of a policy.
 type Request struct {
 	Purpose Purpose
 	// Region says in which partition the account is, and, where it is not empty, which region is meant.

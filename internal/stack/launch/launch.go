@@ -1,5 +1,5 @@
-// Package launch launches a stack's instances, waits for what they say on their consoles, and ends them. It knows the
-// user-data that an instance is told; what an instance does with it is package firstboot's.
+// Package launch launches a stack's instances, waits for lines on their consoles, and ends them. It knows the user-data
+// that an instance is told; what an instance does with it is package firstboot's.
 package launch
 
 import (

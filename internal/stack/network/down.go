@@ -72,7 +72,7 @@ func (n Network) groupIDs() []string {
 	return slices.DeleteFunc(ids, func(id string) bool { return id == "" })
 }
 
-// removeParts goes backwards through what Ensure makes.
+// removeParts removes the parts that Ensure makes, in reverse order.
 func removeParts(ctx context.Context, s *stack.Stack, n Network) error {
 	if n.NAT != "" {
 		input := &ec2.DeleteNatGatewayInput{NatGatewayId: aws.String(n.NAT)}

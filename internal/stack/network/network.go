@@ -1,5 +1,5 @@
-// Package network has a stack's network: finding it by its tags, making it what the stack file says, and removing it.
-// Of a VPC that was there before the stack only the security groups are the stack's.
+// Package network has a stack's network: finding it by its tags, bringing it to the stack file's settings, and removing
+// it. Of a VPC that was there before the stack only the security groups are the stack's.
 package network
 
 import (
@@ -69,7 +69,7 @@ type Subnet struct {
 // subnetKinds are the kinds of subnets, the one that others need first.
 var subnetKinds = []string{stack.PublicSubnet, stack.PrivateSubnet}
 
-// Missing names what is not there of what a stack needs.
+// Missing names the missing parts of a stack's network.
 func (n Network) Missing(tiers []stack.Tier) []string {
 	type part struct{ name, id string }
 	parts := []part{{"VPC", n.VPC}}

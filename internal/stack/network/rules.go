@@ -49,8 +49,8 @@ const operatorRule = "operator"
 // madeHere describes rules that nobody described.
 const madeHere = "goldsmith"
 
-// rulesFor are the rules of a tier's group, with their descriptions: what lets in whom the tier is for, and everything
-// out.
+// rulesFor are the rules of a tier's group, with their descriptions: those that let the tier's clients in, and one that
+// lets everything out.
 func (u *update) rulesFor(t stack.Tier) map[rule]string {
 	rules := map[rule]string{{
 		egress:   true,

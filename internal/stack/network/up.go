@@ -22,8 +22,8 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/record"
 )
 
-// Up makes what is missing of the network and mends what differs from the stack file, and tells what that was. It can
-// be run again after it broke off.
+// Up makes missing parts of the network and mends those that differ from the stack file, and returns these changes. It
+// can be run again after it broke off.
 func Up(ctx context.Context, s *stack.Stack) (n Network, changes []plan.Change, err error) {
 	act := plan.NewActor(false)
 	err = record.WithLock(ctx, s, func(ctx context.Context) error {
@@ -33,7 +33,7 @@ func Up(ctx context.Context, s *stack.Stack) (n Network, changes []plan.Change, 
 	return n, act.Changes(), err
 }
 
-// Ensure makes the network what the stack file says. With an Actor that is dry the subnets that are yet to be made
+// Ensure brings the network to the stack file's settings. With an Actor that is dry the subnets that are yet to be made
 // have a range and no id.
 func Ensure(ctx context.Context, s *stack.Stack, act *plan.Actor) (Network, error) {
 	n, err := Find(ctx, s)

@@ -1,5 +1,5 @@
-// Package parameters has a stack's SSM parameters: the secrets that its tiers share, and what other packages keep
-// there. A secret is made once and never read by a deployment.
+// Package parameters has a stack's SSM parameters: the secrets that its tiers share, and the parameters of other
+// packages. A secret is made once and never read by a deployment.
 package parameters
 
 import (
@@ -34,7 +34,7 @@ const (
 )
 
 // Ensure makes the secrets of each data tier where they are missing: the application's password, and the authority that
-// signs the database's certificate. What is there stays.
+// signs the database's certificate. Existing ones stay.
 func Ensure(ctx context.Context, s *stack.Stack, act *plan.Actor) error {
 	for _, t := range s.Tiers {
 		if t.Kind != stack.DataTier {

@@ -28,14 +28,14 @@ const (
 	Remove  = "remove"
 )
 
-// Missing is the reason of what is made because it is not there.
+// Missing is the reason for making a resource that does not exist.
 const Missing = "it is missing"
 
 // Change is one thing that is done to a stack, or would be.
 type Change struct {
 	// Action is create, change, replace or remove.
 	Action string `json:"action"`
-	// What is it, for people.
+	// What names the resource, for people.
 	What string `json:"what"`
 	// ID is the id of the resource that changes; empty where it is yet to be created.
 	ID string `json:"id,omitempty"`

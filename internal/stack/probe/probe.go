@@ -1,5 +1,4 @@
-// Package probe asks what a tier's instance must answer, from outside, as a health check describes it. It knows no
-// stack and no AWS.
+// Package probe makes a health check's requests to a tier's instance, from outside. It knows no stack and no AWS.
 package probe
 
 import (

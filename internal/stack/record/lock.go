@@ -121,7 +121,7 @@ func WithLock(ctx context.Context, s *stack.Stack, act func(ctx context.Context)
 	return errors.Join(act(locked), unlock())
 }
 
-// WithLastLock is WithLock for what leaves nothing of the stack, the lock included, if it comes to a good end.
+// WithLastLock is WithLock for work that removes all of the stack: if it succeeds the lock is removed too.
 func WithLastLock(ctx context.Context, s *stack.Stack, act func(ctx context.Context) error) error {
 	locked, end, err := take(ctx, s, NewID())
 	if err != nil {

@@ -36,7 +36,7 @@ const (
 // proofPart is the part of a release that is the proof of all of its candidates.
 const proofPart = "proof"
 
-// poll is the time between two looks at what another build says.
+// poll is the time between two reads of another build's candidate.
 const poll = 300 * time.Millisecond
 
 func buildsPath(s *stack.Stack) string { return s.ParameterPath() + "/builds/" }

@@ -29,7 +29,7 @@ type Proof struct {
 	Release string
 	// Tier is the name of the tier whose image this build makes.
 	Tier string
-	// BuildTag and Build are the tag of what the proof launches, as key and value.
+	// BuildTag and Build are the key and the value of the tag on instances that the proof launches.
 	BuildTag, Build string
 	// InstanceTypes are the types that will do for the instances, the first being wanted most.
 	InstanceTypes []string
@@ -386,7 +386,7 @@ func (p *Proof) launchSomehow(
 	return i, errors.Join(errs...)
 }
 
-// tell shows what an instance reported.
+// tell shows an instance's report.
 func (p *Proof) tell(i stack.Instance, report instance.Report, took time.Duration) {
 	p.stack.Logf("%s %s is ready after %.1f s:", i.Tier, i.ID, took.Seconds())
 	for _, check := range report.Checks {

@@ -1,7 +1,6 @@
-// Package release has what deployments take: releases, which are images that were proved together, and how the builds
-// of one release find each other, prove their images, and elect the one that deploys. What they say to each other is
-// in the stack's parameters: they are processes of their own, perhaps on several machines, and have the account in
-// common.
+// Package release has releases, which are images that were proved together, and the coordination of their builds: these
+// find each other, prove their images, and elect the one that deploys. They communicate by the stack's parameters, as
+// they are separate processes, perhaps on several machines, with one account.
 package release
 
 import (

@@ -133,8 +133,8 @@ func samePolicy(a, b string) bool {
 	return err == nil && reflect.DeepEqual(first, second)
 }
 
-// create makes what is missing of a role and its instance profile. An earlier run may have been interrupted anywhere in
-// it. What is made takes some seconds to be known to EC2, whoever made it.
+// create makes the missing parts of a role and its instance profile. An earlier run may have been interrupted anywhere
+// in it. New ones take some seconds to be known to EC2, whoever made them.
 func create(ctx context.Context, s *stack.Stack, name, policy string) error {
 	own := []types.Tag{{Key: aws.String(stack.StackTag), Value: aws.String(s.Name)}}
 	var boundary *string

@@ -24,7 +24,7 @@ import (
 // dataDevice is the device name that the data volume is attached as.
 const dataDevice = "/dev/sdf"
 
-// volumes are a tier's data volume, what is made of it, and what is left of others.
+// volumes are a tier's data volume, its snapshots, and leftovers of other volumes.
 type volumes struct {
 	run   *tier.Run
 	stack *stack.Stack
@@ -79,8 +79,8 @@ func attachedTo(v *types.Volume) string {
 	return ""
 }
 
-// ensure makes the data volume where there is none, in the zone of the tier's subnet, and tells its zone. One
-// that is there is made what the stack file says.
+// ensure makes the data volume where there is none, in the zone of the tier's subnet, and tells its zone. One that is
+// there is changed to the stack file's size, type and limits.
 func (v *volumes) ensure(ctx context.Context) (id, zone string, err error) {
 	own, err := v.current(ctx, v.run.Instances)
 	if err != nil {
@@ -176,8 +176,8 @@ func (v *volumes) differences(own *types.Volume) (different []string, err error)
 	return different, nil
 }
 
-// change makes the data volume what the stack file says, while it is in use. The file system on it grows when the
-// next database takes it.
+// change changes the data volume to the stack file's size, type and limits, while it is in use. The file system on it
+// grows when the next database takes it.
 func (v *volumes) change(ctx context.Context, own *types.Volume) error {
 	different, err := v.differences(own)
 	if err != nil || len(different) == 0 {

@@ -55,7 +55,7 @@ func (b *balancer) tags() []elbtypes.Tag {
 	}
 }
 
-// create makes what is missing of the load balancer at the tier's elastic address, and returns its target groups.
+// create makes the missing parts of the load balancer at the tier's elastic address, and returns its target groups.
 func (b *balancer) create(ctx context.Context, n network.Network, address types.Address) ([]string, error) {
 	name := b.name("")
 	found, err := b.find(ctx)
