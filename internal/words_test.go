@@ -87,8 +87,8 @@ func wordsIn(text []byte) []string {
 	}
 }
 
-// definition matches the first line of a doc comment that defines its name by a clause, as in "Input is what a volume is
-// made of". Such a comment has the reader guess what kind of thing it is; a noun says it: "Input is a request".
+// definition matches the first line of a doc comment that defines its name by a clause, as in "Input is what a volume
+// is made of". Such a comment has the reader guess what kind of thing it is; a noun says it: "Input is a request".
 var definition = regexp.MustCompile(
 	`^// (?:Package |Command )?[\w.-]+(?:(?:,| and) [\w.-]+)* (?:is|are) (what|who|whose|where|how)\b ?(\w*)`,
 )

@@ -65,7 +65,8 @@ func TestConfigurationOfTheServer(t *testing.T) {
 		{"mariadb", "/etc/mysql/mariadb.conf.d/z-goldsmith.cnf", nil,
 			[]string{
 				"bind-address = 127.0.0.1\n", "port = 3306\n",
-				"\nssl_cipher = TLS_AES_256", "\nssl = OFF\n", "\nsimple_password_check_minimal_length = 14\n", "\nlog_warnings = 2\n",
+				"\nssl_cipher = TLS_AES_256", "\nssl = OFF\n",
+				"\nsimple_password_check_minimal_length = 14\n", "\nlog_warnings = 2\n",
 			},
 			[]string{
 				"mysqlx", "auto_generate_certs", "tls_ciphersuites", "validate_password", "password_history",
