@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -67,18 +68,18 @@ func TestAddressIsGivenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		changed := make(chan struct{}, 1)
-		asserted := 0
-		go keepAddress(ctx, changed, func() error { asserted++; return errors.New("not yet") })
+		var asserted atomic.Int32
+		go keepAddress(ctx, changed, func() error { asserted.Add(1); return errors.New("not yet") })
 		synctest.Wait()
 		changed <- struct{}{}
 		synctest.Wait()
-		if asserted != 2 {
-			t.Errorf("it looked %d times, want at its start and at the change", asserted)
+		if asserted.Load() != 2 {
+			t.Errorf("it looked %d times, want at its start and at the change", asserted.Load())
 		}
 		time.Sleep(lookAtAddress + time.Second)
 		synctest.Wait()
-		if asserted != 3 {
-			t.Errorf("it looked %d times, and once more after a minute is wanted", asserted)
+		if asserted.Load() != 3 {
+			t.Errorf("it looked %d times, and once more after a minute is wanted", asserted.Load())
 		}
 		stop()
 		synctest.Wait()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -120,9 +121,10 @@ func TestTwoTakeTheLockAtOnce(t *testing.T) {
 func TestRenewal(t *testing.T) {
 	onFake(t, func(t *testing.T, s *stack.Stack, a *ec2fake.Account) {
 		hold(t, s, Holder{ID: "before", Host: "elsewhere"})
-		stale := true
+		var stale atomic.Bool
+		stale.Store(true)
 		a.Watch("GetParameter", func(_, out any) {
-			if got, ok := out.(*ssm.GetParameterOutput); ok && stale && got.Parameter.Version > 1 {
+			if got, ok := out.(*ssm.GetParameterOutput); ok && stale.Load() && got.Parameter.Version > 1 {
 				got.Parameter.Value, got.Parameter.Version = aws.String(`{"id":"before"}`), 1
 			}
 		})
@@ -131,7 +133,7 @@ func TestRenewal(t *testing.T) {
 		if ctx.Err() != nil {
 			t.Fatalf("an old answer took it away: %v", context.Cause(ctx))
 		}
-		stale = false
+		stale.Store(false)
 		other := Holder{ID: "other", Host: "elsewhere", Since: time.Now(), Renewed: time.Now()}
 		hold(t, s, other)
 		<-ctx.Done()
