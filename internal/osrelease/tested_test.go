@@ -10,7 +10,7 @@ func TestUntested(t *testing.T) {
 		"ID=debian\nVERSION_ID=\"13\"\nPRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"\n":    "",
 		"ID=debian\nVERSION_CODENAME=forky\nPRETTY_NAME=\"Debian GNU/Linux forky/sid\"\n": "",
 
-		"ID=debian\nVERSION_ID=\"12\"\nPRETTY_NAME=\"Debian 12\"\n": "is Debian 12: Goldsmith is prepared",
+		"ID=debian\nVERSION_ID=\"12\"\nPRETTY_NAME=\"Debian 12\"\n": "",
 		"ID=ubuntu\nVERSION_ID=\"24.04\"\nPRETTY_NAME=Ubuntu\n":     "is Ubuntu: Goldsmith is prepared",
 		"ID=ubuntu\nVERSION_ID=\"18.04\"\nPRETTY_NAME=Ubuntu\n":     "is Ubuntu: Goldsmith is neither prepared",
 		"ID=fedora\nVERSION_ID=40\n":                                "this is fedora: Goldsmith is neither",

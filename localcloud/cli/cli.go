@@ -91,7 +91,7 @@ Exit codes: 0 done; 1 failed; 2 bad input.`,
 		},
 	}
 	command.Flags().StringSliceVar(&bases, "base", []string{"trixie"},
-		"base images that must be there: trixie (Debian 13), sid")
+		"base images that must be there: trixie (Debian 13), bookworm (Debian 12), sid")
 	command.Flags().StringVar(&wanted, "manners", "none", "how it treats its callers: "+manners.Usage)
 	return command
 }

@@ -32,7 +32,7 @@ import (
 type Config struct {
 	// Name is the cloud's name.
 	Name string
-	// Bases are the Debian releases to launch from, trixie or sid, beside those that the cloud already has.
+	// Bases are the Debian releases to launch from, trixie, bookworm or sid, beside those that the cloud already has.
 	Bases []string
 	// Manners are those that it comes up with.
 	Manners manners.Setting

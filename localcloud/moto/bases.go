@@ -23,6 +23,8 @@ var BaseImages = map[string]BaseImage{
 		"Debian 13, made on this host"},
 	"sid": {"ami-051d000000000001a", "debian-sid-" + runtime.GOARCH + "-daily-20260101-local", "903794441882",
 		"Debian sid, made on this host"},
+	"bookworm": {"ami-0d12000000000001a", "debian-12-" + runtime.GOARCH + "-20260101-local", "136693071363",
+		"Debian 12, made on this host"},
 }
 
 // IsBase tells whether an image is one that the cloud comes with.
@@ -46,7 +48,7 @@ func architecture() string {
 // Files are the files of moto, below /etc/moto. It knows of all base images; those that were not made are not shown.
 func Files() (map[string][]byte, error) {
 	images := []map[string]any{}
-	for _, release := range []string{"trixie", "sid"} { // in this order: ids that the server makes depend on it
+	for _, release := range []string{"trixie", "sid", "bookworm"} { // in this order: ids that the server makes depend on it
 		image := BaseImages[release]
 		images = append(images, map[string]any{
 			"ami_id":              image.ID,

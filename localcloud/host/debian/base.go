@@ -42,8 +42,9 @@ type recipe struct {
 }
 
 var recipes = map[string]recipe{
-	"trixie": instanceRecipe("trixie"),
-	"sid":    instanceRecipe("sid"),
+	"bookworm": instanceRecipe("bookworm"),
+	"trixie":   instanceRecipe("trixie"),
+	"sid":      instanceRecipe("sid"),
 	"moto": {
 		suite:    "trixie",
 		variant:  "apt",
@@ -132,13 +133,13 @@ func (b *Bases) Make(name string) string { return name + "-" + recipes[name].dig
 // Dir returns the root directory of a make of a base image.
 func (b *Bases) Dir(madeAs string) string { return filepath.Join(b.dir, madeAs) }
 
-// Ensure makes the base image of this name unless the cache has it: trixie and sid are Debian releases that instances
-// are launched from, moto is the root of the EC2 API's server. progress gets a line now and then. A second cloud that
-// wants the same image waits for the first.
+// Ensure makes the base image of this name unless the cache has it: bookworm, trixie and sid are Debian releases that
+// instances are launched from, moto is the root of the EC2 API's server. progress gets a line now and then. A second
+// cloud that wants the same image waits for the first.
 func (b *Bases) Ensure(ctx context.Context, name string, progress func(string)) error {
 	r, ok := recipes[name]
 	if !ok {
-		return fmt.Errorf("make base image %q: there is no such one; there are trixie and sid", name)
+		return fmt.Errorf("make base image %q: there is no such one; there are bookworm, trixie and sid", name)
 	}
 	target := b.Dir(b.Make(name))
 	if exists(target) {
@@ -222,7 +223,7 @@ func (b *Bases) make(ctx context.Context, r recipe, dir string) error {
 	if !r.instance {
 		return nil
 	}
-	return b.furnish(dir)
+	return b.furnish(dir, r.suite)
 }
 
 // sourceLines returns the sources of a suite, as apt's one-line format has them.
@@ -237,7 +238,7 @@ func (b *Bases) sourceLines(suite string) []string {
 
 // furnish makes of a bare Debian what Debian's cloud image is to cloud-init and SSH, on this cloud. No link in it leads
 // out of it.
-func (b *Bases) furnish(dir string) error {
+func (b *Bases) furnish(dir, suite string) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return err
@@ -257,13 +258,18 @@ func (b *Bases) furnish(dir string) error {
 		return err
 	}
 	apt := fmt.Sprintf("Acquire::http::Proxy \"http://%s\";\n%s\n", b.inside, strings.Join(b.apt.Options, "\n"))
-	for _, file := range []struct{ path, content string }{
+	type file struct{ path, content string }
+	files := []file{
 		{"etc/apt/apt.conf.d/90-local-cloud", apt},
 		{"etc/machine-id", ""},
 		{"etc/hostname", "debian\n"},
 		{"etc/hosts", "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"},
 		{"etc/resolv.conf", ""},
-	} {
+	}
+	if suite == "bookworm" { // its cloud-init would set a locale that is not there
+		files = append(files, file{"etc/default/locale", "LANG=C.UTF-8\n"})
+	}
+	for _, file := range files {
 		if err = replaceIn(root, file.path, []byte(file.content)); err != nil {
 			return err
 		}
