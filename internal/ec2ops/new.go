@@ -44,10 +44,16 @@ func (m *made) handle(
 		if err == nil && makes(call) {
 			m.note(call, idsIn(out.Result), idsIn(in.Parameters))
 		}
-		if !awserr.NotFound(err) || !m.isNew(idsIn(in.Parameters), age) || await.Sleep(ctx, pause) != nil {
+		if !awserr.NotFound(err) || byName(err) || !m.isNew(idsIn(in.Parameters), age) || await.Sleep(ctx, pause) != nil {
 			return out, metadata, err
 		}
 	}
+}
+
+// byName tells whether NotFound is of what a call asks for by a name, which is not among the ids that are new: a launch
+// template, of which a first version is made once EC2 says that there is none.
+func byName(err error) bool {
+	return strings.HasPrefix(awserr.Code(err), "InvalidLaunchTemplateName.NotFound")
 }
 
 // endAge is the age of a resource up to which NotFound from a call that deletes it is retried. It is short: NotFound

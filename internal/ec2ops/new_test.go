@@ -164,3 +164,27 @@ func TestMade(t *testing.T) {
 		})
 	}
 }
+
+// TestTemplateThatIsNotThere: that there is no launch template of a name is known at once, also where a call names a
+// key pair or a group beside it that was made just now.
+func TestTemplateThatIsNotThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api, id := vpc(t, 0)
+		group, err := api.CreateSecurityGroup(t.Context(), &ec2.CreateSecurityGroupInput{
+			GroupName:   aws.String("g"),
+			Description: aws.String("g"),
+			VpcId:       aws.String(id),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		_, err = api.CreateLaunchTemplateVersion(t.Context(), &ec2.CreateLaunchTemplateVersionInput{
+			LaunchTemplateName: aws.String("none"),
+			LaunchTemplateData: &types.RequestLaunchTemplateData{SecurityGroupIds: []string{*group.GroupId}},
+		})
+		if !awserr.NotFound(err) || time.Since(began) > 0 {
+			t.Errorf("after %s: %v", time.Since(began), err)
+		}
+	})
+}
