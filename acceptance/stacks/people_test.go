@@ -146,7 +146,7 @@ sudo systemctl restart systemd-networkd
 sudo ip address delete 10.0.2.10/32 dev "$(show | cut -d' ' -f2)"
 for try in $(seq 100); do [ -z "$(show)" ] || exit 0; sleep 0.1; done
 echo "it did not come back"; exit 1`
-	if out, err := rig.Output(rig.Goldsmith(), "ssh", "db", "--stack", rig.StackName, "--", take); err != nil {
+	if out, err := rig.Output(rig.Goldsmith(), "ssh", "--stack", rig.StackName, "db", "--", take); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	rig.AssertServes(t)

@@ -154,7 +154,7 @@ func TestStackFile(t *testing.T) {
 	text := blueStack(release)
 	file := stackFileOf(t, text)
 	told := rig.PlanOf(t, "--file", file)
-	if strings.Count(told, "create ") != 19 || strings.Contains(told, "change ") {
+	if strings.Count(told, "create ") != 20 || strings.Contains(told, "change ") {
 		t.Errorf("the plan of a stack that is not there:\n%s", told)
 	}
 	out, err := rig.Output(rig.Goldsmith(), "deploy", "--file", file, "--stack", rig.StackName)

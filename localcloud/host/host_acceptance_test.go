@@ -167,6 +167,12 @@ func (c *cloud) checkNothingLeft(t *testing.T) {
 // checkNothingOutside looks for what a cloud has in the kernel outside of its own mount namespace.
 func checkNothingOutside(t *testing.T, config Config) {
 	t.Helper()
+	// A cloud of another name may have the number that this one's name stands for.
+	addresses, err := AddressesOf(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	number := addresses.API.Addr().As4()[2]
 	for _, command := range []string{"nft list tables", "losetup --all", "find /sys/fs/cgroup -type d"} {
 		out, err := exec.Command("sh", "-c", command).CombinedOutput()
 		if err != nil {
@@ -174,7 +180,7 @@ func checkNothingOutside(t *testing.T, config Config) {
 		}
 		for line := range strings.Lines(string(out)) {
 			for _, ours := range []string{
-				fmt.Sprintf("goldsmith_%d\n", numberOfName(config.Name)),
+				fmt.Sprintf("goldsmith_%d\n", number),
 				config.StateDir + "/",
 				"goldsmith-" + config.Name,
 			} {
