@@ -44,7 +44,8 @@ func (m *made) handle(
 		if err == nil && makes(call) {
 			m.note(call, idsIn(out.Result), idsIn(in.Parameters))
 		}
-		if !awserr.NotFound(err) || byName(err) || !m.isNew(idsIn(in.Parameters), age) || await.Sleep(ctx, pause) != nil {
+		if !awserr.NotFound(err) || byName(err) || !m.isNew(idsIn(in.Parameters), age) ||
+			await.Sleep(ctx, pause) != nil {
 			return out, metadata, err
 		}
 	}

@@ -174,9 +174,9 @@ func checkNothingOutside(t *testing.T, config Config) {
 	}
 	number := addresses.API.Addr().As4()[2]
 	for _, command := range []string{"nft list tables", "losetup --all", "find /sys/fs/cgroup -type d"} {
-		out, err := exec.Command("sh", "-c", command).CombinedOutput()
-		if err != nil {
-			t.Fatalf("%s: %v: %s", command, err, out)
+		out, failed := exec.Command("sh", "-c", command).CombinedOutput()
+		if failed != nil {
+			t.Fatalf("%s: %v: %s", command, failed, out)
 		}
 		for line := range strings.Lines(string(out)) {
 			for _, ours := range []string{

@@ -14,8 +14,8 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/ec2id"
 )
 
-// EnsureBase makes the base image of this name unless the cache has it: bookworm, trixie and sid are Debian
-// releases that instances are launched from, moto is the root of the EC2 API's server. progress gets a line now and then.
+// EnsureBase makes the base image of this name unless the cache has it: bookworm, trixie and sid are Debian releases
+// that instances are launched from, moto is the root of the EC2 API's server. progress gets a line now and then.
 func (h *Host) EnsureBase(ctx context.Context, name string, progress func(string)) error {
 	return h.bases.Ensure(ctx, name, progress)
 }

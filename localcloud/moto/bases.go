@@ -48,7 +48,8 @@ func architecture() string {
 // Files are the files of moto, below /etc/moto. It knows of all base images; those that were not made are not shown.
 func Files() (map[string][]byte, error) {
 	images := []map[string]any{}
-	for _, release := range []string{"trixie", "sid", "bookworm"} { // in this order: ids that the server makes depend on it
+	// In this order: ids that the server makes depend on it.
+	for _, release := range []string{"trixie", "sid", "bookworm"} {
 		image := BaseImages[release]
 		images = append(images, map[string]any{
 			"ami_id":              image.ID,
