@@ -92,3 +92,8 @@ func (f filter) passes(item *Node) bool {
 func (all Filters) Pass(item *Node) bool {
 	return !slices.ContainsFunc(all, func(f filter) bool { return !f.passes(item) })
 }
+
+// Keep returns the items that pass all filters. The slice is used again.
+func (all Filters) Keep(items []*Node) []*Node {
+	return slices.DeleteFunc(items, func(item *Node) bool { return !all.Pass(item) })
+}

@@ -39,8 +39,7 @@ func (o *Offerings) describe(ctx context.Context, c *awsquery.Call) (*awsquery.N
 	if err != nil {
 		return nil, err
 	}
-	offered := slices.DeleteFunc(described.Items("instanceTypeOfferingSet"),
-		func(item *awsquery.Node) bool { return !filters.Pass(item) })
+	offered := filters.Keep(described.Items("instanceTypeOfferingSet"))
 	page, next, err := pageOf(offered, c.Get("MaxResults"), c.Get("NextToken"), func(item *awsquery.Node) string {
 		return item.Get("instanceType") + "@" + item.Get("location")
 	})

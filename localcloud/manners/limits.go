@@ -179,7 +179,11 @@ func (l *limits) admitLaunch(ctx context.Context, c *awsquery.Call, carry Carry)
 			Status: http.StatusInternalServerError,
 		}
 	}
-	return l.admitVCPUs(ctx, carry, slices.Repeat([]string{kind}, max(0, min(count, vcpuQuota+1))))
+	all, err := allInstances(ctx, carry)
+	if err != nil {
+		return err
+	}
+	return l.admitVCPUs(ctx, carry, all, slices.Repeat([]string{kind}, max(0, min(count, vcpuQuota+1))))
 }
 
 // zoneOf is the zone of a launch's subnet; empty where that is not known.
@@ -222,18 +226,18 @@ func (l *limits) lacksCapacity(kind, zone string) bool {
 }
 
 func (l *limits) admitStart(ctx context.Context, c *awsquery.Call, carry Carry) error {
-	described, err := ask(ctx, carry, "DescribeInstances")
+	all, err := allInstances(ctx, carry)
 	if err != nil {
 		return err
 	}
 	var kinds []string
-	for _, item := range instancesOf(described) {
+	for _, item := range all {
 		if item.Get("instanceState", "name") == "stopped" &&
 			slices.Contains(c.List("InstanceId"), item.Get("instanceId")) {
 			kinds = append(kinds, item.Get("instanceType"))
 		}
 	}
-	return l.admitVCPUs(ctx, carry, kinds)
+	return l.admitVCPUs(ctx, carry, all, kinds)
 }
 
 // instancesOf are the instances of an answer that describes them.
@@ -245,17 +249,23 @@ func instancesOf(described *awsquery.Node) []*awsquery.Node {
 	return all
 }
 
-// admitVCPUs refuses instances of these types if they would have, with those that run, more vCPUs than there may be.
-func (l *limits) admitVCPUs(ctx context.Context, carry Carry, kinds []string) error {
+// allInstances are the descriptions of the account's instances.
+func allInstances(ctx context.Context, carry Carry) ([]*awsquery.Node, error) {
+	described, err := ask(ctx, carry, "DescribeInstances")
+	if err != nil {
+		return nil, err
+	}
+	return instancesOf(described), nil
+}
+
+// admitVCPUs refuses instances of these types if they would have, with those there are that run, more vCPUs than there
+// may be.
+func (l *limits) admitVCPUs(ctx context.Context, carry Carry, there []*awsquery.Node, kinds []string) error {
 	if len(kinds) == 0 {
 		return nil
 	}
-	described, err := ask(ctx, carry, "DescribeInstances")
-	if err != nil {
-		return err
-	}
 	all := slices.Clone(kinds)
-	for _, item := range instancesOf(described) {
+	for _, item := range there {
 		if slices.Contains([]string{"pending", "running", "stopping"}, item.Get("instanceState", "name")) {
 			all = append(all, item.Get("instanceType"))
 		}

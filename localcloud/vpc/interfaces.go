@@ -145,7 +145,7 @@ func (s *Interfaces) describe(ctx context.Context, c *awsquery.Call) (*awsquery.
 		}
 	}
 	set := described.At("networkInterfaceSet")
-	set.Children = slices.DeleteFunc(set.Children, func(nic *awsquery.Node) bool { return !filters.Pass(nic) })
+	set.Children = filters.Keep(set.Children)
 	return described, nil
 }
 

@@ -18,7 +18,7 @@ func (n *Network) describeNatGateways(ctx context.Context, c *awsquery.Call) (*a
 		return nil, err
 	}
 	set := described.At("natGatewaySet")
-	set.Children = slices.DeleteFunc(set.Children, func(item *awsquery.Node) bool { return !filters.Pass(item) })
+	set.Children = filters.Keep(set.Children)
 	return described, nil
 }
 
