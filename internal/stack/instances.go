@@ -139,3 +139,28 @@ func IDs(all []Instance) []string {
 	}
 	return ids
 }
+
+// ImageTags returns the values of a tag of the images that instances run, by image. An image that is gone, or another
+// account's without the tag, has none.
+func (s *Stack) ImageTags(ctx context.Context, tag string, instances ...Instance) (map[string]string, error) {
+	var ids []string
+	for _, i := range instances {
+		if i.Image != "" && !slices.Contains(ids, i.Image) {
+			ids = append(ids, i.Image)
+		}
+	}
+	values := map[string]string{}
+	if len(ids) == 0 {
+		return values, nil
+	}
+	// By a filter: of ids in the request itself, one that is gone would fail the whole.
+	in := &ec2.DescribeImagesInput{Filters: []types.Filter{ec2ops.Filter("image-id", ids...)}}
+	found, err := ec2ops.Images(ctx, s.EC2, in)
+	if err != nil {
+		return nil, fmt.Errorf("look at %s: %w", strings.Join(ids, ", "), err)
+	}
+	for _, image := range found {
+		values[aws.ToString(image.ImageId)] = ec2ops.TagValue(image.Tags, tag)
+	}
+	return values, nil
+}

@@ -5,17 +5,11 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"slices"
-	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
-	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"golang.org/x/crypto/ssh"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/access"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/launch"
@@ -43,7 +37,7 @@ func SSHRoute(ctx context.Context, s *stack.Stack, target stack.Instance) ([]acc
 		}
 		through = []stack.Instance{gateway, target}
 	}
-	users, err := usersOf(ctx, s, through)
+	users, err := s.ImageTags(ctx, images.UserTag, through...)
 	if err != nil {
 		return nil, fmt.Errorf("log in to %s: %w", target.ID, err)
 	}
@@ -63,27 +57,6 @@ func SSHRoute(ctx context.Context, s *stack.Stack, target stack.Instance) ([]acc
 		})
 	}
 	return hops, nil
-}
-
-// usersOf are the users that have the launch's key, by image. An image that is another account's, or gone, says none.
-func usersOf(ctx context.Context, s *stack.Stack, instances []stack.Instance) (map[string]string, error) {
-	var ids []string
-	for _, i := range instances {
-		if i.Image != "" && !slices.Contains(ids, i.Image) {
-			ids = append(ids, i.Image)
-		}
-	}
-	// By ids themselves EC2 would answer nothing at all where one of them is gone.
-	byID := types.Filter{Name: aws.String("image-id"), Values: ids}
-	found, err := ec2ops.Images(ctx, s.EC2, &ec2.DescribeImagesInput{Filters: []types.Filter{byID}})
-	if err != nil {
-		return nil, fmt.Errorf("look at %s: %w", strings.Join(ids, ", "), err)
-	}
-	users := map[string]string{}
-	for _, image := range found {
-		users[aws.ToString(image.ImageId)] = ec2ops.TagValue(image.Tags, images.UserTag)
-	}
-	return users, nil
 }
 
 // identity is the public half of the key that an ssh-agent may have, where its file is not on this machine. That is

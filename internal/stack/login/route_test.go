@@ -26,12 +26,12 @@ func TestUserIsTheImages(t *testing.T) {
 		a.In(conf.Region).AddImage(image)
 	}
 	s := defaultstack.New(conf, stackfile.Default(), t.Logf)
-	got, err := usersOf(t.Context(), s, []stack.Instance{
+	got, err := s.ImageTags(t.Context(), images.UserTag, []stack.Instance{
 		{ID: "i-1", Image: "ami-0eb1"},
 		{ID: "i-2", Image: "ami-0db1"},
 		{ID: "i-3", Image: "ami-0db1"},
 		{ID: "i-4", Image: "ami-9999"}, // deregistered since
-	})
+	}...)
 	want := map[string]string{"ami-0db1": "ubuntu", "ami-0eb1": ""}
 	if err != nil || !maps.Equal(got, want) {
 		t.Errorf("got %v, %v, want %v", got, err, want)

@@ -12,11 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
-	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
-
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
@@ -118,9 +113,9 @@ func of(ctx context.Context, s *stack.Stack, get getter) (Status, error) {
 			now.Addresses[t.Name] = address
 		}
 	}
-	releases, err := releasesOf(ctx, s, all)
+	releases, err := s.ImageTags(ctx, images.ReleaseTag, all...)
 	if err != nil {
-		return now, err
+		return now, fmt.Errorf("find the releases of the instances: %w", err)
 	}
 	for _, i := range all {
 		now.Instances = append(now.Instances, Instance{Instance: i, Release: releases[i.Image]})
@@ -173,30 +168,6 @@ func serviceAddress(ctx context.Context, s *stack.Stack) (string, error) {
 		}
 	}
 	return "", nil
-}
-
-// releasesOf are the releases of the images that instances run.
-func releasesOf(ctx context.Context, s *stack.Stack, all []stack.Instance) (map[string]string, error) {
-	releases := map[string]string{}
-	var ids []string
-	for _, i := range all {
-		ids = append(ids, i.Image)
-	}
-	if len(ids) == 0 {
-		return releases, nil
-	}
-	// By a filter: of ids in the request itself, one that is gone would fail the whole.
-	filters := []types.Filter{{Name: aws.String("image-id"), Values: ids}}
-	out, err := s.EC2.DescribeImages(ctx, &ec2.DescribeImagesInput{Filters: filters})
-	if err != nil {
-		return nil, fmt.Errorf("find the releases of %s: %w", strings.Join(ids, ", "), err)
-	}
-	for _, image := range out.Images {
-		if image.ImageId != nil {
-			releases[*image.ImageId] = ec2ops.TagValue(image.Tags, images.ReleaseTag)
-		}
-	}
-	return releases, nil
 }
 
 // askAll finds out the health of instances: first of the service tiers', each from outside, then of the data tiers',
