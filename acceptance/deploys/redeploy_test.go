@@ -193,7 +193,7 @@ func TestNoWriteIsLostWhileTheDatabaseIsReplaced(t *testing.T) {
 	assertAcknowledged(t, w)
 	rig.AssertServes(t)
 	assertReport(t, out, *before.InstanceId, "Writes were interrupted for",
-		"the data volume "+dataVolume(t)+" to "+after, "the database's address 10.0.2.10 to "+after)
+		"the data volume "+dataVolume(t)+" to "+after, "the db tier's address 10.0.2.10 to "+after)
 }
 
 // dataVolume is the id of the volume with the stack's data.
@@ -296,8 +296,8 @@ provisioner "goldsmith-systemd" {
 			if slices.Contains(c.args, "db") { // both had moved, and came back
 				assertReport(t, out, "was healthy and then was not",
 					"the data volume "+dataVolume(t)+" to "+*db.InstanceId,
-					"the database's address 10.0.2.10 to "+*db.InstanceId,
-					"the page's address "+aws.ToString(web.PublicIpAddress)+" to "+*web.InstanceId)
+					"the db tier's address 10.0.2.10 to "+*db.InstanceId,
+					"the web tier's address "+aws.ToString(web.PublicIpAddress)+" to "+*web.InstanceId)
 			} else if !strings.Contains(out, "\nreport: ") {
 				t.Errorf("it left no report:\n%s", rig.End(t, out))
 			}

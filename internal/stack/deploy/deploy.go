@@ -243,8 +243,7 @@ func (r *rollout) rollBack(ctx context.Context, err error) (result string, reaso
 	})
 	if failed != nil {
 		return record.NeedsPerson, fmt.Errorf("%w; %w: going back failed: %w\nhint: when its cause is mended, "+
-			"goldsmith rollback "+
-			"goes on with it", err, ErrNeedsPerson, failed)
+			"goldsmith rollback goes on with it", err, ErrNeedsPerson, failed)
 	}
 	return record.RolledBack, err
 }

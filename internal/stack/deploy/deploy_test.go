@@ -499,23 +499,6 @@ func TestRefusedAtEachCall(t *testing.T) {
 	}
 }
 
-func TestDestroyLeavesImagesAndSnapshots(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		w := newWorld(t, nil)
-		w.mustDeploy("1")
-		w.mustDeploy("2")
-		if err := Destroy(t.Context(), w.stack); err != nil {
-			t.Fatal(err)
-		}
-		for _, thing := range w.account.Things() {
-			if !strings.HasPrefix(thing, "ami-") && !strings.HasPrefix(thing, "snap-") {
-				t.Errorf("%s is left", thing)
-			}
-		}
-		w.mustDeploy("1") // at once: what was deleted cannot be made again for half a minute
-	})
-}
-
 func TestRollbackToASnapshot(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		w := newWorld(t, nil)

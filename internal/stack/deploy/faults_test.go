@@ -25,7 +25,7 @@ func TestFullDataVolumeIsNotReplaced(t *testing.T) {
 		w.full = true
 		_, err := w.deploy(t.Context(), w.deployment("2"))
 		if err == nil || errors.Is(err, ErrNeedsPerson) ||
-			!strings.Contains(err.Error(), "replace the database on i-") ||
+			!strings.Contains(err.Error(), "replace the db tier's i-") ||
 			!strings.Contains(err.Error(), "hint: make room") {
 			t.Errorf("got %v", err)
 		}

@@ -52,7 +52,7 @@ func Observe(ctx context.Context, s *stack.Stack, t stack.Tier, all []stack.Inst
 	o := &Observer{check: t.Service.Probe, stop: stop}
 	o.asking.Go(func() {
 		if err := o.askServing(asking, s, t, all); err != nil && asking.Err() == nil {
-			s.Logf("the report will show the page's health from the new instance on: %v", err)
+			s.Logf("the report will show the tier's health from the new instance on: %v", err)
 		}
 		for o.sample(asking); await.Sleep(asking, sampleEvery) == nil; {
 			o.sample(asking)

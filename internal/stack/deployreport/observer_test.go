@@ -123,7 +123,7 @@ func TestMoves(t *testing.T) {
 	o := &Observer{stop: func() {}}
 	for _, to := range []string{"i-2", "i-2", "i-1"} {
 		o.Moved("the data volume vol-1", to)
-		o.Moved("the database's address 10.0.2.10", "i-2")
+		o.Moved("the db tier's address 10.0.2.10", "i-2")
 	}
 	o.WritesStop()
 	o.Ask("127.0.0.1:1")
@@ -136,7 +136,7 @@ func TestMoves(t *testing.T) {
 			t.Errorf("%s happened at no time", m.What)
 		}
 	}
-	want := []string{"the data volume vol-1 to i-2", "the database's address 10.0.2.10 to i-2",
+	want := []string{"the data volume vol-1 to i-2", "the db tier's address 10.0.2.10 to i-2",
 		"the data volume vol-1 to i-1"}
 	if !slices.Equal(moves, want) || len(page.Interruptions) != 1 || len(page.Health) != 1 {
 		t.Errorf("got %+v", page)

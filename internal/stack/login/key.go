@@ -52,9 +52,8 @@ func EnsureKey(ctx context.Context, s *stack.Stack, act *plan.Actor) error {
 		return act.Do(change, func() (string, error) { return KeyName(s), importKey(ctx, s, path) })
 	}
 	if err := access.CheckIdentity(path, registered); err != nil && !act.Dry() {
-		s.Logf("%v: no instance can be entered from here, and a database that is replaced is stopped with its "+
-			"instance,"+
-			" which takes longer", keyFault(s, err))
+		s.Logf("%v: no instance can be entered from here, and a data tier that is replaced is stopped with its "+
+			"instance, which takes longer", keyFault(s, err))
 	}
 	return nil
 }

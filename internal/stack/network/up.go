@@ -74,8 +74,8 @@ func Ensure(ctx context.Context, s *stack.Stack, act *plan.Actor) (Network, erro
 		}
 	} else if n.Existing {
 		return n, fmt.Errorf("make the network of stack %s: the stack is in %s, which was there before, and the "+
-			"stack file "+
-			"wants one of its own\nhint: name that VPC in the stack file, or move by goldsmith destroy", s.Name, n.VPC)
+			"stack file wants one of its own\n"+
+			"hint: name that VPC in the stack file, or move by goldsmith destroy", s.Name, n.VPC)
 	}
 	for _, part := range parts {
 		if err := part.make(ctx); err != nil {

@@ -80,7 +80,7 @@ func ensureAuthority(ctx context.Context, s *stack.Stack, act *plan.Actor, path 
 		if err != nil {
 			return "", err
 		}
-		s.Logf("made parameter %s, the authority for the database's certificate", certificate)
+		s.Logf("made parameter %s, the authority for a data tier's certificate", certificate)
 		// The key goes first: a key without its certificate is made anew, a certificate without its key would stay.
 		return certificate, errors.Join(
 			Put(ctx, s, key, private, types.ParameterTypeSecureString),

@@ -171,5 +171,5 @@ func (p Probe) StillHealthy(ctx context.Context, address string, bad *int32) err
 	if *bad++; *bad < p.Check.HealthyThreshold {
 		return nil
 	}
-	return fmt.Errorf("the page was healthy and then was not: %w", err)
+	return fmt.Errorf("it was healthy and then was not: %w", err)
 }

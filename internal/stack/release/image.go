@@ -70,8 +70,7 @@ func checkImage(ctx context.Context, s *stack.Stack, tier, id string) error {
 	out, err := s.EC2.DescribeImages(ctx, &ec2.DescribeImagesInput{ImageIds: []string{id}})
 	if strings.HasPrefix(awserr.Code(err), "InvalidAMIID") || err == nil && len(out.Images) == 0 {
 		return fmt.Errorf("deploy %s image %s: region %s has none of this id\nhint: an AMI's id is good in one "+
-			"region only; "+
-			"goldsmith images lists those of this one, and a build's ami_regions makes it in "+
+			"region only; goldsmith images lists those of this one, and a build's ami_regions makes it in "+
 			"others", tier, id, s.Config.Region)
 	}
 	if err != nil {

@@ -256,8 +256,7 @@ func (p *Proof) proveAlone(ctx context.Context, image string) error {
 	for _, needed := range p.stack.Tier(p.Tier).Needs {
 		if found[needed] == "" {
 			return fmt.Errorf("%w: a %s image is proved together with one of tier %s, and stack %s has no release "+
-				"yet\n"+
-				"hint: build both images at once", ErrUnproved, p.Tier, needed, p.stack.Name)
+				"yet\nhint: build both images at once", ErrUnproved, p.Tier, needed, p.stack.Name)
 		}
 	}
 	if err := p.proveAndPublish(ctx, p.releaseOf(found)); err != nil {

@@ -39,8 +39,7 @@ func TestLeadsNamespace(t *testing.T) {
 func TestRootIsOn(t *testing.T) {
 	const machine = "240 159 0:41 / / rw,relatime shared:5 - overlay overlay " +
 		"rw,lowerdir=/run/goldsmith/a/mnt/ami-1/upper:/base,upperdir=/run/goldsmith/a/mnt/i-web.disk/upper," +
-		"workdir=/w\n" +
-		"241 240 0:48 / /tmp rw shared:6 - tmpfs tmpfs rw\n"
+		"workdir=/w\n241 240 0:48 / /tmp rw shared:6 - tmpfs tmpfs rw\n"
 	const host = "22 1 253:0 / / rw,relatime - ext4 /dev/vda1 rw\n" +
 		"23 22 0:41 / /run/goldsmith/a/mnt/i-web rw - overlay overlay rw," +
 		"upperdir=/run/goldsmith/a/mnt/i-web.disk/upper\n"

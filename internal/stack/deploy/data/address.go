@@ -44,7 +44,7 @@ func (d *data) giveAddress(ctx context.Context, i stack.Instance) error {
 		return fmt.Errorf("give %s to %s: %w", address, i.ID, err)
 	}
 	if err = tier.AwaitAddress(ctx, address, i.ID, has); err == nil {
-		d.run.Observer.Moved("the database's address "+address, i.ID)
+		d.run.Observer.Moved("the "+d.tier.Name+" tier's address "+address, i.ID)
 	}
 	return err
 }

@@ -65,7 +65,7 @@ func (d *data) giveBack(
 		}
 		// One that never stopped is not touched by this.
 		if err := d.resume(ctx, keeper); err != nil {
-			return "", fmt.Errorf("have the database on %s serve again: %w", keeper.ID, err)
+			return "", fmt.Errorf("have the server on %s serve again: %w", keeper.ID, err)
 		}
 		d.run.Observer.WritesResume()
 		return keeper.ID, nil
@@ -87,8 +87,7 @@ func (d *data) returnVolume(ctx context.Context, v *types.Volume, keeper stack.I
 	if ownErr == nil && dataErr == nil && own.Opens(written) != nil {
 		return fmt.Errorf("the data on %s is of %s by now, and %s on %s cannot open it\n"+
 			"hint: to keep %s, tag it: aws ec2 create-tags --resources %s --tags Key=%s,Value=%s; the data of "+
-			"before is in the "+
-			"snapshot with the tag %s=%s, to which goldsmith rollback --snapshot goes back then",
+			"before is in the snapshot with the tag %s=%s, to which goldsmith rollback --snapshot goes back then",
 			volume, written, own, keeper.ID, holder.ID, holder.ID, stack.RoleTag, stack.Serving,
 			stack.DeployTag, holder.Detail.Deploy)
 	}

@@ -79,11 +79,10 @@ func (d *data) decide() error {
 		return err
 	}
 	if is := old.Detail.Service; is != "" && is != address {
-		return fmt.Errorf("service_address: the database of stack %s is found at %s, and the stack file wants %s; "+
-			"it cannot be "+
-			"changed while the %s tier uses it\nhint: write %[2]s into the stack file, or make the stack anew "+
-			"after goldsmith destroy",
-			d.stack.Name, is, address, strings.Join(d.clientTiers(), " or "))
+		return fmt.Errorf("service_address: the %s tier of stack %s is found at %s, and the stack file wants %s; "+
+			"it cannot be changed while the %s tier uses it\n"+
+			"hint: write %[3]s into the stack file, or make the stack anew after goldsmith destroy",
+			d.tier.Name, d.stack.Name, is, address, strings.Join(d.clientTiers(), " or "))
 	}
 	d.run.Addresses[d.tier.Name] = address
 	d.decision, err = d.run.Decide(d.tier, old, launch.Launch{
@@ -192,9 +191,9 @@ func (d *data) checkRoom(ctx context.Context) error {
 		return nil
 	}
 	if err := d.run.Reach.Command(ctx, d.stack, old, agentData+"room"); saysNoRoom(err) {
-		return fmt.Errorf("replace the database on %s: %w\nhint: make room, or a larger volume: size in "+
-			"data_volume of the stack "+
-			"file, and restart the instance", old.ID, err)
+		return fmt.Errorf("replace the %s tier's %s: %w\n"+
+			"hint: make room, or a larger volume: size in data_volume of the stack file, and restart the instance",
+			d.tier.Name, old.ID, err)
 	}
 	return nil
 }
@@ -227,9 +226,8 @@ func (d *data) checkData(ctx context.Context) error {
 	}
 	old := d.decision.Old
 	if holder := attachedTo(v); d.run.Snapshot == "" && old.ID != "" && holder != old.ID {
-		return fmt.Errorf("replace %s: the data volume %s is attached to %q and not to it; its data is somewhere "+
-			"else and "+
-			"would be left behind", old.ID, d.volume, holder)
+		return fmt.Errorf("replace %s: the data volume %s is attached to %q and not to it; "+
+			"its data is somewhere else and would be left behind", old.ID, d.volume, holder)
 	}
 	noted := ec2ops.TagValue(v.Tags, stack.ServerTag)
 	if noted == "" {
@@ -277,7 +275,8 @@ func (d *data) Shift(ctx context.Context) error {
 	}
 	d.outcome.Interruption = time.Since(stopped)
 	d.run.Set(func(r *record.Record) { r.Interruption = d.outcome.Interruption.Milliseconds() })
-	d.stack.Logf("the database moved to %s; no writes for %.1f s", d.newest().ID, d.outcome.Interruption.Seconds())
+	d.stack.Logf("the %s tier moved to %s; no writes for %.1f s", d.tier.Name, d.newest().ID,
+		d.outcome.Interruption.Seconds())
 	return nil
 }
 
@@ -327,9 +326,9 @@ func (d *data) handOver(ctx context.Context, old stack.Instance) error {
 			return nil
 		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("stop the database on %s: %w", old.ID, err)
+			return fmt.Errorf("stop the server on %s: %w", old.ID, err)
 		}
-		d.stack.Logf("the database on %s cannot be stopped over SSH (%v): stopping the instance", old.ID, err)
+		d.stack.Logf("the server on %s cannot be stopped over SSH (%v): stopping the instance", old.ID, err)
 	}
 	return launch.Stop(ctx, d.stack, old.ID)
 }
@@ -341,7 +340,7 @@ func (d *data) resume(ctx context.Context, i stack.Instance) error {
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
-		d.stack.Logf("the database on %s cannot be started over SSH (%v): restarting the instance", i.ID, err)
+		d.stack.Logf("the server on %s cannot be started over SSH (%v): restarting the instance", i.ID, err)
 		if err := launch.Stop(ctx, d.stack, i.ID); err != nil {
 			return err
 		}

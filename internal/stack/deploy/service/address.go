@@ -25,7 +25,7 @@ func ensureAddress(ctx context.Context, run *tier.Run, t stack.Tier) (types.Addr
 		return *found, nil
 	}
 	var address types.Address
-	change := plan.Change{Action: plan.Create, What: "elastic IP of the page", Reason: plan.Missing}
+	change := plan.Change{Action: plan.Create, What: "elastic IP of the " + t.Name + " tier", Reason: plan.Missing}
 	err = run.Act.Do(change, func() (string, error) {
 		made, failed := s.EC2.AllocateAddress(ctx, &ec2.AllocateAddressInput{
 			Domain:            types.DomainTypeVpc,
@@ -41,8 +41,8 @@ func ensureAddress(ctx context.Context, run *tier.Run, t stack.Tier) (types.Addr
 	return address, err
 }
 
-// giveAddress moves the elastic address to an instance, whoever had it.
-func giveAddress(ctx context.Context, run *tier.Run, address types.Address, id string) error {
+// giveAddress moves the elastic address of a tier to an instance, whoever had it.
+func giveAddress(ctx context.Context, run *tier.Run, of stack.Tier, address types.Address, id string) error {
 	ip := aws.ToString(address.PublicIp)
 	_, err := run.Stack.EC2.AssociateAddress(ctx, &ec2.AssociateAddressInput{
 		AllocationId:       address.AllocationId,
@@ -57,7 +57,7 @@ func giveAddress(ctx context.Context, run *tier.Run, address types.Address, id s
 		return failed == nil && i.Public == ip, failed
 	})
 	if err == nil {
-		run.Observer.Moved("the page's address "+ip, id)
+		run.Observer.Moved("the "+of.Name+" tier's address "+ip, id)
 	}
 	return err
 }

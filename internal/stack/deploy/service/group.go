@@ -117,16 +117,14 @@ func (g *group) check(ctx context.Context) error {
 	s, d := g.run.Stack, g.run.Stack.Settings.Deploy
 	if waits := time.Duration(len(pauses(d.Checkpoints))) * d.CheckpointDelay; waits+d.BakeTime >= d.Timeout {
 		return fmt.Errorf("deploy stack %s: it waits %v at its checkpoints and %v at the end, and may take %v; "+
-			"timeout should be "+
-			"longer", s.Name, waits, d.BakeTime, d.Timeout)
+			"timeout should be longer", s.Name, waits, d.BakeTime, d.Timeout)
 	}
 	if found, err := g.find(ctx); err != nil || found == nil {
 		return err
 	}
 	if _, err := g.refreshes.last(ctx); err != nil {
 		return fmt.Errorf("deploy stack %s: its API answers no question about instance refreshes, by which an Auto "+
-			"Scaling group "+
-			"is redeployed; nothing was changed: %w", s.Name, err)
+			"Scaling group is redeployed; nothing was changed: %w", s.Name, err)
 	}
 	return nil
 }
@@ -354,7 +352,7 @@ func (g *group) resize(ctx context.Context) error {
 func (g *group) create(ctx context.Context) error {
 	err := g.run.Timed(tier.StepOf(g.tier, "group", "load balancer and group"), func() error {
 		var targets []string
-		change := plan.Change{Action: plan.Create, What: "load balancer of the page", Reason: plan.Missing}
+		change := plan.Change{Action: plan.Create, What: "load balancer of the " + g.tier.Name + " tier", Reason: plan.Missing}
 		err := g.run.Act.Do(change, func() (_ string, err error) {
 			targets, err = g.balancer.create(ctx, g.run.Network, g.address)
 			return g.balancer.name(""), err

@@ -83,9 +83,9 @@ func (r *refreshes) start(
 		return err
 	})
 	if awserr.Code(err) == "InstanceRefreshInProgress" {
-		return "", fmt.Errorf("refresh group %s: somebody else is refreshing it, not Goldsmith\nhint: when that "+
-			"has ended, or is "+
-			"cancelled with aws autoscaling cancel-instance-refresh --auto-scaling-group-name %[1]s, deploy again: %w",
+		return "", fmt.Errorf("refresh group %s: somebody else is refreshing it, not Goldsmith\n"+
+			"hint: when that has ended, or is cancelled with "+
+			"aws autoscaling cancel-instance-refresh --auto-scaling-group-name %[1]s, deploy again: %w",
 			found.name, err)
 	}
 	if err != nil {

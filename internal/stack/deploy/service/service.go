@@ -19,9 +19,8 @@ import (
 )
 
 // gap is why Goldsmith does not make a group of a single instance, or the other way round.
-const gap = "an elastic IP cannot be moved onto a load balancer that is there, so that the page would be away for " +
-	"as long as " +
-	"AWS needs to make one, some minutes"
+const gap = "an elastic IP cannot be moved onto a load balancer that is there, so that the tier would be away for " +
+	"as long as AWS needs to make one, some minutes"
 
 // New returns a service tier of a deployment. It refuses, before anything is changed, what a deployment could not
 // bring to a good end: another kind of tier than the one that serves, checkpoints that take longer than it may, an API
@@ -31,20 +30,20 @@ func New(ctx context.Context, run *tier.Run, t stack.Tier, all []stack.Instance)
 		inGroup := func(i stack.Instance) bool { return i.Tier == t.Name && i.Detail.Group != "" }
 		if i := slices.IndexFunc(all, inGroup); i >= 0 {
 			return nil, fmt.Errorf("deploy stack %s: its %s tier is the Auto Scaling group %s, and the stack file "+
-				"wants a single "+
-				"instance; Goldsmith does not change one into the other: %s\nhint: to do it with that gap: aws "+
-				"autoscaling "+
-				"delete-auto-scaling-group --auto-scaling-group-name %[3]s --force-delete, then goldsmith deploy",
+				"wants a single instance; Goldsmith does not change one into the other: %s\n"+
+				"hint: to do it with that gap: "+
+				"aws autoscaling delete-auto-scaling-group --auto-scaling-group-name %[3]s --force-delete, "+
+				"then goldsmith deploy",
 				run.Stack.Name, t.Name, all[i].Detail.Group, gap)
 		}
 		return newSingle(run, t), nil
 	}
 	if single := stack.ServingOf(all, t.Name); single.ID != "" {
 		return nil, fmt.Errorf("deploy stack %s: its %s tier is the single instance %s, and the stack file wants "+
-			"an Auto Scaling "+
-			"group; Goldsmith does not change one into the other: %s\nhint: to do it with that gap: aws ec2 "+
-			"terminate-instances "+
-			"--instance-ids %[3]s, then goldsmith deploy", run.Stack.Name, t.Name, single.ID, gap)
+			"an Auto Scaling group; Goldsmith does not change one into the other: %s\n"+
+			"hint: to do it with that gap: "+
+			"aws ec2 terminate-instances --instance-ids %[3]s, then goldsmith deploy",
+			run.Stack.Name, t.Name, single.ID, gap)
 	}
 	g := newGroup(run, t)
 	return g, g.check(ctx)

@@ -116,7 +116,7 @@ func (g *group) trust(ctx context.Context, id string) error {
 // healthProcesses are the scaling processes that find and replace instances which their load balancer calls unhealthy.
 var healthProcesses = []string{"HealthCheck", "ReplaceUnhealthy"}
 
-// Hold implements tier.Holder: while the database moves the pages of all instances are sick, and EC2 would replace
+// Hold implements tier.Holder: while its data tier moves the pages of all instances are sick, and EC2 would replace
 // every one.
 func (g *group) Hold(ctx context.Context, work func() error) error {
 	if g.found == nil {
@@ -127,7 +127,7 @@ func (g *group) Hold(ctx context.Context, work func() error) error {
 		ScalingProcesses:     healthProcesses,
 	})
 	if err != nil {
-		return fmt.Errorf("have group %s keep its instances while the database moves: %w", g.found.name, err)
+		return fmt.Errorf("have group %s keep its instances while its data tier moves: %w", g.found.name, err)
 	}
 	// Of what fails the stack converges, and that lets the group go on.
 	if err := work(); err != nil {

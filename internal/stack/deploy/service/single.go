@@ -135,7 +135,7 @@ func (s *single) Shift(ctx context.Context) error {
 		return nil
 	}
 	err = run.Timed(tier.StepOf(s.tier, "address", "move the "+s.tier.Name+" address"), func() error {
-		if failed := giveAddress(ctx, run, s.address, s.serving.ID); failed != nil {
+		if failed := giveAddress(ctx, run, s.tier, s.address, s.serving.ID); failed != nil {
 			return failed
 		}
 		s.serving.Public = own
@@ -193,7 +193,7 @@ func (s *single) returnAddress(ctx context.Context, act *plan.Actor, address typ
 	}
 	return act.Do(change, func() (string, error) {
 		s.run.Stack.Logf("%s goes to %s", ip, keeper.ID)
-		return ip, giveAddress(ctx, s.run, address, keeper.ID)
+		return ip, giveAddress(ctx, s.run, s.tier, address, keeper.ID)
 	})
 }
 
