@@ -155,7 +155,16 @@ func TestExplain(t *testing.T) {
 			t.Errorf("%v: got %v, want a hint with %q", c.err, got, c.want)
 		}
 	}
-	for _, err := range []error{nil, context.Canceled, api("InvalidAMIID.NotFound")} {
+	canceled := &smithy.OperationError{
+		ServiceID:     "EC2",
+		OperationName: "RunInstances",
+		Err:           &smithy.CanceledError{Err: context.Canceled},
+	}
+	if got := Explain(canceled); !errors.Is(got, context.Canceled) || !strings.HasSuffix(got.Error(), ", interrupted") ||
+		strings.Contains(got.Error(), "canceled") {
+		t.Errorf("%v became %v", canceled, got)
+	}
+	for _, err := range []error{nil, api("InvalidAMIID.NotFound")} {
 		if got := Explain(err); got != err {
 			t.Errorf("%v became %v", err, got)
 		}

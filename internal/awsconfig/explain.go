@@ -1,10 +1,12 @@
 package awsconfig
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"regexp"
 	"strings"
 	"syscall"
 
@@ -20,6 +22,9 @@ func Explain(err error) error { return plaintext.Error(explain(err)) }
 func explain(err error) error {
 	if err == nil {
 		return nil
+	}
+	if errors.Is(err, context.Canceled) {
+		return &interrupted{err}
 	}
 	var api smithy.APIError
 	if errors.As(err, &api) {
@@ -41,6 +46,17 @@ func explain(err error) error {
 	}
 	return err
 }
+
+// interrupted is an error of work that was ended from outside, in words for whoever pressed ctrl-C.
+type interrupted struct{ error }
+
+var canceled = regexp.MustCompile(`(?:(?:canceled|request canceled), )?context canceled`)
+
+func (i *interrupted) Error() string {
+	return canceled.ReplaceAllString(i.error.Error(), "interrupted")
+}
+
+func (i *interrupted) Unwrap() error { return i.error }
 
 // hints are the remedies of errors that every service has, by error code.
 var hints = map[string]string{

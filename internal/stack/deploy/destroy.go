@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
@@ -32,14 +33,21 @@ func destroy(ctx context.Context, s *stack.Stack) error {
 			return err
 		}
 	}
-	for _, remove := range []func(context.Context, *stack.Stack) error{
-		roles.Remove, record.Remove, parameters.Remove, login.RemoveKey, network.Remove,
+	for _, part := range []struct {
+		what   string
+		remove func(context.Context, *stack.Stack) error
+	}{
+		{"roles", roles.Remove},
+		{"history", record.Remove},
+		{"parameters", parameters.Remove},
+		{"key pair", login.RemoveKey},
 	} {
-		if err := remove(ctx, s); err != nil {
-			return err
+		if err := part.remove(ctx, s); err != nil {
+			return fmt.Errorf("remove the %s of stack %s: %w", part.what, s.Name, err)
 		}
+		s.Logf("removed the %s of stack %s", part.what, s.Name)
 	}
-	return nil
+	return network.Remove(ctx, s)
 }
 
 // removable is a tier that is only to be removed, whatever serves it.

@@ -244,5 +244,7 @@ func Before(ctx context.Context, s *stack.Stack, name string) (Images, error) {
 		return Images{}, fmt.Errorf("roll stack %s back to %s: no good deployment of that name is in its history\n"+
 			"hint: goldsmith history --stack %s", s.Name, name, s.Name)
 	}
-	return Images{}, fmt.Errorf("roll stack %s back: its history has no deployment that changed an image", s.Name)
+	return Images{}, fmt.Errorf("roll stack %s back: its history has no deployment that changed an image\n"+
+		"hint: goldsmith history --stack %[1]s shows what ran; --to takes one of its releases, in the words of that list",
+		s.Name)
 }

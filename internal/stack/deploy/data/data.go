@@ -355,8 +355,7 @@ func (d *data) resume(ctx context.Context, i stack.Instance) error {
 
 // Remove implements tier.Tier.
 func (d *data) Remove(ctx context.Context, all []stack.Instance) error {
-	if err := launch.Terminate(ctx, d.stack, stack.IDs(stack.Others(all, d.tier.Name,
-		stack.Instance{}))...); err != nil {
+	if err := d.run.End(ctx, d.run.Act, stack.Others(all, d.tier.Name, stack.Instance{})); err != nil {
 		return err
 	}
 	found, err := d.volumes.tagged(ctx, d.tier.Name+","+stack.Candidate)
@@ -365,7 +364,12 @@ func (d *data) Remove(ctx context.Context, all []stack.Instance) error {
 	}
 	var errs []error
 	for _, v := range found {
-		errs = append(errs, d.volumes.remove(ctx, aws.ToString(v.VolumeId)))
+		id := aws.ToString(v.VolumeId)
+		if err := d.volumes.remove(ctx, id); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		d.stack.Logf("removed data volume %s of the %s tier", id, d.tier.Name)
 	}
 	return errors.Join(errs...)
 }

@@ -81,6 +81,7 @@ func releaseAddresses(ctx context.Context, s *stack.Stack, kind string) error {
 		if err != nil {
 			return fmt.Errorf("release %s: %w", aws.ToString(found.PublicIp), err)
 		}
+		s.Logf("released elastic IP %s", aws.ToString(found.PublicIp))
 	}
 	return nil
 }

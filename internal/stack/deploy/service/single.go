@@ -203,8 +203,7 @@ func (s *single) Remove(ctx context.Context, all []stack.Instance) error {
 	if err := newGroup(s.run, s.tier).removeAll(ctx, plan.NewActor(false), "the stack is removed"); err != nil {
 		return err
 	}
-	rest := stack.Others(all, s.tier.Name, stack.Instance{})
-	if err := launch.Terminate(ctx, s.run.Stack, stack.IDs(rest)...); err != nil {
+	if err := s.run.End(ctx, s.run.Act, stack.Others(all, s.tier.Name, stack.Instance{})); err != nil {
 		return err
 	}
 	return releaseAddresses(ctx, s.run.Stack, s.tier.Name)
