@@ -52,7 +52,7 @@ func (s *Images) create(ctx context.Context, c *awsquery.Call) (*awsquery.Node, 
 	if err := s.freeName(ctx, c.Get("Name")); err != nil {
 		return nil, err
 	}
-	rest, snapshotTags := splitTags(c)
+	rest, snapshotTags := splitTags(c, "snapshot")
 	rest.Drop("BlockDeviceMapping.")
 	answered, err := s.moto.Forward(ctx, rest)
 	if err != nil {

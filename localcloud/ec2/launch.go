@@ -35,6 +35,7 @@ type launch struct {
 	volumes   []launchVolume
 	userData  []byte
 	publicKey string
+	eniTags   []string // of its network interface, as parameters of CreateTags
 }
 
 // launchVolume is a data volume that comes with the instance.
@@ -203,11 +204,12 @@ func (s *Launches) launchOne(ctx context.Context, l *launch, address netip.Addr)
 		PublicKey:   l.publicKey,
 		ClientToken: c.Get("ClientToken"),
 	}
-	err = s.records.Update(func(o *records.State) {
+	err = s.tagInterface(ctx, item, l.eniTags)
+	err = errors.Join(err, s.records.Update(func(o *records.State) {
 		if o.Instances[id] = record; l.public {
 			record.Public = o.FreePublic()
 		}
-	})
+	}))
 	if err == nil && l.public && !record.Public.IsValid() {
 		err = awsquery.Fault("InsufficientAddressCapacity", "the local cloud has no free public address left")
 	}
@@ -215,6 +217,19 @@ func (s *Launches) launchOne(ctx context.Context, l *launch, address netip.Addr)
 		return "", errors.Join(err, s.takeBack(ctx, []string{id}))
 	}
 	return id, nil
+}
+
+// tagInterface tags the network interface of an instance that is just made.
+func (s *Launches) tagInterface(ctx context.Context, instance *awsquery.Node, tags []string) error {
+	if len(tags) == 0 {
+		return nil
+	}
+	eni := instance.All("networkInterfaceSet", "*", "networkInterfaceId")
+	if len(eni) != 1 {
+		return fmt.Errorf("tag the network interface of %s: it has %d", instance.Get("instanceId"), len(eni))
+	}
+	_, err := s.moto.Forward(ctx, awsquery.NewCall("ec2", "CreateTags", append([]string{"ResourceId.1", eni[0]}, tags...)...))
+	return err
 }
 
 // takeBack ends instances that have no machine yet, because the launch as a whole failed.
@@ -274,6 +289,7 @@ func (s *Launches) planLaunch(ctx context.Context, original *awsquery.Call) (*la
 	c.Set("NetworkInterface.1.SubnetId", subnet.Get("subnetId"))
 	c.Set("NetworkInterface.1.DeleteOnTermination", "true")
 	c.Set("NetworkInterface.1.AssociatePublicIpAddress", "false") // public addresses are given here
+	l.call, l.eniTags = splitTags(c, "network-interface")
 	return l, nil
 }
 

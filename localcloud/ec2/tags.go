@@ -27,15 +27,15 @@ func (s *Instances) changeTags(ctx context.Context, c *awsquery.Call) (*awsquery
 	return awsquery.Done(c.Action()), nil
 }
 
-// splitTags takes the tags of snapshots out of a CreateImage call, as parameters of CreateTags: moto
-// cannot take them with the image's.
-func splitTags(c *awsquery.Call) (rest *awsquery.Call, snapshot []string) {
+// splitTags takes the tags of one kind of resource out of a call, as parameters of CreateTags: moto cannot take those of
+// an image's snapshots and of an instance's network interface with the call.
+func splitTags(c *awsquery.Call, kind string) (rest *awsquery.Call, tags []string) {
 	rest = c.Clone()
 	rest.Drop("TagSpecification.")
 	kept := 0
 	for i := 1; c.Get(fmt.Sprintf("TagSpecification.%d.ResourceType", i)) != ""; i++ {
 		prefix := fmt.Sprintf("TagSpecification.%d.", i)
-		if c.Get(prefix+"ResourceType") != "snapshot" {
+		if c.Get(prefix+"ResourceType") != kind {
 			kept++
 			for name, values := range c.Form {
 				if tail, ok := strings.CutPrefix(name, prefix); ok {
@@ -46,10 +46,10 @@ func splitTags(c *awsquery.Call) (rest *awsquery.Call, snapshot []string) {
 		}
 		for n := 1; c.Get(fmt.Sprintf("%sTag.%d.Key", prefix, n)) != ""; n++ {
 			for _, part := range []string{"Key", "Value"} {
-				snapshot = append(snapshot, fmt.Sprintf("Tag.%d.%s", n, part),
+				tags = append(tags, fmt.Sprintf("Tag.%d.%s", n, part),
 					c.Get(fmt.Sprintf("%sTag.%d.%s", prefix, n, part)))
 			}
 		}
 	}
-	return rest, snapshot
+	return rest, tags
 }

@@ -72,13 +72,12 @@ var grants = []grant{
 		"iam:DeleteInstanceProfile", "iam:DeleteRole", "iam:RemoveRoleFromInstanceProfile", "iam:TagInstanceProfile",
 		"iam:TagRole"}},
 
-	// A network's addresses are told apart by no tag: an interface has none, and a reservation is no resource of IAM's.
-	{who: "d", on: anything, actions: []string{"ec2:AllocateAddress", "ec2:AssignPrivateIpAddresses",
-		"ec2:AssociateAddress", "ec2:CreateSnapshot", "ec2:CreateVolume", "ec2:DisassociateAddress",
+	{who: "d", on: anything, actions: []string{"ec2:AllocateAddress", "ec2:CreateSnapshot", "ec2:CreateVolume",
 		"ec2:ImportKeyPair", "ec2:RunInstances"}},
-	{who: "d", on: tagged, actions: []string{"ec2:AttachVolume", "ec2:AuthorizeSecurityGroupEgress",
+	{who: "d", on: tagged, actions: []string{"ec2:AssignPrivateIpAddresses", "ec2:AssociateAddress",
+		"ec2:AttachVolume", "ec2:AuthorizeSecurityGroupEgress",
 		"ec2:AuthorizeSecurityGroupIngress", "ec2:DeleteSnapshot", "ec2:DeleteVolume", "ec2:DetachVolume",
-		"ec2:ModifyVolume", "ec2:ReleaseAddress", "ec2:RevokeSecurityGroupEgress", "ec2:RevokeSecurityGroupIngress",
+		"ec2:DisassociateAddress", "ec2:ModifyVolume", "ec2:ReleaseAddress", "ec2:RevokeSecurityGroupEgress", "ec2:RevokeSecurityGroupIngress",
 		"ec2:StartInstances", "ec2:StopInstances", "ec2:TerminateInstances"}},
 	{who: "d", on: anything, group: true, actions: []string{"ec2:CreateLaunchTemplate",
 		"elasticloadbalancing:AddTags", "elasticloadbalancing:CreateListener",

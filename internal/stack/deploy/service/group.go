@@ -430,7 +430,11 @@ func (g *group) templateData() (*types.RequestLaunchTemplateData, error) {
 		stack.TierTag, g.tier.Name,
 		stack.DeployTag, g.run.ID,
 		stack.SettingsTag, g.decision.Settings)...)
-	for _, kind := range []types.ResourceType{types.ResourceTypeInstance, types.ResourceTypeVolume} {
+	for _, kind := range []types.ResourceType{
+		types.ResourceTypeInstance,
+		types.ResourceTypeVolume,
+		types.ResourceTypeNetworkInterface,
+	} {
 		spec := types.LaunchTemplateTagSpecificationRequest{ResourceType: kind, Tags: tags}
 		data.TagSpecifications = append(data.TagSpecifications, spec)
 	}

@@ -157,9 +157,11 @@ func (r *Run) Launch(ctx context.Context, t stack.Tier, d Decision, more ...stri
 		own := append(slices.Clone(tags), stack.RoleTag, stack.Candidate, stack.SettingsTag, d.Settings)
 		l, name := d.Launch, r.Stack.Name+"-"+t.Name
 		l.Key = login.KeyName(r.Stack)
-		l.Tags = append(
+		l.Tags = slices.Concat(
 			r.Stack.TagsFor(types.ResourceTypeInstance, name, append(own, more...)...),
-			r.Stack.TagsFor(types.ResourceTypeVolume, name, tags...)...)
+			r.Stack.TagsFor(types.ResourceTypeVolume, name, tags...),
+			r.Stack.TagsFor(types.ResourceTypeNetworkInterface, name, tags...), // by which policies let addresses move
+		)
 		launched, err = launch.Run(ctx, r.Stack, r.Network, l)
 		return err
 	})
