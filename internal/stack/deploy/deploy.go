@@ -207,7 +207,7 @@ func newRollout(s *stack.Stack, d Deployment, id string, act *plan.Actor) *rollo
 
 // deployOrRollBack runs a deployment, and goes back if it fails.
 func (r *rollout) deployOrRollBack(ctx context.Context, all []stack.Instance) (result string, err error) {
-	limited, cancel := context.WithTimeout(ctx, r.stack.Settings.Deploy.Timeout)
+	limited, cancel := await.WithLimit(ctx, r.stack.Settings.Deploy.Timeout)
 	defer cancel()
 	prepare := plan.Step{ID: "prepare", Title: "images, parameters, roles"}
 	err = r.run.Timed(prepare, func() error { return r.prepare(limited, all) })
@@ -234,7 +234,7 @@ func (r *rollout) rollBack(ctx context.Context, err error) (result string, reaso
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
 		err = fmt.Errorf("%w: %w", err, cause)
 	}
-	soon, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.rollbackTime())
+	soon, cancel := await.WithLimit(context.WithoutCancel(ctx), r.rollbackTime())
 	defer cancel()
 	r.stack.Logf("going back: %v", err)
 	stopped := slices.ContainsFunc(r.tiers, func(t tier.Tier) bool { return t.Outcome().Stopped })

@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/console"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/defaultstack"
@@ -422,6 +423,46 @@ func TestSomebodyElsesRefresh(t *testing.T) {
 	if err := r.refresh(t.Context(), "4"); err == nil || !strings.Contains(err.Error(),
 		"somebody else") || !strings.Contains(err.Error(), "cancel-instance-refresh") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestRefreshThatGetsOnHasTime gives a deployment three minutes, and a refresh that needs longer: one that gets on ends
+// well, one that does not ends with the time that its last instance may take.
+func TestRefreshThatGetsOnHasTime(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		percents []int // each of them for two minutes; the last one for ever, but for 100, which is the end
+		ends     time.Duration
+		fails    bool
+	}{
+		{"it gets on", []int{0, 33, 66, 66, 66, 66, 100}, 12 * time.Minute, false},
+		{"it stands still", []int{0}, 3 * time.Minute, true},
+		{"it gets on no more", []int{0, 33}, 2*time.Minute + stepTime + time.Minute, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				api := &scalingAPI{groupVersion: "4", serving: "3"}
+				for _, percent := range test.percents {
+					for range int(2 * time.Minute / groupPoll) {
+						api.refreshes = append(api.refreshes, refreshAnswer{status: "InProgress", percent: percent})
+					}
+				}
+				if !test.fails {
+					api.refreshes = append(api.refreshes[:len(api.refreshes)-1],
+						refreshAnswer{status: "Successful", percent: 100})
+				}
+				r, _, _ := refreshing(t, api)
+				r.run.Stack.Settings.Deploy.BakeTime = time.Minute
+				ctx, cancel := await.WithLimit(t.Context(), 3*time.Minute)
+				defer cancel()
+				began := time.Now()
+				err := r.refresh(ctx, "4")
+				if took := time.Since(began); (err != nil) != test.fails ||
+					test.fails && (!errors.Is(err, context.DeadlineExceeded) || took.Round(10*time.Second) != test.ends) {
+					t.Errorf("after %s: %v", took, err)
+				}
+			})
+		})
 	}
 }
 

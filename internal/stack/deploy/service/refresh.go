@@ -109,10 +109,16 @@ func (r *refreshes) last(ctx context.Context) (*astypes.InstanceRefresh, error) 
 	return &out.InstanceRefreshes[0], nil
 }
 
+// stepTime is how long an instance refresh may take from one percentage to the next: for an instance's launch, boot and
+// registration, the load balancer's checks, and the end of the one before.
+const stepTime = 10 * time.Minute
+
 // follow waits for the end of a refresh and tells how far it is. beside is done between two looks, if it is given; its
-// error ends the waiting, not the refresh.
+// error ends the waiting, not the refresh. A refresh that gets on has the time of the deployment, and from each
+// percentage on that it reaches stepTime and its pauses at least: nobody knows how long EC2 takes for an instance, and
+// one that is given up is all to be done again.
 func (r *refreshes) follow(ctx context.Context, id string, beside func() error) (*astypes.InstanceRefresh, error) {
-	told, began := "", time.Now()
+	told, began, percentage := "", time.Now(), int32(0)
 	for {
 		out, err := r.scaling.DescribeInstanceRefreshes(ctx, &autoscaling.DescribeInstanceRefreshesInput{
 			AutoScalingGroupName: aws.String(r.group),
@@ -132,6 +138,11 @@ func (r *refreshes) follow(ctx context.Context, id string, beside func() error) 
 		if now := progress(refresh); now != told {
 			told = now
 			r.run.Stack.Logf("instance refresh: %s", now)
+		}
+		if now := aws.ToInt32(refresh.PercentageComplete); now != percentage { // going back it falls
+			percentage = now
+			d := r.run.Stack.Settings.Deploy
+			await.Extend(ctx, stepTime+max(d.CheckpointDelay, d.BakeTime))
 		}
 		switch refresh.Status {
 		case astypes.InstanceRefreshStatusSuccessful, astypes.InstanceRefreshStatusFailed,
