@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -20,7 +21,9 @@ const (
 	verifyInterval = 200 * time.Millisecond
 	verifyDeadline = 120 * time.Second
 	checkLimit     = 10 * time.Second
-	sayEvery       = 5 * time.Second
+	// sayEvery is the least time between two lines that say what is waited for, and repeatEvery the most.
+	sayEvery    = 5 * time.Second
+	repeatEvery = time.Minute
 )
 
 // check is one thing that has to be so for the instance to be ready.
@@ -48,7 +51,7 @@ func Verify(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	report := wait(ctx, i, checks)
+	report := wait(ctx, i, checks, tell)
 	report.Answers = answered
 	line, err := instance.ConsoleLine(instance.ReportPrefix, report)
 	if err != nil {
@@ -105,14 +108,18 @@ func failures(report instance.Report) string {
 }
 
 // wait repeats the checks. A unit that failed is not waited for: nothing mends it.
-func wait(ctx context.Context, i Instance, checks []check) instance.Report {
-	said, at := "", time.Now()
+func wait(ctx context.Context, i Instance, checks []check, say func(string) error) instance.Report {
+	began := time.Now()
+	said, at := "", began
 	limit := cmp.Or(time.Duration(i.Settings.Deadline)*time.Second, verifyDeadline)
-	for deadline := at.Add(limit); ; {
+	for deadline := began.Add(limit); ; {
 		report := once(ctx, i, checks)
-		// Whoever reads the console must not have to wait for the end to learn what is being waited for.
-		if missing := failures(report); !report.Ready && missing != said && time.Since(at) > sayEvery {
-			_ = tell(instance.WaitingPrefix + missing) // the report at the end has it too
+		// Whoever reads the console must not have to wait for the end to learn what is being waited for, and sees that
+		// it still is.
+		missing, quiet := failures(report), time.Since(at)
+		if !report.Ready && (missing != said && quiet > sayEvery || quiet >= repeatEvery) {
+			line := fmt.Sprintf("%s%s, for %s", instance.WaitingPrefix, missing, time.Since(began).Round(time.Second))
+			_ = say(line) // the report at the end has it too
 			said, at = missing, time.Now()
 		}
 		if report.Ready || hopeless(report) || time.Now().After(deadline) || ctx.Err() != nil {

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -47,21 +48,48 @@ func TestWait(t *testing.T) {
 		}
 		return "", nil
 	}}
-	if report := wait(t.Context(), Instance{}, []check{fine, late}); !report.Ready || calls != 2 {
+	if report := wait(t.Context(), Instance{}, []check{fine, late}, silent); !report.Ready || calls != 2 {
 		t.Errorf("after %d calls: %+v", calls, report)
 	}
 
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	if report := wait(ctx, Instance{}, []check{failed, never}); report.Ready || ctx.Err() != nil {
+	if report := wait(ctx, Instance{}, []check{failed, never}, silent); report.Ready || ctx.Err() != nil {
 		t.Errorf("a first boot that failed was waited for: %+v", report)
 	}
 
 	ended, end := context.WithCancel(t.Context())
 	end()
-	if report := wait(ended, Instance{}, []check{fine, never}); report.Ready {
+	if report := wait(ended, Instance{}, []check{fine, never}, silent); report.Ready {
 		t.Errorf("got %+v", report)
 	}
+}
+
+func silent(string) error { return nil }
+
+// TestWaitingIsSaid has an instance wait for one thing and then for another: each is said soon, and again each minute.
+func TestWaitingIsSaid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began, said := time.Now(), []string{}
+		late := check{name: "unit x", run: func(context.Context) (string, error) {
+			if time.Since(began) < 2*time.Minute {
+				return "", errors.New("activating")
+			}
+			return "", errors.New("no answer")
+		}}
+		i := Instance{Settings: instance.Settings{Deadline: 200}}
+		wait(t.Context(), i, []check{late}, func(line string) error {
+			said = append(said, line)
+			return nil
+		})
+		want := []string{
+			"GOLDSMITH-WAITING unit x (activating), for 5s", "GOLDSMITH-WAITING unit x (activating), for 1m5s",
+			"GOLDSMITH-WAITING unit x (no answer), for 2m0s", "GOLDSMITH-WAITING unit x (no answer), for 3m0s",
+		}
+		if !slices.Equal(said, want) {
+			t.Errorf("got %q", said)
+		}
+	})
 }
 
 // TestDeadlineOfTheSettings has an instance wait as long as it is waited for.
@@ -75,7 +103,8 @@ func TestDeadlineOfTheSettings(t *testing.T) {
 				return "", errors.New("it does not answer yet")
 			}}
 			began := time.Now()
-			report := wait(t.Context(), Instance{Settings: instance.Settings{Deadline: c.seconds}}, []check{never})
+			i := Instance{Settings: instance.Settings{Deadline: c.seconds}}
+			report := wait(t.Context(), i, []check{never}, silent)
 			if took := time.Since(began); report.Ready || took < c.want || took > c.want+time.Second {
 				t.Errorf("with %d seconds it gives up after %s", c.seconds, took)
 			}

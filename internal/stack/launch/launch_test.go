@@ -124,6 +124,28 @@ func TestWaitThatHasToEnd(t *testing.T) {
 	}
 }
 
+// TestWaitThatIsTold: a wait of minutes says each minute that it goes on, and for what.
+func TestWaitThatIsTold(t *testing.T) {
+	text := base64.StdEncoding.EncodeToString([]byte("boot\n" + instance.WaitingPrefix + "unit x (activating)\n"))
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := stacktest.Slowly(t, map[string]string{
+			"DescribeInstances": stacktest.Described("i-1", "running"),
+			"GetConsoleOutput":  "<output>" + text + "</output>",
+		}, nil)
+		var said []string
+		s.Logf = func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) }
+		limited, cancel := context.WithTimeout(t.Context(), 3*time.Minute-time.Second)
+		defer cancel()
+		if _, err := WaitReady(limited, s, "i-told", time.Time{}); err == nil {
+			t.Error("it is ready")
+		}
+		if len(said) != 2 || !strings.Contains(said[1], "i-told has not said that it is ready after 2m") ||
+			!strings.HasSuffix(said[1], "; it waits for: unit x (activating)") {
+			t.Errorf("said was %q", said)
+		}
+	})
+}
+
 func TestOtherWaits(t *testing.T) {
 	for _, c := range []struct {
 		name   string

@@ -33,20 +33,29 @@ func WaitReady(ctx context.Context, s *stack.Stack, id string, after time.Time) 
 // consoleLimit is how long a console is waited for at most, where nobody sets a shorter time.
 const consoleLimit = 15 * time.Minute
 
-// WaitConsole reads an instance's console until it shows what is wanted; said is that, for people. EC2 may not know an
+// sayEvery is how often a wait for a console is told of.
+const sayEvery = time.Minute
+
+// WaitConsole reads an instance's console until it shows what is wanted; what is that, for people. EC2 may not know an
 // instance everywhere that was launched a moment ago, and may be asked too much: neither is the end of the wait.
 func WaitConsole(
-	ctx context.Context, s *stack.Stack, id, said string, shows func(text []byte) (bool, error),
+	ctx context.Context, s *stack.Stack, id, what string, shows func(text []byte) (bool, error),
 ) ([]byte, error) {
 	limited, cancel := context.WithTimeout(ctx, consoleLimit)
 	defer cancel()
 	var seen []byte
 	var last error
-	for began := time.Now(); ; {
+	began := time.Now()
+	for said := began; ; {
+		if time.Since(said) >= sayEvery {
+			said = time.Now()
+			s.Logf("%s has not said that it %s after %s%s", id, what, time.Since(began).Round(time.Second),
+				waitsFor(seen))
+		}
 		latest, err := lookAtConsole(limited, s, id)
 		switch {
 		case limited.Err() != nil:
-			return seen, gaveUp(ctx, s, id, said, seen, withLast(limited.Err(), last))
+			return seen, gaveUp(ctx, s, id, what, seen, withLast(limited.Err(), last))
 		case err == nil:
 			seen = latest
 			if ok, failed := shows(seen); ok || failed != nil {
@@ -61,7 +70,7 @@ func WaitConsole(
 			pause = SlowPoll
 		}
 		if err := await.Sleep(limited, pause); err != nil {
-			return seen, gaveUp(ctx, s, id, said, seen, withLast(err, last))
+			return seen, gaveUp(ctx, s, id, what, seen, withLast(err, last))
 		}
 	}
 }
@@ -90,13 +99,18 @@ func lookAtConsole(ctx context.Context, s *stack.Stack, id string) ([]byte, erro
 }
 
 // gaveUp is the error of a wait for a console that showed this until the end.
-func gaveUp(ctx context.Context, s *stack.Stack, id, said string, seen []byte, err error) error {
+func gaveUp(ctx context.Context, s *stack.Stack, id, what string, seen []byte, err error) error {
+	tail := consoleTail(context.WithoutCancel(ctx), s, id)
+	return fmt.Errorf("wait for %s: it has not said that it %s: %w%s%s", id, what, err, waitsFor(seen), tail)
+}
+
+// waitsFor is what an instance said last that it waits for, after a semicolon; empty if it said nothing.
+func waitsFor(seen []byte) string {
 	waiting := instance.FindWaiting(seen)
 	if waiting != "" {
 		waiting = "; it waits for: " + waiting
 	}
-	tail := consoleTail(context.WithoutCancel(ctx), s, id)
-	return fmt.Errorf("wait for %s: it has not said that it %s: %w%s%s", id, said, err, waiting, tail)
+	return waiting
 }
 
 // Failures are the checks of a report that failed, for people.
