@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	// lookLimit is how long what was made may not be found by its tags, and lookPause the time between two looks.
-	lookLimit = 15 * time.Second
-	lookPause = 5 * time.Second
+	// LookLimit is how long what was made may not be found by its tags, and LookPause the time between two looks.
+	LookLimit = 15 * time.Second
+	LookPause = 5 * time.Second
 )
 
 // Made are the ids of what was made: those that are known, where there are such, with those that look finds by a tag.
@@ -28,10 +28,10 @@ func Made(
 				ids = append(ids, id)
 			}
 		}
-		if err != nil || len(ids) > 0 || !lost || time.Since(began) >= lookLimit {
+		if err != nil || len(ids) > 0 || !lost || time.Since(began) >= LookLimit {
 			return ids, err
 		}
-		if err = await.Sleep(ctx, lookPause); err != nil {
+		if err = await.Sleep(ctx, LookPause); err != nil {
 			return nil, err
 		}
 	}

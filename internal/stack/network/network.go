@@ -10,13 +10,16 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/record"
 )
 
 // Network holds the ids of a stack's network resources; the id of one that does not exist is empty.
@@ -172,6 +175,31 @@ func Find(ctx context.Context, s *stack.Stack) (Network, error) {
 		}
 	}
 	return n, nil
+}
+
+// findAll is Find for who makes what is missing. Filters lag behind: where the network is not complete and somebody
+// worked on the stack a moment ago, it looks again for as long as that may be. VPCs, gateways and addresses have no name
+// that EC2 would refuse a second time.
+func findAll(ctx context.Context, s *stack.Stack) (Network, error) {
+	n, err := Find(ctx, s)
+	if err != nil || len(n.Missing(s.Tiers)) == 0 {
+		return n, err
+	}
+	last, err := record.LastSign(ctx, s)
+	if err != nil {
+		return n, fmt.Errorf("find the network of stack %s: %w", s.Name, err)
+	}
+	until := last.Add(ec2ops.LookLimit)
+	if time.Now().Before(until) {
+		s.Logf("the network is not complete, and somebody worked on the stack a moment ago, whose work EC2 may not "+
+			"show yet: looking again for %s", time.Until(until).Round(time.Second))
+	}
+	for err == nil && len(n.Missing(s.Tiers)) > 0 && time.Now().Before(until) {
+		if err = await.Sleep(ctx, min(ec2ops.LookPause, time.Until(until))); err == nil {
+			n, err = Find(ctx, s)
+		}
+	}
+	return n, err
 }
 
 func findVPC(ctx context.Context, s *stack.Stack, n *Network) error {

@@ -36,7 +36,7 @@ func Up(ctx context.Context, s *stack.Stack) (n Network, changes []plan.Change, 
 // Ensure brings the network to the stack file's settings. With an Actor that is dry the subnets that are yet to be made
 // have a range and no id.
 func Ensure(ctx context.Context, s *stack.Stack, act *plan.Actor) (Network, error) {
-	n, err := Find(ctx, s)
+	n, err := findAll(ctx, s)
 	if err != nil {
 		return n, err
 	}

@@ -1,7 +1,9 @@
 package network
 
 import (
+	"context"
 	"maps"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -59,4 +61,49 @@ func TestUpAfterUp(t *testing.T) {
 			t.Errorf("%v: %v, and then %v", err, first.Groups, second.Groups)
 		}
 	})
+}
+
+// TestUpAfterOneThatBrokeOff has a process end after each of its calls that make something, and another go on at once:
+// EC2 does not show yet what was made last.
+func TestUpAfterOneThatBrokeOff(t *testing.T) {
+	wanted := map[string]int{
+		"CreateVpc":             1,
+		"CreateSubnet":          2,
+		"CreateInternetGateway": 1,
+		"AllocateAddress":       1,
+		"CreateNatGateway":      1,
+		"CreateRouteTable":      2,
+	}
+	for _, last := range slices.Sorted(maps.Keys(wanted)) {
+		t.Run(last, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := ec2fake.New(t)
+				a.Lag = 10 * time.Second
+				file := stackfile.Default()
+				if err := file.Operator.UnmarshalText([]byte("192.0.2.1/32")); err != nil {
+					t.Fatal(err)
+				}
+				first, end := context.WithCancel(t.Context())
+				made := map[string]int{}
+				for call := range wanted {
+					a.Watch(call, func(_, out any) {
+						if out == nil {
+							return // what it names is not known yet
+						}
+						if made[call]++; call == last {
+							end()
+						}
+					})
+				}
+				if _, _, err := Up(first, defaultstack.New(a.Config(), file, t.Logf)); err == nil {
+					t.Fatal("it did not break off")
+				}
+				s := defaultstack.New(a.Config(), file, t.Logf)
+				n, _, err := Up(t.Context(), s)
+				if err != nil || len(n.Missing(s.Tiers)) > 0 || !maps.Equal(made, wanted) {
+					t.Errorf("again: %v; made was %v, and wanted is %v: %+v", err, made, wanted, n)
+				}
+			})
+		})
+	}
 }

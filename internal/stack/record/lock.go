@@ -30,6 +30,8 @@ type Holder struct {
 	PID     int       `json:"pid"`
 	Since   time.Time `json:"since"`
 	Renewed time.Time `json:"renewed"`
+	// Before is when the process that had the lock before gave its last sign; zero where there was none.
+	Before time.Time `json:"before,omitzero"`
 }
 
 func lockParameter(s *stack.Stack) string { return s.ParameterPath() + "/lock" }
@@ -174,6 +176,7 @@ func (l *lock) take(ctx context.Context) error {
 		s.Logf("taking over from %s on %s, whose deployment %s ended without a word", before.Who, before.Host,
 			before.ID)
 	}
+	l.own.Before = before.lastSign(l.own.Host)
 	if err = l.write(ctx, l.own); err != nil {
 		return fmt.Errorf("lock stack %s: %w", s.Name, err)
 	}
@@ -235,7 +238,7 @@ func (l *lock) renew(ctx context.Context) error {
 
 // free gives the lock back.
 func (l *lock) free(ctx context.Context) error {
-	if err := l.write(ctx, Holder{}); err != nil {
+	if err := l.write(ctx, Holder{Renewed: time.Now().UTC()}); err != nil {
 		return fmt.Errorf("unlock stack %s: %w", l.stack.Name, err)
 	}
 	return nil
@@ -275,6 +278,25 @@ func ActiveHolder(ctx context.Context, s *stack.Stack) (h Holder, ok bool, err e
 	h, ok, err = CurrentHolder(ctx, s)
 	_, host := Caller()
 	return h, ok && !h.dead(host), err
+}
+
+// LastSign is when a process that had the lock before gave its last sign: of what it made since shortly before, EC2 may
+// not show all yet. It is zero where nobody had the lock.
+func LastSign(ctx context.Context, s *stack.Stack) (time.Time, error) {
+	h, _, err := readHolder(ctx, s, "")
+	if h.ID == "" {
+		return h.Renewed, err
+	}
+	return h.Before, err
+}
+
+// lastSign is the last moment at which a holder may have done something. One that was killed on this machine may have
+// been just now.
+func (h Holder) lastSign(host string) time.Time {
+	if h.ID != "" && h.Host == host && time.Since(h.Renewed) <= lockExpires {
+		return time.Now().UTC()
+	}
+	return h.Renewed
 }
 
 // dead tells whether a holder cannot come back: it has been silent for too long, or its process on this very machine is
