@@ -16,11 +16,13 @@ import (
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/access"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ask"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 )
 
 func sshCommand(name *string) *cobra.Command {
 	var key, user string
 	var terminal bool
+	var wait time.Duration
 	ssh := &cobra.Command{
 		Use: "ssh [OPTION...] NAME [COMMAND...]", Short: "Log in to an instance", Args: cobra.MinimumNArgs(1),
 		Long: `Logs in to an instance by its id, name or tier. The host key is the one that the instance printed on its
@@ -35,22 +37,44 @@ Exit codes: 0 done; 1 failed; 2 bad input; else that of the command on the insta
 			if err != nil {
 				return &BadInput{fmt.Errorf("cloud ssh %s: %w", args[0], err)}
 			}
-			return logIn(cmd.Context(), *name, args[0], command, key, user, terminal)
+			if wait <= 0 {
+				return &BadInput{fmt.Errorf("cloud ssh %s: --wait %s should be more than 0s", args[0], wait)}
+			}
+			return logIn(cmd.Context(), login{
+				cloud:    *name,
+				instance: args[0],
+				command:  command,
+				key:      key,
+				user:     user,
+				terminal: terminal,
+				wait:     wait,
+			})
 		},
 	}
 	ssh.Flags().SetInterspersed(false)
 	ssh.Flags().StringVarP(&key, "key", "i", "", "private key (default: the one that the stack made, in ~/.goldsmith)")
 	ssh.Flags().BoolVarP(&terminal, "tty", "t", false, "give the command a terminal")
 	ssh.Flags().StringVar(&user, "user", "admin", "user on the instance")
+	ssh.Flags().DurationVar(&wait, "wait", 5*time.Minute, "how long to wait for the host keys on the console, where "+
+		"EC2's manners may show it late")
 	return ssh
 }
 
-func logIn(ctx context.Context, name, wanted string, command []string, key, user string, terminal bool) error {
-	all, err := machines(ctx, name)
+// login is what somebody wants who logs in.
+type login struct {
+	cloud, instance string
+	command         []string
+	key, user       string
+	terminal        bool
+	wait            time.Duration // for the host keys
+}
+
+func logIn(ctx context.Context, l login) error {
+	all, err := machines(ctx, l.cloud)
 	if err != nil {
 		return err
 	}
-	target, err := find(all, wanted)
+	target, err := find(all, l.instance)
 	if err != nil {
 		return err
 	}
@@ -65,15 +89,15 @@ func logIn(ctx context.Context, name, wanted string, command []string, key, user
 		}
 		through = []machine{gateway, target}
 	}
-	hops, err := way(ctx, name, through, key, user)
+	hops, err := l.way(ctx, through)
 	if err != nil {
 		return err
 	}
-	return access.LogIn(ctx, hops, ask.Passphrase, access.Command(command...), access.Streams{
+	return access.LogIn(ctx, hops, ask.Passphrase, access.Command(l.command...), access.Streams{
 		In:       os.Stdin,
 		Out:      os.Stdout,
 		Err:      os.Stderr,
-		Terminal: terminal,
+		Terminal: l.terminal,
 	})
 }
 
@@ -104,21 +128,21 @@ func gatewayTo(all []machine, target machine) (machine, error) {
 }
 
 // way is the route to the target: through the gateway, if there is one.
-func way(ctx context.Context, name string, through []machine, key, user string) ([]access.Hop, error) {
+func (l login) way(ctx context.Context, through []machine) ([]access.Hop, error) {
 	var hops []access.Hop
 	for _, m := range through {
-		keys, err := hostKeys(ctx, name, m.ID)
+		keys, err := l.hostKeys(ctx, m.ID)
 		if err != nil {
 			return nil, err
 		}
-		identity, err := identityOf(m, key)
+		identity, err := identityOf(m, l.key)
 		if err != nil {
 			return nil, err
 		}
 		hops = append(hops, access.Hop{
 			ID:       m.ID,
 			Address:  cmp.Or(m.Public, m.Private),
-			User:     user,
+			User:     l.user,
 			HostKeys: keys,
 			Identity: identity,
 		})
@@ -143,21 +167,23 @@ func identityOf(m machine, given string) (string, error) {
 	return path, nil
 }
 
-// hostKeys are the keys that cloud-init printed on the console; right after the launch they may not be there yet.
-func hostKeys(ctx context.Context, name, id string) ([]string, error) {
-	for range 100 {
-		text, err := console(ctx, name, id)
-		if err != nil {
-			return nil, err
-		}
-		if keys := access.HostKeys(text); len(keys) > 0 {
-			return keys, nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(200 * time.Millisecond):
-		}
+// patient is how long the host keys are waited for without a word.
+const patient = 5 * time.Second
+
+// hostKeys are the keys that cloud-init printed on the console; after the launch they may not be there yet.
+func (l login) hostKeys(ctx context.Context, id string) (keys []string, err error) {
+	tell := time.AfterFunc(patient, func() {
+		fmt.Fprintf(os.Stderr, "waiting up to %s for the SSH host keys on the console of %s\n", l.wait, id)
+	})
+	defer tell.Stop()
+	err = await.Until(ctx, l.wait, func(ctx context.Context) (bool, error) {
+		text, err := console(ctx, l.cloud, id)
+		keys = access.HostKeys(text)
+		return len(keys) > 0, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("log in to %s: its console shows no SSH host keys: %w\nhint: goldsmith cloud logs %s",
+			id, err, id)
 	}
-	return nil, fmt.Errorf("log in to %s: its console shows no SSH host keys\nhint: goldsmith cloud logs %s", id, id)
+	return keys, nil
 }
