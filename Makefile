@@ -28,7 +28,12 @@ export CHECKPOINT_DISABLE := 1
 export CGO_ENABLED        := 0
 export TIMINGS            := $(CURDIR)/$(BUILD)/timings
 
-.PHONY: golden test test-all unit race cover fuzz acceptance acceptance-all test-release scan bench build release deps \
+# How many whole cycles `make cycles` runs, and how much of EC2's time things take in them. Twenty take an hour.
+CYCLES     ?= 20
+TIME       ?= 0.05
+SEEDS      ?=
+
+.PHONY: golden test test-all unit race cover fuzz acceptance acceptance-all cycles test-release scan bench build release deps \
   cloud packer plugin agent webapp goldsmith env env-packer check fmt lint cross figures generate clean distclean
 .DEFAULT_GOAL := build
 
@@ -40,7 +45,7 @@ golden:
 test: check race acceptance
 
 ## test-all: test with all cases, and with tests too long for CI; each part fits an hour and can be run alone
-test-all: check race acceptance-all cover fuzz test-release bench
+test-all: check race acceptance-all cycles cover fuzz test-release bench
 
 ## unit: tests that need no root and no network
 unit:
@@ -98,6 +103,11 @@ acceptance:
 # Where make test runs each kind of case once, all cases.
 acceptance-all:
 	@$(MAKE) --no-print-directory acceptance MATRIX=all
+
+## cycles: CYCLES whole lives of a stack, network to destroy, on a cloud with EC2's manners; SEEDS=1,2 has seeds of before
+cycles: packer
+	@scripts/deps
+	CYCLES='$(CYCLES)' TIME='$(TIME)' SEEDS='$(SEEDS)' go test -tags acceptance -count=1 -timeout 24h -v ./acceptance/cycles
 
 ## scan: judge the instances of the stack with scanners that are not this project's, and print one table
 scan: goldsmith

@@ -43,7 +43,14 @@ var (
 // Main runs a package's tests on the cloud test-NAME: it brings the cloud and its stack up by `make golden`, and at the
 // end it takes them down and looks for what is left on the host. With KEEP=1 in the environment a cloud that is up is
 // used as it is, and stays.
-func Main(m *testing.M, name string) (code int) {
+func Main(m *testing.M, name string) (code int) { return run(m, name, bringUp) }
+
+// MainOfCloud is Main for tests that make their stacks themselves: the cloud and what bakes are there, and no stack.
+func MainOfCloud(m *testing.M, name string) (code int) {
+	return run(m, name, func(bool) error { return require("make", "-j2", "build", "env-packer", "cloud") })
+}
+
+func run(m *testing.M, name string, bringUp func(keep bool) error) (code int) {
 	cloudName = cloudPrefix + name
 	keep := os.Getenv("KEEP") == "1"
 	if err := prepare(); err != nil {

@@ -113,6 +113,8 @@ func (l *lateness) admit(c *awsquery.Call) error {
 	switch c.Service {
 	case "ssm":
 		return l.admitParameter(c)
+	case "autoscaling":
+		return l.admitTemplate(c)
 	case "ec2":
 	default:
 		return nil
@@ -243,7 +245,11 @@ type former struct {
 // before looks at what a call is going to change.
 func (l *lateness) before(ctx context.Context, c *awsquery.Call, carry Carry) (former, error) {
 	var f former
-	if c.Service != "ec2" {
+	switch c.Service {
+	case "ec2":
+	case "autoscaling":
+		return groupTags(ctx, c, carry)
+	default:
 		return f, nil
 	}
 	switch c.Action() {
@@ -351,14 +357,21 @@ func (l *lateness) forgetLocked() {
 	maps.DeleteFunc(l.snapshots, func(_ string, use formerUse) bool { return now.After(use.until) })
 }
 
-// showTags may have a thing's description show the tags of before.
-func (l *lateness) showTags(item *awsquery.Node, id string) {
+// oldTags draws whether a call sees the tags of before, and returns them.
+func (l *lateness) oldTags(id string) (tags []*awsquery.Node, late bool) {
 	l.mu.Lock()
 	old, ok := l.tags[id]
 	l.mu.Unlock()
 	if !ok || !time.Now().Before(old.until) || l.draws.number("tags seen", kindOf(id), id) >= missed {
-		return
+		return nil, false
 	}
-	item.Remove("tagSet")
-	item.Children = append(item.Children, old.set)
+	return old.set.Children, true
+}
+
+// showTags may have a thing's description show the tags of before.
+func (l *lateness) showTags(item *awsquery.Node, id string) {
+	if tags, late := l.oldTags(id); late {
+		item.Remove("tagSet")
+		item.Children = append(item.Children, awsquery.Element("tagSet", tags...))
+	}
 }

@@ -62,6 +62,53 @@ func TestThrottle(t *testing.T) {
 	}
 }
 
+// TestOtherServicesThrottle: each has its own code, and buckets that its actions share.
+func TestOtherServicesThrottle(t *testing.T) {
+	for _, c := range []struct {
+		service    string
+		actions    []string
+		at, second int
+		code       string
+	}{
+		{"ssm", []string{"GetParameter", "GetParametersByPath"}, 40, 40, "ThrottlingException"},
+		{"ssm", []string{"PutParameter"}, 3, 3, "ThrottlingException"},
+		{"elasticloadbalancing", []string{"DescribeTargetHealth", "RegisterTargets"}, 40, 10, "ThrottlingException"},
+		{"autoscaling", []string{"DescribePolicies", "DeletePolicy"}, 50, 10, "Throttling"},
+		{"iam", []string{"GetRole", "CreateRole"}, 30, 10, "Throttling"},
+	} {
+		t.Run(c.service+" "+c.actions[0], func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				answers := map[string]string{}
+				for _, action := range c.actions {
+					answers[action] = ""
+				}
+				g := visit(t, answers)
+				g.manners.Set(Setting{EC2: true, Time: 0.1, Seed: 1})
+				answered := func() (n int) {
+					for ; n < 1000; n++ {
+						_, err := g.send(awsquery.NewCall(c.service, c.actions[n%len(c.actions)]))
+						var fault *awsquery.Error
+						if errors.As(err, &fault) && fault.Code == c.code {
+							return n
+						}
+						if err != nil {
+							t.Fatal(err)
+						}
+					}
+					return n
+				}
+				if n := answered(); n != c.at {
+					t.Errorf("at once: %d, want %d", n, c.at)
+				}
+				time.Sleep(time.Second)
+				if n := answered(); n != c.second {
+					t.Errorf("a second later: %d, want %d", n, c.second)
+				}
+			})
+		})
+	}
+}
+
 // running is the answer of DescribeInstances for so many instances.
 func running(count int, state string) string {
 	return "<reservationSet><item><instancesSet>" + strings.Repeat("<item><instanceId>i"+anID+"</instanceId>"+

@@ -8,7 +8,7 @@
 // Limits: what takes its time is done at once all the same, and only seen late: who knows the address of an instance
 // that is shown as pending reaches it. Manners are kept in memory only; a cloud that comes up has nothing that is new.
 // Calls of the local cloud's own, those of its Auto Scaling groups for example, are carried out without them.
-// DescribeTags is never late.
+// A DescribeTags by pages, or by a filter of the form tag:KEY, is never late.
 package manners
 
 import (
@@ -98,6 +98,9 @@ func (d *conduct) answer(ctx context.Context, c *awsquery.Call, carry Carry) (*a
 	if err := d.admit(ctx, c, carry); err != nil {
 		return nil, err
 	}
+	if c.Service == "ec2" && c.Action() == "DescribeTags" {
+		return d.late.describeTags(ctx, c, carry)
+	}
 	if q, ok := descriptions[c.Action()]; ok && c.Service == q.service() {
 		return d.describe(ctx, c, q, carry)
 	}
@@ -115,6 +118,9 @@ func (d *conduct) answer(ctx context.Context, c *awsquery.Call, carry Carry) (*a
 	}
 	d.late.note(c, a, before)
 	d.times.note(ctx, c, a, earlier, carry)
+	if a, err = d.late.showGroupTags(c, a); err != nil {
+		return nil, err
+	}
 	return d.times.after(ctx, c, a, carry)
 }
 

@@ -62,6 +62,11 @@ func (g *guest) set(s Setting) {
 	for action := range ownBuckets {
 		limits.buckets[action] = rate.NewLimiter(rate.Inf, 0)
 	}
+	for service, all := range otherBuckets {
+		for _, shared := range all {
+			limits.buckets[sharedName(service, shared.actions)] = rate.NewLimiter(rate.Inf, 0)
+		}
+	}
 }
 
 func (g *guest) call(action string, parameters ...string) (*awsquery.Node, error) {

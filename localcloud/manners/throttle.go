@@ -3,6 +3,7 @@ package manners
 import (
 	"net/http"
 	"slices"
+	"strings"
 
 	"golang.org/x/time/rate"
 
@@ -95,12 +96,62 @@ func bucketOf(c *awsquery.Call) (string, bucket) {
 	return action, readBucket
 }
 
-// throttle takes a token for a call of EC2's.
+// otherBuckets are those of other services. Each is shared by the actions named, or by all of the service.
+//
+// Elastic Load Balancing: "Request throttling for the Elastic Load Balancing API". Parameter Store: "AWS Systems Manager
+// endpoints and quotas"; of its other actions nothing is published. Of Auto Scaling and IAM is known that they throttle,
+// Auto Scaling all actions together, and no number: those are ours.
+var otherBuckets = map[string][]struct {
+	actions []string
+	size    bucket
+}{
+	"autoscaling":          {{nil, bucket{50, 10}}},
+	"elasticloadbalancing": {{nil, bucket{40, 10}}},
+	"iam":                  {{nil, bucket{30, 10}}},
+	"ssm": {
+		{[]string{"GetParameter", "GetParameters", "GetParametersByPath"}, bucket{40, 40}},
+		{[]string{"PutParameter"}, bucket{3, 3}},
+	},
+}
+
+// throttledAs are the codes of other services for one request too many.
+var throttledAs = map[string]string{
+	"autoscaling":          "Throttling",
+	"elasticloadbalancing": "ThrottlingException",
+	"iam":                  "Throttling",
+	"ssm":                  "ThrottlingException",
+}
+
+// throttle takes a token for a call.
 func (l *limits) throttle(c *awsquery.Call) error {
-	if c.Service != "ec2" {
-		return nil
+	if c.Service == "ec2" {
+		name, size := bucketOf(c)
+		if l.take(name, size) {
+			return nil
+		}
+		return &awsquery.Error{
+			Code:    "RequestLimitExceeded",
+			Message: "Request limit exceeded.",
+			Status:  http.StatusServiceUnavailable,
+		}
 	}
-	name, size := bucketOf(c)
+	for _, shared := range otherBuckets[c.Service] {
+		if shared.actions != nil && !slices.Contains(shared.actions, c.Action()) {
+			continue
+		}
+		if !l.take(sharedName(c.Service, shared.actions), shared.size) {
+			return awsquery.Fault(throttledAs[c.Service], "Rate exceeded")
+		}
+	}
+	return nil
+}
+
+func sharedName(service string, actions []string) string {
+	return service + " " + strings.Join(actions, ",")
+}
+
+// take takes a token from a bucket, if there is one.
+func (l *limits) take(name string, size bucket) bool {
 	l.mu.Lock()
 	limiter := l.buckets[name]
 	if limiter == nil {
@@ -108,12 +159,5 @@ func (l *limits) throttle(c *awsquery.Call) error {
 		l.buckets[name] = limiter
 	}
 	l.mu.Unlock()
-	if limiter.Allow() {
-		return nil
-	}
-	return &awsquery.Error{
-		Code:    "RequestLimitExceeded",
-		Message: "Request limit exceeded.",
-		Status:  http.StatusServiceUnavailable,
-	}
+	return limiter.Allow()
 }
