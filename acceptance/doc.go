@@ -5,6 +5,7 @@
 //   - bakes: images, how they are made and what Packer is promised
 //   - deploys: redeploys, rollbacks, what breaks in their middle
 //   - stacks: networks, instances, the command, the cloud itself
+//   - cycles: stacks from their network to their end under EC2's manners, by `make cycles` only
 //   - bench: figures, by `make bench` only
 //
 // Package rig has the helpers that they share.
