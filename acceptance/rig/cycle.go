@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// Cycle is a stack's whole life on a cloud that has EC2's manners, by the commands that a user types: network up, a bake
-// of both images, deploy, redeploy of both tiers, rollback, destroy.
+// Cycle is a stack's whole life on a cloud that has EC2's manners, by the commands that a user types: network up, a
+// bake of both images, deploy, redeploy of both tiers, rollback, destroy.
 type Cycle struct {
 	Stack   string
 	Manners string // as goldsmith cloud manners takes them

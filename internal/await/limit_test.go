@@ -18,7 +18,8 @@ func TestLimitEndsUnlessItIsExtended(t *testing.T) {
 		{"less than there is", map[time.Duration]time.Duration{time.Minute: 5 * time.Minute}, 10 * time.Minute},
 		{"more", map[time.Duration]time.Duration{9 * time.Minute: 5 * time.Minute}, 14 * time.Minute},
 		{
-			"twice", map[time.Duration]time.Duration{9 * time.Minute: 5 * time.Minute, 13 * time.Minute: 5 * time.Minute},
+			"twice",
+			map[time.Duration]time.Duration{9 * time.Minute: 5 * time.Minute, 13 * time.Minute: 5 * time.Minute},
 			18 * time.Minute,
 		},
 		{"too late", map[time.Duration]time.Duration{11 * time.Minute: 5 * time.Minute}, 10 * time.Minute},

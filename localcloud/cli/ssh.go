@@ -177,9 +177,9 @@ func (l login) hostKeys(ctx context.Context, id string) (keys []string, err erro
 	})
 	defer tell.Stop()
 	err = await.Until(ctx, l.wait, func(ctx context.Context) (bool, error) {
-		text, err := console(ctx, l.cloud, id)
+		text, failed := console(ctx, l.cloud, id)
 		keys = access.HostKeys(text)
-		return len(keys) > 0, err
+		return len(keys) > 0, failed
 	})
 	if err != nil {
 		return nil, fmt.Errorf("log in to %s: its console shows no SSH host keys: %w\nhint: goldsmith cloud logs %s",

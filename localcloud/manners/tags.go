@@ -20,12 +20,8 @@ var tagFilters = map[string]string{
 // describeTags answers EC2's DescribeTags: without things that the call does not know, and of some with the tags of
 // before. Filters look at that.
 func (l *lateness) describeTags(ctx context.Context, c *awsquery.Call, carry Carry) (*awsquery.Answer, error) {
-	for parameter, values := range c.Form {
-		byTag := strings.HasPrefix(parameter, "Filter.") && strings.HasSuffix(parameter, ".Name") &&
-			strings.HasPrefix(values[0], "tag:")
-		if byTag || parameter == "MaxResults" || parameter == "NextToken" {
-			return carry(ctx, c)
-		}
+	if pagesOrByTag(c) {
+		return carry(ctx, c)
 	}
 	rest, filters, err := awsquery.TakeFilters(c, tagFilters)
 	if err != nil {
@@ -43,17 +39,36 @@ func (l *lateness) describeTags(ctx context.Context, c *awsquery.Call, carry Car
 	if set == nil {
 		return a, nil
 	}
+	set.Children = slices.DeleteFunc(l.seenTags(set.Children), func(item *awsquery.Node) bool {
+		return !filters.Pass(item)
+	})
+	return &awsquery.Answer{Status: a.Status, Header: a.Header, Body: root.Bytes()}, nil
+}
+
+// pagesOrByTag tells whether a DescribeTags has a page or a filter of the form tag:KEY.
+func pagesOrByTag(c *awsquery.Call) bool {
+	for parameter, values := range c.Form {
+		byTag := strings.HasPrefix(parameter, "Filter.") && strings.HasSuffix(parameter, ".Name") &&
+			strings.HasPrefix(values[0], "tag:")
+		if byTag || parameter == "MaxResults" || parameter == "NextToken" {
+			return true
+		}
+	}
+	return false
+}
+
+// seenTags are described tags as one call sees them.
+func (l *lateness) seenTags(all []*awsquery.Node) (seen []*awsquery.Node) {
 	types := map[string]string{}
-	for _, item := range set.Children {
+	for _, item := range all {
 		types[item.Get("resourceId")] = item.Get("resourceType")
 	}
-	var seen []*awsquery.Node
 	for _, id := range slices.Sorted(maps.Keys(types)) {
 		if l.unknown(id) {
 			continue
 		}
 		old, late := l.oldTags(id)
-		for _, item := range set.Children {
+		for _, item := range all {
 			if item.Get("resourceId") == id && !late {
 				seen = append(seen, item)
 			}
@@ -64,12 +79,11 @@ func (l *lateness) describeTags(ctx context.Context, c *awsquery.Call, carry Car
 				awsquery.Text("value", tag.Get("value"))))
 		}
 	}
-	set.Children = slices.DeleteFunc(seen, func(item *awsquery.Node) bool { return !filters.Pass(item) })
-	return &awsquery.Answer{Status: a.Status, Header: a.Header, Body: root.Bytes()}, nil
+	return seen
 }
 
-// admitTemplate refuses a call of Auto Scaling with a launch template that EC2 made a moment ago. The message is the one
-// that internal/awserr knows.
+// admitTemplate refuses a call of Auto Scaling with a launch template that EC2 made a moment ago. The message is the
+// one that internal/awserr knows.
 func (l *lateness) admitTemplate(c *awsquery.Call) error {
 	for _, parameter := range slices.Sorted(maps.Keys(c.Form)) {
 		if id := c.Get(parameter); strings.HasSuffix(parameter, "LaunchTemplateId") && l.unknown(id) {

@@ -98,9 +98,9 @@ func bucketOf(c *awsquery.Call) (string, bucket) {
 
 // otherBuckets are those of other services. Each is shared by the actions named, or by all of the service.
 //
-// Elastic Load Balancing: "Request throttling for the Elastic Load Balancing API". Parameter Store: "AWS Systems Manager
-// endpoints and quotas"; of its other actions nothing is published. Of Auto Scaling and IAM is known that they throttle,
-// Auto Scaling all actions together, and no number: those are ours.
+// Elastic Load Balancing: "Request throttling for the Elastic Load Balancing API". Parameter Store: "AWS Systems
+// Manager endpoints and quotas"; of its other actions nothing is published. Of Auto Scaling and IAM is known that they
+// throttle, Auto Scaling all actions together, and no number: those are ours.
 var otherBuckets = map[string][]struct {
 	actions []string
 	size    bucket

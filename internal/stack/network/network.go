@@ -178,8 +178,8 @@ func Find(ctx context.Context, s *stack.Stack) (Network, error) {
 }
 
 // findAll is Find for who makes what is missing. Filters lag behind: where the network is not complete and somebody
-// worked on the stack a moment ago, it looks again for as long as that may be. VPCs, gateways and addresses have no name
-// that EC2 would refuse a second time.
+// worked on the stack a moment ago, it looks again for as long as that may be. VPCs, gateways and addresses have no
+// name that EC2 would refuse a second time.
 func findAll(ctx context.Context, s *stack.Stack) (Network, error) {
 	n, err := Find(ctx, s)
 	if err != nil || len(n.Missing(s.Tiers)) == 0 {

@@ -84,6 +84,7 @@ func TestUpAfterOneThatBrokeOff(t *testing.T) {
 					t.Fatal(err)
 				}
 				first, end := context.WithCancel(t.Context())
+				defer end()
 				made := map[string]int{}
 				for call := range wanted {
 					a.Watch(call, func(_, out any) {

@@ -118,7 +118,7 @@ const stepTime = 10 * time.Minute
 // percentage on that it reaches stepTime and its pauses at least: nobody knows how long EC2 takes for an instance, and
 // one that is given up is all to be done again.
 func (r *refreshes) follow(ctx context.Context, id string, beside func() error) (*astypes.InstanceRefresh, error) {
-	told, began, percentage := "", time.Now(), int32(0)
+	told, began, seen := "", time.Now(), int32(0)
 	for {
 		out, err := r.scaling.DescribeInstanceRefreshes(ctx, &autoscaling.DescribeInstanceRefreshesInput{
 			AutoScalingGroupName: aws.String(r.group),
@@ -139,15 +139,8 @@ func (r *refreshes) follow(ctx context.Context, id string, beside func() error) 
 			told = now
 			r.run.Stack.Logf("instance refresh: %s", now)
 		}
-		if now := aws.ToInt32(refresh.PercentageComplete); now != percentage { // going back it falls
-			percentage = now
-			d := r.run.Stack.Settings.Deploy
-			await.Extend(ctx, stepTime+max(d.CheckpointDelay, d.BakeTime))
-		}
-		switch refresh.Status {
-		case astypes.InstanceRefreshStatusSuccessful, astypes.InstanceRefreshStatusFailed,
-			astypes.InstanceRefreshStatusCancelled, astypes.InstanceRefreshStatusRollbackSuccessful,
-			astypes.InstanceRefreshStatusRollbackFailed:
+		seen = r.giveTime(ctx, refresh, seen)
+		if over(refresh) {
 			return refresh, nil
 		}
 		if beside != nil {
@@ -160,6 +153,26 @@ func (r *refreshes) follow(ctx context.Context, id string, beside func() error) 
 				told, err)
 		}
 	}
+}
+
+// giveTime gives a refresh time from each percentage on that it reaches, and returns that percentage.
+func (r *refreshes) giveTime(ctx context.Context, refresh *astypes.InstanceRefresh, seen int32) int32 {
+	now := aws.ToInt32(refresh.PercentageComplete)
+	if now != seen { // going back it falls
+		d := r.run.Stack.Settings.Deploy
+		await.Extend(ctx, stepTime+max(d.CheckpointDelay, d.BakeTime))
+	}
+	return now
+}
+
+func over(refresh *astypes.InstanceRefresh) bool {
+	switch refresh.Status {
+	case astypes.InstanceRefreshStatusSuccessful, astypes.InstanceRefreshStatusFailed,
+		astypes.InstanceRefreshStatusCancelled, astypes.InstanceRefreshStatusRollbackSuccessful,
+		astypes.InstanceRefreshStatusRollbackFailed:
+		return true
+	}
+	return false
 }
 
 // progress is how far a refresh is, for people.
