@@ -68,7 +68,7 @@ var layers = map[string]layer{
 	},
 	"cloud command": {
 		packages: []string{"localcloud/cli/..."},
-		may:      []string{"local cloud", "host", "access", "internal/awsconfig", "basics"},
+		may:      []string{"local cloud", "host", "access", "internal/awsconfig", "internal/await", "basics"},
 	},
 	"local cloud": {
 		packages: []string{"localcloud/..."},

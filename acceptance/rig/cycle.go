@@ -18,7 +18,7 @@ type Cycle struct {
 	Manners string // as goldsmith cloud manners takes them
 	// Images are deployed first; without them both are baked, and the release is deployed.
 	Images *Release
-	// Other are what both tiers are redeployed with, before the rollback.
+	// Other are the images that both tiers are redeployed with, before the rollback.
 	Other Release
 	// Repeat is the command by which this cycle is run again.
 	Repeat string

@@ -60,7 +60,7 @@ Exit codes: 0 done; 1 failed; 2 bad input; else that of the command on the insta
 	return ssh
 }
 
-// login is what somebody wants who logs in.
+// login is a request to log in to an instance.
 type login struct {
 	cloud, instance string
 	command         []string

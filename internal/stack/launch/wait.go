@@ -104,7 +104,7 @@ func gaveUp(ctx context.Context, s *stack.Stack, id, what string, seen []byte, e
 	return fmt.Errorf("wait for %s: it has not said that it %s: %w%s%s", id, what, err, waitsFor(seen), tail)
 }
 
-// waitsFor is what an instance said last that it waits for, after a semicolon; empty if it said nothing.
+// waitsFor is the last waiting line of an instance, after a semicolon; empty if it wrote none.
 func waitsFor(seen []byte) string {
 	waiting := instance.FindWaiting(seen)
 	if waiting != "" {
