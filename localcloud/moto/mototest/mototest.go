@@ -3,6 +3,7 @@ package mototest
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -77,10 +78,17 @@ func (b *Moto) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := r.ParseForm(); err != nil {
 		b.t.Error(err)
 	}
-	action := r.PostForm.Get("Action")
+	action, form := r.PostForm.Get("Action"), r.PostForm
+	if _, target, ok := strings.Cut(r.Header.Get("X-Amz-Target"), "."); ok { // in JSON, which the answer is too
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			b.t.Error(err)
+		}
+		action, form = target, url.Values{"body": {string(body)}}
+	}
 	answer := b.Answers[action]
 	if answer == nil {
-		b.t.Errorf("moto was not told of %s %v", action, r.PostForm)
+		b.t.Errorf("moto was not told of %s %v", action, form)
 		http.Error(w, "<html>", http.StatusInternalServerError)
 		return
 	}
@@ -89,9 +97,11 @@ func (b *Moto) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !awsquery.NewCall("ec2", action).Reads() {
 		b.calls = append(b.calls, action)
 	}
-	b.Forms[action] = r.PostForm
-	inner := answer(r.PostForm)
+	b.Forms[action] = form
+	inner := answer(form)
 	switch {
+	case strings.HasPrefix(inner, "{"):
+		fmt.Fprint(w, inner)
 	case strings.HasPrefix(inner, "<html"):
 		w.WriteHeader(http.StatusInternalServerError)
 		fmt.Fprint(w, inner)
