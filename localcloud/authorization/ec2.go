@@ -25,7 +25,7 @@ var rows = map[string]row{
 	"AllocateAddress":               {makes: "elastic-ip"},
 	"AuthorizeSecurityGroupEgress":  {on: "GroupId"},
 	"AuthorizeSecurityGroupIngress": {on: "GroupId"},
-	"CopyImage":                     {makes: "image"},
+	"CopyImage":                     {makes: "image snapshot"},
 	"CopySnapshot":                  {makes: "snapshot"},
 	"CreateImage":                   {on: "InstanceId", makes: "image snapshot"},
 	"CreateInternetGateway":         {makes: "internet-gateway"},

@@ -200,7 +200,9 @@ func TestRequests(t *testing.T) {
 				" iam:PermissionsBoundary=arn:aws:iam::123456789012:policy/limit aws:ResourceTag/team=a"}},
 		{"iam", "AttachRolePolicy", []string{"RoleName", "r", "PolicyArn", "arn:p"}, []string{"iam:PolicyARN"},
 			[]string{"iam:AttachRolePolicy " + profile + " iam:PolicyARN=arn:p"}},
-		{"iam", "GetRole", []string{"RoleName", "r"}, []string{"iam:PermissionsBoundary"}, []string{"iam:GetRole " + profile}},
+		{"iam", "GetRole", []string{"RoleName", "r"}, []string{"iam:PermissionsBoundary"},
+			[]string{"iam:GetRole " + profile + " iam:PermissionsBoundary=arn:aws:iam::123456789012:policy/limit"}},
+		{"iam", "TagRole", []string{"RoleName", "r"}, []string{"iam:PermissionsBoundary"}, []string{"iam:TagRole " + profile}},
 		{"iam", "AddRoleToInstanceProfile", []string{"RoleName", "r", "InstanceProfileName", "p"},
 			[]string{"iam:PassedToService"}, []string{
 				"iam:AddRoleToInstanceProfile arn:aws:iam::123456789012:instance-profile/p",

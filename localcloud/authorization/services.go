@@ -6,6 +6,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
@@ -25,7 +26,8 @@ var ofThemselves = regexp.MustCompile(`^(GetUser|(Create|Update|Delete|List)Acce
 
 // bounded are the calls of IAM's with a key for the permissions boundary of the role or user (Service Authorization
 // Reference, Actions defined by AWS Identity and Access Management).
-var bounded = regexp.MustCompile(`^((Create|Put|Delete|Attach|Detach)(Role|User)(Policy|PermissionsBoundary)?)$`)
+var bounded = regexp.MustCompile(`^((Create|Put|Delete|Attach|Detach)(Role|User)(Policy|PermissionsBoundary)?|` +
+	`GetRole|UpdateRole|UpdateRoleDescription|UpdateAssumeRolePolicy)$`)
 
 func (q *question) iam(ctx context.Context) error {
 	action := q.c.Action()
@@ -127,7 +129,8 @@ func (q *question) sts() {
 type parameterStore struct {
 	Name, Path, Type, KeyID, ResourceID, ResourceType string
 	Names                                             []string
-	WithDecryption, Overwrite                         bool
+	WithDecryption                                    bool
+	Overwrite, Recursive                              *bool
 	Tags                                              []tag
 }
 
@@ -155,7 +158,7 @@ func (q *question) ssm(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		context := q.own(parameterARN(name))
+		context := q.own(parameterARN(name), "ssm:Overwrite", said(p.Overwrite), "ssm:Recursive", said(p.Recursive))
 		there.of(context, "ssm")
 		tags(p.Tags).asked(context)
 		if q.c.Action() == "PutParameter" && len(p.Tags) > 0 {
@@ -166,6 +169,14 @@ func (q *question) ssm(ctx context.Context) error {
 		q.own("*")
 	}
 	return q.parameterKeys(ctx, p)
+}
+
+// said is a Boolean that was given, or empty.
+func said(given *bool) string {
+	if given == nil {
+		return ""
+	}
+	return strconv.FormatBool(*given)
 }
 
 // parameterARN has a name's first slash away (Systems Manager User Guide, Restricting access to parameters).

@@ -264,8 +264,14 @@ const CheckIPService = "checkip"
 type Caller struct {
 	ARN    string
 	UserID string
+	// Operator says that the key is that of whoever runs the cloud, or a session of it.
+	Operator bool
 	// Machine says that the key came from a machine's metadata service, at first or second hand.
 	Machine bool
+	// SessionPolicy and SessionPolicyARNs, with spaces between them, are the policies that limit a role's session.
+	SessionPolicy, SessionPolicyARNs string
+	// Source is the address that the call came from.
+	Source string
 }
 
 // DryRun tells whether a call is a dry run. What is neither yes nor no is an error: it must not be carried out by

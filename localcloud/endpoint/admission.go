@@ -127,6 +127,7 @@ func (s *Server) admit(r *http.Request, from Side) (*awsquery.Call, error) {
 	}
 	c, err := awsquery.ReadCall(r, service, body)
 	c.Caller = who
+	c.Caller.Source = s.callerAddress(r)
 	return c, err
 }
 

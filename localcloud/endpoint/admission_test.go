@@ -127,8 +127,7 @@ func TestOnlyKnownServices(t *testing.T) {
 
 // TestMachinesKeys: a machine is known by what its metadata service gave it, and by nothing else.
 func TestMachinesKeys(t *testing.T) {
-	s := newServer(t, mototest.New(t, map[string]func(url.Values) string{"GetRole": mototest.Canned("<GetRoleResult/>"),
-		"AssumeRole": mototest.Canned(assumed(time.Now().Add(time.Hour)))}), newMachinery(t))
+	s := newServer(t, mototest.New(t, trusting(time.Now().Add(time.Hour))), newMachinery(t))
 	role := awsquery.Element("member", awsquery.Text("RoleName", "goldsmith-x-web"),
 		awsquery.Text("RoleId", "AROAEXAMPLE"))
 	give := s.keys.ForInstance(role, "i-0123456789abcdef0")
@@ -183,6 +182,17 @@ func TestMachinesKeys(t *testing.T) {
 	}
 }
 
+// trusting are answers for a role without policies that everybody may assume, with when the session ends.
+func trusting(ends time.Time) map[string]func(url.Values) string {
+	return map[string]func(url.Values) string{
+		"GetRole": mototest.Canned(`<GetRoleResult><Role><AssumeRolePolicyDocument>{"Statement": {"Effect": "Allow",
+			"Action": "sts:AssumeRole", "Principal": "*"}}</AssumeRolePolicyDocument></Role></GetRoleResult>`),
+		"ListRolePolicies":         mototest.Canned("<ListRolePoliciesResult/>"),
+		"ListAttachedRolePolicies": mototest.Canned("<ListAttachedRolePoliciesResult/>"),
+		"AssumeRole":               mototest.Canned(assumed(ends)),
+	}
+}
+
 // assumed is moto's answer to AssumeRole, with credentials that could be guessed.
 func assumed(ends time.Time) string {
 	return fmt.Sprintf(`<AssumeRoleResult><Credentials><AccessKeyId>ASIAGUESSED</AccessKeyId>
@@ -219,8 +229,7 @@ func assume(t *testing.T, s *Server, key aws.Credentials) aws.Credentials {
 }
 
 func TestSessionsEnd(t *testing.T) {
-	s := newServer(t, mototest.New(t, map[string]func(url.Values) string{"GetRole": mototest.Canned("<GetRoleResult/>"),
-		"AssumeRole": mototest.Canned(assumed(time.Now().Add(-time.Second)))}), newMachinery(t))
+	s := newServer(t, mototest.New(t, trusting(time.Now().Add(-time.Second))), newMachinery(t))
 	r, body := question(apiAddress, "GetCallerIdentity")
 	w := sendSigned(s, Operators, apiAddress, r, "sts", awsquery.Region, assume(t, s, operatorCredentials()), body)
 	if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "ExpiredToken") {

@@ -16,8 +16,11 @@ import (
 // networkAction matches the names of calls after which the network is another.
 var networkAction = regexp.MustCompile(`Vpc|Subnet|Route|Gateway|SecurityGroup|Address|NetworkInterface`)
 
-// answer answers a call as the cloud's manners have it.
+// answer answers a call that its caller may make as the cloud's manners have it.
 func (s *Server) answer(ctx context.Context, c *awsquery.Call) (*awsquery.Answer, error) {
+	if err := s.allowed.Authorize(ctx, c); err != nil {
+		return nil, err
+	}
 	return s.config.Manners.Answer(ctx, c, s.carryOut)
 }
 
@@ -38,6 +41,13 @@ func (s *Server) carryOut(ctx context.Context, c *awsquery.Call) (*awsquery.Answ
 		ctx = context.WithoutCancel(ctx)
 		s.change.Lock()
 		defer s.change.Unlock()
+		if c.Service == "iam" {
+			changed, err := s.allowed.Changing(ctx, c)
+			if err != nil {
+				return nil, err
+			}
+			defer changed()
+		}
 	}
 	if !ok {
 		a, err := s.moto.PassThrough(ctx, c)

@@ -9,8 +9,8 @@
 // stopped.
 //
 // Limits: one region. Every request is signed, with the operator's key, with one that IAM or STS made here, or, by a
-// machine, with one of its metadata service; sigv4 verifies it. The caller is known by that, and may do everything:
-// policies are not evaluated. An access key id that starts with ASIAEXPIRED is one that has expired, so that a client's
+// machine, with one of its metadata service; sigv4 verifies it. The caller is known by that, and package authorization
+// decides by its policies what it may do, before anything is done. An access key id that starts with ASIAEXPIRED is one that has expired, so that a client's
 // handling of that can be tried. GET /latest/checkip, signed for a service of that name, answers with the caller's
 // address as instances see it.
 package endpoint
@@ -27,6 +27,7 @@ import (
 	"strconv"
 	"sync"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/authorization"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/ec2"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/identity"
@@ -78,6 +79,7 @@ type Server struct {
 	groups    *scaling.Groups
 	balancers *scaling.Balancers
 	security  *vpc.SecurityGroups
+	allowed   *authorization.Authorizer
 	handlers  map[string]map[string]awsquery.Handler // by service and action
 
 	// change is held by each changing EC2 call from its checks to its answer.
@@ -93,6 +95,7 @@ func New(config Config, machinery Machinery) *Server {
 		queue:   workqueue.New(config.Log),
 	}
 	s.keys = identity.New(s.moto, s.records, config.Key)
+	s.allowed = authorization.New(authorization.NewMapper(s.moto, s.records), config.Manners)
 	s.targets = targets.New(s.records, machinery, config.Manners)
 	instanceData := metadata.New(s.moto, s.records, s.keys, machinery)
 	network := vpc.New(vpc.Config{

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/policyeval"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/imds"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto"
@@ -78,7 +79,11 @@ func New(moto *moto.Client, records *records.Store, key OperatorKey) *Keys {
 }
 
 func (k *Keys) operator() awsquery.Caller {
-	return awsquery.Caller{ARN: "arn:aws:iam::" + awsquery.Account + ":user/operator", UserID: "AIDAOPERATOR00000000"}
+	return awsquery.Caller{
+		ARN:      "arn:aws:iam::" + awsquery.Account + ":user/operator",
+		UserID:   "AIDAOPERATOR00000000",
+		Operator: true,
+	}
 }
 
 // randomID is the part of an access key's id that differs.
@@ -193,16 +198,36 @@ func (k *Keys) assumeRole(ctx context.Context, c *awsquery.Call) (*awsquery.Node
 		return nil, awsquery.Fault("AccessDenied",
 			"%s is not authorized to perform: sts:AssumeRole on resource: %s", c.Caller.ARN, c.Get("RoleArn"))
 	}
+	policy := c.Get("Policy")
+	if policy != "" {
+		if _, err := policyeval.ParseIdentity([]byte(policy)); err != nil {
+			return nil, awsquery.Fault("MalformedPolicyDocument", "%v", err)
+		}
+	}
 	answered, err := k.moto.Forward(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	assumed := answered.At("AssumeRoleResult", "AssumedRoleUser")
 	return k.withCredentials(answered, "AssumeRoleResult", awsquery.Caller{
-		ARN:     "arn:aws:sts::" + awsquery.Account + ":assumed-role/" + name + "/" + c.Get("RoleSessionName"),
-		UserID:  assumed.Get("AssumedRoleId"),
-		Machine: c.Caller.Machine,
+		ARN:               "arn:aws:sts::" + awsquery.Account + ":assumed-role/" + name + "/" + c.Get("RoleSessionName"),
+		UserID:            assumed.Get("AssumedRoleId"),
+		Machine:           c.Caller.Machine,
+		SessionPolicy:     policy,
+		SessionPolicyARNs: strings.Join(sessionPolicies(c), " "),
 	})
+}
+
+// sessionPolicies are the ARNs of the managed policies that a session is made with.
+func sessionPolicies(c *awsquery.Call) []string {
+	var all []string
+	for i := 1; ; i++ {
+		at, ok := c.Form[fmt.Sprintf("PolicyArns.member.%d.arn", i)]
+		if !ok {
+			return all
+		}
+		all = append(all, at...)
+	}
 }
 
 func (k *Keys) getSessionToken(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {

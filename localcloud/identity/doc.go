@@ -2,5 +2,5 @@
 // STS or of an instance's metadata service. It answers the calls of IAM and STS that make and end keys, as moto's could
 // be guessed.
 //
-// Limits: policies are not evaluated; whoever has a key may do everything. Temporary keys end with the process.
+// Limits: what a key's owner may do is package authorization's. Temporary keys end with the process.
 package identity

@@ -75,6 +75,30 @@ func (m *Manners) takes(what, kind, id string) time.Duration {
 	return d.times.takes(what, kind, id)
 }
 
+// PolicyTakes is how long some calls do not see that the rights of a user or role changed.
+func (m *Manners) PolicyTakes(principal string) time.Duration {
+	if m == nil {
+		return 0
+	}
+	d := m.current.Load()
+	if d == nil {
+		return 0
+	}
+	return d.late.lag(policyOf(principal))
+}
+
+// PolicyMissed draws whether a call does not see it.
+func (m *Manners) PolicyMissed(principal string) bool {
+	if m == nil {
+		return false
+	}
+	d := m.current.Load()
+	return d != nil && d.late.draws.number("sight", "policy", policyOf(principal)) < missed
+}
+
+// policyOf is the name by which numbers for a user's or role's rights are drawn.
+func policyOf(principal string) string { return "policy:" + principal }
+
 // conduct is the behaviour under one setting.
 type conduct struct {
 	setting Setting
