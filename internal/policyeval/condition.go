@@ -21,7 +21,7 @@ type condition struct {
 	values []string
 }
 
-// operator is what a condition says of a key's values (IAM User Guide, IAM JSON policy elements: Condition operators).
+// operator compares a key's values with a policy's (IAM User Guide, IAM JSON policy elements: Condition operators).
 type operator struct {
 	// set is ForAllValues or ForAnyValue, for keys with several values, or empty.
 	set string
@@ -150,7 +150,8 @@ func scalars(raw json.RawMessage, what string) ([]string, error) {
 func (c condition) met(d *Document, context Context) bool {
 	values, there := context[c.key]
 	if c.null {
-		return slices.ContainsFunc(c.values, func(v string) bool { return strings.EqualFold(v, strconv.FormatBool(!there)) })
+		missing := strconv.FormatBool(!there)
+		return slices.ContainsFunc(c.values, func(v string) bool { return strings.EqualFold(v, missing) })
 	}
 	if !there && c.ifExists {
 		return true

@@ -37,8 +37,8 @@ const (
 	trustPolicy                // names principals
 )
 
-// ParseIdentity reads a policy of a user, group or role, a boundary or a session's policy. Its errors are worded for who
-// wrote the policy.
+// ParseIdentity reads a policy of a user, group or role, a boundary or a session's policy. Its errors are worded for
+// who wrote the policy.
 func ParseIdentity(text []byte) (*Document, error) { return parse(text, identityPolicy) }
 
 // ParseTrust reads a role's trust policy.

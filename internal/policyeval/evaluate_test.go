@@ -39,7 +39,8 @@ func TestDecide(t *testing.T) {
 		{"one allows it", Policies{Identity: []*Document{reads, all}}, false, Decision{Allowed: true}},
 		{"none allows it", Policies{Identity: []*Document{reads}}, false, Decision{By: byIdentity}},
 		{"one denies it", Policies{Identity: []*Document{all, denies}}, false, Decision{Deny: true, By: byIdentity}},
-		{"outside the boundary", Policies{Identity: []*Document{all}, Boundary: reads}, false, Decision{By: byBoundary}},
+		{"outside the boundary", Policies{Identity: []*Document{all}, Boundary: reads}, false,
+			Decision{By: byBoundary}},
 		{"within the boundary", Policies{Identity: []*Document{all}, Boundary: all}, false, Decision{Allowed: true}},
 		{"a boundary gives nothing", Policies{Boundary: all}, false, Decision{By: byIdentity}},
 		{"the boundary denies it", Policies{Identity: []*Document{all}, Boundary: denies}, false,
@@ -91,9 +92,12 @@ func TestElements(t *testing.T) {
 			"autoscaling:DeleteAutoScalingGroup", group, nil, true},
 		{`"Action": "*", "Resource": "arn:aws:autoscaling:*:*:autoScalingGroup:*:autoScalingGroupName/other-*"`,
 			"autoscaling:DeleteAutoScalingGroup", group, nil, false},
-		{`"Action": "*", "Resource": "arn:aws:s3:::b/${aws:username}/*"`, "s3:GetObject", "arn:aws:s3:::b/john/x", john, true},
-		{`"Action": "*", "Resource": "arn:aws:s3:::b/${aws:username}/*"`, "s3:GetObject", "arn:aws:s3:::b/jane/x", john, false},
-		{`"Action": "*", "Resource": "arn:aws:s3:::b/${aws:username}/*"`, "s3:GetObject", "arn:aws:s3:::b/j/x", nil, false},
+		{`"Action": "*", "Resource": "arn:aws:s3:::b/${aws:username}/*"`, "s3:GetObject", "arn:aws:s3:::b/john/x",
+			john, true},
+		{`"Action": "*", "Resource": "arn:aws:s3:::b/${aws:username}/*"`, "s3:GetObject", "arn:aws:s3:::b/jane/x",
+			john, false},
+		{`"Action": "*", "Resource": "arn:aws:s3:::b/${aws:username}/*"`, "s3:GetObject", "arn:aws:s3:::b/j/x", nil,
+			false},
 		{`"Action": "*", "Resource": "arn:aws:s3:::b/${aws:username}/*"`, "s3:GetObject", "arn:aws:s3:::b/j/x",
 			Of("aws:username", "*"), false}, // a value's star is none of the pattern's
 		{`"Action": "*", "Resource": "arn:aws:s3:::b/${aws:PrincipalTag/Team, 'all'}/*"`, "s3:GetObject",
@@ -175,7 +179,8 @@ func TestConditions(t *testing.T) {
 		{`"IpAddress": {"k": "203.0.113.0/24"}`, []string{"203.0.114.9"}, false},
 		{`"NotIpAddress": {"k": "203.0.113.0/24"}`, []string{"203.0.113.9"}, false},
 		{`"NotIpAddress": {"k": "203.0.113.0/24"}`, none, true},
-		{`"ArnEquals": {"k": "arn:aws:sns:*:123456789012:t*"}`, []string{"arn:aws:sns:eu-west-1:123456789012:topic"}, true},
+		{`"ArnEquals": {"k": "arn:aws:sns:*:123456789012:t*"}`, []string{"arn:aws:sns:eu-west-1:123456789012:topic"},
+			true},
 		{`"ArnLike": {"k": "arn:aws:sns:*:topic"}`, []string{"arn:aws:sns:eu-west-1:123456789012:topic"}, false},
 		{`"ArnNotLike": {"k": "arn:aws:sns:*:*:t*"}`, []string{"arn:aws:sns:eu-west-1:123456789012:topic"}, false},
 		{`"ArnNotEquals": {"k": "arn:aws:sns:*:*:u*"}`, []string{"arn:aws:sns:eu-west-1:123456789012:topic"}, true},
@@ -240,13 +245,15 @@ func TestMalformed(t *testing.T) {
 		{within(action + `, "Resource": "*", "Principal": "*"`), "no Principal"},
 		{within(action + `, "Resource": "*", "Condition": {"StringSame": {"k": "v"}}`), "no condition operator"},
 		{within(action + `, "Resource": "*", "Condition": {"NullIfExists": {"k": "true"}}`), "no condition operator"},
-		{within(action + `, "Resource": "*", "Condition": {"ForSome:StringLike": {"k": "v"}}`), "no condition operator"},
+		{within(action + `, "Resource": "*", "Condition": {"ForSome:StringLike": {"k": "v"}}`),
+			"no condition operator"},
 		{within(action + `, "Resource": "*", "Condition": {"StringLike": {"k": {}}}`), "as its values"},
 		{within(action + `, "Resource": "*", "Condition": {"Bool": {"k": "yes"}}`), "no value"},
 		{within(action + `, "Resource": "*", "Condition": {"NumericEquals": {"k": "1e999999999"}}`), "no value"},
 		{within(action + `, "Resource": "*", "Condition": {"IpAddress": {"k": "10.0.0.0/33"}}`), "no value"},
 		{within(action + `, "Resource": "*", "Condition": "k"`), "no JSON object"},
-		{within(`"Sid": "A", ` + action + `, "Resource": "*"}, {"Sid": "A", ` + action + `, "Resource": "*"`), "another's"},
+		{within(`"Sid": "A", ` + action + `, "Resource": "*"}, {"Sid": "A", ` + action + `, "Resource": "*"`),
+			"another's"},
 	} {
 		_, err := ParseIdentity([]byte(c.text))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
@@ -295,7 +302,8 @@ func TestTrusts(t *testing.T) {
 		{"a condition that does not", `"Effect": "Allow", "Principal": "*",
 			"Condition": {"StringEquals": {"sts:ExternalId": "8"}}`, john, Policies{}, Decision{By: byTrust}},
 		{"a deny", `"Effect": "Allow", "Principal": "*", "Action": "sts:AssumeRole"}, {
-			"Effect": "Deny", "Principal": {"AWS": "` + user + `"}`, john, Policies{}, Decision{Deny: true, By: byTrust}},
+			"Effect": "Deny", "Principal": {"AWS": "` + user + `"}`, john, Policies{},
+			Decision{Deny: true, By: byTrust}},
 	} {
 		d, err := ParseTrust([]byte(`{"Version": "2012-10-17", "Statement": [{` + c.elements +
 			`, "Action": "sts:AssumeRole"}]}`))
@@ -326,9 +334,10 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"Statement": {"Sid": "a", "Effect": "Deny", "NotAction": ["s3:*"], "NotResource": "arn:*:${k}",
 		"Condition": {"ForAnyValue:StringNotLikeIfExists": {"k": ["*${k, 'd'}?"]}, "NumericLessThan": {"k": 1.5}}}}`),
 		"s3:GetObject", "*", "*")
-	f.Add([]byte(`{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*", "Condition":
-		{"DateLessThan": {"k": "2026-01-01"}, "BinaryEquals": {"k": "QQ=="}, "IpAddress": {"k": "::/0"},
-		"ArnLike": {"k": "arn:*:*:*:*:*"}, "Null": {"k": false}, "Bool": {"k": true}}}}`), "a:b", "arn:a:b:c:d:e", "::1")
+	f.Add([]byte(`{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*",
+		"Condition": {"DateLessThan": {"k": "2026-01-01"}, "BinaryEquals": {"k": "QQ=="}, "IpAddress": {"k": "::/0"},
+		"ArnLike": {"k": "arn:*:*:*:*:*"}, "Null": {"k": false}, "Bool": {"k": true}}}}`), "a:b",
+		"arn:a:b:c:d:e", "::1")
 	f.Fuzz(func(t *testing.T, text []byte, action, resource, value string) {
 		d, err := ParseIdentity(text)
 		if err != nil {
@@ -340,7 +349,8 @@ func FuzzParse(f *testing.F) {
 		p := Policies{Identity: []*Document{d}}
 		r := Request{action, resource, Of("k", value), false}
 		got := p.Decide(r)
-		if bounded := (Policies{Identity: []*Document{everything}, Boundary: d}).Decide(r); bounded.Allowed != got.Allowed {
+		if bounded := (Policies{Identity: []*Document{everything},
+			Boundary: d}).Decide(r); bounded.Allowed != got.Allowed {
 			t.Errorf("%q: as a policy %+v, as a boundary %+v", text, got, bounded)
 		}
 	})

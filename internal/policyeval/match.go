@@ -130,7 +130,8 @@ func resourceLike(p, resource string) bool {
 	patterns, parts := strings.SplitN(p, ":", arnParts), strings.SplitN(resource, ":", arnParts)
 	for i := range min(len(patterns), len(parts)) {
 		last := len(patterns[i]) - 1
-		if last >= 0 && patterns[i][last] == anyText && glob(strings.Join(patterns[i:], ":"), strings.Join(parts[i:], ":")) {
+		open := last >= 0 && patterns[i][last] == anyText
+		if open && glob(strings.Join(patterns[i:], ":"), strings.Join(parts[i:], ":")) {
 			return true
 		}
 		if !glob(patterns[i], parts[i]) {

@@ -56,7 +56,7 @@ func readPrincipal(raw json.RawMessage) (principals, error) {
 	return all, nil
 }
 
-// Caller is who wants to assume a role.
+// Caller is the user or the session that wants to assume a role.
 type Caller struct {
 	ARN string // of a user, or of a role's session
 	// Role is the ARN of the session's role, empty for a user.
@@ -64,7 +64,7 @@ type Caller struct {
 	Account string
 }
 
-// trusted is how a trust policy names somebody.
+// trusted is the way in which a trust policy names somebody.
 type trusted int
 
 const (
@@ -94,9 +94,9 @@ func (p principals) names(c Caller) trusted {
 }
 
 // Trusts decides whether a caller of the role's own account may do an action with the role: both what its trust policy
-// and what the caller's policies say counts. A policy that names the caller itself is enough; one that names the account
-// leaves it to the caller's policies (IAM User Guide, Policy evaluation logic, "Evaluating policies within a single
-// account").
+// and what the caller's policies say counts. A policy that names the caller itself is enough; one that names the
+// account leaves it to the caller's policies (IAM User Guide, Policy evaluation logic, "Evaluating policies within a
+// single account").
 func (d *Document) Trusts(c Caller, p Policies, r Request) Decision {
 	how := unnamed
 	for _, s := range d.statements {

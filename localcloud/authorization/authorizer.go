@@ -260,8 +260,8 @@ func (a *Authorizer) describe(c *awsquery.Call, who identity, context policyeval
 	}
 }
 
-// refusal is the error of a call that is not allowed, in the words of IAM's User Guide (Troubleshoot access denied error
-// messages).
+// refusal is the error of a call that is not allowed, in the words of IAM's User Guide (Troubleshoot access denied
+// error messages).
 func refusal(c *awsquery.Call, r policyeval.Request, d policyeval.Decision) error {
 	on := ""
 	if r.Resource != "*" {

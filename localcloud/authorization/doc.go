@@ -1,6 +1,6 @@
-// Package authorization decides whether a caller may make a call. It knows what AWS asks IAM for before a call is carried
-// out, which actions on which resources with which condition keys (Service Authorization Reference), and whose policies
-// answer that.
+// Package authorization decides whether a caller may make a call. It knows what AWS asks IAM for before a call is
+// carried out, which actions on which resources with which condition keys (Service Authorization Reference), and whose
+// policies answer that.
 //
 // Requests is for everybody who wants to know what a call asks for, the caller apart; Authorizer decides.
 //

@@ -314,8 +314,8 @@ func tagSpecifications(c *awsquery.Call) map[string]tags {
 	}
 }
 
-// tagged asks for ec2:CreateTags where what is made gets tags (Amazon EC2 User Guide, Grant permission to tag Amazon EC2
-// resources during creation).
+// tagged asks for ec2:CreateTags where what is made gets tags (Amazon EC2 User Guide, Grant permission to tag Amazon
+// EC2 resources during creation).
 func (q *question) tagged(given map[string]tags) {
 	for _, kind := range slices.Sorted(maps.Keys(given)) {
 		if len(given[kind]) == 0 {
@@ -327,8 +327,8 @@ func (q *question) tagged(given map[string]tags) {
 	}
 }
 
-// encrypted asks for a key of KMS where a volume or an image is to be encrypted (Amazon EBS User Guide, Permissions to use
-// KMS keys).
+// encrypted asks for a key of KMS where a volume or an image is to be encrypted (Amazon EBS User Guide, Permissions to
+// use KMS keys).
 func (q *question) encrypted() {
 	if !strings.EqualFold(q.c.Get("Encrypted"), "true") {
 		return

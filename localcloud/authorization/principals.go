@@ -14,7 +14,7 @@ import (
 // principal is a user or a role, whose policies decide.
 type principal struct{ kind, name string }
 
-// principalOf is whose policies decide for a caller.
+// principalOf is the principal whose policies decide for a caller.
 func principalOf(c awsquery.Caller) principal {
 	if _, session, ok := strings.Cut(c.ARN, ":assumed-role/"); ok {
 		name, _, _ := strings.Cut(session, "/")
@@ -23,7 +23,7 @@ func principalOf(c awsquery.Caller) principal {
 	return principal{"User", c.ARN[strings.LastIndexByte(c.ARN, '/')+1:]}
 }
 
-// identity is what IAM knows of a principal. One that is not there has no policies.
+// identity is a principal with its rights, as IAM has it. One that is not there has none.
 type identity struct {
 	arn, id  string
 	tags     tags
@@ -121,7 +121,8 @@ func (r reader) managed(ctx context.Context, at string) (*policyeval.Document, e
 	if err != nil {
 		return nil, err
 	}
-	version, err := r.ask(ctx, "GetPolicyVersion", "PolicyArn", at, "VersionId", found.Get("Policy", "DefaultVersionId"))
+	newest := found.Get("Policy", "DefaultVersionId")
+	version, err := r.ask(ctx, "GetPolicyVersion", "PolicyArn", at, "VersionId", newest)
 	if err != nil {
 		return nil, err
 	}

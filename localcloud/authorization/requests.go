@@ -24,10 +24,10 @@ func NewMapper(moto *moto.Client, records *records.Store) *Mapper {
 }
 
 // Requests are the requests for authorization that AWS makes of a call, all of which must be allowed: the call's own
-// action on each resource that it is about, and what it asks for beside, ec2:CreateTags, iam:PassRole or kms:Decrypt for
-// example. Their contexts have the keys of the call and of the resources, not those of the caller. None means that the
-// call is allowed to everybody with a key. It only looks, and a resource that is not there has no tags; so it has to be
-// asked before the call is carried out.
+// action on each resource that it is about, and what it asks for beside, ec2:CreateTags, iam:PassRole or kms:Decrypt
+// for example. Their contexts have the keys of the call and of the resources, not those of the caller. None means that
+// the call is allowed to everybody with a key. It only looks, and a resource that is not there has no tags; so it has
+// to be asked before the call is carried out.
 func (m *Mapper) Requests(ctx context.Context, c *awsquery.Call) ([]policyeval.Request, error) {
 	q := &question{m: m, c: c}
 	var err error
@@ -152,11 +152,11 @@ func (q *question) lookup(ctx context.Context, c *awsquery.Call) (*awsquery.Node
 	return a.XML()
 }
 
-// ec2Principal is what EC2 calls itself where a role is passed to it.
+// ec2Principal is EC2's name as a principal, to which roles are passed.
 const ec2Principal = "ec2.amazonaws.com"
 
-// passRole asks whether the role of an instance profile, by name or ARN, may be passed to EC2's instances (IAM User Guide,
-// Grant a user permissions to pass a role to an AWS service).
+// passRole asks whether the role of an instance profile, by name or ARN, may be passed to EC2's instances (IAM User
+// Guide, Grant a user permissions to pass a role to an AWS service).
 func (q *question) passRole(ctx context.Context, profile string) error {
 	name := profile[strings.LastIndexByte(profile, '/')+1:]
 	if name == "" {
@@ -178,8 +178,8 @@ func (q *question) passed(role string) {
 		"iam:AssociatedResourceArn", "arn:aws:ec2:*:"+awsquery.Account+":instance/*")
 }
 
-// useKey asks for actions on a KMS key by way of a service. The keys that AWS keeps for a service allow that by their own
-// policy (KMS Developer Guide, AWS managed keys): then only a deny counts.
+// useKey asks for actions on a KMS key by way of a service. The keys that AWS keeps for a service allow that by their
+// own policy (KMS Developer Guide, AWS managed keys): then only a deny counts.
 func (q *question) useKey(key, service string, managed bool, actions []string, keys ...string) {
 	switch {
 	case strings.HasPrefix(key, "arn:"):

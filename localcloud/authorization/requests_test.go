@@ -51,7 +51,8 @@ func resourcesThere(t *testing.T) *mototest.Moto {
 			set := ""
 			for _, values := range form {
 				if awsquery.IsResourceID(values[0]) && !strings.HasSuffix(values[0], "9") {
-					set += "<item><resourceId>" + values[0] + "</resourceId><key>goldsmith:stack</key><value>shop</value></item>"
+					set += "<item><resourceId>" + values[0] +
+						"</resourceId><key>goldsmith:stack</key><value>shop</value></item>"
 				}
 			}
 			return "<tagSet>" + set + "</tagSet>"
@@ -62,10 +63,12 @@ func resourcesThere(t *testing.T) *mototest.Moto {
 		"DescribeLaunchTemplates": item("launchTemplates", "<launchTemplateId>lt-00000000000000001</launchTemplateId>"+
 			"<launchTemplateName>web</launchTemplateName><defaultVersionNumber>1</defaultVersionNumber>"+
 			"<latestVersionNumber>2</latestVersionNumber>"),
-		"GetInstanceProfile": mototest.Canned("<GetInstanceProfileResult><InstanceProfile><Roles><member><Arn>" + profile +
+		"GetInstanceProfile": mototest.Canned("<GetInstanceProfileResult><InstanceProfile><Roles><member><Arn>" +
+			profile +
 			"</Arn></member></Roles></InstanceProfile></GetInstanceProfileResult>"),
 		"GetRole": mototest.Canned("<GetRoleResult><Role><Arn>" + profile + "</Arn><PermissionsBoundary>" +
-			"<PermissionsBoundaryArn>arn:aws:iam::123456789012:policy/limit</PermissionsBoundaryArn></PermissionsBoundary>" +
+			"<PermissionsBoundaryArn>arn:aws:iam::123456789012:policy/limit</PermissionsBoundaryArn>" +
+			"</PermissionsBoundary>" +
 			"<Tags><member><Key>team</Key><Value>a</Value></member></Tags></Role></GetRoleResult>"),
 		"DescribeAutoScalingGroups": mototest.Canned("<DescribeAutoScalingGroupsResult><AutoScalingGroups><member>" +
 			"<AutoScalingGroupARN>" + arn("autoscaling", "autoScalingGroup:1-2:autoScalingGroupName/web") +
@@ -76,7 +79,8 @@ func resourcesThere(t *testing.T) *mototest.Moto {
 			if strings.Contains(form.Get("body"), "secret") {
 				kind = "SecureString"
 			}
-			return fmt.Sprintf(`{"Parameters": [{"Name": "/goldsmith/shop/secret", "Type": %q, "KeyId": "alias/aws/ssm"}]}`,
+			return fmt.Sprintf(
+				`{"Parameters": [{"Name": "/goldsmith/shop/secret", "Type": %q, "KeyId": "alias/aws/ssm"}]}`,
 				kind)
 		},
 	})
@@ -119,27 +123,32 @@ func TestRequests(t *testing.T) {
 		keys            []string
 		want            []string
 	}{
-		{"ec2", "DescribeInstances", []string{"InstanceId.1", instance}, []string{stack}, []string{"ec2:DescribeInstances *"}},
+		{"ec2", "DescribeInstances", []string{"InstanceId.1", instance}, []string{stack},
+			[]string{"ec2:DescribeInstances *"}},
 		{"ec2", "GetConsoleOutput", []string{"InstanceId", instance}, []string{stack},
 			[]string{"ec2:GetConsoleOutput " + ec2 + "instance/" + instance + tagged}},
 		{"ec2", "TerminateInstances", []string{"InstanceId.1", instance, "InstanceId.2", "i-00000000000000009"},
 			[]string{stack, "ec2:ResourceTag/goldsmith:stack"}, []string{
-				"ec2:TerminateInstances " + ec2 + "instance/" + instance + tagged + " ec2:ResourceTag/goldsmith:stack=shop",
+				"ec2:TerminateInstances " + ec2 + "instance/" + instance + tagged +
+					" ec2:ResourceTag/goldsmith:stack=shop",
 				"ec2:TerminateInstances " + ec2 + "instance/i-00000000000000009",
 			}},
 		{"ec2", "CreateVolume", []string{"Size", "1", "SnapshotId", "snap-00000000000000001", "Encrypted", "true",
 			"TagSpecification.1.ResourceType", "volume", "TagSpecification.1.Tag.1.Key", "a",
-			"TagSpecification.1.Tag.1.Value", "b"}, []string{"aws:RequestTag/a", "aws:TagKeys", "ec2:CreateAction"}, []string{
-			"ec2:CreateVolume " + ec2 + "volume/* aws:RequestTag/a=b aws:TagKeys=a",
-			"ec2:CreateVolume arn:aws:ec2:us-east-1::snapshot/snap-00000000000000001",
-			"ec2:CreateTags " + ec2 + "volume/* aws:RequestTag/a=b aws:TagKeys=a ec2:CreateAction=CreateVolume",
-			"kms:GenerateDataKeyWithoutPlaintext arn:aws:kms:us-east-1:123456789012:alias/aws/ebs granted",
-			"kms:CreateGrant arn:aws:kms:us-east-1:123456789012:alias/aws/ebs granted",
-		}},
+			"TagSpecification.1.Tag.1.Value", "b"}, []string{"aws:RequestTag/a", "aws:TagKeys", "ec2:CreateAction"},
+			[]string{
+				"ec2:CreateVolume " + ec2 + "volume/* aws:RequestTag/a=b aws:TagKeys=a",
+				"ec2:CreateVolume arn:aws:ec2:us-east-1::snapshot/snap-00000000000000001",
+				"ec2:CreateTags " + ec2 + "volume/* aws:RequestTag/a=b aws:TagKeys=a ec2:CreateAction=CreateVolume",
+				"kms:GenerateDataKeyWithoutPlaintext arn:aws:kms:us-east-1:123456789012:alias/aws/ebs granted",
+				"kms:CreateGrant arn:aws:kms:us-east-1:123456789012:alias/aws/ebs granted",
+			}},
 		{"ec2", "CreateTags", []string{"ResourceId.1", instance, "ResourceId.2", volume, "Tag.1.Key", "Name",
 			"Tag.1.Value", "vol-00000000000000007"}, []string{stack, "aws:RequestTag/Name", "aws:TagKeys"}, []string{
-			"ec2:CreateTags " + ec2 + "instance/" + instance + tagged + " aws:RequestTag/Name=vol-00000000000000007 aws:TagKeys=Name",
-			"ec2:CreateTags " + ec2 + "volume/" + volume + tagged + " aws:RequestTag/Name=vol-00000000000000007 aws:TagKeys=Name",
+			"ec2:CreateTags " + ec2 + "instance/" + instance + tagged +
+				" aws:RequestTag/Name=vol-00000000000000007 aws:TagKeys=Name",
+			"ec2:CreateTags " + ec2 + "volume/" + volume + tagged +
+				" aws:RequestTag/Name=vol-00000000000000007 aws:TagKeys=Name",
 		}},
 		{"ec2", "DeleteKeyPair", []string{"KeyPairId", "key-00000000000000001"}, []string{stack},
 			[]string{"ec2:DeleteKeyPair " + ec2 + "key-pair/shop" + tagged}},
@@ -166,10 +175,13 @@ func TestRequests(t *testing.T) {
 				"iam:PassRole " + profile + " iam:PassedToService=ec2.amazonaws.com",
 			}},
 		{"autoscaling", "CreateAutoScalingGroup", []string{"AutoScalingGroupName", "new", "Tags.member.1.Key", "k",
-			"Tags.member.1.Value", "v", "LaunchTemplate.LaunchTemplateId", "lt-00000000000000001", "LaunchTemplate.Version",
-			"$Latest"}, []string{"aws:RequestTag/k", "ec2:MetadataHttpTokens", "iam:PassedToService", "ec2:CreateAction"},
+			"Tags.member.1.Value", "v", "LaunchTemplate.LaunchTemplateId", "lt-00000000000000001",
+			"LaunchTemplate.Version",
+			"$Latest"}, []string{"aws:RequestTag/k", "ec2:MetadataHttpTokens", "iam:PassedToService",
+			"ec2:CreateAction"},
 			[]string{
-				"autoscaling:CreateAutoScalingGroup " + arn("autoscaling", "autoScalingGroup:1-2:autoScalingGroupName/web") +
+				"autoscaling:CreateAutoScalingGroup " + arn("autoscaling",
+					"autoScalingGroup:1-2:autoScalingGroupName/web") +
 					" aws:RequestTag/k=v",
 				"ec2:RunInstances " + ec2 + "instance/* ec2:MetadataHttpTokens=required",
 				"ec2:RunInstances " + ec2 + "volume/*",
@@ -186,11 +198,13 @@ func TestRequests(t *testing.T) {
 			[]string{"elasticloadbalancing:DeleteLoadBalancer arn:x" + tagged}},
 		{"elasticloadbalancing", "CreateTargetGroup", []string{"Name", "web", "Tags.member.1.Key", "k",
 			"Tags.member.1.Value", "v"}, []string{"aws:RequestTag/k", "elasticloadbalancing:CreateAction"}, []string{
-			"elasticloadbalancing:CreateTargetGroup " + arn("elasticloadbalancing", "targetgroup/web/*") + " aws:RequestTag/k=v",
+			"elasticloadbalancing:CreateTargetGroup " + arn("elasticloadbalancing", "targetgroup/web/*") +
+				" aws:RequestTag/k=v",
 			"elasticloadbalancing:AddTags " + arn("elasticloadbalancing", "targetgroup/web/*") +
 				" aws:RequestTag/k=v elasticloadbalancing:CreateAction=CreateTargetGroup",
 		}},
-		{"iam", "CreateRole", []string{"RoleName", "r", "Path", "/p/", "PermissionsBoundary", "arn:b", "Tags.member.1.Key", "k",
+		{"iam", "CreateRole", []string{"RoleName", "r", "Path", "/p/", "PermissionsBoundary", "arn:b",
+			"Tags.member.1.Key", "k",
 			"Tags.member.1.Value", "v"}, []string{"iam:PermissionsBoundary", "aws:TagKeys"}, []string{
 			"iam:CreateRole arn:aws:iam::123456789012:role/p/r iam:PermissionsBoundary=arn:b aws:TagKeys=k",
 			"iam:TagRole arn:aws:iam::123456789012:role/p/r aws:TagKeys=k",
@@ -202,14 +216,16 @@ func TestRequests(t *testing.T) {
 			[]string{"iam:AttachRolePolicy " + profile + " iam:PolicyARN=arn:p"}},
 		{"iam", "GetRole", []string{"RoleName", "r"}, []string{"iam:PermissionsBoundary"},
 			[]string{"iam:GetRole " + profile + " iam:PermissionsBoundary=arn:aws:iam::123456789012:policy/limit"}},
-		{"iam", "TagRole", []string{"RoleName", "r"}, []string{"iam:PermissionsBoundary"}, []string{"iam:TagRole " + profile}},
+		{"iam", "TagRole", []string{"RoleName", "r"}, []string{"iam:PermissionsBoundary"}, []string{"iam:TagRole " +
+			profile}},
 		{"iam", "AddRoleToInstanceProfile", []string{"RoleName", "r", "InstanceProfileName", "p"},
 			[]string{"iam:PassedToService"}, []string{
 				"iam:AddRoleToInstanceProfile arn:aws:iam::123456789012:instance-profile/p",
 				"iam:PassRole " + profile + " iam:PassedToService=ec2.amazonaws.com",
 			}},
 		{"iam", "ListRoles", nil, nil, []string{"iam:ListRoles arn:aws:iam::123456789012:role/"}},
-		{"iam", "CreatePolicy", []string{"PolicyName", "p"}, nil, []string{"iam:CreatePolicy arn:aws:iam::123456789012:policy/p"}},
+		{"iam", "CreatePolicy", []string{"PolicyName", "p"}, nil,
+			[]string{"iam:CreatePolicy arn:aws:iam::123456789012:policy/p"}},
 		{"iam", "CreateAccessKey", nil, nil, []string{"iam:CreateAccessKey arn:aws:iam::123456789012:user/john"}},
 		{"iam", "CreateServiceLinkedRole", []string{"AWSServiceName", "autoscaling.amazonaws.com"},
 			[]string{"iam:AWSServiceName"}, []string{"iam:CreateServiceLinkedRole arn:aws:iam::123456789012:role/" +
@@ -250,7 +266,8 @@ func TestRequestsForParameters(t *testing.T) {
 	m := NewMapper(newClient(t, resourcesThere(t)))
 	const at = "arn:aws:ssm:us-east-1:123456789012:parameter/goldsmith/shop"
 	decrypt := func(action string) string {
-		return "kms:" + action + " arn:aws:kms:us-east-1:123456789012:alias/aws/ssm kms:ViaService=ssm.us-east-1.amazonaws.com" +
+		return "kms:" + action +
+			" arn:aws:kms:us-east-1:123456789012:alias/aws/ssm kms:ViaService=ssm.us-east-1.amazonaws.com" +
 			" kms:EncryptionContext:PARAMETER_ARN=" + at + "/secret granted"
 	}
 	for _, c := range []struct {

@@ -29,7 +29,7 @@ func policy(statements ...string) string {
 // rights are the policies that moto has for the user ada, her group, and the role goldsmith-shop-web.
 type rights struct{ own, attached, group, boundary, role, trust string }
 
-// answers are what moto answers of them, and of an instance with a tag and one without.
+// answers are those of moto: these rights, and an instance with a tag and one without.
 func (r *rights) answers() map[string]func(url.Values) string {
 	said := func(action, format string, values ...func() string) func(url.Values) string {
 		return func(url.Values) string {
@@ -53,14 +53,16 @@ func (r *rights) answers() map[string]func(url.Values) string {
 			return "<" + action + "Result><" + set + ">" + item() + "</" + set + "></" + action + "Result>"
 		}
 	}
-	own, group, role := func() string { return r.own }, func() string { return r.group }, func() string { return r.role }
+	own, group, role := func() string { return r.own }, func() string { return r.group },
+		func() string { return r.role }
 	attached, boundary := func() string { return r.attached }, func() string { return r.boundary }
 	return map[string]func(url.Values) string{
 		"GetUser": list("GetUser", "User", func() string {
 			return "<Arn>" + adas + "</Arn>" + named("PermissionsBoundary",
 				"<PermissionsBoundaryArn>arn:aws:iam::123456789012:policy/limit</PermissionsBoundaryArn>", boundary)()
 		}),
-		"ListGroupsForUser":         list("ListGroupsForUser", "Groups", named("member", "<GroupName>staff</GroupName>", group)),
+		"ListGroupsForUser": list("ListGroupsForUser", "Groups", named("member",
+			"<GroupName>staff</GroupName>", group)),
 		"ListUserPolicies":          list("ListUserPolicies", "PolicyNames", named("member", "own", own)),
 		"ListGroupPolicies":         list("ListGroupPolicies", "PolicyNames", named("member", "staff", group)),
 		"ListRolePolicies":          list("ListRolePolicies", "PolicyNames", named("member", "goldsmith", role)),
@@ -71,7 +73,8 @@ func (r *rights) answers() map[string]func(url.Values) string {
 		"ListAttachedRolePolicies":  list("ListAttachedRolePolicies", "AttachedPolicies", func() string { return "" }),
 		"ListAttachedUserPolicies": list("ListAttachedUserPolicies", "AttachedPolicies", named("member",
 			"<PolicyArn>arn:aws:iam::123456789012:policy/managed</PolicyArn>", attached)),
-		"GetPolicy": mototest.Canned("<GetPolicyResult><Policy><DefaultVersionId>v1</DefaultVersionId></Policy></GetPolicyResult>"),
+		"GetPolicy": mototest.Canned(
+			"<GetPolicyResult><Policy><DefaultVersionId>v1</DefaultVersionId></Policy></GetPolicyResult>"),
 		"GetPolicyVersion": func(form url.Values) string {
 			text := r.attached
 			if strings.HasSuffix(form.Get("PolicyArn"), "/limit") {
@@ -81,11 +84,13 @@ func (r *rights) answers() map[string]func(url.Values) string {
 				"</Document></PolicyVersion></GetPolicyVersionResult>"
 		},
 		"GetRole": func(url.Values) string {
-			return "<GetRoleResult><Role><Arn>arn:aws:iam::123456789012:role/goldsmith-shop-web</Arn><AssumeRolePolicyDocument>" +
+			return "<GetRoleResult><Role><Arn>arn:aws:iam::123456789012:role/goldsmith-shop-web</Arn>" +
+				"<AssumeRolePolicyDocument>" +
 				url.PathEscape(r.trust) + "</AssumeRolePolicyDocument></Role></GetRoleResult>"
 		},
 		"GetInstanceProfile": mototest.Canned("<GetInstanceProfileResult><InstanceProfile><Roles><member><Arn>" +
-			"arn:aws:iam::123456789012:role/goldsmith-shop-web</Arn></member></Roles></InstanceProfile></GetInstanceProfileResult>"),
+			"arn:aws:iam::123456789012:role/goldsmith-shop-web</Arn></member></Roles>" +
+			"</InstanceProfile></GetInstanceProfileResult>"),
 		"DescribeTags": func(form url.Values) string {
 			for _, values := range form {
 				if values[0] == "i-00000000000000001" {
@@ -131,10 +136,11 @@ func TestUsersAreHeldToTheirPolicies(t *testing.T) {
 	const launches = `{"Effect": "Allow", "Action": ["ec2:RunInstances", "ec2:Describe*"], "Resource": "*"}`
 	const passes = `{"Effect": "Allow", "Action": "iam:PassRole", "Resource": "arn:aws:iam::*:role/goldsmith-shop-*",
 		"Condition": {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}}}`
-	const tokens = `{"Effect": "Deny", "Action": "ec2:RunInstances", "Resource": "arn:aws:ec2:*:*:instance/*", "Condition":
-		{"StringNotEquals": {"ec2:MetadataHttpTokens": "required"}}}`
+	const tokens = `{"Effect": "Deny", "Action": "ec2:RunInstances", "Resource": "arn:aws:ec2:*:*:instance/*",
+		"Condition": {"StringNotEquals": {"ec2:MetadataHttpTokens": "required"}}}`
 	terminate := []string{"TerminateInstances", "InstanceId.1", "i-00000000000000001"}
-	other := []string{"TerminateInstances", "InstanceId.1", "i-00000000000000001", "InstanceId.2", "i-00000000000000002"}
+	other := []string{"TerminateInstances", "InstanceId.1", "i-00000000000000001", "InstanceId.2",
+		"i-00000000000000002"}
 	run := []string{"RunInstances", "ImageId", "ami-00000000000000001", "MinCount", "1", "MaxCount", "1",
 		"IamInstanceProfile.Name", "goldsmith-shop-web"}
 	for _, c := range []struct {
@@ -144,7 +150,8 @@ func TestUsersAreHeldToTheirPolicies(t *testing.T) {
 		want   string // of the message; empty is allowed
 	}{
 		{"no policy", rights{}, terminate,
-			"User: " + adas + " is not authorized to perform: ec2:TerminateInstances on resource: arn:aws:ec2:us-east-1:" +
+			"User: " + adas +
+				" is not authorized to perform: ec2:TerminateInstances on resource: arn:aws:ec2:us-east-1:" +
 				"123456789012:instance/i-00000000000000001 because no identity-based policy allows the " +
 				"ec2:TerminateInstances action"},
 		{"one of her own", rights{own: policy(allow)}, terminate, ""},
@@ -158,13 +165,15 @@ func TestUsersAreHeldToTheirPolicies(t *testing.T) {
 			"with an explicit deny in a permissions boundary"},
 		{"a tag", rights{own: policy(tagged)}, terminate, ""},
 		{"a tag that one of two has", rights{own: policy(tagged)}, other, "instance/i-00000000000000002 because"},
-		{"a launch without PassRole", rights{own: policy(launches)}, run, "is not authorized to perform: iam:PassRole on " +
-			"resource: arn:aws:iam::123456789012:role/goldsmith-shop-web"},
+		{"a launch without PassRole", rights{own: policy(launches)}, run,
+			"is not authorized to perform: iam:PassRole on " +
+				"resource: arn:aws:iam::123456789012:role/goldsmith-shop-web"},
 		{"a launch without the tokens that a policy wants", rights{own: policy(launches, passes, tokens)}, run,
 			"with an explicit deny in an identity-based policy"},
 		{"a launch with tags and no right to tag", rights{own: policy(launches, passes)}, append(run,
 			"TagSpecification.1.ResourceType", "instance", "TagSpecification.1.Tag.1.Key", "a"), "ec2:CreateTags"},
-		{"another partition", rights{own: policy(`{"Effect": "Allow", "Action": "*", "Resource": "arn:aws-cn:ec2:*:*:*"}`)},
+		{"another partition",
+			rights{own: policy(`{"Effect": "Allow", "Action": "*", "Resource": "arn:aws-cn:ec2:*:*:*"}`)},
 			terminate, "because no identity-based policy"},
 	} {
 		s, b, key := withRights(t, &c.rights)
@@ -200,7 +209,8 @@ func TestRightsAreThoseOfTheMoment(t *testing.T) {
 	}
 	change := func(action, to string) {
 		t.Helper()
-		w := send(s, "iam", "test", awsquery.NewCall("iam", action, "UserName", "ada", "PolicyName", "own", "PolicyDocument",
+		w := send(s, "iam", "test", awsquery.NewCall("iam", action, "UserName", "ada", "PolicyName", "own",
+			"PolicyDocument",
 			policy(allow)).Form)
 		if w.Code != http.StatusOK {
 			t.Fatalf("status %d: %s", w.Code, w.Body)
@@ -265,7 +275,8 @@ func TestInstancesReadTheirOwnParameters(t *testing.T) {
 	} {
 		w := ssm(s, key, c[0], c[1])
 		if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), `"__type":"AccessDeniedException"`) ||
-			!strings.Contains(w.Body.String(), "assumed-role/goldsmith-shop-web/i-00000000000000001 is not authorized") {
+			!strings.Contains(w.Body.String(),
+				"assumed-role/goldsmith-shop-web/i-00000000000000001 is not authorized") {
 			t.Errorf("%s %s: status %d: %s", c[0], c[1], w.Code, w.Body)
 		}
 	}
@@ -282,8 +293,8 @@ func TestInstancesReadTheirOwnParameters(t *testing.T) {
 	}
 }
 
-// TestAssumeRole has what the role's trust policy says decide together with the caller's policies, for the operator too,
-// and a session's policy limit the session.
+// TestAssumeRole has what the role's trust policy says decide together with the caller's policies, for the operator
+// too, and a session's policy limit the session.
 func TestAssumeRole(t *testing.T) {
 	const role = "arn:aws:iam::123456789012:role/goldsmith-shop-web"
 	const account = `{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "123456789012"}}`

@@ -19,7 +19,7 @@ func (s *Server) dryRun(ctx context.Context, c *awsquery.Call) error {
 	}
 	switch c.Action() {
 	case "RunInstances":
-		if err := s.launches.Check(ctx, c); err != nil {
+		if err := s.compute.Launches.Check(ctx, c); err != nil {
 			return err
 		}
 	case "AuthorizeSecurityGroupIngress", "AuthorizeSecurityGroupEgress":

@@ -317,7 +317,7 @@ func TestSelfPowerOff(t *testing.T) {
 			mustRequest(t, s, "RunInstances", launchWith("InstanceInitiatedShutdownBehavior", behaviour)...)
 			waitForState(t, s, first, "running")
 			m.set(first, false)
-			s.queue.Go(s.instances.WatchExits)
+			s.queue.Go(s.compute.Instances.WatchExits)
 			m.exits <- host.Exit{ID: first}
 			if record := waitForState(t, s, first, want); !strings.HasPrefix(record.Reason,
 				"Client.InstanceInitiatedShutdown") {
@@ -343,7 +343,7 @@ func TestReconcile(t *testing.T) {
 	m.machines = map[string]bool{first: false, ids[2]: false, "i-0000000000000000f": false}
 	change(t, s, func(o *records.State) { delete(o.Instances, ids[2]) })
 	m.calls = nil
-	if err := s.instances.Reconcile(context.Background()); err != nil {
+	if err := s.compute.Instances.Reconcile(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	if record, _ := s.records.Instance(first); record.State != "stopped" ||

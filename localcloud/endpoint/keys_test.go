@@ -29,7 +29,7 @@ func TestCreateKeyPair(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			public, _ := s.keyPairs.Find("k")
+			public, _ := s.compute.KeyPairs.Find("k")
 			if got := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey()))); got != public ||
 				!strings.HasPrefix(public, prefix) {
 				t.Errorf("the private half belongs to %s, instances get %s", got, public)
@@ -43,8 +43,8 @@ func TestCreateKeyPair(t *testing.T) {
 			if err := again.moto.Open(journalPath(s)); err != nil {
 				t.Fatal(err)
 			}
-			again.keyPairs.Read()
-			if found, err := again.keyPairs.Find("k"); found != public || err != nil {
+			again.compute.KeyPairs.Read()
+			if found, err := again.compute.KeyPairs.Find("k"); found != public || err != nil {
 				t.Errorf("after a restart the key is %q, %v, before %q", found, err, public)
 			}
 			described := mustRequest(t, s, "DescribeKeyPairs", "IncludePublicKey", "true")
@@ -55,7 +55,7 @@ func TestCreateKeyPair(t *testing.T) {
 			if form := b.Form("DeleteKeyPair"); form.Get("KeyName") != "k" {
 				t.Errorf("moto, which knows names only, got %v", form)
 			}
-			if _, err := s.keyPairs.Find("k"); err == nil {
+			if _, err := s.compute.KeyPairs.Find("k"); err == nil {
 				t.Error("it is still there")
 			}
 		})

@@ -10,9 +10,9 @@
 //
 // Limits: one region. Every request is signed, with the operator's key, with one that IAM or STS made here, or, by a
 // machine, with one of its metadata service; sigv4 verifies it. The caller is known by that, and package authorization
-// decides by its policies what it may do, before anything is done. An access key id that starts with ASIAEXPIRED is one that has expired, so that a client's
-// handling of that can be tried. GET /latest/checkip, signed for a service of that name, answers with the caller's
-// address as instances see it.
+// decides by its policies what it may do, before anything is done. An access key id that starts with ASIAEXPIRED is one
+// that has expired, so that a client's handling of that can be tried. GET /latest/checkip, signed for a service of that
+// name, answers with the caller's address as instances see it.
 package endpoint
 
 import (
@@ -73,9 +73,7 @@ type Server struct {
 	keys      *identity.Keys
 	targets   *targets.Checker
 	network   *vpc.Network
-	instances *ec2.Instances
-	launches  *ec2.Launches
-	keyPairs  *ec2.KeyPairs
+	compute   *ec2.EC2
 	groups    *scaling.Groups
 	balancers *scaling.Balancers
 	security  *vpc.SecurityGroups
@@ -129,7 +127,7 @@ func New(config Config, machinery Machinery) *Server {
 		Log:     config.Log,
 	})
 	s.network, s.security = network.Network, network.SecurityGroups
-	s.instances, s.launches, s.keyPairs = compute.Instances, compute.Launches, compute.KeyPairs
+	s.compute = compute
 	s.groups, s.balancers = scaled.Groups, scaled.Balancers
 	s.handlers = s.handlersOf(network, compute, scaled)
 	return s
@@ -145,14 +143,14 @@ func (s *Server) Start(ctx context.Context) error {
 	if err := s.moto.Replay(ctx); err != nil {
 		return err
 	}
-	s.keyPairs.Read()
+	s.compute.KeyPairs.Read()
 	if err := s.network.OpenDefaultVPC(ctx); err != nil {
 		return fmt.Errorf("give the default VPC its internet gateway: %w", err)
 	}
-	if err := s.instances.Reconcile(ctx); err != nil {
+	if err := s.compute.Instances.Reconcile(ctx); err != nil {
 		return err
 	}
-	s.queue.Go(s.instances.WatchExits)
+	s.queue.Go(s.compute.Instances.WatchExits)
 	s.queue.Go(s.balancers.Watch)
 	if err := s.network.Apply(ctx); err != nil {
 		return err

@@ -210,7 +210,8 @@ func (k *Keys) assumeRole(ctx context.Context, c *awsquery.Call) (*awsquery.Node
 	}
 	assumed := answered.At("AssumeRoleResult", "AssumedRoleUser")
 	return k.withCredentials(answered, "AssumeRoleResult", awsquery.Caller{
-		ARN:               "arn:aws:sts::" + awsquery.Account + ":assumed-role/" + name + "/" + c.Get("RoleSessionName"),
+		ARN: "arn:aws:sts::" + awsquery.Account + ":assumed-role/" + name + "/" +
+			c.Get("RoleSessionName"),
 		UserID:            assumed.Get("AssumedRoleId"),
 		Machine:           c.Caller.Machine,
 		SessionPolicy:     policy,
