@@ -59,16 +59,9 @@ func parse(text []byte, k kind) (*Document, error) {
 		return nil, err
 	}
 	d := &Document{}
-	given := olderVersion
-	if raw, ok := members["Version"]; ok {
-		if given, err = one(raw, "Version"); err != nil {
-			return nil, err
-		}
+	if d.variables, err = hasVariables(members["Version"]); err != nil {
+		return nil, err
 	}
-	if given != version && given != olderVersion {
-		return nil, fmt.Errorf("version %q: it is %s or %s", given, version, olderVersion)
-	}
-	d.variables = given == version
 	if raw, ok := members["Id"]; ok {
 		if _, err := one(raw, "Id"); err != nil {
 			return nil, err
@@ -94,6 +87,18 @@ func parse(text []byte, k kind) (*Document, error) {
 		d.statements = append(d.statements, s)
 	}
 	return d, nil
+}
+
+// hasVariables reads a document's version: the older one, also where none is said, has no variables.
+func hasVariables(raw json.RawMessage) (bool, error) {
+	if raw == nil {
+		return false, nil
+	}
+	given, err := one(raw, "Version")
+	if err == nil && given != version && given != olderVersion {
+		err = fmt.Errorf("version %q: it is %s or %s", given, version, olderVersion)
+	}
+	return given == version, err
 }
 
 // deepest is more than any policy needs: a condition's value is at depth 7.
@@ -126,8 +131,7 @@ func walk(decoder *json.Decoder, depth int) error {
 	seen := map[string]bool{}
 	for decoder.More() {
 		if opening == '{' {
-			token, err := decoder.Token()
-			if err != nil {
+			if token, err = decoder.Token(); err != nil {
 				return err
 			}
 			name, _ := token.(string)
@@ -136,7 +140,7 @@ func walk(decoder *json.Decoder, depth int) error {
 			}
 			seen[name] = true
 		}
-		if err := walk(decoder, depth+1); err != nil {
+		if err = walk(decoder, depth+1); err != nil {
 			return err
 		}
 	}
@@ -207,7 +211,7 @@ func readStatement(raw json.RawMessage, k kind) (statement, error) {
 			return s, fmt.Errorf("action %q: it is *, or SERVICE:ACTION", action)
 		}
 	}
-	if err := s.readSubjects(members, k); err != nil {
+	if err = s.readSubjects(members, k); err != nil {
 		return s, err
 	}
 	if raw, ok := members["Condition"]; ok {

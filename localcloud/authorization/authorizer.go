@@ -169,7 +169,7 @@ func (a *Authorizer) identity(ctx context.Context, p principal) (identity, error
 // Changing is called before a call of IAM's is carried out that changes something, and what it returns after that. It
 // refuses policies that nobody could evaluate.
 func (a *Authorizer) Changing(ctx context.Context, c *awsquery.Call) (changed func(), err error) {
-	if err := checkPolicies(c); err != nil {
+	if err = checkPolicies(c); err != nil {
 		return nil, err
 	}
 	var before map[principal]formerly

@@ -362,8 +362,8 @@ func (q *question) launch(ctx context.Context, form *awsquery.Call, template str
 		if name != "ImageId" && name != "KeyName" && name != "SubnetId" && !launchParts.MatchString(name) {
 			continue
 		}
-		found, err := q.resources(ctx, name, c.Get(name))
-		if err != nil {
+		var found []resource
+		if found, err = q.resources(ctx, name, c.Get(name)); err != nil {
 			return err
 		}
 		named = append(named, found...)

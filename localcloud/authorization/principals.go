@@ -91,11 +91,12 @@ func (r reader) held(ctx context.Context, p principal) ([]*policyeval.Document, 
 		return nil, err
 	}
 	for _, name := range names.All("PolicyNames", "*") {
-		answered, err := r.ask(ctx, "Get"+p.kind+"Policy", p.kind+"Name", p.name, "PolicyName", name)
-		if err != nil {
+		var answered *awsquery.Node
+		if answered, err = r.ask(ctx, "Get"+p.kind+"Policy", p.kind+"Name", p.name, "PolicyName", name); err != nil {
 			return nil, err
 		}
-		d, err := document(answered.Get("PolicyDocument"), policyeval.ParseIdentity)
+		var d *policyeval.Document
+		d, err = document(answered.Get("PolicyDocument"), policyeval.ParseIdentity)
 		if err != nil {
 			return nil, fmt.Errorf("policy %s of %s: %w", name, p.name, err)
 		}
