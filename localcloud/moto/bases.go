@@ -85,5 +85,6 @@ func Environment() map[string]string {
 		"MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION": "true",
 		"MOTO_ACCOUNT_ID":                          awsquery.Account,
 		"MOTO_DISABLE_GLOBAL_CORS":                 "true",
+		"MOTO_IAM_LOAD_MANAGED_POLICIES":           "true",
 	}
 }
