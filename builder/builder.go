@@ -61,7 +61,7 @@ func (b *Builder) Prepare(raws ...any) ([]string, []string, error) {
 func (b *Builder) Run(ctx context.Context, ui packersdk.Ui, hook packersdk.Hook) (packersdk.Artifact, error) {
 	ctx, done := hangup.Plugin.Begin(ctx)
 	defer done()
-	conf, err := awsconfig.Load(ctx, b.config.Options())
+	conf, err := awsconfig.Load(ctx, b.config.Options("goldsmith-ami"))
 	if err != nil {
 		return nil, awsconfig.Explain(err)
 	}

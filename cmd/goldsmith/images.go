@@ -33,6 +33,7 @@ func (a *account) configuration(cmd *cobra.Command) (aws.Config, error) {
 	for _, err := range a.options.Validate() {
 		return aws.Config{}, &usageError{err}
 	}
+	_, a.options.Command, _ = strings.Cut(cmd.CommandPath(), " ")
 	conf, err := awsconfig.Load(cmd.Context(), a.options)
 	if errors.Is(err, awsconfig.ErrNoRegion) {
 		err = noRegion(cmd.Context(), a.options.Endpoint, err)

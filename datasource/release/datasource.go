@@ -41,7 +41,7 @@ func (d *Datasource) Execute() (cty.Value, error) {
 }
 
 func (d *Datasource) read(ctx context.Context) (DatasourceOutput, error) {
-	conf, err := awsconfig.Load(ctx, d.config.Options())
+	conf, err := awsconfig.Load(ctx, d.config.Options("goldsmith-release"))
 	if err != nil {
 		return DatasourceOutput{}, err
 	}

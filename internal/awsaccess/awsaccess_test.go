@@ -39,6 +39,7 @@ func TestOptions(t *testing.T) {
 		t.Fatal(errs)
 	}
 	want := awsconfig.Options{
+		Command:    "goldsmith-ami",
 		Region:     "r",
 		Profile:    "p",
 		Endpoint:   "http://127.0.0.1:1",
@@ -50,7 +51,7 @@ func TestOptions(t *testing.T) {
 			Duration:    15 * time.Minute,
 		},
 	}
-	if got := a.Options(); got != want {
+	if got := a.Options("goldsmith-ami"); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }

@@ -56,16 +56,17 @@ func (a *Access) Prepare() []error {
 		a.AssumeRole.SessionName = "goldsmith"
 	}
 	packersdk.LogSecretFilter.Set(a.SecretKey, a.Token)
-	errs := a.Options().Validate()
+	errs := a.Options("").Validate()
 	if a.MaxRetries < 0 {
 		errs = append(errs, errors.New("max_retries: negative numbers mean nothing here"))
 	}
 	return errs
 }
 
-// Options are the configuration of the AWS SDK.
-func (a *Access) Options() awsconfig.Options {
+// Options are the configuration of the AWS SDK for the component of this name.
+func (a *Access) Options(component string) awsconfig.Options {
 	return awsconfig.Options{
+		Command:    component,
 		Region:     a.Region,
 		Profile:    a.Profile,
 		AccessKey:  a.AccessKey,

@@ -14,11 +14,13 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -29,6 +31,8 @@ import (
 	"github.com/aws/smithy-go/logging"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/version"
 )
 
 // Options are a user's settings for AWS; everything is optional.
@@ -44,6 +48,9 @@ type Options struct {
 	Role Role
 	// MaxRetries is how often a call is repeated; 0 is AWS_MAX_ATTEMPTS less one, or else 4.
 	MaxRetries int
+	// Command is what is run, "deploy" or "network up" for example. The user agent of each call has it, so that
+	// CloudTrail tells what a call was for.
+	Command string
 }
 
 // Role is a role to assume.
@@ -95,7 +102,7 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 	load := []func(*config.LoadOptions) error{
 		// What the SDK would log, a broken connection at an interrupt say, comes as an error too, where it matters.
 		config.WithLogger(logging.Nop{}),
-		config.WithAPIOptions([]func(*middleware.Stack) error{KeepConnection}),
+		config.WithAPIOptions(append(userAgent(o.Command), KeepConnection)),
 		config.WithHTTPClient(awshttp.NewBuildableClient().WithDialerOptions(func(d *net.Dialer) {
 			d.Timeout = dialTimeout
 		})),
@@ -138,6 +145,20 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 		conf.Credentials = aws.NewCredentialsCache(provider)
 	}
 	return conf, nil
+}
+
+// notInToken matches what a user agent's words have not.
+var notInToken = regexp.MustCompile(`[^\w.-]+`)
+
+// userAgent are API options that add "goldsmith/1.2.3" and "md/command#deploy" to the user agent, as the AWS CLI adds its
+// command.
+func userAgent(command string) []func(*middleware.Stack) error {
+	options := []func(*middleware.Stack) error{awsmiddleware.AddUserAgentKeyValue("goldsmith", version.Number())}
+	if command != "" {
+		options = append(options, awsmiddleware.AddSDKAgentKeyValue(awsmiddleware.AdditionalMetadata, "command",
+			notInToken.ReplaceAllString(command, "-")))
+	}
+	return options
 }
 
 // KeepConnection is an API option that keeps the connection until the answer is read. The SDK closes a request's body

@@ -11,6 +11,8 @@ import (
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/version"
 )
 
 // TestRoleIsAssumed has the role's credentials asked for at the endpoint with the user's own, and used from then on.
@@ -103,5 +105,33 @@ func TestRetriesEnd(t *testing.T) {
 	client, ok := conf.HTTPClient.(*awshttp.BuildableClient)
 	if !ok || client.GetDialer().Timeout != dialTimeout {
 		t.Errorf("the client %T does not give up connecting after %s", conf.HTTPClient, dialTimeout)
+	}
+}
+
+// TestUserAgent: a call says which Goldsmith it is of, and what it is for.
+func TestUserAgent(t *testing.T) {
+	alone(t)
+	said := ""
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		said = r.UserAgent()
+		fmt.Fprint(w, `<GetCallerIdentityResponse><GetCallerIdentityResult><Account>1</Account>`+
+			`</GetCallerIdentityResult></GetCallerIdentityResponse>`)
+	}))
+	defer server.Close()
+	conf, err := Load(t.Context(), Options{
+		Region:    "us-east-1",
+		AccessKey: "a",
+		SecretKey: "b",
+		Endpoint:  server.URL,
+		Command:   "network up\r\n",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	Account(t.Context(), conf)
+	for _, want := range []string{"aws-sdk-go-v2/", " goldsmith/" + version.Number(), " md/command#network-up"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("the user agent is %q, without %q", said, want)
+		}
 	}
 }

@@ -136,6 +136,7 @@ func TestBadNames(t *testing.T) {
 	verbs := [][]string{
 		{"up"}, {"down"}, {"down", "--destroy", "--yes"}, {"status"}, {"status", "--json"}, {"ssh", "web"},
 		{"logs", "web"}, {"logs", "--daemon"}, {"env"}, {"serve"}, {"manners"}, {"manners", "ec2"},
+		{"trail"},
 	}
 	for _, command := range Command().Commands() {
 		if !slices.ContainsFunc(verbs, func(verb []string) bool { return verb[0] == command.Name() }) {
@@ -186,7 +187,7 @@ func TestDestroyOfNothing(t *testing.T) {
 }
 
 func TestNotUp(t *testing.T) {
-	for _, args := range [][]string{{"status"}, {"ssh", "web"}, {"logs", "web"}} {
+	for _, args := range [][]string{{"status"}, {"ssh", "web"}, {"logs", "web"}, {"trail"}} {
 		_, err := run(t, append([]string{"--name", "never-was"}, args...)...)
 		if err == nil || !strings.Contains(err.Error(), "never-was is not up") ||
 			!strings.Contains(err.Error(), "hint: goldsmith cloud up --name never-was") {

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"maps"
 	"net"
@@ -26,6 +27,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/manners"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/trail"
 )
 
 // Config has the settings of Serve.
@@ -69,6 +71,15 @@ func LogPath(name string) (string, error) {
 }
 
 func logPath(config host.Config) string { return filepath.Join(config.StateDir, "log") }
+
+// Trail reads the calls that a cloud was asked for, up or not, the oldest first.
+func Trail(name string, since time.Time) (iter.Seq2[trail.Event, error], error) {
+	config, err := hostConfig(name)
+	if err != nil {
+		return nil, err
+	}
+	return trail.Read(config.StateDir, since), nil
+}
 
 // shutdown is how long requests under way may take once the daemon was told to end.
 const shutdown = 10 * time.Second
@@ -146,6 +157,11 @@ func (d *daemon) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("make the operator's access key: %w", err)
 	}
+	calls, err := trail.Open(d.stateDir, d.log)
+	if err != nil {
+		return err
+	}
+	defer calls.Close()
 	// What goes on after an answer, and what waits for machines' ends, stops before the API server does.
 	ctx, cancel := context.WithCancelCause(ctx)
 	server := endpoint.New(endpoint.Config{
@@ -155,6 +171,7 @@ func (d *daemon) run(ctx context.Context) error {
 		Key:      key,
 		Dial:     backend.DialContext,
 		Manners:  &d.manners,
+		Trail:    calls,
 		Log:      d.log,
 	}, d.host)
 	defer func() {

@@ -16,7 +16,7 @@ func writeError(w http.ResponseWriter, service string, err error) {
 	var known *awsquery.Error
 	if !errors.As(err, &known) {
 		// What a program of the host said is for the log.
-		known = &awsquery.Error{Code: "LocalCloudFailure", Message: tool.Public(err)}
+		known = &awsquery.Error{Code: awsquery.CodeOf(err), Message: tool.Public(err)}
 	}
 	status := cmp.Or(known.Status, http.StatusBadRequest)
 	w.Header().Set("X-Content-Type-Options", "nosniff")

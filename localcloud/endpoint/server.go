@@ -37,6 +37,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/records"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/scaling"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/targets"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/trail"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/vpc"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/workqueue"
 )
@@ -61,7 +62,9 @@ type Config struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Manners delay, limit and refuse calls as EC2 does; nil does not.
 	Manners *manners.Manners
-	Log     *slog.Logger
+	// Trail is told of each call; nil is not.
+	Trail *trail.Trail
+	Log   *slog.Logger
 }
 
 // Server is the endpoint. Locks are taken in the order change, network, gate, records.
@@ -179,18 +182,21 @@ var passed = []string{"Content-Type", "X-Amzn-Errortype", "X-Amzn-Requestid", "X
 // serve answers one request.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, from Side) {
 	c, err := s.admit(r, from)
-	if err == nil && c.Service == awsquery.CheckIPService {
-		w.Header().Set("Content-Type", "text/plain")
-		_, _ = io.WriteString(w, s.callerAddress(r)+"\n")
-		return
-	}
+	event := trail.EventOf(r, c)
 	var a *awsquery.Answer
-	if err == nil {
+	if err == nil && c.Service != awsquery.CheckIPService {
 		a, err = s.answer(r.Context(), c)
 	}
+	event.End(a, err)
+	s.config.Trail.Record(event)
 	if err != nil {
 		s.config.Log.Info("refused", "service", c.Service, "call", c.String(), "caller", c.Caller.ARN, "error", err)
 		writeError(w, c.Service, err)
+		return
+	}
+	if c.Service == awsquery.CheckIPService {
+		w.Header().Set("Content-Type", "text/plain")
+		_, _ = io.WriteString(w, s.callerAddress(r)+"\n")
 		return
 	}
 	header := w.Header()

@@ -51,7 +51,7 @@ func (p *PostProcessor) PostProcess(
 }
 
 func (p *PostProcessor) deploy(ctx context.Context, ui packersdk.Ui, a packersdk.Artifact) error {
-	conf, err := awsconfig.Load(ctx, p.config.Options())
+	conf, err := awsconfig.Load(ctx, p.config.Options("goldsmith-deploy"))
 	if err != nil {
 		return err
 	}
