@@ -33,6 +33,16 @@ func ImageNamed(t testing.TB, name string) types.Image {
 	return out.Images[0]
 }
 
+// OwnImages are the images of the account.
+func OwnImages(t testing.TB) []types.Image {
+	t.Helper()
+	out, err := API.DescribeImages(context.Background(), &ec2.DescribeImagesInput{Owners: []string{"self"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.Images
+}
+
 func DeregisterAtEnd(t testing.TB, image types.Image) {
 	t.Cleanup(func() { DeregisterNow(t, image) })
 }
