@@ -154,12 +154,14 @@ func put(ctx context.Context, s *stack.Stack, name, value string, kind types.Par
 	return version, nil
 }
 
-// Put writes a parameter, whether it is there or not.
+// Put writes a parameter, whether it is there or not. One that it makes gets the stack's tag, which stays: PutParameter
+// takes no tags where it may overwrite.
 func Put(ctx context.Context, s *stack.Stack, name, value string, kind types.ParameterType) error {
-	if _, err := put(ctx, s, name, value, kind); err != nil {
+	version, err := put(ctx, s, name, value, kind)
+	if err != nil || version > 1 {
 		return err
 	}
-	_, err := s.SSM.AddTagsToResource(ctx, &ssm.AddTagsToResourceInput{
+	_, err = s.SSM.AddTagsToResource(ctx, &ssm.AddTagsToResourceInput{
 		ResourceType: types.ResourceTypeForTaggingParameter,
 		ResourceId:   aws.String(name),
 		Tags:         ownTags(s),
