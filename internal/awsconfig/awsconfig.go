@@ -48,7 +48,7 @@ type Options struct {
 	Role Role
 	// MaxRetries is how often a call is repeated; 0 is AWS_MAX_ATTEMPTS less one, or else 4.
 	MaxRetries int
-	// Command is what is run, "deploy" or "network up" for example. The user agent of each call has it, so that
+	// Command is the name of the command, "deploy" or "network up" for example. The user agent of each call has it, so that
 	// CloudTrail tells what a call was for.
 	Command string
 }
