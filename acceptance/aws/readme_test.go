@@ -40,7 +40,7 @@ func TestReadmeOnAWS(t *testing.T) {
 	}
 	rig.Must(t, rig.Goldsmith(), "cloud", "manners", manners)
 	t.Cleanup(func() { rig.Must(t, rig.Goldsmith(), "cloud", "manners", "none") })
-	before := rig.Inventory(t)
+	before, began := rig.Inventory(t), time.Now()
 	newcomer := newUser(t, "newcomer")
 	shell := newcomer.shell(t)
 	done := map[string]bool{}
@@ -48,7 +48,7 @@ func TestReadmeOnAWS(t *testing.T) {
 		line = strings.TrimRight(line, "\n")
 		command, _, _ := strings.Cut(line, "#")
 		command = strings.TrimSpace(command)
-		began := time.Now()
+		typed := time.Now()
 		switch line = strings.NewReplacer("AWS_PROFILE=…", "AWS_PROFILE="+newcomer.name,
 			"AWS_REGION=eu-central-1", "AWS_REGION="+region).Replace(line); command {
 		case "goldsmith iam-policy":
@@ -66,13 +66,22 @@ func TestReadmeOnAWS(t *testing.T) {
 		default:
 			shell.Run(line, patience)
 		}
-		t.Logf("%5.1f s  %s", time.Since(began).Seconds(), command)
+		t.Logf("%5.1f s  %s", time.Since(typed).Seconds(), command)
 		done[command] = true
 	}
 	for _, command := range []string{"goldsmith iam-policy", "packer build -var stack=golden .", "goldsmith destroy"} {
 		if !done[command] {
 			t.Errorf("the block has no line %q", command)
 		}
+	}
+	for command, row := range map[string]string{
+		"network-up":    "`network up`",
+		"goldsmith-ami": "`packer build` of both images",
+		"stack-plan":    "`stack plan`",
+		"deploy":        "`deploy` of a stack's first instances",
+		"destroy":       "`destroy`",
+	} {
+		rig.AssertCalls(t, began, command, row)
 	}
 	assertOnlyImages(t, before)
 }

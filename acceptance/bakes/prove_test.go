@@ -6,6 +6,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -136,6 +137,7 @@ func TestProvedWithTheCurrentRelease(t *testing.T) {
 	old := rig.KeepRelease(t)
 	assertion := "provisioner \"goldsmith-tasks\" {\ntask {\nname = \"the database is far\"\nassert {\n" +
 		"shell = \"grep -c . /etc/hosts\"\noutput = \"^[0-9]+$\"\n}\n}\n}"
+	began := time.Now()
 	out, err := rig.Bake{
 		Source:       rig.Proving("web", `release = "alone-1"`),
 		Provisioners: rig.WebProvisioners(assertion),
@@ -146,6 +148,7 @@ func TestProvedWithTheCurrentRelease(t *testing.T) {
 	if !strings.Contains(out, "assert the database is far") {
 		t.Errorf("the report has no assertion:\n%s", rig.End(t, out))
 	}
+	rig.AssertCalls(t, began, "goldsmith-ami", "`packer build` of one image")
 	now := rig.CurrentRelease(t)
 	if now.Name != "alone-1" || now.DB != old.DB || now.Web == old.Web {
 		t.Errorf("the release is %+v, before it was %+v", now, old)

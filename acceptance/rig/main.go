@@ -73,7 +73,25 @@ func run(m *testing.M, name string, bringUp func(keep bool) error) (code int) {
 	if err := useCloud(); err != nil {
 		return fail(err)
 	}
+	defer func() {
+		if err := keepTrail(); err != nil {
+			code = fail(err)
+		}
+	}()
 	return m.Run()
+}
+
+// keepTrail writes the cloud's trail where acceptance/policies reads those of all clouds of a run.
+func keepTrail() error {
+	all, err := exec.Command(Goldsmith(), "cloud", "trail", "--json").Output()
+	if err != nil {
+		return fmt.Errorf("goldsmith cloud trail: %w", err)
+	}
+	path := filepath.Join(filepath.Dir(filepath.Dir(filepath.Dir(Repository))), "trails", cloudName+".jsonl")
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(path, all, 0o600)
 }
 
 // bringUp brings the cloud and its stack up. With keep a stack that serves is taken as it is, and only what runs here

@@ -30,7 +30,8 @@ type Shell struct {
 // prompt is the shell's; it says how the last command ended.
 const prompt = ":$?:ready:\n"
 
-var atPrompt = regexp.MustCompile(`(?m)^:(\d+):ready:\r?$`)
+// atPrompt matches it also behind a line that did not end, as after ctrl-C.
+var atPrompt = regexp.MustCompile(`:(\d+):ready:\r?\n`)
 
 // NewShell starts a shell in the repository that knows only these variables. It ends with the test.
 func NewShell(t testing.TB, environment ...string) *Shell {

@@ -27,6 +27,7 @@ func TestShell(t *testing.T) {
 	s.Type("read -r answer && [ \"$answer\" = yes ]\n")
 	s.Type("yes\n")
 	s.Succeeds("read", time.Minute)
+	s.Run("printf 'a line without its end'", time.Minute)
 	s.Type("false\n")
 	if _, status := s.End(time.Minute); status != 1 {
 		t.Errorf("false has status %d", status)

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/acceptance/rig"
 )
@@ -43,6 +44,7 @@ func TestReadmeAfterGolden(t *testing.T) {
 	} {
 		cmd.Env = append(cmd.Env, name+"="+os.Getenv(name))
 	}
+	began := time.Now()
 	printed, err := cmd.CombinedOutput()
 	out := string(printed)
 	if err != nil {
@@ -54,4 +56,15 @@ func TestReadmeAfterGolden(t *testing.T) {
 		}
 	}
 	rig.AssertServes(t)
+	rig.Must(t, rig.Goldsmith(), "status")
+	rig.Must(t, rig.Goldsmith(), "gc")
+	for command, row := range map[string]string{
+		"status":  "`status`",
+		"gc":      "`gc`",
+		"deploy":  "`deploy` of new images",
+		"history": "`history`",
+		"images":  "`images`",
+	} {
+		rig.AssertCalls(t, began, command, row)
+	}
 }

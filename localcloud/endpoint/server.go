@@ -27,6 +27,7 @@ import (
 	"strconv"
 	"sync"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/policyeval"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/authorization"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/ec2"
@@ -80,6 +81,7 @@ type Server struct {
 	groups    *scaling.Groups
 	balancers *scaling.Balancers
 	security  *vpc.SecurityGroups
+	mapper    *authorization.Mapper
 	allowed   *authorization.Authorizer
 	handlers  map[string]map[string]awsquery.Handler // by service and action
 
@@ -96,7 +98,8 @@ func New(config Config, machinery Machinery) *Server {
 		queue:   workqueue.New(config.Log),
 	}
 	s.keys = identity.New(s.moto, s.records, config.Key)
-	s.allowed = authorization.New(authorization.NewMapper(s.moto, s.records), config.Manners)
+	s.mapper = authorization.NewMapper(s.moto, s.records)
+	s.allowed = authorization.New(s.mapper, config.Manners)
 	s.targets = targets.New(s.records, machinery, config.Manners)
 	instanceData := metadata.New(s.moto, s.records, s.keys, machinery)
 	network := vpc.New(vpc.Config{
@@ -183,6 +186,9 @@ var passed = []string{"Content-Type", "X-Amzn-Errortype", "X-Amzn-Requestid", "X
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, from Side) {
 	c, err := s.admit(r, from)
 	event := trail.EventOf(r, c)
+	if err == nil && s.config.Trail != nil {
+		event.Authorization = s.asks(r.Context(), c)
+	}
 	var a *awsquery.Answer
 	if err == nil && c.Service != awsquery.CheckIPService {
 		a, err = s.answer(r.Context(), c)
@@ -209,6 +215,15 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, from Side) {
 	header.Set("Content-Length", strconv.Itoa(len(a.Body)))
 	w.WriteHeader(a.Status)
 	_, _ = w.Write(a.Body)
+}
+
+// asks are the requests for authorization of a call, for the trail: it has those of callers too who may do everything.
+func (s *Server) asks(ctx context.Context, c *awsquery.Call) []policyeval.Request {
+	requests, err := s.mapper.Requests(ctx, c)
+	if err != nil {
+		s.config.Log.Warn("the trail lacks what a call asks IAM for", "call", c.String(), "error", err)
+	}
+	return requests
 }
 
 // callerAddress is the caller's address as instances see it. Requests from the host come from loopback.

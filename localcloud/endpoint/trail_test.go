@@ -13,7 +13,12 @@ import (
 
 // TestTrail: each call is in it, whoever refused it, and with the parameters that the caller gave.
 func TestTrail(t *testing.T) {
-	b := mototest.New(t, map[string]func(url.Values) string{"CreateInstanceProfile": mototest.Canned("")})
+	b := mototest.New(t, map[string]func(url.Values) string{
+		"CreateInstanceProfile": mototest.Canned(""),
+		"DescribeTags":          mototest.Canned("<tagSet/>"),
+		"DescribeImages":        mototest.Canned("<imagesSet/>"),
+		"GetInstanceProfile":    mototest.Canned(""),
+	})
 	s := newServer(t, b, newMachinery(t))
 	dir := t.TempDir()
 	var err error
@@ -55,6 +60,11 @@ func TestTrail(t *testing.T) {
 		if is := (call{e.Action(), e.Identity.ARN, e.ErrorCode}); is != want[i] {
 			t.Errorf("call %d: got %+v, want %+v", i, is, want[i])
 		}
+	}
+	asked := got[0].Authorization
+	if len(asked) != 1 || asked[0].Action != "iam:CreateInstanceProfile" ||
+		asked[0].Resource != "arn:aws:iam::123456789012:instance-profile/mine" {
+		t.Errorf("%s asks for %+v", got[0].Action(), asked)
 	}
 	if p := got[2].Parameters; p["Filter.1.Name"] != "vpc-id" || p["Filter.1.Value.1"] != "vpc-1" {
 		t.Errorf("a call with a filter has the parameters %v", p)

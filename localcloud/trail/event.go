@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/policyeval"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
@@ -27,6 +28,8 @@ type Event struct {
 	Parameters map[string]string `json:"requestParameters,omitempty"`
 	// Resources are the ids that the call names and, where it makes something, those that the answer does.
 	Resources []string `json:"resources,omitempty"`
+	// Authorization are the requests that AWS's IAM would decide on: all of them must be allowed.
+	Authorization []policyeval.Request `json:"authorization,omitempty"`
 	// ErrorCode is that of the answer; a call that was carried out has none.
 	ErrorCode string `json:"errorCode,omitempty"`
 	// Attempt is the number that the client's SDK gives this try of a call, from 1; 0 where it gives none.

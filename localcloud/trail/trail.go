@@ -18,9 +18,9 @@ import (
 	"sync"
 )
 
-// The trail's files are of this size and number, the one that is written to included: some 60,000 calls.
+// The trail's files are of this size and number, the one that is written to included: some 50,000 calls.
 const (
-	fileSize = 10 << 20
+	fileSize = 16 << 20
 	files    = 4
 )
 

@@ -131,6 +131,9 @@ var grants = []grant{
 		"kms:GenerateDataKeyWithoutPlaintext", "kms:ReEncryptFrom", "kms:ReEncryptTo"}},
 }
 
+// Reason is why an action is granted that no call of the code's is named for; empty is for one that is called.
+func Reason(action string) string { return implied[action] }
+
 // implied are actions that no call of the code's is named for, and why they are needed.
 var implied = map[string]string{
 	"iam:PassRole": "EC2 and Auto Scaling give an instance its role for who may pass it (IAM User Guide, Grant a " +
