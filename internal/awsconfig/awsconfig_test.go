@@ -160,7 +160,8 @@ func TestExplain(t *testing.T) {
 		OperationName: "RunInstances",
 		Err:           &smithy.CanceledError{Err: context.Canceled},
 	}
-	if got := Explain(canceled); !errors.Is(got, context.Canceled) || !strings.HasSuffix(got.Error(), ", interrupted") ||
+	got := Explain(canceled)
+	if !errors.Is(got, context.Canceled) || !strings.HasSuffix(got.Error(), ", interrupted") ||
 		strings.Contains(got.Error(), "canceled") {
 		t.Errorf("%v became %v", canceled, got)
 	}

@@ -228,7 +228,8 @@ func (s *Launches) tagInterface(ctx context.Context, instance *awsquery.Node, ta
 	if len(eni) != 1 {
 		return fmt.Errorf("tag the network interface of %s: it has %d", instance.Get("instanceId"), len(eni))
 	}
-	_, err := s.moto.Forward(ctx, awsquery.NewCall("ec2", "CreateTags", append([]string{"ResourceId.1", eni[0]}, tags...)...))
+	tags = append([]string{"ResourceId.1", eni[0]}, tags...)
+	_, err := s.moto.Forward(ctx, awsquery.NewCall("ec2", "CreateTags", tags...))
 	return err
 }
 

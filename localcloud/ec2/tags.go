@@ -27,8 +27,8 @@ func (s *Instances) changeTags(ctx context.Context, c *awsquery.Call) (*awsquery
 	return awsquery.Done(c.Action()), nil
 }
 
-// splitTags takes the tags of one kind of resource out of a call, as parameters of CreateTags: moto cannot take those of
-// an image's snapshots and of an instance's network interface with the call.
+// splitTags takes the tags of one kind of resource out of a call, as parameters of CreateTags: moto cannot take those
+// of an image's snapshots and of an instance's network interface with the call.
 func splitTags(c *awsquery.Call, kind string) (rest *awsquery.Call, tags []string) {
 	rest = c.Clone()
 	rest.Drop("TagSpecification.")

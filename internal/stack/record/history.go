@@ -245,6 +245,6 @@ func Before(ctx context.Context, s *stack.Stack, name string) (Images, error) {
 			"hint: goldsmith history --stack %s", s.Name, name, s.Name)
 	}
 	return Images{}, fmt.Errorf("roll stack %s back: its history has no deployment that changed an image\n"+
-		"hint: goldsmith history --stack %[1]s shows what ran; --to takes one of its releases, in the words of that list",
+		"hint: goldsmith history --stack %[1]s shows what ran; --to takes one of its releases",
 		s.Name)
 }

@@ -352,7 +352,8 @@ func (g *group) resize(ctx context.Context) error {
 func (g *group) create(ctx context.Context) error {
 	err := g.run.Timed(tier.StepOf(g.tier, "group", "load balancer and group"), func() error {
 		var targets []string
-		change := plan.Change{Action: plan.Create, What: "load balancer of the " + g.tier.Name + " tier", Reason: plan.Missing}
+		what := "load balancer of the " + g.tier.Name + " tier"
+		change := plan.Change{Action: plan.Create, What: what, Reason: plan.Missing}
 		err := g.run.Act.Do(change, func() (_ string, err error) {
 			targets, err = g.balancer.create(ctx, g.run.Network, g.address)
 			return g.balancer.name(""), err
