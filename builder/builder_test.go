@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"gopkg.in/yaml.v3"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsaccess"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/release"
@@ -282,7 +283,7 @@ func TestCheck(t *testing.T) {
 		},
 		{
 			"unknown", nil,
-			func(a *account) { a.fails("DescribeImages", ec2fake.Err("InvalidAMIID.NotFound", "gone")) },
+			func(a *account) { a.fails("DescribeImages", ec2fake.Err(apierror.InvalidAMIIDNotFound, "gone")) },
 			"ami-0123456789abcdef0",
 		},
 		{

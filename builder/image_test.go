@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	registryimage "github.com/hashicorp/packer-plugin-sdk/packer/registry/image"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake"
 )
 
@@ -145,7 +146,11 @@ func TestGroupThatIsHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAccount(t)
 		a.Fail(
-			ec2fake.Fault{Call: "DeleteSecurityGroup", Nth: 1, Err: ec2fake.Err("DependencyViolation", "it is used")},
+			ec2fake.Fault{
+				Call: "DeleteSecurityGroup",
+				Nth:  1,
+				Err:  ec2fake.Err(apierror.DependencyViolation, theGroup),
+			},
 		)
 		err := bakeOf(t, a, "b1", nil).try(t.Context())
 		if err != nil || a.has(theGroup) || len(a.Calls("DeleteSecurityGroup")) != 2 {
@@ -159,9 +164,13 @@ func TestEC2ThatIsBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAccount(t)
 		a.Pace = pace
-		codes := []string{"InvalidInstanceID.NotFound", "RequestLimitExceeded", "InternalError"}
+		rows := []*apierror.Row{
+			apierror.InvalidInstanceIDNotFound,
+			apierror.RequestLimitExceeded,
+			apierror.InternalError,
+		}
 		for n := range 30 { // each fourth look is answered
-			err := ec2fake.Err(codes[n%3], "not now")
+			err := ec2fake.Errf(rows[n%3], "not now")
 			nth := n/3*4 + n%3 + 1
 			a.Fail(ec2fake.Fault{Call: "DescribeInstances", When: byID, Nth: nth, Err: err})
 			a.Fail(ec2fake.Fault{Call: "DescribeImages", When: byID, Nth: nth, Err: err})
@@ -203,7 +212,7 @@ func TestNothingIsLeftOfWhatIsNotShown(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a := newAccount(t)
 				a.Lag = lag
-				a.Fail(ec2fake.Fault{Call: name, Late: true, Err: ec2fake.Err("InternalError", "no answer")})
+				a.Fail(ec2fake.Fault{Call: name, Late: true, Err: ec2fake.Err(apierror.InternalError)})
 				if err := bakeOf(t, a, "b1", nil).try(t.Context()); err == nil || len(a.left()) > 0 {
 					t.Errorf("%s is not answered, lag %s: got %v, left %v", name, lag, err, a.left())
 				}

@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/hashicorp/packer-plugin-sdk/template/config"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
@@ -113,7 +114,7 @@ func removeSecurityGroup(ctx context.Context, j *job, known []string, lost bool)
 		j.ui.Say("Removing the temporary security group...")
 		err := await.Until(ctx, heldLimit, func(ctx context.Context) (bool, error) {
 			_, err := j.ec2.DeleteSecurityGroup(ctx, &ec2.DeleteSecurityGroupInput{GroupId: aws.String(group)})
-			if awserr.Code(err) == "DependencyViolation" {
+			if awserr.Is(err, apierror.DependencyViolation) {
 				return false, nil
 			}
 			if awserr.NotFound(err) {

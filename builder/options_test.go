@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
@@ -559,7 +560,7 @@ func zones(a *account) {
 }
 
 func TestFallback(t *testing.T) {
-	const none, zone = "InsufficientInstanceCapacity", "Unsupported"
+	none, zone := apierror.InsufficientInstanceCapacity, apierror.Unsupported
 	const smallA, smallB, smallC = "t3.small 0aaaaaaaa", "t3.small 0bbbbbbbb", "t3.small 0cccccccc"
 	const mediumA, mediumC = "t3.medium 0aaaaaaaa", "t3.medium 0cccccccc"
 	base := options{
@@ -567,7 +568,7 @@ func TestFallback(t *testing.T) {
 		"instance_types": list("t3.medium"),
 		"subnet_ids":     list("subnet-0aaaaaaaa", "subnet-0bbbbbbbb", "subnet-0cccccccc"),
 	}
-	type full = map[string]string
+	type full = map[string]*apierror.Row
 	for _, c := range []struct {
 		name     string
 		change   options
@@ -581,13 +582,13 @@ func TestFallback(t *testing.T) {
 		{
 			"no address in a subnet",
 			base,
-			full{smallA: "InsufficientFreeAddressesInSubnet"},
+			full{smallA: apierror.InsufficientFreeAddressesInSubnet},
 			"",
 			list(smallA, smallB),
 			"",
 		},
 		{"no room of a type", base, full{smallA: zone, smallC: none}, "", list(smallA, smallC, mediumA), ""},
-		{"a quota of the account", base, full{smallA: "VcpuLimitExceeded"}, "", list(smallA, mediumA), ""},
+		{"a quota of the account", base, full{smallA: apierror.VcpuLimitExceeded}, "", list(smallA, mediumA), ""},
 		{"no room after the answer", base, nil, smallA, list(smallA, smallC), ""},
 		{
 			"no room anywhere",
@@ -596,26 +597,29 @@ func TestFallback(t *testing.T) {
 				smallA:  none,
 				smallC:  none,
 				mediumA: none,
-				mediumC: "InsufficientHostCapacity",
+				mediumC: apierror.InsufficientHostCapacity,
 			},
 			"",
 			list(smallA, smallC, mediumA, mediumC),
 			"instance_types",
 		},
-		{"another fault", base, full{smallA: "UnauthorizedOperation"}, "", list(smallA), "UnauthorizedOperation"},
+		{
+			"another fault", base, full{smallA: apierror.UnauthorizedOperation}, "", list(smallA),
+			"UnauthorizedOperation",
+		},
 		{"one type", options{}, full{smallA: none, smallC: none}, "", nil, "subnet_ids"},
 		{
 			"spot", with(base, options{"spot_price": "0.01"}),
-			full{smallA: "SpotMaxPriceTooLow", smallC: "MaxSpotInstanceCountExceeded"}, "",
+			full{smallA: apierror.SpotMaxPriceTooLow, smallC: apierror.MaxSpotInstanceCountExceeded}, "",
 			list(smallA, smallC, mediumA), "",
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := newAccount(t)
 			zones(a)
-			for try, code := range c.full {
+			for try, row := range c.full {
 				is := func(in any) bool { return tryOf(in.(*ec2.RunInstancesInput)) == try }
-				a.Fail(ec2fake.Fault{Call: "RunInstances", When: is, Err: ec2fake.Err(code, "full")})
+				a.Fail(ec2fake.Fault{Call: "RunInstances", When: is, Err: ec2fake.Errf(row, "full")})
 			}
 			a.Watch("RunInstances", func(in, out any) {
 				if out != nil && tryOf(in.(*ec2.RunInstancesInput)) == c.vanishes {
@@ -719,8 +723,7 @@ func TestNoLaunchOptions(t *testing.T) {
 
 // TestProfileThatIsNotKnownYet has EC2 learn of the new profile some moments after IAM.
 func TestProfileThatIsNotKnownYet(t *testing.T) {
-	unknown := ec2fake.Err("InvalidParameterValue", "Value (x) for parameter iamInstanceProfile.name is invalid. "+
-		"Invalid IAM Instance Profile name")
+	unknown := ec2fake.Err(apierror.InvalidProfileNameUse, "x")
 	for _, c := range []struct {
 		change options
 		there  bool

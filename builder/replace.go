@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
@@ -119,7 +120,7 @@ func retire(ctx context.Context, j *job, region string, image types.Image) (*ret
 // onceNameIsFree makes an AMI whose name a retired one had a moment ago: for some seconds EC2 may not know that it is
 // gone.
 func onceNameIsFree(ctx context.Context, retired []retiredImage, create func(context.Context) error) error {
-	taken := func(err error) bool { return len(retired) > 0 && awserr.Code(err) == "InvalidAMIName.Duplicate" }
+	taken := func(err error) bool { return len(retired) > 0 && awserr.Is(err, apierror.InvalidAMINameDuplicate) }
 	return await.Retry(ctx, time.Minute, taken, create)
 }
 

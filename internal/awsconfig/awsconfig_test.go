@@ -15,6 +15,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 )
 
 // callerIdentity is STS's answer to GetCallerIdentity.
@@ -132,18 +134,18 @@ func TestCallerAddress(t *testing.T) {
 }
 
 func TestExplain(t *testing.T) {
-	api := func(code string) error { return &smithy.GenericAPIError{Code: code, Message: "m"} }
+	api := func(row *apierror.Row) error { return &smithy.GenericAPIError{Code: row.Code, Message: "m"} }
 	for _, c := range []struct {
 		err  error
 		want string
 	}{
-		{api("RequestExpired"), "have expired"},
-		{api("ExpiredToken"), "have expired"},
-		{api("AuthFailure"), "cloud env"},
-		{api("SignatureDoesNotMatch"), "secret key"},
-		{api("InvalidSignatureException"), "secret key"},
-		{api("MissingAuthenticationToken"), "cloud env"},
-		{api("UnauthorizedOperation"), "iam-policy"},
+		{api(apierror.RequestExpired), "have expired"},
+		{api(apierror.ExpiredToken), "have expired"},
+		{api(apierror.AuthFailure), "cloud env"},
+		{api(apierror.SignatureDoesNotMatch), "secret key"},
+		{api(apierror.InvalidSignatureException), "secret key"},
+		{api(apierror.MissingAuthenticationToken), "cloud env"},
+		{api(apierror.UnauthorizedOperation), "iam-policy"},
 		{&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}, "cloud up"},
 		{&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, "in time"},
 		{errors.New("get credentials: none"), "no credentials were found"},
@@ -165,7 +167,7 @@ func TestExplain(t *testing.T) {
 		strings.Contains(got.Error(), "canceled") {
 		t.Errorf("%v became %v", canceled, got)
 	}
-	for _, err := range []error{nil, api("InvalidAMIID.NotFound")} {
+	for _, err := range []error{nil, api(apierror.InvalidAMIIDNotFound)} {
 		if got := Explain(err); got != err {
 			t.Errorf("%v became %v", err, got)
 		}

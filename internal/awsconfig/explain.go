@@ -12,6 +12,7 @@ import (
 
 	"github.com/aws/smithy-go"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/plaintext"
 )
 
@@ -28,7 +29,7 @@ func explain(err error) error {
 	}
 	var api smithy.APIError
 	if errors.As(err, &api) {
-		if hint := hints[api.ErrorCode()]; hint != "" {
+		if hint := hintOf(api.ErrorCode()); hint != "" {
 			return fmt.Errorf("%w\nhint: %s", err, hint)
 		}
 		return err
@@ -58,27 +59,39 @@ func (i *interrupted) Error() string {
 
 func (i *interrupted) Unwrap() error { return i.error }
 
-// hints are the remedies of errors that every service has, by error code.
-var hints = map[string]string{
-	"ExpiredToken":                expired,
-	"ExpiredTokenException":       expired,
-	"RequestExpired":              expired,
-	"AuthFailure":                 unknownKey,
-	"InvalidClientTokenId":        unknownKey,
-	"UnrecognizedClientException": unknownKey,
-	"MissingAuthenticationToken":  unknownKey,
-	"SignatureDoesNotMatch":       mismatch,
-	"InvalidSignatureException":   mismatch,
-	"UnauthorizedOperation":       "the credentials lack a permission; goldsmith iam-policy prints all that are needed",
-	"AccessDenied":                "the credentials lack a permission; goldsmith iam-policy prints all that are needed",
-	"AccessDeniedException":       "the credentials lack a permission; goldsmith iam-policy prints all that are needed",
-	"OptInRequired":               "the account is not signed up for this service or region",
+// hints are the remedies of errors that every service has.
+var hints = map[*apierror.Row]string{
+	apierror.ExpiredToken:               expired,
+	apierror.ExpiredTokenException:      expired,
+	apierror.RequestExpired:             expired,
+	apierror.AuthFailure:                unknownKey,
+	apierror.InvalidClientTokenID:       unknownKey,
+	apierror.UnrecognizedClient:         unknownKey,
+	apierror.MissingAuthenticationToken: unknownKey,
+	apierror.MissingAuthenticationJSON:  unknownKey,
+	apierror.SignatureDoesNotMatch:      mismatch,
+	apierror.InvalidSignatureException:  mismatch,
+	apierror.UnauthorizedOperation:      unauthorized,
+	apierror.AccessDenied:               unauthorized,
+	apierror.AccessDeniedException:      unauthorized,
+	apierror.OptInRequired:              "the account is not signed up for this service or region",
+}
+
+// hintOf is the remedy of an error with this code; empty if there is none.
+func hintOf(code string) string {
+	for row, hint := range hints {
+		if row.Code == code {
+			return hint
+		}
+	}
+	return ""
 }
 
 const expired = "the credentials have expired; get new ones, with aws sso login for example, and run this again"
 
 const (
-	unknownKey = "the access key is not known; check AWS_ACCESS_KEY_ID, AWS_PROFILE and the region; " +
+	unauthorized = "the credentials lack a permission; goldsmith iam-policy prints all that are needed"
+	unknownKey   = "the access key is not known; check AWS_ACCESS_KEY_ID, AWS_PROFILE and the region; " +
 		`for the local cloud: eval "$(goldsmith cloud env)"`
 	noCredentials = "no credentials were found; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; " +
 		`for the local cloud: eval "$(goldsmith cloud env)"`

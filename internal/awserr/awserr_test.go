@@ -5,11 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 )
 
 // api is an error as a client of the SDK returns it.
@@ -29,116 +33,107 @@ func answer(status int) error {
 	}
 }
 
-func TestProfileIsNew(t *testing.T) {
-	for _, c := range []struct {
-		code, message string
-		want          bool
-	}{
-		{
-			"InvalidParameterValue",
-			"Value (goldsmith-golden-db) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance " +
-				"Profile name",
-			true,
-		},
-		{
-			"InvalidParameterValue",
-			"Value (arn:aws:iam::123456789012:instance-profile/x) for parameter iamInstanceProfile.arn is invalid. " +
-				"Invalid IAM Instance Profile ARN",
-			true,
-		},
-		{
-			"InvalidParameterValue",
-			`IAM Instance Profile "arn:aws:iam::123456789012:instance-profile/x" has no associated IAM Roles`, true,
-		},
-		{"InvalidParameterValue", "Invalid IAM Instance Profile name", true},
-		{"InvalidIamInstanceProfileName", "x", true},
-		{
-			"ValidationError",
-			"You must use a valid fully-formed launch template. Value (goldsmith-golden-web) for parameter " +
-				"iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name",
-			true,
-		},
-		{"ValidationError", "Invalid IamInstanceProfile: goldsmith-golden-web", true},
-		{"NoSuchEntity", "Instance Profile goldsmith-golden-db cannot be found.", true},
-		{"NoSuchEntity", "The role with name goldsmith-golden-db cannot be found.", true},
-		{"NoSuchEntityException", "Role goldsmith-golden-db not found", true},
+// of is an error with a row's code and message.
+func of(r *apierror.Row, values ...any) error { return api(r.Code, r.Text(values...)) }
 
-		{"InvalidParameterValue", "Value (t9.huge) for parameter instanceType is invalid.", false},
-		{"InvalidParameterValue", "Value (sg-1) for parameter groupId is invalid. The value cannot be empty", false},
-		{
-			"InvalidParameterCombination",
-			"The parameter iamInstanceProfile.name may not be used in combination with iamInstanceProfile.arn",
-			false,
-		},
-		{
-			"ValidationError",
-			"You must use a valid fully-formed launch template. The image id '[ami-1]' does not exist", false,
-		},
-		{"ValidationError", "1 validation error detected: Value '0' at 'maxSize' failed to satisfy constraint", false},
-		{
-			"UnauthorizedOperation",
-			"You are not authorized to perform: iam:PassRole on the iamInstanceProfile.name", false,
-		},
-		{
-			"AccessDenied",
-			"User: x is not authorized to perform: iam:PassRole on resource: role/goldsmith-golden-db; Invalid IAM " +
-				"Instance Profile name",
-			false,
-		},
-		{"NoSuchEntity", "The user with name x cannot be found.", false},
-		{"NoSuchEntity", "Policy arn:aws:iam::aws:policy/x does not exist or is not attachable.", false},
-	} {
-		if got := ProfileIsNew(fmt.Errorf("launch: %w", api(c.code, c.message))); got != c.want {
-			t.Errorf("%s: %s: got %v", c.code, c.message, got)
-		}
+// inTemplate is an error of Auto Scaling's about a launch template, with what EC2 says of it.
+func inTemplate(r *apierror.Row, values ...any) error {
+	return of(apierror.LaunchTemplateInvalid, r.Text(values...))
+}
+
+// every are errors of all rows, by the row.
+func every() map[*apierror.Row]error {
+	all := map[*apierror.Row]error{}
+	for _, r := range apierror.Rows() {
+		message := strings.NewReplacer("%d", "12", "%s", "x").Replace(r.Message)
+		all[r] = fmt.Errorf("launch: %w", api(r.Code, message))
 	}
-	for _, err := range []error{nil, errors.New("Invalid IAM Instance Profile name"), context.Canceled} {
-		if ProfileIsNew(err) {
-			t.Errorf("%v: it is taken for that of a new profile", err)
+	return all
+}
+
+// TestPredicates feeds each predicate the error of each row: it takes those that it is for, and no other.
+func TestPredicates(t *testing.T) {
+	is := func(rows ...*apierror.Row) func(*apierror.Row) bool {
+		return func(r *apierror.Row) bool { return slices.Contains(rows, r) }
+	}
+	code := func(codes ...string) func(*apierror.Row) bool {
+		return func(r *apierror.Row) bool { return slices.Contains(codes, r.Code) }
+	}
+	for _, c := range []struct {
+		name string
+		says func(error) bool
+		want func(*apierror.Row) bool
+	}{
+		{"ProfileIsNew", ProfileIsNew, is(
+			apierror.InvalidProfileNameUse, apierror.InvalidProfileArnUse, apierror.InvalidProfileName,
+			apierror.ProfileWithoutRoles, apierror.InvalidIAMInstanceProfile, apierror.NoSuchInstanceProfile,
+			apierror.NoSuchRole,
+		)},
+		{"TemplateIsNew", TemplateIsNew, is()},
+		{"AddressAssigned", AddressAssigned, is(apierror.AddressAssigned)},
+		{
+			"SnapshotInUse", func(err error) bool { _, in := SnapshotInUse(err); return in },
+			is(apierror.InvalidSnapshotInUse),
+		},
+		{"UpdatesMeet", UpdatesMeet, is(apierror.TooManyUpdates)},
+		{"VolumeNotYet", VolumeNotYet, is(apierror.VolumeModificationTooSoon, apierror.IncorrectModificationState)},
+		{"Throttled", Throttled, code("RequestLimitExceeded", "Throttling", "ThrottlingException")},
+		{"Transient", Transient, code(
+			"RequestLimitExceeded", "Throttling", "ThrottlingException", "InternalError", "InternalFailure",
+			"InternalServiceError", "ServerInternal", "ServiceUnavailable", "Unavailable",
+		)},
+		{"Unanswered", Unanswered, code(
+			"InternalError", "InternalFailure", "InternalServiceError", "ServerInternal", "ServiceUnavailable",
+			"Unavailable",
+		)},
+		{"NotFound", NotFound, func(r *apierror.Row) bool {
+			return strings.Contains(r.Code, "NotFound") || r.Code == "NoSuchEntity" ||
+				r.Code == "InvalidAMIID.Unavailable"
+		}},
+		{"Shortage", func(err error) bool { return Shortage(err) != NoShortage }, code(
+			"InsufficientCapacityOnHost", "InsufficientFreeAddressesInSubnet", "InsufficientHostCapacity",
+			"InsufficientInstanceCapacity", "InsufficientReservedInstanceCapacity",
+			"InsufficientReservedInstancesCapacity", "InstanceLimitExceeded", "MaxSpotInstanceCountExceeded",
+			"ReservationCapacityExceeded", "SpotMaxPriceTooLow", "UnfulfillableCapacity", "Unsupported",
+			"VcpuLimitExceeded",
+		)},
+	} {
+		for row, err := range every() {
+			if got, want := c.says(err), c.want(row); got != want {
+				t.Errorf("%s of %v: got %v", c.name, err, got)
+			}
+		}
+		for _, err := range []error{nil, errors.New("Invalid IAM Instance Profile name"), context.Canceled} {
+			if c.says(err) && (err == nil || c.name != "Unanswered") {
+				t.Errorf("%s of %v", c.name, err)
+			}
 		}
 	}
 }
 
-// TestTemplateIsNew has messages of Auto Scaling as others have published them.
-func TestTemplateIsNew(t *testing.T) {
-	const invalid = "You must use a valid fully-formed launch template. "
+// TestLaunchTemplates has what EC2 says of what a template names, as Auto Scaling tells it.
+func TestLaunchTemplates(t *testing.T) {
 	for _, c := range []struct {
-		code, message string
-		want          bool
+		err               error
+		template, profile bool
 	}{
-		{
-			"ValidationError",
-			invalid + "The specified launch template, with template ID lt-0123456789abcdef0, does not exist.", true,
-		},
-		{"ValidationError", invalid + "The key pair 'goldsmith-golden' does not exist", true},
-		{"ValidationError", invalid + "The image id '[ami-04c61f099db4b898d]' does not exist", true},
-		{"ValidationError", invalid + "The architecture 'arm64' does not match the architecture 'x86_64'", false},
-		{"ValidationError", "The security group 'sg-1' does not exist", false},
-		{"InvalidParameterValue", invalid + "The key pair 'goldsmith-golden' does not exist", false},
+		{inTemplate(apierror.InvalidLaunchTemplateIDNotFound, "lt-0123456789abcdef0"), true, false},
+		{inTemplate(apierror.InvalidLaunchTemplateNameNotFound, "golden"), true, false},
+		{inTemplate(apierror.InvalidKeyPairNotFound, "goldsmith-golden"), true, false},
+		{inTemplate(apierror.InvalidAMIIDNotFound, "ami-04c61f099db4b898d"), true, false},
+		{inTemplate(apierror.InvalidGroupNotFound, "sg-04c61f099db4b898d"), true, false},
+		{inTemplate(apierror.InvalidProfileNameUse, "goldsmith-golden-web"), false, true},
+		{inTemplate(apierror.InvalidProfileArnUse, "arn:aws:iam::123456789012:instance-profile/x"), false, true},
+		{inTemplate(apierror.Unsupported, "t3.nano", "us-east-1e"), false, false},
+		{of(apierror.InvalidKeyPairNotFound, "goldsmith-golden"), false, false},
+		{of(apierror.LaunchTemplateInvalid, "The architecture 'arm64' does not match."), false, false},
 	} {
-		if got := TemplateIsNew(fmt.Errorf("make the group: %w", api(c.code, c.message))); got != c.want {
-			t.Errorf("%s: %s: got %v", c.code, c.message, got)
+		err := fmt.Errorf("make the group: %w", c.err)
+		if got := TemplateIsNew(err); got != c.template {
+			t.Errorf("%v: the template is new: %v", err, got)
 		}
-	}
-}
-
-func TestNotFound(t *testing.T) {
-	for code, want := range map[string]bool{
-		"InvalidInstanceID.NotFound": true, "InvalidVolume.NotFound": true, "InvalidSnapshot.NotFound": true,
-		"InvalidAMIID.NotFound": true,
-		"InvalidGroup.NotFound": true, "InvalidKeyPair.NotFound": true, "InvalidAllocationID.NotFound": true,
-		"InvalidNetworkInterfaceID.NotFound": true,
-		"NatGatewayNotFound":                 true, "InvalidLaunchTemplateName.NotFoundException": true,
-		"InvalidLaunchTemplateId.NotFound": true, "LoadBalancerNotFound": true,
-		"ParameterNotFound": true, "ActiveInstanceRefreshNotFoundFault": true, "NoSuchEntity": true,
-		"InvalidAMIID.Unavailable": true,
-		"":                         false, "Unavailable": false, "ServiceUnavailable": false,
-		"InvalidInstanceID.Malformed": false,
-		"InvalidSnapshot.InUse":       false, "DependencyViolation": false,
-		"RequestLimitExceeded": false, "UnauthorizedOperation": false,
-	} {
-		if got := NotFound(api(code, "m")); got != want {
-			t.Errorf("%s: got %v", code, got)
+		if got := ProfileIsNew(err); got != c.profile {
+			t.Errorf("%v: the profile is new: %v", err, got)
 		}
 	}
 }
@@ -147,19 +142,6 @@ func TestTransient(t *testing.T) {
 	for code := range retry.DefaultThrottleErrorCodes {
 		if err := api(code, "m"); !Throttled(err) || !Transient(err) {
 			t.Errorf("%s is not taken for throttling", code)
-		}
-	}
-	for code, want := range map[string]bool{
-		"RequestLimitExceeded": true, "SlowDown": true, "Throttling": true, "ThrottlingException": true,
-		"RequestThrottled": true, "TooManyRequestsException": true,
-		"EC2ThrottledException": true, "InternalError": true, "InternalFailure": true, "ServiceUnavailable": true,
-		"Unavailable": true,
-		"":            false, "InstanceLimitExceeded": false, "LimitExceeded": false, "AuthFailure": false,
-		"ExpiredToken": false, "InvalidInstanceID.NotFound": false,
-		"InvalidAMIID.Unavailable": false, "UnauthorizedOperation": false,
-	} {
-		if got := Transient(api(code, "m")); got != want {
-			t.Errorf("%s: got %v", code, got)
 		}
 	}
 	for status, want := range map[int]bool{
@@ -183,13 +165,13 @@ func TestTransient(t *testing.T) {
 
 func TestSnapshotInUse(t *testing.T) {
 	image, inUse := SnapshotInUse(
-		api("InvalidSnapshot.InUse", "The snapshot snap-0ab is currently in use by ami-0fe12"),
+		of(apierror.InvalidSnapshotInUse, "snap-0ab", "ami-0fe12"),
 	)
 	if image != "ami-0fe12" || !inUse {
 		t.Errorf("got %q, %v", image, inUse)
 	}
 	for _, err := range []error{
-		nil, api("InvalidSnapshot.NotFound", "ami-0fe12"), api("VolumeInUse", "in use by ami-0fe12"),
+		nil, of(apierror.InvalidSnapshotNotFound, "ami-0fe12"), api(apierror.VolumeInUse.Code, "in use by ami-0fe12"),
 	} {
 		if _, inUse := SnapshotInUse(err); inUse {
 			t.Errorf("%v is taken for a snapshot in use", err)
@@ -198,16 +180,16 @@ func TestSnapshotInUse(t *testing.T) {
 }
 
 func TestShortage(t *testing.T) {
-	for code, want := range map[string]Reach{
-		"InsufficientInstanceCapacity":      ShortInZone,
-		"Unsupported":                       ShortInZone,
-		"InsufficientFreeAddressesInSubnet": ShortInSubnet,
-		"VcpuLimitExceeded":                 ShortAnywhere,
-		"UnauthorizedOperation":             NoShortage,
-		"InternalError":                     NoShortage,
+	for row, want := range map[*apierror.Row]Reach{
+		apierror.InsufficientInstanceCapacity:      ShortInZone,
+		apierror.Unsupported:                       ShortInZone,
+		apierror.InsufficientFreeAddressesInSubnet: ShortInSubnet,
+		apierror.VcpuLimitExceeded:                 ShortAnywhere,
+		apierror.UnauthorizedOperation:             NoShortage,
+		apierror.InternalError:                     NoShortage,
 	} {
-		if got := Shortage(fmt.Errorf("launch: %w", api(code, ""))); got != want {
-			t.Errorf("%s goes %d far, want %d", code, got, want)
+		if got := Shortage(fmt.Errorf("launch: %w", api(row.Code, ""))); got != want {
+			t.Errorf("%s goes %d far, want %d", row.Code, got, want)
 		}
 	}
 }
@@ -220,10 +202,10 @@ func TestUnanswered(t *testing.T) {
 		{nil, false},
 		{errors.New("read tcp: connection reset by peer"), true},
 		{context.DeadlineExceeded, true},
-		{api("InternalError", "An internal error has occurred"), true},
-		{api("RequestLimitExceeded", ""), false},
-		{api("InsufficientInstanceCapacity", ""), false},
-		{api("InvalidParameterValue", ""), false},
+		{of(apierror.InternalError), true},
+		{of(apierror.RequestLimitExceeded), false},
+		{of(apierror.InsufficientInstanceCapacity, "t3.nano", "us-east-1a"), false},
+		{api(apierror.InvalidParameterValue.Code, ""), false},
 	} {
 		if got := Unanswered(c.err); got != c.want {
 			t.Errorf("%v: got %v", c.err, got)

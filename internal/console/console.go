@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"golang.org/x/time/rate"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
@@ -77,7 +78,7 @@ func (r *Reader) Tail(ctx context.Context, api API, id string) string {
 func (r *Reader) Read(ctx context.Context, api API, id string) ([]byte, error) {
 	b := r.of(id)
 	out, err := r.ask(ctx, api, id, b, !b.isPlain(r))
-	if awserr.Code(err) == "UnsupportedOperation" {
+	if awserr.Is(err, apierror.UnsupportedOperation) {
 		b.setPlain(r)
 		out, err = r.ask(ctx, api, id, b, false)
 	}

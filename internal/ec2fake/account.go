@@ -22,6 +22,7 @@ import (
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake/identity"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake/resource"
 )
@@ -164,12 +165,12 @@ func (a *Account) answer(service string, call Call) (any, error) {
 	do := operations[service][call.Name]
 	if do == nil {
 		a.t.Errorf("ec2fake: nobody told of %s of %s: %+v", call.Name, service, call.Input)
-		return nil, Err("UnsupportedOperation", call.Name)
+		return nil, Errf(apierror.UnsupportedOperation, "the fake account has no %s", call.Name)
 	}
 	token := clientToken(call)
 	if before, ok := a.tokens[token]; ok {
 		if !reflect.DeepEqual(before.input, call.Input) {
-			return nil, Err("IdempotentParameterMismatch", "the client token is of another request")
+			return nil, Errf(apierror.IdempotentParameterMismatch, "The client token is of another request")
 		}
 		return before.output, nil
 	}
@@ -197,7 +198,12 @@ func snapshot(input any) any {
 }
 
 // Err is an error of AWS.
-func Err(code, message string) error { return resource.Err(code, message) }
+func Err(row *apierror.Row, values ...any) error { return resource.Err(row, values...) }
+
+// Errf is an error of AWS whose text it leaves open.
+func Errf(row *apierror.Row, format string, args ...any) error {
+	return resource.Errf(row, format, args...)
+}
 
 // AddProfile puts an instance profile with a role of its name into the account.
 func (a *Account) AddProfile(name string) {

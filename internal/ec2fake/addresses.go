@@ -1,7 +1,6 @@
 package ec2fake
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 
@@ -9,13 +8,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake/resource"
 )
 
 func newAddresses(store *resource.Store) resource.Table[types.Address] {
 	return resource.Table[types.Address]{
 		Store:   store,
-		Missing: "InvalidAllocationID.NotFound",
+		Missing: apierror.InvalidAllocationIDNotFound,
 		Tags:    func(a *types.Address) *[]types.Tag { return &a.Tags },
 		Values: func(a *types.Address, name string) []string {
 			return map[string][]string{
@@ -79,10 +79,10 @@ func associateAddress(r *Region, in *ec2.AssociateAddressInput) (*ec2.AssociateA
 		return nil, err
 	}
 	if i.State.Name != types.InstanceStateNameRunning && i.State.Name != types.InstanceStateNameStopped {
-		return nil, Err("InvalidInstanceID", fmt.Sprintf("The instance '%s' is %s", *i.InstanceId, i.State.Name))
+		return nil, Err(apierror.InvalidInstancePending, *i.InstanceId)
 	}
 	if address.AssociationId != nil && !aws.ToBool(in.AllowReassociation) {
-		return nil, Err("Resource.AlreadyAssociated", fmt.Sprintf("%s is associated", *address.AllocationId))
+		return nil, Err(apierror.AddressAlreadyAssociated, *address.AllocationId, *address.AssociationId)
 	}
 	r.compute.takeAddress(address)
 	address.AssociationId = aws.String(r.store.Numbers.ID("eipassoc"))
@@ -105,7 +105,7 @@ func disassociateAddress(r *Region, in *ec2.DisassociateAddressInput) (*ec2.Disa
 			return nil, nil
 		}
 	}
-	return nil, Err("InvalidAssociationID.NotFound", aws.ToString(in.AssociationId))
+	return nil, Err(apierror.InvalidAssociationIDNotFound, aws.ToString(in.AssociationId))
 }
 
 func releaseAddress(r *Region, in *ec2.ReleaseAddressInput) (*ec2.ReleaseAddressOutput, error) {
@@ -114,7 +114,7 @@ func releaseAddress(r *Region, in *ec2.ReleaseAddressInput) (*ec2.ReleaseAddress
 		return nil, err
 	}
 	if address.AssociationId != nil {
-		return nil, Err("InvalidIPAddress.InUse", fmt.Sprintf("Address %s is in use.", *address.PublicIp))
+		return nil, Err(apierror.InvalidIPAddressInUse, *address.PublicIp)
 	}
 	r.compute.addresses.Remove(*address.AllocationId)
 	return nil, nil
@@ -142,7 +142,7 @@ func assignPrivateIPAddresses(
 		for _, row := range r.compute.interfaces.Rows {
 			if slices.ContainsFunc(row.Value.PrivateIpAddresses, is) && (!aws.ToBool(in.AllowReassignment) ||
 				aws.ToString(row.Value.PrivateIpAddress) == wanted) {
-				return nil, Err("InvalidParameterValue", "["+wanted+"] assigned, but move is not allowed.")
+				return nil, Err(apierror.AddressAssigned, wanted)
 			}
 			row.Value.PrivateIpAddresses = slices.DeleteFunc(slices.Clone(row.Value.PrivateIpAddresses), is)
 		}

@@ -10,13 +10,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake/resource"
 )
 
 func newRoutes(store *resource.Store) resource.Table[types.RouteTable] {
 	return resource.Table[types.RouteTable]{
 		Store:   store,
-		Missing: "InvalidRouteTableID.NotFound",
+		Missing: apierror.InvalidRouteTableIDNotFound,
 		Tags:    func(t *types.RouteTable) *[]types.Tag { return &t.Tags },
 		Values: func(t *types.RouteTable, name string) []string {
 			switch name {
@@ -37,7 +38,7 @@ func newRoutes(store *resource.Store) resource.Table[types.RouteTable] {
 func newGroups(store *resource.Store) resource.Table[types.SecurityGroup] {
 	return resource.Table[types.SecurityGroup]{
 		Store:   store,
-		Missing: "InvalidGroup.NotFound",
+		Missing: apierror.InvalidGroupNotFound,
 		Tags:    func(g *types.SecurityGroup) *[]types.Tag { return &g.Tags },
 		Values: func(g *types.SecurityGroup, name string) []string {
 			return map[string][]string{
@@ -110,7 +111,7 @@ func deleteRouteTable(r *Region, in *ec2.DeleteRouteTableInput) (*ec2.DeleteRout
 		return nil, err
 	}
 	if len(table.Associations) > 0 {
-		return nil, Err("DependencyViolation", *table.RouteTableId+" has dependencies and cannot be deleted.")
+		return nil, Err(apierror.HasDependencies, "routeTable", *table.RouteTableId)
 	}
 	r.network.routes.Remove(*table.RouteTableId)
 	return nil, nil
@@ -122,7 +123,7 @@ func createRoute(r *Region, in *ec2.CreateRouteInput) (*ec2.CreateRouteOutput, e
 		return nil, err
 	}
 	if slices.ContainsFunc(table.Routes, isTo(in.DestinationCidrBlock)) {
-		return nil, Err("RouteAlreadyExists", "The route identified by "+*in.DestinationCidrBlock+" already exists.")
+		return nil, Err(apierror.RouteAlreadyExists, *in.DestinationCidrBlock)
 	}
 	return nil, r.network.setRoute(table, in.DestinationCidrBlock, in.GatewayId, in.NatGatewayId)
 }
@@ -157,7 +158,7 @@ func replaceRoute(r *Region, in *ec2.ReplaceRouteInput) (*ec2.ReplaceRouteOutput
 		return nil, err
 	}
 	if !slices.ContainsFunc(table.Routes, isTo(in.DestinationCidrBlock)) {
-		return nil, Err("InvalidRoute.NotFound", "There is no route to "+*in.DestinationCidrBlock)
+		return nil, Err(apierror.InvalidRouteNotFound, *in.DestinationCidrBlock, *table.RouteTableId)
 	}
 	return nil, r.network.setRoute(table, in.DestinationCidrBlock, in.GatewayId, in.NatGatewayId)
 }
@@ -184,7 +185,7 @@ func associateRouteTable(r *Region, in *ec2.AssociateRouteTableInput) (*ec2.Asso
 	for _, row := range r.network.routes.Rows {
 		for _, a := range row.Value.Associations {
 			if aws.ToString(a.SubnetId) == *in.SubnetId {
-				return nil, Err("Resource.AlreadyAssociated", *in.SubnetId+" is associated with "+row.ID)
+				return nil, Err(apierror.AlreadyAssociated, *in.SubnetId, row.ID)
 			}
 		}
 	}
@@ -201,7 +202,7 @@ func (n *network) dissociate(association *string) (*string, error) {
 			}
 		}
 	}
-	return nil, Err("InvalidAssociationID.NotFound", aws.ToString(association))
+	return nil, Err(apierror.InvalidAssociationIDNotFound, aws.ToString(association))
 }
 
 func replaceRouteTableAssociation(
@@ -239,12 +240,11 @@ func createSecurityGroup(r *Region, in *ec2.CreateSecurityGroupInput) (*ec2.Crea
 		return nil, err
 	}
 	if said := aws.ToString(in.Description); !groupDescription.MatchString(said) {
-		return nil, Err("InvalidParameterValue", "Value ("+said+") for parameter GroupDescription is invalid. "+
-			"Character sets beyond ASCII are not supported.")
+		return nil, Err(apierror.InvalidGroupDescription, said)
 	}
 	for _, row := range r.network.groups.Rows {
 		if aws.ToString(row.Value.VpcId) == *in.VpcId && aws.ToString(row.Value.GroupName) == *in.GroupName {
-			return nil, Err("InvalidGroup.Duplicate", "The security group '"+*in.GroupName+"' already exists")
+			return nil, Err(apierror.InvalidGroupDuplicate, *in.GroupName, aws.ToString(in.VpcId))
 		}
 	}
 	all := types.IpPermission{
@@ -283,14 +283,14 @@ func deleteSecurityGroup(r *Region, in *ec2.DeleteSecurityGroupInput) (*ec2.Dele
 		uses := func(g types.GroupIdentifier) bool { return aws.ToString(g.GroupId) == id }
 		over := row.Value.State.Name == types.InstanceStateNameTerminated
 		if !over && slices.ContainsFunc(row.Value.SecurityGroups, uses) {
-			return nil, Err("DependencyViolation", "resource "+id+" has a dependent object")
+			return nil, Err(apierror.DependencyViolation, id)
 		}
 	}
 	for _, row := range r.network.groups.Rows {
 		for _, rule := range slices.Concat(row.Value.IpPermissions, row.Value.IpPermissionsEgress) {
 			for _, pair := range rule.UserIdGroupPairs {
 				if row.ID != id && aws.ToString(pair.GroupId) == id {
-					return nil, Err("DependencyViolation", "resource "+id+" has a dependent object")
+					return nil, Err(apierror.DependencyViolation, id)
 				}
 			}
 		}
@@ -344,7 +344,7 @@ func authorize(r *Region, id *string, rules []types.IpPermission, egress bool) e
 	for _, rule := range flat(rules) {
 		for _, there := range *list {
 			if ruleKey(there) == ruleKey(rule) {
-				return Err("InvalidPermission.Duplicate", "the specified rule already exists")
+				return Err(apierror.InvalidPermissionDuplicate, "peer")
 			}
 		}
 		*list = append(slices.Clone(*list), rule)
@@ -361,7 +361,7 @@ func revoke(r *Region, id *string, rules []types.IpPermission, egress bool) erro
 	for _, rule := range flat(rules) {
 		same := func(there types.IpPermission) bool { return ruleKey(there) == ruleKey(rule) }
 		if !slices.ContainsFunc(*list, same) {
-			return Err("InvalidPermission.NotFound", "the specified rule does not exist in this security group")
+			return Err(apierror.InvalidPermissionNotFound)
 		}
 		*list = slices.DeleteFunc(slices.Clone(*list), same)
 	}

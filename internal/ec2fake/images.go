@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake/resource"
 )
 
@@ -36,13 +37,13 @@ func newStorage(store *resource.Store) storage {
 	return storage{
 		images: resource.Table[types.Image]{
 			Store:   store,
-			Missing: "InvalidAMIID.NotFound",
+			Missing: apierror.InvalidAMIIDNotFound,
 			Tags:    func(i *types.Image) *[]types.Tag { return &i.Tags },
 			Values:  imageValues,
 		},
 		snapshots: resource.Table[types.Snapshot]{
 			Store:   store,
-			Missing: "InvalidSnapshot.NotFound",
+			Missing: apierror.InvalidSnapshotNotFound,
 			Tags:    func(s *types.Snapshot) *[]types.Tag { return &s.Tags },
 			Values: func(s *types.Snapshot, name string) []string {
 				return map[string][]string{
@@ -54,7 +55,7 @@ func newStorage(store *resource.Store) storage {
 		},
 		volumes: resource.Table[types.Volume]{
 			Store:   store,
-			Missing: "InvalidVolume.NotFound",
+			Missing: apierror.InvalidVolumeNotFound,
 			Tags:    func(v *types.Volume) *[]types.Tag { return &v.Tags },
 			Values: func(v *types.Volume, name string) []string {
 				return map[string][]string{
@@ -135,8 +136,7 @@ func (s *storage) ripen() {
 func (s *storage) freeName(name *string) error {
 	for _, row := range s.images.Rows {
 		if aws.ToString(row.Value.Name) == aws.ToString(name) && aws.ToString(row.Value.OwnerId) == Number {
-			return Err("InvalidAMIName.Duplicate", fmt.Sprintf("AMI name %s is already in use by AMI %s",
-				aws.ToString(name), row.ID))
+			return Err(apierror.InvalidAMINameDuplicate, aws.ToString(name), row.ID)
 		}
 	}
 	return nil
@@ -199,7 +199,7 @@ func createImage(r *Region, in *ec2.CreateImageInput) (*ec2.CreateImageOutput, e
 		return nil, err
 	}
 	if i.State.Name != types.InstanceStateNameRunning && i.State.Name != types.InstanceStateNameStopped {
-		return nil, Err("IncorrectState", fmt.Sprintf("The instance '%s' is %s", *i.InstanceId, i.State.Name))
+		return nil, Errf(apierror.IncorrectState, "The instance '%s' is %s", *i.InstanceId, i.State.Name)
 	}
 	if err := r.storage.freeName(in.Name); err != nil {
 		return nil, err
@@ -251,7 +251,7 @@ func registerImage(r *Region, in *ec2.RegisterImageInput) (*ec2.RegisterImageOut
 			return nil, err
 		}
 		if disk.Ebs.Encrypted != nil {
-			return nil, Err("InvalidBlockDeviceMapping", "the encrypted flag cannot be given with a snapshot")
+			return nil, Errf(apierror.InvalidBlockDeviceMapping, "the encrypted flag cannot be given with a snapshot")
 		}
 	}
 	made := r.newImage(in.Name, in.Description, nil, in.TagSpecifications, "%s")
@@ -265,7 +265,7 @@ func deregisterImage(r *Region, in *ec2.DeregisterImageInput) (*ec2.DeregisterIm
 		return nil, err
 	}
 	if strings.HasPrefix(aws.ToString(image.DeregistrationProtection), "enabled") {
-		return nil, Err("OperationNotPermitted", *image.ImageId+" is protected from being deregistered")
+		return nil, Errf(apierror.OperationNotPermitted, "%s is protected from being deregistered", *image.ImageId)
 	}
 	r.storage.images.Remove(*image.ImageId)
 	return nil, nil

@@ -2,7 +2,6 @@ package ec2fake
 
 import (
 	"encoding/base64"
-	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -13,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake/resource"
 )
 
@@ -42,19 +42,19 @@ func newCompute(store *resource.Store) compute {
 	return compute{
 		instances: resource.Table[types.Instance]{
 			Store:   store,
-			Missing: "InvalidInstanceID.NotFound",
+			Missing: apierror.InvalidInstanceIDNotFound,
 			Tags:    func(i *types.Instance) *[]types.Tag { return &i.Tags },
 			Values:  instanceValues,
 		},
 		interfaces: resource.Table[types.NetworkInterface]{
 			Store:   store,
-			Missing: "InvalidNetworkInterfaceID.NotFound",
+			Missing: apierror.InvalidNetworkInterfaceIDNotFound,
 			Tags:    func(i *types.NetworkInterface) *[]types.Tag { return &i.TagSet },
 			Values:  interfaceValues,
 		},
 		keys: resource.Table[types.KeyPairInfo]{
 			Store:   store,
-			Missing: "InvalidKeyPair.NotFound",
+			Missing: apierror.InvalidKeyPairNotFound,
 			Tags:    func(k *types.KeyPairInfo) *[]types.Tag { return &k.Tags },
 			Values: func(k *types.KeyPairInfo, name string) []string {
 				return map[string][]string{"key-name": {aws.ToString(k.KeyName)}}[name]
@@ -62,7 +62,7 @@ func newCompute(store *resource.Store) compute {
 		},
 		templates: resource.Table[types.LaunchTemplate]{
 			Store:   store,
-			Missing: "InvalidLaunchTemplateId.NotFound",
+			Missing: apierror.InvalidLaunchTemplateIDNotFound,
 			Tags:    func(t *types.LaunchTemplate) *[]types.Tag { return &t.Tags },
 			Values: func(t *types.LaunchTemplate, name string) []string {
 				return map[string][]string{"launch-template-name": {aws.ToString(t.LaunchTemplateName)}}[name]
@@ -128,8 +128,7 @@ func runInstances(r *Region, in *ec2.RunInstancesInput) (*ec2.RunInstancesOutput
 		}
 	}
 	if p := in.IamInstanceProfile; p != nil && !r.account.identity.Knows(aws.ToString(p.Name)) {
-		return nil, Err("InvalidParameterValue", fmt.Sprintf("Value (%s) for parameter iamInstanceProfile.name is "+
-			"invalid. Invalid IAM Instance Profile name", aws.ToString(p.Name)))
+		return nil, Err(apierror.InvalidProfileNameUse, aws.ToString(p.Name))
 	}
 	spec := types.InstanceNetworkInterfaceSpecification{SubnetId: in.SubnetId, Groups: in.SecurityGroupIds}
 	if len(in.NetworkInterfaces) > 0 {
@@ -140,8 +139,7 @@ func runInstances(r *Region, in *ec2.RunInstancesInput) (*ec2.RunInstancesOutput
 		return nil, err
 	}
 	if zone := aws.ToString(subnet.AvailabilityZone); !r.offers(zone, string(in.InstanceType)) {
-		return nil, Err("Unsupported", fmt.Sprintf("Your requested instance type (%s) is not supported in your "+
-			"requested Availability Zone (%s).", in.InstanceType, zone))
+		return nil, Err(apierror.Unsupported, string(in.InstanceType), zone)
 	}
 	out := &ec2.RunInstancesOutput{}
 	for range max(1, aws.ToInt32(in.MaxCount)) {
@@ -345,7 +343,7 @@ func change(r *Region, ids []string, by, to types.InstanceStateName) ([]types.In
 		}
 		over := i.State.Name == types.InstanceStateNameTerminated || i.State.Name == types.InstanceStateNameShuttingDown
 		if over && to != types.InstanceStateNameTerminated {
-			return nil, Err("IncorrectInstanceState", fmt.Sprintf("The instance '%s' is %s", id, i.State.Name))
+			return nil, Errf(apierror.IncorrectInstanceState, "The instance '%s' is %s", id, i.State.Name)
 		}
 		all = append(all, i)
 	}
@@ -399,7 +397,7 @@ func modifyInstanceAttribute(
 		return nil, err
 	}
 	if i.State.Name != types.InstanceStateNameStopped && (in.EnaSupport != nil || in.SriovNetSupport != nil) {
-		return nil, Err("IncorrectInstanceState", fmt.Sprintf("The instance '%s' is not stopped", *i.InstanceId))
+		return nil, Errf(apierror.IncorrectInstanceState, "The instance '%s' is not stopped", *i.InstanceId)
 	}
 	r.compute.attributes = append(r.compute.attributes, in)
 	return nil, nil
@@ -440,7 +438,7 @@ var keyOperations = resource.Join(resource.Op(importKeyPair), resource.Op(delete
 func importKeyPair(r *Region, in *ec2.ImportKeyPairInput) (*ec2.ImportKeyPairOutput, error) {
 	name := aws.ToString(in.KeyName)
 	if r.compute.keys.Get(name) != nil {
-		return nil, Err("InvalidKeyPair.Duplicate", fmt.Sprintf("The keypair '%s' already exists.", name))
+		return nil, Err(apierror.InvalidKeyPairDuplicate)
 	}
 	r.compute.keys.Put(name, time.Now(), &types.KeyPairInfo{
 		KeyName:    in.KeyName,

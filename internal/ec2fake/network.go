@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake/resource"
 )
 
@@ -32,7 +33,7 @@ func newNetwork(store *resource.Store) network {
 	return network{
 		vpcs: resource.Table[types.Vpc]{
 			Store:   store,
-			Missing: "InvalidVpcID.NotFound",
+			Missing: apierror.InvalidVpcIDNotFound,
 			Tags:    func(v *types.Vpc) *[]types.Tag { return &v.Tags },
 			Values: func(v *types.Vpc, name string) []string {
 				return map[string][]string{
@@ -44,7 +45,7 @@ func newNetwork(store *resource.Store) network {
 		},
 		subnets: resource.Table[types.Subnet]{
 			Store:   store,
-			Missing: "InvalidSubnetID.NotFound",
+			Missing: apierror.InvalidSubnetIDNotFound,
 			Tags:    func(s *types.Subnet) *[]types.Tag { return &s.Tags },
 			Values: func(s *types.Subnet, name string) []string {
 				return map[string][]string{
@@ -57,7 +58,7 @@ func newNetwork(store *resource.Store) network {
 		},
 		gateways: resource.Table[types.InternetGateway]{
 			Store:   store,
-			Missing: "InvalidInternetGatewayID.NotFound",
+			Missing: apierror.InvalidInternetGatewayIDNotFound,
 			Tags:    func(g *types.InternetGateway) *[]types.Tag { return &g.Tags },
 			Values: func(g *types.InternetGateway, name string) []string {
 				if name != "attachment.vpc-id" {
@@ -72,7 +73,7 @@ func newNetwork(store *resource.Store) network {
 		},
 		nats: resource.Table[types.NatGateway]{
 			Store:   store,
-			Missing: "NatGatewayNotFound",
+			Missing: apierror.NatGatewayNotFound,
 			Tags:    func(n *types.NatGateway) *[]types.Tag { return &n.Tags },
 			Values: func(n *types.NatGateway, name string) []string {
 				return map[string][]string{"state": {string(n.State)}, "vpc-id": {aws.ToString(n.VpcId)}}[name]
@@ -80,7 +81,7 @@ func newNetwork(store *resource.Store) network {
 		},
 		reservations: resource.Table[types.SubnetCidrReservation]{
 			Store:   store,
-			Missing: "InvalidSubnetCidrReservationID.NotFound",
+			Missing: apierror.InvalidSubnetReservationNotFound,
 			Tags:    func(r *types.SubnetCidrReservation) *[]types.Tag { return &r.Tags },
 			Values:  func(*types.SubnetCidrReservation, string) []string { return nil },
 		},
@@ -119,7 +120,7 @@ var vpcOperations = resource.Join(
 
 func createVpc(r *Region, in *ec2.CreateVpcInput) (*ec2.CreateVpcOutput, error) {
 	if _, err := netip.ParsePrefix(aws.ToString(in.CidrBlock)); err != nil {
-		return nil, Err("InvalidParameterValue", err.Error())
+		return nil, Err(apierror.InvalidVpcRange, aws.ToString(in.CidrBlock))
 	}
 	made := r.network.vpcs.Create("vpc", types.ResourceTypeVpc, in.TagSpecifications,
 		func(id string) *types.Vpc {
@@ -169,25 +170,25 @@ func deleteVpc(r *Region, in *ec2.DeleteVpcInput) (*ec2.DeleteVpcOutput, error) 
 	id := *vpc.VpcId
 	for _, row := range r.network.subnets.Rows {
 		if aws.ToString(row.Value.VpcId) == id {
-			return nil, Err("DependencyViolation", id+" has dependencies: "+row.ID)
+			return nil, Err(apierror.HasDependencies, "vpc", id)
 		}
 	}
 	for _, row := range r.network.groups.Rows {
 		if aws.ToString(row.Value.VpcId) == id {
-			return nil, Err("DependencyViolation", id+" has dependencies: "+row.ID)
+			return nil, Err(apierror.HasDependencies, "vpc", id)
 		}
 	}
 	for _, row := range r.network.gateways.Rows {
 		for _, a := range row.Value.Attachments {
 			if aws.ToString(a.VpcId) == id {
-				return nil, Err("DependencyViolation", id+" has dependencies: "+row.ID)
+				return nil, Err(apierror.HasDependencies, "vpc", id)
 			}
 		}
 	}
 	for _, row := range slices.Clone(r.network.routes.Rows) {
 		if aws.ToString(row.Value.VpcId) == id {
 			if !isMain(row.Value) {
-				return nil, Err("DependencyViolation", id+" has dependencies: "+row.ID)
+				return nil, Err(apierror.HasDependencies, "vpc", id)
 			}
 			r.network.routes.Remove(row.ID)
 		}
@@ -244,12 +245,12 @@ func deleteSubnet(r *Region, in *ec2.DeleteSubnetInput) (*ec2.DeleteSubnetOutput
 	}
 	for _, row := range r.compute.interfaces.Rows {
 		if aws.ToString(row.Value.SubnetId) == *subnet.SubnetId {
-			return nil, Err("DependencyViolation", *subnet.SubnetId+" has dependencies: "+row.ID)
+			return nil, Err(apierror.HasDependencies, "subnet", *subnet.SubnetId)
 		}
 	}
 	for _, row := range r.network.reservations.Rows {
 		if aws.ToString(row.Value.SubnetId) == *subnet.SubnetId {
-			return nil, Err("DependencyViolation", *subnet.SubnetId+" has dependencies: "+row.ID)
+			return nil, Err(apierror.HasDependencies, "subnet", *subnet.SubnetId)
 		}
 	}
 	r.network.subnets.Remove(*subnet.SubnetId)
@@ -291,7 +292,7 @@ func attachInternetGateway(
 		return nil, err
 	}
 	if len(gateway.Attachments) > 0 {
-		return nil, Err("Resource.AlreadyAssociated", *gateway.InternetGatewayId+" is already attached")
+		return nil, Err(apierror.GatewayAlreadyAttached, *gateway.InternetGatewayId, *gateway.Attachments[0].VpcId)
 	}
 	gateway.Attachments = []types.InternetGatewayAttachment{{
 		VpcId: in.VpcId,
@@ -308,7 +309,7 @@ func detachInternetGateway(
 		return nil, err
 	}
 	if len(gateway.Attachments) == 0 {
-		return nil, Err("Gateway.NotAttached", *gateway.InternetGatewayId+" is not attached")
+		return nil, Err(apierror.GatewayNotAttached, *gateway.InternetGatewayId, aws.ToString(in.VpcId))
 	}
 	gateway.Attachments = nil
 	return nil, nil
@@ -322,7 +323,7 @@ func deleteInternetGateway(
 		return nil, err
 	}
 	if len(gateway.Attachments) > 0 {
-		return nil, Err("DependencyViolation", *gateway.InternetGatewayId+" is attached")
+		return nil, Err(apierror.HasDependencies, "internetGateway", *gateway.InternetGatewayId)
 	}
 	r.network.gateways.Remove(*gateway.InternetGatewayId)
 	return nil, nil
@@ -338,7 +339,7 @@ func createNatGateway(r *Region, in *ec2.CreateNatGatewayInput) (*ec2.CreateNatG
 		return nil, err
 	}
 	if address.AssociationId != nil {
-		return nil, Err("Resource.AlreadyAssociated", *address.AllocationId+" is already associated")
+		return nil, Err(apierror.AddressAlreadyAssociated, *address.AllocationId, *address.AssociationId)
 	}
 	address.AssociationId = aws.String(r.store.Numbers.ID("eipassoc"))
 	made := r.network.nats.Create("nat", types.ResourceTypeNatgateway, in.TagSpecifications,
@@ -481,7 +482,7 @@ func describeAvailabilityZones(
 ) (*ec2.DescribeAvailabilityZonesOutput, error) {
 	for _, filter := range in.Filters {
 		if aws.ToString(filter.Name) != "zone-type" || !slices.Contains(filter.Values, "availability-zone") {
-			return nil, Err("InvalidParameterValue", "The filter '"+aws.ToString(filter.Name)+"' is invalid")
+			return nil, Err(apierror.InvalidFilter, aws.ToString(filter.Name))
 		}
 	}
 	out := &ec2.DescribeAvailabilityZonesOutput{}
@@ -502,7 +503,7 @@ func describeOfferings(
 	out := &ec2.DescribeInstanceTypeOfferingsOutput{}
 	for _, filter := range in.Filters {
 		if aws.ToString(filter.Name) != "instance-type" || in.LocationType != types.LocationTypeAvailabilityZone {
-			return nil, Err("InvalidParameterValue", "The filter '"+aws.ToString(filter.Name)+"' is invalid")
+			return nil, Err(apierror.InvalidFilter, aws.ToString(filter.Name))
 		}
 		for _, zone := range r.zones() {
 			for _, name := range filter.Values {
@@ -551,5 +552,5 @@ func (r *Region) exists(id string) error {
 		r.network.routes.Get(id) != nil {
 		return nil
 	}
-	return Err("InvalidID", "The ID '"+id+"' is not valid")
+	return Err(apierror.InvalidID, id)
 }

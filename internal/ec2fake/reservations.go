@@ -7,6 +7,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 )
 
 func createSubnetCidrReservation(
@@ -18,18 +20,16 @@ func createSubnetCidrReservation(
 	}
 	wanted, err := netip.ParsePrefix(aws.ToString(in.Cidr))
 	if err != nil {
-		return nil, Err("InvalidParameterValue", err.Error())
+		return nil, Err(apierror.InvalidValue, aws.ToString(in.Cidr), "cidrBlock")
 	}
 	around, err := netip.ParsePrefix(aws.ToString(subnet.CidrBlock))
 	if err != nil || !around.Contains(wanted.Addr()) || around.Bits() > wanted.Bits() {
-		return nil, Err("InvalidParameterValue",
-			"Reservation CIDR should be within subnet CIDR block ("+aws.ToString(subnet.CidrBlock)+")")
+		return nil, Err(apierror.ReservationOutside, aws.ToString(subnet.CidrBlock))
 	}
 	for _, row := range r.network.reservations.Rows {
 		if other := aws.ToString(row.Value.Cidr); aws.ToString(row.Value.SubnetId) == *subnet.SubnetId &&
 			netip.MustParsePrefix(other).Overlaps(wanted) {
-			return nil, Err("InvalidParameterValue",
-				"Reservation CIDR "+*in.Cidr+" has overlap with existing reserved CIDR block")
+			return nil, Err(apierror.ReservationOverlaps, *in.Cidr)
 		}
 	}
 	made := r.network.reservations.Create("scr", types.ResourceTypeSubnetCidrReservation, in.TagSpecifications,

@@ -2,7 +2,6 @@ package ec2fake
 
 import (
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake/resource"
 )
 
@@ -28,14 +28,14 @@ func (c *compute) template(id, name *string) (*types.LaunchTemplate, error) {
 		}
 	}
 	if id != nil {
-		return nil, Err("InvalidLaunchTemplateId.NotFound", *id)
+		return nil, Err(apierror.InvalidLaunchTemplateIDNotFound, *id)
 	}
-	return nil, Err("InvalidLaunchTemplateName.NotFoundException", aws.ToString(name))
+	return nil, Err(apierror.InvalidLaunchTemplateNameNotFound, aws.ToString(name))
 }
 
 func createLaunchTemplate(r *Region, in *ec2.CreateLaunchTemplateInput) (*ec2.CreateLaunchTemplateOutput, error) {
 	if _, err := r.compute.template(nil, in.LaunchTemplateName); err == nil {
-		return nil, Err("InvalidLaunchTemplateName.AlreadyExistsException", *in.LaunchTemplateName)
+		return nil, Err(apierror.InvalidTemplateNameExists)
 	}
 	made := r.compute.templates.Create("lt", types.ResourceTypeLaunchTemplate, in.TagSpecifications,
 		func(id string) *types.LaunchTemplate {
@@ -144,8 +144,7 @@ func (c *compute) templateVersion(
 		number, err = int(*template.DefaultVersionNumber), nil
 	}
 	if err != nil || number < 1 || number > len(all) {
-		return nil, Err("InvalidLaunchTemplateId.VersionNotFound", fmt.Sprintf("version %s of %s", version,
-			*template.LaunchTemplateId))
+		return nil, Err(apierror.InvalidLaunchTemplateNoVersion, version, *template.LaunchTemplateId)
 	}
 	return &all[number-1], nil
 }

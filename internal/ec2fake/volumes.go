@@ -1,7 +1,6 @@
 package ec2fake
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -9,6 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake/resource"
 )
 
@@ -26,7 +26,7 @@ func createVolume(r *Region, in *ec2.CreateVolumeInput) (*ec2.CreateVolumeOutput
 			return nil, err
 		}
 		if snapshot.State != types.SnapshotStateCompleted {
-			return nil, Err("IncorrectState", fmt.Sprintf("Snapshot %s is %s", *in.SnapshotId, snapshot.State))
+			return nil, Errf(apierror.IncorrectState, "Snapshot %s is %s", *in.SnapshotId, snapshot.State)
 		}
 	}
 	made := r.storage.volumes.Create("vol", types.ResourceTypeVolume, in.TagSpecifications,
@@ -95,13 +95,13 @@ func attachVolume(r *Region, in *ec2.AttachVolumeInput) (*ec2.AttachVolumeOutput
 	}
 	switch {
 	case volume.State == types.VolumeStateInUse:
-		return nil, Err("VolumeInUse", *volume.VolumeId+" is already attached to an instance")
+		return nil, Err(apierror.VolumeAttached, *volume.VolumeId)
 	case volume.State != types.VolumeStateAvailable:
-		return nil, Err("IncorrectState", fmt.Sprintf("%s is %s", *volume.VolumeId, volume.State))
+		return nil, Err(apierror.VolumeIncorrectState, *volume.VolumeId, volume.State)
 	case i.State.Name != types.InstanceStateNameRunning && i.State.Name != types.InstanceStateNameStopped:
-		return nil, Err("IncorrectState", fmt.Sprintf("Instance '%s' is not 'running'.", *i.InstanceId))
+		return nil, Err(apierror.InstanceNotRunning, *i.InstanceId)
 	case aws.ToString(i.Placement.AvailabilityZone) != aws.ToString(volume.AvailabilityZone):
-		return nil, Err("InvalidVolume.ZoneMismatch", *volume.VolumeId+" is not in the zone of "+*i.InstanceId)
+		return nil, Err(apierror.InvalidVolumeZoneMismatch, *volume.VolumeId, *i.InstanceId)
 	}
 	plug(volume, i, aws.ToString(in.Device), false)
 	return &ec2.AttachVolumeOutput{VolumeId: in.VolumeId, InstanceId: in.InstanceId}, nil
@@ -114,7 +114,7 @@ func detachVolume(r *Region, in *ec2.DetachVolumeInput) (*ec2.DetachVolumeOutput
 		return nil, err
 	}
 	if len(volume.Attachments) == 0 {
-		return nil, Err("IncorrectState", fmt.Sprintf("Volume '%s' is in the 'available' state.", *volume.VolumeId))
+		return nil, Err(apierror.VolumeIncorrectState, *volume.VolumeId, "available")
 	}
 	if i := r.compute.instances.Get(aws.ToString(volume.Attachments[0].InstanceId)); i != nil {
 		i.BlockDeviceMappings = slices.DeleteFunc(slices.Clone(i.BlockDeviceMappings),
@@ -153,8 +153,8 @@ func deleteVolume(r *Region, in *ec2.DeleteVolumeInput) (*ec2.DeleteVolumeOutput
 		return nil, err
 	}
 	if len(volume.Attachments) > 0 {
-		return nil, Err("VolumeInUse", fmt.Sprintf("Volume %s is currently attached to %s", *volume.VolumeId,
-			aws.ToString(volume.Attachments[0].InstanceId)))
+		return nil, Errf(apierror.VolumeInUse, "Volume %s is currently attached to %s", *volume.VolumeId,
+			aws.ToString(volume.Attachments[0].InstanceId))
 	}
 	r.storage.volumes.Remove(*volume.VolumeId)
 	return nil, nil
@@ -200,12 +200,12 @@ func deleteSnapshot(r *Region, in *ec2.DeleteSnapshotInput) (*ec2.DeleteSnapshot
 	id := *snapshot.SnapshotId
 	if h := r.storage.held[id]; h.times > 0 {
 		r.storage.held[id] = hold{h.by, h.times - 1}
-		return nil, Err("InvalidSnapshot.InUse", "The snapshot "+id+" is currently in use by "+h.by)
+		return nil, Err(apierror.InvalidSnapshotInUse, id, h.by)
 	}
 	for _, row := range r.storage.images.Rows {
 		for _, disk := range row.Value.BlockDeviceMappings {
 			if disk.Ebs != nil && aws.ToString(disk.Ebs.SnapshotId) == id {
-				return nil, Err("InvalidSnapshot.InUse", "The snapshot "+id+" is currently in use by "+row.ID)
+				return nil, Err(apierror.InvalidSnapshotInUse, id, row.ID)
 			}
 		}
 	}

@@ -11,7 +11,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
-	"github.com/aws/smithy-go"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake"
 )
 
 // account is an EC2 with one AMI and snapshots.
@@ -58,14 +60,11 @@ func (a *account) DeleteSnapshot(
 ) (*ec2.DeleteSnapshotOutput, error) {
 	a.calls++
 	if a.inUse != "" && time.Since(a.began) < a.until {
-		return nil, &smithy.GenericAPIError{
-			Code:    "InvalidSnapshot.InUse",
-			Message: "The snapshot " + *in.SnapshotId + " is currently in use by " + a.inUse,
-		}
+		return nil, ec2fake.Err(apierror.InvalidSnapshotInUse, *in.SnapshotId, a.inUse)
 	}
 	i := slices.Index(a.snapshots, *in.SnapshotId)
 	if i < 0 {
-		return nil, &smithy.GenericAPIError{Code: "InvalidSnapshot.NotFound"}
+		return nil, ec2fake.Err(apierror.InvalidSnapshotNotFound, *in.SnapshotId)
 	}
 	a.snapshots = slices.Delete(a.snapshots, i, i+1)
 	return nil, nil
@@ -118,12 +117,12 @@ func TestDeregister(t *testing.T) {
 		{"being made, and none is", account{}, imageOf("pending"), 0, ""},
 		{
 			"the image is gone",
-			account{snapshots: []string{"snap-1"}, fault: &smithy.GenericAPIError{Code: "InvalidAMIID.Unavailable"}},
+			account{snapshots: []string{"snap-1"}, fault: ec2fake.Err(apierror.InvalidAMIIDUnavailable, "ami-1")},
 			imageOf("available", "snap-1"), 0, "",
 		},
 		{
 			"EC2 has a fault",
-			account{snapshots: []string{"snap-1"}, fault: &smithy.GenericAPIError{Code: "Unavailable"}},
+			account{snapshots: []string{"snap-1"}, fault: ec2fake.Errf(apierror.Unavailable, "")},
 			imageOf("available", "snap-1"), 1, "deregister ami-1",
 		},
 	} {

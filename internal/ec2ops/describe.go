@@ -8,6 +8,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/smithy-go"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 )
 
 // pages are the results of all pages.
@@ -46,13 +48,13 @@ func instancesOf(out *ec2.DescribeInstancesOutput) []types.Instance {
 // Instance is one instance. That EC2 answers without it is an error as if EC2 had said that it is not there.
 func Instance(ctx context.Context, api ec2.DescribeInstancesAPIClient, id string) (types.Instance, error) {
 	all, err := Instances(ctx, api, &ec2.DescribeInstancesInput{InstanceIds: []string{id}})
-	return one(id, "InvalidInstanceID.NotFound", all, err)
+	return one(id, apierror.InvalidInstanceIDNotFound, all, err)
 }
 
-// one returns the only resource of a Describe call for one id; missing is the error code where the answer is empty.
-func one[T any](id, missing string, all []T, err error) (found T, _ error) {
+// one returns the only resource of a Describe call for one id; missing is the error where the answer is empty.
+func one[T any](id string, missing *apierror.Row, all []T, err error) (found T, _ error) {
 	if err == nil && len(all) == 0 {
-		err = &smithy.GenericAPIError{Code: missing, Message: "EC2 does not describe it"}
+		err = &smithy.GenericAPIError{Code: missing.Code, Message: missing.Text(id)}
 	}
 	if err != nil {
 		return found, fmt.Errorf("look at %s: %w", id, err)
@@ -135,25 +137,25 @@ func SecurityGroup(
 	ctx context.Context, api ec2.DescribeSecurityGroupsAPIClient, id string,
 ) (types.SecurityGroup, error) {
 	all, err := SecurityGroups(ctx, api, &ec2.DescribeSecurityGroupsInput{GroupIds: []string{id}})
-	return one(id, "InvalidGroup.NotFound", all, err)
+	return one(id, apierror.InvalidGroupNotFound, all, err)
 }
 
 // VPC is one VPC. That EC2 answers without it is an error, as with Instance.
 func VPC(ctx context.Context, api ec2.DescribeVpcsAPIClient, id string) (types.Vpc, error) {
 	all, err := VPCs(ctx, api, &ec2.DescribeVpcsInput{VpcIds: []string{id}})
-	return one(id, "InvalidVpcID.NotFound", all, err)
+	return one(id, apierror.InvalidVpcIDNotFound, all, err)
 }
 
 // Volume is one volume. That EC2 answers without it is an error, as with Instance.
 func Volume(ctx context.Context, api ec2.DescribeVolumesAPIClient, id string) (types.Volume, error) {
 	all, err := Volumes(ctx, api, &ec2.DescribeVolumesInput{VolumeIds: []string{id}})
-	return one(id, "InvalidVolume.NotFound", all, err)
+	return one(id, apierror.InvalidVolumeNotFound, all, err)
 }
 
 // RouteTable is one route table. That EC2 answers without it is an error, as with Instance.
 func RouteTable(ctx context.Context, api ec2.DescribeRouteTablesAPIClient, id string) (types.RouteTable, error) {
 	all, err := RouteTables(ctx, api, &ec2.DescribeRouteTablesInput{RouteTableIds: []string{id}})
-	return one(id, "InvalidRouteTableID.NotFound", all, err)
+	return one(id, apierror.InvalidRouteTableIDNotFound, all, err)
 }
 
 // RouteTables are the route tables that EC2 describes, of all pages.

@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/smithy-go/middleware"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
 )
@@ -54,7 +55,7 @@ func (m *made) handle(
 // byName tells whether NotFound is of what a call asks for by a name, which is not among the ids that are new: a launch
 // template, of which a first version is made once EC2 says that there is none.
 func byName(err error) bool {
-	return strings.HasPrefix(awserr.Code(err), "InvalidLaunchTemplateName.NotFound")
+	return awserr.Is(err, apierror.InvalidLaunchTemplateNameNotFound)
 }
 
 // endAge is the age of a resource up to which NotFound from a call that deletes it is retried. It is short: NotFound

@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake"
 )
@@ -41,8 +42,8 @@ func land(t *testing.T, lag, pace time.Duration) (a *ec2fake.Account, api *ec2.C
 func TestInstanceFromItsLaunchToItsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, api, id := land(t, 50*time.Second, 70*time.Second)
-		for _, code := range []string{"RequestLimitExceeded", "InternalError"} {
-			a.Fail(ec2fake.Fault{Call: "DescribeInstances", Nth: 3, Err: ec2fake.Err(code, "not now")})
+		for _, row := range []*apierror.Row{apierror.RequestLimitExceeded, apierror.InternalError} {
+			a.Fail(ec2fake.Fault{Call: "DescribeInstances", Nth: 3, Err: ec2fake.Err(row)})
 		}
 		i, err := UntilRunning(t.Context(), api, id, time.Now())
 		if err != nil || i.State.Name != types.InstanceStateNameRunning {
@@ -118,7 +119,7 @@ func TestWaitThatHasToEnd(t *testing.T) {
 		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), id) {
 			t.Errorf("got %v", err)
 		}
-		a.Fail(ec2fake.Fault{Call: "DescribeInstances", Err: ec2fake.Err("RequestLimitExceeded", "too many")})
+		a.Fail(ec2fake.Fault{Call: "DescribeInstances", Err: ec2fake.Err(apierror.RequestLimitExceeded)})
 		limited, cancel = context.WithTimeout(t.Context(), 3*time.Minute)
 		defer cancel()
 		_, err = UntilRunning(limited, api, id, time.Now())

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/policyeval"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
@@ -220,7 +221,7 @@ func checkPolicies(c *awsquery.Call) error {
 			parse = policyeval.ParseTrust
 		}
 		if _, err := parse([]byte(text[0])); err != nil {
-			return awsquery.Fault("MalformedPolicyDocument", "%s of %s: %v", of.parameter, c.Action(), err)
+			return awsquery.Faultf(apierror.MalformedPolicyDocument, "%s of %s: %v", of.parameter, c.Action(), err)
 		}
 	}
 	return nil
@@ -275,17 +276,15 @@ func refusal(c *awsquery.Call, r policyeval.Request, d policyeval.Decision) erro
 		}
 		because = fmt.Sprintf("with an explicit deny in %s %s", article, d.By)
 	}
-	e := &awsquery.Error{
-		Code:    "AccessDenied",
-		Message: fmt.Sprintf("User: %s is not authorized to perform: %s%s %s", c.Caller.ARN, r.Action, on, because),
-		Status:  http.StatusForbidden,
+	said := fmt.Sprintf("User: %s is not authorized to perform: %s%s %s", c.Caller.ARN, r.Action, on, because)
+	if c.Service == "ec2" {
+		return awsquery.Fault(apierror.UnauthorizedOperation).Adding("%s", said)
 	}
-	switch {
-	case c.Service == "ec2":
-		e.Code, e.Message = "UnauthorizedOperation", "You are not authorized to perform this operation. "+e.Message
-	case awsquery.JSONServices[c.Service]:
-		e.Code = "AccessDeniedException"
+	row := apierror.AccessDenied
+	if awsquery.JSONServices[c.Service] {
+		row = apierror.AccessDeniedException
 	}
+	e := awsquery.Faultf(row, "%s", said)
 	if c.Service == "ssm" { // each error of a client's has this status there
 		e.Status = http.StatusBadRequest
 	}

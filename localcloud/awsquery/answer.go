@@ -44,7 +44,7 @@ func (a *Answer) XML() (*Node, error) {
 	if failure == nil {
 		failure = root.At("Error")
 	}
-	return nil, Fault(failure.Get("Code"), "%s", failure.Get("Message"))
+	return nil, &Error{Code: failure.Get("Code"), Message: failure.Get("Message"), Status: a.Status}
 }
 
 const ec2Space = "http://ec2.amazonaws.com/doc/2016-11-15/"

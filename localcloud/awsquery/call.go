@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 )
 
 // Call is one request for an AWS service, as it goes to moto.
@@ -62,13 +64,14 @@ func ReadCall(r *http.Request, service string, body []byte) (*Call, error) {
 	c.Header.Del("X-Amz-Target")
 	if query := unsignedQuery(r.URL); len(query) > 0 {
 		if c.Method != http.MethodGet || len(body) > 0 {
-			return c, Fault("MalformedQueryString", "the parameters are in the query of a GET or in the form of a POST")
+			return c, Faultf(apierror.MalformedQueryString,
+				"the parameters are in the query of a GET or in the form of a POST")
 		}
 		c.Method, c.Path, c.Body = http.MethodPost, "/", []byte(query.Encode())
 		c.Header.Set("Content-Type", formType)
 	}
 	if c.Method != http.MethodPost {
-		return c, Fault("InvalidAction", "the API is asked by GET with a query, or by POST")
+		return c, Faultf(apierror.MissingAction, "The API is asked by GET with a query, or by POST")
 	}
 	if err := c.Parse(); err != nil {
 		return c, err
@@ -77,7 +80,7 @@ func ReadCall(r *http.Request, service string, body []byte) (*Call, error) {
 		return c, err
 	}
 	if !known(service, c.Action()) && c.Action() != "" {
-		return c, Fault("InvalidAction", "The action %.100q is not valid for this web service.", c.Action())
+		return c, Fault(apierror.InvalidAction, fmt.Sprintf("%.100q", c.Action()))
 	}
 	return c, nil
 }
@@ -89,11 +92,11 @@ func (c *Call) checkCharacters() error {
 		if !strings.ContainsFunc(name+c.Get(name), unreadable) {
 			continue
 		}
-		code := "ValidationError"
+		row := apierror.ValidationError
 		if c.Service == "ec2" {
-			code = "InvalidCharacter"
+			row = apierror.InvalidCharacter
 		}
-		return Fault(code, "The parameter %.100q has a character that no answer could carry,"+
+		return Faultf(row, "The parameter %.100q has a character that no answer could carry,"+
 			" a control character for example", name)
 	}
 	return nil
@@ -106,7 +109,7 @@ func (c *Call) checkTarget() error {
 	kind, _, _ := strings.Cut(c.Header.Get("Content-Type"), ";")
 	posted := c.Method == http.MethodPost && c.Path == "/" && kind == "application/x-amz-json-1.1"
 	if !posted || !ok || !known("ssm", target) {
-		return Fault("UnknownOperationException",
+		return Faultf(apierror.UnknownOperation,
 			"the request is no operation of this service: a POST of JSON to /, with its X-Amz-Target")
 	}
 	return nil
@@ -161,11 +164,11 @@ func (c *Call) Parse() error {
 	}
 	form, err := url.ParseQuery(string(c.Body))
 	if err != nil {
-		return Fault("MalformedQueryString", "the form cannot be read: %v", err)
+		return Faultf(apierror.MalformedQueryString, "the form cannot be read: %v", err)
 	}
 	for name, values := range form {
 		if len(values) > 1 { // of which moto would take another than is looked at here
-			return Fault("MalformedQueryString", "the parameter %.100q is there %d times", name, len(values))
+			return Faultf(apierror.MalformedQueryString, "the parameter %.100q is there %d times", name, len(values))
 		}
 	}
 	c.Form = form
@@ -283,8 +286,7 @@ func (c *Call) DryRun() (bool, error) {
 	case "", "false", "0":
 		return false, nil
 	default:
-		return false, Fault("InvalidParameterValue",
-			"Value (%s) for parameter DryRun is invalid: it is true or false", c.Get("DryRun"))
+		return false, Fault(apierror.InvalidValue, c.Get("DryRun"), "DryRun").Adding("It is true or false.")
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 )
 
 // filter is one filter of a Describe call: an item passes if one of its values matches one of the filter's.
@@ -39,8 +41,8 @@ func TakeFilters(c *Call, known map[string]string) (rest *Call, filters Filters,
 		} else if path, ok := known[name]; ok {
 			f.paths = strings.Fields(path)
 		} else {
-			return nil, nil, Fault("InvalidParameterValue",
-				"The filter '%s' is invalid; there are: %s", name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+			return nil, nil, Fault(apierror.InvalidFilter, name).
+				Adding("There are: %s", strings.Join(slices.Sorted(maps.Keys(known)), ", "))
 		}
 		filters = append(filters, f)
 	}

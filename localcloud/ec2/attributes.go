@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/records"
@@ -17,9 +18,9 @@ func (s *Images) own(id string) error {
 	record, ok := s.records.Image(id)
 	switch {
 	case moto.IsBase(id):
-		return awsquery.Fault("AuthFailure", "Not authorized for image:%s: it is the local cloud's own", id)
+		return awsquery.Faultf(apierror.NotAuthorized, "Not authorized for image:%s: it is the local cloud's own", id)
 	case !ok || record.Gone:
-		return awsquery.Fault("InvalidAMIID.NotFound", "The image id '[%s]' does not exist", id)
+		return awsquery.Fault(apierror.InvalidAMIIDNotFound, id)
 	}
 	return nil
 }
@@ -44,7 +45,7 @@ func (s *Images) modifyAttribute(ctx context.Context, c *awsquery.Call) (*awsque
 	}
 	if imds := c.Get("ImdsSupport.Value"); imds != "" {
 		if imds != "v2.0" {
-			return nil, awsquery.Fault("InvalidParameterValue",
+			return nil, awsquery.Faultf(apierror.InvalidParameterValue,
 				"The value '%s' is not valid for imdsSupport; it must be v2.0", imds)
 		}
 		return s.change(c, func(record *records.Image) { record.IMDS = imds })
@@ -55,7 +56,7 @@ func (s *Images) modifyAttribute(ctx context.Context, c *awsquery.Call) (*awsque
 func (s *Images) enableDeprecation(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	at, err := time.Parse(time.RFC3339, c.Get("DeprecateAt"))
 	if err != nil || at.Before(time.Now()) || at.After(time.Now().AddDate(10, 0, 1)) {
-		return nil, awsquery.Fault("InvalidParameterValue",
+		return nil, awsquery.Faultf(apierror.InvalidParameterValue,
 			"The value '%s' is not valid for DeprecateAt: it must be a time in the next ten years",
 			c.Get("DeprecateAt"))
 	}

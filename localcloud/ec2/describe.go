@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/eni"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto"
@@ -24,7 +25,7 @@ func (s *Instances) describe(ctx context.Context, c *awsquery.Call) (*awsquery.N
 	if len(c.List("InstanceId")) == 0 {
 		rest.Set("MaxResults", moto.Everything)
 	} else if size != "" {
-		return nil, awsquery.Fault("InvalidParameterCombination",
+		return nil, awsquery.Faultf(apierror.InvalidParameterCombination,
 			"The parameter instancesSet cannot be used with the parameter maxResults")
 	}
 	described, err := s.moto.Ask(ctx, rest)
@@ -67,7 +68,7 @@ func pageOf(
 	if token != "" {
 		last := slices.IndexFunc(all, func(item *awsquery.Node) bool { return id(item) == token })
 		if last < 0 {
-			return nil, "", awsquery.Fault("InvalidNextToken", "The token '%s' is invalid", token)
+			return nil, "", awsquery.Faultf(apierror.InvalidNextToken, "The token '%s' is invalid", token)
 		}
 		all = all[last+1:]
 	}
@@ -76,8 +77,7 @@ func pageOf(
 	}
 	count, err := strconv.Atoi(size)
 	if err != nil || count < 5 || count > 1000 {
-		return nil, "", awsquery.Fault("InvalidParameterValue",
-			"Value ( %s ) for parameter maxResults is invalid. Expecting a value from 5 to 1000.", size)
+		return nil, "", awsquery.Fault(apierror.InvalidMaximum, size).Adding("Expecting a value from 5 to 1000.")
 	}
 	if len(all) <= count {
 		return all, "", nil

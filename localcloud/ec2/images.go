@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/records"
@@ -116,8 +117,7 @@ func (s *Images) freeName(ctx context.Context, name string) error {
 	}
 	for _, image := range described.Items("imagesSet") {
 		if image.Get("name") == name {
-			return awsquery.Fault("InvalidAMIName.Duplicate",
-				"AMI name %s is already in use by AMI %s", name, image.Get("imageId"))
+			return awsquery.Fault(apierror.InvalidAMINameDuplicate, name, image.Get("imageId"))
 		}
 	}
 	return nil
@@ -211,10 +211,11 @@ func (s *Images) overlayState(item *awsquery.Node) {
 func (s *Images) deregister(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	image := c.Get("ImageId")
 	if moto.IsBase(image) {
-		return nil, awsquery.Fault("AuthFailure", "Not authorized for image:%s: it is the local cloud's own", image)
+		return nil, awsquery.Faultf(apierror.NotAuthorized,
+			"Not authorized for image:%s: it is the local cloud's own", image)
 	}
 	if record, _ := s.records.Image(image); record.Protection != "" {
-		return nil, awsquery.Fault("OperationNotPermitted",
+		return nil, awsquery.Faultf(apierror.OperationNotPermitted,
 			"The image %s is protected from deregistration (%s)", image, record.Protection)
 	}
 	answered, err := s.moto.Forward(ctx, c)

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/eni"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
@@ -353,7 +354,7 @@ func (s *Instances) ended(ctx context.Context, exit host.Exit) error {
 func (s *Instances) getConsoleOutput(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	id := c.Get("InstanceId")
 	if _, ok := s.records.Instance(id); !ok {
-		return nil, awsquery.NoInstance(id)
+		return nil, awsquery.Fault(apierror.InvalidInstanceIDNotFound, id)
 	}
 	output, written, err := s.machinery.Console(id)
 	if err != nil {
@@ -378,10 +379,10 @@ func (s *Instances) modifyAttribute(ctx context.Context, c *awsquery.Call) (*aws
 	}
 	userData, err := base64.StdEncoding.DecodeString(attribute(c, "UserData"))
 	if err != nil {
-		return nil, awsquery.Fault("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data.")
+		return nil, awsquery.Fault(apierror.InvalidUserDataMalformed)
 	}
 	if record, _ := s.records.Instance(id); len(userData) > 0 && record.State != "stopped" {
-		return nil, awsquery.Fault("IncorrectInstanceState",
+		return nil, awsquery.Faultf(apierror.IncorrectInstanceState,
 			"The instance '%s' must be stopped before its user data can be modified", id)
 	}
 	item, err := s.moto.Instance(ctx, id)

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto"
 )
@@ -65,7 +66,7 @@ func publicKeyOf(c *awsquery.Call) string {
 func (k *KeyPairs) importKey(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	key := publicKeyOf(c)
 	if _, _, _, _, err := ssh.ParseAuthorizedKey([]byte(key)); err != nil {
-		return nil, awsquery.Fault("InvalidKey.Format", "Key is not in valid OpenSSH public key format")
+		return nil, awsquery.Fault(apierror.InvalidKeyFormat)
 	}
 	answered, err := k.moto.Forward(ctx, c)
 	if err != nil {
@@ -79,7 +80,7 @@ func (k *KeyPairs) importKey(ctx context.Context, c *awsquery.Call) (*awsquery.N
 
 func (k *KeyPairs) create(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	if c.Get("KeyFormat") == "ppk" {
-		return nil, awsquery.Fault("UnsupportedOperation", "the local cloud makes keys in the pem format only")
+		return nil, awsquery.Faultf(apierror.UnsupportedOperation, "the local cloud makes keys in the pem format only")
 	}
 	private, public, err := makeKey(c.Get("KeyType"))
 	if err != nil {
@@ -119,8 +120,7 @@ func makeKey(kind string) (private, public string, err error) {
 		block = &pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}
 		half = &key.PublicKey
 	default:
-		return "", "", awsquery.Fault("InvalidParameterValue",
-			"Value (%s) for parameter KeyType is invalid: rsa and ed25519 are possible", kind)
+		return "", "", awsquery.Fault(apierror.InvalidValue, kind, "KeyType").Adding("It is rsa or ed25519.")
 	}
 	key, err := ssh.NewPublicKey(half)
 	if err != nil {
@@ -183,8 +183,7 @@ func (k *KeyPairs) describe(ctx context.Context, c *awsquery.Call) (*awsquery.No
 		}
 	}
 	if len(kept) < len(ids) {
-		return nil, awsquery.Fault("InvalidKeyPair.NotFound",
-			"The key pair ID '%s' does not exist", strings.Join(ids, ", "))
+		return nil, awsquery.Fault(apierror.InvalidKeyPairIDNotFound, strings.Join(ids, ", "))
 	}
 	set.Children = kept
 	return described, nil
@@ -203,8 +202,8 @@ func (k *KeyPairs) Find(name string) (string, error) {
 	if !ok {
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		return "", awsquery.Fault("InvalidKeyPair.NotFound",
-			"The key pair '%s' does not exist%s", name, hintOf(slices.Sorted(maps.Keys(k.public))))
+		return "", awsquery.Fault(apierror.InvalidKeyPairNotFound, name).
+			Adding("%s", hintOf(slices.Sorted(maps.Keys(k.public))))
 	}
 	return key, nil
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/eni"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto"
@@ -125,7 +126,7 @@ func counts(c *awsquery.Call) (minimum, maximum int, err error) {
 	minimum, err1 := strconv.Atoi(c.Get("MinCount"))
 	maximum, err2 := strconv.Atoi(c.Get("MaxCount"))
 	if err := errors.Join(err1, err2); err != nil || minimum < 1 || maximum < minimum || minimum > LaunchLimit {
-		return 0, 0, awsquery.Fault("InvalidParameterValue",
+		return 0, 0, awsquery.Faultf(apierror.InvalidParameterValue,
 			"MinCount and MaxCount must be numbers of instances from 1 to %d, MinCount not the larger", LaunchLimit)
 	}
 	return minimum, min(maximum, LaunchLimit), nil
@@ -139,7 +140,7 @@ func (s *Launches) launchedBefore(ctx context.Context, c *awsquery.Call) (*awsqu
 		return nil, nil
 	}
 	if before.Request != digest(c) {
-		return nil, awsquery.Fault("IdempotentParameterMismatch",
+		return nil, awsquery.Faultf(apierror.IdempotentParameterMismatch,
 			"The client token '%s' was used before, with other parameters", token)
 	}
 	return s.launched(ctx, before.Instances)
@@ -167,7 +168,7 @@ func (s *Launches) launched(ctx context.Context, ids []string) (*awsquery.Node, 
 			reservation.Items("instancesSet")...)
 	}
 	if first == nil {
-		return nil, awsquery.NoInstance(ids[0])
+		return nil, awsquery.Fault(apierror.InvalidInstanceIDNotFound, ids[0])
 	}
 	return awsquery.Reply("RunInstances", first.Children...), nil
 }
@@ -211,7 +212,7 @@ func (s *Launches) launchOne(ctx context.Context, l *launch, address netip.Addr)
 		}
 	}))
 	if err == nil && l.public && !record.Public.IsValid() {
-		err = awsquery.Fault("InsufficientAddressCapacity", "the local cloud has no free public address left")
+		err = awsquery.Faultf(apierror.InsufficientAddressCapacity, "the local cloud has no free public address left")
 	}
 	if err != nil {
 		return "", errors.Join(err, s.takeBack(ctx, []string{id}))
@@ -249,12 +250,12 @@ func (s *Launches) planLaunch(ctx context.Context, original *awsquery.Call) (*la
 	c := original.Clone()
 	l := &launch{call: c, taken: map[netip.Addr]bool{}}
 	if c.Get("NetworkInterface.1.NetworkInterfaceId") != "" || c.Get("NetworkInterface.2.DeviceIndex") != "" {
-		return nil, awsquery.Fault("UnsupportedOperation",
+		return nil, awsquery.Faultf(apierror.UnsupportedOperation,
 			"instances of the local cloud have one network interface, which is made with them")
 	}
 	if kind := c.Get("InstanceType"); strings.HasSuffix(kind, ".metal") {
-		return nil, awsquery.Fault("InsufficientInstanceCapacity",
-			"We currently do not have sufficient %s capacity: the local cloud has no bare metal", kind)
+		return nil, awsquery.Fault(apierror.InsufficientInstanceCapacity, kind, "all").
+			Adding("The local cloud has no bare metal.")
 	}
 	if err := s.planDisks(ctx, l); err != nil {
 		return nil, err
@@ -274,10 +275,10 @@ func (s *Launches) planLaunch(ctx context.Context, original *awsquery.Call) (*la
 		return nil, err
 	}
 	if l.userData, err = base64.StdEncoding.DecodeString(c.Get("UserData")); err != nil {
-		return nil, awsquery.Fault("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data.")
+		return nil, awsquery.Fault(apierror.InvalidUserDataMalformed)
 	}
 	if len(l.userData) > 16<<10 {
-		return nil, awsquery.Fault("InvalidParameterValue", "User data is limited to 16384 bytes")
+		return nil, awsquery.Fault(apierror.UserDataLimit, 16384)
 	}
 	if name := c.Get("KeyName"); name != "" {
 		if l.publicKey, err = s.keyPairs.Find(name); err != nil {
@@ -317,10 +318,10 @@ func (s *Launches) launchSubnet(ctx context.Context, c *awsquery.Call) (*awsquer
 		}
 	}
 	if id != "" {
-		return nil, awsquery.Fault("InvalidParameterValue",
+		return nil, awsquery.Faultf(apierror.InvalidParameterValue,
 			"The subnet '%s' is not in the availability zone %s", id, zone)
 	}
-	return nil, awsquery.Fault("MissingInput", "No subnets found for the default VPC. Please specify a subnet.")
+	return nil, awsquery.Faultf(apierror.MissingInput, "No subnets found for the default VPC. Please specify a subnet.")
 }
 
 // planAddresses moves what the request says of addresses to its one interface.
@@ -348,11 +349,11 @@ func (s *Launches) planAddresses(ctx context.Context, l *launch, subnet *awsquer
 	}
 	if l.asked, err = netip.ParseAddr(asked); err != nil || !l.subnet.Contains(l.asked) ||
 		eni.Reserved(l.subnet, l.asked) {
-		return awsquery.Fault("InvalidParameterValue",
+		return awsquery.Faultf(apierror.InvalidParameterValue,
 			"Address %s does not fall within the usable addresses of subnet %s (%s)", asked, id, l.subnet)
 	}
 	if l.taken[l.asked] {
-		return awsquery.Fault("InvalidIPAddress.InUse", "Address %s is in use.", asked)
+		return awsquery.Fault(apierror.InvalidIPAddressInUse, asked)
 	}
 	return nil
 }
@@ -361,15 +362,14 @@ func (s *Launches) planAddresses(ctx context.Context, l *launch, subnet *awsquer
 func (s *Launches) freeAddresses(l *launch, minimum, maximum int) ([]netip.Addr, error) {
 	if l.asked.IsValid() {
 		if maximum > 1 {
-			return nil, awsquery.Fault("InvalidParameterCombination",
+			return nil, awsquery.Faultf(apierror.InvalidParameterCombination,
 				"Multiple instances cannot have the one private address %s", l.asked)
 		}
 		return []netip.Addr{l.asked}, nil
 	}
 	free := s.network.Free(l.subnetID, l.subnet, l.taken, maximum)
 	if len(free) < minimum {
-		return nil, awsquery.Fault("InsufficientFreeAddressesInSubnet",
-			"There are not enough free addresses in %s to satisfy the requested number of instances.", l.subnet)
+		return nil, awsquery.Fault(apierror.InsufficientFreeAddressesInSubnet, l.subnet)
 	}
 	return free, nil
 }
@@ -390,8 +390,7 @@ func (s *Launches) planGroups(ctx context.Context, c *awsquery.Call, network str
 	}
 	for _, name := range c.List("SecurityGroup") {
 		if byName[name] == "" {
-			return awsquery.Fault("InvalidGroup.NotFound",
-				"The security group '%s' does not exist in VPC '%s'", name, network)
+			return awsquery.Fault(apierror.InvalidGroupNotFound, name).Adding("in VPC '%s'", network)
 		}
 		ids = append(ids, byName[name])
 	}
@@ -401,10 +400,10 @@ func (s *Launches) planGroups(ctx context.Context, c *awsquery.Call, network str
 	c.Drop("SecurityGroup", "NetworkInterface.1.SecurityGroupId")
 	for i, id := range ids {
 		if vpcOf[id] == "" {
-			return awsquery.Fault("InvalidGroup.NotFound", "The security group '%s' does not exist", id)
+			return awsquery.Fault(apierror.InvalidGroupNotFound, id)
 		}
 		if vpcOf[id] != network {
-			return awsquery.Fault("InvalidParameter",
+			return awsquery.Faultf(apierror.InvalidParameter,
 				"Security group %s of %s and the subnet, of %s, belong to different networks.", id, vpcOf[id], network)
 		}
 		c.Set(fmt.Sprintf("NetworkInterface.1.SecurityGroupId.%d", i+1), id)
@@ -441,7 +440,7 @@ func (s *Launches) planDisks(ctx context.Context, l *launch) error {
 			continue
 		}
 		if size != 0 && size < imageGB {
-			return awsquery.Fault("InvalidBlockDeviceMapping",
+			return awsquery.Faultf(apierror.InvalidBlockDeviceMapping,
 				"Volume of size %dGB is smaller than snapshot of image '%s', expect size >= %dGB", size,
 				c.Get("ImageId"), imageGB)
 		}
@@ -464,7 +463,7 @@ func (s *Launches) planVolume(ctx context.Context, l *launch, c *awsquery.Call, 
 			return err
 		}
 		if size != 0 && size < least {
-			return awsquery.Fault("InvalidBlockDeviceMapping",
+			return awsquery.Faultf(apierror.InvalidBlockDeviceMapping,
 				"Volume of size %dGB is smaller than snapshot '%s', expect size >= %dGB", size, v.snapshot, least)
 		}
 		v.sizeGB = max(size, least)
@@ -489,20 +488,19 @@ func mapDevice(c *awsquery.Call, index int, device string, sizeGB int, kind stri
 // launchable is the size and the root device of an image that can be launched.
 func (s *Launches) launchable(ctx context.Context, id string) (sizeGB int, root string, err error) {
 	if id == "" {
-		return 0, "", awsquery.Fault("MissingParameter", "The request must contain the parameter ImageId")
+		return 0, "", awsquery.Fault(apierror.MissingParameter, "ImageId")
 	}
 	described, err := s.images.describe(ctx, awsquery.NewCall("ec2", "DescribeImages", "ImageId.1", id))
 	if err != nil {
 		return 0, "", err
 	}
 	if len(described.Items("imagesSet")) == 0 {
-		return 0, "", awsquery.Fault("InvalidAMIID.NotFound", "The image id '[%s]' does not exist", id)
+		return 0, "", awsquery.Fault(apierror.InvalidAMIIDNotFound, id)
 	}
 	image := described.Items("imagesSet")[0]
 	if state := image.Get("imageState"); state != "available" || !slices.Contains(s.machinery.Images(), id) {
-		return 0, "", awsquery.Fault("InvalidAMIID.Unavailable",
-			"The image ID '%s' is not available: it is %s, and its disk is not of this cloud or not there yet", id,
-			state)
+		return 0, "", awsquery.Fault(apierror.InvalidAMIIDUnavailable, id).
+			Adding("It is %s, and its disk is not of this cloud or not there yet.", state)
 	}
 	root, sizeGB = image.Get("rootDeviceName"), defaultRootGB
 	for _, device := range image.Items("blockDeviceMapping") {

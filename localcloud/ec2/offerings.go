@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto"
 )
@@ -24,11 +25,7 @@ var locationTypes = []string{"", "region", "availability-zone", "availability-zo
 // describe applies the filters here, as moto takes their values literally, and gives pages as EC2 does.
 func (o *Offerings) describe(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	if kind := c.Get("LocationType"); !slices.Contains(locationTypes, kind) {
-		return nil, awsquery.Fault(
-			"InvalidParameterValue",
-			"Value (%.60s) for parameter locationType is invalid.",
-			kind,
-		)
+		return nil, awsquery.Fault(apierror.InvalidValue, kind, "locationType")
 	}
 	rest, filters, err := awsquery.TakeFilters(c, offeringFilters)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto"
 )
@@ -59,8 +60,7 @@ func (s *Images) createSnapshot(ctx context.Context, c *awsquery.Call) (*awsquer
 func (s *Images) deleteSnapshot(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	snapshot := c.Get("SnapshotId")
 	if image, record := s.records.ImageOf(snapshot); image != "" && !record.Gone {
-		return nil, awsquery.Fault("InvalidSnapshot.InUse",
-			"The snapshot %s is currently in use by %s", snapshot, image)
+		return nil, awsquery.Fault(apierror.InvalidSnapshotInUse, snapshot, image)
 	}
 	answered, err := s.moto.Forward(ctx, c)
 	if err != nil {
@@ -107,7 +107,8 @@ func ofBase(snapshot *awsquery.Node) bool {
 // snapshotSize is a snapshot's size in GiB; of one that came with an image, moto does not know it.
 func (s *Images) snapshotSize(ctx context.Context, snapshot string) (int, error) {
 	if snapshot == "" {
-		return 0, awsquery.Fault("MissingParameter", "The request must contain the size of the volume or a snapshot")
+		return 0, awsquery.Faultf(apierror.MissingParameters,
+			"The request must contain the size of the volume or a snapshot")
 	}
 	described, err := s.describeSnapshots(ctx, awsquery.NewCall("ec2", "DescribeSnapshots", "SnapshotId.1", snapshot))
 	if err != nil {
@@ -116,5 +117,5 @@ func (s *Images) snapshotSize(ctx context.Context, snapshot string) (int, error)
 	for _, item := range described.Items("snapshotSet") {
 		return strconv.Atoi(item.Get("volumeSize"))
 	}
-	return 0, awsquery.Fault("InvalidSnapshot.NotFound", "The snapshot '%s' does not exist.", snapshot)
+	return 0, awsquery.Fault(apierror.InvalidSnapshotNotFound, snapshot)
 }

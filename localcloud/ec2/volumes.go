@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"syscall"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/tool"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto"
@@ -35,7 +36,7 @@ func (s *Volumes) Handlers() map[string]awsquery.Handler {
 func volumeSize(given string) (int, error) {
 	size, err := strconv.Atoi(given)
 	if err != nil || size < 1 || size > 16384 {
-		return 0, awsquery.Fault("InvalidParameterValue",
+		return 0, awsquery.Faultf(apierror.InvalidParameterValue,
 			"Volume size %q: a number of GiB from 1 to 16384 is needed", given)
 	}
 	return size, nil
@@ -59,7 +60,7 @@ func (s *Volumes) create(ctx context.Context, c *awsquery.Call) (*awsquery.Node,
 		}
 	}
 	if size < least {
-		return nil, awsquery.Fault("InvalidParameterValue",
+		return nil, awsquery.Faultf(apierror.InvalidParameterValue,
 			"Volume of %dGiB is smaller than snapshot %s, expect size >= %d", size, snapshot, least)
 	}
 	c.Set("Size", strconv.Itoa(size))
@@ -109,18 +110,18 @@ func (s *Volumes) attach(ctx context.Context, c *awsquery.Call) (*awsquery.Node,
 		return nil, err
 	}
 	if holder != "" {
-		return nil, awsquery.Fault("VolumeInUse", "%s is already attached to an instance: %s", volume, holder)
+		return nil, awsquery.Fault(apierror.VolumeAttached, volume).Adding("(%s)", holder)
 	}
 	item, err := s.moto.Instance(ctx, instance)
 	if err != nil {
 		return nil, err
 	}
 	if volumeAt(item, device) != "" {
-		return nil, awsquery.Fault("InvalidParameterValue",
+		return nil, awsquery.Faultf(apierror.InvalidParameterValue,
 			"Invalid value '%[1]s' for unixDevice. Attachment point %[1]s is already in use", device)
 	}
 	if err = s.machinery.AttachVolume(ctx, volume, instance, device); err != nil {
-		return nil, awsquery.Fault("InvalidParameterValue", "%s", tool.Public(err))
+		return nil, awsquery.Faultf(apierror.InvalidParameterValue, "%s", tool.Public(err))
 	}
 	answered, err := s.moto.Forward(ctx, c)
 	if err != nil {
@@ -136,10 +137,10 @@ func (s *Volumes) detach(ctx context.Context, c *awsquery.Call) (*awsquery.Node,
 		return nil, err
 	}
 	if instance == "" || c.Get("InstanceId") != "" && c.Get("InstanceId") != instance {
-		return nil, awsquery.Fault("IncorrectState", "Volume '%s' is not attached there.", volume)
+		return nil, awsquery.Faultf(apierror.IncorrectState, "Volume '%s' is not attached there.", volume)
 	}
 	if record, _ := s.records.Instance(instance); record.RootVolume == volume {
-		return nil, awsquery.Fault("OperationNotPermitted",
+		return nil, awsquery.Faultf(apierror.OperationNotPermitted,
 			"The root volume %s of %s cannot be detached in the local cloud", volume, instance)
 	}
 	c = c.Clone()
@@ -147,7 +148,7 @@ func (s *Volumes) detach(ctx context.Context, c *awsquery.Call) (*awsquery.Node,
 	c.Set("Device", device)
 	err = s.machinery.DetachVolume(ctx, instance, device, c.Get("Force") == "true")
 	if errors.Is(err, syscall.EBUSY) {
-		return nil, awsquery.Fault("IncorrectState",
+		return nil, awsquery.Faultf(apierror.IncorrectState,
 			"Volume '%s' is mounted by instance '%s'. Unmount it, or force the detachment", volume, instance)
 	}
 	if err != nil {
@@ -158,6 +159,6 @@ func (s *Volumes) detach(ctx context.Context, c *awsquery.Call) (*awsquery.Node,
 
 // modify refuses what would be a record only.
 func (s *Volumes) modify(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	return nil, awsquery.Fault("UnsupportedOperation",
+	return nil, awsquery.Faultf(apierror.UnsupportedOperation,
 		"a volume of the local cloud keeps its size and type: make one of a snapshot of %s", c.Get("VolumeId"))
 }

@@ -6,10 +6,10 @@ import (
 	"net/http"
 	"net/netip"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/sigv4"
 )
@@ -89,7 +89,7 @@ func (s *Server) admit(r *http.Request, from Side) (*awsquery.Call, error) {
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, bodyLimit+1))
 	if err != nil || len(body) > bodyLimit {
-		return unread, awsquery.Fault("MalformedRequest",
+		return unread, awsquery.Faultf(apierror.InvalidRequest,
 			"the request cannot be read, or is larger than %d bytes", bodyLimit)
 	}
 	if strings.HasPrefix(sigv4.ScopeOf(r).AccessKeyID, "ASIAEXPIRED") {
@@ -108,22 +108,15 @@ func (s *Server) admit(r *http.Request, from Side) (*awsquery.Call, error) {
 		return unread, unsigned(service, err)
 	}
 	if scope.Region != awsquery.Region {
-		return unread, awsquery.Fault("InvalidRegion",
+		return unread, awsquery.Faultf(apierror.InvalidRegion,
 			"the local cloud has the region %s only; the call is for %s", awsquery.Region, scope.Region)
 	}
 	path, ok := paths[service]
 	if !ok {
-		return unread, &awsquery.Error{
-			Code:    "UnsupportedOperation",
-			Message: "the local cloud has no service " + strconv.Quote(service),
-		}
+		return unread, awsquery.Faultf(apierror.UnsupportedOperation, "the local cloud has no service %q", service)
 	}
 	if !path.MatchString(r.URL.Path) {
-		return unread, &awsquery.Error{
-			Code:    "UnknownOperationException",
-			Message: "there is nothing at this path",
-			Status:  http.StatusNotFound,
-		}
+		return unread, awsquery.Faultf(apierror.UnknownOperation, "there is nothing at this path")
 	}
 	c, err := awsquery.ReadCall(r, service, body)
 	c.Caller = who
@@ -131,28 +124,48 @@ func (s *Server) admit(r *http.Request, from Side) (*awsquery.Call, error) {
 	return c, err
 }
 
-// signatureFault has the codes for one fault of a signature: EC2's, that of the other services of the query protocol,
+// signatureFault has the errors for one fault of a signature: EC2's, that of the other services of the query protocol,
 // and that of those that speak JSON.
 type signatureFault struct {
 	is               error
-	ec2, query, json string
-	status           int
-	message          string
+	ec2, query, json *apierror.Row
+	// adding is the local cloud's own explanation.
+	adding string
 }
 
 var signatureFaults = []signatureFault{
-	{sigv4.ErrMissing, "MissingAuthenticationToken", "MissingAuthenticationToken",
-		"MissingAuthenticationTokenException", http.StatusForbidden,
-		"Missing Authentication Token"},
-	{sigv4.ErrIncomplete, "IncompleteSignature", "IncompleteSignature", "IncompleteSignatureException",
-		http.StatusBadRequest,
-		"The request signature does not conform to AWS standards"},
-	{sigv4.ErrUnknownKey, "AuthFailure", "InvalidClientTokenId", "UnrecognizedClientException", http.StatusForbidden,
-		"The security token included in the request is invalid: it is no key of this local cloud"},
-	{sigv4.ErrMismatch, "AuthFailure", "SignatureDoesNotMatch", "InvalidSignatureException", http.StatusForbidden,
-		"The request signature we calculated does not match the signature you provided"},
-	{sigv4.ErrExpired, "RequestExpired", "ExpiredToken", "ExpiredTokenException", http.StatusBadRequest,
-		"The security token included in the request, or its signature, is expired"},
+	{
+		is:    sigv4.ErrMissing,
+		ec2:   apierror.MissingAuthenticationToken,
+		query: apierror.MissingAuthenticationToken,
+		json:  apierror.MissingAuthenticationJSON,
+	},
+	{
+		is:    sigv4.ErrIncomplete,
+		ec2:   apierror.IncompleteSignature,
+		query: apierror.IncompleteSignature,
+		json:  apierror.IncompleteSignatureJSON,
+	},
+	{
+		is:     sigv4.ErrUnknownKey,
+		ec2:    apierror.AuthFailure,
+		query:  apierror.InvalidClientTokenID,
+		json:   apierror.UnrecognizedClient,
+		adding: "It is no key of this local cloud.",
+	},
+	{
+		is:     sigv4.ErrMismatch,
+		ec2:    apierror.AuthFailure,
+		query:  apierror.SignatureDoesNotMatch,
+		json:   apierror.InvalidSignatureException,
+		adding: "The secret key is not that of this access key, or the request was changed.",
+	},
+	{
+		is:    sigv4.ErrExpired,
+		ec2:   apierror.RequestExpired,
+		query: apierror.ExpiredToken,
+		json:  apierror.ExpiredTokenException,
+	},
 }
 
 // unsigned is the answer to a request that nobody signed who is known.
@@ -161,14 +174,14 @@ func unsigned(service string, err error) error {
 		if !errors.Is(err, known.is) {
 			continue
 		}
-		code := known.query
+		row := known.query
 		switch {
 		case service == "ec2" || service == "":
-			code = known.ec2
+			row = known.ec2
 		case awsquery.JSONServices[service]:
-			code = known.json
+			row = known.json
 		}
-		return &awsquery.Error{Code: code, Message: known.message, Status: known.status}
+		return awsquery.Fault(row).Adding("%s", known.adding)
 	}
 	return err
 }

@@ -232,7 +232,7 @@ func TestSessionsEnd(t *testing.T) {
 	s := newServer(t, mototest.New(t, trusting(time.Now().Add(-time.Second))), newMachinery(t))
 	r, body := question(apiAddress, "GetCallerIdentity")
 	w := sendSigned(s, Operators, apiAddress, r, "sts", awsquery.Region, assume(t, s, operatorCredentials()), body)
-	if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "ExpiredToken") {
+	if w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), "ExpiredToken") {
 		t.Errorf("status %d: %s", w.Code, w.Body)
 	}
 }

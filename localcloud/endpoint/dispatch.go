@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto"
 )
@@ -29,7 +30,8 @@ func (s *Server) carryOut(ctx context.Context, c *awsquery.Call) (*awsquery.Answ
 	own, ok := s.handlers[c.Service]
 	if ok && c.Action() == "" {
 		// Moto would read more than the form, and find an action that was never looked at here.
-		return nil, awsquery.Fault("MissingAction", "The request is missing an action: it is a form with an Action")
+		return nil, awsquery.Faultf(apierror.MissingAction,
+			"The request is missing an action: it is a form with an Action")
 	}
 	if c.Service == "ec2" {
 		if dry, err := c.DryRun(); dry || err != nil {
@@ -123,7 +125,7 @@ func numberBlocks(a *awsquery.Answer) *awsquery.Answer {
 func (s *Server) describeRegions(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	for _, name := range c.List("RegionName") {
 		if name != awsquery.Region {
-			return nil, awsquery.Fault("InvalidParameterValue",
+			return nil, awsquery.Faultf(apierror.InvalidParameterValue,
 				"Invalid region provided: %s; the local cloud has %s", name, awsquery.Region)
 		}
 	}

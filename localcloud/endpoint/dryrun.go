@@ -3,10 +3,10 @@ package endpoint
 import (
 	"context"
 	"maps"
-	"net/http"
 	"slices"
 	"strings"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
@@ -27,11 +27,7 @@ func (s *Server) dryRun(ctx context.Context, c *awsquery.Call) error {
 			return err
 		}
 	}
-	return &awsquery.Error{
-		Code:    "DryRunOperation",
-		Message: "Request would have succeeded, but DryRun flag is set.",
-		Status:  http.StatusPreconditionFailed,
-	}
+	return awsquery.Fault(apierror.DryRunOperation)
 }
 
 // describers are the calls that know whether there is a thing, by the beginning of its id.
@@ -60,7 +56,7 @@ func (s *Server) haveAll(ctx context.Context, c *awsquery.Call) error {
 			}
 			kind := id[:strings.LastIndexByte(id, '-')]
 			if _, ok := s.records.Instance(id); kind == "i" && !ok {
-				return awsquery.NoInstance(id)
+				return awsquery.Fault(apierror.InvalidInstanceIDNotFound, id)
 			}
 			describe, ok := describers[kind]
 			if !ok {

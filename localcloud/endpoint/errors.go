@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/tool"
 )
@@ -16,7 +17,7 @@ func writeError(w http.ResponseWriter, service string, err error) {
 	var known *awsquery.Error
 	if !errors.As(err, &known) {
 		// What a program of the host said is for the log.
-		known = &awsquery.Error{Code: awsquery.CodeOf(err), Message: tool.Public(err)}
+		known = awsquery.Faultf(apierror.UnsupportedOperation, "the local cloud cannot do that: %s", tool.Public(err))
 	}
 	status := cmp.Or(known.Status, http.StatusBadRequest)
 	w.Header().Set("X-Content-Type-Options", "nosniff")

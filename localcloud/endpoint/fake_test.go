@@ -22,6 +22,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/imds"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/network"
@@ -304,10 +305,21 @@ func mustRequest(t *testing.T, s *Server, action string, parameters ...string) *
 func refused(t *testing.T, s *Server, code, action string, parameters ...string) string {
 	t.Helper()
 	status, root := request(t, s, action, parameters...)
-	if got := root.Get("Errors", "Error", "Code"); status != http.StatusBadRequest || got != code {
-		t.Errorf("%s: status %d, code %q, want 400 and %q: %s", action, status, got, code, root.Bytes())
+	want := statusOf(code)
+	if got := root.Get("Errors", "Error", "Code"); status != want || got != code {
+		t.Errorf("%s: status %d, code %q, want %d and %q: %s", action, status, got, want, code, root.Bytes())
 	}
 	return root.Get("Errors", "Error", "Message")
+}
+
+// statusOf is the status that goes with a code; 400 for one of moto's own.
+func statusOf(code string) int {
+	for _, row := range apierror.Rows() {
+		if row.Code == code {
+			return row.Status
+		}
+	}
+	return http.StatusBadRequest
 }
 
 // newRequest is one that is not signed yet.

@@ -232,7 +232,7 @@ func TestVolumes(t *testing.T) {
 
 	m.allowed["CreateVolume"] = syscall.ENOSPC
 	before := len(b.Changes())
-	refused(t, s, "LocalCloudFailure", "CreateVolume", "Size", "3")
+	refused(t, s, "UnsupportedOperation", "CreateVolume", "Size", "3")
 	if got := b.Changes()[before:]; !slices.Equal(got, []string{"CreateVolume", "DeleteVolume"}) {
 		t.Errorf("a volume that could not be made: moto got %v", got)
 	}

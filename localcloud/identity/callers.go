@@ -6,11 +6,11 @@ import (
 	"encoding/base64"
 	"fmt"
 	"maps"
-	"net/http"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/policyeval"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/imds"
@@ -167,7 +167,7 @@ func (k *Keys) ForInstance(role *awsquery.Node, instance string) func(context.Co
 }
 
 func (k *Keys) noSuchToken(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	return nil, awsquery.Fault("UnsupportedOperation", "the local cloud has no %s", c.Action())
+	return nil, awsquery.Faultf(apierror.UnsupportedOperation, "the local cloud has no %s", c.Action())
 }
 
 // tokenReply is an answer of STS that is made here.
@@ -191,17 +191,17 @@ func (k *Keys) getCallerIdentity(_ context.Context, c *awsquery.Call) (*awsquery
 func (k *Keys) assumeRole(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	_, name, found := strings.Cut(c.Get("RoleArn"), ":role/")
 	if !found {
-		return nil, awsquery.Fault("ValidationError", "%q is no ARN of a role", c.Get("RoleArn"))
+		return nil, awsquery.Fault(apierror.InvalidRoleArn, c.Get("RoleArn"))
 	}
 	name = name[strings.LastIndexByte(name, '/')+1:]
 	if _, err := k.moto.Ask(ctx, awsquery.NewCall("iam", "GetRole", "RoleName", name)); err != nil {
-		return nil, awsquery.Fault("AccessDenied",
+		return nil, awsquery.Faultf(apierror.AccessDenied,
 			"%s is not authorized to perform: sts:AssumeRole on resource: %s", c.Caller.ARN, c.Get("RoleArn"))
 	}
 	policy := c.Get("Policy")
 	if policy != "" {
 		if _, err := policyeval.ParseIdentity([]byte(policy)); err != nil {
-			return nil, awsquery.Fault("MalformedPolicyDocument", "%v", err)
+			return nil, awsquery.Faultf(apierror.MalformedPolicyDocument, "%v", err)
 		}
 	}
 	answered, err := k.moto.Forward(ctx, c)
@@ -277,11 +277,7 @@ func (k *Keys) deleteUser(ctx context.Context, c *awsquery.Call) (*awsquery.Node
 		}
 	})
 	if has {
-		return nil, &awsquery.Error{
-			Code:    "DeleteConflict",
-			Message: "Cannot delete entity, must delete access keys first.",
-			Status:  http.StatusConflict,
-		}
+		return nil, awsquery.Fault(apierror.DeleteConflict, "delete access keys")
 	}
 	return k.moto.Forward(ctx, c)
 }

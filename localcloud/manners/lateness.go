@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto"
 )
@@ -35,26 +36,13 @@ const (
 	parameterFor = 30 * time.Second
 )
 
-// missing are EC2's errors for an unknown id, by the prefix of the id.
-var missing = map[string]struct{ code, message string }{
-	"acl":      {"InvalidNetworkAclID.NotFound", "The networkAcl ID '%s' does not exist"},
-	"ami":      {"InvalidAMIID.NotFound", "The image id '[%s]' does not exist"},
-	"eipalloc": {"InvalidAllocationID.NotFound", "The allocation ID '%s' does not exist"},
-	"eipassoc": {"InvalidAssociationID.NotFound", "The association ID '%s' does not exist"},
-	"eni":      {"InvalidNetworkInterfaceID.NotFound", "The networkInterface ID '%s' does not exist"},
-	"i":        {"InvalidInstanceID.NotFound", "The instance ID '%s' does not exist"},
-	"igw":      {"InvalidInternetGatewayID.NotFound", "The internetGateway ID '%s' does not exist"},
-	"key":      {"InvalidKeyPair.NotFound", "The key pair '%s' does not exist"},
-	"lt":       {"InvalidLaunchTemplateId.NotFound", "The launch template ID '%s' does not exist"},
-	"nat":      {"NatGatewayNotFound", "NAT gateway %s was not found"},
-	"rtb":      {"InvalidRouteTableID.NotFound", "The routeTable ID '%s' does not exist"},
-	"rtbassoc": {"InvalidAssociationID.NotFound", "The association ID '%s' does not exist"},
-	"sg":       {"InvalidGroup.NotFound", "The security group '%s' does not exist"},
-	"sgr":      {"InvalidSecurityGroupRuleId.NotFound", "The security group rule ID '%s' does not exist"},
-	"snap":     {"InvalidSnapshot.NotFound", "The snapshot '%s' does not exist."},
-	"subnet":   {"InvalidSubnetID.NotFound", "The subnet ID '%s' does not exist"},
-	"vol":      {"InvalidVolume.NotFound", "The volume '%s' does not exist."},
-	"vpc":      {"InvalidVpcID.NotFound", "The vpc ID '%s' does not exist"},
+// missing is EC2's error for an unknown id of a kind, or for the name of a key pair; nil for another kind.
+func missing(kind string) *apierror.Row {
+	if kind == "key" {
+		return apierror.InvalidKeyPairNotFound
+	}
+	known, _ := apierror.KindOf(kind)
+	return known.NotFound
 }
 
 // lateness holds recent changes that some calls do not see yet.
@@ -121,8 +109,7 @@ func (l *lateness) admit(c *awsquery.Call) error {
 	}
 	for _, name := range subjects(c) {
 		if l.unknown(name) {
-			fault := missing[kindOf(name)]
-			return awsquery.Fault(fault.code, fault.message, strings.TrimPrefix(name, "key:"))
+			return awsquery.Fault(missing(kindOf(name)), strings.TrimPrefix(name, "key:"))
 		}
 	}
 	if err := l.admitProfile(c); err != nil {
@@ -134,8 +121,7 @@ func (l *lateness) admit(c *awsquery.Call) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if use, ok := l.snapshots[c.Get("SnapshotId")]; ok && time.Now().Before(use.until) {
-		return awsquery.Fault("InvalidSnapshot.InUse",
-			"The snapshot %s is currently in use by %s", c.Get("SnapshotId"), use.image)
+		return awsquery.Fault(apierror.InvalidSnapshotInUse, c.Get("SnapshotId"), use.image)
 	}
 	return nil
 }
@@ -149,7 +135,7 @@ func subjects(c *awsquery.Call) []string {
 			continue
 		}
 		for _, value := range c.Form[name] {
-			if awsquery.IsResourceID(value) && missing[kindOf(value)].code != "" {
+			if awsquery.IsResourceID(value) && missing(kindOf(value)) != nil {
 				names = append(names, value)
 			}
 			if c.Action() == "RunInstances" && name == "KeyName" ||
@@ -178,25 +164,25 @@ var profileActions = map[string]string{
 	"RunInstances":                         "",
 }
 
-// admitProfile refuses a call with an instance profile that IAM made a moment ago. The messages are those that
-// internal/awserr knows.
+// admitProfile refuses a call with an instance profile that IAM made a moment ago.
 func (l *lateness) admitProfile(c *awsquery.Call) error {
 	prefix, ok := profileActions[c.Action()]
 	if !ok {
 		return nil
 	}
-	for _, by := range []struct{ parameter, element, kind string }{
-		{"IamInstanceProfile.Name", "name", "name"},
-		{"IamInstanceProfile.Arn", "arn", "ARN"},
+	for _, by := range []struct {
+		parameter string
+		refusal   *apierror.Row
+	}{
+		{"IamInstanceProfile.Name", apierror.InvalidProfileNameUse},
+		{"IamInstanceProfile.Arn", apierror.InvalidProfileArnUse},
 	} {
 		given := c.Get(prefix + by.parameter)
 		l.mu.Lock()
 		until, late := l.profiles[given[strings.LastIndexByte(given, '/')+1:]]
 		l.mu.Unlock()
 		if late && time.Now().Before(until) {
-			return awsquery.Fault("InvalidParameterValue",
-				"Value (%s) for parameter iamInstanceProfile.%s is invalid. Invalid IAM Instance Profile %s", given,
-				by.element, by.kind)
+			return awsquery.Fault(by.refusal, given)
 		}
 	}
 	return nil
@@ -228,11 +214,9 @@ func (l *lateness) admitParameter(c *awsquery.Call) error {
 		return nil
 	}
 	if p.Overwrite {
-		return awsquery.Fault("TooManyUpdates",
-			"There are concurrent updates for a resource that supports one update at a time: %s", p.Name)
+		return awsquery.Fault(apierror.TooManyUpdates).Adding("(%s)", p.Name)
 	}
-	return awsquery.Fault("ParameterAlreadyExists",
-		"The parameter already exists. To overwrite this value, set the overwrite option in the request to true.")
+	return awsquery.Fault(apierror.ParameterAlreadyExists)
 }
 
 // former is the state before a call whose change is seen late.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +13,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
@@ -69,11 +69,9 @@ func (l *limits) admit(ctx context.Context, c *awsquery.Call, carry Carry) error
 	case "ec2 StartInstances":
 		return l.admitStart(ctx, c, carry)
 	case "ec2 AllocateAddress":
-		return quota(ctx, carry, "DescribeAddresses", addressQuota, "AddressLimitExceeded",
-			"The maximum number of addresses has been reached.")
+		return quota(ctx, carry, "DescribeAddresses", addressQuota, apierror.AddressLimitExceeded)
 	case "ec2 CreateVpc":
-		return quota(ctx, carry, "DescribeVpcs", vpcQuota, "VpcLimitExceeded",
-			"The maximum number of VPCs has been reached.")
+		return quota(ctx, carry, "DescribeVpcs", vpcQuota, apierror.VpcLimitExceeded)
 	case "ec2 CreateLaunchTemplate", "ec2 CreateLaunchTemplateVersion":
 		return admitUserData(c.Get("LaunchTemplateData.UserData"))
 	case "ec2 ModifyInstanceAttribute":
@@ -83,7 +81,7 @@ func (l *limits) admit(ctx context.Context, c *awsquery.Call, carry Carry) error
 }
 
 // quota refuses one more of what a call describes if there are as many as may be.
-func quota(ctx context.Context, carry Carry, action string, most int, code, message string) error {
+func quota(ctx context.Context, carry Carry, action string, most int, refusal *apierror.Row) error {
 	described, err := ask(ctx, carry, action)
 	if err != nil {
 		return err
@@ -91,13 +89,13 @@ func quota(ctx context.Context, carry Carry, action string, most int, code, mess
 	if len(described.Items(descriptions[action].set)) < most {
 		return nil
 	}
-	return awsquery.Fault(code, "%s", message)
+	return awsquery.Fault(refusal)
 }
 
 func admitUserData(encoded string) error {
 	text, err := base64.StdEncoding.DecodeString(encoded)
 	if err == nil && len(text) > userDataBytes {
-		return awsquery.Fault("InvalidParameterValue", "User data is limited to %d bytes", userDataBytes)
+		return awsquery.Fault(apierror.UserDataLimit, userDataBytes)
 	}
 	return nil
 }
@@ -107,9 +105,7 @@ func admitValue(c *awsquery.Call) error {
 	if p.Tier != "" && p.Tier != "Standard" || utf8.RuneCountInString(p.Value) <= parameterCharacters {
 		return nil
 	}
-	return awsquery.Fault("ValidationException", "Standard tier parameters support a maximum parameter value of %d "+
-		"characters. To create a larger parameter value, upgrade the parameter to use the advanced-parameter tier.",
-		parameterCharacters)
+	return awsquery.Fault(apierror.ParameterTooLong, parameterCharacters)
 }
 
 // admitTags refuses more tags on a resource than there may be; before are those that resources had.
@@ -147,7 +143,7 @@ func admitTags(c *awsquery.Call, before former) error {
 	if most <= tagQuota {
 		return nil
 	}
-	return awsquery.Fault("TagLimitExceeded",
+	return awsquery.Faultf(apierror.TagLimitExceeded,
 		"You've reached the limit on the number of tags that you can assign to the specified resource.")
 }
 
@@ -167,17 +163,12 @@ func (l *limits) admitLaunch(ctx context.Context, c *awsquery.Call, carry Carry)
 	zones := offered.All("instanceTypeOfferingSet", "*", "location")
 	slices.Sort(zones)
 	if len(zones) > 0 && !slices.Contains(zones, zone) {
-		return awsquery.Fault("Unsupported", "Your requested instance type (%s) is not supported in your requested "+
-			"Availability Zone (%s). Please retry your request by not specifying an Availability Zone or choosing %s.",
-			kind, zone, strings.Join(zones, ", "))
+		return awsquery.Fault(apierror.Unsupported, kind, zone).Adding(
+			"Please retry your request by not specifying an Availability Zone or choosing %s.",
+			strings.Join(zones, ", "))
 	}
 	if l.lacksCapacity(kind, zone) {
-		return &awsquery.Error{
-			Code: "InsufficientInstanceCapacity",
-			Message: fmt.Sprintf("We currently do not have sufficient %s capacity in the Availability Zone you "+
-				"requested (%s). Our system will be working on provisioning additional capacity.", kind, zone),
-			Status: http.StatusInternalServerError,
-		}
+		return awsquery.Fault(apierror.InsufficientInstanceCapacity, kind, zone)
 	}
 	all, err := allInstances(ctx, carry)
 	if err != nil {
@@ -281,8 +272,7 @@ func (l *limits) admitVCPUs(ctx context.Context, carry Carry, there []*awsquery.
 	if total <= vcpuQuota {
 		return nil
 	}
-	return awsquery.Fault("VcpuLimitExceeded", "You have requested more vCPU capacity than your current vCPU limit of "+
-		"%d allows for the instance bucket that the specified instance type belongs to.", vcpuQuota)
+	return awsquery.Fault(apierror.VcpuLimitExceeded, vcpuQuota)
 }
 
 // vcpusOf is the number of vCPUs of a type; 0 for an unknown type.

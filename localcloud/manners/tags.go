@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
@@ -82,13 +83,11 @@ func (l *lateness) seenTags(all []*awsquery.Node) (seen []*awsquery.Node) {
 	return seen
 }
 
-// admitTemplate refuses a call of Auto Scaling with a launch template that EC2 made a moment ago. The message is the
-// one that internal/awserr knows.
+// admitTemplate refuses a call of Auto Scaling with a launch template that EC2 made a moment ago.
 func (l *lateness) admitTemplate(c *awsquery.Call) error {
 	for _, parameter := range slices.Sorted(maps.Keys(c.Form)) {
 		if id := c.Get(parameter); strings.HasSuffix(parameter, "LaunchTemplateId") && l.unknown(id) {
-			return awsquery.Fault("ValidationError", "You must use a valid fully-formed launch template. The "+
-				"specified launch template, with template ID %s, does not exist.", id)
+			return awsquery.Fault(apierror.LaunchTemplateInvalid, apierror.InvalidLaunchTemplateIDNotFound.Text(id))
 		}
 	}
 	return nil

@@ -1,12 +1,12 @@
 package manners
 
 import (
-	"net/http"
 	"slices"
 	"strings"
 
 	"golang.org/x/time/rate"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
@@ -114,12 +114,12 @@ var otherBuckets = map[string][]struct {
 	},
 }
 
-// throttledAs are the codes of other services for one request too many.
-var throttledAs = map[string]string{
-	"autoscaling":          "Throttling",
-	"elasticloadbalancing": "ThrottlingException",
-	"iam":                  "Throttling",
-	"ssm":                  "ThrottlingException",
+// throttledAs are the errors of other services for one request too many.
+var throttledAs = map[string]*apierror.Row{
+	"autoscaling":          apierror.Throttling,
+	"elasticloadbalancing": apierror.ThrottlingException,
+	"iam":                  apierror.Throttling,
+	"ssm":                  apierror.ThrottlingException,
 }
 
 // throttle takes a token for a call.
@@ -129,18 +129,14 @@ func (l *limits) throttle(c *awsquery.Call) error {
 		if l.take(name, size) {
 			return nil
 		}
-		return &awsquery.Error{
-			Code:    "RequestLimitExceeded",
-			Message: "Request limit exceeded.",
-			Status:  http.StatusServiceUnavailable,
-		}
+		return awsquery.Fault(apierror.RequestLimitExceeded)
 	}
 	for _, shared := range otherBuckets[c.Service] {
 		if shared.actions != nil && !slices.Contains(shared.actions, c.Action()) {
 			continue
 		}
 		if !l.take(sharedName(c.Service, shared.actions), shared.size) {
-			return awsquery.Fault(throttledAs[c.Service], "Rate exceeded")
+			return awsquery.Fault(throttledAs[c.Service])
 		}
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto"
 )
@@ -167,34 +168,38 @@ func (t *times) admit(ctx context.Context, c *awsquery.Call, carry Carry) error 
 	switch c.Action() {
 	case "RunInstances":
 		if _, under := t.under("image", c.Get("ImageId")); under {
-			return awsquery.Fault("InvalidAMIID.Unavailable",
-				"The image ID '%s' is not available: it is pending", c.Get("ImageId"))
+			return awsquery.Fault(apierror.InvalidAMIIDUnavailable, c.Get("ImageId")).Adding("It is pending.")
 		}
 	case "StartInstances":
 		for _, id := range c.List("InstanceId") {
 			if _, under := t.under("stop", id); under {
-				return awsquery.Fault("IncorrectInstanceState",
-					"The instance '%s' is not in a state from which it can be started.", id)
+				return awsquery.Fault(apierror.InstanceNotStartable, id, "started")
 			}
 		}
 	case "AttachVolume", "DeleteVolume":
 		return t.admitVolume(ctx, c, carry)
 	case "AssociateAddress":
 		if id := c.Get("InstanceId"); id != "" {
-			return t.admitRunning(ctx, carry, id, "InvalidInstanceID",
-				"The pending instance '%s' is not in a valid state for this operation")
+			return t.admitRunning(ctx, carry, id, apierror.InvalidInstancePending)
 		}
 	}
 	return nil
 }
 
 // needFree are calls for which nothing may have a resource, with the parameter that names it, and EC2's error.
-var needFree = map[string]struct{ parameter, code, message string }{
-	"DeleteSecurityGroup": {"GroupId", "DependencyViolation", "resource %s has a dependent object"},
-	"DeleteSubnet": {
-		"SubnetId", "DependencyViolation", "The subnet '%s' has dependencies and cannot be deleted.",
-	},
-	"ReleaseAddress": {"AllocationId", "InvalidIPAddress.InUse", "Address %s is in use."},
+var needFree = map[string]struct {
+	parameter string
+	refusal   func(id string) error
+}{
+	"DeleteSecurityGroup": {"GroupId", func(id string) error {
+		return awsquery.Fault(apierror.DependencyViolation, id)
+	}},
+	"DeleteSubnet": {"SubnetId", func(id string) error {
+		return awsquery.Fault(apierror.HasDependencies, "subnet", id)
+	}},
+	"ReleaseAddress": {"AllocationId", func(id string) error {
+		return awsquery.Fault(apierror.InvalidIPAddressInUse, id)
+	}},
 }
 
 // admitHeld refuses what would take a resource from what is still being ended.
@@ -207,7 +212,7 @@ func (t *times) admitHeld(c *awsquery.Call) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if by := t.held[id]; by != "" && time.Now().Before(t.work[by].ends) {
-		return awsquery.Fault(needs.code, needs.message, id)
+		return needs.refusal(id)
 	}
 	return nil
 }
@@ -249,25 +254,25 @@ func holdings(ctx context.Context, c *awsquery.Call, carry Carry) map[string]str
 func (t *times) admitVolume(ctx context.Context, c *awsquery.Call, carry Carry) error {
 	volume := c.Get("VolumeId")
 	if _, under := t.under("create", volume); under {
-		return awsquery.Fault("IncorrectState", "Volume '%s' is in the 'creating' state.", volume)
+		return awsquery.Fault(apierror.VolumeIncorrectState, volume, "creating")
 	}
 	if _, under := t.under("detach", volume); under {
-		return awsquery.Fault("VolumeInUse", "Volume %s is still being detached from an instance", volume)
+		return awsquery.Faultf(apierror.VolumeInUse, "Volume %s is still being detached from an instance", volume)
 	}
 	if c.Action() != "AttachVolume" {
 		return nil
 	}
-	return t.admitRunning(ctx, carry, c.Get("InstanceId"), "IncorrectState", "Instance '%s' is not 'running'.")
+	return t.admitRunning(ctx, carry, c.Get("InstanceId"), apierror.InstanceNotRunning)
 }
 
 // admitRunning refuses what an instance must run for.
-func (t *times) admitRunning(ctx context.Context, carry Carry, id, code, message string) error {
+func (t *times) admitRunning(ctx context.Context, carry Carry, id string, refusal *apierror.Row) error {
 	known, err := launches(ctx, carry, id)
 	if err != nil {
 		return nil // who carries the call out says what is wrong
 	}
 	if launched, ok := known[id]; ok && t.pending(id, launched) {
-		return awsquery.Fault(code, message, id)
+		return awsquery.Fault(refusal, id)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"sync"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
@@ -79,7 +80,7 @@ func (m *Client) exchange(ctx context.Context, c *awsquery.Call) (*awsquery.Answ
 		// SDKs try again for minutes.
 		m.log.Warn("moto failed", "call", c.String(), "status", response.StatusCode, "answer",
 			string(got[:min(len(got), 300)]))
-		return nil, awsquery.Fault("UnsupportedOperation",
+		return nil, awsquery.Faultf(apierror.UnsupportedOperation,
 			"the local cloud's API server does not know this form of %s", c)
 	}
 	if c.Form != nil {
@@ -151,7 +152,7 @@ func (m *Client) Instance(ctx context.Context, id string) (*awsquery.Node, error
 			return item, nil
 		}
 	}
-	return nil, awsquery.NoInstance(id)
+	return nil, awsquery.Fault(apierror.InvalidInstanceIDNotFound, id)
 }
 
 // UnrealError says that what was recorded could not be made real; so the record is taken back.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/renameio/v2"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
@@ -363,7 +364,7 @@ func (s *Store) Group(name string) (Group, error) {
 	defer s.mu.Unlock()
 	record, ok := s.state.Groups[name]
 	if !ok {
-		return Group{}, awsquery.Fault("ValidationError", "AutoScalingGroup name not found - no such group: %s", name)
+		return Group{}, awsquery.Fault(apierror.GroupNotFound, "no such group: "+name)
 	}
 	group := *record
 	group.Refreshes = nil
@@ -405,16 +406,15 @@ func (s *Store) ImageOf(snapshot string) (string, Image) {
 // InStates checks that all instances exist and are in one of these states, or says EC2's error.
 func (s *Store) InStates(ids []string, verb string, states ...string) error {
 	if len(ids) == 0 {
-		return awsquery.Fault("MissingParameter", "The request must contain the parameter InstanceId")
+		return awsquery.Fault(apierror.MissingParameter, "InstanceId")
 	}
 	for _, id := range ids {
 		record, ok := s.Instance(id)
 		if !ok {
-			return awsquery.NoInstance(id)
+			return awsquery.Fault(apierror.InvalidInstanceIDNotFound, id)
 		}
 		if !slices.Contains(states, record.State) {
-			return awsquery.Fault("IncorrectInstanceState",
-				"The instance '%s' is not in a state from which it can be %s: it is %s", id, verb, record.State)
+			return awsquery.Fault(apierror.InstanceNotStartable, id, verb).Adding("It is %s.", record.State)
 		}
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/records"
@@ -55,10 +56,11 @@ func (b *Balancers) create(ctx context.Context, c *awsquery.Call) (*awsquery.Nod
 		}
 		address, err := b.addresses.Find(ctx, awsquery.NewCall("ec2", "DescribeAddresses", "AllocationId", allocation))
 		if err != nil {
-			return nil, awsquery.Fault("AllocationIdNotFound", "The allocation ID %s does not exist", allocation)
+			return nil, awsquery.Fault(apierror.AllocationIDNotFound, allocation)
 		}
 		if address.Get("associationId") != "" || b.records.BalancerAt(allocation) != "" {
-			return nil, awsquery.Fault("InvalidConfigurationRequest", "The allocation ID %s is in use", allocation)
+			return nil, awsquery.Faultf(apierror.InvalidConfigurationRequest,
+				"The allocation ID %s is in use", allocation)
 		}
 		record.Allocations = append(record.Allocations, allocation)
 	}
@@ -149,8 +151,7 @@ func (b *Balancers) deleteTargetGroup(ctx context.Context, c *awsquery.Call) (*a
 		}
 	})
 	if used {
-		return nil, awsquery.Fault("ResourceInUse",
-			"Target group '%s' is currently in use by a listener or a rule", arn)
+		return nil, awsquery.Fault(apierror.TargetGroupInUse, arn)
 	}
 	answered, err := b.moto.Forward(ctx, c)
 	if err != nil {
@@ -162,7 +163,7 @@ func (b *Balancers) deleteTargetGroup(ctx context.Context, c *awsquery.Call) (*a
 func (b *Balancers) createListener(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	port, err := strconv.Atoi(c.Get("Port"))
 	if err != nil {
-		return nil, awsquery.Fault("ValidationError", "Port %q should be a number", c.Get("Port"))
+		return nil, awsquery.Faultf(apierror.ValidationError, "Port %q should be a number", c.Get("Port"))
 	}
 	answered, err := b.moto.Forward(ctx, c)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/ec2"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto"
@@ -59,11 +60,10 @@ const groupSpace = "http://autoscaling.amazonaws.com/doc/2011-01-01/"
 func (g *Groups) create(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	name := c.Get("AutoScalingGroupName")
 	if _, err := g.records.Group(name); err == nil {
-		return nil, awsquery.Fault("AlreadyExists",
-			"AutoScalingGroup by this name already exists - A group with the name %s already exists", name)
+		return nil, awsquery.Fault(apierror.GroupAlreadyExists, name)
 	}
 	if c.Get("LaunchTemplate.LaunchTemplateId") == "" && c.Get("LaunchTemplate.LaunchTemplateName") == "" {
-		return nil, awsquery.Fault("UnsupportedOperation", "groups of the local cloud have a launch template")
+		return nil, awsquery.Faultf(apierror.UnsupportedOperation, "groups of the local cloud have a launch template")
 	}
 	group := &records.Group{
 		Subnets:      strings.Split(c.Get("VPCZoneIdentifier"), ","),
@@ -107,16 +107,15 @@ func (g *Groups) read(ctx context.Context, c *awsquery.Call, group *records.Grou
 	if given := c.Get("DesiredCapacity"); given != "" {
 		var err error
 		if group.Desired, err = strconv.Atoi(given); err != nil {
-			return awsquery.Fault("ValidationError", "DesiredCapacity %s should be a number", given)
+			return awsquery.Faultf(apierror.ValidationError, "DesiredCapacity %s should be a number", given)
 		}
 	}
 	if group.Desired < group.Min || group.Desired > group.Max {
-		return awsquery.Fault("ValidationError",
-			"Desired capacity:%d must be between the specified min size:%d and max size:%d", group.Desired, group.Min,
-			group.Max)
+		return awsquery.Fault(apierror.CapacityOutside, group.Desired, group.Min, group.Max)
 	}
 	if group.Desired > ec2.LaunchLimit {
-		return awsquery.Fault("ValidationError", "a group of the local cloud has %d instances at most", ec2.LaunchLimit)
+		return awsquery.Faultf(apierror.ValidationError,
+			"a group of the local cloud has %d instances at most", ec2.LaunchLimit)
 	}
 	if c.Get("LaunchTemplate.LaunchTemplateId") == "" && c.Get("LaunchTemplate.LaunchTemplateName") == "" {
 		return nil
@@ -133,9 +132,7 @@ func (g *Groups) update(ctx context.Context, c *awsquery.Call) (*awsquery.Node, 
 		return nil, err
 	}
 	if records.ActiveRefresh(group.Refreshes) != nil && c.Get("LaunchTemplate.Version") != "" {
-		return nil, awsquery.Fault("ValidationError",
-			"An active instance refresh with a desired configuration exists. All configuration options derived from"+
-				" the desired configuration are not available for update while the instance refresh is active.")
+		return nil, awsquery.Fault(apierror.DesiredConfigurationActive)
 	}
 	if err = g.read(ctx, c, &group); err != nil {
 		return nil, err
@@ -170,9 +167,7 @@ func (g *Groups) delete(ctx context.Context, c *awsquery.Call) (*awsquery.Node, 
 	}
 	members := g.records.Members(name)
 	if len(members) > 0 && c.Get("ForceDelete") != "true" {
-		return nil, awsquery.Fault("ResourceInUse",
-			"You cannot delete an AutoScalingGroup while there are instances or pending Spot instance request(s)"+
-				" still in the group.")
+		return nil, awsquery.Fault(apierror.GroupInUse)
 	}
 	answered, err := g.moto.Forward(ctx, c)
 	if err != nil {
@@ -272,8 +267,7 @@ func (g *Groups) terminateMember(ctx context.Context, c *awsquery.Call) (*awsque
 	id := c.Get("InstanceId")
 	record, ok := g.records.Instance(id)
 	if !ok || record.Group == "" {
-		return nil, awsquery.Fault("ValidationError",
-			"Instance Id not found - No managed instance found for instance ID %s", id)
+		return nil, awsquery.Fault(apierror.ManagedInstanceNotFound, id)
 	}
 	if c.Get("ShouldDecrementDesiredCapacity") == "true" {
 		if err := g.records.ChangeGroup(record.Group, func(group *records.Group) { group.Desired-- }); err != nil {

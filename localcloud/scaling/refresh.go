@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/records"
 )
@@ -27,8 +28,7 @@ func (g *Groups) startRefresh(ctx context.Context, c *awsquery.Call) (*awsquery.
 		return nil, err
 	}
 	if r := records.ActiveRefresh(group.Refreshes); r != nil {
-		return nil, awsquery.Fault("InstanceRefreshInProgress",
-			"An Instance Refresh is already in progress and blocks the execution of this Instance Refresh.")
+		return nil, awsquery.Fault(apierror.InstanceRefreshInProgress)
 	}
 	r, err := g.newRefresh(ctx, c, group)
 	if err != nil {
@@ -69,7 +69,8 @@ func (g *Groups) newRefresh(ctx context.Context, c *awsquery.Call, group records
 		SkipMatching: c.Get("Preferences.SkipMatching") == "true",
 	}
 	if r.AutoRollback && !wanted {
-		return nil, awsquery.Fault("ValidationError", "AutoRollback is not supported without a desired configuration.")
+		return nil, awsquery.Faultf(apierror.ValidationError,
+			"AutoRollback is not supported without a desired configuration.")
 	}
 	for _, number := range []struct {
 		parameter string
@@ -97,7 +98,7 @@ func readNumber(c *awsquery.Call, prefix, parameter string, into *int) error {
 	}
 	number, err := strconv.Atoi(given)
 	if err != nil || number < 0 {
-		return awsquery.Fault("ValidationError", "%s %s should be a number of 0 or more", parameter, given)
+		return awsquery.Faultf(apierror.ValidationError, "%s %s should be a number of 0 or more", parameter, given)
 	}
 	*into = number
 	return nil
@@ -108,13 +109,13 @@ func readCheckpoints(c *awsquery.Call) (checkpoints []int, err error) {
 	for _, given := range c.List("Preferences.CheckpointPercentages.member") {
 		percent, err := strconv.Atoi(given)
 		if err != nil || percent < 1 || percent > 100 || percent <= last {
-			return nil, awsquery.Fault("ValidationError", "CheckpointPercentages should ascend, from 1 to 100")
+			return nil, awsquery.Faultf(apierror.ValidationError, "CheckpointPercentages should ascend, from 1 to 100")
 		}
 		last = percent
 		checkpoints = append(checkpoints, percent)
 	}
 	if len(checkpoints) > 0 && last != 100 {
-		return nil, awsquery.Fault("ValidationError",
+		return nil, awsquery.Faultf(apierror.ValidationError,
 			"The last value of CheckpointPercentages must be 100 to replace all instances in the group.")
 	}
 	return checkpoints, nil
@@ -159,8 +160,7 @@ func (g *Groups) endRefresh(_ context.Context, c *awsquery.Call) (*awsquery.Node
 	}
 	r := records.ActiveRefresh(group.Refreshes)
 	if r == nil || r.Status == "RollbackInProgress" || r.Status == "Cancelling" {
-		return nil, awsquery.Fault("ActiveInstanceRefreshNotFound",
-			"No in progress or pending Instance Refresh found for Auto Scaling group %s", name)
+		return nil, awsquery.Fault(apierror.ActiveInstanceRefreshAbsent, name)
 	}
 	err = g.records.ChangeRefresh(name, r.ID, func(r *records.Refresh) {
 		if r.Ending, r.Status = "Cancelled", "Cancelling"; c.Action() == "RollbackInstanceRefresh" {

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/records"
@@ -64,15 +65,18 @@ func (t *Templates) createVersion(ctx context.Context, c *awsquery.Call) (*awsqu
 	})
 }
 
+// absent is EC2's error for a launch template that is not there, and what it names.
+func absent(id, name string) (missing *apierror.Row, wanted string) {
+	if id != "" {
+		return apierror.InvalidLaunchTemplateIDNotFound, id
+	}
+	return apierror.InvalidLaunchTemplateNameNotFound, name
+}
+
 func (t *Templates) delete(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	if found, err := t.find(ctx, c, ""); err != nil && found.ID == "" {
-		kind := "Name"
-		if c.Get("LaunchTemplateId") != "" {
-			kind = "Id"
-		}
-		return nil, awsquery.Fault("InvalidLaunchTemplate"+kind+".NotFoundException",
-			"The specified launch template, with template %s %s%s, does not exist.",
-			strings.ToLower(kind), c.Get("LaunchTemplateId"), c.Get("LaunchTemplateName"))
+		missing, wanted := absent(c.Get("LaunchTemplateId"), c.Get("LaunchTemplateName"))
+		return nil, awsquery.Fault(missing, wanted)
 	}
 	answered, err := t.moto.Forward(ctx, c)
 	if err != nil {
@@ -127,11 +131,11 @@ func (t *Templates) find(ctx context.Context, c *awsquery.Call, prefix string) (
 			found.Version = item.Get("latestVersionNumber")
 		}
 		if _, err := strconv.Atoi(found.Version); err != nil || t.records.TemplateValues(found) == nil {
-			return found, awsquery.Fault("ValidationError",
-				"The specified launch template version does not exist: %s of %s.", found.Version, found.Name)
+			return found, awsquery.Fault(apierror.LaunchTemplateInvalid,
+				apierror.InvalidLaunchTemplateNoVersion.Text(found.Version, found.ID))
 		}
 		return found, nil
 	}
-	return records.Template{}, awsquery.Fault("ValidationError",
-		"You must use a valid fully-formed launch template. The launch template %s%s does not exist.", id, name)
+	missing, wanted := absent(id, name)
+	return records.Template{}, awsquery.Fault(apierror.LaunchTemplateInvalid, missing.Text(wanted))
 }

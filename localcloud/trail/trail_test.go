@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
@@ -128,8 +129,8 @@ func TestErrorCodes(t *testing.T) {
 	}{
 		{ok(""), nil, ""},
 		{nil, nil, ""},
-		{nil, fmt.Errorf("launch: %w", awsquery.Fault("RequestLimitExceeded", "slower")), "RequestLimitExceeded"},
-		{nil, errors.New("no space"), "LocalCloudFailure"},
+		{nil, fmt.Errorf("launch: %w", awsquery.Fault(apierror.RequestLimitExceeded)), "RequestLimitExceeded"},
+		{nil, errors.New("no space"), "UnsupportedOperation"},
 		{&awsquery.Answer{Status: 400, Body: []byte("<R><Errors><Error><Code>InvalidID</Code></Error></Errors></R>")}, nil,
 			"InvalidID"},
 		{&awsquery.Answer{Status: 400, Body: []byte(`{"__type": "com.amazonaws#ParameterNotFound"}`)}, nil,

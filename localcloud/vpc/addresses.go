@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/metadata"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto"
@@ -36,7 +37,7 @@ func (a *Addresses) allocate(ctx context.Context, c *awsquery.Call) (*awsquery.N
 	var address netip.Addr
 	a.records.View(func(o *records.State) { address = o.FreePublic() })
 	if !address.IsValid() {
-		return nil, awsquery.Fault("AddressLimitExceeded", "The maximum number of addresses has been reached.")
+		return nil, awsquery.Fault(apierror.AddressLimitExceeded)
 	}
 	c.Set("Domain", "vpc")
 	c.Set("Address", address.String())
@@ -49,10 +50,13 @@ func (a *Addresses) Find(ctx context.Context, c *awsquery.Call) (*awsquery.Node,
 	if err != nil {
 		return nil, err
 	}
-	for _, by := range []struct{ parameter, element, code string }{
-		{"AllocationId", "allocationId", "InvalidAllocationID.NotFound"},
-		{"AssociationId", "associationId", "InvalidAssociationID.NotFound"},
-		{"PublicIp", "publicIp", "InvalidAddress.NotFound"},
+	for _, by := range []struct {
+		parameter, element string
+		missing            *apierror.Row
+	}{
+		{"AllocationId", "allocationId", apierror.InvalidAllocationIDNotFound},
+		{"AssociationId", "associationId", apierror.InvalidAssociationIDNotFound},
+		{"PublicIp", "publicIp", apierror.InvalidAddressNotFound},
 	} {
 		wanted := c.Get(by.parameter)
 		if wanted == "" {
@@ -63,9 +67,9 @@ func (a *Addresses) Find(ctx context.Context, c *awsquery.Call) (*awsquery.Node,
 				return address, nil
 			}
 		}
-		return nil, awsquery.Fault(by.code, "The %s '%s' does not exist", by.parameter, wanted)
+		return nil, awsquery.Fault(by.missing, wanted)
 	}
-	return nil, awsquery.Fault("MissingParameter",
+	return nil, awsquery.Faultf(apierror.MissingParameters,
 		"The request must name the address by AllocationId, AssociationId or PublicIp")
 }
 
@@ -77,8 +81,7 @@ func (a *Addresses) associate(ctx context.Context, c *awsquery.Call) (*awsquery.
 		return nil, err
 	}
 	if balancer := a.records.BalancerAt(address.Get("allocationId")); balancer != "" {
-		return nil, awsquery.Fault("Resource.AlreadyAssociated",
-			"resource %s is already associated with load balancer %s", address.Get("allocationId"), balancer)
+		return nil, awsquery.Fault(apierror.AlreadyAssociated, address.Get("allocationId"), "load balancer "+balancer)
 	}
 	if id := c.Get("InstanceId"); id != "" {
 		if err = a.records.InStates([]string{id}, "given an address", "pending", "running", "stopping",
@@ -88,8 +91,7 @@ func (a *Addresses) associate(ctx context.Context, c *awsquery.Call) (*awsquery.
 	}
 	if association := address.Get("associationId"); association != "" {
 		if c.Get("AllowReassociation") == "false" {
-			return nil, awsquery.Fault("Resource.AlreadyAssociated",
-				"resource %s is already associated with associate-id %s", address.Get("allocationId"), association)
+			return nil, awsquery.Fault(apierror.AddressAlreadyAssociated, address.Get("allocationId"), association)
 		}
 		if _, err = a.moto.Forward(ctx, awsquery.NewCall("ec2", "DisassociateAddress",
 			"AssociationId", association)); err != nil {
@@ -121,11 +123,11 @@ func (a *Addresses) release(ctx context.Context, c *awsquery.Call) (*awsquery.No
 		return nil, err
 	}
 	if address.Get("associationId") != "" {
-		return nil, awsquery.Fault("InvalidIPAddress.InUse", "Address %s is in use.", address.Get("publicIp"))
+		return nil, awsquery.Fault(apierror.InvalidIPAddressInUse, address.Get("publicIp"))
 	}
 	if balancer := a.records.BalancerAt(address.Get("allocationId")); balancer != "" {
-		return nil, awsquery.Fault("InvalidIPAddress.InUse",
-			"Address %s is in use by load balancer %s.", address.Get("publicIp"), balancer)
+		return nil, awsquery.Fault(apierror.InvalidIPAddressInUse, address.Get("publicIp")).
+			Adding("Load balancer %s has it.", balancer)
 	}
 	nats, err := a.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeNatGateways"))
 	if err != nil {
@@ -134,8 +136,8 @@ func (a *Addresses) release(ctx context.Context, c *awsquery.Call) (*awsquery.No
 	for _, nat := range nats.Items("natGatewaySet") {
 		for _, id := range nat.All("natGatewayAddressSet", "*", "allocationId") {
 			if id == address.Get("allocationId") && nat.Get("state") == "available" {
-				return nil, awsquery.Fault("InvalidIPAddress.InUse",
-					"Address %s is in use by %s.", address.Get("publicIp"), nat.Get("natGatewayId"))
+				return nil, awsquery.Fault(apierror.InvalidIPAddressInUse, address.Get("publicIp")).
+					Adding("%s has it.", nat.Get("natGatewayId"))
 			}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/eni"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto"
@@ -38,7 +39,7 @@ func (s *Interfaces) Handlers() map[string]awsquery.Handler {
 
 // refuseSecond refuses what would be a record only.
 func (s *Interfaces) refuseSecond(_ context.Context, c *awsquery.Call) (*awsquery.Node, error) {
-	return nil, awsquery.Fault("UnsupportedOperation",
+	return nil, awsquery.Faultf(apierror.UnsupportedOperation,
 		"an instance of the local cloud keeps the one network interface that it was launched with; %s is not to be"+
 			" had", c.Action())
 }
@@ -65,19 +66,18 @@ func (s *Interfaces) create(ctx context.Context, c *awsquery.Call) (*awsquery.No
 		asked = true
 		address, err := netip.ParseAddr(c.Get(name))
 		if err != nil || !subnet.Contains(address) || eni.Reserved(subnet, address) {
-			return nil, awsquery.Fault("InvalidParameterValue",
+			return nil, awsquery.Faultf(apierror.InvalidParameterValue,
 				"Address %.60s does not fall within the usable addresses of subnet %s (%s)",
 				c.Get(name), c.Get("SubnetId"), subnet)
 		}
 		if taken[address] {
-			return nil, awsquery.Fault("InvalidIPAddress.InUse", "Address %s is in use.", address)
+			return nil, awsquery.Fault(apierror.InvalidIPAddressInUse, address)
 		}
 	}
 	if reserved := s.records.ReservationsIn(c.Get("SubnetId")); !asked && len(reserved) > 0 {
 		free := s.network.Free(c.Get("SubnetId"), subnet, taken, 1)
 		if len(free) == 0 {
-			return nil, awsquery.Fault("InsufficientFreeAddressesInSubnet",
-				"There are not enough free addresses in %s.", subnet)
+			return nil, awsquery.Fault(apierror.InsufficientFreeAddressesInSubnet, subnet)
 		}
 		c = c.Clone()
 		c.Set("PrivateIpAddress", free[0].String())
@@ -104,7 +104,7 @@ func (n *Network) subnetRange(ctx context.Context, id string) (netip.Prefix, err
 			return netip.ParsePrefix(subnet.Get("cidrBlock"))
 		}
 	}
-	return netip.Prefix{}, awsquery.Fault("InvalidSubnetID.NotFound", "The subnet ID '%.100s' does not exist", id)
+	return netip.Prefix{}, awsquery.Fault(apierror.InvalidSubnetIDNotFound, id)
 }
 
 // TakenIn are the addresses in a subnet that an interface has. One that has none, of a version of this program that

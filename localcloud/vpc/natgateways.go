@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
@@ -36,7 +37,7 @@ func (n *Network) deleteNatGateway(ctx context.Context, c *awsquery.Call) (*awsq
 		}
 	}
 	if nat == nil {
-		return nil, awsquery.Fault("NatGatewayNotFound", "NAT gateway %s was not found", id)
+		return nil, awsquery.Fault(apierror.NatGatewayNotFound, id)
 	}
 	addresses, err := n.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeAddresses"))
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host/network"
 )
@@ -50,7 +51,7 @@ func listed(c *awsquery.Call) (*awsquery.Call, error) {
 		first, _, _ := strings.Cut(rest, ".")
 		index, err := strconv.Atoi(first)
 		if err != nil || index < 0 {
-			return nil, awsquery.Fault("InvalidParameter", "The parameter %.100q is not recognized", name)
+			return nil, awsquery.Fault(apierror.UnknownParameter, name)
 		}
 		if !slices.Contains(found, index) {
 			found = append(found, index)
@@ -104,14 +105,14 @@ func admittedPermissions(c *awsquery.Call) ([]ruleOfPeer, error) {
 		all = append(all, found...)
 	}
 	if len(all) == 0 {
-		return nil, awsquery.Fault("MissingParameter", "The request must contain the parameter ipPermissions")
+		return nil, awsquery.Fault(apierror.MissingParameter, "ipPermissions")
 	}
 	return all, nil
 }
 
 func admittedPermission(c *awsquery.Call, prefix string, fields map[string]string) ([]ruleOfPeer, error) {
 	if fields["IpProtocol"] == "" {
-		return nil, awsquery.Fault("MissingParameter", "The request must contain the parameter ipProtocol")
+		return nil, awsquery.Fault(apierror.MissingParameter, "ipProtocol")
 	}
 	rule := ruleOfPeer{protocol: protocolName(fields["IpProtocol"]), from: fields["FromPort"], to: fields["ToPort"]}
 	if err := rule.admitPorts(); err != nil {
@@ -145,7 +146,7 @@ func admittedPermission(c *awsquery.Call, prefix string, fields map[string]strin
 		all = append(all, peer)
 	}
 	if len(all) == 0 {
-		return nil, awsquery.Fault("MissingParameter",
+		return nil, awsquery.Faultf(apierror.MissingParameters,
 			"The request must name a source or a destination: a CIDR block, a security group or a prefix list")
 	}
 	return all, nil
@@ -155,26 +156,26 @@ func admittedPermission(c *awsquery.Call, prefix string, fields map[string]strin
 func admittedPeer(rule ruleOfPeer, parameter, field, value string) (ruleOfPeer, error) {
 	parts := peerField.FindStringSubmatch(field)
 	if parts == nil {
-		return rule, awsquery.Fault("InvalidParameter", "The parameter %.100q is not recognized", parameter)
+		return rule, awsquery.Fault(apierror.UnknownParameter, parameter)
 	}
 	rule.list, rule.id = parts[1], parts[3]
 	switch rule.id {
 	case "CidrIp", "CidrIpv6":
 		cidr, err := netip.ParsePrefix(value)
 		if err != nil || cidr.Addr().Is4() != (rule.id == "CidrIp") || cidr.Addr().Zone() != "" {
-			return rule, awsquery.Fault("InvalidParameterValue", "CIDR block %.100q is malformed", value)
+			return rule, awsquery.Fault(apierror.InvalidCidrBlock, value)
 		}
 		rule.peer = cidr.Masked().String()
 	case "GroupId", "PrefixListId":
 		if awsquery.ResourceID.FindString(value) != value {
-			return rule, awsquery.Fault("InvalidGroupId.Malformed", "Invalid id: %.100q", value)
+			return rule, awsquery.Fault(apierror.InvalidGroupIDMalformed, value, "sg")
 		}
 		rule.peer = value
 	case "GroupName":
 		rule.peer = "name " + value
 	case "Description":
 		if len(value) > 255 {
-			return rule, awsquery.Fault("InvalidParameterValue",
+			return rule, awsquery.Faultf(apierror.InvalidParameterValue,
 				"Invalid rule description: it is longer than 255 characters")
 		}
 	}
@@ -209,23 +210,23 @@ func (r *ruleOfPeer) admitPorts() error {
 		CIDR:     netip.MustParsePrefix("0.0.0.0/0"),
 	}
 	if probe.Check() != nil {
-		return awsquery.Fault("InvalidParameterValue",
+		return awsquery.Faultf(apierror.InvalidParameterValue,
 			"Invalid value '%.60s' for IP protocol. Unknown protocol.", r.protocol)
 	}
 	switch r.protocol {
 	case "tcp", "udp":
 		if !numbers {
-			return awsquery.Fault("InvalidParameterValue",
+			return awsquery.Faultf(apierror.InvalidParameterValue,
 				"Invalid value 'Must specify both from and to ports with TCP/UDP.' for portRange.")
 		}
 		if from < 0 || to > 65535 || from > to {
-			return awsquery.Fault("InvalidParameterValue", "Invalid TCP/UDP port range (%d:%d)", from, to)
+			return awsquery.Faultf(apierror.InvalidParameterValue, "Invalid TCP/UDP port range (%d:%d)", from, to)
 		}
 	case "icmp", "icmpv6":
 		return r.admitICMP()
 	default: // a protocol without ports; what is said of them means nothing
 		if (r.from != "" || r.to != "") && !numbers {
-			return awsquery.Fault("InvalidParameterValue", "Invalid port range (%.20s:%.20s)", r.from, r.to)
+			return awsquery.Faultf(apierror.InvalidParameterValue, "Invalid port range (%.20s:%.20s)", r.from, r.to)
 		}
 		r.from, r.to = "", ""
 		return nil
@@ -243,7 +244,7 @@ func (r *ruleOfPeer) admitICMP() error {
 	}
 	valid := func(n int) bool { return n >= -1 && n <= 255 }
 	if err1 != nil || err2 != nil || !valid(kind) || !valid(code) || kind == -1 && code != -1 {
-		return awsquery.Fault("InvalidParameterValue",
+		return awsquery.Faultf(apierror.InvalidParameterValue,
 			"ICMP code (%.20s) and type (%.20s) are not valid", r.to, r.from)
 	}
 	r.from, r.to = strconv.Itoa(kind), strconv.Itoa(code)

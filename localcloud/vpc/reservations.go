@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/eni"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/records"
@@ -37,22 +38,19 @@ func (s *Reservations) create(ctx context.Context, c *awsquery.Call) (*awsquery.
 		return nil, err
 	}
 	if kind != "explicit" && kind != "prefix" {
-		return nil, awsquery.Fault("InvalidParameterValue", "Value (%.60s) for parameter reservationType is invalid.",
-			kind)
+		return nil, awsquery.Fault(apierror.InvalidValue, kind, "reservationType")
 	}
 	wanted, err := netip.ParsePrefix(c.Get("Cidr"))
 	if err != nil || wanted.Masked() != wanted {
-		return nil, awsquery.Fault("InvalidParameterValue",
-			"Value (%.60s) for parameter cidrBlock is invalid. This is not a valid CIDR block.", c.Get("Cidr"))
+		return nil, awsquery.Fault(apierror.InvalidValue, c.Get("Cidr"), "cidrBlock").
+			Adding("This is not a valid CIDR block.")
 	}
 	if !around.Contains(wanted.Addr()) || around.Bits() > wanted.Bits() {
-		return nil, awsquery.Fault("InvalidParameterValue",
-			"Reservation CIDR should be within subnet CIDR block (%s)", around)
+		return nil, awsquery.Fault(apierror.ReservationOutside, around)
 	}
 	for _, other := range s.records.ReservationsIn(subnet) {
 		if other.CIDR.Overlaps(wanted) {
-			return nil, awsquery.Fault("InvalidParameterValue",
-				"Reservation CIDR %s has overlap with existing reserved CIDR block", wanted)
+			return nil, awsquery.Fault(apierror.ReservationOverlaps, wanted)
 		}
 	}
 	var id [8]byte
@@ -131,8 +129,7 @@ func (s *Reservations) delete(_ context.Context, c *awsquery.Call) (*awsquery.No
 	id := c.Get("SubnetCidrReservationId")
 	found, ok := s.records.Reservation(id)
 	if !ok {
-		return nil, awsquery.Fault("InvalidSubnetCidrReservationID.NotFound",
-			"The subnet-cidr-reservation ID '%.60s' does not exist", id)
+		return nil, awsquery.Fault(apierror.InvalidSubnetReservationNotFound, id)
 	}
 	if err := s.records.Update(func(o *records.State) { delete(o.Reservations, id) }); err != nil {
 		return nil, err

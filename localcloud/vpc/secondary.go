@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/eni"
 )
@@ -19,7 +20,7 @@ func (s *Interfaces) assign(ctx context.Context, c *awsquery.Call) (*awsquery.No
 	}
 	wanted := c.List("PrivateIpAddress")
 	if len(wanted) == 0 {
-		return nil, awsquery.Fault("UnsupportedOperation",
+		return nil, awsquery.Faultf(apierror.UnsupportedOperation,
 			"the local cloud assigns those secondary addresses that the request names")
 	}
 	described, err := s.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeNetworkInterfaces",
@@ -32,7 +33,7 @@ func (s *Interfaces) assign(ctx context.Context, c *awsquery.Call) (*awsquery.No
 	for _, text := range wanted {
 		address, err := netip.ParseAddr(text)
 		if err != nil || !subnet.Contains(address) || eni.Reserved(subnet, address) {
-			return nil, awsquery.Fault("InvalidParameterValue",
+			return nil, awsquery.Faultf(apierror.InvalidParameterValue,
 				"Address %s does not fall within the usable addresses of subnet %s (%s)",
 				text, nic.Get("subnetId"), subnet)
 		}
@@ -64,11 +65,10 @@ func movable(all []*awsquery.Node, to *awsquery.Node, address netip.Addr, allowe
 		switch i := slices.Index(held, address); {
 		case i < 0 || id == to.Get("networkInterfaceId"):
 		case i == 0:
-			return "", awsquery.Fault("InvalidParameterValue",
+			return "", awsquery.Faultf(apierror.InvalidParameterValue,
 				"Address %s is the primary address of %s, and cannot be reassigned", address, id)
 		case !allowed:
-			return "", awsquery.Fault("InvalidParameterValue",
-				"[%s] assigned, but move is not allowed.", address)
+			return "", awsquery.Fault(apierror.AddressAssigned, address)
 		default:
 			return id, nil
 		}
@@ -89,7 +89,7 @@ func (s *Interfaces) unassign(ctx context.Context, c *awsquery.Call) (*awsquery.
 	for _, text := range c.List("PrivateIpAddress") {
 		address, err := netip.ParseAddr(text)
 		if i := slices.Index(held, address); err != nil || i < 1 {
-			return nil, awsquery.Fault("InvalidParameterValue",
+			return nil, awsquery.Faultf(apierror.InvalidParameterValue,
 				"Some of the specified addresses are not assigned to interface %s as secondary ones: %s",
 				nic.Get("networkInterfaceId"), text)
 		}
@@ -110,6 +110,5 @@ func (s *Interfaces) find(ctx context.Context, id string) (*awsquery.Node, netip
 		prefix, err := s.network.subnetRange(ctx, nic.Get("subnetId"))
 		return nic, prefix, err
 	}
-	return nil, netip.Prefix{}, awsquery.Fault("InvalidNetworkInterfaceID.NotFound",
-		"The networkInterface ID '%s' does not exist", id)
+	return nil, netip.Prefix{}, awsquery.Fault(apierror.InvalidNetworkInterfaceIDNotFound, id)
 }

@@ -2,10 +2,12 @@ package vpc
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto"
 )
@@ -38,21 +40,19 @@ func (s *SecurityGroups) delete(ctx context.Context, c *awsquery.Call) (*awsquer
 			id = group.Get("groupId")
 		}
 		if group.Get("groupId") == id && group.Get("groupName") == "default" {
-			return nil, awsquery.Fault("CannotDelete",
-				"the specified group: \"%s\" name: \"default\" cannot be deleted by a user", id)
+			return nil, awsquery.Fault(apierror.CannotDeleteDefaultGroup, id)
 		}
 	}
 	for _, nic := range r.interfaces {
 		if slices.Contains(nic.All("groupSet", "*", "groupId"), id) {
-			return nil, awsquery.Fault("DependencyViolation",
-				"resource %s has a dependent object: %s", id, nic.Get("networkInterfaceId"))
+			return nil, awsquery.Fault(apierror.DependencyViolation, id).Adding("(%s)", nic.Get("networkInterfaceId"))
 		}
 	}
 	for _, group := range r.groups {
 		for _, rule := range append(rules(group.Items("ipPermissions")), rules(group.Items("ipPermissionsEgress"))...) {
 			if rule.Group == id && group.Get("groupId") != id {
-				return nil, awsquery.Fault("DependencyViolation",
-					"resource %s has a dependent object: a rule of %s", id, group.Get("groupId"))
+				return nil, awsquery.Fault(apierror.DependencyViolation, id).
+					Adding("(a rule of %s)", group.Get("groupId"))
 			}
 		}
 	}
@@ -76,7 +76,7 @@ func (s *SecurityGroups) Exist(ctx context.Context, groups []string) error {
 	there := described.All("securityGroupInfo", "*", "groupId")
 	for _, id := range groups {
 		if !slices.Contains(there, id) {
-			return awsquery.Fault("InvalidGroup.NotFound", "The security group '%.100s' does not exist", id)
+			return awsquery.Fault(apierror.InvalidGroupNotFound, id)
 		}
 	}
 	return nil
@@ -106,7 +106,8 @@ func (s *SecurityGroups) Admit(ctx context.Context, c *awsquery.Call) (*awsquery
 	}
 	for i, rule := range asked {
 		if slices.Contains(asked[:i], rule) {
-			return nil, awsquery.Fault("InvalidParameterValue", "The same permission must not appear multiple times")
+			return nil, awsquery.Faultf(apierror.InvalidParameterValue,
+				"The same permission must not appear multiple times")
 		}
 	}
 	described, err := s.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeSecurityGroups", "GroupId.1", c.Get("GroupId")))
@@ -121,9 +122,9 @@ func (s *SecurityGroups) Admit(ctx context.Context, c *awsquery.Call) (*awsquery
 		for _, permission := range group.Items(list) {
 			for _, rule := range rulesIn(permission) {
 				if slices.Contains(asked, rule.comparable()) {
-					return nil, awsquery.Fault("InvalidPermission.Duplicate",
-						"the specified rule \"peer: %s, %s, from port: %s, to port: %s, ALLOW\" already exists",
-						rule.peer, strings.ToUpper(rule.protocol), rule.from, rule.to)
+					return nil, awsquery.Fault(apierror.InvalidPermissionDuplicate,
+						fmt.Sprintf("peer: %s, %s, from port: %s, to port: %s, ALLOW", rule.peer,
+							strings.ToUpper(rule.protocol), rule.from, rule.to))
 				}
 			}
 		}
@@ -199,8 +200,7 @@ func (s *SecurityGroups) byGroupID(ctx context.Context, c *awsquery.Call) (*awsq
 		c.Set("GroupId", group.Get("groupId"))
 		return c, nil
 	}
-	return nil, awsquery.Fault("InvalidGroup.NotFound",
-		"The security group '%.255s' does not exist in the default VPC", name)
+	return nil, awsquery.Fault(apierror.InvalidGroupNotFound, name).Adding("in the default VPC")
 }
 
 // othersOfPorts are the rules of a group that share the ports of the rules that were asked for, and are not among them.
@@ -227,8 +227,7 @@ func (s *SecurityGroups) othersOfPorts(
 	}
 	for _, rule := range asked {
 		if !found[rule] {
-			return nil, awsquery.Fault("InvalidPermission.NotFound",
-				"The specified rule does not exist in this security group.")
+			return nil, awsquery.Fault(apierror.InvalidPermissionNotFound)
 		}
 	}
 	return others, nil

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/records"
 )
@@ -19,14 +20,14 @@ func (n *Network) deleteSubnet(ctx context.Context, c *awsquery.Call) (*awsquery
 	for _, nic := range r.interfaces {
 		// What a NAT gateway had stays behind in the records when it is gone.
 		if nic.Get("subnetId") == id && nic.Get("attachment", "instanceId") != "" {
-			return nil, awsquery.Fault("DependencyViolation",
-				"The subnet '%s' has dependencies and cannot be deleted: %s.", id, nic.Get("networkInterfaceId"))
+			return nil, awsquery.Fault(apierror.HasDependencies, "subnet", id).
+				Adding("(%s)", nic.Get("networkInterfaceId"))
 		}
 	}
 	for _, nat := range r.nats {
 		if nat.Get("subnetId") == id && nat.Get("state") != "deleted" {
-			return nil, awsquery.Fault("DependencyViolation",
-				"The subnet '%s' has dependencies and cannot be deleted: %s.", id, nat.Get("natGatewayId"))
+			return nil, awsquery.Fault(apierror.HasDependencies, "subnet", id).
+				Adding("(%s)", nat.Get("natGatewayId"))
 		}
 	}
 	answered, err := n.Forward(ctx, c)
@@ -45,7 +46,7 @@ func (n *Network) deleteVpc(ctx context.Context, c *awsquery.Call) (*awsquery.No
 		return nil, err
 	}
 	blocked := func(by string) error {
-		return awsquery.Fault("DependencyViolation", "The vpc '%s' has dependencies and cannot be deleted: %s.", id, by)
+		return awsquery.Fault(apierror.HasDependencies, "vpc", id).Adding("(%s)", by)
 	}
 	for _, subnet := range r.subnets {
 		if subnet.Get("vpcId") == id {
@@ -77,7 +78,7 @@ func possibleRange(text string) error {
 		return nil // moto says so, or takes it of a pool
 	}
 	if slices.ContainsFunc(elsewhere, cidr.Overlaps) {
-		return awsquery.Fault("InvalidVpc.Range", "The CIDR '%s' is invalid.", text)
+		return awsquery.Fault(apierror.InvalidVpcRange, text)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake/resource"
 )
 
@@ -104,13 +105,17 @@ func createLoadBalancer(b *State, in *elb.CreateLoadBalancerInput) (*elb.CreateL
 func (b *State) plugBalancer(balancer *types.LoadBalancer, name string, mapping types.SubnetMapping) error {
 	subnet, err := b.network.Subnet(mapping.SubnetId)
 	if err != nil {
-		return &types.SubnetNotFoundException{Message: mapping.SubnetId}
+		return &types.SubnetNotFoundException{
+			Message: aws.String(apierror.SubnetNotFound.Text(aws.ToString(mapping.SubnetId))),
+		}
 	}
 	zone := types.AvailabilityZone{SubnetId: subnet.SubnetId, ZoneName: subnet.AvailabilityZone}
 	var address *ec2types.Address
 	if mapping.AllocationId != nil {
 		if address, err = b.network.Address(mapping.AllocationId); err != nil {
-			return &types.AllocationIdNotFoundException{Message: mapping.AllocationId}
+			return &types.AllocationIdNotFoundException{
+				Message: aws.String(apierror.AllocationIDNotFound.Text(aws.ToString(mapping.AllocationId))),
+			}
 		}
 		zone.LoadBalancerAddresses = []types.LoadBalancerAddress{{
 			AllocationId: mapping.AllocationId,
@@ -141,7 +146,7 @@ func describeLoadBalancers(
 		out.LoadBalancers = append(out.LoadBalancers, *balancer)
 	}
 	if len(out.LoadBalancers) < len(in.Names)+len(in.LoadBalancerArns) {
-		return nil, &types.LoadBalancerNotFoundException{Message: aws.String("One or more load balancers not found")}
+		return nil, &types.LoadBalancerNotFoundException{Message: aws.String(apierror.LoadBalancerNotFound.Text())}
 	}
 	slices.SortFunc(out.LoadBalancers, func(x, y types.LoadBalancer) int {
 		return strings.Compare(*x.LoadBalancerArn, *y.LoadBalancerArn)
@@ -153,7 +158,7 @@ func (b *State) balancer(arn *string) (*types.LoadBalancer, error) {
 	if found := b.balancers[aws.ToString(arn)]; found != nil {
 		return found, nil
 	}
-	return nil, &types.LoadBalancerNotFoundException{Message: arn}
+	return nil, &types.LoadBalancerNotFoundException{Message: aws.String(apierror.LoadBalancerNotFound.Text())}
 }
 
 func modifyLoadBalancerAttributes(
@@ -185,7 +190,9 @@ func createListener(b *State, in *elb.CreateListenerInput) (*elb.CreateListenerO
 	}
 	for _, listener := range b.listeners {
 		if *listener.LoadBalancerArn == *balancer.LoadBalancerArn && *listener.Port == *in.Port {
-			return nil, &types.DuplicateListenerException{Message: aws.String("A listener already exists on this port")}
+			return nil, &types.DuplicateListenerException{
+				Message: aws.String(apierror.DuplicateListener.Text(aws.ToString(in.LoadBalancerArn))),
+			}
 		}
 	}
 	made := &types.Listener{
@@ -221,7 +228,7 @@ func (b *State) targetGroup(arn *string) (*types.TargetGroup, error) {
 	if found := b.targets[aws.ToString(arn)]; found != nil {
 		return found, nil
 	}
-	return nil, &types.TargetGroupNotFoundException{Message: arn}
+	return nil, &types.TargetGroupNotFoundException{Message: aws.String(apierror.TargetGroupNotFound.Text())}
 }
 
 func describeTargetGroups(b *State, in *elb.DescribeTargetGroupsInput) (*elb.DescribeTargetGroupsOutput, error) {
@@ -234,7 +241,7 @@ func describeTargetGroups(b *State, in *elb.DescribeTargetGroupsInput) (*elb.Des
 		out.TargetGroups = append(out.TargetGroups, *group)
 	}
 	if len(out.TargetGroups) < len(in.Names)+len(in.TargetGroupArns) {
-		return nil, &types.TargetGroupNotFoundException{Message: aws.String("One or more target groups not found")}
+		return nil, &types.TargetGroupNotFoundException{Message: aws.String(apierror.TargetGroupNotFound.Text())}
 	}
 	return out, nil
 }
@@ -254,7 +261,9 @@ func deleteTargetGroup(b *State, in *elb.DeleteTargetGroupInput) (*elb.DeleteTar
 	for _, listener := range b.listeners {
 		for _, action := range listener.DefaultActions {
 			if aws.ToString(action.TargetGroupArn) == *group.TargetGroupArn {
-				return nil, &types.ResourceInUseException{Message: aws.String("Target group is currently in use")}
+				return nil, &types.ResourceInUseException{
+					Message: aws.String(apierror.TargetGroupInUse.Text(aws.ToString(in.TargetGroupArn))),
+				}
 			}
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/iam/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake/resource"
 )
 
@@ -52,7 +53,11 @@ func (i *State) Knows(name string) bool {
 }
 
 func noSuch(kind, name string) error {
-	return &types.NoSuchEntityException{Message: aws.String(kind + " " + name + " cannot be found.")}
+	row := apierror.NoSuchRole
+	if kind != "Role" {
+		row = apierror.NoSuchInstanceProfile
+	}
+	return &types.NoSuchEntityException{Message: aws.String(row.Text(name))}
 }
 
 // Operations are those of IAM.
@@ -81,7 +86,9 @@ func (i *State) profile(name *string) (*types.InstanceProfile, error) {
 
 func createRole(i *State, in *iam.CreateRoleInput) (*iam.CreateRoleOutput, error) {
 	if _, err := i.role(in.RoleName); err == nil {
-		return nil, &types.EntityAlreadyExistsException{Message: aws.String("Role " + *in.RoleName + " exists.")}
+		return nil, &types.EntityAlreadyExistsException{
+			Message: aws.String(apierror.EntityAlreadyExists.Text("Role", *in.RoleName)),
+		}
 	}
 	role := &types.Role{
 		RoleName:                 in.RoleName,
@@ -120,7 +127,9 @@ func deleteRole(i *State, in *iam.DeleteRoleInput) (*iam.DeleteRoleOutput, error
 		return nil, err
 	}
 	if len(i.policies[*role.RoleName]) > 0 || len(i.profilesOf(*role.RoleName)) > 0 {
-		return nil, &types.DeleteConflictException{Message: aws.String("Cannot delete entity, must detach first.")}
+		return nil, &types.DeleteConflictException{
+			Message: aws.String(apierror.DeleteConflict.Text("detach all policies")),
+		}
 	}
 	delete(i.roles, *role.RoleName)
 	return nil, nil
@@ -174,7 +183,9 @@ func createInstanceProfile(
 ) (*iam.CreateInstanceProfileOutput, error) {
 	name := *in.InstanceProfileName
 	if i.profiles[name] != nil {
-		return nil, &types.EntityAlreadyExistsException{Message: aws.String("Instance Profile " + name + " exists.")}
+		return nil, &types.EntityAlreadyExistsException{
+			Message: aws.String(apierror.EntityAlreadyExists.Text("Instance Profile", name)),
+		}
 	}
 	made := &types.InstanceProfile{
 		InstanceProfileName: in.InstanceProfileName,
@@ -236,7 +247,7 @@ func addRoleToInstanceProfile(
 		return nil, err
 	}
 	if len(profile.Roles) > 0 {
-		return nil, &types.LimitExceededException{Message: aws.String("Cannot exceed quota of roles: 1")}
+		return nil, &types.LimitExceededException{Message: aws.String(apierror.ProfileFull.Text())}
 	}
 	profile.Roles = []types.Role{*role}
 	i.made[*profile.InstanceProfileName] = time.Now()
@@ -265,7 +276,9 @@ func deleteInstanceProfile(
 		return nil, err
 	}
 	if len(profile.Roles) > 0 {
-		return nil, &types.DeleteConflictException{Message: aws.String("It has roles.")}
+		return nil, &types.DeleteConflictException{
+			Message: aws.String(apierror.DeleteConflict.Text("remove roles from instance profile")),
+		}
 	}
 	delete(i.profiles, *profile.InstanceProfileName)
 	return nil, nil

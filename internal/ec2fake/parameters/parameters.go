@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake/resource"
 )
 
@@ -50,9 +51,7 @@ var Operations = resource.Join(
 func putParameter(s *State, in *ssm.PutParameterInput) (*ssm.PutParameterOutput, error) {
 	name := aws.ToString(in.Name)
 	if len([]rune(aws.ToString(in.Value))) > 4096 {
-		return nil, resource.Err("ValidationException", "Standard tier parameters support a maximum parameter value "+
-			"of 4096 characters. To create a larger parameter value, upgrade the parameter to use the "+
-			"advanced-parameter tier.")
+		return nil, resource.Err(apierror.ParameterTooLong, 4096)
 	}
 	version := int64(1)
 	old := s.byName[name]
@@ -60,14 +59,14 @@ func putParameter(s *State, in *ssm.PutParameterInput) (*ssm.PutParameterOutput,
 		if aws.ToBool(in.Overwrite) {
 			return nil, &types.TooManyUpdates{Message: aws.String("There are concurrent updates")}
 		}
-		return nil, &types.ParameterAlreadyExists{Message: aws.String("The parameter already exists.")}
+		return nil, &types.ParameterAlreadyExists{Message: aws.String(apierror.ParameterAlreadyExists.Text())}
 	}
 	if old != nil {
 		if !aws.ToBool(in.Overwrite) {
-			return nil, &types.ParameterAlreadyExists{Message: aws.String("The parameter already exists.")}
+			return nil, &types.ParameterAlreadyExists{Message: aws.String(apierror.ParameterAlreadyExists.Text())}
 		}
 		if len(in.Tags) > 0 {
-			return nil, resource.Err("ValidationException", "tags and overwrite can't be used together")
+			return nil, resource.Err(apierror.TagsAndOverwrite)
 		}
 		version = old.Version + 1
 	}
@@ -137,7 +136,7 @@ func deleteParameter(s *State, in *ssm.DeleteParameterInput) (*ssm.DeleteParamet
 
 func deleteParameters(s *State, in *ssm.DeleteParametersInput) (*ssm.DeleteParametersOutput, error) {
 	if len(in.Names) > 10 {
-		return nil, resource.Err("ValidationException", "10 names at most")
+		return nil, resource.Errf(apierror.ValidationException, "10 names at most")
 	}
 	out := &ssm.DeleteParametersOutput{}
 	for _, name := range in.Names {

@@ -15,6 +15,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/smithy-go"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 )
 
 // AccountID is the account's number.
@@ -105,6 +107,11 @@ func Op[S, I, O any](do func(*S, *I) (*O, error)) Operations[S] {
 }
 
 // Err is an error of AWS.
-func Err(code, message string) error {
-	return &smithy.GenericAPIError{Code: code, Message: message}
+func Err(row *apierror.Row, values ...any) error {
+	return &smithy.GenericAPIError{Code: row.Code, Message: row.Text(values...)}
+}
+
+// Errf is an error of AWS whose text it leaves open.
+func Errf(row *apierror.Row, format string, args ...any) error {
+	return &smithy.GenericAPIError{Code: row.Code, Message: fmt.Sprintf(format, args...)}
 }

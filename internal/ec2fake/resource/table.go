@@ -1,7 +1,6 @@
 package resource
 
 import (
-	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -9,14 +8,16 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 )
 
 // Table are resources of one kind, in the order in which they were made.
 type Table[T any] struct {
 	Store *Store
 	Rows  []*Row[T]
-	// Missing is EC2's code for an id that is not there.
-	Missing string
+	// Missing is EC2's error for an id that is not there.
+	Missing *apierror.Row
 	// Tags returns a pointer to a resource's tags.
 	Tags func(*T) *[]types.Tag
 	// Values returns a resource's values that a filter, by its name, compares with; nil for an unknown filter.
@@ -67,7 +68,7 @@ func (t *Table[T]) Find(id *string) (*T, error) {
 			return row.Value, nil
 		}
 	}
-	return nil, Err(t.Missing, fmt.Sprintf("The ID '%s' does not exist", aws.ToString(id)))
+	return nil, Err(t.Missing, aws.ToString(id))
 }
 
 // Describe are copies of resources, with their tags: those of some ids, all of which have to be there, that pass

@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake/resource"
 )
 
@@ -81,7 +82,7 @@ func (s *State) scalingGroup(name *string) (*types.AutoScalingGroup, error) {
 	if group := s.groups[aws.ToString(name)]; group != nil {
 		return group, nil
 	}
-	return nil, resource.Err("ValidationError", "AutoScalingGroup name not found - "+aws.ToString(name))
+	return nil, resource.Err(apierror.GroupNotFound, aws.ToString(name))
 }
 
 func createAutoScalingGroup(
@@ -89,7 +90,7 @@ func createAutoScalingGroup(
 ) (*autoscaling.CreateAutoScalingGroupOutput, error) {
 	name := aws.ToString(in.AutoScalingGroupName)
 	if s.groups[name] != nil {
-		return nil, &types.AlreadyExistsFault{Message: aws.String("AutoScalingGroup by this name already exists")}
+		return nil, &types.AlreadyExistsFault{Message: aws.String(apierror.GroupAlreadyExists.Text(name))}
 	}
 	group := &types.AutoScalingGroup{
 		AutoScalingGroupName:   in.AutoScalingGroupName,
@@ -220,7 +221,7 @@ func deleteAutoScalingGroup(
 		return nil, err
 	}
 	if len(group.Instances) > 0 && !aws.ToBool(in.ForceDelete) {
-		return nil, &types.ResourceInUseFault{Message: aws.String("The group has instances")}
+		return nil, &types.ResourceInUseFault{Message: aws.String(apierror.GroupInUse.Text())}
 	}
 	for _, member := range group.Instances {
 		if err := s.fleet.Terminate(*member.InstanceId); err != nil {
@@ -305,7 +306,9 @@ func startInstanceRefresh(
 		return nil, err
 	}
 	if s.activeRefresh(name) != nil {
-		return nil, &types.InstanceRefreshInProgressFault{Message: aws.String("A refresh is already in progress")}
+		return nil, &types.InstanceRefreshInProgressFault{
+			Message: aws.String(apierror.InstanceRefreshInProgress.Text()),
+		}
 	}
 	started := &refresh{from: aws.ToString(group.LaunchTemplate.Version), ends: time.Now().Add(s.store.Behaviour.Pace)}
 	started.InstanceRefreshId = aws.String(s.store.Numbers.ID("refresh"))
@@ -404,7 +407,9 @@ func (s *State) turnBack(name *string, status types.InstanceRefreshStatus) (*str
 	}
 	active := s.activeRefresh(aws.ToString(name))
 	if active == nil {
-		return nil, &types.ActiveInstanceRefreshNotFoundFault{Message: aws.String("No in progress Instance Refresh")}
+		return nil, &types.ActiveInstanceRefreshNotFoundFault{
+			Message: aws.String(apierror.ActiveInstanceRefreshAbsent.Text(aws.ToString(name))),
+		}
 	}
 	active.Status, active.ends = status, time.Now().Add(s.store.Behaviour.Pace)
 	return active.InstanceRefreshId, nil

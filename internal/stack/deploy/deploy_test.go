@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/console"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
@@ -335,18 +336,18 @@ func TestFailuresGoBack(t *testing.T) {
 		"no instance can be launched": func(w *world) {
 			w.account.Fail(ec2fake.Fault{
 				Call: "RunInstances",
-				Err:  ec2fake.Err("InsufficientInstanceCapacity", "none"),
+				Err:  ec2fake.Err(apierror.InsufficientInstanceCapacity, "t3", "a"),
 			})
 		},
 		"the volume cannot be attached": func(w *world) {
-			w.account.Fail(ec2fake.Fault{Call: "AttachVolume", Nth: 1, Err: ec2fake.Err("Unavailable", "no")})
+			w.account.Fail(ec2fake.Fault{Call: "AttachVolume", Nth: 1, Err: ec2fake.Errf(apierror.Unavailable, "no")})
 		},
 		"without a way in": func(w *world) {
 			w.noSSH = true
 			w.account.Fail(ec2fake.Fault{
 				Call: "AssignPrivateIpAddresses",
 				Nth:  1,
-				Err:  ec2fake.Err("PrivateIpAddressLimitExceeded", "no"),
+				Err:  ec2fake.Errf(apierror.PrivateIPAddressLimitExceeded, "no"),
 			})
 		},
 	} {
@@ -377,7 +378,7 @@ func TestFailureToLookAtAnInstanceIsTold(t *testing.T) {
 		w := newWorld(t, nil)
 		w.mustDeploy("1")
 		looks := 0
-		denied := ec2fake.Err("UnauthorizedOperation", "not any more")
+		denied := ec2fake.Err(apierror.UnauthorizedOperation)
 		w.account.Watch("CreateTags", func(any, any) {
 			if looks++; looks == 1 {
 				w.account.Fail(ec2fake.Fault{Call: "DescribeInstances", Err: denied})
@@ -469,7 +470,7 @@ func TestRefusedAtEachCall(t *testing.T) {
 					w.mustDeploy("1")
 					w.account.Forget()
 					w.account.Fail(
-						ec2fake.Fault{Nth: n, Late: n%2 == 0, Err: ec2fake.Err("OperationNotPermitted", "no")},
+						ec2fake.Fault{Nth: n, Late: n%2 == 0, Err: ec2fake.Errf(apierror.OperationNotPermitted, "no")},
 					)
 					_, err := w.deploy(t.Context(), w.deployment("2"))
 					w.account.Forget()

@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
@@ -59,12 +60,12 @@ func TestDestroyCutOffAtEachCall(t *testing.T) {
 			if total < 30 {
 				t.Fatalf("a destroy makes %d calls", total)
 			}
-			refused := ec2fake.Err("OperationNotPermitted", "no")
+			refused := ec2fake.Errf(apierror.OperationNotPermitted, "no")
 			for i, faults := range [][]ec2fake.Fault{
 				{{Rest: true, Err: errKilled}},
 				{{Late: true, Err: errKilled}, {Rest: true, Err: errKilled}},
 				{{Err: refused}},
-				{{Late: true, Err: ec2fake.Err("InternalError", "an internal error has occurred")}},
+				{{Late: true, Err: ec2fake.Err(apierror.InternalError)}},
 			} {
 				for n := 1 + i%c.stride; n <= total; n += c.stride {
 					synctest.Test(t, func(t *testing.T) { destroyTwice(t, c.change, n, faults) })

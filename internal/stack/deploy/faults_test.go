@@ -11,6 +11,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
@@ -133,7 +134,7 @@ func TestCommitThatIsNotAnswered(t *testing.T) {
 			Call: "CreateOrUpdateTags",
 			Nth:  1,
 			Late: true,
-			Err:  ec2fake.Err("InternalFailure", "no answer"),
+			Err:  ec2fake.Errf(apierror.InternalFailure, "no answer"),
 		})
 		if _, err := w.deploy(t.Context(), w.deployment("2")); err == nil || errors.Is(err, ErrNeedsPerson) {
 			t.Errorf("got %v", err)

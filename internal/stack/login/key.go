@@ -19,6 +19,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/access"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/plan"
@@ -81,7 +82,7 @@ func importKey(ctx context.Context, s *stack.Stack, path string) error {
 // RemoveKey deletes the key pair; the private key stays.
 func RemoveKey(ctx context.Context, s *stack.Stack) error {
 	_, err := s.EC2.DeleteKeyPair(ctx, &ec2.DeleteKeyPairInput{KeyName: aws.String(KeyName(s))})
-	if err != nil && awserr.Code(err) != "InvalidKeyPair.NotFound" {
+	if err != nil && !awserr.Is(err, apierror.InvalidKeyPairNotFound) {
 		return fmt.Errorf("delete key pair %s: %w", KeyName(s), err)
 	}
 	return nil
@@ -93,7 +94,7 @@ func registeredKey(ctx context.Context, s *stack.Stack) (ssh.PublicKey, error) {
 		KeyNames:         []string{KeyName(s)},
 		IncludePublicKey: aws.Bool(true),
 	})
-	if awserr.Code(err) == "InvalidKeyPair.NotFound" || err == nil && len(out.KeyPairs) == 0 {
+	if awserr.Is(err, apierror.InvalidKeyPairNotFound) || err == nil && len(out.KeyPairs) == 0 {
 		return nil, nil
 	}
 	if err != nil {

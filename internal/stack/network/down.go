@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
@@ -128,10 +129,11 @@ type part struct {
 func removeGateway(ctx context.Context, s *stack.Stack, vpc string) func(*string) error {
 	return func(id *string) error {
 		detach := &ec2.DetachInternetGatewayInput{InternetGatewayId: id, VpcId: aws.String(vpc)}
-		if _, err := s.EC2.DetachInternetGateway(ctx, detach); err != nil && awserr.Code(err) != "Gateway.NotAttached" {
+		_, err := s.EC2.DetachInternetGateway(ctx, detach)
+		if err != nil && !awserr.Is(err, apierror.GatewayNotAttached) {
 			return err
 		}
-		_, err := s.EC2.DeleteInternetGateway(ctx, &ec2.DeleteInternetGatewayInput{InternetGatewayId: id})
+		_, err = s.EC2.DeleteInternetGateway(ctx, &ec2.DeleteInternetGatewayInput{InternetGatewayId: id})
 		return err
 	}
 }

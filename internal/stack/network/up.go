@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/google/uuid"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
@@ -402,7 +403,7 @@ func (u *update) gateway(ctx context.Context) error {
 			InternetGatewayId: aws.String(u.n.Gateway),
 			VpcId:             aws.String(u.n.VPC),
 		})
-		if awserr.Code(err) == "Resource.AlreadyAssociated" {
+		if awserr.Is(err, apierror.AlreadyAssociated) {
 			err = nil
 		}
 		return u.n.Gateway, err
@@ -628,7 +629,7 @@ func (u *update) group(ctx context.Context, t stack.Tier, name string) (string, 
 	if err == nil {
 		return aws.ToString(out.GroupId), nil
 	}
-	if awserr.Code(err) != "InvalidGroup.Duplicate" {
+	if !awserr.Is(err, apierror.InvalidGroupDuplicate) {
 		return "", err
 	}
 	of := ec2ops.Filters(map[string]string{"group-name": name, "vpc-id": u.n.VPC})

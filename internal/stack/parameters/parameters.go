@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
@@ -190,7 +191,7 @@ func Claim(ctx context.Context, s *stack.Stack, name, value string) (bool, error
 // Delete deletes a parameter; one that is not there is no error.
 func Delete(ctx context.Context, s *stack.Stack, name string) error {
 	_, err := s.SSM.DeleteParameter(ctx, &ssm.DeleteParameterInput{Name: aws.String(name)})
-	if err != nil && awserr.Code(err) != "ParameterNotFound" {
+	if err != nil && !awserr.Is(err, apierror.ParameterNotFound) {
 		return fmt.Errorf("delete parameter %s: %w", name, err)
 	}
 	return nil

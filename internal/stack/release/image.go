@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
@@ -68,7 +68,8 @@ func youngestImage(ctx context.Context, s *stack.Stack, filters []types.Filter) 
 // checkImage tells what is wrong with launching an image, if anything is.
 func checkImage(ctx context.Context, s *stack.Stack, tier, id string) error {
 	out, err := s.EC2.DescribeImages(ctx, &ec2.DescribeImagesInput{ImageIds: []string{id}})
-	if strings.HasPrefix(awserr.Code(err), "InvalidAMIID") || err == nil && len(out.Images) == 0 {
+	gone := awserr.NotFound(err) || awserr.Is(err, apierror.InvalidAMIIDMalformed)
+	if gone || err == nil && len(out.Images) == 0 {
 		return fmt.Errorf("deploy %s image %s: region %s has none of this id\nhint: an AMI's id is good in one "+
 			"region only; goldsmith images lists those of this one, and a build's ami_regions makes it in "+
 			"others", tier, id, s.Config.Region)

@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/console"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
@@ -277,7 +278,7 @@ func TestProofWithoutRoom(t *testing.T) {
 					When: func(in any) bool {
 						return slices.Contains(c.full, in.(*ec2.RunInstancesInput).InstanceType)
 					},
-					Err: ec2fake.Err("InsufficientInstanceCapacity", "none"),
+					Err: ec2fake.Err(apierror.InsufficientInstanceCapacity, "t3", "a"),
 				})
 				err := a.begin(t, "r1", "db").Prove(t.Context(), "ami-0db1")
 				if c.want == "" && err != nil ||

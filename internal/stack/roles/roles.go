@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/iam/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
@@ -104,7 +105,7 @@ func ensure(ctx context.Context, s *stack.Stack, act *plan.Actor, t stack.Tier) 
 // findProfile is an instance profile with its role, or nil.
 func findProfile(ctx context.Context, s *stack.Stack, name string) (*types.InstanceProfile, error) {
 	out, err := s.IAM.GetInstanceProfile(ctx, &iam.GetInstanceProfileInput{InstanceProfileName: aws.String(name)})
-	if awserr.Code(err) == "NoSuchEntity" {
+	if awserr.Is(err, apierror.NoSuchEntity) {
 		return nil, nil
 	}
 	if err != nil {
@@ -117,7 +118,7 @@ func findProfile(ctx context.Context, s *stack.Stack, name string) (*types.Insta
 func currentPolicy(ctx context.Context, s *stack.Stack, name string) (string, error) {
 	input := &iam.GetRolePolicyInput{RoleName: aws.String(name), PolicyName: aws.String(policyName)}
 	out, err := s.IAM.GetRolePolicy(ctx, input)
-	if awserr.Code(err) == "NoSuchEntity" {
+	if awserr.Is(err, apierror.NoSuchEntity) {
 		return "", nil
 	}
 	if err != nil {
@@ -147,7 +148,7 @@ func create(ctx context.Context, s *stack.Stack, name, policy string) error {
 		AssumeRolePolicyDocument: aws.String(awsconfig.PartitionOf(s.Config.Region).InstanceTrust()),
 		Tags:                     own,
 	})
-	if err != nil && awserr.Code(err) != "EntityAlreadyExists" {
+	if err != nil && !awserr.Is(err, apierror.EntityAlreadyExists) {
 		return err
 	}
 	if err = putPolicy(ctx, s, name, policy); err != nil {
@@ -157,7 +158,7 @@ func create(ctx context.Context, s *stack.Stack, name, policy string) error {
 		InstanceProfileName: aws.String(name),
 		Tags:                own,
 	})
-	if err != nil && awserr.Code(err) != "EntityAlreadyExists" {
+	if err != nil && !awserr.Is(err, apierror.EntityAlreadyExists) {
 		return err
 	}
 	add := &iam.AddRoleToInstanceProfileInput{InstanceProfileName: aws.String(name), RoleName: aws.String(name)}
@@ -166,7 +167,7 @@ func create(ctx context.Context, s *stack.Stack, name, policy string) error {
 		return failed
 	})
 	// A profile has one role at most: it has it.
-	if err != nil && awserr.Code(err) != "LimitExceeded" && awserr.Code(err) != "EntityAlreadyExists" {
+	if err != nil && !awserr.Is(err, apierror.ProfileFull, apierror.EntityAlreadyExists) {
 		return err
 	}
 	s.Logf("made role and instance profile %s", name)
@@ -209,7 +210,7 @@ func Remove(ctx context.Context, s *stack.Stack) error {
 			},
 			func() error { _, err := s.IAM.DeleteRole(ctx, &iam.DeleteRoleInput{RoleName: name}); return err },
 		} {
-			if err := remove(); err != nil && awserr.Code(err) != "NoSuchEntity" {
+			if err := remove(); err != nil && !awserr.Is(err, apierror.NoSuchEntity) {
 				return fmt.Errorf("remove role %s: %w", *name, err)
 			}
 		}

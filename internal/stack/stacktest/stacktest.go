@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awsconfig"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/defaultstack"
@@ -90,11 +91,11 @@ func (p *parameterStore) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch action := strings.TrimPrefix(r.Header.Get("X-Amz-Target"), "AmazonSSM."); {
 	case err != nil || !slices.Contains([]string{"GetParameter", "GetParametersByPath", "PutParameter",
 		"AddTagsToResource"}, action):
-		fault = "InvalidAction"
+		fault = apierror.UnknownOperation.Code
 	case action == "GetParameter" && !there:
-		fault = "ParameterNotFound"
+		fault = apierror.ParameterNotFound.Code
 	case action == "PutParameter" && there && !in.Overwrite:
-		fault = "ParameterAlreadyExists"
+		fault = apierror.ParameterAlreadyExists.Code
 	case action == "PutParameter":
 		value, p.values[in.Name] = in.Value, in.Value
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/deploy/tier"
@@ -73,7 +74,7 @@ func releaseAddresses(ctx context.Context, s *stack.Stack, kind string) error {
 		if found.AssociationId != nil {
 			input := &ec2.DisassociateAddressInput{AssociationId: found.AssociationId}
 			_, err := s.EC2.DisassociateAddress(ctx, input)
-			if err != nil && awserr.Code(err) != "InvalidAssociationID.NotFound" {
+			if err != nil && !awserr.Is(err, apierror.InvalidAssociationIDNotFound) {
 				return fmt.Errorf("take %s from its instance: %w", aws.ToString(found.PublicIp), err)
 			}
 		}

@@ -16,6 +16,7 @@ import (
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
@@ -90,7 +91,7 @@ func (b *balancer) create(ctx context.Context, n network.Network, address types.
 			DefaultActions:  []elbtypes.Action{{Type: elbtypes.ActionTypeEnumForward, TargetGroupArn: aws.String(arn)}},
 			Tags:            b.tags(),
 		})
-		if err != nil && awserr.Code(err) != "DuplicateListener" {
+		if err != nil && !awserr.Is(err, apierror.DuplicateListener) {
 			return nil, fmt.Errorf("have load balancer %s listen on %d: %w", name, port, err)
 		}
 		targets = append(targets, arn)
@@ -340,7 +341,7 @@ func (b *balancer) deleteTargets(ctx context.Context, name string, arn *string) 
 		if err == nil {
 			return nil
 		}
-		if awserr.Code(err) != "ResourceInUse" || attempt == 30 {
+		if !awserr.Is(err, apierror.TargetGroupInUse) || attempt == 30 {
 			return fmt.Errorf("delete target group %s: %w", name, err)
 		}
 		if err := await.Sleep(ctx, 2*time.Second); err != nil {

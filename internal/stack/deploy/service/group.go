@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
@@ -393,7 +394,7 @@ func (g *group) newVersion(ctx context.Context) (template, version string, err e
 		v := made.LaunchTemplateVersion
 		return aws.ToString(v.LaunchTemplateId), fmt.Sprint(aws.ToInt64(v.VersionNumber)), nil
 	}
-	if !strings.HasPrefix(awserr.Code(err), "InvalidLaunchTemplateName.NotFound") {
+	if !awserr.Is(err, apierror.InvalidLaunchTemplateNameNotFound) {
 		return "", "", fmt.Errorf("make a version of launch template %s: %w", g.name(), err)
 	}
 	first := &ec2.CreateLaunchTemplateInput{

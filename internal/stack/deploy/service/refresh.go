@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	astypes "github.com/aws/aws-sdk-go-v2/service/autoscaling/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
@@ -82,7 +83,7 @@ func (r *refreshes) start(
 		out, err = r.scaling.StartInstanceRefresh(ctx, input)
 		return err
 	})
-	if awserr.Code(err) == "InstanceRefreshInProgress" {
+	if awserr.Is(err, apierror.InstanceRefreshInProgress) {
 		return "", fmt.Errorf("refresh group %s: somebody else is refreshing it, not Goldsmith\n"+
 			"hint: when that has ended, or is cancelled with "+
 			"aws autoscaling cancel-instance-refresh --auto-scaling-group-name %[1]s, deploy again: %w",

@@ -5,13 +5,13 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/instance"
@@ -185,7 +185,7 @@ func (g *group) removeAll(ctx context.Context, act *plan.Actor, reason string) e
 	}
 	input := &ec2.DeleteLaunchTemplateInput{LaunchTemplateName: aws.String(g.name())}
 	_, err = g.run.Stack.EC2.DeleteLaunchTemplate(ctx, input)
-	if err != nil && !strings.HasPrefix(awserr.Code(err), "InvalidLaunchTemplateName.NotFound") {
+	if err != nil && !awserr.Is(err, apierror.InvalidLaunchTemplateNameNotFound) {
 		return fmt.Errorf("delete launch template %s: %w", g.name(), err)
 	}
 	return g.untilGone(ctx)
