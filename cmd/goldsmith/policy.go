@@ -31,8 +31,10 @@ func policyCommand() *cobra.Command {
 
 With a stack file, or with --stack, it is for that stack alone, and for what it has: groups and networks
 only where Goldsmith makes them. The region says in which partition the account is: aws, aws-us-gov or
-aws-cn. What is ended or changed must carry Goldsmith's tags, or have its name. With permissions_boundary
-in the stack file roles can only be made within that boundary.
+aws-cn. What is ended or changed must carry Goldsmith's tags, or have its name, and instances are launched
+with IMDSv2 only. With permissions_boundary in the stack file roles can only be made within that boundary;
+without it who may make roles can give one any right and launch an instance with it: bake, ci, bootstrap
+and all are then as good as an administrator of the account.
 
 Exit codes: 0 done; 2 bad input.`,
 		Example: `  goldsmith iam-policy --for ci >ci.json

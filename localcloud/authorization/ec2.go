@@ -207,7 +207,7 @@ var associations = map[string]struct {
 	action, filter, set string
 	ids                 []string
 }{
-	"eipassoc": {"DescribeAddresses", "association-id", "addressesSet", []string{"allocationId"}},
+	"eipassoc": {"DescribeAddresses", "association-id", "addressesSet", []string{"allocationId", "networkInterfaceId"}},
 	"rtbassoc": {"DescribeRouteTables", "association.route-table-association-id", "routeTableSet",
 		[]string{"routeTableId"}},
 }

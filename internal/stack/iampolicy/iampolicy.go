@@ -62,12 +62,15 @@ func (r Request) Policy() ([]byte, error) {
 	if r.Purpose != Boundary {
 		statements = r.statements()
 	}
+	for i := range statements {
+		statements[i].Sid = "" // IAM needs none, and the largest policy has no room for them: see TestPoliciesFit
+	}
 	return json.MarshalIndent(map[string]any{"Version": "2012-10-17", "Statement": statements}, "", "  ")
 }
 
 // statement is one of a policy. The order of its members is that of AWS's own policies.
 type statement struct {
-	Sid       string
+	Sid       string `json:",omitempty"`
 	Effect    string
 	Action    []string
 	Resource  any
@@ -114,6 +117,12 @@ func (r Request) statements() []statement {
 	add("ServiceRoles", serviceRoles, r.global("iam", "role/aws-service-role/*"),
 		when("StringEquals", "iam:AWSServiceName", r.serviceLinked()))
 	add("Keys", keys, "*", when("StringLike", "kms:ViaService", partition.ViaService("ec2", r.region())))
+	if slices.Contains(r.actions(anything, "bd"), "ec2:RunInstances") {
+		// The credentials of an instance are for who gets a token of its metadata service alone. A launch that does not
+		// say so is refused too: then the key has no value.
+		all = append(all, statement{"Tokens", "Deny", []string{"ec2:RunInstances"}, r.arn("ec2", "instance/*"),
+			when("StringNotEquals", "ec2:MetadataHttpTokens", "required")})
+	}
 	if r.Purpose == Read { // who looks needs no secret, and AWS's own key decrypts for all of the account
 		all = append(all, statement{"NoSecrets", "Deny", []string{"kms:Decrypt"}, "*",
 			when("StringLike", "kms:ViaService", partition.ViaService("ssm", r.region()))})

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/policyeval"
 )
 
 // callOf matches the input of a call of the SDK's: the name of the package, as the code imports it, and of the call.
@@ -270,6 +272,83 @@ func TestPoliciesFit(t *testing.T) {
 		_, text := policyOf(t, r)
 		if size := len(strings.Join(strings.Fields(text), "")); size > 6144 {
 			t.Errorf("%s has %d characters", purpose, size)
+		}
+	}
+}
+
+// decide evaluates a policy as IAM does.
+func decide(t *testing.T, r Request, action, resource string, keys ...string) bool {
+	t.Helper()
+	_, text := policyOf(t, r)
+	d, err := policyeval.ParseIdentity([]byte(text))
+	if err != nil {
+		t.Fatalf("%s: %v", r.Purpose, err)
+	}
+	p := policyeval.Policies{Identity: []*policyeval.Document{d}}
+	return p.Decide(policyeval.Request{Action: action, Resource: resource, Context: policyeval.Of(keys...)}).Allowed
+}
+
+// TestNobodyGetsMoreThanTheBoundary has the ways from these policies to an administrator's rights, each of which must be
+// closed where there is a boundary, and what is needed instead.
+func TestNobodyGetsMoreThanTheBoundary(t *testing.T) {
+	const limit = "arn:aws:iam::123456789012:policy/limit"
+	const role, other = "arn:aws:iam::123456789012:role/goldsmith-build-x", "arn:aws:iam::123456789012:role/admin"
+	for _, c := range []struct {
+		action, resource string
+		keys             []string
+		want             bool
+	}{
+		{"iam:CreateRole", role, nil, false},
+		{"iam:CreateRole", role, []string{"iam:PermissionsBoundary", "arn:aws:iam::aws:policy/AdministratorAccess"}, false},
+		{"iam:CreateRole", role, []string{"iam:PermissionsBoundary", limit}, true},
+		{"iam:PutRolePolicy", role, nil, false},
+		{"iam:PutRolePolicy", role, []string{"iam:PermissionsBoundary", limit}, true},
+		{"iam:PutRolePolicy", other, []string{"iam:PermissionsBoundary", limit}, false},
+		{"iam:AttachRolePolicy", role, []string{"iam:PermissionsBoundary", limit}, false},
+		{"iam:DeleteRolePermissionsBoundary", role, []string{"iam:PermissionsBoundary", limit}, false},
+		{"iam:PutRolePermissionsBoundary", role, []string{"iam:PermissionsBoundary", limit}, false},
+		{"iam:UpdateAssumeRolePolicy", role, []string{"iam:PermissionsBoundary", limit}, false},
+		{"iam:CreatePolicyVersion", limit, nil, false},
+		{"iam:CreateUser", "arn:aws:iam::123456789012:user/goldsmith-x", nil, false},
+		{"iam:CreateAccessKey", "arn:aws:iam::123456789012:user/root", nil, false},
+		{"iam:PassRole", role, []string{"iam:PassedToService", "ec2.amazonaws.com"}, true},
+		{"iam:PassRole", role, []string{"iam:PassedToService", "lambda.amazonaws.com"}, false},
+		{"iam:PassRole", other, []string{"iam:PassedToService", "ec2.amazonaws.com"}, false},
+		{"sts:AssumeRole", role, nil, false},
+	} {
+		for _, purpose := range []Purpose{All, Bootstrap, CI} {
+			r := everything(purpose)
+			r.PermissionsBoundary = limit
+			if got := decide(t, r, c.action, c.resource, c.keys...); got != c.want {
+				t.Errorf("%s: %s on %s with %q: %t", purpose, c.action, c.resource, c.keys, got)
+			}
+		}
+	}
+}
+
+// TestOnlyWhatIsGoldsmithsIsEnded evaluates the conditions on tags.
+func TestOnlyWhatIsGoldsmithsIsEnded(t *testing.T) {
+	const instance, tag = "arn:aws:ec2:us-east-1:123456789012:instance/i-1", "aws:ResourceTag/goldsmith:stack"
+	for _, c := range []struct {
+		action, resource string
+		keys             []string
+		want             bool
+	}{
+		{"ec2:TerminateInstances", instance, nil, false},
+		{"ec2:TerminateInstances", instance, []string{tag, "other"}, false},
+		{"ec2:TerminateInstances", instance, []string{tag, "shop"}, true},
+		{"ec2:CreateTags", instance, nil, false}, // it would be its own then
+		{"ec2:CreateTags", instance, []string{"ec2:CreateAction", "RunInstances"}, true},
+		{"ec2:RunInstances", "arn:aws:ec2:us-east-1:123456789012:instance/*", nil, false},
+		{"ec2:RunInstances", "arn:aws:ec2:us-east-1:123456789012:instance/*",
+			[]string{"ec2:MetadataHttpTokens", "optional"}, false},
+		{"ec2:RunInstances", "arn:aws:ec2:us-east-1:123456789012:instance/*",
+			[]string{"ec2:MetadataHttpTokens", "required"}, true},
+		{"ec2:RunInstances", "arn:aws:ec2:us-east-1:123456789012:volume/*", nil, true},
+	} {
+		r := Request{Purpose: Deploy, Stack: "shop"}
+		if got := decide(t, r, c.action, c.resource, c.keys...); got != c.want {
+			t.Errorf("%s on %s with %q: %t", c.action, c.resource, c.keys, got)
 		}
 	}
 }
