@@ -109,6 +109,10 @@ cycles: packer
 	@scripts/deps
 	CYCLES='$(CYCLES)' TIME='$(TIME)' SEEDS='$(SEEDS)' go test -tags acceptance -count=1 -timeout 24h -v ./acceptance/cycles
 
+## policies: hold the printed policies to what the last make acceptance called, as its clouds' trails have it
+policies:
+	go test -tags acceptance -count=1 -v ./acceptance/policies
+
 ## scan: judge the instances of the stack with scanners that are not this project's, and print one table
 scan: goldsmith
 	@scripts/deps --test
