@@ -16,6 +16,8 @@ const (
 var (
 	AccessDenied               = row(commonErrors, http.StatusForbidden, "AccessDenied", "")
 	AccessDeniedException      = row(commonErrors, http.StatusForbidden, "AccessDeniedException", "")
+	ConstraintViolation        = row(commonErrors, 0, "ValidationError", constraint)
+	ConstraintViolationJSON    = row(commonErrors, 0, "ValidationException", constraint)
 	ExpiredToken               = row(commonErrors, http.StatusForbidden, "ExpiredToken", expired)
 	ExpiredTokenException      = row(commonErrors, 0, "ExpiredTokenException", expired)
 	IncompleteSignature        = row(commonErrors, 0, "IncompleteSignature", incompleteSignature)
@@ -27,16 +29,18 @@ var (
 	MissingAuthenticationJSON  = row(
 		commonErrors, http.StatusForbidden, "MissingAuthenticationTokenException", missingToken,
 	)
-	SignatureDoesNotMatch = row(commonErrors, http.StatusForbidden, "SignatureDoesNotMatch", mismatch)
-	Throttling            = row(commonErrors, 0, "Throttling", "Rate exceeded")
-	ThrottlingException   = row(commonErrors, 0, "ThrottlingException", "Rate exceeded")
-	UnknownOperation      = row(commonErrors, 0, "UnknownOperationException", "")
-	UnrecognizedClient    = row(commonErrors, http.StatusForbidden, "UnrecognizedClientException", unknownToken)
-	ValidationError       = row(commonErrors, 0, "ValidationError", "")
-	ValidationException   = row(commonErrors, 0, "ValidationException", "")
+	SerializationException = row(published, 0, "SerializationException", "")
+	SignatureDoesNotMatch  = row(commonErrors, http.StatusForbidden, "SignatureDoesNotMatch", mismatch)
+	Throttling             = row(commonErrors, 0, "Throttling", "Rate exceeded")
+	ThrottlingException    = row(commonErrors, 0, "ThrottlingException", "Rate exceeded")
+	UnknownOperation       = row(commonErrors, 0, "UnknownOperationException", "")
+	UnrecognizedClient     = row(commonErrors, http.StatusForbidden, "UnrecognizedClientException", unknownToken)
+	ValidationError        = row(commonErrors, 0, "ValidationError", "")
+	ValidationException    = row(commonErrors, 0, "ValidationException", "")
 )
 
 const (
+	constraint          = "1 validation error detected: Value at '%s' failed to satisfy constraint: Member %s"
 	expired             = "The security token included in the request is expired"
 	incompleteSignature = "The request signature does not conform to AWS standards"
 	unknownToken        = "The security token included in the request is invalid"

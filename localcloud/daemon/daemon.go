@@ -27,6 +27,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/host"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/manners"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/servicemodel"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/trail"
 )
 
@@ -164,6 +165,7 @@ func (d *daemon) run(ctx context.Context) error {
 	defer calls.Close()
 	// What goes on after an answer, and what waits for machines' ends, stops before the API server does.
 	ctx, cancel := context.WithCancelCause(ctx)
+	models := servicemodel.New(filepath.Join(backend.Root(), servicemodel.Dir))
 	server := endpoint.New(endpoint.Config{
 		StateDir: d.stateDir,
 		Public:   d.host.Addresses().PublicPrefix,
@@ -171,6 +173,7 @@ func (d *daemon) run(ctx context.Context) error {
 		Key:      key,
 		Dial:     backend.DialContext,
 		Manners:  &d.manners,
+		Models:   models,
 		Trail:    calls,
 		Log:      d.log,
 	}, d.host)
@@ -183,6 +186,11 @@ func (d *daemon) run(ctx context.Context) error {
 	if err := server.Start(ctx); err != nil {
 		return err
 	}
+	go func() {
+		if err := models.Load(); err != nil {
+			d.log.Error("calls cannot be checked", "error", err)
+		}
+	}()
 	go func() {
 		select {
 		case <-backend.Done():

@@ -19,6 +19,9 @@ var networkAction = regexp.MustCompile(`Vpc|Subnet|Route|Gateway|SecurityGroup|A
 
 // answer answers a call that its caller may make as the cloud's manners have it.
 func (s *Server) answer(ctx context.Context, c *awsquery.Call) (*awsquery.Answer, error) {
+	if err := s.config.Models.Check(c); err != nil {
+		return nil, err
+	}
 	if err := s.allowed.Authorize(ctx, c); err != nil {
 		return nil, err
 	}

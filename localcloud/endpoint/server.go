@@ -37,6 +37,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/records"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/scaling"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/servicemodel"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/targets"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/trail"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/vpc"
@@ -63,6 +64,8 @@ type Config struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Manners delay, limit and refuse calls as EC2 does; nil does not.
 	Manners *manners.Manners
+	// Models have the members and types of calls; nil does not check them.
+	Models *servicemodel.Models
 	// Trail is told of each call; nil is not.
 	Trail *trail.Trail
 	Log   *slog.Logger

@@ -129,6 +129,9 @@ func (s *APIServer) DialContext(ctx context.Context, _, _ string) (net.Conn, err
 	return netns.Dial(ctx, s.namespace(), &net.Dialer{}, apiServerPort)
 }
 
+// Root is the root of the server's file system.
+func (s *APIServer) Root() string { return s.root }
+
 // Done is closed when the server has ended.
 func (s *APIServer) Done() <-chan struct{} { return s.done }
 
