@@ -16,6 +16,7 @@ import (
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/quotas"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 )
 
@@ -187,6 +188,7 @@ func bakeOf(t *testing.T, a *account, id string, change map[string]any) *bake {
 		iam:    iam.NewFromConfig(conf),
 		region: here,
 		id:     id,
+		quotas: quotas.Open(conf),
 
 		elsewhere: clientIn,
 		caller:    func(context.Context) (string, error) { return "192.0.2.1", nil },

@@ -29,6 +29,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/inputs"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/packerstep"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/quotas"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/remote"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/seal"
 )
@@ -74,6 +75,7 @@ func (b *Builder) Run(ctx context.Context, ui packersdk.Ui, hook packersdk.Hook)
 		region:  conf.Region,
 		id:      newID(),
 		started: time.Now().UTC(),
+		quotas:  quotas.Open(conf),
 		caller: func(ctx context.Context) (string, error) {
 			address, callErr := awsconfig.CallerAddress(ctx, conf)
 			return address.String(), callErr
@@ -183,6 +185,7 @@ func (b *bake) preparingSteps() []multistep.Step {
 		b.step("look for an unfinished AMI", b.adoptOrCheckNames, nil),
 		b.step("begin the proof", b.beginProof, b.endProof),
 		b.step("look for an image of the same inputs", b.reuseUnchanged, nil).unlessAdopted(),
+		b.step("compare with the quotas", b.compareQuotas, nil).unlessAdopted(),
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/console"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/images"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/quotas"
 )
 
 const (
@@ -36,6 +37,7 @@ type job struct {
 	started time.Time
 	// caller is the address that this machine's connections come from.
 	caller func(context.Context) (string, error)
+	quotas *quotas.Account
 	// elsewhere is EC2 in another region.
 	elsewhere func(region string) *ec2.Client
 }

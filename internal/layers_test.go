@@ -86,7 +86,7 @@ var layers = map[string]layer{
 	"ec2": {
 		packages: []string{
 			"internal/awsaccess", "internal/awsconfig", "internal/awserr", "internal/await", "internal/console",
-			"internal/ec2ops/...", "internal/ec2fake/...", "internal/images",
+			"internal/ec2ops/...", "internal/ec2fake/...", "internal/images", "internal/quotas",
 		},
 		may: []string{"machine", "basics"},
 	},

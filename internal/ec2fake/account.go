@@ -38,6 +38,8 @@ type Account struct {
 	Console func(types.Instance) string
 	// Offers tells whether a zone has an instance type. Without it each has all.
 	Offers func(zone, instanceType string) bool
+	// Quotas are the account's quotas, by their codes. It has no others.
+	Quotas map[string]float64
 	// Healthy tells whether an instance is for its load balancer. Without it all are.
 	Healthy func(types.Instance) bool
 

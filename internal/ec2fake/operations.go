@@ -18,6 +18,7 @@ var operations = map[string]resource.Operations[Region]{
 	"IAM":                       in(identity.Operations, func(r *Region) *identity.State { return r.account.identity }),
 	"SSM":                       in(parameters.Operations, func(r *Region) *parameters.State { return r.parameters }),
 	"STS":                       resource.Op(getCallerIdentity),
+	"Service Quotas":            resource.Op(getServiceQuota),
 	"Auto Scaling":              in(scaling.Operations, func(r *Region) *scaling.State { return r.scaling }),
 	"Elastic Load Balancing v2": in(balancing.Operations, func(r *Region) *balancing.State { return r.balancing }),
 }

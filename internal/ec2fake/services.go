@@ -10,6 +10,8 @@ import (
 	astypes "github.com/aws/aws-sdk-go-v2/service/autoscaling/types"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/servicequotas"
+	sqtypes "github.com/aws/aws-sdk-go-v2/service/servicequotas/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 )
 
@@ -120,4 +122,18 @@ func getCallerIdentity(_ *Region, _ *sts.GetCallerIdentityInput) (*sts.GetCaller
 		Arn:     aws.String("arn:aws:iam::" + Number + ":user/tester"),
 		UserId:  aws.String("AIDAFAKE"),
 	}, nil
+}
+
+func getServiceQuota(
+	r *Region, in *servicequotas.GetServiceQuotaInput,
+) (*servicequotas.GetServiceQuotaOutput, error) {
+	value, ok := r.account.Quotas[aws.ToString(in.QuotaCode)]
+	if !ok {
+		return nil, &sqtypes.NoSuchResourceException{Message: in.QuotaCode}
+	}
+	return &servicequotas.GetServiceQuotaOutput{Quota: &sqtypes.ServiceQuota{
+		ServiceCode: in.ServiceCode,
+		QuotaCode:   in.QuotaCode,
+		Value:       aws.Float64(value),
+	}}, nil
 }

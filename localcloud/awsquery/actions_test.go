@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/servicequotas"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 )
@@ -42,6 +43,7 @@ func TestActions(t *testing.T) {
 		"iam":                  reflect.TypeFor[*iam.Client](),
 		"sts":                  reflect.TypeFor[*sts.Client](),
 		"ssm":                  reflect.TypeFor[*ssm.Client](),
+		"servicequotas":        reflect.TypeFor[*servicequotas.Client](),
 		"autoscaling":          reflect.TypeFor[*autoscaling.Client](),
 		"elasticloadbalancing": reflect.TypeFor[*elasticloadbalancingv2.Client](),
 	} {

@@ -53,7 +53,7 @@ func ReadCall(r *http.Request, service string, body []byte) (*Call, error) {
 	}
 	c.Header.Set("Authorization", authorization(service))
 	switch service {
-	case "ssm":
+	case "ssm", "servicequotas":
 		return c, c.checkTarget()
 	case "ebs", CheckIPService:
 		c.Header.Del("X-Amz-Target")
@@ -102,13 +102,16 @@ func (c *Call) checkCharacters() error {
 	return nil
 }
 
+// targets are prefixes of operations, by service, of those that speak JSON.
+var targets = map[string]string{"ssm": "AmazonSSM.", "servicequotas": "ServiceQuotasV20190624."}
+
 // checkTarget has the operation of a service that speaks JSON in the one place where it belongs: moto would
 // find it elsewhere too.
 func (c *Call) checkTarget() error {
-	target, ok := strings.CutPrefix(c.Header.Get("X-Amz-Target"), "AmazonSSM.")
+	target, ok := strings.CutPrefix(c.Header.Get("X-Amz-Target"), targets[c.Service])
 	kind, _, _ := strings.Cut(c.Header.Get("Content-Type"), ";")
 	posted := c.Method == http.MethodPost && c.Path == "/" && kind == "application/x-amz-json-1.1"
-	if !posted || !ok || !known("ssm", target) {
+	if !posted || !ok || !known(c.Service, target) {
 		return Faultf(apierror.UnknownOperation,
 			"the request is no operation of this service: a POST of JSON to /, with its X-Amz-Target")
 	}

@@ -44,4 +44,4 @@ func CodeOf(err error) string {
 }
 
 // JSONServices speak JSON; all others that are known here speak the query protocol.
-var JSONServices = map[string]bool{"ssm": true, "ebs": true}
+var JSONServices = map[string]bool{"ssm": true, "ebs": true, "servicequotas": true}

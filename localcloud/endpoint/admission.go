@@ -73,6 +73,7 @@ var paths = map[string]*regexp.Regexp{
 	"iam":                  regexp.MustCompile(`^/$`),
 	"sts":                  regexp.MustCompile(`^/$`),
 	"ssm":                  regexp.MustCompile(`^/$`),
+	"servicequotas":        regexp.MustCompile(`^/$`),
 	"ebs": regexp.MustCompile(
 		`^/snapshots(/completion)?(/snap-[0-9a-f]{8,17}(/blocks(/\d+)?|/changedblocks)?)?$`),
 	awsquery.CheckIPService: regexp.MustCompile(`^/latest/checkip$`),

@@ -36,6 +36,9 @@ func (s *Server) carryOut(ctx context.Context, c *awsquery.Call) (*awsquery.Answ
 		return nil, awsquery.Faultf(apierror.MissingAction,
 			"The request is missing an action: it is a form with an Action")
 	}
+	if c.Service == "servicequotas" {
+		return s.answerQuotas(c)
+	}
 	if c.Service == "ec2" {
 		if dry, err := c.DryRun(); dry || err != nil {
 			return nil, cmp.Or(err, s.dryRun(ctx, c))

@@ -32,6 +32,13 @@ const (
 	shortOne = 200
 )
 
+// quotas are they by the codes that Service Quotas has for them: "Amazon EC2 endpoints and quotas", "Amazon VPC quotas".
+var quotas = map[string]int{
+	"L-0263D0A3": addressQuota,
+	"L-1216C47A": vcpuQuota,
+	"L-F678F1CE": vpcQuota,
+}
+
 // shortFor is how long there is no capacity then.
 var shortFor = span{30 * time.Second, 2 * time.Minute}
 

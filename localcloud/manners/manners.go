@@ -56,6 +56,16 @@ func (m *Manners) Answer(ctx context.Context, c *awsquery.Call, carry Carry) (*a
 	return d.answer(ctx, c, carry)
 }
 
+// Quota is the account's quota of a code of Service Quotas. Without manners there is none: as much is had as the machine
+// has.
+func (m *Manners) Quota(code string) (value int, ok bool) {
+	if m == nil || m.current.Load() == nil {
+		return 0, false
+	}
+	value, ok = quotas[code]
+	return value, ok
+}
+
 // TargetTakes is how long a load balancer takes with a target before it may find it healthy.
 func (m *Manners) TargetTakes(target string) time.Duration {
 	return m.takes("target", "target", target)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/quotas"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/deploy/data"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/deploy/service"
@@ -52,7 +53,29 @@ func (r *rollout) prepare(ctx context.Context, all []stack.Instance) (err error)
 			return err
 		}
 	}
+	r.compareQuotas(ctx)
 	return nil
+}
+
+// compareQuotas warns where the account has no room for the instances that come beside those that run. A group that is
+// refreshed gets them one by one, if the stack file does not say otherwise.
+func (r *rollout) compareQuotas(ctx context.Context) {
+	if r.run.Act.Dry() {
+		return // a plan makes no calls that a deployment may not need
+	}
+	var launched []string
+	for i, t := range r.tiers {
+		o, wanted, count := t.Outcome(), r.stack.Tiers[i], 1
+		if wanted.Service.Group && o.Old.ID == "" {
+			count = int(wanted.Service.Count)
+		}
+		if o.Replaced || o.Old.ID == "" {
+			launched = append(launched, slices.Repeat([]string{wanted.InstanceType}, count)...)
+		}
+	}
+	for _, warning := range quotas.Open(r.stack.Config).ForInstances(ctx, "this deployment", launched) {
+		r.stack.Logf("warning: %s", warning)
+	}
 }
 
 // tiersOf are the stack's tiers in a deployment; it refuses what cannot come to a good end.

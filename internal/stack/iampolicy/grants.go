@@ -54,6 +54,7 @@ var grants = []grant{
 			"ec2:GetConsoleOutput",
 		},
 	},
+	{who: "bds", on: anything, actions: []string{"ec2:DescribeInstanceTypes", "servicequotas:GetServiceQuota"}},
 	{who: "dsr", on: anything, actions: []string{"ec2:DescribeAvailabilityZones", "ec2:DescribeInstanceTypeOfferings",
 		"ec2:DescribeNetworkInterfaces", "ec2:GetSubnetCidrReservations"}},
 

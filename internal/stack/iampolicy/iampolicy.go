@@ -107,14 +107,14 @@ func (r Request) statements() []statement {
 	}
 	made = slices.DeleteFunc(slices.Clone(made), isProfile)
 	if r.PermissionsBoundary == "" {
-		add("GiveRights", boundedRoles, made)
+		add("Rights", boundedRoles, made)
 	} else {
-		add("GiveRights", boundedRoles, made, when("StringEquals", "iam:PermissionsBoundary", r.PermissionsBoundary))
+		add("Rights", boundedRoles, made, when("StringEquals", "iam:PermissionsBoundary", r.PermissionsBoundary))
 	}
 	partition := awsconfig.PartitionOf(r.Region)
-	add("PassRoles", passRole, slices.DeleteFunc(slices.Clone(looks), isProfile),
+	add("Pass", passRole, slices.DeleteFunc(slices.Clone(looks), isProfile),
 		when("StringEquals", "iam:PassedToService", partition.EC2Principal()))
-	add("ServiceRoles", serviceRoles, r.global("iam", "role/aws-service-role/*"),
+	add("Linked", serviceRoles, r.global("iam", "role/aws-service-role/*"),
 		when("StringEquals", "iam:AWSServiceName", r.serviceLinked()))
 	add("Keys", keys, "*", when("StringLike", "kms:ViaService", partition.ViaService("ec2", r.region())))
 	if slices.Contains(r.actions(anything, "bd"), "ec2:RunInstances") {

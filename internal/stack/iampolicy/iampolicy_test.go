@@ -19,12 +19,13 @@ var callOf = regexp.MustCompile(`&(\w+)\.([A-Z]\w+)Input\{`)
 
 // services are the packages of the SDK by the names that the code gives them, and what IAM calls their services.
 var services = map[string]string{
-	"ec2":         "ec2",
-	"iam":         "iam",
-	"ssm":         "ssm",
-	"autoscaling": "autoscaling",
-	"elb":         "elasticloadbalancing",
-	"imds":        "", // asks for no right
+	"ec2":           "ec2",
+	"iam":           "iam",
+	"ssm":           "ssm",
+	"autoscaling":   "autoscaling",
+	"elb":           "elasticloadbalancing",
+	"servicequotas": "servicequotas",
+	"imds":          "", // asks for no right
 }
 
 // calls are the actions that the code of some directories calls, with where.

@@ -18,6 +18,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/quotas"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/plan"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/record"
@@ -78,6 +79,7 @@ func Ensure(ctx context.Context, s *stack.Stack, act *plan.Actor) (Network, erro
 			"stack file wants one of its own\n"+
 			"hint: name that VPC in the stack file, or move by goldsmith destroy", s.Name, n.VPC)
 	}
+	u.compareQuotas(ctx)
 	for _, part := range parts {
 		if err := part.make(ctx); err != nil {
 			return n, fmt.Errorf("make the network of stack %s: %s: %w\nhint: what was made stays; run this again "+
@@ -87,6 +89,23 @@ func Ensure(ctx context.Context, s *stack.Stack, act *plan.Actor) (Network, erro
 	}
 	u.complete()
 	return n, nil
+}
+
+// compareQuotas warns where the account has no room for a VPC and the gateway's address that are yet to be made.
+func (u *update) compareQuotas(ctx context.Context) {
+	if u.act.Dry() || u.n.Existing {
+		return
+	}
+	vpcs, addresses := 0, 0
+	if u.n.VPC == "" {
+		vpcs = 1
+	}
+	if u.n.Address == "" {
+		addresses = 2 // the page gets one too
+	}
+	for _, warning := range quotas.Open(u.stack.Config).ForNetwork(ctx, "this stack", vpcs, addresses) {
+		u.stack.Logf("warning: %s", warning)
+	}
 }
 
 // update is one run of Ensure.
