@@ -113,6 +113,10 @@ const runLimit = 2 * time.Minute
 // answerLimit is how long a launch is repeated that nobody answered.
 const answerLimit = time.Minute
 
+// capacityLimit is how long a launch is repeated for which a zone has no capacity. It is a matter of minutes (EC2 User
+// Guide, Troubleshoot Amazon EC2 instance launch issues: Insufficient instance capacity).
+const capacityLimit = 3 * time.Minute
+
 // Run launches the instance. An interrupted call is let end, and one that nobody answered is made again with its token:
 // what it launches must be known to be taken back.
 func Run(ctx context.Context, s *stack.Stack, n network.Network, l Launch) (stack.Instance, error) {
@@ -120,8 +124,33 @@ func Run(ctx context.Context, s *stack.Stack, n network.Network, l Launch) (stac
 	if err != nil {
 		return stack.Instance{}, err
 	}
+	var launched stack.Instance
+	said := false
+	err = await.Retry(ctx, capacityLimit, noCapacity, func(ctx context.Context) (err error) {
+		launched, err = once(ctx, s, input, l.Tier.Name)
+		if noCapacity(err) {
+			input.ClientToken = aws.String(uuid.NewString()) // the answer to the old one is known
+			if !said {
+				said = true
+				s.Logf("%s has no %s left at the moment: trying again for up to %s", l.Subnet.Zone, l.InstanceType,
+					capacityLimit)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return stack.Instance{}, fmt.Errorf("launch %s of %s: %w", l.Tier.Name, l.Image, err)
+	}
+	return launched, nil
+}
+
+// noCapacity tells whether a zone has no more of a type, which changes within minutes.
+func noCapacity(err error) bool { return awserr.Code(err) == "InsufficientInstanceCapacity" }
+
+// once asks for an instance, until EC2 has answered.
+func once(ctx context.Context, s *stack.Stack, input *ec2.RunInstancesInput, tier string) (stack.Instance, error) {
 	var out *ec2.RunInstancesOutput
-	err = ec2ops.OnceKnown(ctx, func(ctx context.Context) error {
+	err := ec2ops.OnceKnown(ctx, func(ctx context.Context) error {
 		whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), runLimit)
 		defer cancel()
 		return await.Retry(whole, answerLimit, awserr.Unanswered, func(ctx context.Context) (err error) {
@@ -130,7 +159,7 @@ func Run(ctx context.Context, s *stack.Stack, n network.Network, l Launch) (stac
 		})
 	})
 	if err != nil {
-		return stack.Instance{}, fmt.Errorf("launch %s of %s: %w", l.Tier.Name, l.Image, err)
+		return stack.Instance{}, err
 	}
-	return stack.InstanceOf(out.Instances[0], l.Tier.Name), nil
+	return stack.InstanceOf(out.Instances[0], tier), nil
 }

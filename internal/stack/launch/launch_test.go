@@ -27,6 +27,8 @@ func TestLaunchWithAProfileThatIsNew(t *testing.T) {
 		{"some seconds", stacktest.For(40*time.Second, "InvalidParameterValue", stacktest.BadProfile), ""},
 		{"nobody answers at first", stacktest.For(20*time.Second, "InternalError",
 			"An internal error has occurred"), ""},
+		{"no capacity for some minutes", stacktest.For(100*time.Second, "InsufficientInstanceCapacity", "none"), ""},
+		{"no capacity at all", stacktest.For(time.Hour, "InsufficientInstanceCapacity", "none"), "Insufficient"},
 		{"it is not there at all", stacktest.For(time.Hour, "InvalidParameterValue", stacktest.BadProfile),
 			"Invalid IAM Instance Profile name"},
 		{"another fault", stacktest.For(time.Hour, "InvalidParameterValue",
@@ -49,7 +51,7 @@ func TestLaunchWithAProfileThatIsNew(t *testing.T) {
 					t.Errorf("got %q, %v", i.ID, err)
 				}
 				took := time.Since(a.Began)
-				if c.name == "another fault" && a.Calls["RunInstances"] != 1 || took > 3*time.Minute {
+				if c.name == "another fault" && a.Calls["RunInstances"] != 1 || took > 4*time.Minute {
 					t.Errorf("%d calls in %s", a.Calls["RunInstances"], took)
 				}
 			})
