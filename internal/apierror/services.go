@@ -9,6 +9,7 @@ const (
 	stsActions      = "AWS STS API Reference: AssumeRole"
 	ssmActions      = "AWS Systems Manager API Reference: PutParameter, GetParameter, DeleteParameter"
 	scalingActions  = "Amazon EC2 Auto Scaling API Reference: Errors of the actions for groups and instance refreshes"
+	quotaActions    = "Service Quotas API Reference: GetServiceQuota"
 	balancerActions = "Elastic Load Balancing API Reference, version 2015-12-01: Errors of the actions"
 )
 
@@ -131,4 +132,10 @@ const (
 	listenerExists   = "A listener already exists on this port for this load balancer '%s'"
 	noBalancer       = "One or more load balancers not found"
 	targetGroupInUse = "Target group '%s' is currently in use by a listener or a rule"
+)
+
+// Of Service Quotas.
+var (
+	IllegalArgument = row(quotaActions, 0, "IllegalArgumentException", "")
+	NoSuchResource  = row(quotaActions, 0, "NoSuchResourceException", "")
 )

@@ -14,9 +14,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/servicequotas"
-	sqtypes "github.com/aws/aws-sdk-go-v2/service/servicequotas/types"
 	"github.com/aws/smithy-go"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
 )
 
@@ -111,8 +112,7 @@ func (a *Account) compare(
 	ctx, cancel := context.WithTimeout(ctx, lookLimit)
 	defer cancel()
 	most, err := a.value(ctx, q)
-	var none *sqtypes.NoSuchResourceException
-	if errors.As(err, &none) {
+	if awserr.Is(err, apierror.NoSuchResource) {
 		return nil // the region has no such quota
 	}
 	var used, needed int

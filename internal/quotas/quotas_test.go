@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake"
 )
 
@@ -59,7 +60,7 @@ func TestDeniedLookup(t *testing.T) {
 	for _, call := range []string{"GetServiceQuota", "DescribeInstances", "DescribeInstanceTypes"} {
 		a := ec2fake.New(t)
 		a.Quotas = map[string]float64{"L-1216C47A": 5}
-		a.Fail(ec2fake.Fault{Call: call, Err: ec2fake.Err("AccessDeniedException", "not for you")})
+		a.Fail(ec2fake.Fault{Call: call, Err: ec2fake.Errf(apierror.AccessDeniedException, "not for you")})
 		got := Open(a.Config()).ForInstances(t.Context(), "this build", []string{"t3.small"})
 		if len(got) != 1 || !strings.Contains(got[0], "was not checked") ||
 			!strings.Contains(got[0], "AccessDeniedException: not for you") {

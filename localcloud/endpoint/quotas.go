@@ -4,22 +4,22 @@ import (
 	"encoding/json"
 	"net/http"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
 // answerQuotas answers calls of Service Quotas, which knows the quotas that the cloud's manners have.
 func (s *Server) answerQuotas(c *awsquery.Call) (*awsquery.Answer, error) {
 	if c.Action() != "GetServiceQuota" {
-		return nil, awsquery.Fault("UnsupportedOperation", "the local cloud does not answer %s", c)
+		return nil, awsquery.Faultf(apierror.UnsupportedOperation, "the local cloud does not answer %s", c)
 	}
 	var asked struct{ ServiceCode, QuotaCode string }
 	if err := json.Unmarshal(c.Body, &asked); err != nil || asked.ServiceCode == "" || asked.QuotaCode == "" {
-		return nil, awsquery.Fault("IllegalArgumentException", "ServiceCode and QuotaCode are needed")
+		return nil, awsquery.Faultf(apierror.IllegalArgument, "ServiceCode and QuotaCode are needed")
 	}
 	value, ok := s.config.Manners.Quota(asked.QuotaCode)
 	if !ok {
-		return nil, awsquery.Fault("NoSuchResourceException", "The request failed because the specified service quota "+
-			"%.100q does not exist.", asked.QuotaCode)
+		return nil, awsquery.Faultf(apierror.NoSuchResource, "there is no quota %.100q", asked.QuotaCode)
 	}
 	body, err := json.Marshal(map[string]any{"Quota": map[string]any{
 		"ServiceCode": asked.ServiceCode,

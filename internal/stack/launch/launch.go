@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/google/uuid"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/await"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/awserr"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
@@ -145,7 +146,7 @@ func Run(ctx context.Context, s *stack.Stack, n network.Network, l Launch) (stac
 }
 
 // noCapacity tells whether a zone has no more of a type, which changes within minutes.
-func noCapacity(err error) bool { return awserr.Code(err) == "InsufficientInstanceCapacity" }
+func noCapacity(err error) bool { return awserr.Is(err, apierror.InsufficientInstanceCapacity) }
 
 // once asks for an instance, until EC2 has answered.
 func once(ctx context.Context, s *stack.Stack, input *ec2.RunInstancesInput, tier string) (stack.Instance, error) {
