@@ -78,7 +78,8 @@ func (u *user) shell(t *testing.T) *rig.Shell {
 
 var document = regexp.MustCompile(`(?ms)^\{$.*^\}$`)
 
-// allow gives the user the policy that was printed, and no other, as a managed policy: it is too long for an inline one.
+// allow gives the user the policy that was printed, and no other, as a managed policy: it is too long for an inline
+// one.
 func (u *user) allow(t *testing.T, printed string) {
 	t.Helper()
 	ctx := context.Background()

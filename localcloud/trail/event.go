@@ -114,7 +114,8 @@ func nameOf(c *awsquery.Call) string {
 // are hidden, those too that nobody thought of: user data, a parameter's value, a policy, a key.
 var told = regexp.MustCompile(`(^|\.)(Filters?\.(member\.)?\d+\.Values?|Tags?(\.member)?\.\d+\.Key|TagKeys?|` +
 	`NextToken|DryRun|MinCount|MaxCount|MaxResults|MaxRecords|Overwrite|WithDecryption|Recursive|Latest|Owner|` +
-	`Attribute|State|Force|Encrypted|Tier|Protocol|IpProtocol|FromPort|ToPort|\w*Region|\w*Zone|\w*Path|\w*PathPrefix|` +
+	`Attribute|State|Force|Encrypted|Tier|Protocol|IpProtocol|FromPort|ToPort|\w*Region|\w*Zone|` +
+	`\w*Path|\w*PathPrefix|` +
 	`\w*(Cidr|CidrIp|CidrBlock)|\w*(Id|ID|Ids|IDs|Name|Names|Arn|ARN|Arns|ARNs|Type|Types)|PublicIp|` +
 	`PrivateIpAddress|SecurityGroups?|Subnets?|TargetGroups?|Granularity|Mode|Resource|Resources)$`)
 

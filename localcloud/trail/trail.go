@@ -1,6 +1,7 @@
 // Package trail keeps which calls a cloud was asked for from outside, in the manner of CloudTrail: each is a line of
-// JSON with who called, with which client, what, and how it ended. A call that was refused is there too, whoever refused
-// it. It is for whoever wants to know what a program asks an account for: which policy it needs, how many calls it makes.
+// JSON with who called, with which client, what, and how it ended. A call that was refused is there too, whoever
+// refused it. It is for whoever wants to know what a program asks an account for: which policy it needs, how many calls
+// it makes.
 //
 // The values of parameters are kept where they are ids and names; see Hidden.
 //
