@@ -21,6 +21,10 @@ func TestDestroyLeavesImagesAndSnapshots(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.isGone(t)
+		// Who may delete what has Goldsmith's tags is refused where there is nothing.
+		if calls := w.account.Calls("DeleteLaunchTemplate"); len(calls) > 0 {
+			t.Errorf("a template is deleted that never was: %+v", calls)
+		}
 		w.mustDeploy("1") // at once: what was deleted cannot be made again for half a minute
 	})
 }

@@ -183,12 +183,27 @@ func (g *group) removeAll(ctx context.Context, act *plan.Actor, reason string) e
 	if err = g.balancer.remove(ctx, act, reason); err != nil || act.Dry() {
 		return err
 	}
-	input := &ec2.DeleteLaunchTemplateInput{LaunchTemplateName: aws.String(g.name())}
-	_, err = g.run.Stack.EC2.DeleteLaunchTemplate(ctx, input)
+	if err = g.deleteTemplate(ctx); err != nil {
+		return err
+	}
+	return g.untilGone(ctx)
+}
+
+// deleteTemplate deletes the launch template. It is looked for before: who may delete those with Goldsmith's tags is
+// refused where there is none, as nothing has no tags.
+func (g *group) deleteTemplate(ctx context.Context) error {
+	_, err := g.run.Stack.EC2.DescribeLaunchTemplateVersions(ctx, &ec2.DescribeLaunchTemplateVersionsInput{
+		LaunchTemplateName: aws.String(g.name()),
+		Versions:           []string{"$Latest"},
+	})
+	if err == nil {
+		input := &ec2.DeleteLaunchTemplateInput{LaunchTemplateName: aws.String(g.name())}
+		_, err = g.run.Stack.EC2.DeleteLaunchTemplate(ctx, input)
+	}
 	if err != nil && !awserr.Is(err, apierror.InvalidLaunchTemplateNameNotFound) {
 		return fmt.Errorf("delete launch template %s: %w", g.name(), err)
 	}
-	return g.untilGone(ctx)
+	return nil
 }
 
 func (g *group) deleteGroup(ctx context.Context, found *scalingGroup) error {
