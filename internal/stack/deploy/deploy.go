@@ -175,6 +175,20 @@ func currentImages(ctx context.Context, s *stack.Stack, all []stack.Instance) (r
 			images.Tiers[t.Name] = image
 		}
 	}
+	if images.Complete(s.Tiers) {
+		return images, nil
+	}
+	// Right after a deployment EC2 shows tags of before: what that one led to is in its record.
+	records, err := record.History(ctx, s)
+	if err != nil {
+		return images, err
+	}
+	last := slices.IndexFunc(records, func(r record.Record) bool { return r.Result == record.Done })
+	for _, t := range s.Tiers {
+		if last >= 0 && images.Tiers[t.Name] == "" {
+			images.Tiers[t.Name] = records[last].To.Tiers[t.Name]
+		}
+	}
 	return images, nil
 }
 

@@ -245,6 +245,23 @@ func TestDeployAndRedeploy(t *testing.T) {
 	})
 }
 
+// TestImagesRightAfterADeployment has EC2 show tags of before: a rollback needs the images that ran, from the record.
+func TestImagesRightAfterADeployment(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.mustDeploy("1")
+		w.account.Lag = 6 * time.Second
+		all, err := w.stack.Instances(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		images, err := currentImages(t.Context(), w.stack, all)
+		if err != nil || images.Tiers["db"] != "ami-db-1" || images.Tiers["web"] != "ami-web-1" {
+			t.Errorf("%v: there run %+v", err, images)
+		}
+	})
+}
+
 // remembers wants the history of two good deployments.
 func (w *world) remembers(t *testing.T) {
 	t.Helper()
