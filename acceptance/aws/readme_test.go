@@ -84,6 +84,7 @@ func TestReadmeOnAWS(t *testing.T) {
 	} {
 		rig.AssertCalls(t, began, command, row)
 	}
+	rig.Must(t, rig.Goldsmith(), "cloud", "manners", "none") // an image's snapshot would be in use for a while
 	assertOnlyImages(t, before)
 }
 
