@@ -87,7 +87,7 @@ func keepTrail() error {
 	if err != nil {
 		return fmt.Errorf("goldsmith cloud trail: %w", err)
 	}
-	path := filepath.Join(filepath.Dir(filepath.Dir(filepath.Dir(Repository))), "trails", cloudName+".jsonl")
+	path := filepath.Join(filepath.Dir(filepath.Dir(Repository)), "trails", cloudName+".jsonl")
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
