@@ -104,14 +104,18 @@ func wrongUse(call *ast.CallExpr, rows map[string]*Row) string {
 		return ""
 	}
 	wanted := len(verb.FindAllString(r.Message, -1))
-	switch {
-	case made != "Text" && made != "Fault" && made != "Err" && made != "Faultf" && made != "Errf":
-	case strings.HasSuffix(made, "f") && r.Message != "":
-		return fmt.Sprintf("%s has a message of its own", name)
-	case !strings.HasSuffix(made, "f") && r.Message == "":
-		return fmt.Sprintf("%s has no message: the caller has to say what is wrong", name)
-	case !strings.HasSuffix(made, "f") && given != wanted:
-		return fmt.Sprintf("%s has %d values, %d are given", name, wanted, given)
+	switch made {
+	case "Faultf", "Errf":
+		if r.Message != "" {
+			return fmt.Sprintf("%s has a message of its own", name)
+		}
+	case "Text", "Fault", "Err":
+		if r.Message == "" {
+			return fmt.Sprintf("%s has no message: the caller has to say what is wrong", name)
+		}
+		if given != wanted {
+			return fmt.Sprintf("%s has %d values, %d are given", name, wanted, given)
+		}
 	}
 	return ""
 }

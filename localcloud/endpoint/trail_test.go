@@ -30,8 +30,9 @@ func TestTrail(t *testing.T) {
 	s.config.Manners.Set(manners.Setting{EC2: true, Time: 1, Seed: 1})
 
 	send(s, "iam", "test", awsquery.NewCall("iam", "CreateInstanceProfile", "InstanceProfileName", "mine").Form)
-	request(t, s, "RunInstances", "ImageId", "ami-0123456789abcdef0", "IamInstanceProfile.Name", "mine") // by the manners
-	request(t, s, "DescribeVpcs", "Filter.1.Name", "vpc-id", "Filter.1.Value.1", "vpc-1")                // which take filters out
+	// The manners refuse this one, and take the filter out of the next.
+	request(t, s, "RunInstances", "ImageId", "ami-0123456789abcdef0", "IamInstanceProfile.Name", "mine")
+	request(t, s, "DescribeVpcs", "Filter.1.Name", "vpc-id", "Filter.1.Value.1", "vpc-1")
 	request(t, s, "DescribeVpcs", "DryRun", "true")
 	request(t, s, "BuyTheMoon")
 	send(s, "ec2", "stranger", awsquery.NewCall("ec2", "DescribeVpcs").Form)

@@ -195,7 +195,8 @@ func TestRotation(t *testing.T) {
 func TestTornLine(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "trail.jsonl")
-	if err := os.WriteFile(path, []byte("{\"eventName\":\"a\"}\n{\"eventNa\n{\"eventName\":\"b\"}\n{\"eve"), 0o600); err != nil {
+	torn := []byte("{\"eventName\":\"a\"}\n{\"eventNa\n{\"eventName\":\"b\"}\n{\"eve")
+	if err := os.WriteFile(path, torn, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if got := read(t, dir, time.Time{}); !slices.Equal(got, []string{"a", "b"}) {
