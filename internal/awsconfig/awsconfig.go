@@ -48,8 +48,8 @@ type Options struct {
 	Role Role
 	// MaxRetries is how often a call is repeated; 0 is AWS_MAX_ATTEMPTS less one, or else 4.
 	MaxRetries int
-	// Command is the name of the command, "deploy" or "network up" for example. The user agent of each call has it, so that
-	// CloudTrail tells what a call was for.
+	// Command is the name of the command, "deploy" or "network up" for example. The user agent of each call has it, so
+	// that CloudTrail tells what a call was for.
 	Command string
 }
 
@@ -150,8 +150,8 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 // notInToken matches what a user agent's words have not.
 var notInToken = regexp.MustCompile(`[^\w.-]+`)
 
-// userAgent are API options that add "goldsmith/1.2.3" and "md/command#deploy" to the user agent, as the AWS CLI adds its
-// command.
+// userAgent are API options that add "goldsmith/1.2.3" and "md/command#deploy" to the user agent, as the AWS CLI adds
+// its command.
 func userAgent(command string) []func(*middleware.Stack) error {
 	options := []func(*middleware.Stack) error{awsmiddleware.AddUserAgentKeyValue("goldsmith", version.Number())}
 	if command != "" {

@@ -124,8 +124,9 @@ func (a *Account) compare(
 			q.name, cause(err))}
 	}
 	if left := max(0, most-used); left < needed {
-		return []string{fmt.Sprintf("the account has room for %d of the %d %s that %s needs: its quota is %d (%s, %s), of "+
-			"which %d are in use; ask for more in Service Quotas", left, needed, q.unit, what, most, q.code, q.name, used)}
+		return []string{fmt.Sprintf("the account has room for %d of the %d %s that %s needs: "+
+			"its quota is %d (%s, %s), of which %d are in use; ask for more in Service Quotas",
+			left, needed, q.unit, what, most, q.code, q.name, used)}
 	}
 	return nil
 }

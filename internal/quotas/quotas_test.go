@@ -24,7 +24,8 @@ func TestInstances(t *testing.T) {
 		want  string // of the warning
 	}{
 		{"room enough", 10, [][]string{{"t3.small", "t3.small"}}, ""},
-		{"not enough", 8, [][]string{{"t3.small"}, {"t3.small", "t3.small"}}, "for 2 of the 4 vCPUs that this build needs"},
+		{"not enough", 8, [][]string{{"t3.small"}, {"t3.small", "t3.small"}},
+			"for 2 of the 4 vCPUs that this build needs"},
 		{"one after the other", 8, [][]string{{"t3.small"}, {"t3.small"}}, ""},
 		{"more than there may be", 5, [][]string{{"t3.small"}}, "for 0 of the 2 vCPUs"},
 		{"of another quota", 5, [][]string{{"g5.xlarge", "inf1.xlarge"}}, ""},

@@ -29,7 +29,8 @@ func trailCommand(name *string) *cobra.Command {
 		Short: "Show which calls the local cloud was asked for, by whom, and how they ended",
 		Args:  cobra.NoArgs,
 		Long: `Shows the calls that clients and instances made, the oldest first, as CloudTrail would: when, by whom,
-with which client, which call with which parameters, and OK or the code of the error. Calls that were refused are there too.
+with which client, which call with which parameters, and OK or the code of the error. Calls that were refused
+are there too.
 
 Of parameters the values of ids, names and the like are shown, and of no other: no user data, no parameter's value,
 no policy. "docs/local-cloud.md" says how much is kept. It needs root.

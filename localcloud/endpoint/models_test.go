@@ -15,7 +15,8 @@ func TestCallsAreChecked(t *testing.T) {
 	if err := os.MkdirAll(in, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	const model = `{"metadata": {"protocol": "ec2"}, "operations": {"CreateVpc": {"input": {"shape": "In"}}}, "shapes": {
+	const model = `{"metadata": {"protocol": "ec2"},
+		"operations": {"CreateVpc": {"input": {"shape": "In"}}}, "shapes": {
 		"In": {"type": "structure", "members": {"CidrBlock": {"shape": "Text"}, "DryRun": {"shape": "Yes"}}},
 		"Text": {"type": "string"}, "Yes": {"type": "boolean"}}}`
 	if err := os.WriteFile(filepath.Join(in, "service-2.json"), []byte(model), 0o644); err != nil {

@@ -32,7 +32,8 @@ const (
 	shortOne = 200
 )
 
-// quotas are they by the codes that Service Quotas has for them: "Amazon EC2 endpoints and quotas", "Amazon VPC quotas".
+// quotas are they by the codes that Service Quotas has for them: "Amazon EC2 endpoints and quotas", "Amazon VPC
+// quotas".
 var quotas = map[string]int{
 	"L-0263D0A3": addressQuota,
 	"L-1216C47A": vcpuQuota,

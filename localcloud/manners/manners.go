@@ -56,8 +56,8 @@ func (m *Manners) Answer(ctx context.Context, c *awsquery.Call, carry Carry) (*a
 	return d.answer(ctx, c, carry)
 }
 
-// Quota is the account's quota of a code of Service Quotas. Without manners there is none: as much is had as the machine
-// has.
+// Quota is the account's quota of a code of Service Quotas. Without manners there is none: as much is had as the
+// machine has.
 func (m *Manners) Quota(code string) (value int, ok bool) {
 	if m == nil || m.current.Load() == nil {
 		return 0, false

@@ -70,7 +70,8 @@ func TestQuery(t *testing.T) {
 		{"ec2", "Launch", "Count=3 count=1", "UnknownParameter: The parameter count is not recognized"},
 		{"ec2", "Launch", "Count=3 Groups.1=x", "UnknownParameter: The parameter Groups is not recognized"},
 		{"ec2", "Launch", "Count=3 Disk.1.Else=x", "UnknownParameter: The parameter Disk.1.Else is"},
-		{"ec2", "Launch", "Count=3 Disk.1.Size=2", "MissingParameter: The request must contain the parameter Disk.1.Name"},
+		{"ec2", "Launch", "Count=3 Disk.1.Size=2",
+			"MissingParameter: The request must contain the parameter Disk.1.Name"},
 		{"ec2", "Launch", "Count=3 Disk.1=x", "UnknownParameter: The parameter Disk.1 is"},
 		{"ec2", "Launch", "Count=3 Disk=x", "UnknownParameter: The parameter Disk is"},
 		{"ec2", "Launch", "Count=3 Group.2=x", "UnknownParameter: The parameter Group.2 is"},
@@ -88,7 +89,8 @@ func TestQuery(t *testing.T) {
 		{"iam", "Make", "Name=ab Tags=", ""},
 		{"iam", "Make", "Tags=", "ValidationError: 1 validation error detected: Value at 'Name' failed"},
 		{"iam", "Make", "Name=abcde", "ValidationError: 1 validation error detected: Value at 'Name' failed"},
-		{"iam", "Make", "Name=ab Tags.1.Key=k", "ValidationError: 1 validation error detected: Value at 'Tags.1' failed"},
+		{"iam", "Make", "Name=ab Tags.1.Key=k",
+			"ValidationError: 1 validation error detected: Value at 'Tags.1' failed"},
 		{"iam", "Make", "Name=ab Tags.member.2.Key=k", "ValidationError: "},
 	} {
 		var given []string
@@ -103,11 +105,12 @@ func TestQuery(t *testing.T) {
 
 func TestJSON(t *testing.T) {
 	m := written(t)
+	const invalid = "ValidationException: 1 validation error detected: Value at "
 	for body, want := range map[string]string{
 		`{"Name": "a", "Overwrite": true, "Names": ["b", "c"]}`: "",
 		`{"Name": "a", "Overwrite": null}`:                      "",
-		`{"Overwrite": true}`:                                   "ValidationException: 1 validation error detected: Value at 'Name'",
-		`{"Name": "a", "Else": 1}`:                              "ValidationException: 1 validation error detected: Value at 'Else'",
+		`{"Overwrite": true}`:                                   invalid + "'Name'",
+		`{"Name": "a", "Else": 1}`:                              invalid + "'Else'",
 		`{"Name": 1}`:                                           "SerializationException: Name is to be a string",
 		`{"Name": "a", "Overwrite": "true"}`:                    "SerializationException: Overwrite is to be a boolean",
 		`{"Name": "a", "Names": "b"}`:                           "SerializationException: Names is to be a list",

@@ -131,8 +131,10 @@ func TestErrorCodes(t *testing.T) {
 		{nil, nil, ""},
 		{nil, fmt.Errorf("launch: %w", awsquery.Fault(apierror.RequestLimitExceeded)), "RequestLimitExceeded"},
 		{nil, errors.New("no space"), "UnsupportedOperation"},
-		{&awsquery.Answer{Status: 400, Body: []byte("<R><Errors><Error><Code>InvalidID</Code></Error></Errors></R>")}, nil,
-			"InvalidID"},
+		{&awsquery.Answer{
+			Status: 400,
+			Body:   []byte("<R><Errors><Error><Code>InvalidID</Code></Error></Errors></R>"),
+		}, nil, "InvalidID"},
 		{&awsquery.Answer{Status: 400, Body: []byte(`{"__type": "com.amazonaws#ParameterNotFound"}`)}, nil,
 			"ParameterNotFound"},
 		{&awsquery.Answer{Status: 404, Body: []byte("?")}, nil, "status 404"},

@@ -289,8 +289,8 @@ func decide(t *testing.T, r Request, action, resource string, keys ...string) bo
 	return p.Decide(policyeval.Request{Action: action, Resource: resource, Context: policyeval.Of(keys...)}).Allowed
 }
 
-// TestNobodyGetsMoreThanTheBoundary has the ways from these policies to an administrator's rights, each of which must be
-// closed where there is a boundary, and what is needed instead.
+// TestNobodyGetsMoreThanTheBoundary has the ways from these policies to an administrator's rights, each of which must
+// be closed where there is a boundary, and what is needed instead.
 func TestNobodyGetsMoreThanTheBoundary(t *testing.T) {
 	const limit = "arn:aws:iam::123456789012:policy/limit"
 	const role, other = "arn:aws:iam::123456789012:role/goldsmith-build-x", "arn:aws:iam::123456789012:role/admin"
@@ -300,7 +300,8 @@ func TestNobodyGetsMoreThanTheBoundary(t *testing.T) {
 		want             bool
 	}{
 		{"iam:CreateRole", role, nil, false},
-		{"iam:CreateRole", role, []string{"iam:PermissionsBoundary", "arn:aws:iam::aws:policy/AdministratorAccess"}, false},
+		{"iam:CreateRole", role,
+			[]string{"iam:PermissionsBoundary", "arn:aws:iam::aws:policy/AdministratorAccess"}, false},
 		{"iam:CreateRole", role, []string{"iam:PermissionsBoundary", limit}, true},
 		{"iam:PutRolePolicy", role, nil, false},
 		{"iam:PutRolePolicy", role, []string{"iam:PermissionsBoundary", limit}, true},
