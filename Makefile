@@ -28,7 +28,7 @@ export CHECKPOINT_DISABLE := 1
 export CGO_ENABLED        := 0
 export TIMINGS            := $(CURDIR)/$(BUILD)/timings
 
-# How many whole cycles `make cycles` runs, and how much of EC2's time things take in them. Twenty take an hour.
+# How many whole cycles `make cycles` runs, and how much of EC2's time things take in them.
 CYCLES     ?= 20
 TIME       ?= 0.05
 SEEDS      ?=

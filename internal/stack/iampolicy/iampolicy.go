@@ -114,8 +114,8 @@ func (r Request) statements() []statement {
 	partition := awsconfig.PartitionOf(r.Region)
 	add("Pass", passRole, slices.DeleteFunc(slices.Clone(looks), isProfile),
 		when("StringEquals", "iam:PassedToService", partition.EC2Principal()))
-	add("Linked", serviceRoles, r.global("iam", "role/aws-service-role/*"),
-		when("StringEquals", "iam:AWSServiceName", r.serviceLinked()))
+	// The services' name says all that the roles' would, and a policy may not be longer.
+	add("Linked", serviceRoles, "*", when("StringEquals", "iam:AWSServiceName", r.serviceLinked()))
 	add("Keys", keys, "*", when("StringLike", "kms:ViaService", partition.ViaService("ec2", r.region())))
 	if slices.Contains(r.actions(anything, "bd"), "ec2:RunInstances") {
 		// The credentials of an instance are for who gets a token of its metadata service alone. A launch that does not
