@@ -16,8 +16,8 @@ import (
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake"
-	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/quotas"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2ops"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/quotas"
 )
 
 const (
