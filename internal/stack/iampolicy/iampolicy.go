@@ -47,7 +47,8 @@ type Request struct {
 	Region string
 	// Stack is the one stack that is meant; empty is each.
 	Stack string
-	// Groups says whether tiers may be kept by Auto Scaling groups, Networks whether Goldsmith makes networks.
+	// Groups says whether tiers may be kept by Auto Scaling groups, which those who end a stack look for in any case;
+	// Networks whether Goldsmith makes networks.
 	Groups, Networks bool
 	// PermissionsBoundary is the ARN of a policy that the roles which are made must have as their boundary.
 	PermissionsBoundary string
@@ -137,9 +138,11 @@ func (r Request) actions(on scope, who string) []string {
 	has := func(column rune) bool {
 		return strings.ContainsRune(allows[r.Purpose], column) && strings.ContainsRune(who, column)
 	}
+	// Who ends a stack looks for groups in any case: the stack file may have had some before.
+	grouped := r.Groups || strings.Contains(allows[r.Purpose], "s")
 	var all []string
 	for _, g := range grants {
-		if g.on != on || !strings.ContainsFunc(g.who, has) || g.group && !r.Groups || g.network && !r.Networks {
+		if g.on != on || !strings.ContainsFunc(g.who, has) || g.group && !grouped || g.network && !r.Networks {
 			continue
 		}
 		for _, action := range g.actions {

@@ -277,6 +277,22 @@ func TestPoliciesFit(t *testing.T) {
 	}
 }
 
+// TestWhoEndsAStackLooksForGroups: destroy of a stack of single instances was refused.
+func TestWhoEndsAStackLooksForGroups(t *testing.T) {
+	const group = "arn:aws:autoscaling:us-east-1:123456789012:autoScalingGroup:1:autoScalingGroupName/goldsmith-shop-web"
+	for _, purpose := range []Purpose{All, Bootstrap} {
+		r := Request{Purpose: purpose, Region: "us-east-1", Stack: "shop"}
+		if !decide(t, r, "autoscaling:DescribeAutoScalingGroups", "*") ||
+			!decide(t, r, "elasticloadbalancing:DescribeLoadBalancers", "*") ||
+			!decide(t, r, "autoscaling:DeleteAutoScalingGroup", group) {
+			t.Errorf("%s does not let a group be ended", purpose)
+		}
+	}
+	if decide(t, Request{Purpose: Deploy, Stack: "shop"}, "autoscaling:DescribeAutoScalingGroups", "*") {
+		t.Error("who deploys single instances looks at groups")
+	}
+}
+
 // decide evaluates a policy as IAM does.
 func decide(t *testing.T, r Request, action, resource string, keys ...string) bool {
 	t.Helper()
