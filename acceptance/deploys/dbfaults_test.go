@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
+	"encoding/json"
 	"encoding/pem"
 	"math/big"
 	"os"
@@ -102,6 +103,7 @@ func TestDatabaseFaults(t *testing.T) {
 func TestDatabaseFirstBootFaults(t *testing.T) {
 	const password, prefix = "Kx7-vR2mXz94pLs8", "/goldsmith/faults/"
 	image := aws.ToString(rig.Tier(t, "db").ImageId)
+	letRead(t, "goldsmith-"+rig.StackName+"-db", prefix+"*", "/goldsmith/nowhere/*")
 	put := func(name, password string, from, until time.Time) {
 		ca, key := authorityFor(t, from, until)
 		for parameter, value := range map[string]string{"app_password": password, "ca": ca, "ca_key": key} {
@@ -207,4 +209,29 @@ func authorityFor(t *testing.T, from, until time.Time) (certificate, key string)
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(
 		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded}),
 	)
+}
+
+// letRead lets a role read parameters that are not its stack's, until the test ends.
+func letRead(t *testing.T, role string, parameters ...string) {
+	t.Helper()
+	var on []string
+	for _, parameter := range parameters {
+		on = append(on, "arn:aws:ssm:*:*:parameter"+parameter)
+	}
+	policy, err := json.Marshal(map[string]any{
+		"Version": "2012-10-17",
+		"Statement": map[string]any{
+			"Effect":   "Allow",
+			"Action":   "ssm:GetParameters",
+			"Resource": on,
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rig.Must(t, "aws", "iam", "put-role-policy", "--role-name", role, "--policy-name", "faults",
+		"--policy-document", string(policy))
+	t.Cleanup(func() {
+		rig.Must(t, "aws", "iam", "delete-role-policy", "--role-name", role, "--policy-name", "faults")
+	})
 }
