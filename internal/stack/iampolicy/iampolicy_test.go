@@ -279,7 +279,8 @@ func TestPoliciesFit(t *testing.T) {
 
 // TestWhoEndsAStackLooksForGroups: destroy of a stack of single instances was refused.
 func TestWhoEndsAStackLooksForGroups(t *testing.T) {
-	const group = "arn:aws:autoscaling:us-east-1:123456789012:autoScalingGroup:1:autoScalingGroupName/goldsmith-shop-web"
+	const group = "arn:aws:autoscaling:us-east-1:123456789012:autoScalingGroup:1:" +
+		"autoScalingGroupName/goldsmith-shop-web"
 	for _, purpose := range []Purpose{All, Bootstrap} {
 		r := Request{Purpose: purpose, Region: "us-east-1", Stack: "shop"}
 		if !decide(t, r, "autoscaling:DescribeAutoScalingGroups", "*") ||
