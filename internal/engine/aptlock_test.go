@@ -27,7 +27,7 @@ const (
 		"E: Unable to lock directory /var/lib/apt/lists/\n"
 	notRoot      = "E: Unable to acquire the dpkg frontend lock (/var/lib/dpkg/lock-frontend), are you root?\n"
 	noSuchThing  = "E: Unable to locate package lockfile\n"
-	noConnection = "E: Failed to fetch http://deb.debian.org/debian/dists/trixie/InRelease  Could not connect\n"
+	noConnection = "E: Failed to fetch http://packages.example/debian/dists/trixie/InRelease  Could not connect\n"
 )
 
 func TestTakenLock(t *testing.T) {
