@@ -3,6 +3,7 @@ package authorization
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/policyeval"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto"
 )
 
 // Patience tells how late changed policies count; the cloud's manners do.
@@ -22,9 +24,11 @@ type Patience interface {
 	PolicyMissed(principal string) bool
 }
 
+// Asks tells what a call asks IAM for, as Mapper.Requests does.
+type Asks func() ([]policyeval.Request, error)
+
 // Authorizer decides calls by their callers' policies, as they are at the moment of the call.
 type Authorizer struct {
-	mapper *Mapper
 	reader reader
 	late   Patience
 
@@ -42,11 +46,10 @@ type formerly struct {
 	until time.Time
 }
 
-// New makes an authorizer.
-func New(mapper *Mapper, late Patience) *Authorizer {
+// New makes an authorizer that reads policies from there.
+func New(moto *moto.Client, late Patience) *Authorizer {
 	return &Authorizer{
-		mapper: mapper,
-		reader: reader{mapper.moto},
+		reader: reader{moto},
 		late:   late,
 		known:  map[principal]identity{},
 		former: map[principal]formerly{},
@@ -54,13 +57,13 @@ func New(mapper *Mapper, late Patience) *Authorizer {
 }
 
 // Authorize refuses a call that its caller's policies do not allow. The operator of the cloud may do everything, but
-// assume a role that does not trust its account.
-func (a *Authorizer) Authorize(ctx context.Context, c *awsquery.Call) error {
+// assume a role that does not trust its account: what its other calls ask for is not looked up.
+func (a *Authorizer) Authorize(ctx context.Context, c *awsquery.Call, asks Asks) error {
 	assumes := c.Service == "sts" && c.Action() == "AssumeRole"
 	if c.Caller.Operator && !assumes {
 		return nil
 	}
-	requests, err := a.mapper.Requests(ctx, c)
+	requests, err := asks()
 	if err != nil || len(requests) == 0 {
 		return err
 	}
@@ -69,6 +72,7 @@ func (a *Authorizer) Authorize(ctx context.Context, c *awsquery.Call) error {
 		return fmt.Errorf("read the policies of %s: %w", c.Caller.ARN, err)
 	}
 	for _, r := range requests {
+		r.Context = maps.Clone(r.Context) // the caller's keys are no part of what the call asks for
 		a.describe(c, who, r.Context)
 		decision, err := a.decide(ctx, c, who, r)
 		if err != nil {

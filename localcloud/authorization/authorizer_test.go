@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/policyeval"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto/mototest"
 )
@@ -33,11 +34,14 @@ func TestChangedRightsAreLate(t *testing.T) {
 		"ListAttachedUserPolicies": mototest.Canned("<ListAttachedUserPoliciesResult/>"),
 		"ListGroupsForUser":        mototest.Canned("<ListGroupsForUserResult/>"),
 	})
-	a := New(NewMapper(newClient(t, b)), &patience{})
+	client, store := newClient(t, b)
+	a, m := New(client, &patience{}), NewMapper(client, store)
 	allowed := func(user string) bool {
 		c := awsquery.NewCall("ec2", "DescribeVpcs")
 		c.Caller.ARN = "arn:aws:iam::123456789012:user/" + user
-		return a.Authorize(t.Context(), c) == nil
+		return a.Authorize(t.Context(), c, func() ([]policyeval.Request, error) {
+			return m.Requests(t.Context(), c)
+		}) == nil
 	}
 	if allowed("ada") {
 		t.Error("allowed without a policy")

@@ -21,6 +21,14 @@ var iamNames = []struct{ parameter, kind, look string }{
 	{"PolicyName", "policy", ""},
 }
 
+// iamLists are the calls of IAM's that list all of a kind.
+var iamLists = map[string]string{
+	"ListGroups":           "group",
+	"ListInstanceProfiles": "instance-profile",
+	"ListRoles":            "role",
+	"ListUsers":            "user",
+}
+
 // ofThemselves are the calls of IAM's that are about the caller where they name no user.
 var ofThemselves = regexp.MustCompile(`^(GetUser|(Create|Update|Delete|List)AccessKeys?|ChangePassword)$`)
 
@@ -49,10 +57,8 @@ func (q *question) iam(ctx context.Context) error {
 		q.own(policy)
 		return nil
 	}
-	all := regexp.MustCompile(`^List(Role|User|Group|InstanceProfile)s$`).FindStringSubmatch(action)
-	kinds := map[string]string{"Role": "role", "User": "user", "Group": "group", "InstanceProfile": "instance-profile"}
-	if all != nil {
-		q.own(iamARN(kinds[all[1]] + "/" + strings.TrimPrefix(q.c.Get("PathPrefix"), "/")))
+	if kind, ok := iamLists[action]; ok {
+		q.own(iamARN(kind + "/" + strings.TrimPrefix(q.c.Get("PathPrefix"), "/")))
 		return nil
 	}
 	q.own("*")

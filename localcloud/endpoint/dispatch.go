@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/authorization"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/moto"
 )
@@ -18,11 +19,11 @@ import (
 var networkAction = regexp.MustCompile(`Vpc|Subnet|Route|Gateway|SecurityGroup|Address|NetworkInterface`)
 
 // answer answers a call that its caller may make as the cloud's manners have it.
-func (s *Server) answer(ctx context.Context, c *awsquery.Call) (*awsquery.Answer, error) {
+func (s *Server) answer(ctx context.Context, c *awsquery.Call, asks authorization.Asks) (*awsquery.Answer, error) {
 	if err := s.config.Models.Check(c); err != nil {
 		return nil, err
 	}
-	if err := s.allowed.Authorize(ctx, c); err != nil {
+	if err := s.allowed.Authorize(ctx, c, asks); err != nil {
 		return nil, err
 	}
 	return s.config.Manners.Answer(ctx, c, s.carryOut)

@@ -102,7 +102,7 @@ func New(config Config, machinery Machinery) *Server {
 	}
 	s.keys = identity.New(s.moto, s.records, config.Key)
 	s.mapper = authorization.NewMapper(s.moto, s.records)
-	s.allowed = authorization.New(s.mapper, config.Manners)
+	s.allowed = authorization.New(s.moto, config.Manners)
 	s.targets = targets.New(s.records, machinery, config.Manners)
 	instanceData := metadata.New(s.moto, s.records, s.keys, machinery)
 	network := vpc.New(vpc.Config{
@@ -189,12 +189,13 @@ var passed = []string{"Content-Type", "X-Amzn-Errortype", "X-Amzn-Requestid", "X
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, from Side) {
 	c, err := s.admit(r, from)
 	event := trail.EventOf(r, c)
+	asks := sync.OnceValues(func() ([]policyeval.Request, error) { return s.mapper.Requests(r.Context(), c) })
 	if err == nil && s.config.Trail != nil {
-		event.Authorization = s.asks(r.Context(), c)
+		event.Authorization = s.noted(c, asks)
 	}
 	var a *awsquery.Answer
 	if err == nil && c.Service != awsquery.CheckIPService {
-		a, err = s.answer(r.Context(), c)
+		a, err = s.answer(r.Context(), c, asks)
 	}
 	event.End(a, err)
 	s.config.Trail.Record(event)
@@ -220,9 +221,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, from Side) {
 	_, _ = w.Write(a.Body)
 }
 
-// asks are the requests for authorization of a call, for the trail: it has those of callers too who may do everything.
-func (s *Server) asks(ctx context.Context, c *awsquery.Call) []policyeval.Request {
-	requests, err := s.mapper.Requests(ctx, c)
+// noted are the requests for authorization of a call, for the trail: it has those of callers too who may do everything.
+func (s *Server) noted(c *awsquery.Call, asks authorization.Asks) []policyeval.Request {
+	requests, err := asks()
 	if err != nil {
 		s.config.Log.Warn("the trail lacks what a call asks IAM for", "call", c.String(), "error", err)
 	}

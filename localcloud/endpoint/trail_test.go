@@ -71,3 +71,35 @@ func TestTrail(t *testing.T) {
 		t.Errorf("a call with a filter has the parameters %v", p)
 	}
 }
+
+// TestWhatACallAsksForIsLookedUpOnce: the trail and the decision took a lookup each. The caller's own keys are in the
+// decision, and not in the trail.
+func TestWhatACallAsksForIsLookedUpOnce(t *testing.T) {
+	s, b, ada := withRights(t, &rights{})
+	lookups, tags := 0, b.Answers["DescribeTags"]
+	b.Answers["DescribeTags"] = func(form url.Values) string {
+		lookups++
+		return tags(form)
+	}
+	dir := t.TempDir()
+	var err error
+	if s.config.Trail, err = trail.Open(dir, s.config.Log); err != nil {
+		t.Fatal(err)
+	}
+	defer s.config.Trail.Close()
+	if code, text := call(s, ada, "ec2", "TerminateInstances", "InstanceId.1", "i-00000000000000001"); code != 403 {
+		t.Errorf("%d %s", code, text)
+	}
+	if lookups != 1 {
+		t.Errorf("tags were looked up %d times", lookups)
+	}
+	for e, err := range trail.Read(dir, time.Time{}) {
+		if err != nil || len(e.Authorization) != 1 {
+			t.Fatalf("%v: %+v", err, e)
+		}
+		if context := e.Authorization[0].Context; context["aws:resourcetag/goldsmith:stack"] == nil ||
+			context["aws:principalarn"] != nil {
+			t.Errorf("the context is %v", context)
+		}
+	}
+}
