@@ -86,11 +86,8 @@ func (a *Account) ForNetwork(ctx context.Context, what string, vpcs, addresses i
 	var all []string
 	if vpcs > 0 {
 		all = append(all, a.compare(ctx, vpcQuota, what, func(ctx context.Context) (int, int, error) {
-			out, err := a.ec2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{})
-			if err != nil {
-				return 0, 0, err
-			}
-			return len(out.Vpcs), vpcs, nil
+			there, err := ec2ops.VPCs(ctx, a.ec2, &ec2.DescribeVpcsInput{})
+			return len(there), vpcs, err
 		})...)
 	}
 	if addresses > 0 {

@@ -91,7 +91,8 @@ func Ensure(ctx context.Context, s *stack.Stack, act *plan.Actor) (Network, erro
 	return n, nil
 }
 
-// compareQuotas warns where the account has no room for a VPC and the gateway's address that are yet to be made.
+// compareQuotas warns where the account has no room for a VPC and the addresses of the gateway and the tiers that are
+// yet to be made.
 func (u *update) compareQuotas(ctx context.Context) {
 	if u.act.Dry() || u.n.Existing {
 		return
@@ -101,7 +102,12 @@ func (u *update) compareQuotas(ctx context.Context) {
 		vpcs = 1
 	}
 	if u.n.Address == "" {
-		addresses = 2 // the page gets one too
+		addresses = 1
+		for _, t := range u.stack.Tiers {
+			if t.Kind == stack.ServiceTier {
+				addresses++ // each gets one at its first deployment
+			}
+		}
 	}
 	for _, warning := range quotas.Open(u.stack.Config).ForNetwork(ctx, "this stack", vpcs, addresses) {
 		u.stack.Logf("warning: %s", warning)
