@@ -249,7 +249,7 @@ func (g *group) refresh(ctx context.Context, version string) error {
 // takeBack ends a refresh that is under way, with the instances of before, and waits for that.
 func (r *refreshes) takeBack(ctx context.Context, act *plan.Actor, found *scalingGroup) error {
 	refresh, err := r.last(ctx)
-	if err != nil || refresh == nil || !underWay(refresh) {
+	if err != nil || refresh == nil || over(refresh) {
 		return err
 	}
 	change := plan.Change{
@@ -264,16 +264,6 @@ func (r *refreshes) takeBack(ctx context.Context, act *plan.Actor, found *scalin
 		}
 		return r.await(ctx, found, refresh)
 	})
-}
-
-func underWay(refresh *astypes.InstanceRefresh) bool {
-	switch refresh.Status {
-	case astypes.InstanceRefreshStatusPending, astypes.InstanceRefreshStatusInProgress,
-		astypes.InstanceRefreshStatusBaking, astypes.InstanceRefreshStatusCancelling,
-		astypes.InstanceRefreshStatusRollbackInProgress:
-		return true
-	}
-	return false
 }
 
 // rollBack has EC2 take a refresh back, or cancel one that cannot be, unless that is under way.
