@@ -9,6 +9,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/apierror"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/network"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
 
@@ -26,6 +27,35 @@ func TestDestroyLeavesImagesAndSnapshots(t *testing.T) {
 			t.Errorf("a template is deleted that never was: %+v", calls)
 		}
 		w.mustDeploy("1") // at once: what was deleted cannot be made again for half a minute
+	})
+}
+
+// TestOnlyWhatIsThereIsChanged: who may change and delete what has Goldsmith's tags is refused where there is nothing,
+// as that has no tags.
+func TestOnlyWhatIsThereIsChanged(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		w := newWorld(t, func(f *stackfile.File) { f.Web.Scaling, f.Web.Count = "asg", 2 })
+		if _, _, err := network.Up(t.Context(), w.stack); err != nil {
+			t.Fatal(err)
+		}
+		if err := Destroy(t.Context(), w.stack); err != nil {
+			t.Fatal(err)
+		}
+		if calls := w.account.Calls("DeleteKeyPair"); len(calls) > 0 {
+			t.Errorf("a key pair is deleted that never was: %+v", calls)
+		}
+		w.mustDeploy("1")
+		if calls := w.account.Calls("CreateLaunchTemplateVersion"); len(calls) > 0 {
+			t.Errorf("a template that is not there gets a version: %+v", calls)
+		}
+		w.mustDeploy("2")
+		if calls := w.account.Calls("CreateLaunchTemplateVersion"); len(calls) != 1 {
+			t.Errorf("a redeployment makes %d versions", len(calls))
+		}
+		if err := Destroy(t.Context(), w.stack); err != nil {
+			t.Fatal(err)
+		}
+		w.isGone(t)
 	})
 }
 

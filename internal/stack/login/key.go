@@ -79,17 +79,22 @@ func importKey(ctx context.Context, s *stack.Stack, path string) error {
 	return nil
 }
 
-// RemoveKey deletes the key pair; the private key stays.
+// RemoveKey deletes the key pair; the private key stays. One that is not there is not deleted: who may delete those with
+// Goldsmith's tags would be refused.
 func RemoveKey(ctx context.Context, s *stack.Stack) error {
-	_, err := s.EC2.DeleteKeyPair(ctx, &ec2.DeleteKeyPairInput{KeyName: aws.String(KeyName(s))})
+	found, err := keyPair(ctx, s)
+	if err != nil || found == nil {
+		return err
+	}
+	_, err = s.EC2.DeleteKeyPair(ctx, &ec2.DeleteKeyPairInput{KeyName: aws.String(KeyName(s))})
 	if err != nil && !awserr.Is(err, apierror.InvalidKeyPairNotFound) {
 		return fmt.Errorf("delete key pair %s: %w", KeyName(s), err)
 	}
 	return nil
 }
 
-// registeredKey is the public half of the stack's key pair, nil where EC2 has none.
-func registeredKey(ctx context.Context, s *stack.Stack) (ssh.PublicKey, error) {
+// keyPair is the stack's key pair, nil where EC2 has none.
+func keyPair(ctx context.Context, s *stack.Stack) (*types.KeyPairInfo, error) {
 	out, err := s.EC2.DescribeKeyPairs(ctx, &ec2.DescribeKeyPairsInput{
 		KeyNames:         []string{KeyName(s)},
 		IncludePublicKey: aws.Bool(true),
@@ -100,7 +105,16 @@ func registeredKey(ctx context.Context, s *stack.Stack) (ssh.PublicKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find key pair %s: %w", KeyName(s), err)
 	}
-	public, _, _, _, err := ssh.ParseAuthorizedKey([]byte(aws.ToString(out.KeyPairs[0].PublicKey)))
+	return &out.KeyPairs[0], nil
+}
+
+// registeredKey is the public half of the stack's key pair, nil where EC2 has none.
+func registeredKey(ctx context.Context, s *stack.Stack) (ssh.PublicKey, error) {
+	found, err := keyPair(ctx, s)
+	if err != nil || found == nil {
+		return nil, err
+	}
+	public, _, _, _, err := ssh.ParseAuthorizedKey([]byte(aws.ToString(found.PublicKey)))
 	if err != nil {
 		return nil, fmt.Errorf("read key pair %s: %w", KeyName(s), err)
 	}

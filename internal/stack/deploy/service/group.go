@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -378,43 +379,69 @@ func (g *group) newVersion(ctx context.Context) (template, version string, err e
 	if err != nil {
 		return "", "", err
 	}
-	description, token := aws.String(describedAs+g.run.ID), aws.String(s.Name+"-"+g.run.ID)
+	there, err := g.hasTemplate(ctx)
+	if err == nil && !there {
+		template, err = g.makeTemplate(ctx, data)
+		if err == nil {
+			return template, "1", nil
+		}
+		there = awserr.Is(err, apierror.InvalidTemplateNameExists) // made a moment ago, and not shown yet
+	}
+	if !there {
+		return "", "", fmt.Errorf("make launch template %s: %w", g.name(), err)
+	}
 	next := &ec2.CreateLaunchTemplateVersionInput{
 		LaunchTemplateName: aws.String(g.name()),
 		LaunchTemplateData: data,
-		VersionDescription: description,
-		ClientToken:        token,
+		VersionDescription: aws.String(describedAs + g.run.ID),
+		ClientToken:        aws.String(s.Name + "-" + g.run.ID),
 	}
 	var made *ec2.CreateLaunchTemplateVersionOutput
 	err = ec2ops.OnceKnown(ctx, func(ctx context.Context) (err error) {
 		made, err = s.EC2.CreateLaunchTemplateVersion(ctx, next)
 		return err
 	})
-	if err == nil && made.LaunchTemplateVersion != nil {
-		v := made.LaunchTemplateVersion
-		return aws.ToString(v.LaunchTemplateId), fmt.Sprint(aws.ToInt64(v.VersionNumber)), nil
+	if err == nil && made.LaunchTemplateVersion == nil {
+		err = errors.New("EC2 does not say which")
 	}
-	if !awserr.Is(err, apierror.InvalidLaunchTemplateNameNotFound) {
+	if err != nil {
 		return "", "", fmt.Errorf("make a version of launch template %s: %w", g.name(), err)
 	}
+	v := made.LaunchTemplateVersion
+	return aws.ToString(v.LaunchTemplateId), fmt.Sprint(aws.ToInt64(v.VersionNumber)), nil
+}
+
+// hasTemplate tells whether there is the launch template. What is done to it by its name begins with that question: who
+// may change and delete what has Goldsmith's tags is refused where there is nothing, as that has no tags.
+func (g *group) hasTemplate(ctx context.Context) (bool, error) {
+	_, err := g.run.Stack.EC2.DescribeLaunchTemplateVersions(ctx, &ec2.DescribeLaunchTemplateVersionsInput{
+		LaunchTemplateName: aws.String(g.name()),
+		Versions:           []string{"$Latest"},
+	})
+	if awserr.Is(err, apierror.InvalidLaunchTemplateNameNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// makeTemplate makes the launch template, with its first version.
+func (g *group) makeTemplate(ctx context.Context, data *types.RequestLaunchTemplateData) (id string, err error) {
+	s := g.run.Stack
 	first := &ec2.CreateLaunchTemplateInput{
 		LaunchTemplateName: aws.String(g.name()),
 		LaunchTemplateData: data,
-		VersionDescription: description,
-		ClientToken:        token,
+		VersionDescription: aws.String(describedAs + g.run.ID),
+		ClientToken:        aws.String(s.Name + "-" + g.run.ID),
 		TagSpecifications:  s.TagsFor(types.ResourceTypeLaunchTemplate, g.name()),
 	}
 	err = ec2ops.OnceKnown(ctx, func(ctx context.Context) error {
 		out, failed := s.EC2.CreateLaunchTemplate(ctx, first)
 		if failed == nil {
-			template = aws.ToString(out.LaunchTemplate.LaunchTemplateId)
+			id = aws.ToString(out.LaunchTemplate.LaunchTemplateId)
 		}
 		return failed
 	})
-	if err != nil {
-		return "", "", fmt.Errorf("make launch template %s: %w", g.name(), err)
-	}
-	return template, "1", nil
+	return id, err
 }
 
 // templateData is the deployment's launch as a template takes it, with the tags of what is launched.

@@ -189,14 +189,10 @@ func (g *group) removeAll(ctx context.Context, act *plan.Actor, reason string) e
 	return g.untilGone(ctx)
 }
 
-// deleteTemplate deletes the launch template. It is looked for before: who may delete those with Goldsmith's tags is
-// refused where there is none, as nothing has no tags.
+// deleteTemplate deletes the launch template, if there is one.
 func (g *group) deleteTemplate(ctx context.Context) error {
-	_, err := g.run.Stack.EC2.DescribeLaunchTemplateVersions(ctx, &ec2.DescribeLaunchTemplateVersionsInput{
-		LaunchTemplateName: aws.String(g.name()),
-		Versions:           []string{"$Latest"},
-	})
-	if err == nil {
+	there, err := g.hasTemplate(ctx)
+	if there {
 		input := &ec2.DeleteLaunchTemplateInput{LaunchTemplateName: aws.String(g.name())}
 		_, err = g.run.Stack.EC2.DeleteLaunchTemplate(ctx, input)
 	}
