@@ -156,6 +156,27 @@ func TestDependencies(t *testing.T) {
 	mustRequest(t, s, "DeleteSubnet", "SubnetId", "subnet-c")
 }
 
+// TestGatewayTakesItsInterfaceWithIt: moto keeps it, and a list of the account had it for ever.
+func TestGatewayTakesItsInterfaceWithIt(t *testing.T) {
+	b := twoTiers(t)
+	b.Answers["DeleteNatGateway"] = mototest.Canned("<natGatewayId>nat-1</natGatewayId>")
+	b.Answers["DeleteNetworkInterface"] = mototest.Canned("<return>true</return>")
+	s := newServer(t, b, newMachinery(t, "Apply"))
+	gateway := func(state string) {
+		b.Set("DescribeNatGateways", `<natGatewaySet><item><natGatewayId>nat-1</natGatewayId><subnetId>subnet-a</subnetId>
+			<state>`+state+`</state><natGatewayAddressSet><item><networkInterfaceId>eni-nat</networkInterfaceId>
+			</item></natGatewayAddressSet></item></natGatewaySet>`)
+	}
+	gateway("available")
+	mustRequest(t, s, "DeleteNatGateway", "NatGatewayId", "nat-1")
+	gateway("deleted")
+	mustRequest(t, s, "DeleteNatGateway", "NatGatewayId", "nat-1")
+	want := []string{"DeleteNatGateway", "DeleteNetworkInterface", "DeleteNatGateway"}
+	if !slices.Equal(b.Changes(), want) || b.Form("DeleteNetworkInterface").Get("NetworkInterfaceId") != "eni-nat" {
+		t.Errorf("moto got %v, want %v", b.Changes(), want)
+	}
+}
+
 func TestElasticAddresses(t *testing.T) {
 	b, m := newRegion(t), newMachinery(t, "RunMachine", "TerminateMachine")
 	const free = `<addressesSet><item><publicIp>127.66.9.3</publicIp><allocationId>eipalloc-1</allocationId>

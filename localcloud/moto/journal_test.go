@@ -131,6 +131,16 @@ func TestCompact(t *testing.T) {
 			line(6, "ReplaceRoute RouteTableId="+rtb+" NatGatewayId="+nat2),
 			line(7, "DeleteNatGateway NatGatewayId="+nat), line(8, "ReleaseAddress AllocationId="+eip)},
 			[]int{1, 2, 3, 4, 5, 6, 7, 8}},
+		{"a gateway whose interface goes with it", []entry{
+			line(1, "AllocateAddress", eip), line(2, "CreateNatGateway AllocationId="+eip, nat, "eni-00000000000000001"),
+			line(3, "DeleteNatGateway NatGatewayId="+nat),
+			line(4, "DeleteNetworkInterface NetworkInterfaceId=eni-00000000000000001"),
+			line(5, "ReleaseAddress AllocationId="+eip)}, nil},
+		{"and that a route was for", []entry{
+			line(1, "CreateRouteTable", rtb), line(2, "CreateNatGateway", nat, "eni-00000000000000001"),
+			line(3, "CreateRoute RouteTableId="+rtb+" NatGatewayId="+nat),
+			line(4, "DeleteNatGateway NatGatewayId="+nat),
+			line(5, "DeleteNetworkInterface NetworkInterfaceId=eni-00000000000000001")}, []int{1, 2, 3, 4, 5}},
 		{"a table that took the place of one that is gone", []entry{
 			line(1, "CreateSubnet", subnet), line(2, "CreateRouteTable", rtb2), line(3, "CreateRouteTable", rtb),
 			line(4, "AssociateRouteTable SubnetId="+subnet+" RouteTableId="+rtb2, "rtbassoc-00000000000000001"),

@@ -36,7 +36,7 @@ var makes = map[string]made{
 	"CreateSecurityGroup":           lasting("sg-"),
 	"CreateRouteTable":              lasting("rtb-"),
 	"CreateInternetGateway":         lasting("igw-"),
-	"CreateNatGateway":              lasting("nat-"),
+	"CreateNatGateway":              {lasting: []string{"nat-"}, also: []string{"eni-"}},
 	"AllocateAddress":               lasting("eipalloc-"),
 	"CreateNetworkInterface":        lasting("eni-"),
 	"CreateNetworkAcl":              lasting("acl-"),

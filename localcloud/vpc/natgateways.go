@@ -23,7 +23,8 @@ func (n *Network) describeNatGateways(ctx context.Context, c *awsquery.Call) (*a
 	return described, nil
 }
 
-// deleteNatGateway also gives up the gateway's address, which moto keeps bound to it.
+// deleteNatGateway also gives up the gateway's address, which moto keeps bound to it, and its network interface, which
+// moto keeps for ever.
 func (n *Network) deleteNatGateway(ctx context.Context, c *awsquery.Call) (*awsquery.Node, error) {
 	id := c.Get("NatGatewayId")
 	described, err := n.moto.Ask(ctx, awsquery.NewCall("ec2", "DescribeNatGateways", "NatGatewayId.1", id))
@@ -53,7 +54,17 @@ func (n *Network) deleteNatGateway(ctx context.Context, c *awsquery.Call) (*awsq
 			}
 		}
 	}
-	return n.Forward(ctx, c)
+	answered, err := n.Forward(ctx, c)
+	if err != nil || nat.Get("state") == "deleted" {
+		return answered, err
+	}
+	for _, id := range nat.All("natGatewayAddressSet", "*", "networkInterfaceId") {
+		if _, err := n.moto.Forward(ctx, awsquery.NewCall("ec2", "DeleteNetworkInterface",
+			"NetworkInterfaceId", id)); err != nil {
+			return nil, err
+		}
+	}
+	return answered, nil
 }
 
 var natFilters = map[string]string{
