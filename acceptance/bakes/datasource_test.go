@@ -252,6 +252,16 @@ func TestDeployAfterTheBuild(t *testing.T) {
 	}); runs != r {
 		t.Errorf("the stack runs %+v, and the release is %+v:\n%s", runs, r, rig.End(t, out))
 	}
+	// Two pairs of images are there now, which is what a stack's whole life takes. `make cycles` runs many, with bakes.
+	t.Run("a cycle with EC2's manners", func(t *testing.T) {
+		t.Log(rig.Times(rig.Cycle{
+			Stack:   "cycle",
+			Manners: "ec2,time=0.05,seed=1",
+			Images:  &r,
+			Other:   old,
+			Repeat:  "make acceptance RUN=TestDeployAfterTheBuild",
+		}.Run(t)))
+	})
 }
 
 // TestFailedDeploymentKeepsTheRelease gives a deployment no time. Packer removes the artifact of a build whose
