@@ -63,15 +63,12 @@ func (r Request) Policy() ([]byte, error) {
 	if r.Purpose != Boundary {
 		statements = r.statements()
 	}
-	for i := range statements {
-		statements[i].Sid = "" // IAM needs none, and the largest policy has no room for them: see TestPoliciesFit
-	}
 	return json.MarshalIndent(map[string]any{"Version": "2012-10-17", "Statement": statements}, "", "  ")
 }
 
-// statement is one of a policy. The order of its members is that of AWS's own policies.
+// statement is one of a policy. The order of its members is that of AWS's own policies. It has no Sid: IAM needs none,
+// and the largest policy has no room for them, see TestPoliciesFit.
 type statement struct {
-	Sid       string `json:",omitempty"`
 	Effect    string
 	Action    []string
 	Resource  any
@@ -80,8 +77,8 @@ type statement struct {
 
 func (r Request) statements() []statement {
 	var all []statement
-	add := func(sid string, on scope, resource any, condition ...map[string]map[string]any) {
-		one := statement{Sid: sid, Effect: "Allow", Action: r.actions(on, "bdsr"), Resource: resource}
+	add := func(on scope, resource any, condition ...map[string]map[string]any) {
+		one := statement{Effect: "Allow", Action: r.actions(on, "bdsr"), Resource: resource}
 		for _, c := range condition {
 			one.Condition = c
 		}
@@ -89,43 +86,43 @@ func (r Request) statements() []statement {
 			all = append(all, one)
 		}
 	}
-	add("Any", anything, "*")
-	add("TagNew", tagging, "*", when("Null", "ec2:CreateAction", "false"))
+	add(anything, "*")
+	add(tagging, "*", when("Null", "ec2:CreateAction", "false"))
 	for _, own := range r.owned() {
 		actions := append(r.actions(tagged, own.who), r.actions(tagging, own.who)...)
 		if len(actions) > 0 {
-			all = append(all, statement{own.sid, "Allow", actions, "*", own.condition})
+			all = append(all, statement{"Allow", actions, "*", own.condition})
 		}
 	}
-	add("Groups", groups, r.arn("autoscaling", "autoScalingGroup:*:autoScalingGroupName/"+r.name()+"*"))
-	add("Parameters", parameters, r.parameters())
+	add(groups, r.arn("autoscaling", "autoScalingGroup:*:autoScalingGroupName/"+r.name()+"*"))
+	add(parameters, r.parameters())
 	looks, made := r.roles()
-	add("Roles", roleLooks, looks)
+	add(roleLooks, looks)
 	if last := len(all) - 1; slices.Equal(looks, made) {
 		all[last].Action = append(all[last].Action, r.actions(roleNames, "bdsr")...)
 	} else {
-		add("MakeRoles", roleNames, made)
+		add(roleNames, made)
 	}
 	made = slices.DeleteFunc(slices.Clone(made), isProfile)
 	if r.PermissionsBoundary == "" {
-		add("Rights", boundedRoles, made)
+		add(boundedRoles, made)
 	} else {
-		add("Rights", boundedRoles, made, when("StringEquals", "iam:PermissionsBoundary", r.PermissionsBoundary))
+		add(boundedRoles, made, when("StringEquals", "iam:PermissionsBoundary", r.PermissionsBoundary))
 	}
 	partition := awsconfig.PartitionOf(r.Region)
-	add("Pass", passRole, slices.DeleteFunc(slices.Clone(looks), isProfile),
+	add(passRole, slices.DeleteFunc(slices.Clone(looks), isProfile),
 		when("StringEquals", "iam:PassedToService", partition.EC2Principal()))
 	// The services' name says all that the roles' would, and a policy may not be longer.
-	add("Linked", serviceRoles, "*", when("StringEquals", "iam:AWSServiceName", r.serviceLinked()))
-	add("Keys", keys, "*", when("StringLike", "kms:ViaService", partition.ViaService("ec2", r.region())))
+	add(serviceRoles, "*", when("StringEquals", "iam:AWSServiceName", r.serviceLinked()))
+	add(keys, "*", when("StringLike", "kms:ViaService", partition.ViaService("ec2", r.region())))
 	if slices.Contains(r.actions(anything, "bd"), "ec2:RunInstances") {
 		// The credentials of an instance are for who gets a token of its metadata service alone. A launch that does not
 		// say so is refused too: then the key has no value.
-		all = append(all, statement{"Tokens", "Deny", []string{"ec2:RunInstances"}, r.arn("ec2", "instance/*"),
+		all = append(all, statement{"Deny", []string{"ec2:RunInstances"}, r.arn("ec2", "instance/*"),
 			when("StringNotEquals", "ec2:MetadataHttpTokens", "required")})
 	}
 	if r.Purpose == Read { // who looks needs no secret, and AWS's own key decrypts for all of the account
-		all = append(all, statement{"NoSecrets", "Deny", []string{"kms:Decrypt"}, "*",
+		all = append(all, statement{"Deny", []string{"kms:Decrypt"}, "*",
 			when("StringLike", "kms:ViaService", partition.ViaService("ssm", r.region()))})
 	}
 	return all
@@ -157,7 +154,7 @@ func (r Request) actions(on scope, who string) []string {
 
 // owned are the resources with a tag of Goldsmith's, as a condition, and the letters of those who change and end them.
 type owned struct {
-	sid, who  string
+	who       string
 	condition map[string]map[string]any
 }
 
@@ -168,8 +165,8 @@ func (r Request) owned() []owned {
 		stack = when("StringEquals", "aws:ResourceTag/goldsmith:stack", r.Stack)
 	}
 	return []owned{
-		{"Stacks", "ds", stack},
-		{"Builds", "b", when("Null", "aws:ResourceTag/goldsmith:build", "false")},
+		{"ds", stack},
+		{"b", when("Null", "aws:ResourceTag/goldsmith:build", "false")},
 	}
 }
 
@@ -250,13 +247,11 @@ func (r Request) serviceLinked() []string {
 func (r Request) boundary() []statement {
 	return []statement{
 		{
-			Sid:      "Parameters",
 			Effect:   "Allow",
 			Action:   []string{"ssm:GetParameter", "ssm:GetParameters"},
 			Resource: r.parameters(),
 		},
 		{
-			Sid:      "Decrypt",
 			Effect:   "Allow",
 			Action:   []string{"kms:Decrypt"},
 			Resource: "*",

@@ -75,10 +75,10 @@ func cmpErr(err error) error {
 // parsed is a policy as IAM reads it.
 type parsed struct {
 	Statement []struct {
-		Sid, Effect string
-		Action      []string
-		Resource    any
-		Condition   map[string]map[string]any
+		Effect    string
+		Action    []string
+		Resource  any
+		Condition map[string]map[string]any
 	}
 }
 
@@ -176,13 +176,13 @@ func TestEndsOnlyWhatIsTagged(t *testing.T) {
 		for _, s := range p.Statement {
 			conditions, _ := json.Marshal(s.Condition)
 			if resources, _ := json.Marshal(s.Resource); strings.Contains(string(resources), `""`) {
-				t.Errorf("%s: %s is for %s", purpose, s.Sid, resources)
+				t.Errorf("%s: %v is for %s", purpose, s.Action, resources)
 			}
 			held := s.Resource != "*" || strings.Contains(string(conditions), "aws:ResourceTag/goldsmith:")
 			for _, action := range s.Action {
 				// Of which IAM knows no resource.
 				if ends.MatchString(action) && !held && action != "ec2:DeleteSubnetCidrReservation" {
-					t.Errorf("%s: %s lets %s be done with anything", purpose, s.Sid, action)
+					t.Errorf("%s: %v lets %s be done with anything", purpose, s.Action, action)
 				}
 			}
 		}
@@ -243,7 +243,7 @@ func TestRolesAreMadeWithinTheBoundary(t *testing.T) {
 		for _, action := range s.Action {
 			gives := slices.Contains([]string{"iam:CreateRole", "iam:PutRolePolicy", "iam:AttachRolePolicy"}, action)
 			if gives && !bounded || strings.HasSuffix(action, "RolePermissionsBoundary") {
-				t.Errorf("%s lets %s be done without it", s.Sid, action)
+				t.Errorf("%v lets %s be done without it", s.Action, action)
 			}
 		}
 	}
@@ -258,7 +258,7 @@ func TestOnlyWhoSetsAStackUpMakesItsRoles(t *testing.T) {
 			makes := slices.Contains(s.Action, "iam:CreateRole") || slices.Contains(s.Action, "iam:DeleteRole")
 			if others := strings.Contains(string(resources), "/goldsmith-shop-"); makes && others &&
 				purpose != All && purpose != Bootstrap {
-				t.Errorf("%s: %s makes %s", purpose, s.Sid, resources)
+				t.Errorf("%s: %v makes %s", purpose, s.Action, resources)
 			}
 		}
 	}
