@@ -82,10 +82,7 @@ type shape struct {
 	Members   map[string]reference `json:"members"`
 	Required  []string             `json:"required"`
 	Member    reference            `json:"member"` // of a list
-	Key       reference            `json:"key"`    // of a map
-	Value     reference            `json:"value"`
 	Flattened bool                 `json:"flattened"`
-	Enum      []string             `json:"enum"`
 	Min       *float64             `json:"min"`
 	Max       *float64             `json:"max"`
 }
