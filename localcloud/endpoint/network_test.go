@@ -163,9 +163,9 @@ func TestGatewayTakesItsInterfaceWithIt(t *testing.T) {
 	b.Answers["DeleteNetworkInterface"] = mototest.Canned("<return>true</return>")
 	s := newServer(t, b, newMachinery(t, "Apply"))
 	gateway := func(state string) {
-		b.Set("DescribeNatGateways", `<natGatewaySet><item><natGatewayId>nat-1</natGatewayId><subnetId>subnet-a</subnetId>
-			<state>`+state+`</state><natGatewayAddressSet><item><networkInterfaceId>eni-nat</networkInterfaceId>
-			</item></natGatewayAddressSet></item></natGatewaySet>`)
+		b.Set("DescribeNatGateways", `<natGatewaySet><item><natGatewayId>nat-1</natGatewayId>
+			<subnetId>subnet-a</subnetId><state>`+state+`</state><natGatewayAddressSet><item>
+			<networkInterfaceId>eni-nat</networkInterfaceId></item></natGatewayAddressSet></item></natGatewaySet>`)
 	}
 	gateway("available")
 	mustRequest(t, s, "DeleteNatGateway", "NatGatewayId", "nat-1")

@@ -189,7 +189,7 @@ var passed = []string{"Content-Type", "X-Amzn-Errortype", "X-Amzn-Requestid", "X
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, from Side) {
 	c, err := s.admit(r, from)
 	event := trail.EventOf(r, c)
-	asks := sync.OnceValues(func() ([]policyeval.Request, error) { return s.mapper.Requests(r.Context(), c) })
+	asks := s.asks(r.Context(), c)
 	if err == nil && s.config.Trail != nil {
 		event.Authorization = s.noted(c, asks)
 	}
@@ -219,6 +219,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, from Side) {
 	header.Set("Content-Length", strconv.Itoa(len(a.Body)))
 	w.WriteHeader(a.Status)
 	_, _ = w.Write(a.Body)
+}
+
+// asks tells what a call asks IAM for, and looks that up once.
+func (s *Server) asks(ctx context.Context, c *awsquery.Call) authorization.Asks {
+	return sync.OnceValues(func() ([]policyeval.Request, error) { return s.mapper.Requests(ctx, c) })
 }
 
 // noted are the requests for authorization of a call, for the trail: it has those of callers too who may do everything.

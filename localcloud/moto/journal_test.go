@@ -132,7 +132,8 @@ func TestCompact(t *testing.T) {
 			line(7, "DeleteNatGateway NatGatewayId="+nat), line(8, "ReleaseAddress AllocationId="+eip)},
 			[]int{1, 2, 3, 4, 5, 6, 7, 8}},
 		{"a gateway whose interface goes with it", []entry{
-			line(1, "AllocateAddress", eip), line(2, "CreateNatGateway AllocationId="+eip, nat, "eni-00000000000000001"),
+			line(1, "AllocateAddress", eip),
+			line(2, "CreateNatGateway AllocationId="+eip, nat, "eni-00000000000000001"),
 			line(3, "DeleteNatGateway NatGatewayId="+nat),
 			line(4, "DeleteNetworkInterface NetworkInterfaceId=eni-00000000000000001"),
 			line(5, "ReleaseAddress AllocationId="+eip)}, nil},

@@ -48,7 +48,7 @@ func (n *Network) deleteNatGateway(ctx context.Context, c *awsquery.Call) (*awsq
 	for _, address := range addresses.Items("addressesSet") {
 		if association := address.Get("associationId"); association != "" &&
 			slices.Contains(had, address.Get("allocationId")) {
-			if _, err := n.moto.Forward(ctx, awsquery.NewCall("ec2", "DisassociateAddress",
+			if _, err = n.moto.Forward(ctx, awsquery.NewCall("ec2", "DisassociateAddress",
 				"AssociationId", association)); err != nil {
 				return nil, err
 			}
@@ -59,8 +59,8 @@ func (n *Network) deleteNatGateway(ctx context.Context, c *awsquery.Call) (*awsq
 		return answered, err
 	}
 	for _, id := range nat.All("natGatewayAddressSet", "*", "networkInterfaceId") {
-		if _, err := n.moto.Forward(ctx, awsquery.NewCall("ec2", "DeleteNetworkInterface",
-			"NetworkInterfaceId", id)); err != nil {
+		end := awsquery.NewCall("ec2", "DeleteNetworkInterface", "NetworkInterfaceId", id)
+		if _, err = n.moto.Forward(ctx, end); err != nil {
 			return nil, err
 		}
 	}

@@ -79,8 +79,8 @@ func importKey(ctx context.Context, s *stack.Stack, path string) error {
 	return nil
 }
 
-// RemoveKey deletes the key pair; the private key stays. One that is not there is not deleted: who may delete those with
-// Goldsmith's tags would be refused.
+// RemoveKey deletes the key pair; the private key stays. One that is not there is not deleted: who may delete those
+// with Goldsmith's tags would be refused.
 func RemoveKey(ctx context.Context, s *stack.Stack) error {
 	found, err := keyPair(ctx, s)
 	if err != nil || found == nil {
