@@ -221,10 +221,10 @@ func assertBlueChanges(t *testing.T, text string, release rig.Release) {
 func assertBlueFaults(t *testing.T, text string, release rig.Release) {
 	t.Helper()
 	for fault, change := range map[string][2]string{
-		"service_address: the database of stack blue is found at 10.20.2.50": {"10.20.2.50", "10.20.2.51"},
-		"a volume cannot be made smaller":                                    {"= 2\n", "= 1\n"},
-		"to which it cannot be changed":                                      {"10.20.1.0/24", "10.20.3.0/24"},
-		"region us-east-1 has none of this id":                               {release.Web, "ami-0123456789abcdef0"},
+		"service_address: the db tier of stack blue is found at 10.20.2.50": {"10.20.2.50", "10.20.2.51"},
+		"a volume cannot be made smaller":                                   {"= 2\n", "= 1\n"},
+		"to which it cannot be changed":                                     {"10.20.1.0/24", "10.20.3.0/24"},
+		"region us-east-1 has none of this id":                              {release.Web, "ami-0123456789abcdef0"},
 	} {
 		bad := stackFileOf(t, strings.Replace(text, change[0], change[1], 1))
 		blue := rig.Inventory(t)

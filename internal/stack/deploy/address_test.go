@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/network"
 )
 
@@ -51,6 +53,33 @@ func TestForeignServiceAddress(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A service address that is in use stays: another one in the stack file is refused before anything is changed.
+func TestServiceAddressStays(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.mustDeploy("1")
+		w.account.Forget()
+		for i := range w.stack.Tiers {
+			if w.stack.Tiers[i].Kind == stack.DataTier {
+				w.stack.Tiers[i].Data.Address = netip.MustParseAddr("10.0.2.11")
+			}
+		}
+		_, planned := Plan(t.Context(), w.stack, w.deployment("2"))
+		_, err := w.deploy(t.Context(), w.deployment("2"))
+		for _, err := range []error{planned, err} {
+			want := "service_address: the db tier of stack golden is found at 10.0.2.10, and the stack file wants 10.0.2.11"
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%v; want %s", err, want)
+			}
+		}
+		for _, call := range w.account.Calls() {
+			if strings.HasPrefix(call.Name, "Create") || strings.HasPrefix(call.Name, "Run") {
+				t.Errorf("all the same it called %s", call.Name)
+			}
+		}
+	})
 }
 
 // A stranger who takes the address during a deployment keeps it too, and the old database goes on.

@@ -53,7 +53,7 @@ func destroy(ctx context.Context, s *stack.Stack) error {
 // removable is a tier that is only to be removed, whatever serves it.
 func removable(run *tier.Run, t stack.Tier) tier.Tier {
 	if t.Kind == stack.DataTier {
-		return data.New(run, t)
+		return data.Removable(run, t)
 	}
 	return service.Removable(run, t)
 }

@@ -82,11 +82,13 @@ func (r *rollout) compareQuotas(ctx context.Context) {
 func tiersOf(ctx context.Context, run *tier.Run, all []stack.Instance) ([]tier.Tier, error) {
 	var tiers []tier.Tier
 	for _, t := range run.Stack.Tiers {
+		var made tier.Tier
+		var err error
 		if t.Kind == stack.DataTier {
-			tiers = append(tiers, data.New(run, t))
-			continue
+			made, err = data.New(run, t, all)
+		} else {
+			made, err = service.New(ctx, run, t, all)
 		}
-		made, err := service.New(ctx, run, t, all)
 		if err != nil {
 			return nil, err
 		}

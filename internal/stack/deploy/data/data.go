@@ -38,11 +38,22 @@ type data struct {
 	outcome  tier.Outcome
 }
 
-// New returns a data tier of a deployment.
-func New(run *tier.Run, t stack.Tier) tier.Tier {
-	own := &volumes{run: run, stack: run.Stack, tier: t}
+// New returns a data tier of a deployment, and refuses one whose service address would move. all are the stack's
+// instances.
+func New(run *tier.Run, t stack.Tier, all []stack.Instance) (tier.Tier, error) {
+	d := made(run, t)
+	if !t.Data.Address.IsValid() {
+		return d, nil // the subnet is not known yet, nor is the address in it
+	}
+	return d, d.checkStays(stack.ServingOf(all, t.Name), t.Data.Address.String())
+}
+
+// Removable returns a tier that is only to be removed, whatever the stack file says of it.
+func Removable(run *tier.Run, t stack.Tier) tier.Tier { return made(run, t) }
+
+func made(run *tier.Run, t stack.Tier) *data {
 	return &data{
-		volumes: own,
+		volumes: &volumes{run: run, stack: run.Stack, tier: t},
 		run:     run,
 		stack:   run.Stack,
 		tier:    t,
@@ -78,11 +89,8 @@ func (d *data) decide() error {
 	if err != nil {
 		return err
 	}
-	if is := old.Detail.Service; is != "" && is != address {
-		return fmt.Errorf("service_address: the %s tier of stack %s is found at %s, and the stack file wants %s; "+
-			"it cannot be changed while the %s tier uses it\n"+
-			"hint: write %[3]s into the stack file, or make the stack anew after goldsmith destroy",
-			d.tier.Name, d.stack.Name, is, address, strings.Join(d.clientTiers(), " or "))
+	if err := d.checkStays(old, address); err != nil {
+		return err
 	}
 	d.run.Addresses[d.tier.Name] = address
 	d.decision, err = d.run.Decide(d.tier, old, launch.Launch{
@@ -96,6 +104,18 @@ func (d *data) decide() error {
 	}
 	d.outcome.Old, d.outcome.Replaced = old, d.decision.Replace
 	return err
+}
+
+// checkStays refuses a service address that is not the one of the instance which serves.
+func (d *data) checkStays(old stack.Instance, address string) error {
+	is := old.Detail.Service
+	if is == "" || is == address {
+		return nil
+	}
+	return fmt.Errorf("service_address: the %s tier of stack %s is found at %s, and the stack file wants %s; "+
+		"it cannot be changed while the %s tier uses it\n"+
+		"hint: write %[3]s into the stack file, or make the stack anew after goldsmith destroy",
+		d.tier.Name, d.stack.Name, is, address, strings.Join(d.clientTiers(), " or "))
 }
 
 // clientTiers are the names of the tiers that need this one.
