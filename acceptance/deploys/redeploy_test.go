@@ -333,7 +333,7 @@ func withoutSnapshots(all []string) []string {
 func assertSame(t *testing.T, before []string) {
 	t.Helper()
 	var after []string
-	for range 20 {
+	for range 120 {
 		if after = withoutSnapshots(rig.Inventory(t)); strings.Join(after, "\n") == strings.Join(before, "\n") {
 			return
 		}

@@ -180,7 +180,7 @@ func TestNginxWithoutRoot(t *testing.T) {
 	}
 	before := workers()
 	rig.MustOnInstance(t, "golden-web", "sudo systemctl reload nginx")
-	for range 100 {
+	for range 600 {
 		if after := workers(); after != "" && after != before {
 			break
 		}

@@ -215,9 +215,12 @@ func (c *cloud) describe(id string) types.Instance {
 	return out.Reservations[0].Instances[0]
 }
 
+// patience is how long a machine may take for what it does in a second where nothing else runs.
+const patience = 2 * time.Minute
+
 func (c *cloud) waitFor(id string, state types.InstanceStateName) {
 	c.Helper()
-	for range 600 {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		if c.describe(id).State.Name == state {
 			return
 		}
@@ -261,7 +264,7 @@ func (c *cloud) bake(id string) string {
 	available := ec2.NewImageAvailableWaiter(c.ec2, func(o *ec2.ImageAvailableWaiterOptions) {
 		o.MinDelay, o.MaxDelay = 100*time.Millisecond, time.Second
 	})
-	err = available.Wait(c.Context(), &ec2.DescribeImagesInput{ImageIds: []string{*out.ImageId}}, time.Minute)
+	err = available.Wait(c.Context(), &ec2.DescribeImagesInput{ImageIds: []string{*out.ImageId}}, patience)
 	if err != nil {
 		c.Fatal(err)
 	}
@@ -278,7 +281,7 @@ func (c *cloud) page(id string) string {
 			DialContext:       (&net.Dialer{Timeout: time.Second}).DialContext,
 		},
 	}
-	for range 150 {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		response, err := client.Get("http://" + aws.ToString(c.describe(id).PublicIpAddress) + "/note")
 		if err == nil {
 			body, err := io.ReadAll(response.Body)
