@@ -69,7 +69,8 @@ func TestServiceAddressStays(t *testing.T) {
 		_, planned := Plan(t.Context(), w.stack, w.deployment("2"))
 		_, err := w.deploy(t.Context(), w.deployment("2"))
 		for _, err := range []error{planned, err} {
-			want := "service_address: the db tier of stack golden is found at 10.0.2.10, and the stack file wants 10.0.2.11"
+			const want = "service_address: the db tier of stack golden is found at 10.0.2.10, " +
+				"and the stack file wants 10.0.2.11"
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%v; want %s", err, want)
 			}

@@ -89,7 +89,7 @@ func (d *data) decide() error {
 	if err != nil {
 		return err
 	}
-	if err := d.checkStays(old, address); err != nil {
+	if err = d.checkStays(old, address); err != nil {
 		return err
 	}
 	d.run.Addresses[d.tier.Name] = address
