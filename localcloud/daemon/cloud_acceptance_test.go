@@ -87,7 +87,7 @@ func newCloud(t *testing.T) *cloud {
 // TestCloud takes an instance through its life, and the cloud through a stop and a crash.
 func TestCloud(t *testing.T) {
 	c := newCloud(t)
-	c.up()
+	up := c.up()
 	c.allowWeb()
 	const servePage = "systemd-run --unit=page /usr/bin/python3 -m http.server 80 --directory /etc\n"
 	id := c.launch(moto.BaseImages["trixie"].ID, "#!/bin/sh\necho made >/etc/note\n"+servePage)
@@ -102,6 +102,7 @@ func TestCloud(t *testing.T) {
 	}
 	before := c.everything()
 
+	t.Run("the SDK is known", func(t *testing.T) { (&cloud{t, c.ec2}).theSDKIsKnown(up) })
 	t.Run("down and up", func(t *testing.T) { (&cloud{t, c.ec2}).downAndUp(before, second) })
 	t.Run("crash", func(t *testing.T) { (&cloud{t, c.ec2}).crash(before, second) })
 	t.Run("poweroff from within", func(t *testing.T) {

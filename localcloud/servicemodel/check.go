@@ -15,9 +15,24 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/localcloud/awsquery"
 )
 
-// Check refuses a call that its service's model does not have. A service without a model here is not looked at; no
-// models check nothing.
+// Check refuses a call that its service's model does not have, nor the pinned SDK. A service without a model here is
+// not looked at; no models check nothing.
 func (m *Models) Check(c *awsquery.Call) error {
+	return m.look(c, &checker{beside: func(member string) bool { return newer()[c.Service+" "+member] }})
+}
+
+// Beside are the members of a call that its service's model does not have, in the form of newer.txt: its action and the
+// member's path, with N for the number of an element. Values are not looked at.
+func (m *Models) Beside(c *awsquery.Call) ([]string, error) {
+	var all []string
+	err := m.look(c, &checker{anyValue: true, beside: func(member string) bool {
+		all = append(all, member)
+		return true
+	}})
+	return all, err
+}
+
+func (m *Models) look(c *awsquery.Call, k *checker) error {
 	if m == nil || m.services[c.Service] == nil || c.Action() == "" {
 		return nil
 	}
@@ -29,7 +44,7 @@ func (m *Models) Check(c *awsquery.Call) error {
 	if !ok {
 		return nil // an action that is newer than the model; awsquery knows which there are
 	}
-	k := &checker{service: s, ec2: c.Service == "ec2"}
+	k.service, k.action, k.ec2 = s, c.Action(), c.Service == "ec2"
 	input := &shape{Type: "structure"}
 	if operation.Input != nil {
 		input = s.Shapes[operation.Input.Shape]
@@ -71,7 +86,23 @@ func (n *node) names() []string { return slices.Sorted(maps.Keys(n.members)) }
 // checker checks one call.
 type checker struct {
 	service *service
+	action  string
 	ec2     bool
+	// beside tells of a member that the model does not have whether it is one all the same.
+	beside func(member string) bool
+	// anyValue leaves values as they are.
+	anyValue bool
+}
+
+// has tells whether there is a member that the model does not have.
+func (k *checker) has(path string) bool {
+	names := strings.Split(path, ".")
+	for i, name := range names {
+		if _, err := strconv.Atoi(name); err == nil {
+			names[i] = "N"
+		}
+	}
+	return k.beside(k.action + " " + strings.Join(names, "."))
 }
 
 func (k *checker) unknown(path string) error {
@@ -118,6 +149,9 @@ func (k *checker) structure(s *shape, n *node, path string) error {
 	}
 	for _, name := range n.names() {
 		member, ok := wire[name]
+		if !ok && k.has(join(path, name)) {
+			continue
+		}
 		if !ok {
 			return k.unknown(join(path, name))
 		}
@@ -148,8 +182,11 @@ func (k *checker) check(s *shape, n *node, path string) error {
 	if n.members != nil || n.value == nil {
 		return k.unknown(join(path, n.names()[0]))
 	}
-	if why := s.scalar(*n.value); why != "" {
+	if why := s.scalar(*n.value); why != "" && !k.anyValue {
 		return k.wrong(path, *n.value, why)
+	}
+	if k.ec2 {
+		return k.id(path, *n.value)
 	}
 	return nil
 }
@@ -287,6 +324,9 @@ func (k *checker) object(s *shape, value map[string]any, path string) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(value)) {
 		member, ok := s.Members[name]
+		if !ok && k.has(join(path, name)) {
+			continue
+		}
 		if !ok {
 			return k.unknown(join(path, name))
 		}
@@ -318,7 +358,7 @@ func (k *checker) leaf(s *shape, value any, path string) error {
 	if !fits {
 		return k.mistyped(s, path)
 	}
-	if why := s.scalar(text); why != "" {
+	if why := s.scalar(text); why != "" && !k.anyValue {
 		return k.wrong(path, text, why)
 	}
 	return nil

@@ -18,7 +18,10 @@ var models = map[string]string{
 			"Launch": {"type": "structure", "required": ["Count"], "members": {
 				"Count": {"shape": "Count"}, "DryRun": {"shape": "Yes", "locationName": "dryRun"},
 				"Disks": {"shape": "Disks", "locationName": "Disk"}, "Until": {"shape": "When"},
-				"Groups": {"shape": "Texts", "queryName": "Group", "locationName": "groups"}}},
+				"Groups": {"shape": "Texts", "queryName": "Group", "locationName": "groups"},
+				"VpcId": {"shape": "Text"}, "ImageId": {"shape": "Text"}, "Placement": {"shape": "Placement"},
+				"Subnets": {"shape": "Texts", "locationName": "SubnetId"}}},
+			"Placement": {"type": "structure", "members": {"GroupId": {"shape": "Text"}}},
 			"Disk": {"type": "structure", "required": ["Name"], "members": {
 				"Name": {"shape": "Text"}, "Size": {"shape": "Count", "locationName": "size"}}},
 			"Disks": {"type": "list", "member": {"shape": "Disk", "locationName": "item"}},
@@ -83,6 +86,13 @@ func TestQuery(t *testing.T) {
 		{"ec2", "Launch", "Count=0", "InvalidParameterValue: Value (0) for parameter Count is invalid. It has"},
 		{"ec2", "Launch", "Count=101", "InvalidParameterValue: Value (101) for parameter Count is invalid. It has"},
 		{"ec2", "Launch", "Count=3 DryRun=perhaps", "InvalidParameterValue: Value (perhaps) for parameter DryRun is"},
+		{"ec2", "Launch", "Count=3 VpcId=vpc-01234567 ImageId=resolve:ssm:/x SubnetId.1=subnet-01234567", ""},
+		{"ec2", "Launch", "Count=3 VpcId= Placement.GroupId=pg-01234567890abcdef", ""},
+		{"ec2", "Launch", "Count=3 VpcId=vpc-0123456",
+			`InvalidVpcID.Malformed: Invalid id: "vpc-0123456" (expecting "vpc-...")`},
+		{"ec2", "Launch", "Count=3 VpcId=subnet-0123456789abcdef0", "InvalidVpcID.Malformed: Invalid id: "},
+		{"ec2", "Launch", "Count=3 ImageId=AMI-01234567", "InvalidAMIID.Malformed: Invalid id: "},
+		{"ec2", "Launch", "Count=3 SubnetId.1=../x", "InvalidSubnetID.Malformed: Invalid id: "},
 		{"ec2", "Launch", "Count=3 Until=tomorrow", "InvalidParameterValue: Value (tomorrow) for parameter Until is"},
 
 		{"iam", "Make", "Name=ab Tags.member.1.Key=k", ""},
