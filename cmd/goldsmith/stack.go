@@ -222,7 +222,7 @@ func destroyCommand() *cobra.Command {
 	var yes bool
 	destroy := &cobra.Command{
 		Use:   "destroy",
-		Short: "Remove the stack: instances, roles, parameters, key pair and network",
+		Short: "Remove the stack: instances, roles, parameters, release, key pair and network",
 		Args:  cobra.NoArgs,
 		Long: `Removes everything of the stack but its images and snapshots, once it was asked whether that is meant.
 The data of a running database is lost with it.

@@ -30,7 +30,7 @@ import (
 // Deployment is a request to deploy images. The stack file says how it is done.
 type Deployment struct {
 	// Images are image ids by tier. A tier without one gets the image that the stack file names, or that of the current
-	// release or, in a stack that never had a release, the youngest.
+	// release or, in a stack that has no release, the youngest, a proved one if there is one.
 	Images map[string]string
 	// Replace are tiers whose instance is replaced though its image is the wanted one; all is every tier.
 	Replace []string

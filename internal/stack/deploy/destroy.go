@@ -14,10 +14,11 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/parameters"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/plan"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/record"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/release"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/roles"
 )
 
-// Destroy removes the stack's instances, roles, parameters, key pair and network. Images and snapshots stay.
+// Destroy removes the stack's instances, roles, parameters, release, key pair and network. Images and snapshots stay.
 func Destroy(ctx context.Context, s *stack.Stack) error {
 	return record.WithLastLock(ctx, s, func(ctx context.Context) error { return destroy(ctx, s) })
 }
@@ -40,6 +41,7 @@ func destroy(ctx context.Context, s *stack.Stack) error {
 		{"roles", roles.Remove},
 		{"history", record.Remove},
 		{"parameters", parameters.Remove},
+		{"release", release.Remove},
 		{"key pair", login.RemoveKey},
 	} {
 		if err := part.remove(ctx, s); err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/ec2fake"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/network"
+	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stack/parameters"
 	"github.com/goldsmith-ami/packer-plugin-goldsmith/internal/stackfile"
 )
 
@@ -18,6 +19,10 @@ func TestDestroyLeavesImagesAndSnapshots(t *testing.T) {
 		w := newWorld(t, nil)
 		w.mustDeploy("1")
 		w.mustDeploy("2")
+		releases := w.stack.ParameterPath() + "/release"
+		if _, err := parameters.Overwrite(t.Context(), w.stack, releases, `{"name": "r1"}`); err != nil {
+			t.Fatal(err)
+		}
 		if err := Destroy(t.Context(), w.stack); err != nil {
 			t.Fatal(err)
 		}

@@ -62,13 +62,25 @@ func readCandidate(ctx context.Context, s *stack.Stack, name, part string) (c Ca
 	if err != nil || text == "" {
 		return Candidate{}, false, err
 	}
-	if err := json.Unmarshal([]byte(text), &c); err != nil {
+	if c, err = parseCandidate(text); err != nil {
 		return Candidate{}, false, fmt.Errorf("read %s: %w", parameter, err)
 	}
-	if (c.State == Baking || c.State == Baked || c.State == Proving) && time.Since(c.Updated) > stack.Silence {
+	return c, true, nil
+}
+
+func parseCandidate(text string) (c Candidate, err error) {
+	if err := json.Unmarshal([]byte(text), &c); err != nil {
+		return Candidate{}, err
+	}
+	if c.underWay() && time.Since(c.Updated) > stack.Silence {
 		c.State, c.Reason = Failed, "its build has not been heard of since "+c.Updated.Format(time.RFC3339)
 	}
-	return c, true, nil
+	return c, nil
+}
+
+// underWay tells whether a candidate, or a proof, is still to come to its end.
+func (c Candidate) underWay() bool {
+	return c.State == Baking || c.State == Baked || c.State == Proving
 }
 
 // claim writes a part of a release that nobody has written yet; of several who try, it returns true for one.

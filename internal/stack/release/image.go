@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -18,7 +19,7 @@ import (
 )
 
 // FindImage is the image that a tier is to run: the one that is asked for, or what the stack file names, or that of the
-// current release or, in a stack that never had one, the youngest.
+// current release or, in a stack that has none, the youngest, a proved one if there is one.
 func FindImage(ctx context.Context, s *stack.Stack, t stack.Tier, asked string, current Release) (string, error) {
 	named := cmp.Or(asked, t.Image)
 	if named == "" && t.Release != "" && t.Release != current.Name {
@@ -51,18 +52,20 @@ func releasedImage(ctx context.Context, s *stack.Stack, tier, name string) (stri
 	return found, nil
 }
 
+// youngestImage is the youngest image that filters find, a proved one if there is one; empty is for none.
 func youngestImage(ctx context.Context, s *stack.Stack, filters []types.Filter) (string, error) {
 	all, err := ec2ops.OwnImages(ctx, s.EC2, filters...)
 	if err != nil {
 		return "", err
 	}
-	var youngest types.Image
-	for _, found := range all {
-		if aws.ToString(found.CreationDate) >= aws.ToString(youngest.CreationDate) {
-			youngest = found
-		}
+	rank := func(i types.Image) string { // proved ones before all others, each in the order of their age
+		return fmt.Sprintf("%t %s", ec2ops.TagValue(i.Tags, images.ProvedTag) != "", aws.ToString(i.CreationDate))
 	}
-	return aws.ToString(youngest.ImageId), nil
+	slices.SortStableFunc(all, func(a, b types.Image) int { return cmp.Compare(rank(a), rank(b)) })
+	if len(all) == 0 {
+		return "", nil
+	}
+	return aws.ToString(all[len(all)-1].ImageId), nil
 }
 
 // checkImage tells what is wrong with launching an image, if anything is.

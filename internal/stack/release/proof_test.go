@@ -322,11 +322,39 @@ func TestOldBuildsAreForgotten(t *testing.T) {
 	})
 }
 
+// TestReleaseOfAStackThatIsRemoved: with the stack goes the release, and what builds said that came to their end.
+func TestReleaseOfAStackThatIsRemoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAccount(t)
+		ofDatabase, ofWeb := a.together(t, "r1", "ami-0db1", "ami-0eb1")
+		if err := errors.Join(ofDatabase, ofWeb); err != nil {
+			t.Fatal(err)
+		}
+		is(t, a.stack, "r2", "web", Baking) // and killed
+		time.Sleep(2 * stack.Silence)
+		is(t, a.stack, "r3", "web", Baking)
+		if err := Remove(t.Context(), a.stack); err != nil {
+			t.Fatal(err)
+		}
+		found, err := parameters.Below(t.Context(), a.stack.SSM, buildsPath(a.stack))
+		if err != nil || len(found) != 1 || *found[0].Name != buildsPath(a.stack)+"r3/web" {
+			t.Errorf("%v: of the builds there are left %v", err, found)
+		}
+		if r, ok, err := Current(t.Context(), a.stack); err != nil || ok {
+			t.Errorf("%v: the release is left: %v", err, r)
+		}
+		if err := Remove(t.Context(), a.stack); err != nil {
+			t.Errorf("of a stack without a release: %v", err)
+		}
+	})
+}
+
 func TestWhichImageATierRuns(t *testing.T) {
 	a := ec2fake.New(t)
 	s := defaultstack.New(a.Config(), stackfile.Default(), t.Logf)
-	add := func(id, tier, release, made string, state types.ImageState) {
-		tags := ec2ops.TagPairs(stack.StackTag, "golden", stack.TierTag, tier, images.ReleaseTag, release)
+	add := func(id, tier, release, made string, state types.ImageState, more ...string) {
+		pairs := append([]string{stack.StackTag, "golden", stack.TierTag, tier, images.ReleaseTag, release}, more...)
+		tags := ec2ops.TagPairs(pairs...)
 		a.In(region).AddImage(types.Image{
 			ImageId:      aws.String(id),
 			CreationDate: aws.String(made),
@@ -338,6 +366,7 @@ func TestWhichImageATierRuns(t *testing.T) {
 	add("ami-02", "web", "r2", "2026-02-01T00:00:00.000Z", types.ImageStateAvailable)
 	add("ami-03", "web", "r3", "2026-03-01T00:00:00.000Z", types.ImageStatePending)
 	add("ami-04", "db", "r2", "2026-04-01T00:00:00.000Z", types.ImageStateAvailable)
+	add("ami-05", "db", "r3", "2026-03-01T00:00:00.000Z", types.ImageStateAvailable, images.ProvedTag, "2026-03-01")
 	current := Release{Name: "r2", Images: map[string]string{"web": "ami-02"}}
 	for _, c := range []struct {
 		name, asked, image, release string
@@ -346,6 +375,7 @@ func TestWhichImageATierRuns(t *testing.T) {
 	}{
 		{"the current release's", "", "", "", current, "ami-02", ""},
 		{"no release yet: the youngest", "", "", "", Release{}, "ami-02", ""},
+		{"no release, of proved images and others", "", "", "", Release{}, "ami-05", ""},
 		{"asked for", "ami-01", "", "", current, "ami-01", ""},
 		{"named by the stack file", "", "ami-01", "", current, "ami-01", ""},
 		{"of a release that the file names", "", "", "r1", current, "ami-01", ""},
@@ -356,6 +386,9 @@ func TestWhichImageATierRuns(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tier := s.Tier("web")
+			if c.want == "ami-05" {
+				tier = s.Tier("db")
+			}
 			tier.Image, tier.Release = c.image, c.release
 			got, err := FindImage(t.Context(), s, tier, c.asked, c.current)
 			if c.fault == "" && (err != nil || got != c.want) ||

@@ -94,6 +94,22 @@ func Current(ctx context.Context, s *stack.Stack) (r Release, ok bool, err error
 	return r, true, nil
 }
 
+// Remove deletes the release of a stack that is removed, and what builds said to each other that have ended. The images
+// stay.
+func Remove(ctx context.Context, s *stack.Stack) error {
+	found, err := parameters.Below(ctx, s.SSM, buildsPath(s))
+	if err != nil {
+		return err
+	}
+	names := []string{s.ParameterPath() + parameterName}
+	for _, p := range found {
+		if c, err := parseCandidate(aws.ToString(p.Value)); err != nil || !c.underWay() {
+			names = append(names, aws.ToString(p.Name))
+		}
+	}
+	return parameters.DeleteAll(ctx, s, names)
+}
+
 // ImagesInUse are the images of the current releases of all stacks in an account.
 func ImagesInUse(ctx context.Context, conf aws.Config) ([]string, error) {
 	found, err := parameters.Below(ctx, ssm.NewFromConfig(conf), "/goldsmith/")
