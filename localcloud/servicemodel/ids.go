@@ -30,7 +30,7 @@ var prefixes = map[string]string{
 	"VpcId":               "vpc",
 }
 
-// hexadecimal is what an id has behind its prefix: 8 digits where it is old, 17 else (EC2 User Guide, Resource IDs).
+// hexadecimal matches an id's number: of 8 digits where it is old, of 17 else (EC2 User Guide, Resource IDs).
 var hexadecimal = regexp.MustCompile(`^(?:[0-9a-f]{8}|[0-9a-f]{17})$`)
 
 // id refuses a value that is no id of the kind that its member takes.
