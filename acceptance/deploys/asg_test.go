@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -74,9 +75,11 @@ func TestSeveralWebInstances(t *testing.T) {
 	}{
 		{"deploy", g.deploy},
 		{"replace", g.replaceWhileAsked},
+		{"the database is replaced", g.replaceDatabase},
 		{"interrupt", g.interrupt},
 		{"resize", g.resize},
 		{"to a single instance", g.toSingle},
+		{"to a group", g.toGroup},
 	} {
 		if !t.Run(part.name, part.run) {
 			return
@@ -103,10 +106,12 @@ func (g *webGroup) deploy(t *testing.T) {
 		URL   string
 		Group []struct{ ID string } `json:"web_group"`
 	}
+	began := time.Now()
 	out, err := exec.Command(rig.Goldsmith(), g.args("deploy", "--json")...).Output()
 	if err != nil {
 		t.Fatalf("%v: %s", err, err.(*exec.ExitError).Stderr)
 	}
+	rig.AssertCalls(t, began, "deploy", "`deploy` of first instances, a group")
 	rig.Decode(t, strings.NewReader(string(out)), &deployed)
 	members := rig.Members(t)
 	for _, i := range members {
@@ -127,8 +132,9 @@ func (g *webGroup) deploy(t *testing.T) {
 }
 
 func (g *webGroup) replaceWhileAsked(t *testing.T) {
-	failed, asked := 0, 0
+	failed, asked, began := 0, 0, time.Now()
 	whileAsking(g.address, func() { g.run(t, "deploy", "--replace", "web") }, &asked, &failed)
+	rig.AssertCalls(t, began, "deploy", "`deploy` that refreshes a group")
 	t.Logf("%d requests during an instance refresh", asked)
 	if failed > 0 || asked == 0 {
 		t.Errorf("%d of %d requests failed while the instances were replaced", failed, asked)
@@ -138,6 +144,15 @@ func (g *webGroup) replaceWhileAsked(t *testing.T) {
 		t.Errorf("%v became %v; two others are wanted", first, second)
 	}
 	g.serving = second
+}
+
+// replaceDatabase: while the data tier moves, Auto Scaling replaces nothing for want of an answer from it.
+func (g *webGroup) replaceDatabase(t *testing.T) {
+	g.run(t, "deploy", "--replace", "db")
+	if after := idsOf(rig.Members(t)); !slices.Equal(after, g.serving) {
+		t.Errorf("after another database %v serve, before it %v", after, g.serving)
+	}
+	rig.WaitHealthy(t, g.address, time.Minute)
 }
 
 func (g *webGroup) interrupt(t *testing.T) {
@@ -201,6 +216,22 @@ func (g *webGroup) toSingle(t *testing.T) {
 		t.Errorf("instances of the group: %v", idsOf(left))
 	}
 	rig.WaitHealthy(t, g.address, time.Minute)
+}
+
+// toGroup goes the way back that the error names, and leaves a stack with a group to be removed.
+func (g *webGroup) toGroup(t *testing.T) {
+	rig.WriteSeveral(t, g.file, `scaling = "asg"`, "")
+	out, err := rig.Output(rig.Goldsmith(), g.args("deploy")...)
+	way := regexp.MustCompile(`aws ec2 terminate-instances --instance-ids \S+`).FindString(out)
+	if err == nil || way == "" {
+		t.Fatalf("from a single instance to a group: %v\n%s", err, rig.End(t, out))
+	}
+	argv := strings.Fields(strings.TrimSuffix(way, ","))
+	rig.Must(t, argv[0], argv[1:]...)
+	g.run(t, "deploy")
+	if members := rig.Members(t); len(members) != 1 {
+		t.Errorf("a group of one has %v", idsOf(members))
+	}
 }
 
 // whileAsking has a client ask for the page, with a connection for each request, until work is done.

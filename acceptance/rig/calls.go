@@ -90,8 +90,9 @@ type Count struct {
 }
 
 var (
-	looks = regexp.MustCompile(`^(ec2:GetConsoleOutput|iam:GetInstanceProfile)$`)
-	byID  = regexp.MustCompile(`^(Instance|Volume|Snapshot|NatGateway|NetworkInterface|Image)Id\.1$`)
+	looks = regexp.MustCompile(`^(ec2:GetConsoleOutput|iam:GetInstanceProfile|` +
+		`autoscaling:Describe(AutoScalingGroups|InstanceRefreshes)|elasticloadbalancing:DescribeTargetHealth)$`)
+	byID = regexp.MustCompile(`^(Instance|Volume|Snapshot|NatGateway|NetworkInterface|Image)Id\.1$`)
 	// beats are the parameters in which builds and deployments say that they are at work.
 	beats = regexp.MustCompile(`/builds/.*|/lock$`)
 )

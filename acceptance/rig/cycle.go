@@ -46,6 +46,9 @@ func (c Cycle) Run(t testing.TB) (done []Step) {
 			return done
 		}
 		done = append(done, Step{step.name, time.Since(began)})
+		if step.row != "" {
+			AssertCalls(t, began, step.command, step.row)
+		}
 	}
 	// What is there counts, not what EC2 shows of it so far.
 	Must(t, Goldsmith(), "cloud", "manners", "none")
@@ -60,12 +63,14 @@ func (c Cycle) Run(t testing.TB) (done []Step) {
 type cycleStep struct {
 	name string
 	argv []string
+	// row of docs/aws-calls.md is the one of this command; bakes are held to theirs elsewhere.
+	command, row string
 }
 
 func (c Cycle) steps(t testing.TB) []cycleStep {
 	t.Helper()
-	goldsmith := func(name string, args ...string) cycleStep {
-		return cycleStep{name, append([]string{Goldsmith()}, append(args, "--stack", c.Stack)...)}
+	goldsmith := func(name, command, row string, args ...string) cycleStep {
+		return cycleStep{name, append([]string{Goldsmith()}, append(args, "--stack", c.Stack)...), command, row}
 	}
 	images := func(r *Release) []string {
 		if r == nil {
@@ -73,17 +78,17 @@ func (c Cycle) steps(t testing.TB) []cycleStep {
 		}
 		return []string{"deploy", "--db-ami", r.DB, "--web-ami", r.Web}
 	}
-	all := []cycleStep{goldsmith("network up", "network", "up")}
+	all := []cycleStep{goldsmith("network up", "network-up", "`network up`", "network", "up")}
 	if c.Images == nil {
 		// An image of the same inputs may be there from the cycle before.
 		bake := []string{Packer(t), "build", "-color=false", "-var", "stack=" + c.Stack, "-var", "force=true", "."}
-		all = append(all, cycleStep{"bake both", bake})
+		all = append(all, cycleStep{name: "bake both", argv: bake})
 	}
 	return append(all,
-		goldsmith("deploy", images(c.Images)...),
-		goldsmith("redeploy both", images(&c.Other)...),
-		goldsmith("rollback", "rollback"),
-		goldsmith("destroy", "destroy", "--yes"),
+		goldsmith("deploy", "deploy", "`deploy` of a stack's first", images(c.Images)...),
+		goldsmith("redeploy both", "deploy", "`deploy` of new images", images(&c.Other)...),
+		goldsmith("rollback", "rollback", "`deploy` of new images", "rollback"),
+		goldsmith("destroy", "destroy", "`destroy`", "destroy", "--yes"),
 	)
 }
 

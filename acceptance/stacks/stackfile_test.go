@@ -33,17 +33,12 @@ func networkOf(t *testing.T, stack string) (n struct {
 	Web           string `json:"web_sg"`
 	DB            string `json:"db_sg"`
 	PrivateRoutes string `json:"private_route_table"`
+	PublicRoutes  string `json:"public_route_table"`
 	Gateway       string `json:"internet_gateway"`
 }) {
 	t.Helper()
 	rig.Decode(t, strings.NewReader(rig.Must(t, rig.Goldsmith(), "network", "show", "--stack", stack)), &n)
 	return n
-}
-
-// ec2CLI runs `aws ec2` with these arguments and returns its answer as text.
-func ec2CLI(t *testing.T, args ...string) string {
-	t.Helper()
-	return strings.TrimSpace(rig.Must(t, "aws", append([]string{"ec2", "--output", "text"}, args...)...))
 }
 
 // TestDrift changes the stack's network by hand, among it a rule for a range in place of the one for the web tier's
@@ -91,6 +86,8 @@ func TestDrift(t *testing.T) {
 func drift(t *testing.T) []string {
 	t.Helper()
 	n := networkOf(t, rig.StackName)
+	association := rig.EC2(t, "describe-route-tables", "--route-table-ids", n.PrivateRoutes,
+		"--query", "RouteTables[].Associations[].RouteTableAssociationId")
 	for _, change := range []string{
 		"authorize-security-group-ingress --group-id " + n.DB + " --protocol tcp --port 3306 --cidr 10.0.1.0/24",
 		"revoke-security-group-ingress --group-id " + n.DB + " --protocol tcp --port 3306 --source-group " + n.Web,
@@ -99,12 +96,17 @@ func drift(t *testing.T) []string {
 			" --ip-permissions IpProtocol=-1,IpRanges=[{CidrIp=0.0.0.0/0}]",
 		"replace-route --route-table-id " + n.PrivateRoutes + " --destination-cidr-block 0.0.0.0/0 --gateway-id " +
 			n.Gateway,
+		"replace-route-table-association --association-id " + association + " --route-table-id " + n.PublicRoutes,
+		"authorize-security-group-egress --group-id " + n.Web +
+			" --ip-permissions IpProtocol=tcp,FromPort=9999,ToPort=9999,IpRanges=[{CidrIp=10.9.0.0/16}]",
 	} {
-		ec2CLI(t, strings.Fields(change)...)
+		rig.EC2(t, strings.Fields(change)...)
 	}
 	return []string{
 		"change private route table: its default route goes to " + n.Gateway,
+		"change private route table: its subnet is not associated with it",
 		"change security group web-sg: it allows tcp 8000-9000 from 0.0.0.0/0, which the stack does not",
+		"change security group web-sg: it allows tcp 9999 to 10.9.0.0/16, which the stack does not",
 		"change security group db-sg: it does not allow everything to 0.0.0.0/0",
 		"change security group db-sg: it does not allow tcp 3306 from " + n.Web,
 		"change security group db-sg: it allows tcp 3306 from 10.0.1.0/24, which the stack does not",
@@ -247,80 +249,10 @@ func destroyAtEnd(t *testing.T, stack string, before []string) {
 	})
 }
 
-// ownVPC is a network that the test makes, as somebody has one before Goldsmith comes.
-type ownVPC struct {
-	vpc, public, private string
-	gateway, address     string
-	nat                  string
-	tables               []string
-}
-
-// madeVPC has two subnets and no routes. It is removed at the end of the test, which then leaves nothing.
-func madeVPC(t *testing.T) *ownVPC {
-	t.Helper()
-	start := rig.Inventory(t)
-	vpc := ec2CLI(t, "create-vpc", "--cidr-block", "10.7.0.0/16", "--query", "Vpc.VpcId")
-	subnet := func(cidr string) string {
-		return ec2CLI(t, "create-subnet", "--vpc-id", vpc, "--cidr-block", cidr, "--query", "Subnet.SubnetId")
-	}
-	v := &ownVPC{
-		vpc:     vpc,
-		public:  subnet("10.7.1.0/24"),
-		private: subnet("10.7.2.0/24"),
-		gateway: ec2CLI(t, "create-internet-gateway", "--query", "InternetGateway.InternetGatewayId"),
-		address: ec2CLI(t, "allocate-address", "--query", "AllocationId"),
-	}
-	t.Cleanup(func() {
-		v.remove(t)
-		rig.AssertNothingLeft(t, start)
-	})
-	ec2CLI(t, "attach-internet-gateway", "--internet-gateway-id", v.gateway, "--vpc-id", vpc)
-	ec2CLI(t, "create-tags", "--resources", vpc, "--tags", "Key=team,Value=shop")
-	ec2CLI(t, "create-tags", "--resources", v.public, "--tags", "Key=kind,Value=public")
-	return v
-}
-
-// route gives each subnet a way out.
-func (v *ownVPC) route(t *testing.T) {
-	t.Helper()
-	for _, subnet := range []string{v.public, v.private} {
-		table := ec2CLI(t, "create-route-table", "--vpc-id", v.vpc, "--query", "RouteTable.RouteTableId")
-		v.tables = append(v.tables, table)
-		ec2CLI(t, "associate-route-table", "--route-table-id", table, "--subnet-id", subnet)
-	}
-	ec2CLI(t, "create-route", "--route-table-id", v.tables[0], "--destination-cidr-block", "0.0.0.0/0",
-		"--gateway-id", v.gateway)
-	v.nat = ec2CLI(t, "create-nat-gateway", "--subnet-id", v.public, "--allocation-id", v.address,
-		"--query", "NatGateway.NatGatewayId")
-	ec2CLI(t, "create-route", "--route-table-id", v.tables[1], "--destination-cidr-block", "0.0.0.0/0",
-		"--nat-gateway-id", v.nat)
-}
-
-func (v *ownVPC) remove(t *testing.T) {
-	t.Helper()
-	if v.nat != "" {
-		ec2CLI(t, "delete-nat-gateway", "--nat-gateway-id", v.nat)
-	}
-	ec2CLI(t, "release-address", "--allocation-id", v.address)
-	for _, subnet := range []string{v.public, v.private} {
-		ec2CLI(t, "delete-subnet", "--subnet-id", subnet)
-	}
-	for _, table := range v.tables {
-		for _, id := range strings.Fields(ec2CLI(t, "describe-route-tables", "--route-table-ids", table,
-			"--query", "RouteTables[].Associations[].RouteTableAssociationId")) {
-			_, _ = rig.Output("aws", "ec2", "disassociate-route-table", "--association-id", id) // went with the subnet
-		}
-		ec2CLI(t, "delete-route-table", "--route-table-id", table)
-	}
-	ec2CLI(t, "detach-internet-gateway", "--internet-gateway-id", v.gateway, "--vpc-id", v.vpc)
-	ec2CLI(t, "delete-internet-gateway", "--internet-gateway-id", v.gateway)
-	ec2CLI(t, "delete-vpc", "--vpc-id", v.vpc)
-}
-
 // TestExistingVPC runs a stack in a VPC that was there before, found by its tags. The VPC stays as it was.
 func TestExistingVPC(t *testing.T) {
 	release := rig.CurrentRelease(t)
-	v := madeVPC(t)
+	v := rig.MakeVPC(t, rig.VPC{Prefix: "10.7", Tag: "team=shop", PublicTag: "kind=public"})
 	file := stackFileOf(t, fmt.Sprintf(`
 name = "there"
 network {
@@ -334,12 +266,12 @@ deploy {
   bake_time  = "1s"
   drain_time = "0s"
 }
-`, v.private, release.DB, release.Web))
+`, v.Private, release.DB, release.Web))
 	out, err := rig.Output(rig.Goldsmith(), "deploy", "--file", file)
 	if err == nil || !strings.Contains(out, "has no route to the internet by an internet gateway") {
 		t.Errorf("public subnet without a way out: %v\n%s", err, rig.End(t, out))
 	}
-	v.route(t)
+	v.Route(t)
 	before := rig.Inventory(t)
 	destroyAtEnd(t, "there", before)
 	rig.Must(t, rig.Goldsmith(), "deploy", "--file", file)
@@ -347,10 +279,10 @@ deploy {
 		t.Errorf("after deploy, the plan is\n%s", told)
 	}
 	// The groups' tags say which network it is: whoever has no stack file sees the same.
-	if n := networkOf(t, "there"); n.VPC != v.vpc || n.Web == "" {
-		t.Errorf("without the stack file the network is %+v, want %s", n, v.vpc)
+	if n := networkOf(t, "there"); n.VPC != v.ID || n.Web == "" {
+		t.Errorf("without the stack file the network is %+v, want %s", n, v.ID)
 	}
-	address := ec2CLI(t, "describe-instances", "--filters", "Name=tag:goldsmith:stack,Values=there",
+	address := rig.EC2(t, "describe-instances", "--filters", "Name=tag:goldsmith:stack,Values=there",
 		"Name=tag:goldsmith:tier,Values=web", "--query", "Reservations[].Instances[].PublicIpAddress")
 	rig.WaitHealthy(t, address, time.Minute)
 	rig.Must(t, rig.Goldsmith(), "destroy", "--stack", "there", "--yes")
