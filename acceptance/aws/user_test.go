@@ -26,6 +26,8 @@ type user struct {
 	name  string
 	admin *iam.Client // the operator's
 	home  string      // has the profile of the user's name, as the user would have written it
+	// policies is the number of those that the user has.
+	policies int
 }
 
 // newUser has the operator make a user with an access key.
@@ -78,7 +80,7 @@ func (u *user) shell(t *testing.T) *rig.Shell {
 
 var document = regexp.MustCompile(`(?ms)^\{$.*^\}$`)
 
-// allow gives the user the policy that was printed, and no other, as a managed policy: it is too long for an inline
+// allow gives the user the policy that was printed, as a managed policy: it is too long for an inline
 // one.
 func (u *user) allow(t *testing.T, printed string) {
 	t.Helper()
@@ -87,8 +89,9 @@ func (u *user) allow(t *testing.T, printed string) {
 	if !json.Valid([]byte(policy)) {
 		t.Fatalf("no policy was printed:\n%s", printed)
 	}
+	u.policies++
 	made, err := u.admin.CreatePolicy(ctx, &iam.CreatePolicyInput{
-		PolicyName:     aws.String(u.name + "-may"),
+		PolicyName:     aws.String(fmt.Sprintf("%s-may-%d", u.name, u.policies)),
 		PolicyDocument: &policy,
 	})
 	if err != nil {
