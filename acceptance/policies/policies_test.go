@@ -128,8 +128,8 @@ func TestNothingIsUnused(t *testing.T) {
 	for _, action := range all {
 		_, excused := untried[action]
 		switch {
-		case used[action] && excused && rig.Sampled(): // all cases may use more
-			t.Errorf("%s is used: it needs no reason", action)
+		case used[action] && excused: // in some runs, or where all cases are tried
+			t.Logf("%s is used this time, though it has a reason", action)
 		case !used[action] && !excused && iampolicy.Reason(action) == "":
 			t.Errorf("%s is granted, and no test uses it; if none can, say why", action)
 		}
