@@ -101,6 +101,9 @@ func Start(ctx context.Context, name string, argv []string, progress func(string
 	if running, findErr := Find(name); findErr == nil && running.answers(ctx) {
 		return running, nil
 	}
+	if err = checkPrograms(exec.LookPath); err != nil {
+		return Running{}, fmt.Errorf("start cloud %s: %w", name, err)
+	}
 	if err = stop(ctx, name); err != nil { // what a crash left, one that just ends, or one that never became ready
 		return Running{}, err
 	}
