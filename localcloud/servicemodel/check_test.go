@@ -13,7 +13,8 @@ import (
 
 // models are small ones of our own, in the form of botocore's.
 var models = map[string]string{
-	"ec2": `{"metadata": {"protocol": "ec2"}, "operations": {"Launch": {"input": {"shape": "Launch"}}, "Bare": {}},
+	"ec2": `{"metadata": {"protocol": "ec2"}, "operations": {"Launch": {"input": {"shape": "Launch"}}, "Bare": {},
+			"RunInstances": {"input": {"shape": "Launch"}}},
 		"shapes": {
 			"Launch": {"type": "structure", "required": ["Count"], "members": {
 				"Count": {"shape": "Count"}, "DryRun": {"shape": "Yes", "locationName": "dryRun"},
@@ -67,6 +68,9 @@ func TestQuery(t *testing.T) {
 		{"ec2", "Launch", "Count=3 DryRun=true Until=2026-01-02T03:04:05Z", ""},
 		{"ec2", "Launch", "Count=3 Disk.1.Name=a Disk.1.Size=2 Disk.2.Name=b Group.1=x", ""},
 		{"ec2", "Newer", "Anything=goes", ""},
+		{"ec2", "RunInstances", "Count=3 SecondaryInterface.1.DeviceIndex=0 Disk.1.Name=a", ""}, // of the SDK's
+		{"ec2", "RunInstances", "Count=3 TertiaryInterface.1=0", "UnknownParameter: The parameter TertiaryInterface"},
+		{"ec2", "Launch", "Count=3 SecondaryInterface.1.DeviceIndex=0", "UnknownParameter: "},
 		{"ec2", "Bare", "Count=3", "UnknownParameter: The parameter Count is not recognized"},
 		{"ec2", "Launch", "", "MissingParameter: The request must contain the parameter Count"},
 		{"ec2", "Launch", "Count=3 Else=1", "UnknownParameter: The parameter Else is not recognized"},

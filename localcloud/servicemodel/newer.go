@@ -7,7 +7,7 @@ import (
 )
 
 // newerMembers has the members that the pinned SDK has and the model of Debian's botocore has not, a line each: the
-// service, the action and the path. The acceptance test TestTheSDKIsKnown compares it with both, and writes it anew.
+// service, the action and the path. The acceptance test TestCloud holds it to both, and writes it anew.
 //
 //go:embed newer.txt
 var newerMembers string
