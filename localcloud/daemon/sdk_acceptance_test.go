@@ -57,7 +57,7 @@ func (c *cloud) theSDKIsKnown(up Running) {
 		for _, member := range members {
 			line := call.Service + " " + member + "\n"
 			if !*update && !slices.Contains(listed, line) {
-				c.Errorf("%s would be refused: go test -tags acceptance ./localcloud/daemon -run TestCloud -update", line)
+				c.Errorf("%swould be refused\nhint: run this test with -update", line)
 			}
 			beside = append(beside, line)
 		}
